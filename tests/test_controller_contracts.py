@@ -598,7 +598,16 @@ def test_a_cancelled_call_is_recorded() -> None:
         assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let an interrupt raise KeyboardInterrupt, also in a background job of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows raises no KeyboardInterrupt in a wait")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_is_cancelled_and_recorded() -> None:
     def interrupt() -> None:
         Signalling.began.wait(60)

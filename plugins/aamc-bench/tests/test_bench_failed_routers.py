@@ -11,9 +11,7 @@ from aamc_bench.experiment_runs import LEFT_OUT, RoutersLeftOut, left_out_of, tr
 
 from aamc_sdk.interfaces import NoProgress, Training
 
-pytestmark = pytest.mark.one_python
-
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 SMALL = ("--routers", "best-single,ridge,random", "--estimator", "lexical", "--set", "evaluation.resamples=20")
 
 

@@ -14,6 +14,8 @@ from aamc_experiments.settings import read_settings
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import get_plugin_manager
 
+pytestmark = pytest.mark.one_python
+
 SIZES = {"n_train": 80, "n_validation": 20, "n_test": 40}
 
 

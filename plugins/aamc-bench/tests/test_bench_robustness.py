@@ -23,9 +23,7 @@ from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.storage import plain, read_arrays, read_json
 from aamc_sdk.types import Dataset, Labels, Query
 
-pytestmark = pytest.mark.one_python
-
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 
 ROUTERS = ["greedy", "best-single", "oracle"]
 

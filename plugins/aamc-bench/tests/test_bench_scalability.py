@@ -121,6 +121,7 @@ def test_only_sizes_that_were_trained_are_timed() -> None:
     assert [job.key for job in list(ScalabilityBenchmark().stages(options, {"train-2": [], "train-8": []}))[1].jobs] == ["time-2", "time-8"]
 
 
+@pytest.mark.one_python
 def test_the_command_writes_its_tables_and_does_no_job_twice(aamc) -> None:
     arguments = ("bench", "scalability", "--model-counts", "2,9", "--n-queries", "30", *TINY, *SMALL, "--out", "there", "--json")
     status, out, err = aamc(*arguments)

@@ -189,6 +189,7 @@ def _document(options, folder: Path, succeeds) -> dict:
     return UnseenModelsBenchmark().document(options, results, folder)
 
 
+@pytest.mark.one_python
 def test_the_command_pairs_every_level_with_routing_without_newcomers(aamc, outcomes) -> None:
     arguments = ("--dataset", outcomes, "--routers", "greedy,ridge,oracle", "--estimator", "lexical", "--seeds", "1", "--outcomes", "8")
     status, out, err = aamc("bench", "unseen-models", *arguments, "--set", "evaluation.resamples=50", "--out", "there", "--json")

@@ -34,7 +34,8 @@ with MetaController.load(sys.argv[1]) as controller:
 def folder(tmp_path_factory):
     """A run with a fingerprint of its training rows; its router and estimator need no torch."""
     path = tmp_path_factory.mktemp("serving") / "run"
-    settings = read_settings({"router": "rule", "estimator": "lexical", "environment": "queue", "dataset": "synthetic", "routers": []})
+    dataset = {"name": "synthetic", "n_train": 80, "n_validation": 20, "n_test": 40}
+    settings = read_settings({"router": "rule", "estimator": "lexical", "environment": "queue", "dataset": dataset, "routers": []})
     Experiment(settings, get_plugin_manager(), path, NoProgress(), Goal.ROUTER).complete()
     assert list((path / "fingerprints").iterdir())
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -247,11 +248,20 @@ def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_on
     assert curves[0] == curves[1]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        status, _, err = run_command("train", "--orchestrator", "puppeteer", *SHORT, "--set", "orchestrator.sample=true", "--out", "made")
+    assert status == 0, err
+    return folder / "made"
+
+
 class TestFurtherTraining:
     @pytest.fixture
-    def made(self, aamc: Aamc) -> Path:
-        status, _, err = aamc("train", "--orchestrator", "puppeteer", *SHORT, "--set", "orchestrator.sample=true", "--out", "made")
-        assert status == 0, err
+    def made(self, aamc: Aamc, trained: Path) -> Path:
+        shutil.copytree(trained, "made")
         return Path("made")
 
     def test_it_continues_from_what_is_there(self, aamc: Aamc, made: Path) -> None:

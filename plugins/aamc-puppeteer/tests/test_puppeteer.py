@@ -199,7 +199,8 @@ def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppe
 
 
 def test_the_cost_of_a_session_has_the_judges_turn(puppeteer_of: Callable[..., Puppeteer]) -> None:
-    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
+    options = {"paths": 2, "fork_depth": 1, "join": "judge", "judge": "b", "updates": 1, "episodes": 1}
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), **options)
     puppeteer.fit([Task(id="1", text="2", verifier=is_two)])
     session = puppeteer.session(Query(SUM.text), Budget(steps=3))
 

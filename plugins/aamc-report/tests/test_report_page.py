@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
+from aamc_report import report
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
@@ -96,6 +97,12 @@ def text(reported: Path) -> str:
     return (reported / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw none, which takes most of the time."""
+    monkeypatch.setattr(report, "DRAWINGS", ())
+
+
 def metrics_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "metrics.json").read_text())["routers"])
 
@@ -108,6 +115,7 @@ def test_a_report_has_every_figure_in_the_page_and_as_a_file(text: str, reported
     assert all(f'role="img" aria-label="{drawing.title}"' in text for drawing in DRAWINGS)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_title_has_the_router_the_data_and_the_date(make_run: Any) -> None:
     folder = make_run()
     path = folder / "run.yaml"
@@ -331,6 +339,7 @@ def test_paired_tests_say_who_was_compared_and_what_chance_gives(make_run: Any) 
     assert [(cell.text, cell.interval) for cell in row.cells] == [("0.012", "-0.001 to 0.025"), ("0.0301", ""), ("0.0602", "")]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_errors_of_expected_lengths_have_a_section_of_their_own(make_run: Any) -> None:
     folder = make_run(routers=("ppo", "greedy"))
     assert "Lengths of answers" not in page_of(folder)
@@ -358,6 +367,7 @@ def test_the_errors_of_expected_lengths_have_a_section_of_their_own(make_run: An
         page_of(folder)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_gates_verdict_heads_the_comparison_and_its_figures_follow_it(make_run: Any) -> None:
     folder = make_run(routers=("ppo", "greedy"))
     assert "promotion gate" not in page_of(folder)

@@ -116,15 +116,18 @@ class GatewayProcess:
         Raises:
             RuntimeError: It ended, or was not ready in time; with its output.
         """
-        command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", *self.arguments]
-        with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+        self.process = self._launched()
         end = time.monotonic() + START_S
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.kill()
                 raise RuntimeError(f"aamc serve did not get ready:\n{self.output}")
             time.sleep(0.02)
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", *self.arguments]
+        with (self.folder / "serve.log").open("ab") as log:
+            return subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
 
     def ready(self) -> bool:
         """Return whether ``/readyz`` answers 200."""

@@ -13,6 +13,7 @@ import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from anthropic import Anthropic
+from forked_gateway import ForkedGateway
 from openai import OpenAI
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
@@ -27,7 +28,7 @@ def stub() -> Iterator[StubServer]:
 @pytest.fixture(scope="module")
 def gateway(stub: StubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     candidates = [stub_candidate("m", f"{stub.url}/v1"), stub_candidate("cut", f"{stub.url}/v1")]
-    with GatewayProcess(tmp_path_factory.mktemp("cache"), candidates, settings={"cache": {"enabled": True}}) as running:
+    with ForkedGateway(tmp_path_factory.mktemp("cache"), candidates, settings={"cache": {"enabled": True}}) as running:
         yield running
 
 
@@ -171,7 +172,7 @@ def test_a_hit_is_counted(gateway: GatewayProcess, seed: int) -> None:
 
 def test_an_answer_that_a_budget_limited_is_not_given_to_others(tmp_path: Path) -> None:
     settings = {"cache": {"enabled": True}, "access": {"users": {"anna": {"usd_total": 100.0}}}, "limits": {"output_tokens": 4}}
-    with StubServer() as stub, GatewayProcess(tmp_path, [stub_candidate("m", f"{stub.url}/v1")], settings=settings) as gateway:
+    with StubServer() as stub, ForkedGateway(tmp_path, [stub_candidate("m", f"{stub.url}/v1")], settings=settings) as gateway:
         body = {"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "Hello"}]}
         for user in ("anna", "ben"):
             headers = httpx.post(f"{gateway.url}/v1/chat/completions", json={**body, "user": user}, timeout=60).headers

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
+from forked_gateway import ForkedGateway
 from openai import APIStatusError, OpenAI
 
 
@@ -19,7 +20,7 @@ def test_a_request_beyond_the_budget_is_refused_or_goes_to_the_candidate_that_fi
         candidates = [
             stub_candidate(name, f"{stub.url}/v1", input_price=0.0, output_price=price) for name, price in (("cheap", 1e4), ("strong", 1e6))
         ]
-        with GatewayProcess(tmp_path, candidates, settings=settings) as gateway:
+        with ForkedGateway(tmp_path, candidates, settings=settings) as gateway:
             client = OpenAI(base_url=f"{gateway.url}/v1", api_key="none")
 
             def ask(model: str) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
+from forked_gateway import ForkedGateway
 
 pytestmark = pytest.mark.one_python
 
@@ -23,7 +24,7 @@ def test_a_paced_gateway_keeps_the_day_over_a_restart_and_then_refuses(tmp_path:
     with StubServer({"cheap": script, "strong": script}) as stub:
         candidates = [stub_candidate(name, f"{stub.url}/v1", input_price=0.0, output_price=price) for name, price in PRICES]
         for _ in range(2):
-            with GatewayProcess(tmp_path, candidates, router=router, settings={}) as gateway:
+            with ForkedGateway(tmp_path, candidates, router=router, settings={}) as gateway:
                 for _ in range(60):
                     body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello"}]}
                     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +14,11 @@ import aiohttp
 import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import StubServer
+from click.testing import CliRunner
 from clients.fixtures import call, node, sdk_api, streamed
+from forked_gateway import ForkedGateway
+
+from aamc_sdk.cli import aamc
 
 __all__ = ["call", "node", "sdk_api", "streamed"]
 
@@ -48,7 +50,7 @@ def serve(stub: StubServer, tmp_path: Path) -> Iterator[Serve]:
                 stub_candidate(name, **{"base_url": f"{stub.url}/v1", "input_price": price, "output_price": 2 * price, **PATIENT, **fields})
                 for (name, fields), price in zip(models.items(), prices, strict=True)
             ]
-            return started.enter_context(GatewayProcess(folder, candidates, **options))
+            return started.enter_context(ForkedGateway(folder, candidates, **options))
 
         yield start
 
@@ -83,7 +85,8 @@ def entries(gateway: GatewayProcess, kind: str) -> list[dict[str, Any]]:
     """Return the entries of a kind in the log of a gateway, which is stopped first, so that all of them are there."""
     if gateway.process.poll() is None:
         gateway.stop()
-    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "feedback", "export", "--store", "sqlite:state.db", "export.jsonl"]
-    subprocess.run(command, cwd=gateway.folder, check=True, capture_output=True)
-    lines = (gateway.folder / "export.jsonl").read_text(encoding="utf-8").splitlines()
+    exported = gateway.folder / "export.jsonl"
+    done = CliRunner().invoke(aamc, ["feedback", "export", "--store", f"sqlite:{gateway.folder / 'state.db'}", str(exported)])
+    assert done.exit_code == 0, done.output
+    lines = exported.read_text(encoding="utf-8").splitlines()
     return [entry[kind] for entry in map(json.loads, lines) if kind in entry]

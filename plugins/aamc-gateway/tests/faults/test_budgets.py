@@ -12,9 +12,9 @@ import aiohttp
 import httpx
 import pytest
 import yaml
-from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat
+from forked_gateway import ForkedGateway
 
 PRICES = {"input_price": 0.0, "output_price": 10_000.0}
 """A cent a token of the answer."""
@@ -326,7 +326,7 @@ def test_a_model_without_prices_is_left_out_under_a_budget_wherever_it_stands(se
     pool = yaml.safe_load(file.read_text())
     gateway.stop()
     pool["candidates"].insert(0, {"name": "unpriced", "endpoint": pool["candidates"][0]["endpoint"]})
-    with GatewayProcess(gateway.folder, pool["candidates"], settings={"access": {"limits": {"usd_total": 100.0}}}) as again:
+    with ForkedGateway(gateway.folder, pool["candidates"], settings={"access": {"limits": {"usd_total": 100.0}}}) as again:
         ((status, headers, body),) = ask_all(again.url, [chat("aamc/auto", max_tokens=10)])
         assert (status, headers.get("x-aamc-model")) != (200, "unpriced"), body
         assert status == 200, body

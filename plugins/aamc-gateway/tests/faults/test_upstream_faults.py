@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.testing import GatewayProcess, free_port, stub_candidate
+from aamc_gateway.testing import free_port, stub_candidate
 from aamc_models.testing import Script, StubServer
 from clients.calls import APIS, SDKS, Call, Result
 from faults.conftest import BRISK
+from forked_gateway import ForkedGateway
 
 TEXT = Script().text
 STREAM_FAULTS = ("hang_content", "half", "cut", "late_error")
@@ -43,7 +44,7 @@ def test_a_fault_is_a_fallback_or_a_typed_error(node: Any, call: Any, fault: str
         address = f"http://127.0.0.1:{free_port()}/v1" if fault == "closed-port" else f"{stub.url}/v1"
         broken = stub_candidate("broken", address, input_price=10.0, output_price=20.0, breaker_failures=1000, **BRISK)
         backup = stub_candidate("backup", f"{stub.url}/v1", retries=0)
-        with GatewayProcess(tmp_path, [broken, backup]) as gateway:
+        with ForkedGateway(tmp_path, [broken, backup]) as gateway:
             cases = [
                 (sdk, api, model, streamed)
                 for sdk in SDKS

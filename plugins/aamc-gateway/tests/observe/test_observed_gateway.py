@@ -16,6 +16,7 @@ import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from click.testing import CliRunner
+from forked_gateway import ForkedGateway
 from observe.collector import Collector
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -72,7 +73,7 @@ def test_keys_and_prompts_are_in_no_log_error_file_span_or_metric(stub: StubServ
         tracing = {"enabled": True, "endpoint": collector.endpoint, "sample_ratio": 1.0}
         settings = {"observe": {"logs": {"format": "json"}, "tracing": tracing}}
         environment = {"AAMC_ADMIN_KEY": ADMIN, "UPSTREAM_KEY": UPSTREAM}
-        with GatewayProcess(tmp_path, candidates(stub), settings=settings, environment=environment) as gateway:
+        with ForkedGateway(tmp_path, candidates(stub), settings=settings, environment=environment) as gateway:
             seen = []
             for model in ("aamc/auto", "good", "bad", "unknown"):
                 for stream in (False, True):
@@ -108,7 +109,7 @@ def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_
     traces = {model: f"{number:032x}" for number, model in enumerate(("aamc/arena", "good", "good "), 1)}
     with Collector() as collector:
         settings = {"observe": {"tracing": {"enabled": True, "endpoint": collector.endpoint, "sample_ratio": 0.0}}, "cache": {"enabled": True}}
-        with GatewayProcess(tmp_path, candidates(stub), settings=settings) as gateway:
+        with ForkedGateway(tmp_path, candidates(stub), settings=settings) as gateway:
             for model, trace in traces.items():
                 headers = {"traceparent": f"00-{trace}-{1:016x}-01"}
                 body = {**REQUEST, "model": model.strip(), "temperature": 0}
@@ -119,7 +120,7 @@ def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_
 
 
 def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_process_lives(stub: StubServer, tmp_path: Path) -> None:
-    with GatewayProcess(tmp_path, candidates(stub, retries=0, breaker_failures=1, breaker_rest_s=600.0)) as gateway:
+    with ForkedGateway(tmp_path, candidates(stub, retries=0, breaker_failures=1, breaker_rest_s=600.0)) as gateway:
         assert httpx.get(f"{gateway.url}/readyz", timeout=60).json() == {"status": "ready", "problems": []}
         for name in ("good", "bad"):
             stub.scripts[name] = Script(fault="status", status=500)
@@ -133,7 +134,7 @@ def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_proce
 
 def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, tmp_path: Path) -> None:
     stub.scripts["good"] = Script(first_ms=60_000)
-    with GatewayProcess(tmp_path, candidates(stub, concurrency=2)) as gateway, ThreadPoolExecutor(3) as threads:
+    with ForkedGateway(tmp_path, candidates(stub, concurrency=2)) as gateway, ThreadPoolExecutor(3) as threads:
         clients = [httpx.Client() for _ in range(3)]
         for client in clients:
             threads.submit(client.post, f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}, timeout=60)
@@ -145,7 +146,7 @@ def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, 
 
 def test_what_a_stream_that_was_cut_cost_is_counted_as_the_log_has_it(stub: StubServer, tmp_path: Path) -> None:
     stub.scripts["good"] = Script(fault="late_error", text="word " * 400)
-    with GatewayProcess(tmp_path, candidates(stub)) as gateway:
+    with ForkedGateway(tmp_path, candidates(stub)) as gateway:
         answer = httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good", "stream": True}, timeout=60)
         assert "error" in answer.text
         wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
@@ -171,7 +172,7 @@ def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -
 def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_path: Path) -> None:
     import signal
 
-    with GatewayProcess(tmp_path, candidates(stub), settings={}) as gateway:
+    with ForkedGateway(tmp_path, candidates(stub), settings={}) as gateway:
         assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         gateway.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "was reloaded" in gateway.output)
@@ -181,9 +182,9 @@ def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_
 
 def test_metrics_can_be_public_or_off(stub: StubServer, tmp_path: Path) -> None:
     environment = {"AAMC_ADMIN_KEY": ADMIN}
-    with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics_public": True}}, environment=environment) as gateway:
+    with ForkedGateway(tmp_path, candidates(stub), settings={"observe": {"metrics_public": True}}, environment=environment) as gateway:
         assert "aamc_in_flight" in totals(gateway)
-    with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics": False}}, environment=environment) as gateway:
+    with ForkedGateway(tmp_path, candidates(stub), settings={"observe": {"metrics": False}}, environment=environment) as gateway:
         answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}, timeout=60)
         assert answer.status_code == 404
         assert "gateway.observe.metrics: true" in answer.text

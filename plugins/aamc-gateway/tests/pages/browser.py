@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,30 +96,41 @@ class Page:
         await self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
 
 
-def browse(folder: Path, work: Callable[[Page], Awaitable[T]]) -> T:
-    """Do some work in a page of a new browser.
+class Browser:
+    """Chromium in a process of its own; each call of ``browse`` has an own profile in it.
 
     Args:
-        folder: An empty folder for the browser's profile.
-        work: The work.
+        folder: An empty folder for its files.
     """
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0"]
-    with subprocess.Popen([*command, f"--user-data-dir={folder}", "about:blank"], stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            found = next(match for line in process.stderr if (match := re.search(r"ws://([\d.:]+)/", line)))
-            return asyncio.run(_work(found[1], work))
-        finally:
-            process.kill()
 
+    def __init__(self, folder: Path) -> None:
+        assert CHROMIUM is not None
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0"]
+        command = [CHROMIUM, *options, f"--user-data-dir={folder}", "about:blank"]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        self._address = next(match[1] for line in self._process.stderr if (match := re.search(r"(ws://\S+)", line)))
+        self._reader = threading.Thread(target=self._process.stderr.read)  # else a full pipe would stop it
+        self._reader.start()
 
-async def _work(address: str, work: Callable[[Page], Awaitable[T]]) -> T:
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://{address}/json/list") as answer:
-            target = next(each for each in await answer.json(content_type=None) if each["type"] == "page")
-        async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            page = Page(socket)
-            for domain in ("Page", "Network", "Runtime", "Log", "Accessibility"):
-                await page.send(f"{domain}.enable")
-            return await work(page)
+    def browse(self, work: Callable[[Page], Awaitable[T]]) -> T:
+        """Do some work in a page of a new profile."""
+        return asyncio.run(self._browse(work))
+
+    async def _browse(self, work: Callable[[Page], Awaitable[T]]) -> T:
+        async with aiohttp.ClientSession() as session, session.ws_connect(self._address, max_msg_size=0) as socket:
+            browser = Page(socket)
+            profile = await browser.send("Target.createBrowserContext", disposeOnDetach=True)
+            target = await browser.send("Target.createTarget", url="about:blank", **profile)
+            address = re.sub("/devtools/.*", f"/devtools/page/{target['targetId']}", self._address)
+            async with session.ws_connect(address, max_msg_size=0) as page_socket:
+                page = Page(page_socket)
+                for domain in ("Page", "Network", "Runtime", "Log", "Accessibility"):
+                    await page.send(f"{domain}.enable")
+                return await work(page)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._reader.join()
+        self._process.communicate()

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
+from forked_gateway import ForkedGateway
 
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -50,7 +51,7 @@ def serve(candidates: list[dict[str, Any]], tmp_path: Path) -> Iterator[Serve]:
             if settings is not None:
                 content["gateway"] = dict(settings)
             (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-            made = GatewayProcess(folder, environment={"AAMC_ADMIN_KEY": ADMIN} if keys else {})
+            made = ForkedGateway(folder, environment={"AAMC_ADMIN_KEY": ADMIN} if keys else {})
             made.arguments = ["--port", str(made.port), "--config", "config.yaml", "--store", "sqlite:state.db?store_text=true"]
             if file is None:
                 (folder / "pool.yaml").write_text(yaml.safe_dump({"candidates": candidates}), encoding="utf-8")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
-from pages.browser import CHROMIUM, Page, browse
+from click.testing import CliRunner
+from forked_gateway import ForkedGateway
+from pages.browser import CHROMIUM, Browser, Page
 from pages.conftest import ADMIN, Serve, chat, http
+
+from aamc_sdk.cli import aamc
 
 MISSING = "Chromium is missing; install it with: apt-get install chromium"
 pytestmark = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("AAMC_REQUIRE_SERVICES"), reason=MISSING)
@@ -40,6 +42,13 @@ CONTRAST = """(() => {
 })()"""
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()
+
+
 @pytest.fixture
 def gateway(serve: Serve) -> GatewayProcess:
     """Return a gateway after some traffic, with feedback and matches of the arena."""
@@ -52,7 +61,7 @@ def gateway(serve: Serve) -> GatewayProcess:
     return served
 
 
-def test_a_page_says_that_the_log_is_still_being_read(gateway: GatewayProcess, tmp_path: Path):
+def test_a_page_says_that_the_log_is_still_being_read(gateway: GatewayProcess, browser: Browser):
     answer = "new Response(JSON.stringify({left: 1234, decisions: []}), {status: 200})"
 
     async def look(page: Page) -> str:
@@ -62,10 +71,10 @@ def test_a_page_says_that_the_log_is_still_being_read(gateway: GatewayProcess, t
         await page.until("document.querySelector('[data-left]') !== null")
         return str(await page.run("document.querySelector('[data-left]').innerText"))
 
-    assert browse(tmp_path, look) == "The log is being read: 1,234 entries are left."
+    assert browser.browse(look) == "The log is being read: 1,234 entries are left."
 
 
-def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: GatewayProcess, tmp_path: Path):
+def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> dict[str, str]:
         texts = {}
         for name in PAGES:
@@ -76,7 +85,7 @@ def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: G
         assert [url for url in page.requests if not url.startswith(f"{gateway.url}/")] == []
         return texts
 
-    texts = browse(tmp_path / "profile", look)
+    texts = browser.browse(look)
     for expected in ("Decisions\n14", "Saved", "always using large", "Wilson", "small", "p95"):
         assert expected in texts["overview"]
     assert "Question 11 <b>bold</b>" in texts["decisions"]  # as text, never as HTML
@@ -85,7 +94,7 @@ def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: G
     assert "A canary runs" in texts["trials"]
 
 
-def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, tmp_path: Path):
+def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> str:
         await page.open(f"{gateway.url}/dashboard#decisions")
         await page.until("document.querySelector('td button.link, th button.link')")
@@ -96,14 +105,14 @@ def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, tmp_path: P
         await page.until("document.querySelector('#status').textContent.startsWith('Recorded')")
         return str(text)
 
-    text = browse(tmp_path / "profile", look)
+    text = browser.browse(look)
     for expected in ("The candidates as the router saw them", "Calls", "Propensity"):
         assert expected in text
     recent = http(f"{gateway.url}/admin/decisions").json["decisions"]
     assert [feedback["quality"] for decision in recent for feedback in decision["feedback"] if feedback["source"] == "implicit:dashboard"] == [1.0]
 
 
-def test_a_refresh_keeps_the_place_of_the_reader(serve: Serve, tmp_path: Path):
+def test_a_refresh_keeps_the_place_of_the_reader(serve: Serve, browser: Browser):
     gateway = serve()
 
     def ask(*texts: str) -> None:
@@ -141,10 +150,10 @@ def test_a_refresh_keeps_the_place_of_the_reader(serve: Serve, tmp_path: Path):
         assert await page.run(explained) == "second"
         assert await page.run(heading)
 
-    browse(tmp_path / "profile", look)
+    browser.browse(look)
 
 
-def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, tmp_path: Path):
+def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> str:
         await page.open(f"{gateway.url}/dashboard#arena")
         await page.until("document.querySelector('.answer')")
@@ -159,13 +168,13 @@ def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, tmp_path
         await page.until("document.querySelector('main').innerText.includes('Your last vote')")
         return str(await page.run("document.querySelector('main').innerText"))
 
-    text = browse(tmp_path / "profile", look)
+    text = browser.browse(look)
     assert "You chose answer A" in text
     assert "share won" in text
     assert http(f"{gateway.url}/admin/arena").json["waiting"] == 1
 
 
-def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(serve: Serve, tmp_path: Path):
+def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(serve: Serve, browser: Browser):
     gateway = serve(keys=True)
     for path in ("/admin/overview", "/admin/decisions", "/admin/posteriors", "/admin/trials", "/admin/arena", "/admin/decisions/x"):
         assert http(gateway.url + path).status == 401
@@ -185,7 +194,7 @@ def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(se
         await page.until("document.querySelector('form')")
         assert await page.run("fetch('/admin/overview').then((answer) => answer.status)") == 401
 
-    browse(tmp_path / "profile", look)
+    browser.browse(look)
 
 
 def test_a_page_of_another_site_cannot_write_or_reach_a_gateway_without_keys(serve: Serve):
@@ -198,7 +207,7 @@ def test_a_page_of_another_site_cannot_write_or_reach_a_gateway_without_keys(ser
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["wide", "phone"])
-def test_every_page_is_legible_and_fits(gateway: GatewayProcess, tmp_path: Path, width: int, dark: bool):
+def test_every_page_is_legible_and_fits(gateway: GatewayProcess, browser: Browser, width: int, dark: bool):
     async def look(page: Page) -> None:
         await page.appearance(width=width, dark=dark)
         for name in PAGES:
@@ -207,10 +216,10 @@ def test_every_page_is_legible_and_fits(gateway: GatewayProcess, tmp_path: Path,
             assert await page.run(CONTRAST) == [], name
             assert await page.run("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the window"
 
-    browse(tmp_path / "profile", look)
+    browser.browse(look)
 
 
-def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, candidates: list[dict[str, Any]], tmp_path: Path):
+def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, candidates: list[dict[str, Any]], browser: Browser):
     name = "accounts/somebody/models/large-model-with-a-very-long-name-2026-11-23-preview-instruct"
     stub.scripts[name] = Script(text="Hello")
     candidates.append(stub_candidate(name, f"{stub.url}/v1", input_price=20.0))
@@ -233,10 +242,10 @@ def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, ca
                     assert await page.run(overflowing) == 0, (name, width)
                 assert max(await page.run(shares)) < 0.6, (name, width)
 
-    browse(tmp_path / "profile", look)
+    browser.browse(look)
 
 
-def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, tmp_path: Path):
+def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> None:
         for name in PAGES:
             await page.open(f"{gateway.url}/dashboard#{name}")
@@ -248,7 +257,7 @@ def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, tmp_path: P
             charts = "[...document.querySelectorAll('svg.chart')].every((each) => each.closest('section').querySelector('table'))"
             assert await page.run(charts), f"a chart of {name} has no table"
 
-    browse(tmp_path / "profile", look)
+    browser.browse(look)
 
 
 def test_the_files_are_part_of_the_package_and_have_a_strict_policy(serve: Serve):
@@ -265,8 +274,9 @@ def test_the_files_are_part_of_the_package_and_have_a_strict_policy(serve: Serve
 
 def keys(gateway: GatewayProcess, *arguments: str) -> str:
     """Run ``aamc keys`` with the gateway's store, and return its output."""
-    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "keys", *arguments, "--store", "sqlite:state.db?store_text=true"]
-    return subprocess.run(command, cwd=gateway.folder, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    done = CliRunner().invoke(aamc, ["keys", *arguments, "--store", f"sqlite:{gateway.folder / 'state.db'}?store_text=true"])
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
 
 
 def sign_in(gateway: GatewayProcess, key: str) -> str:
@@ -282,7 +292,7 @@ def status(gateway: GatewayProcess, cookie: str) -> int:
 def restarted(gateway: GatewayProcess, **environment: str) -> GatewayProcess:
     """End a gateway, and return one that begins with its files at its address."""
     gateway.stop()
-    made = GatewayProcess(gateway.folder, environment=environment)
+    made = ForkedGateway(gateway.folder, environment=environment)
     made.port, made.url, made.arguments = gateway.port, gateway.url, gateway.arguments
     return made
 
