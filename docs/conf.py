@@ -18,7 +18,7 @@ SIDEBAR = {
         "": ["tutorial", "glossary"],
         "How to": ["how-to/*"],
         "Reference": ["reference/python/index", "reference/*"],
-        "Explanation": ["explanation/*", "performance", "decisions"],
+        "Explanation": ["explanation/*", "results", "performance", "decisions"],
     },
     "reference/python/index": {"": ["aamc_*"]},
 }
