@@ -9,9 +9,10 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from aamc_gmtrouter import router as gmtrouter
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
-from aamc_gmtrouter.taste import PreferenceModel
+from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from taste_world import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Decision, Experience, Feedback, MetaController, ModelSpec, Outcomes, Pool, Preference, Query, Training, Turn
@@ -217,8 +218,8 @@ def test_feedback_learned_before_the_first_request_after_a_restart_counts_with_t
 
 def test_a_users_vector_is_kept_where_a_request_repeats_a_part_of_their_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16, profiles=True)), tmp_path, GMTRouterConfig(model="preference"))
-    asked, computed, counted = trial.dataset([0]).queries[0], trial.router._computed, []
-    monkeypatch.setattr(trial.router, "_computed", lambda *given: counted.append(given) or computed(*given))
+    asked, computed, counted = trial.dataset([0]).queries[0], gmtrouter._computed, []
+    monkeypatch.setattr(gmtrouter, "_computed", lambda *given: counted.append(given) or computed(*given))
     for part in (asked.turns, asked.turns[:1], asked.turns[1:], ()):  # context and preferred models
         scores(trial, attrs.evolve(asked, turns=part))
     assert len(counted) == 1
@@ -308,6 +309,22 @@ def restored(router: GMTRouter) -> PreferenceModel:
     copy = GMTRouter(router.config, router.services)
     restore(copy, state_of(router))
     return copy._trained()
+
+
+def test_a_long_table_sorted_by_subject_teaches_all_of_it() -> None:
+    rows, router = specialists(4200), GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+    router.train(Training(dataset=rows.take(np.argsort(np.arange(4200) % 2, kind="stable")), validation=specialists(20, first=9000)))
+    held_out = specialists(20, first=10_000)
+    router.services.reward.fit(held_out.outcomes)
+    assert (router.score(build_request(held_out.queries, SPECIALISTS, QUALITY)).utility.argmax(axis=1) == np.arange(20) % 2).all()
+
+
+def test_preferences_that_do_not_predict_quality_keep_the_usual_weight(caplog: pytest.LogCaptureFixture) -> None:
+    opposite = specialists(20, first=500)
+    opposite = attrs.evolve(opposite, outcomes=attrs.evolve(opposite.outcomes, quality=1.0 - opposite.outcomes.quality))
+    router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+    assert router.train(Training(dataset=specialists(80), validation=opposite))["slope"] == SLOPE
+    assert "do not predict quality" in caplog.text
 
 
 def test_outcomes_that_never_differ_teach_nothing_and_are_refused() -> None:

@@ -15,7 +15,7 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import DefaultSettings, make_services
 from aamc_sdk.testing import assert_conforms
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Floats, PoolState
 
 POOL = Pool(
     [
@@ -92,26 +92,62 @@ def test_a_candidate_of_another_pool_is_scored_from_its_description(specialist: 
 
 
 def test_unknown_outcomes_teach_nothing() -> None:
-    dataset = table(80)
+    dataset = table(200)
     assert dataset.outcomes is not None
     quality = dataset.outcomes.quality.copy()
-    quality[:, 0] = np.nan  # the mathematician was never asked
-    router = trained(attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, quality=quality)))
-    asked = "Read clause 7 of the contract, by law."
-    assert utilities(router, [asked])[0].argmax() == POOL.index("lawyer")
+    quality[np.arange(200) % 10 < 7, 0] = np.nan  # read as 0, the mathematician would expect .3 of an equation, and the guesser .4
+    router = trained(attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, quality=quality)), attrs.evolve(OPTIONS, updates=200))
+    assert utilities(router, ["Solve the equation number 7 in algebra."])[0].argmax() == POOL.index("mathematician")
+
+
+def test_rewards_below_0_do_not_teach_to_choose_nobody() -> None:
+    dataset = table(80)
+    assert dataset.outcomes is not None
+    router = untrained()
+    router.services.reward.fit(attrs.evolve(dataset.outcomes, cost_usd=np.tile([0.001, 0.001, 0.002], (80, 1))))
+    costly = attrs.evolve(dataset.outcomes, cost_usd=np.full((80, 3), 0.0035))
+    request = build_request(dataset.queries, POOL, np.array([0.5, 0.5, 0.0]))
+    assert (router.services.reward.scalar(costly, request.preferences) < 0).all()
+    router.train(Training(dataset=attrs.evolve(dataset, outcomes=costly), request=request))
+    chosen = utilities(router, [query.text for query in table(40, first=1000).queries]).argmax(axis=1)
+    assert np.mean(chosen == np.arange(40) % 2) > 0.9
 
 
 def test_sampling_draws_from_the_policy_over_the_allowed_candidates(specialist: PuppeteerRouter) -> None:
     sampling = trained(table(80), attrs.evolve(OPTIONS, sample=True, updates=5))
-    request = build_request([Query("Solve the equation number 3 in algebra.")], POOL, QUALITY_ONLY)
+    request = build_request([Query("Solve the equation number 3 in algebra.")], POOL, QUALITY_ONLY, state=PoolState(unavailable={"mathematician"}))
     scores = sampling.score(request)
     assert scores.probabilities is not None
-    assert scores.probabilities.sum() == pytest.approx(1.0)
-    assert (np.diff(scores.utility[0][np.argsort(scores.probabilities[0])]) >= 0).all()
+    none, lawyer, guesser = scores.probabilities[0]
+    assert none == 0
+    assert lawyer + guesser == pytest.approx(1.0)
+    assert lawyer / guesser == pytest.approx(np.exp(scores.utility[0, 1] - scores.utility[0, 2]))
 
 
-def test_it_is_refused_untrained_and_without_outcomes() -> None:
+def test_the_texts_of_served_queries_are_not_kept(specialist: PuppeteerRouter) -> None:
+    encoder = specialist._puppeteer.parts()[1]
+    before = set(encoder._tasks)
+    utilities(specialist, [f"A private question, number {n}" for n in range(5)])
+    assert set(encoder._tasks) == before
+
+
+def test_training_again_starts_anew_whatever_pool_was_scored(specialist: PuppeteerRouter) -> None:
+    router = trained(table(80))
+    utilities(router, ["What?"], Pool([*POOL, Candidate("newcomer", "guesses too")]))
+    dataset = table(80)
+    router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY)))
+    asked = ["Solve the equation number 3 in algebra."]
+    assert (utilities(router, asked) == utilities(specialist, asked)).all()
+
+
+def test_it_is_refused_untrained_and_without_outcomes(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="aamc train --router puppeteer"):
         utilities(untrained(), ["What?"])
     with pytest.raises(DataError, match="questions has none"):
         untrained().train(Training(dataset=Dataset([Query("What?")], source="questions")))
+    dataset = table(4)
+    assert dataset.outcomes is not None
+    for quality in (None, np.full((4, 3), np.nan)):
+        unknown = attrs.evolve(dataset, outcomes=attrs.evolve(dataset.outcomes, quality=quality))
+        with pytest.raises(DataError, match="specialists has no row with a known reward"):
+            untrained().train(Training(dataset=unknown, request=build_request(dataset.queries, POOL, QUALITY_ONLY)))

@@ -167,11 +167,14 @@ def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng
         dataset: Q queries with the outcomes of M candidates.
         names: The candidates' names, M of them.
         embedding: Embeddings of the queries, ``[Q, D]``.
-        rng: Draws ``ROW_PAIRS`` of a row's pairs of different quality, if there are more.
+        rng: Draws the order of the rows, since tables are sorted, and ``ROW_PAIRS`` of a row's pairs of different quality, if there are more.
     """
     found: dict[str, UserHistory] = {}
-    for row, quality in enumerate(() if dataset.outcomes is None or dataset.outcomes.quality is None else dataset.outcomes.quality):
-        pairs = np.argwhere(quality[:, None] > quality[None, :])
+    quality = None if dataset.outcomes is None else dataset.outcomes.quality
+    if quality is None:
+        return found
+    for row in rng.permutation(len(quality)).tolist():
+        pairs = np.argwhere(quality[row][:, None] > quality[row][None, :])
         drawn = pairs if len(pairs) <= ROW_PAIRS else pairs[rng.choice(len(pairs), ROW_PAIRS, replace=False)]
         turn = f"row {row}"
         won = [(names[better], names[worse]) for better, worse in drawn]

@@ -35,7 +35,7 @@ from aamc_gmtrouter.history import (
 )
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
-from aamc_gmtrouter.taste import SLOPE, ModelFeatures, PreferenceModel, UserVector
+from aamc_gmtrouter.taste import FIT_ROWS, FIT_USERS, SLOPE, ModelFeatures, PreferenceModel, UserVector
 from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
 from aamc_sdk.interfaces import Reward
@@ -97,15 +97,11 @@ class GMTRouter(OnlineRouter):
         for row, query in enumerate(request.queries):
             known = self._user(query, embed, model)
             reduced = model.query(None if embedding is None else embedding[row])
-            utility[row] = self._utility(known, reduced, features)
+            utility[row] = _utility(model, self._network, known, reduced, features)
             notes.append(self._notes(known, reduced, features, utility[row], request.mask[row]))
         weight, shift = _preference_weights(request, self.services.reward)
         expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
         return Scores(shift + weight * (NEUTRAL + model.slope * utility), expected_quality=expected, notes=notes)
-
-    def _utility(self, known: _Known, query: Floats, features: ModelFeatures) -> Floats:
-        utility = self._trained().utility(known.vector, query, features)
-        return utility if known.state is None else utility + self._network.scores(known.state, query, features.x)
 
     def _notes(self, known: _Known, query: Floats, features: ModelFeatures, utility: Floats, mask: Any) -> dict[str, Any]:
         """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
@@ -163,15 +159,11 @@ class GMTRouter(OnlineRouter):
         if known is not None and known.history is history:
             return known
         model.learn_contexts([history.context], embed)
-        known = self._computed(model, history)
+        known = _computed(model, self._network, history)
         if history is self._users.get(place, NOBODY):
             with self._lock:
                 self._known[place] = known
         return known
-
-    def _computed(self, model: PreferenceModel, history: UserHistory) -> _Known:
-        state = None if self._network is None else self._network.user_state(history, model)
-        return _Known(history, model.user_vector(history, model.context(history.context)), state)
 
     def _described(self, query: Query) -> tuple[str, tuple[str, ...]]:
         context, preferred = described(query)
@@ -204,18 +196,21 @@ class GMTRouter(OnlineRouter):
         model = PreferenceModel.unfitted(users, descriptions, embed, self.config.dimensions)
         model.learn_contexts([history.context for history in held_out.values()], embed)
         reduced, later = ({name: model.reduced(history) for name, history in found.items()} for found in (users, held_out))
-        metrics: dict[str, Any] = {"users": len(users), "judgements": sum(len(history.judgements) for history in users.values())}
+        metrics: dict[str, Any] = {
+            "users" if known_users else "rows": len(users),
+            "judgements": sum(len(history.judgements) for history in users.values()),
+        }
         if self.config.model != "graph":
-            metrics |= model.fit(list(reduced.values()))
+            metrics |= model.fit(list(reduced.values()), FIT_USERS if known_users else FIT_ROWS)
         network, self._checkpoints = None, {}
         if self.config.model != "preference":
             network, figures = self._trained_network(model, list(reduced.values()), list(later.values()), training)
             metrics |= figures
+        if not known_users:
+            model.slope = metrics["slope"] = self._slope(training.validation if held_out else training.dataset, model, network, embed)
         with self._lock:
             self._model, self._network, self._known, self._all_changed = model, network, {}, True
             self._users = reduced if known_users else {}
-        if not known_users:
-            model.slope = metrics["slope"] = self._slope(training.validation if held_out else training.dataset, model, embed)
         return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator"}
 
     def _trained_network(
@@ -245,22 +240,25 @@ class GMTRouter(OnlineRouter):
         rows = row_histories(dataset, self.services.pool.names, embedding, np.random.default_rng(self.services.seed))
         return {name: self._as_configured(history) for name, history in rows.items()}
 
-    def _slope(self, dataset: Dataset | None, model: PreferenceModel, embed: Embed) -> float:
-        """Return the quality per unit of utility within the rows of a table, by least squares; at least 0."""
+    def _slope(self, dataset: Dataset | None, model: PreferenceModel, network: Any, embed: Embed) -> float:
+        """Return the quality per unit of utility within the rows of a table, by least squares; that of an unknown table if it is not positive."""
         assert dataset is not None
         assert dataset.outcomes is not None
         quality = dataset.outcomes.quality
         assert quality is not None
         compared = np.flatnonzero(np.isfinite(quality).sum(axis=1) > 1).tolist()
         embedding = np.asarray(embed([dataset.queries[row].text or " " for row in compared]), dtype=np.float64)
-        known, features = self._computed(model, NOBODY), model.features(self.services.pool.names)
+        known, features = _computed(model, network, NOBODY), model.features(self.services.pool.names)
         products = squares = 0.0
         for row, query in zip(compared, embedding, strict=True):
             seen = np.isfinite(quality[row])
-            utility = self._utility(known, model.query(query), features)[seen]
+            utility = _utility(model, network, known, model.query(query), features)[seen]
             utility -= utility.mean()
             products, squares = products + float(utility @ quality[row, seen]), squares + float(utility @ utility)
-        return max(0.0, products / squares) if squares else SLOPE
+        if products > 0:
+            return products / squares
+        logger.warning("the preferences learned from %s do not predict quality", dataset.source)
+        return SLOPE
 
     def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
         """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
@@ -295,7 +293,7 @@ class GMTRouter(OnlineRouter):
         known = None
         if self._embed is not None:  # else the first request after a restart computes it, whose estimator embeds the context
             model.learn_contexts([history.context], self._embed)
-            known = self._computed(model, history)
+            known = _computed(model, self._network, history)
         with self._lock:
             self._keep(key, history)
             if known is not None:
@@ -374,6 +372,16 @@ class GMTRouter(OnlineRouter):
         if wrong := check_parameters(self.config, model.dimensions, checkpoints[BEST]):
             raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
         return ServedNetwork(self.config, model.dimensions, checkpoints[BEST])
+
+
+def _computed(model: PreferenceModel, network: Any, history: UserHistory) -> _Known:
+    state = None if network is None else network.user_state(history, model)
+    return _Known(history, model.user_vector(history, model.context(history.context)), state)
+
+
+def _utility(model: PreferenceModel, network: Any, known: _Known, query: Floats, features: ModelFeatures) -> Floats:
+    utility = model.utility(known.vector, query, features)
+    return utility if known.state is None else utility + network.scores(known.state, query, features.x)
 
 
 def _rated_turns(query: Query, embed: Embed, model: PreferenceModel) -> tuple[UserJudgement, ...]:

@@ -55,6 +55,8 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, bool]]:
         flags = {name: bool(document[name]) for name in FLAGS}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
+    if not 0 < model.slope < np.inf:
+        raise CheckpointError(f"{folder} holds a damaged state of gmtrouter (slope {model.slope}); train again")
     return model, flags
 
 

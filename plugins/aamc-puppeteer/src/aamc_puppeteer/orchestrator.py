@@ -275,6 +275,11 @@ class Puppeteer(Team):
         estimate.check(budget_usd, tasks)
         return estimate
 
+    @property
+    def trained(self) -> bool:
+        """Whether the policy was trained or loaded."""
+        return bool(self._trained_names)
+
     def begin(self, texts: Sequence[str]) -> tuple[ReinforceLearner, Encoder]:
         """Return the policy and the encoder for a training on tasks with these texts, with the present agents."""
         if not self._trained_names:

@@ -75,31 +75,30 @@ class PuppeteerRouter(Router):
 
     def __init__(self, config: PuppeteerRouterConfig, services: Services) -> None:
         super().__init__(config, services)
-        options = PuppeteerConfig(**attrs.asdict(config, recurse=False), max_steps=1, discount=1.0)
         self._lock = threading.Lock()
-        self._pool = services.pool
-        self._puppeteer = Puppeteer(options, services, [_Member(candidate) for candidate in services.pool])
-        self._trained = False
+        self._pool, self._puppeteer = services.pool, self._untrained()
+
+    def _untrained(self) -> Puppeteer:
+        options = PuppeteerConfig(**attrs.asdict(self.config, recurse=False), max_steps=1, discount=1.0)
+        return Puppeteer(options, self.services, _members(self.services.pool))
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the logarithm of the policy's probability of each candidate as its utility."""
-        if not self._trained:
+        if not self._puppeteer.trained:
             raise PluginError("router puppeteer is not trained; train it with: aamc train --router puppeteer --dataset outcomes:FILE")
         if not len(request):
             return Scores(np.zeros(request.mask.shape))
         with self._lock:
-            self._use(request.pool)
+            if request.pool is not self._pool:
+                if list(request.pool) != list(self._pool):
+                    self._puppeteer.use(_members(request.pool))
+                self._pool = request.pool
             probabilities = self._puppeteer.probabilities([_state(query.text) for query in request.queries])[:, :-1].astype(np.float64)
-        utility = np.log(probabilities + np.finfo(np.float64).tiny)
+        probabilities += np.finfo(np.float64).tiny
         if not self.samples:
-            return Scores(utility, None)
+            return Scores(np.log(probabilities), None)
         allowed = probabilities * request.mask
-        return Scores(utility, allowed / allowed.sum(axis=1, keepdims=True))
-
-    def _use(self, pool: Pool) -> None:
-        if pool is not self._pool:
-            self._puppeteer.use([_Member(candidate) for candidate in pool])
-            self._pool = pool
+        return Scores(np.log(probabilities), allowed / allowed.sum(axis=1, keepdims=True))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the policy on a table of outcomes by REINFORCE, at the preference of the training's request.
@@ -112,19 +111,24 @@ class PuppeteerRouter(Router):
             raise DataError(f"router puppeteer learns from outcomes, and {dataset.source} has none; use a dataset with outcomes")
         reward = self.services.reward.scalar(dataset.outcomes, request.preferences)
         rows = np.flatnonzero(np.isfinite(reward).any(axis=1)).tolist()
-        curve = self._fit([dataset.queries[row].text for row in rows], reward[rows], training)
-        self._trained = True
+        if not rows:
+            needs = "router puppeteer needs qualities, and costs where the preference weighs them"
+            raise DataError(f"{dataset.source} has no row with a known reward; {needs}")
+        puppeteer = self._untrained()
+        curve = self._fit(puppeteer, [dataset.queries[row].text for row in rows], reward[rows], training)
+        with self._lock:
+            self._pool, self._puppeteer = self.services.pool, puppeteer
         return {"updates": len(curve), "queries": len(rows), "curve": curve}
 
-    def _fit(self, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
-        """Take all gradient steps on rewards ``[Q, M]``, NaN where unknown; return the figures of each. To choose nobody earns 0."""
+    def _fit(self, puppeteer: Puppeteer, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
+        """Take all gradient steps on rewards ``[Q, M]``, NaN where unknown; return the figures of each. To choose nobody earns the minimum."""
         from aamc_puppeteer.training.job import drawn_descriptions, one_thread
 
         config, known = self.config, np.isfinite(reward)
-        earned = np.concatenate((np.where(known, reward, 0.0), np.zeros((len(reward), 1))), axis=1)
+        earned = np.concatenate((np.where(known, reward, 0.0), np.full((len(reward), 1), np.nanmin(reward))), axis=1)
         curve: list[dict[str, float]] = []
         with one_thread():
-            learner, encoder = self._puppeteer.begin(texts)
+            learner, encoder = puppeteer.begin(texts)
             features = encoder.encode([_state(text) for text in texts])
             training.progress.start("puppeteer", config.updates)
             for step in range(config.updates):
@@ -150,8 +154,14 @@ class PuppeteerRouter(Router):
         Raises:
             CheckpointError: A file is missing or damaged, or has other sizes than the configuration's.
         """
-        self._puppeteer.load(folder)
-        self._trained = True
+        puppeteer = self._untrained()
+        puppeteer.load(folder)
+        with self._lock:
+            self._pool, self._puppeteer = self.services.pool, puppeteer
+
+
+def _members(pool: Pool) -> list[Agent]:
+    return [_Member(candidate) for candidate in pool]
 
 
 def _state(text: str) -> TaskState:

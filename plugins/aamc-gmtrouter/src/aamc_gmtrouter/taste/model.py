@@ -28,8 +28,8 @@ MAX_CONTEXTS = 10_000
 """Maximum number of contexts whose embeddings are kept, the latest."""
 SLOPE = 0.25
 """Quality per unit of utility where no outcome tells it: that of the logistic function near a half."""
-FIT_USERS, FIT_JUDGEMENTS = 500, 64
-"""Maximum number of users, and of judgements of each, that the population is fitted to."""
+FIT_USERS, FIT_ROWS, FIT_JUDGEMENTS = 500, 2000, 64
+"""Maximum number of users, of rows of a table (each with a few judgements), and of a user's judgements that the population is fitted to."""
 
 
 @attrs.frozen(eq=False)
@@ -105,9 +105,9 @@ class PreferenceModel:
         model.learn_contexts(contexts, embed)
         return model
 
-    def fit(self, histories: Sequence[UserHistory]) -> dict[str, float]:
-        """Fit the population to users' reduced histories, and return figures of the fit."""
-        kept = histories[:FIT_USERS]
+    def fit(self, histories: Sequence[UserHistory], limit: int = FIT_USERS) -> dict[str, float]:
+        """Fit the population to the first ``limit`` users' reduced histories, and return figures of the fit."""
+        kept = histories[:limit]
         seen = self.observations(kept, [self.context(history.context) for history in kept], FIT_JUDGEMENTS)
         self.population, figures = fit_population(seen)
         return figures

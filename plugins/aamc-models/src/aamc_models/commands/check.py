@@ -127,7 +127,9 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
         message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
         kind = getattr(error, "kind", "configuration")
         keys = [f"set ${name} to your API key" for name in unset if f"${name}" not in advice]
-        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join([advice, *keys]))
+        return Checked(
+            candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join(filter(None, [advice, *keys]))
+        )
     text = "".join(piece.content for piece in pieces)
     return Checked(
         candidate=candidate.name,

@@ -65,7 +65,7 @@ class StateFeatures:
         return cls(np.concatenate([part.state for part in parts]), np.concatenate([part.pair for part in parts]))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8192)
 def hashed_words(text: str, buckets: int = WORDS) -> Array32:
     """Return a text's hashed words, ``[W]``."""
     tokens = _TOKEN.findall(text[:_MAX_CHARACTERS].lower())
@@ -99,16 +99,17 @@ class Encoder:
         self.descriptions = np.concatenate((self._words, self._meaning * LENGTH), axis=1)
 
     def learn_tasks(self, texts: Sequence[str]) -> None:
-        """Embed tasks in advance, in one batch."""
+        """Embed tasks of a training in advance, in one batch, and keep their embeddings; others are embedded when they are encoded."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tasks]
         if new:
             self._tasks.update(zip(new, self._embed(new), strict=True))
 
     def encode(self, states: Sequence[TaskState]) -> StateFeatures:
         """Return the features of B states."""
-        self.learn_tasks([state.task.text for state in states])
-        task_words = np.stack([hashed_words(state.task.text) for state in states])
-        tasks = np.stack([self._tasks[state.task.text] for state in states])
+        texts = [state.task.text for state in states]
+        new = [text for text in dict.fromkeys(texts) if text not in self._tasks]
+        known = {**self._tasks, **dict(zip(new, self._embed(new), strict=True))} if new else self._tasks
+        tasks, task_words = np.stack([known[text] for text in texts]), np.stack([hashed_words(text) for text in texts])
         said = [_last_outputs(state) for state in states]
         last, before = (np.stack([hashed_words(texts[place]) for texts in said]) for place in (0, 1))
         pair = np.zeros((len(states), len(self._places), len(PAIR_NUMBERS)), np.float32)
