@@ -20,7 +20,7 @@ from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.grid import JOBS
 from aamc_sdk.cli import split_names
-from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.errors import AamcError, ConfigError, PluginError
 from aamc_sdk.interfaces import NoProgress, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.storage import read_json, write_json
@@ -69,7 +69,8 @@ def train_each(names: Iterable[str], train: Callable[[str], Router], folder: Pat
             trained[name] = train(name)
         except Exception as error:  # a plugin's router may fail in any way
             traceback.print_exc()  # into the job's log
-            left_out[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error  # the router is named beside it
+            left_out[name] = f"{type(cause).__name__}: {' '.join(str(cause).split())}"
             progress.say(f"{name} is left out: {left_out[name]}")
             last = error
     if left_out and not trained:

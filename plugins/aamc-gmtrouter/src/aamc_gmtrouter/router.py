@@ -93,19 +93,20 @@ class GMTRouter(OnlineRouter):
         embed = self._embedder(request)
         model.learn_descriptions(request.pool, embed)
         features, embedding = model.features(request.pool.names), self._query_embeddings(request, embed)
-        utility, notes = np.empty(request.mask.shape), []
+        weight, shift = _preference_weights(request, self.services.reward)
+        utility, score, notes = np.empty(request.mask.shape), np.empty(request.mask.shape), []
         for row, query in enumerate(request.queries):
             known = self._user(query, embed, model)
             reduced = model.query(None if embedding is None else embedding[row])
             utility[row] = _utility(model, self._network, known, reduced, features)
-            notes.append(self._notes(known, reduced, features, utility[row], request.mask[row]))
-        weight, shift = _preference_weights(request, self.services.reward)
+            score[row] = shift[row] + weight[row] * (NEUTRAL + model.slope * utility[row])
+            notes.append(self._notes(known, reduced, features, score[row], request.mask[row]))
         expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
-        return Scores(shift + weight * (NEUTRAL + model.slope * utility), expected_quality=expected, notes=notes)
+        return Scores(score, expected_quality=expected, notes=notes)
 
-    def _notes(self, known: _Known, query: Floats, features: ModelFeatures, utility: Floats, mask: Any) -> dict[str, Any]:
+    def _notes(self, known: _Known, query: Floats, features: ModelFeatures, score: Floats, mask: Any) -> dict[str, Any]:
         """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
-        order = [int(m) for m in np.argsort(-utility, kind="stable") if mask[m]]
+        order = [int(m) for m in np.argsort(-score, kind="stable") if mask[m]]
         notes: dict[str, Any] = {"judged_turns": len(known.history.turns)}
         if len(order) > 1 and (moved := self._moved(known, query, features, order[0], order[1])):
             first = sorted(moved.items(), key=lambda item: -abs(item[1]))[:SHOWN_TURNS]

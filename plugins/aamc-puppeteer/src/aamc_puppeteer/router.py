@@ -25,6 +25,8 @@ from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import Candidate, Floats, Pool
 
 _DEFAULTS = PuppeteerConfig()
+WHY = "The policy of puppeteer read the text and the candidates' descriptions; it knows the preference of its training alone."
+"""The note of each decision."""
 
 
 @attrs.frozen(kw_only=True)
@@ -95,10 +97,9 @@ class PuppeteerRouter(Router):
                 self._pool = request.pool
             probabilities = self._puppeteer.probabilities([_state(query.text) for query in request.queries])[:, :-1].astype(np.float64)
         probabilities += np.finfo(np.float64).tiny
-        if not self.samples:
-            return Scores(np.log(probabilities), None)
         allowed = probabilities * request.mask
-        return Scores(np.log(probabilities), allowed / allowed.sum(axis=1, keepdims=True))
+        drawn = allowed / allowed.sum(axis=1, keepdims=True) if self.samples else None
+        return Scores(np.log(probabilities), drawn, notes=[{"why": WHY}] * len(request))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the policy on a table of outcomes by REINFORCE, at the preference of the training's request.
