@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.log.json_text import check_notes, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.json_text import check_plain, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
@@ -28,7 +28,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
     fingerprint = request_fingerprint(record)
     query, decision, estimates = record.query, record.decision, record.estimates
     if decision.notes:
-        check_notes(decision.notes)
+        check_plain(decision.notes)
     content = {
         "decision": _decision_fields(decision),
         "query": _query_fields(query) if store_text else redacted_fields(query),

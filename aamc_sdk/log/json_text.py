@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +32,7 @@ def _converted(value: Any) -> Any:
     return found
 
 
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
 _encoder = msgspec.json.Encoder(enc_hook=_converted)
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -43,16 +45,28 @@ def encode(content: Any) -> str:
         return to_json(content)
 
 
-def check_notes(notes: Mapping[str, Any]) -> None:
-    """Check that a caller's notes are of JSON's types, arrays and sets: msgspec would turn dates and others into texts.
+def check_plain(value: Any) -> None:
+    """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts.
 
     Raises:
-        StoreError: A note is not.
+        StoreError: A value in it is not.
     """
-    try:
-        to_json([note for note in notes.values() if type(note) is not ByName])  # those are numbers
-    except TypeError as error:
-        raise StoreError(f"the log keeps JSON's own types only ({error}); use numbers, text, lists and mappings in notes") from error
+    if type(value) is ByName:  # numbers
+        return
+    if type(value) is dict or isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple | set | frozenset):
+        _check_simple(value)
+        return
+    for item in value:
+        if type(item) not in _SIMPLE:  # most are
+            check_plain(item)
+
+
+def _check_simple(value: Any) -> None:
+    if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
+        why = f"Object of type {type(value).__name__} is not JSON serializable"
+        raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
 
 
 def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_sdk.errors import PluginError, StoreError
-from aamc_sdk.log.json_text import check_notes
+from aamc_sdk.log.json_text import check_plain
 from aamc_sdk.routing import draw
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.subject import Subject, equal
@@ -31,7 +31,7 @@ def require_scores(scores: Scores, request: RoutingRequest) -> None:
         for sample in (False, True):
             draw(scores, request, sample, 0, [str(row) for row in range(rows)])
         for note in scores.notes:
-            check_notes(note)
+            check_plain(note)
     except PluginError as error:
         raise AssertionError(str(error)) from error
     except StoreError as error:
