@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -61,6 +60,22 @@ class StartedDecision:
     committed: asyncio.Future[Decision]
 
 
+class _RouterErrors:
+    """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
+
+    def __init__(self, served: ServedComponents, guard: CloseGuard) -> None:
+        self._name, self._guard = served.router_name or type(served.router).__name__, guard
+
+    def __enter__(self) -> None:
+        """Do nothing: this is quicker than a generator, for each decision."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
+            raise StoreError("the controller is closed") from None
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
+            raise router_error(self._name, error) from error
+
+
 class Decider:
     """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
 
@@ -86,6 +101,7 @@ class Decider:
     ) -> None:
         self._components, self._router = components, components.router
         self._user_id, self._guard, self._threads, self._calls, self._events, self._commits = user_id, guard, threads, calls, events, commits
+        self._router_errors = _RouterErrors(components, guard)
         self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
 
@@ -159,18 +175,6 @@ class Decider:
             decision = await self.adecide(described, preference, arguments)
             return await models.answer(decision, pool, conversation(described), options or {}, show)
 
-    @contextmanager
-    def _router_errors(self) -> Iterator[None]:
-        """Turn a router's exceptions into an error of the SDK that names the router."""
-        try:
-            yield
-        except AamcError:
-            raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
-                raise StoreError("the controller is closed") from None
-            raise router_error(self._components.router_name or type(self._router).__name__, error) from error
-
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
         check_budget(arguments.budget_usd)
@@ -192,7 +196,7 @@ class Decider:
     def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(queries, preference, arguments)
-        with self._router_errors():
+        with self._router_errors:
             scores = self._router.score(request)
         return self.draw(request, scores, ids, arguments)
 
@@ -203,7 +207,7 @@ class Decider:
         request = await self._threads.run(self.request, queries, preference, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
-        with self._router_errors():
+        with self._router_errors:
             scores = await asyncio.wrap_future(scoring)
         return self.draw(request, scores, ids, arguments)
 
@@ -220,7 +224,7 @@ class Decider:
         """Draw a decision for each row."""
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
-        with self._router_errors():
+        with self._router_errors:
             if arguments.quality_floor is not None:
                 request = above_floor(request, scores, arguments.quality_floor)
             drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
