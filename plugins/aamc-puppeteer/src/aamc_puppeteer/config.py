@@ -51,31 +51,39 @@ class EpisodeOptions:
         return EpisodeReward(**{field: getattr(self, name) for name, field in REWARD_OPTIONS.items()})
 
 
-@attrs.frozen(kw_only=True)
-class PuppeteerConfig(EpisodeOptions):
-    """Options of ``puppeteer``."""
+@attrs.frozen(kw_only=True, slots=False)  # a second base class cannot have slots
+class LearningOptions:
+    """Options of the policy and of REINFORCE, which orchestrator and router share; a router's candidates are its agents."""
 
     updates: int = option(2000, "gradient steps", at_least=0)
     episodes: int = option(64, "episodes in an update, played in parallel", at_least=1)
     learning_rate: float = option(0.003, "step size of Adam; it falls to a tenth in the last third", above=0)
     entropy_bonus: float = option(0.3, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0)
     gradient_clip: float = option(1.0, "maximum norm of the policy's gradient, and of the baseline's", above=0)
-    absent_agents: float = option(0.2, "share of training episodes in which some agents are absent", at_least=0, at_most=1)
     withheld: float = option(
         0.3, "share of agents whose name is hidden from the policy in training; half of them without description", at_least=0, at_most=1
     )
     hidden: int = option(64, "width of hidden layers", at_least=1)
+    sample: bool = option(False, "whether actions are drawn from the policy after training, instead of the most probable ones")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"updates": 1000, "episodes": 32, "learning_rate": 0.01},
+        "full": {},
+        "paper": {"learning_rate": 1e-4},
+    }
+
+
+@attrs.frozen(kw_only=True)
+class PuppeteerConfig(EpisodeOptions, LearningOptions):
+    """Options of ``puppeteer``."""
+
+    absent_agents: float = option(0.2, "share of training episodes in which some agents are absent", at_least=0, at_most=1)
     checkpoint_every: int = option(50, "updates between checkpoints", at_least=1)
 
-    sample: bool = option(False, "whether actions are drawn from the policy after training, instead of the most probable ones")
     paths: int = option(1, "maximum number of parallel paths after training; 1 does not fork", at_least=1)
     branches: int = option(2, "maximum number of agents that a path forks into", at_least=1)
     fork_depth: int = option(2, "number of activations after which paths no longer fork", at_least=0)
     join: str = option("vote", "how the paths' answers are joined", choices=JOINS)
     judge: str = option("", "agent that picks an answer if join is 'judge'")
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"updates": 1000, "episodes": 32, "learning_rate": 0.01},
-        "full": {},
-        "paper": {"reward": "log", "learning_rate": 1e-4},
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {**LearningOptions.presets, "paper": {"reward": "log", "learning_rate": 1e-4}}

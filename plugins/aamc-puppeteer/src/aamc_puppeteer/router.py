@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.config import LearningOptions, PuppeteerConfig
 from aamc_puppeteer.episodes.player import ActionBatch, Visibility, sampled
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_sdk import Agent, Requirements, Router, RoutingRequest, Scores, Services, Training, option
@@ -24,36 +24,16 @@ from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import Candidate, Floats, Pool
 
-_DEFAULTS = PuppeteerConfig()
 WHY = "The policy of puppeteer read the text and the candidates' descriptions; it knows the preference of its training alone."
 """The note of each decision."""
 
 
 @attrs.frozen(kw_only=True)
-class PuppeteerRouterConfig:
+class PuppeteerRouterConfig(LearningOptions):
     """Options of router ``puppeteer``: those of the orchestrator that one activation needs."""
 
-    updates: int = option(_DEFAULTS.updates, "gradient steps", at_least=0)
-    episodes: int = option(_DEFAULTS.episodes, "queries in an update", at_least=1)
-    learning_rate: float = option(_DEFAULTS.learning_rate, "step size of Adam; it falls to a tenth in the last third", above=0)
-    entropy_bonus: float = option(
-        _DEFAULTS.entropy_bonus, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0
-    )
-    gradient_clip: float = option(_DEFAULTS.gradient_clip, "maximum norm of the policy's gradient, and of the baseline's", above=0)
-    withheld: float = option(
-        _DEFAULTS.withheld,
-        "share of candidates whose name is hidden from the policy in training; half of them without description",
-        at_least=0,
-        at_most=1,
-    )
-    hidden: int = option(_DEFAULTS.hidden, "width of hidden layers", at_least=1)
-    estimator: str = option(_DEFAULTS.estimator, "estimator that embeds queries and candidates; it is trained on their texts")
+    estimator: str = option("lexical", "estimator that embeds queries and candidates; it is trained on their texts")
     estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
-    sample: bool = option(_DEFAULTS.sample, "draw decisions from the policy instead of taking the most probable candidate")
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        name: {key: value for key, value in options.items() if key != "reward"} for name, options in PuppeteerConfig.presets.items()
-    }
 
 
 class _Member(Agent):
