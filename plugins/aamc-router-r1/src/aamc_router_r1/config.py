@@ -13,6 +13,7 @@ from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
 
 AUTO = "auto"
+PRECISIONS = (AUTO, "bf16", "fp32")
 LIVE, SIMULATED = "live", "simulated"
 GROUP = "group"
 ROUTE, CHAT = "route", "chat"
@@ -56,7 +57,7 @@ class TrainingOptions:
     temperature: float = option(1.0, "Temperature of the episodes in training.", above=0)
 
     lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)
-    precision: str = option(AUTO, "Number format of training: bf16, fp32, or auto: bf16 on a GPU.", choices=(AUTO, "bf16", "fp32"))
+    precision: str = option(AUTO, "Number format of training: bf16, fp32, or auto: bf16 on a GPU.", choices=PRECISIONS)
     gradient_checkpointing: bool = option(False, "Compute activations twice, to need less memory.")
     processes: int = option(1, "Processes of the training, one for each GPU, run by accelerate.", at_least=1)
     save_every: int = option(25, "Updates between checkpoints and validations.", at_least=1)

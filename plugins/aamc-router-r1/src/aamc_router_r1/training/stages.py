@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from aamc_router_r1.config import RouterR1Config
@@ -33,7 +34,7 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(f"model {folder!r} is not a causal language model that transformers can load: {first}") from error
     if tokenizer.pad_token_id is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
+from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, write_json
 
 
@@ -51,7 +53,9 @@ def adapted(model: PreTrainedModel, rank: int) -> Any:
         return model
     from peft import get_peft_model
 
-    return get_peft_model(model, lora_config(rank))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # peft uses a name that transformers will drop
+        return get_peft_model(model, lora_config(rank))
 
 
 def lora_config(rank: int) -> Any:
@@ -71,26 +75,26 @@ def merged(trainer: Any) -> PreTrainedModel:
 
 
 class Follow(TrainerCallback):
-    """Reports the progress of a trainer and completes its checkpoints."""
+    """Reports the progress of a trainer and completes its checkpoints by a state that the weights do not hold."""
 
-    def __init__(self, job: Job, title: str) -> None:
-        self._job, self._title = job, title
+    def __init__(self, progress: Progress, title: str, state: Callable[[], Mapping[str, Any]]) -> None:
+        self._progress, self._title, self._state = progress, title, state
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the progress."""
         if state.is_world_process_zero:
-            self._job.progress.start(self._title, state.max_steps)
-            self._job.progress.advance(state.global_step)
+            self._progress.start(self._title, state.max_steps)
+            self._progress.advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Report an update."""
         if state.is_world_process_zero:
-            self._job.progress.advance(1)
+            self._progress.advance(1)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Complete a checkpoint."""
         if state.is_world_process_zero:
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._job.state())
+            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._state())
 
 
 IGNORED = -100
@@ -127,7 +131,7 @@ def warm_start(job: Job) -> str:
         train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
         processing_class=tokenizer,
-        callbacks=[Follow(job, "router-r1 warm start")],
+        callbacks=[Follow(job.progress, "router-r1 warm start", job.state)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints to standard output
     trainer.train(resume_from_checkpoint=last_checkpoint(working))
@@ -156,13 +160,20 @@ def arguments(job: Job, folder: Path) -> dict[str, Any]:
 def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
     """Return the arguments that both stages share."""
     return {
-        "output_dir": str(folder),
-        "bf16": job.bf16,
+        **base_arguments(folder, job.device, job.seed, job.config.save_every, bf16=job.bf16),
         "gradient_checkpointing": job.config.gradient_checkpointing,  # TRL's default differs from that of transformers
-        "use_cpu": job.device == "cpu" or not torch.cuda.is_available(),
-        "seed": job.seed,
+    }
+
+
+def base_arguments(folder: Path, device: str, seed: int, save_every: int, *, bf16: bool) -> dict[str, Any]:
+    """Return the arguments of every trainer."""
+    return {
+        "output_dir": str(folder),
+        "bf16": bf16,
+        "use_cpu": device == "cpu" or not torch.cuda.is_available(),
+        "seed": seed,
         "save_strategy": "steps",
-        "save_steps": job.config.save_every,
+        "save_steps": save_every,
         "save_total_limit": 2,
         "logging_steps": 1,
         "report_to": [],
@@ -205,7 +216,7 @@ def train_grpo(job: Job, start: str, steps: int) -> None:
     trainer.remove_callback(PrinterCallback)  # it prints to standard output
     select = Select(job, trainer, tokenizer)
     trainer.add_callback(select)
-    trainer.add_callback(Follow(job, "router-r1"))
+    trainer.add_callback(Follow(job.progress, "router-r1", job.state))
     if resumed is None:
         select.validate(START)
     try:
