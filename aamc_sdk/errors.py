@@ -203,6 +203,21 @@ def router_error(name: str, error: BaseException) -> PluginError:
     return PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}")
 
 
+@contextmanager
+def component_errors(what: str) -> Iterator[None]:
+    """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component.
+
+    Raises:
+        PluginError: The component raised another error than the SDK's.
+    """
+    try:
+        yield
+    except AamcError:
+        raise
+    except (Exception, SystemExit) as error:  # it may raise anything
+        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
+
+
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
     return f"; a folder is given with a slash: ./{name}" if os.sep not in name and os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing

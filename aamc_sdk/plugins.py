@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of, slash_hint, unknown_name
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -195,20 +195,20 @@ class Plugins:
         from aamc_sdk.config import configure
 
         target = self.load(kind, name)
-        config = configure(target.Config, options or {}, preset=preset, where=name)
-        try:
-            return target(config, services)
-        except AamcError:
-            raise
-        except (Exception, SystemExit) as error:  # it may raise anything
-            raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
+        with component_errors(f"{kind} {name!r} cannot be made"):
+            return target(configure(target.Config, options or {}, preset=preset, where=name), services)
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
-        """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format."""
+        """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format.
+
+        Raises:
+            PluginError: A format raised another error than the SDK's.
+        """
         for name in self.names("config_format"):
-            found: ConfigFormat = self.load("config_format", name)()
-            if found.recognizes(content):
-                return found
+            with component_errors(f"config_format {name!r} failed"):
+                found: ConfigFormat = self.load("config_format", name)()
+                if found.recognizes(content):
+                    return found
         return None
 
     @property

@@ -221,6 +221,27 @@ def test_a_component_is_made_from_its_options(monkeypatch):
         found.make("router", "mine", "services", {"depth": 3})
 
 
+def test_a_component_of_another_type_is_an_error_that_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mine_module", types.SimpleNamespace(Router=dict))
+    with pytest.raises(PluginError, match=r"^router 'mine' cannot be made: AttributeError: .*'Config'"):
+        plugins(mine=Offering()).make("router", "mine", "services")
+
+
+def test_a_configuration_format_that_fails_is_named(monkeypatch):
+    class Format:
+        def recognizes(self, content):
+            return content["routes"]
+
+    class OfferingFormat:
+        @hookimpl
+        def aamc_config_formats(self):
+            return [Component("mine", "mine_module:Format", "")]
+
+    monkeypatch.setitem(sys.modules, "mine_module", types.SimpleNamespace(Format=Format))
+    with pytest.raises(PluginError, match=r"^config_format 'mine' failed: KeyError: 'routes'$"):
+        plugins(mine=OfferingFormat()).config_format({"router": "thompson"})
+
+
 def test_an_event_reaches_every_plugin_though_one_raises(caplog):
     listening = Listening()
     found = plugins(deaf=Deaf(), listening=listening)

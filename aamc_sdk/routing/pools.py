@@ -11,7 +11,7 @@ import attrs
 import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.errors import ConfigError, PoolError, component_errors
 from aamc_sdk.types import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
 
     Raises:
         PoolError: The file cannot be used, or the name is a folder or not a string.
+        PluginError: The component raised another error than the SDK's.
         UnknownComponentError: There is neither a component nor a file of that name.
     """
     if isinstance(name, Pool):
@@ -112,7 +113,8 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
         return read_pool(Path(name))
     if name not in plugins.names("model_pool") and Path(name).is_dir():
         raise PoolError(f"{name} is a folder; name a pool file in it, such as {Path(name, 'pool.yaml')}")
-    pool = plugins.load("model_pool", name)()
+    with component_errors(f"model_pool {name!r} cannot be made"):
+        pool = plugins.load("model_pool", name)()
     if not isinstance(pool, Pool):
         raise PoolError(f"model pool {name!r} must return an aamc_sdk.Pool, not {type(pool).__name__}")
     return pool

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.errors import AamcError, PluginError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -58,12 +59,18 @@ def build_request(
 
     Raises:
         PoolError: The state names a candidate that is not in the pool.
+        PluginError: The estimator raised another error than the SDK's, or its estimates are not those of the queries.
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
-        estimates = estimator.estimate(queries) if estimates is None else estimates
-        quality = estimator.quality(estimates, pool) if quality is None else quality
-        lengths = estimator.answer_lengths(estimates, pool) if lengths is None else lengths
+        try:  # not component_errors, which takes each decision a microsecond
+            estimates = _checked(estimator.estimate(queries), len(queries)) if estimates is None else estimates
+            quality = estimator.quality(estimates, pool) if quality is None else quality
+            lengths = estimator.answer_lengths(estimates, pool) if lengths is None else lengths
+        except AamcError:
+            raise
+        except (Exception, SystemExit) as error:  # it may raise anything
+            raise PluginError(f"estimator {type(estimator).__name__} failed: {type(error).__name__}: {error}") from error
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
@@ -89,6 +96,14 @@ def build_request(
     )
     _protect(request, with_estimates=estimates is not None)
     return request
+
+
+def _checked(estimates: Estimates, rows: int) -> Estimates:
+    if not isinstance(estimates, Estimates):
+        raise TypeError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not {type(estimates).__name__}")
+    if len(estimates) != rows:
+        raise ValueError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not those of {len(estimates)}")
+    return estimates
 
 
 def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:

@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from aamc_sdk import Component, Pool, hookimpl
-from aamc_sdk.errors import PoolError, UnknownComponentError
+from aamc_sdk.errors import PluginError, PoolError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool, expected_cost, find_pool, pool_from, pool_to, read_pool
 from aamc_sdk.testing import assert_conforms
@@ -100,4 +100,11 @@ def test_a_function_that_returns_no_pool_is_an_error(monkeypatch):
     plugins = Plugins({"offering": Offering()}, discover=False)
     monkeypatch.setattr(plugins, "load", lambda kind, name: broken_pool)
     with pytest.raises(PoolError, match=r"must return an aamc_sdk\.Pool, not list"):
+        find_pool("broken", plugins)
+
+
+def test_a_function_that_fails_is_an_error_that_names_the_pool(monkeypatch):
+    plugins = Plugins({"offering": Offering()}, discover=False)
+    monkeypatch.setattr(plugins, "load", lambda kind, name: lambda: {}["models"])
+    with pytest.raises(PluginError, match=r"^model_pool 'broken' cannot be made: KeyError: 'models'$"):
         find_pool("broken", plugins)

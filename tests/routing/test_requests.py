@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
-from aamc_sdk.errors import NoCandidateError, PoolError
+from aamc_sdk.errors import NoCandidateError, PluginError, PoolError
 from aamc_sdk.routing import build_request, expected_cost, expected_latency, token_counts
 from aamc_sdk.types import AnswerLengths, Estimates
 
@@ -185,6 +185,27 @@ def test_an_estimator_provides_what_is_not_given():
     request = build_request(queries, POOL, PREFERENCE, quality=out_of_fold, estimator=estimator)
     assert request.expected.quality is out_of_fold
     assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
+
+
+class Mistaken(Estimator):
+    def __init__(self, returned):
+        self.returned = returned
+
+    def estimate(self, queries):
+        return self.returned["estimates"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ({}, "KeyError: 'estimates'"),
+        ({"estimates": {"complexity": 0.5}}, "estimate must return the aamc_sdk.Estimates of 2 queries, not dict"),
+        ({"estimates": Estimates.unknown(3)}, "estimate must return the aamc_sdk.Estimates of 2 queries, not those of 3"),
+    ],
+)
+def test_an_estimator_that_fails_is_named_and_not_the_router_that_reads_it(returned, problem):
+    with pytest.raises(PluginError, match=f"^estimator Mistaken failed: .*{re.escape(problem)}$"):
+        build_request([Query("")] * 2, POOL, PREFERENCE, estimator=Mistaken(returned))
 
 
 def test_an_empty_batch_makes_an_empty_request():

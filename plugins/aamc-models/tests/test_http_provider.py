@@ -200,6 +200,14 @@ def test_a_document_without_choices_is_no_answer_to_pass_on(upstream, provider) 
     assert "answered without choices but with" in str(error)
 
 
+@pytest.mark.parametrize(("name", "api", "key"), [("anthropic", "messages", "content"), ("openai", "responses", "output")])
+def test_a_chat_completion_from_a_server_of_another_api_is_no_empty_answer(upstream, provider, name, api, key) -> None:
+    called = provider(name, base_url=upstream(reply()).url, retries=0)
+    error = failed(sent, called, WireRequest(api=api, body={"messages": MESSAGES}))
+    assert error.kind == "protocol"
+    assert f"answered without {key} but with" in str(error)
+
+
 def test_an_answer_without_a_finish_reason_has_stopped(upstream, provider) -> None:
     called = provider(base_url=upstream(reply({"choices": [{"message": {"role": "assistant", "content": "42"}}]})).url)
 

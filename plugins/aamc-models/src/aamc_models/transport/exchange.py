@@ -174,23 +174,34 @@ def _shown(body: bytes) -> str:
     return repr(body[:400].decode(errors="replace"))[:80]
 
 
-def _has_content(choice: Any) -> bool:
+def _is_choice(choice: Any) -> bool:
     return isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
 
 
-def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
+_CONTENT = {"chat": "choices", "completions": "choices", "messages": "content", "responses": "output"}
+"""The list that holds the content of an answer, by API."""
+
+
+def checked_answer(body: bytes, *, api: str) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
-    Args:
-        body: The answer.
-        choices: Whether the answer must have ``choices``; without, it may be an error with a status of success, as some servers send it.
+    Without its content it may be an error with a status of success, as some servers send it, or the answer of another API.
+
+    Raises:
+        Failure: It is an error, no JSON object, or has no content.
     """
     answer = json_object(body)
     if answer is None:
         raise Failure(f"did not answer with a JSON object but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
+    key = _CONTENT.get(api)
     error = error_in(answer)
-    if error is not None and (answer.get("type") == "error" or (choices and "choices" not in answer)):
+    if error is not None and (answer.get("type") == "error" or (key is not None and key not in answer)):
         raise _reported(error, body)
-    if choices and not (isinstance(answer.get("choices"), list) and all(map(_has_content, answer["choices"]))):
-        raise Failure(f"answered without choices but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
+    if key is not None and not _has_content(answer, key):
+        raise Failure(f"answered without {key} but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
     return answer
+
+
+def _has_content(answer: Mapping[str, Any], key: str) -> bool:
+    content = answer.get(key)
+    return isinstance(content, list) and (key != "choices" or all(map(_is_choice, content)))

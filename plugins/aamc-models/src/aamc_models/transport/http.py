@@ -123,7 +123,7 @@ class HttpProvider(WireProvider):
             status, headers, content = await whole_answer(await self._begin(turn.deployment, body), self.config.max_answer_bytes)
             answer = None
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
-                answer = checked_answer(content, choices=request.api in ("chat", "completions"))
+                answer = checked_answer(content, api=request.api)
                 if turn.counts_tokens and request.api in _USAGE_DIALECTS:
                     _count(turn, usage_of(_USAGE_DIALECTS[request.api], answer))
             turn.succeed()
