@@ -1,16 +1,12 @@
-"""New feedback on decisions of a PostgreSQL log, added in one statement, without reading the decisions first.
-
-The statement takes feedback that names no candidate: the candidate of each is the one that served its decision. All else is left to the log's rules.
-"""
+"""New feedback on decisions of a PostgreSQL log, added in one statement, without reading the decisions first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from psycopg.sql import Literal
 
-from aamc_sdk.log import FITTING_CHARACTERS, Write, feedback_row
+from aamc_sdk.log import feedback_row
 from aamc_sdk.types import Feedback
 from aamc_stores.postgres_log.tables import Tables, array
 
@@ -30,17 +26,6 @@ INSERT_FEEDBACK = """
     FROM found WHERE (SELECT count(*) FROM found) = cardinality($1)
 """
 """The subqueries make the planner use the index of decisions, even where its statistics are those of an empty table."""
-
-
-def plain_feedback(writes: Sequence[Write[Any]]) -> list[Feedback]:
-    """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
-    found = [feedback for write in writes for feedback in write.feedback_alone]
-    if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback_alone for write in writes):
-        return []
-    ids = {feedback.id for feedback in found}
-    longest = max(len(name) for feedback in found for name in (feedback.id, feedback.decision_id))
-    plain = all(each.candidate is None and each.over is None and each.revision == 0 for each in found)
-    return found if plain and len(ids) == len(found) and longest <= FITTING_CHARACTERS else []
 
 
 def feedback_insert(tables: Tables, feedback: Sequence[Feedback]) -> str:

@@ -46,6 +46,14 @@ local function apply()
     redis.call('DEL', P .. 'journal')
 end
 """
+_KEEP = """
+local function keep(ops, partition, bytes)
+    local base = tonumber(redis.call('GET', P .. 'position')) or 0
+    local size = (tonumber(redis.call('HGET', P .. 'sizes', partition)) or 0) + bytes
+    redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ops)
+    return base
+end
+"""
 _PACK = """
 if redis.call('EXISTS', P .. 'journal') == 1 then return false end
 local parts, filled = {}, 0
@@ -128,19 +136,65 @@ for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
         return -1
     end
 end
-local base = tonumber(redis.call('GET', P .. 'position')) or 0
-local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
-redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ARGV[2])
-return base
+return keep(ARGV[2], ARGV[3], ARGV[4])
 """
-COMMIT = _script("", _APPLY, _COMMIT)
+COMMIT = _script("", _APPLY, _KEEP, _COMMIT)
 """Keeps a journal. Arguments: checks ``[[expected, command, argument, ...], ...]``, commands, a partition, and the bytes to add to its size. A check
 with ``HLEN`` is of any number of hashes.
 
 Returns the base position, or -1 where a check failed.
 """
-COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _COMMIT)
+COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _KEEP, _COMMIT)
 """The same, also when the server's memory is full: for commands that free memory."""
+FEEDBACK = _script(
+    "",
+    _APPLY,
+    _KEEP,
+    """
+local function candidate(value)
+    local first, second, third = string.byte(value, 11, 13)
+    local size = first < 192 and first - 160 or first == 217 and 1 + second or 2 + 256 * second + third
+    return string.sub(value, 11, 11 + size)
+end
+local function served(value)
+    local content = 11 + #candidate(value)
+    local status = string.match(value, '"status":%s*"(%a+)"', content)
+    return status == 'ok' or not status and string.find(value, '"error":%s*null', content)
+end
+apply()
+local ops, bytes = {}, tonumber(ARGV[3])
+for n, new in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local id, field, rest = unpack(new)
+    local source, decision, attempt, latest = string.sub(field, 2), nil, nil, 0
+    if redis.call('EXISTS', P .. 'feedback:' .. id .. source, P .. 'revisions:' .. id .. source) > 0 then return -1 end
+    local found = redis.call('HGETALL', P .. 'decision:' .. id)
+    for i = 1, #found, 2 do
+        local name, value = found[i], found[i + 1]
+        if name == 'd' then
+            decision = value
+        elseif string.match(name, '^f#?%d*(/.*)') == source then
+            return -1
+        elseif string.find(name, '^[aA]/') and string.byte(value, 10) == 194 and served(value) then
+            local position = struct.unpack('>I8', value)
+            if position > latest then attempt, latest = value, position end
+        end
+    end
+    if not decision then return -1 end
+    local value = '\\148\\194' .. candidate(attempt or decision) .. rest
+    bytes = bytes + #value
+    ops[n] = {5, id, field, value, ARGV[2]}
+end
+local partition, count = redis.call('GET', P .. 'newest') or '0', #ops
+ops[count + 1] = {3, partition}
+ops[count + 2] = {4, count}
+return keep(cmsgpack.pack(ops), partition, bytes)
+""",
+)
+"""Keeps a journal that adds new feedback to decisions; its candidate is the one that served, as the log's rules say.
+
+Arguments: a decision, a field and the value without position and candidate of each, a write, and bytes to add to the partition's size besides those
+of values. Returns the base position, or -1 where some feedback is known or its decision is not in the log.
+"""
 APPLY = _script(" flags=allow-oom", _APPLY, "apply()", "return 1")
 """Finishes a journal."""
 
