@@ -1,10 +1,10 @@
 """The scripts that a Redis server runs for a log.
 
 A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group by one
-command, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
-beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A single command is there whole or
-not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice. Every reader and
-writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
+command, the journal; FEEDBACK computes a group and keeps it. APPLY then writes the journal's commands and deletes it. A server that is killed in the
+middle of a transaction keeps its beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A
+single command is there whole or not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice.
+Every reader and writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
 A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
 ``[5, decision, field, value, write]`` sets a field of a decision's hash to the next position after base and a value, and appends the place to the
@@ -151,15 +151,15 @@ FEEDBACK = _script(
     _APPLY,
     _KEEP,
     """
-local function candidate(value)
+local function candidate(value)  -- as MessagePack; it begins at byte 11
     local first, second, third = string.byte(value, 11, 13)
     local size = first < 192 and first - 160 or first == 217 and 1 + second or 2 + 256 * second + third
     return string.sub(value, 11, 11 + size)
 end
-local function served(value)
-    local content = 11 + #candidate(value)
-    local status = string.match(value, '"status":%s*"(%a+)"', content)
-    return status == 'ok' or not status and string.find(value, '"error":%s*null', content)
+local function served(attempt)
+    local content = 11 + #candidate(attempt)
+    local status = string.match(attempt, '"status":%s*"([^"]*)"', content)
+    return status == 'ok' or not status and string.find(attempt, '"error":%s*null', content)
 end
 apply()
 local ops, bytes = {}, tonumber(ARGV[3])
@@ -190,10 +190,12 @@ ops[count + 2] = {4, count}
 return keep(cmsgpack.pack(ops), partition, bytes)
 """,
 )
-"""Keeps a journal that adds new feedback to decisions; its candidate is the one that served, as the log's rules say.
+"""Keeps a journal that adds new feedback, each on the candidate of the latest attempt that is ok, else on the chosen one, as the log's rules do.
 
-Arguments: a decision, a field and the value without position and candidate of each, a write, and bytes to add to the partition's size besides those
-of values. Returns the base position, or -1 where some feedback is known or its decision is not in the log.
+Arguments: a list of decision, field and value, which lacks position and candidate; the write; and the bytes to add to a partition's size besides
+those of the values. Byte 10 of a value tells what is pending.
+
+Returns the base position, or -1 where some feedback is known, or its decision is not in the log or was written by version 2.
 """
 APPLY = _script(" flags=allow-oom", _APPLY, "apply()", "return 1")
 """Finishes a journal."""
