@@ -4,7 +4,7 @@ from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_tex
 from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
-from aamc_sdk.log.excerpt import Excerpt, Write
+from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import Exported, ExportFormat, Selection
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
@@ -84,6 +84,7 @@ __all__ = [
     "oldest_key",
     "open_store",
     "outcomes_of",
+    "plain_decisions",
     "read_batches",
     "record_from",
     "renewed_since",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -40,6 +40,11 @@ class Excerpt:
             self._add_placed(row)
         for row in pending:
             self._add_pending(row)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no entries."""
+        return not self._known
 
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return the entry of that kind and id, placed or pending, with all its revisions."""
@@ -100,9 +105,20 @@ class Write(Generic[T]):
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
         feedback_alone: The feedback that it adds in order, where it does nothing else; its result is then that of adding these.
+        decisions_alone: The decisions that it adds, where it does nothing else and only a known id can be refused; its result is then, for each, the
+            earlier decision of its id, or None.
     """
 
     run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
     feedback_alone: Sequence[Feedback] = ()
+    decisions_alone: Sequence[Row] = ()
+
+
+def plain_decisions(writes: Sequence[Write[Any]]) -> Sequence[Row]:
+    """Return the decisions of writes that add nothing else, if their ids differ: those that the log does not have are new; otherwise nothing."""
+    if not all(write.decisions_alone for write in writes):
+        return ()
+    rows = [row for write in writes for row in write.decisions_alone]
+    return rows if len({row.id for row in rows}) == len(rows) else ()

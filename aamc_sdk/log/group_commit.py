@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.log.excerpt import Excerpt, Write
+from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.rules import warn_of_pending
 
 T = TypeVar("T")
@@ -49,7 +49,10 @@ class _Item:
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
     """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
-    results = []
+    if excerpt.is_empty and (rows := plain_decisions(writes)):  # as the rules would, in half the time
+        excerpt.placed.extend(rows)
+        return [[None] * len(write.decisions_alone) for write in writes]
+    results: list[Any] = []
     for write in writes:
         try:
             results.append(write.run(excerpt))

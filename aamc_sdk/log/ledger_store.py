@@ -24,7 +24,7 @@ from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_from, feedback_row
-from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending
+from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
@@ -295,7 +295,8 @@ class LedgerStore(Store):
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
-        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows]))
+        alone = rows if all(map(has_fitting_names, rows)) else ()
+        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], decisions_alone=alone))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""

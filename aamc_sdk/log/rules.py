@@ -256,6 +256,12 @@ def fits(name: str | None, limit: int = MAX_NAME_BYTES) -> bool:
     return not name or len(name) <= FITTING_CHARACTERS or len(name.encode(errors="surrogatepass")) <= limit
 
 
+def has_fitting_names(decision: Row) -> bool:
+    """Return whether the id and the names of a decision are short enough."""
+    columns = columns_of(decision)
+    return all(map(fits, (decision.id, decision.candidate, columns["user_id"], columns["tenant"], columns["episode"])))
+
+
 def check_lengths(row: Row) -> None:
     """Check the ids and names of a new entry.
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Excerpt, GroupCommit, Write, run_writes
+from aamc_sdk.log import Excerpt, GroupCommit, Row, Write, run_writes
+from aamc_sdk.log.rules import MAX_NAME_BYTES, append_decisions, has_fitting_names
 
 
 class Commits:
@@ -208,6 +209,41 @@ def test_an_interrupt_before_a_thread_leads_leaves_the_lead_to_the_next(monkeypa
     assert commits.group.run(Write(lambda ledger: 2, [])) == 2
     commits.group.close()
     assert commits.sizes == [2]
+
+
+def decision(name: str, user: str | None = None) -> Row:
+    columns = {"tenant": None, "user_id": user, "episode": None, "propensity": 0.5}
+    return Row("decision", name, name, "small", "{}", 0.0, fingerprint=f"{user}", columns=columns)
+
+
+def adding(*rows: Row, alone: bool = True) -> Write[Any]:
+    return Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], decisions_alone=rows if alone else ())
+
+
+@pytest.mark.parametrize(
+    ("known", "writes"),
+    [
+        ((), [["a", "b"], ["c"]]),
+        ((), [["a", "b"], ["a"]]),
+        ((), [["a", "a"], ["b"]]),
+        (("b",), [["a", "b"], ["c"]]),
+        ((), [["a"], []]),
+    ],
+    ids=["new", "in two writes", "twice in one", "known", "nothing"],
+)
+def test_decisions_that_nothing_can_refuse_are_added_as_the_rules_would(known: Sequence[str], writes: Sequence[Sequence[str]]) -> None:
+    outcomes = []
+    for alone in (True, False):
+        excerpt = Excerpt([decision(name) for name in known], [])
+        results = run_writes([adding(*map(decision, names), alone=alone) for names in writes], excerpt)
+        outcomes.append([str(each) for each in results] + [row.id for row in excerpt.placed])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_only_decisions_with_names_that_fit_are_such() -> None:
+    assert has_fitting_names(decision("a" * MAX_NAME_BYTES, "u" * MAX_NAME_BYTES))
+    assert not has_fitting_names(decision("a" * (MAX_NAME_BYTES + 1)))
+    assert not has_fitting_names(decision("a", "u" * (MAX_NAME_BYTES + 1)))
 
 
 def test_a_refused_write_leaves_the_others_of_its_group() -> None:

@@ -23,7 +23,7 @@ from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until
 
-from aamc_sdk.errors import ConflictError, StoreError
+from aamc_sdk.errors import StoreError
 from aamc_sdk.log import DECISION, Row, ledger_store, open_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
@@ -432,34 +432,6 @@ def test_one_statement_adds_feedback_as_the_rules_would(log, monkeypatch, server
         kept = connection.execute(f"SELECT quality, beaten FROM {stores[0].config.prefix}_entries WHERE position > 11 ORDER BY position").fetchall()
     assert kept == [(each.quality, None) for each in [*feedback, Feedback(decision_id="new", quality=0.5)]]
     stores[1].close()
-
-
-@pytest.mark.parametrize(
-    ("feedback", "expected"),
-    [
-        ([("known", 0.5), ("d1", 0.5)], [False, True]),
-        ([("d1", 0.5), ("unknown", 0.5)], [True, True]),
-        ([("d1", 0.5), ("d1", 0.5)], [True, False]),
-        ([("d1", 0.5), ("held", 0.5)], [True, False]),
-    ],
-    ids=["known", "of an unknown decision", "twice", "pending"],
-)
-def test_feedback_that_the_statement_cannot_add_is_left_to_the_rules(log, feedback, expected):
-    store = log()
-    decide(store, "known", "d1")
-    judge(store, "known", "held")
-    assert store.add_feedback([(Feedback(decision_id=name, quality=quality), None) for name, quality in feedback]) == expected
-    assert store.health()["position"] == len(store.batch().rows)
-    assert len(ids(store)) == len(set(ids(store)))
-
-
-def test_feedback_before_a_refused_one_is_added(log):
-    store = log()
-    decide(store, "known", "d1", "d2")
-    judge(store, "known", quality=0.5)
-    with pytest.raises(ConflictError, match="known/explicit"):
-        judge(store, "d1", "known", "d2", quality=0.75)
-    assert ids(store)[3:] == ["known/explicit", "d1/explicit"]
 
 
 def test_a_connection_for_elections_is_closed_where_the_server_refuses_its_settings(server, recwarn):

@@ -164,18 +164,20 @@ def test_a_group_that_another_writer_overtook_is_computed_again(log, monkeypatch
     assert [(call.n, call.cost_usd) for call in store.experience().attempts] == [(0, 1.0), (1, 2.0)]
 
 
-def test_one_id_of_feedback_on_two_decisions_is_refused_in_whichever_order_two_replicas_write(log, monkeypatch):
+@pytest.mark.parametrize("candidate", [None, CHOSEN], ids=["on the server", "by the rules"])
+def test_one_id_of_feedback_on_two_decisions_is_refused_in_whichever_order_two_replicas_write(log, monkeypatch, candidate):
     store, other = log(), log()
     store.add_decisions(records("k", "z"))
-    first, second = Feedback(decision_id="k", quality=1.0, source="e"), Feedback(decision_id="z", quality=0.5, id="k/e")
-    commit, overtaken = store._server.commit, []
+    first = Feedback(decision_id="k", quality=1.0, source="e", candidate=candidate)
+    second = Feedback(decision_id="z", quality=0.5, id="k/e")
+    write, overtaken = store._server.write, []
 
-    def late(*arguments, **options):
+    def late(*arguments):
         if not overtaken:
             overtaken.append(other.add_feedback([(second, None)]))
-        return commit(*arguments, **options)
+        return write(*arguments)
 
-    monkeypatch.setattr(store._server, "commit", late)
+    monkeypatch.setattr(store._server, "write", late)
     with pytest.raises(StoreError, match="'k/e' is in the log with other content"):
         store.add_feedback([(first, None)])
     assert [feedback.decision_id for feedback in store.experience().feedback] == ["z"]

@@ -29,6 +29,9 @@ from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Recor
 
 DATA = Path(__file__).parent / "data"
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
+LONG = ("a" * 100, "b" * 300)
+SERVED = {"alone": CHOSEN, "failed": CHOSEN, "judged": LONG[0], "replaced": LONG[1], "waits": CHOSEN}
+"""Decisions, and the candidate that served each of them."""
 WRITER = """
 import sys
 from aamc_sdk.plugins import get_plugin_manager
@@ -413,6 +416,68 @@ def _outcome(store, kind, name, number, candidate):
         return store.add_feedback([(feedback, figures)])
     except StoreError as error:
         return str(error)
+
+
+def test_feedback_is_added_on_the_server_as_the_rules_would(log, monkeypatch):
+    stores = [log(), open_store("memory:", get_plugin_manager())]
+    feedback = [Feedback(decision_id=name, quality=0.25, weight=0.5, source="é", time=5.0) for name in SERVED]
+    for store in stores:
+        store.add_attempts([Attempt("waits", 3, "nobody", cost_usd=0.5)])
+        store.add_decisions([attrs.evolve(each, candidates=(CHOSEN, OTHER, *LONG)) for each in records(*SERVED)])
+        store.add_attempts([Attempt("judged", 0, OTHER, cost_usd=0.5), Attempt("failed", 0, OTHER, error='"status":"ok" "error":null')])
+        store.add_feedback([(Feedback(decision_id="judged", quality=0.5, source="a", time=1.0), Attempt("judged", 1, LONG[0]))])
+        store.add_feedback([(Feedback(decision_id="judged", quality=0.5, id="own", time=2.0), None)])
+        store.add_attempts([Attempt("replaced", 0, OTHER), Attempt("replaced", 1, LONG[1]), Attempt("replaced", 2, CHOSEN, status="cancelled")])
+        if store is stores[0]:
+            monkeypatch.setattr(store, "_commit_by_rules", None)
+        assert store.add_feedback([(each, None) for each in feedback]) == [True] * len(feedback)
+    found, expected = ([attrs.evolve(row, time=0.0) for row in store.batch().rows] for store in stores)
+    assert found == expected
+    assert {row.decision_id: row.candidate for row in found[-len(SERVED) :]} == SERVED
+    assert stores[0].health()["position"] == len(found)
+    stores[1].close()
+
+
+@pytest.mark.parametrize(
+    ("feedback", "expected"),
+    [
+        ([("known", 0.5), ("d1", 0.5)], [False, True]),
+        ([("d1", 0.5), ("unknown", 0.5)], [True, True]),
+        ([("d1", 0.5), ("d1", 0.5)], [True, False]),
+        ([("d1", 0.5), ("held", 0.5)], [True, False]),
+    ],
+    ids=["known", "of an unknown decision", "twice", "pending"],
+)
+def test_feedback_that_the_server_cannot_add_is_left_to_the_rules(log, feedback, expected):
+    store = log()
+    store.add_decisions(records("known", "d1"))
+    judge(store, "known", "held")
+    assert store.add_feedback([(Feedback(decision_id=name, quality=quality), None) for name, quality in feedback]) == expected
+    assert store.health()["position"] == len(store.batch().rows)
+    named = [row.id for row in store.batch().rows]
+    assert len(named) == len(set(named))
+
+
+def test_feedback_before_a_refused_one_is_added(log):
+    store = log()
+    store.add_decisions(records("known", "d1", "d2"))
+    judge(store, "known", quality=0.5)
+    with pytest.raises(StoreError, match="known/explicit"):
+        judge(store, "d1", "known", "d2", quality=0.75)
+    assert ids(store)[1] == ["known/explicit", "d1/explicit"]
+
+
+def test_the_first_content_of_feedback_that_is_known_by_a_revision_is_refused(log):
+    store = log()
+    store.add_decisions(records("d1"))
+    store.add_feedback([(Feedback(decision_id="d1", quality=0.5, revision=2), None)])
+    with pytest.raises(StoreError, match=r"d1/explicit.*give a revision above 2"):
+        judge(store, "d1")
+    assert ids(store)[1] == ["d1/explicit"]
+
+
+def judge(store, *names, quality=0.5):
+    store.add_feedback([(Feedback(decision_id=name, quality=quality), None) for name in names])
 
 
 def _use_in_child(store, results):

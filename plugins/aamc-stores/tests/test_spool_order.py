@@ -60,7 +60,10 @@ class StoreDouble(SharedStore):
         self.away = self.read_only = False
         self._away_until = 0.0
 
-    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+        return False
+
+    def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         if self.away or self.read_only:
             raise StoreAwayError("away")
         if any(self.unable in name for write in writes for name in write.feedback):

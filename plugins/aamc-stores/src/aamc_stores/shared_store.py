@@ -19,7 +19,7 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Batch, Entry, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
+from aamc_sdk.log import FITTING_CHARACTERS, Batch, Entry, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
 
@@ -270,13 +270,28 @@ class SharedStore(PartitionedStore):
     def _connect(self) -> None:
         """Open connections, and make the log or bring it to the present version."""
 
-    @abc.abstractmethod
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         """Commit a group of writes, whole or not at all, and return each one's result; called on one thread.
 
         Raises:
             StoreAwayError: The server cannot be reached, or was lost before it acknowledged.
         """
+        feedback = _plain_feedback(writes)
+        if feedback and self._add_plain(feedback):
+            return [([True] * len(write.feedback_alone), None) for write in writes]
+        return self._commit_by_rules(writes)
+
+    @abc.abstractmethod
+    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+        """Add feedback on the server, without reading its decisions first; the candidate of each is the one that served its decision.
+
+        Returns:
+            Whether it is added: all of it was new, and its decisions were in the log. Otherwise nothing is added, and the log's rules decide.
+        """
+
+    @abc.abstractmethod
+    def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        """Commit a group of writes by running them on the entries that they need."""
 
     @abc.abstractmethod
     def _find(self, decision_id: str) -> Row | None:
@@ -293,3 +308,14 @@ class SharedStore(PartitionedStore):
     @abc.abstractmethod
     def _disconnect(self) -> None:
         """Close the connections."""
+
+
+def _plain_feedback(writes: Sequence[Write[Any]]) -> list[Feedback]:
+    """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
+    found = [feedback for write in writes for feedback in write.feedback_alone]
+    if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback_alone for write in writes):
+        return []
+    ids = {feedback.id for feedback in found}
+    longest = max(len(name) for feedback in found for name in (feedback.id, feedback.decision_id))
+    plain = all(each.candidate is None and each.over is None and each.revision == 0 for each in found)
+    return found if plain and len(ids) == len(found) and longest <= FITTING_CHARACTERS else []

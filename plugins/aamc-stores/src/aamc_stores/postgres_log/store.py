@@ -19,7 +19,7 @@ from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
 from aamc_stores.postgres_log.entries import Entries
-from aamc_stores.postgres_log.feedback import feedback_insert, plain_feedback
+from aamc_stores.postgres_log.feedback import feedback_insert
 from aamc_stores.postgres_log.partitions import Partitions
 from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables
@@ -116,15 +116,11 @@ class PostgresStore(SharedStore):
         digest = hashlib.sha256(f"aamc {self.config.prefix}{name and ' '}{name}".encode()).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
-    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        feedback = plain_feedback(writes)
-        if feedback and self._add_all(feedback):
-            return [([True] * len(write.feedback_alone), None) for write in writes]
+    def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         with self._changing(lambda: self._entries.query_about(writes)) as (connection, found):
             return self._entries.commit(connection, found, writes)
 
-    def _add_all(self, feedback: Sequence[Feedback]) -> bool:
-        """Add feedback in one statement; return whether all of it was new and its decisions were in the log, else nothing is added."""
+    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
         with self._changing(lambda: feedback_insert(self._tables, feedback)) as (connection, found):
             found.set_result(-1)
             is_complete = found.rowcount == len(feedback)

@@ -30,7 +30,7 @@ from aamc_stores.redis_log.templates import LogTemplates
 
 _KEYS_AT_ONCE = 1000
 """Keys in one check: a script can pass some thousand arguments."""
-_DECISION_BYTES, _ENTRY_BYTES = 320, 100
+_DECISION_BYTES, ENTRY_BYTES = 320, 100
 """The server's overhead for a decision's key, and for each entry's field and place, beyond the bytes of both, measured by MEMORY USAGE."""
 
 
@@ -176,7 +176,7 @@ class Group:
         is_first = row.kind == DECISION and name not in self._loaded.hashes
         self.ops.append([5, name, field, binary(value)] if is_first else [5, name, field, binary(value), self._write])
         self._point(row)
-        self.size += _ENTRY_BYTES + len(value) + 2 * len(field) + len(name)
+        self.size += ENTRY_BYTES + len(value) + 2 * len(field) + len(name)
 
     def _hold(self, number: int, row: Row) -> None:
         value = with_number(number, value_of(row, True, self._templates.pack(row, self.ops)))
@@ -184,7 +184,7 @@ class Group:
         self.ops.append(["HSET", self._key(row), field_of(row), binary(value)])
         self.ops.append(["SADD", self._server.key("pending"), row.decision_id])
         self._point(row)
-        self.size += _ENTRY_BYTES + len(value)
+        self.size += ENTRY_BYTES + len(value)
 
     def _drop(self, row: Row) -> None:
         self._clear_old(row)
@@ -201,7 +201,7 @@ class Group:
         for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
             if member:
                 self.ops.append(["SADD", self._server.key(f"{name}:{member}"), row.id])
-                self.size += _ENTRY_BYTES
+                self.size += ENTRY_BYTES
 
     def _point(self, row: Row) -> None:
         """Name the decision of feedback that cannot be found by its id."""

@@ -121,6 +121,11 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     return _encoder.encode(values)
 
 
+def feedback_value(content: bytes, when: float) -> bytes:
+    """Return the end of the value that holds feedback: what follows its candidate."""
+    return _encoder.encode(content) + _encoder.encode(when)
+
+
 def with_number(number: int, value: bytes) -> bytes:
     """Return a value with a position in front."""
     return number.to_bytes(_NUMBER_BYTES, "big") + value

@@ -1,10 +1,10 @@
 """The scripts that a Redis server runs for a log.
 
 A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group by one
-command, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
-beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A single command is there whole or
-not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice. Every reader and
-writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
+command, the journal; FEEDBACK computes a group and keeps it. APPLY then writes the journal's commands and deletes it. A server that is killed in the
+middle of a transaction keeps its beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A
+single command is there whole or not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice.
+Every reader and writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
 A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
 ``[5, decision, field, value, write]`` sets a field of a decision's hash to the next position after base and a value, and appends the place to the
@@ -44,6 +44,14 @@ local function apply()
         end
     end
     redis.call('DEL', P .. 'journal')
+end
+"""
+_KEEP = """
+local function keep(ops, partition, bytes)
+    local base = tonumber(redis.call('GET', P .. 'position')) or 0
+    local size = (tonumber(redis.call('HGET', P .. 'sizes', partition)) or 0) + bytes
+    redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ops)
+    return base
 end
 """
 _PACK = """
@@ -128,19 +136,67 @@ for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
         return -1
     end
 end
-local base = tonumber(redis.call('GET', P .. 'position')) or 0
-local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
-redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ARGV[2])
-return base
+return keep(ARGV[2], ARGV[3], ARGV[4])
 """
-COMMIT = _script("", _APPLY, _COMMIT)
+COMMIT = _script("", _APPLY, _KEEP, _COMMIT)
 """Keeps a journal. Arguments: checks ``[[expected, command, argument, ...], ...]``, commands, a partition, and the bytes to add to its size. A check
 with ``HLEN`` is of any number of hashes.
 
 Returns the base position, or -1 where a check failed.
 """
-COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _COMMIT)
+COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _KEEP, _COMMIT)
 """The same, also when the server's memory is full: for commands that free memory."""
+FEEDBACK = _script(
+    "",
+    _APPLY,
+    _KEEP,
+    """
+local function candidate(value)  -- as MessagePack; it begins at byte 11
+    local first, second, third = string.byte(value, 11, 13)
+    local size = first < 192 and first - 160 or first == 217 and 1 + second or 2 + 256 * second + third
+    return string.sub(value, 11, 11 + size)
+end
+local function served(attempt)
+    local content = 11 + #candidate(attempt)
+    local status = string.match(attempt, '"status":%s*"([^"]*)"', content)
+    return status == 'ok' or not status and string.find(attempt, '"error":%s*null', content)
+end
+apply()
+local ops, bytes = {}, tonumber(ARGV[3])
+for n, new in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local id, field, rest = unpack(new)
+    local source, decision, attempt, latest = string.sub(field, 2), nil, nil, 0
+    if redis.call('EXISTS', P .. 'feedback:' .. id .. source, P .. 'revisions:' .. id .. source) > 0 then return -1 end
+    local found = redis.call('HGETALL', P .. 'decision:' .. id)
+    for i = 1, #found, 2 do
+        local name, value = found[i], found[i + 1]
+        if name == 'd' then
+            decision = value
+        elseif string.match(name, '^f#?%d*(/.*)') == source then
+            return -1
+        elseif string.find(name, '^[aA]/') and string.byte(value, 10) == 194 and served(value) then
+            local position = struct.unpack('>I8', value)
+            if position > latest then attempt, latest = value, position end
+        end
+    end
+    if not decision then return -1 end
+    local value = '\\148\\194' .. candidate(attempt or decision) .. rest
+    bytes = bytes + #value
+    ops[n] = {5, id, field, value, ARGV[2]}
+end
+local partition, count = redis.call('GET', P .. 'newest') or '0', #ops
+ops[count + 1] = {3, partition}
+ops[count + 2] = {4, count}
+return keep(cmsgpack.pack(ops), partition, bytes)
+""",
+)
+"""Keeps a journal that adds new feedback, each on the candidate of the latest attempt that is ok, else on the chosen one, as the log's rules do.
+
+Arguments: a list of decision, field and value, which lacks position and candidate; the write; and the bytes to add to a partition's size besides
+those of the values. Byte 10 of a value tells what is pending.
+
+Returns the base position, or -1 where some feedback is known, or its decision is not in the log or was written by version 2.
+"""
 APPLY = _script(" flags=allow-oom", _APPLY, "apply()", "return 1")
 """Finishes a journal."""
 

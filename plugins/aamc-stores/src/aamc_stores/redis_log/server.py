@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
-from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
+from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
 Check = tuple[Any, ...]
@@ -33,7 +33,7 @@ _NOT_NOW = (
     *("Can not run script with write flag", "-OOM", "-MISCONF", "Errors writing to the AOF", "BUSY"),
 )
 """Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
-_SCRIPTS = (COMMIT, COMMIT_ALWAYS, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
+_SCRIPTS = (COMMIT, COMMIT_ALWAYS, FEEDBACK, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
 _DURABILITY = {
     "appendonly": (("yes",), "the log is lost when the server ends: set appendonly yes"),
     "appendfsync": (
@@ -166,9 +166,16 @@ class RedisServer:
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
         """
-        arguments = (packed(list(checks)), packed(ops), str(partition), str(size))
+        return self.write(COMMIT_ALWAYS if always else COMMIT, packed(list(checks)), packed(ops), str(partition), str(size))
+
+    def write(self, script: str, *arguments: Any) -> int | None:
+        """Run a script that keeps a journal, and apply the journal.
+
+        Returns:
+            The log's last position before the group; None where the script kept nothing.
+        """
+        calls = [(script, arguments), (APPLY, ())]
         with self.explained():
-            calls = [(COMMIT_ALWAYS if always else COMMIT, arguments), (APPLY, ())]
             try:
                 base = self._run_all(calls)
             except NoScriptError:  # the server was started anew

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, run_writes
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, feedback_row, plain_decisions, run_writes
+from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
-from aamc_stores.redis_log.group import Group
-from aamc_stores.redis_log.keys import decision_of
+from aamc_stores.redis_log.group import ENTRY_BYTES, Group
+from aamc_stores.redis_log.keys import decision_of, feedback_value, field_of, is_default
 from aamc_stores.redis_log.migration import migrate
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.retention import RedisRetention
-from aamc_stores.redis_log.server import Facts, RedisServer
+from aamc_stores.redis_log.scripts import FEEDBACK
+from aamc_stores.redis_log.server import Facts, RedisServer, binary, packed, write_id
 from aamc_stores.redis_log.states import RedisStates
 from aamc_stores.redis_log.templates import LogTemplates
 from aamc_stores.shared_store import SharedStore
@@ -87,13 +88,22 @@ class RedisStore(SharedStore):
         self._states.release()
         self._server.close()
 
-    def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+        rows = [feedback_row(each) for each in feedback]
+        if not all(map(is_default, rows)):  # such an id has a key of its own
+            return False
+        new = [(row.decision_id, field_of(row), binary(feedback_value(self._packing.pack(row, []), row.time))) for row in rows]
+        size = sum(ENTRY_BYTES + 2 * len(field) + len(name) for name, field, _ in new)
+        return self._server.write(FEEDBACK, packed(new), write_id(), str(size)) is not None
+
+    def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         decisions = list(dict.fromkeys(name for write in writes for name in write.decisions))
         feedback = list(dict.fromkeys(name for write in writes for name in write.feedback))
         others = dict.fromkeys(owner for owner in map(decision_of, feedback) if owner is not None)
         asked = list(dict.fromkeys((*decisions, *others)))
         try:
-            return self._server.change(lambda: self._try_commit(writes, asked, feedback))
+            unread = self._try_commit(writes, (), ()) if plain_decisions(writes) else None  # mostly they are new, as the commit sees
+            return unread or self._server.change(lambda: self._try_commit(writes, asked, feedback))
         except BaseException:
             self._packing.discard()  # it may have templates that were not kept
             raise
