@@ -36,13 +36,8 @@ def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: o
 
 def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Return the name of a field in messages, such as ``"a query's user"``."""
-    return f"{owner_label(instance)}'s {attribute.name}"
-
-
-def owner_label(instance: object) -> str:
-    """Return the name of an object's class in messages, such as ``"a query"``."""
     owner = type(instance).__name__
-    return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}"
+    return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {attribute.name}"
 
 
 def is_amount(value: object) -> bool:
@@ -119,14 +114,6 @@ def check_optional_counts(instance: object, names: Sequence[str]) -> None:
         value = getattr(instance, name)
         if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
             object.__setattr__(instance, name, checked_count(name, value))
-
-
-def check_optional_names(instance: object, names: Sequence[str]) -> None:
-    """Check that fields are valid names, or None; in one place, as the counts."""
-    for name in names:
-        value = getattr(instance, name)
-        if value is not None and not (type(value) is str and value and value.isprintable()):
-            check_name(value, f"{owner_label(instance)}'s {name}")
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:

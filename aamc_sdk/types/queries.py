@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_optional_names, check_text_field, names_field
+from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_text_field, names_field
+from aamc_sdk.types.texts import check_name
 
 CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
@@ -83,7 +84,9 @@ class Query:
     tenant: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        check_optional_names(self, ("user", "session", "cached_on", "tenant"))
+        for name in ("user", "session", "cached_on", "tenant"):
+            if (value := getattr(self, name)) is not None:
+                check_name(value, f"a query's {name}")
         check_optional_counts(self, ("prompt_tokens", "output_tokens"))
 
     @property
