@@ -262,12 +262,16 @@ def check_lengths(row: Row) -> None:
     Raises:
         NameLengthError: One is too long.
     """
-    named = [("id", _NOUNS[row.kind], row.id, _MAX_ID_BYTES[row.kind]), ("id", "a decision", row.decision_id, MAX_NAME_BYTES)]
+    _check_length(row.id, f"the id of {_NOUNS[row.kind]}", _MAX_ID_BYTES[row.kind])
+    _check_length(row.decision_id, "the id of a decision")
     if row.kind == DECISION:
         columns = columns_of(row)
-        names = ("a user", columns["user_id"]), ("a tenant", columns["tenant"]), ("an episode", columns["episode"]), ("a candidate", row.candidate)
-        named += [("name", whose, name, MAX_NAME_BYTES) for whose, name in names]
-    for what, whose, name, limit in named:
-        if name and not fits(name, limit):
-            size, needed = len(name.encode(errors="surrogatepass")), f"the {what} of {whose} must have at most {limit:,} bytes"
-            raise NameLengthError(f"{needed}, and {name[:32]!r}... has {size:,}: shorten it, or give a hash of it")
+        for what, name in (("user", "user_id"), ("tenant", "tenant"), ("episode", "episode")):
+            _check_length(columns[name], f"the name of a {what}")
+        _check_length(row.candidate, "the name of a candidate")
+
+
+def _check_length(name: str | None, what: str, limit: int = MAX_NAME_BYTES) -> None:
+    if name and not fits(name, limit):
+        size = len(name.encode(errors="surrogatepass"))
+        raise NameLengthError(f"{what} must have at most {limit:,} bytes, and {name[:32]!r}... has {size:,}: shorten it, or give a hash of it")
