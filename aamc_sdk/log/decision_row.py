@@ -33,10 +33,10 @@ def decision_row(record: Record, store_text: bool) -> Row:
         "decision": _decision_fields(decision),
         "query": _query_fields(query) if store_text else redacted_fields(query),
         "estimates": {
-            "complexity": null_if_unknown(estimates.complexity[0]),
+            "complexity": estimates.complexity.item(0),
             "categories": estimates.categories[0].tolist(),
             "category_names": estimates.category_names,
-            "tool_use": null_if_unknown(estimates.tool_use[0]),
+            "tool_use": estimates.tool_use.item(0),
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,

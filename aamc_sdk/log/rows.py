@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import decoded, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.json_text import decoded, encode, null_if_unknown
 from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
@@ -89,9 +90,15 @@ class Row:
 
     def unpacked_by(self, unpack: Callable[[], str]) -> Row:
         """Return this row, whose content a function returns when it is first asked for."""
-        del self.__dict__["content"]
+        self.__dict__.pop("content", None)
         self.__dict__["_unpack"] = unpack
         return self
+
+    def with_fields(self, fields: dict[str, Any], columns: Mapping[str, Any]) -> Row:
+        """Return this row with other content, which is encoded when it is first asked for."""
+        row = self.copy()
+        row.__dict__.update(fields=fields, columns=columns)
+        return row.unpacked_by(partial(encode, fields))
 
     def with_candidate(self, candidate: str) -> Row:
         """Return this row about a candidate, with what is known of its content; ``attrs.evolve`` takes several times as long."""
@@ -193,15 +200,8 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
         if key is not None:
             fields[name] = key
             own = f"{name}/{key}"
-    return Row(
-        kind=ATTEMPT,
-        id=f"{attempt.decision_id}/{own}",
-        decision_id=attempt.decision_id,
-        candidate=attempt.candidate,
-        content=encode(fields),
-        time=time.time(),
-        columns=columns_from(ATTEMPT, fields),
-    )
+    row = Row(ATTEMPT, f"{attempt.decision_id}/{own}", attempt.decision_id, attempt.candidate, content="", time=time.time())
+    return row.with_fields(fields, columns_from(ATTEMPT, fields))
 
 
 def feedback_attempt_id(feedback: Feedback) -> str:
@@ -211,15 +211,18 @@ def feedback_attempt_id(feedback: Feedback) -> str:
 
 def numbered(row: Row, n: int) -> Row:
     """Return an attempt's row with a number."""
-    fields = row.fields | {"n": n}
-    return attrs.evolve(row, content=encode(fields), columns=columns_from(ATTEMPT, fields))
+    return row.with_fields(row.fields | {"n": n}, {**columns_of(row), "attempt": n})
 
 
 def attempt_from(row: Row) -> Attempt:
     """Return the attempt that a row keeps, with the candidate that was called."""
-    saved = {name: value for name, value in row.fields.items() if name not in _CALL_KEYS}
-    figures = {name: nan_if_null(saved.get(name)) for name in _FIGURES}
-    return Attempt(**saved | figures | {"candidate": row.candidate})
+    saved = {**row.fields, "candidate": row.candidate}
+    for name in _CALL_KEYS:
+        saved.pop(name, None)
+    for name in _FIGURES:
+        if saved.get(name) is None:
+            saved[name] = math.nan
+    return Attempt(**saved)
 
 
 def same_attempt(left: Row, right: Row) -> bool:

@@ -123,12 +123,12 @@ def append_feedback(ledger: Excerpt, feedback: Feedback, attempt: Attempt | None
 
 def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
-    attempts = [row for row in rows if row.kind == ATTEMPT]
-    if all(_number(row) is not None for row in attempts):
+    attempts = [(row, _number(row)) for row in rows if row.kind == ATTEMPT]
+    if all(n is not None for _, n in attempts):
         return rows
-    free = {row.decision_id: _next_number(ledger, row.decision_id) for row in attempts}
-    for row in attempts:
-        if (n := _number(row)) is not None:
+    free = {row.decision_id: _next_number(ledger, row.decision_id) for row, _ in attempts}
+    for row, n in attempts:
+        if n is not None:
             free[row.decision_id] = max(free[row.decision_id], 1 + n)
     result = []
     for row in rows:

@@ -12,22 +12,21 @@ import attrs
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import (
-    MAX_COUNT,
     MAX_TIME,
     check_choice,
     check_count,
     check_figure,
     check_name_field,
     check_name_or_none,
+    check_optional_counts,
     check_propensity,
     check_text_field,
     check_time,
-    checked_count,
     is_amount,
     plain_count,
 )
 from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.texts import check_name
+from aamc_sdk.types.texts import check_name, check_text
 
 MAX_WEIGHT = 1_000_000
 """Maximum weight of one piece of feedback: sums of such weights stay exact enough for every router."""
@@ -126,7 +125,7 @@ class Attempt:
     cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
     latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
     output_tokens: int | None = None
-    error: str | None = attrs.field(default=None, validator=attrs.validators.optional(check_text_field))
+    error: str | None = None
     status: str = attrs.field(kw_only=True)
     cost_source: str = attrs.field(kw_only=True)
     first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)
@@ -143,18 +142,11 @@ class Attempt:
         return default_cost_source(self.cost_usd)
 
     def __attrs_post_init__(self) -> None:
-        for name in _COUNTS:  # all in one place: a converter and a validator of each take most of the time
-            value = getattr(self, name)
-            if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
-                object.__setattr__(self, name, checked_count(name, value))
-
-    @status.validator
-    def _check_status(self, attribute: attrs.Attribute[str], value: object) -> None:
-        check_choice(value, ATTEMPT_STATUSES, "an attempt's status")
-
-    @cost_source.validator
-    def _check_cost_source(self, attribute: attrs.Attribute[str], value: object) -> None:
-        check_choice(value, COST_SOURCES, "an attempt's cost_source")
+        check_optional_counts(self, _COUNTS)
+        if self.error is not None:
+            check_text(self.error, "an attempt's error")
+        check_choice(self.status, ATTEMPT_STATUSES, "an attempt's status")
+        check_choice(self.cost_source, COST_SOURCES, "an attempt's cost_source")
 
 
 @attrs.frozen(kw_only=True)

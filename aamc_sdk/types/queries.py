@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import check_count_or_none, check_name_field, check_name_or_none, check_text_field, names_field, plain_count
+from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_text_field, names_field
+from aamc_sdk.types.texts import check_name
 
 CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
@@ -73,14 +74,20 @@ class Query:
     """
 
     text: str = attrs.field(validator=check_text_field)
-    user: str | None = attrs.field(default=None, validator=check_name_or_none)
-    session: str | None = attrs.field(default=None, validator=check_name_or_none)
+    user: str | None = None
+    session: str | None = None
     needs: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
-    prompt_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
-    output_tokens: int | None = attrs.field(default=None, converter=plain_count, validator=check_count_or_none)
-    cached_on: str | None = attrs.field(default=None, validator=check_name_or_none)
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_on: str | None = None
     turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
-    tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
+    tenant: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("user", "session", "cached_on", "tenant"):
+            if (value := getattr(self, name)) is not None:
+                check_name(value, f"a query's {name}")
+        check_optional_counts(self, ("prompt_tokens", "output_tokens"))
 
     @property
     def expected_prompt_tokens(self) -> int:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
@@ -233,18 +234,19 @@ class EntryTable:
         return self.rows_from(self._connection.execute(query, values).fetchall())
 
     def rows_from(self, found: Sequence[Sequence[Any]]) -> list[Row]:
-        """Return rows from their columns; fingerprints and contents of earlier versions are texts."""
-        packed = [each[4] for each in found]
-        if max((each[0] for each in packed if each and isinstance(each, bytes)), default=0) > len(self._cache.templates):
+        """Return rows from their columns, each unpacked when it is read; fingerprints and contents of earlier versions are texts."""
+        if max((packed[0] for _, _, _, _, packed, *_ in found if packed and isinstance(packed, bytes)), default=0) > len(self._cache.templates):
             self._cache.read_templates(self._connection)
-        texts = map(self._cache.templates.unpack, packed)
+        unpack = self._cache.templates.unpack
         return [
-            Row(kind, name, decision_id, candidate, text, when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "")
-            for (kind, name, decision_id, candidate, _, when, embedding, revision, mark), text in zip(found, texts, strict=True)
+            Row(kind, name, decision_id, candidate, "", when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "").unpacked_by(
+                partial(unpack, content)
+            )
+            for kind, name, decision_id, candidate, content, when, embedding, revision, mark in found
         ]
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
-        kept = fingerprint_bytes(row.fingerprint) or row.fingerprint or None
+        kept = (fingerprint_bytes(row.fingerprint) or row.fingerprint) if row.fingerprint else None
         own = (position, row.kind, row.id, row.decision_id, row.candidate, self._packed(row), row.time, row.embedding, row.revision, kept)
         return (*own, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
 

@@ -70,6 +70,8 @@ class _RouterErrors:
         """Do nothing: this is quicker than a generator, for each decision."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            return
         if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
             raise StoreError("the controller is closed") from None
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
@@ -197,8 +199,7 @@ class Decider:
         """Return a decision for each query, not in the log yet."""
         request = self.request(queries, preference, arguments)
         with self._router_errors:
-            scores = self._router.score(request)
-        return self.draw(request, scores, ids, arguments)
+            return self.draw(request, self._router.score(request), ids, arguments)
 
     async def adrawn(
         self, router: AsyncRouter, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None
@@ -208,8 +209,7 @@ class Decider:
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
         with self._router_errors:
-            scores = await asyncio.wrap_future(scoring)
-        return self.draw(request, scores, ids, arguments)
+            return self.draw(request, await asyncio.wrap_future(scoring), ids, arguments)
 
     async def _scored(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
@@ -224,10 +224,9 @@ class Decider:
         """Draw a decision for each row."""
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
-        with self._router_errors:
-            if arguments.quality_floor is not None:
-                request = above_floor(request, scores, arguments.quality_floor)
-            drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        if arguments.quality_floor is not None:
+            request = above_floor(request, scores, arguments.quality_floor)
+        drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         return Records(drawn, request)
 
     def log(self, drawn: Records) -> Records:

@@ -156,9 +156,12 @@ def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[At
         attempts: The calls that are not logged yet.
         ended: Whether the request has ended.
     """
-    if any(attempt.status == "ok" for attempt in attempts):
+    statuses = [attempt.status for attempt in attempts]
+    if "refused" not in statuses:
+        return tuple(attempts)
+    if "ok" in statuses:
         return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
-    return tuple(attempts) if ended or all(attempt.status != "refused" for attempt in attempts) else ()
+    return tuple(attempts) if ended else ()
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:

@@ -154,11 +154,9 @@ class Access:
         if caller.limits != NO_LIMITS:
             who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
             found.append(Holder("key", caller.key_id, who, caller.limits))
-        limits = _named(settings.tenants, caller.tenant)
-        if limits is not None and caller.tenant is not None:
+        if caller.tenant is not None and (limits := _named(settings.tenants, caller.tenant)) is not None:
             found.append(Holder("tenant", caller.tenant, f"the tenant {caller.tenant!r}", limits))
-        limits = _named(settings.users, user)
-        if limits is not None and user is not None:
+        if user is not None and (limits := _named(settings.users, user)) is not None:
             found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", limits))
         return found
 
@@ -170,9 +168,9 @@ class Access:
         return self._needs_keys
 
 
-def _named(limits: Mapping[str, Limits], name: str | None) -> Limits | None:
+def _named(limits: Mapping[str, Limits], name: str) -> Limits | None:
     """Return the limits of a name, else those of ``*``."""
-    return None if name is None else limits.get(name) or limits.get("*")
+    return limits.get(name) or limits.get("*")
 
 
 def _admin_digest(variable: str) -> bytes:

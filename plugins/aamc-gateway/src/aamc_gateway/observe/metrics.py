@@ -67,14 +67,14 @@ class Metrics:
         self.cache_hits = Counter("aamc_cache_hits", "Answers from the exact cache.", **made)
         live: Any = {**made, "multiprocess_mode": "livesum"}
         self.in_flight = Gauge("aamc_in_flight", "Requests in progress.", **live)
-        self._sums: defaultdict[Counter | Gauge, float] = defaultdict(float)
+        self._sums: defaultdict[tuple[Any, ...], float] = defaultdict(float)  # by metric and labels
         self._lock = threading.Lock()
         self._child = cache(_child)
 
     def started(self, route: str) -> None:
         """Count a request as in flight; :meth:`served` must follow."""
         with self._lock:
-            self._sums[self.in_flight] += 1
+            self._sums[(self.in_flight,)] += 1
         if self._registry is None:
             self.flush()
 
@@ -84,33 +84,33 @@ class Metrics:
         child(self.latency, served.route).observe(max(0.0, served.ended - served.began))
         with self._lock:
             sums = self._sums
-            sums[self.in_flight] -= 1
-            sums[child(self.requests, served.route, candidate, str(served.status))] += 1
+            sums[(self.in_flight,)] -= 1
+            sums[self.requests, served.route, candidate, str(served.status)] += 1
             paid_usd = 0.0
             for call in served.calls:
-                sums[child(self.calls, call.candidate, call.error_kind or "ok")] += 1
+                sums[self.calls, call.candidate, call.error_kind or "ok"] += 1
                 if (seconds := call.ended - call.began) >= 0:  # not NaN
                     child(self.call_latency, call.candidate).observe(seconds)
                 if call.cost_usd > 0:  # likewise
                     paid_usd += call.cost_usd
-                    sums[child(self.cost, call.candidate)] += call.cost_usd
+                    sums[self.cost, call.candidate] += call.cost_usd
                 if call.usage is not None:
                     self._add_tokens(call.candidate, call.usage)
             if served.cached:
-                sums[self.cache_hits] += 1
+                sums[(self.cache_hits,)] += 1
             if candidate:
                 self._add_answer(served, paid_usd)
         if self._registry is None:
             self.flush()
 
     def _add_answer(self, served: RequestFigures, paid_usd: float) -> None:
-        child, sums, candidate = self._child, self._sums, served.candidate
+        sums, candidate = self._sums, served.candidate
         is_unknown, saved_usd = math.isnan(served.cost_usd), served.saved_usd
-        sums[child(self.unknown_costs, candidate)] += is_unknown
+        sums[self.unknown_costs, candidate] += is_unknown
         # The rest is that of the decision, or of an orchestration's steps. What is unknown adds 0, so that there is a series of each candidate.
-        sums[child(self.cost, candidate)] += 0.0 if is_unknown else max(0.0, served.cost_usd - paid_usd)
-        sums[child(self.saved, candidate)] += 0.0 if math.isnan(saved_usd) else saved_usd
-        first_token = child(self.first_token, candidate)
+        sums[self.cost, candidate] += 0.0 if is_unknown else max(0.0, served.cost_usd - paid_usd)
+        sums[self.saved, candidate] += 0.0 if math.isnan(saved_usd) else saved_usd
+        first_token = self._child(self.first_token, candidate)
         if not math.isnan(served.first_token_ms):
             first_token.observe(served.first_token_ms / 1000)
         if all(call.usage is None for call in served.calls):  # such as an orchestration's
@@ -119,14 +119,14 @@ class Metrics:
     def _add_tokens(self, candidate: str, usage: Usage) -> None:
         counts = (usage.prompt_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
         for kind, tokens in zip(_TOKENS, counts, strict=True):
-            self._sums[self._child(self.tokens, candidate, kind)] += tokens or 0
+            self._sums[self.tokens, candidate, kind] += tokens or 0
 
     def flush(self) -> None:
         """Add the sums to counters and gauges."""
         with self._lock:
             while self._sums:
-                child, amount = self._sums.popitem()
-                child.inc(amount)
+                key, amount = self._sums.popitem()
+                self._child(*key).inc(amount)
 
     def decided(self, seconds: float) -> None:
         """Record the time of a decision."""
@@ -162,7 +162,7 @@ class Metrics:
 
 
 def _child(metric: Any, *labels: str) -> Any:
-    return metric.labels(*labels)
+    return metric.labels(*labels) if labels else metric
 
 
 class _Present:

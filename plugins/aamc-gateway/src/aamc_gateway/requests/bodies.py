@@ -44,26 +44,22 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> by
     length = header(scope["headers"], b"content-length")
     if length is not None and length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)
+    parts, size, more = [], 0, True
     try:
         with Deadline(limits.read_s):
-            return await _read(receive, at_most)
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                part = message.get("body", b"")
+                more = message.get("more_body", False)
+                size += len(part)
+                if size > at_most:
+                    raise _too_large(at_most)
+                parts.append(part)
     except TimeoutError:
         raise Refused(f"the body did not come within {limits.read_s:g} seconds; send it faster", status=408, kind="timeout") from None
-
-
-async def _read(receive: Receive, at_most: int) -> bytes:
-    parts, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        part = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(part)
-        if size > at_most:
-            raise _too_large(at_most)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 async def interpret(raw: bytes, read: Callable[[], T]) -> T:

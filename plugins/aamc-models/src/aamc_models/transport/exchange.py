@@ -6,7 +6,6 @@ import asyncio
 import re
 import sys
 from collections.abc import Awaitable, Mapping
-from contextlib import closing
 from typing import Any
 
 import aiohttp
@@ -34,11 +33,13 @@ _TAIL = 3
 
 async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
     """Return the status, headers and body of an answer."""
-    with closing(response):  # a connection whose answer was read to its end is back in the pool, any other one is closed
+    try:
         await _check_status(response)
         body = await _body(response, max_bytes)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return response.status, {name: value for name, value in headers.items() if name not in _HOP_HEADERS}, body
+    finally:
+        response.close()  # a connection whose answer was read to its end is back in the pool, any other one is closed
+    headers = {lowered: value for name, value in response.headers.items() if (lowered := name.lower()) not in _HOP_HEADERS}
+    return response.status, headers, body
 
 
 class EventSplitter:

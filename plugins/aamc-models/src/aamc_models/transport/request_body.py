@@ -44,7 +44,7 @@ class RequestBody:
 
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the candidate's parameters in the words of the request's API; a limit of the request replaces theirs, whatever its name."""
-        if not isinstance(self.candidate, ModelSpec) or self.request.api in _WITHOUT_PARAMETERS:
+        if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or self.request.api in _WITHOUT_PARAMETERS:
             return {}
         parameters = dict(self.candidate.parameters)
         if self.request.api == "responses":
