@@ -170,7 +170,9 @@ def test_the_same_seed_gives_the_same_policy(tiny: Path) -> None:
 
 
 def test_a_saved_policy_scores_the_same(specialist: ChoiceRouter, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "resume").mkdir()  # of a training that still runs
     specialist.save(tmp_path)
+    (tmp_path / "resume").rmdir()
     loaded = untrained(options(tiny), seed=1)
     loaded.load(tmp_path)
     asked = ["Read clause 7 of the contract.", "What?"]

@@ -71,7 +71,7 @@ class ChoicePolicy:
         self.model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)  # nothing is generated
         self.tokenizer.save_pretrained(folder)
-        write_json(folder / FILES, sorted(file.name for file in folder.iterdir()))
+        write_json(folder / FILES, sorted(file.name for file in folder.iterdir() if file.is_file()))
 
     def scores(self, texts: Sequence[str], pool: Pool) -> Floats:
         """Return the log-probability of each candidate ``[B, M]``."""
