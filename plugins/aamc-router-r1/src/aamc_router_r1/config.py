@@ -153,3 +153,24 @@ class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
             return preference
         cost = preference.cost / (preference.quality + preference.cost or 1.0)
         return preference_of(min(self.training_alphas, key=lambda alpha: abs(alpha - cost)))
+
+
+@attrs.frozen(kw_only=True)
+class ChoiceOptions:
+    """Options of router ``router-r1-choice``."""
+
+    model: str = option(
+        "HuggingFaceTB/SmolLM2-135M-Instruct", "Causal language model to train, of attention layers: a folder, or a name that transformers downloads."
+    )
+    question_characters: int = option(1000, "Characters of a query that the model reads; of a longer one half from each end.", at_least=2)
+    rows: int = option(0, "Maximum number of training rows, drawn at random; 0 for all.", at_least=0)
+    warm_start_epochs: float = option(1.0, "Epochs of learning to name the candidate with the highest reward.", at_least=0)
+    epochs: float = option(1.0, "Epochs of policy gradient after them.", at_least=0)
+    batch_size: int = option(32, "Rows of one update.", at_least=1)
+    micro_batch_size: int = option(8, "Rows on the device at a time; gradients are accumulated over the rest.", at_least=1)
+    learning_rate: float = option(5e-5, "Highest learning rate; it rises over the first 5% of the updates and falls to 0 by a cosine.", above=0)
+    entropy: float = option(0.01, "Weight of the policy's entropy beside the reward.", at_least=0)
+    lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)
+    precision: str = option(AUTO, "Number format: bf16, fp32, or auto: bf16 on a GPU.", choices=PRECISIONS)
+    save_every: int = option(25, "Updates between checkpoints.", at_least=1)
+    sample: bool = option(False, "Whether decisions are drawn from the probabilities; the most probable candidate is taken otherwise.")

@@ -10,8 +10,9 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.single.choice import ChoiceOptions, ChoiceRouter
+from aamc_router_r1.single.choice import ChoiceRouter
 from aamc_router_r1.training.choice import BEGUN, ChoicePolicy, distinct, load, loss
 from aamc_router_r1.training.rollout import plain_ids
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers

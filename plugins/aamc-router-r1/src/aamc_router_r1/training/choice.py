@@ -25,9 +25,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
-from aamc_router_r1.config import AUTO
+from aamc_router_r1.config import AUTO, ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.single.choice import ChoiceOptions
 from aamc_router_r1.training.rollout import plain_ids, prompt_ids
 from aamc_router_r1.training.stages import load_model
 from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, last_checkpoint, merged
