@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +18,21 @@ import torch
 from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
 from aamc_router_r1.single.choice import ChoiceRouter
-from aamc_router_r1.training.choice import BEGUN, ChoicePolicy, distinct, load, loss
-from aamc_router_r1.training.rollout import plain_ids
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import Lfm2Config, Lfm2ForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from aamc_router_r1.single.policy import TURN_START, ChoicePolicy, distinct, load
+from aamc_router_r1.training.choice import _arguments, loss, order_of_rows
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    GPTJConfig,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    PreTrainedTokenizerFast,
+)
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
@@ -29,6 +45,9 @@ from aamc_sdk.types import Floats, PoolState
 POOL = Pool([Candidate("maths-large", "algebra"), Candidate("maths-small", "sums"), Candidate("law", "contracts")])
 WORDS = r"\w+|[^\w\s]"
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
+SHAPE: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.1,
+}  # fmt: skip
 SUBJECTS = {"Solve equation {} of algebra.": (1.0, 0.0, 0.4), "Read clause {} of the contract.": (0.0, 0.4, 1.0)}
 
 
@@ -36,15 +55,29 @@ SUBJECTS = {"Solve equation {} of algebra.": (1.0, 0.0, 0.4), "Read clause {} of
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a small untrained Llama, whose tokens are the words of prompts."""
     folder = tmp_path_factory.mktemp("tiny-llama")
-    read = " ".join([render_prompt(" ".join(SUBJECTS), POOL, {}, rounds=1), BEGUN, "newcomer a b"])
+    read = " ".join([render_prompt(" ".join(SUBJECTS), POOL, {}, rounds=1), TURN_START, "newcomer a b"])
     vocabulary = {token: place for place, token in enumerate(["[PAD]", "[EOS]", "[UNK]", *sorted(set(re.findall(WORDS, read)))])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(WORDS), "isolated")])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="[EOS]", unk_token="[UNK]")
     fast.save_pretrained(folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), max_position_embeddings=4096, initializer_range=0.1, **shape)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary), max_position_embeddings=4096, **SHAPE)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bytewise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small untrained Llama with a chat template, whose tokens are groups of bytes and two special ones."""
+    folder = tmp_path_factory.mktemp("bytewise-llama")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator([render_prompt("", POOL, {}, rounds=1)], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"])
+    fast.chat_template = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    fast.save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), max_position_embeddings=4096, **SHAPE)).save_pretrained(folder)
     return folder
 
 
@@ -87,34 +120,76 @@ def policy_of(folder: Path, **changed: Any) -> ChoicePolicy:
     return load(options(folder, **changed), str(folder), "cpu")
 
 
-def test_it_conforms(tiny: Path) -> None:
-    assert_conforms("router", "router-r1-choice", get_plugin_manager(), {"model": str(tiny), "rows": 16, "question_characters": 200})
+def test_it_conforms(bytewise: Path) -> None:
+    assert_conforms("router", "router-r1-choice", get_plugin_manager(), {"model": str(bytewise), "rows": 16, "question_characters": 200})
 
 
 def test_probabilities_are_those_of_the_model_writing_each_name_alone(tiny: Path) -> None:
     policy = policy_of(tiny, micro_batch_size=3)
     texts = ["Solve 2 x = 4.", "Read a clause of a long contract about the sale of a house.", "Who?", "Solve"]
     found = policy.scores(texts, POOL)
-    names = distinct([plain_ids(policy.tokenizer, f" {name}:") for name in POOL.names])
-    for text, row in zip(texts, found, strict=True):
-        prompt = policy._prompt(text, POOL)
-        alone = []
-        for name in names:
-            logits = policy.model(torch.tensor([prompt + name])).logits[0].log_softmax(-1).detach()
+    frame = policy.frame(POOL)
+    for rest, row in zip(policy._rests(texts, frame), found, strict=True):
+        prompt, alone = [*frame.head, *rest], []
+        for name in frame.names:
+            logits = policy.model(torch.tensor([[*prompt, *name]])).logits[0].log_softmax(-1).detach()
             alone.append(sum(float(logits[len(prompt) - 1 + place, token]) for place, token in enumerate(name)))
         assert row == pytest.approx(torch.tensor(alone).log_softmax(0).tolist(), abs=1e-4)
 
 
 def test_a_name_counts_up_to_where_it_differs() -> None:
-    assert distinct([[1, 2, 3, 9], [1, 2, 4, 9], [1, 2, 3, 5, 9]]) == [[1, 2, 3, 9], [1, 2, 4], [1, 2, 3, 5]]
-    assert distinct([[7, 9]]) == [[7]]
+    assert distinct([[1, 2, 3, 9], [1, 2, 4, 9], [1, 2, 3, 5, 9]], "abc") == [[1, 2, 3, 9], [1, 2, 4], [1, 2, 3, 5]]
+    assert distinct([[7, 9]], "a") == [[7]]
+
+
+def test_a_name_that_another_one_continues_can_still_be_chosen(bytewise: Path) -> None:
+    pool = Pool([Candidate("llama3"), Candidate("llama3:70b"), Candidate("llama3:70b:q4")])
+    names = policy_of(bytewise).frame(pool).names
+    assert all(one[: len(other)] != list(other) for one, other in itertools.permutations(names, 2))
+
+
+def test_names_that_a_tokenizer_cannot_tell_apart_are_refused(tiny: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'x' is the beginning of another candidate's name; rename it"):
+        policy_of(tiny).frame(Pool([Candidate("x"), Candidate("y")]))  # both are unknown words
+
+
+def test_special_tokens_in_a_question_are_plain_text(bytewise: Path) -> None:
+    policy = policy_of(bytewise)
+    frame = policy.frame(POOL)
+    (rest,) = policy._rests(["a <|im_end|> b"], frame)
+    end = policy.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert rest.count(end) == 1  # that of the template
+    assert "a <|im_end|> b<|im_end|>" in policy.tokenizer.decode(rest)
+
+
+def test_threads_share_a_policy(bytewise: Path) -> None:
+    policy = policy_of(bytewise)
+    frame = policy.frame(POOL)
+    texts = [f"question <|im_end|> {number}" for number in range(200)]
+    alone = [policy._rests([text], frame) for text in texts]
+
+    def read(number: int) -> Any:
+        if number % 3 == 0:
+            policy.frame(Pool([*POOL, Candidate(str(number))]))  # applies the template, whose special tokens count
+        return policy._rests([texts[number]], frame)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read, range(200))) == alone
+
+
+def test_a_prompt_longer_than_the_model_takes_is_refused(tiny: Path) -> None:
+    policy = policy_of(tiny, question_characters=100_000)
+    with pytest.raises(PluginError, match=r"the model takes 4096; shorten the descriptions, lower question_characters"):
+        policy.scores(["algebra " * 5000], POOL)
 
 
 def test_a_long_question_is_read_from_both_ends(tiny: Path) -> None:
     policy = policy_of(tiny, question_characters=20)
-    written = policy.tokenizer.decode(policy._prompt("a " * 50 + "algebra " + "b " * 50, POOL)).replace(" ", "")
+    frame = policy.frame(POOL)
+    (rest,) = policy._rests(["a " * 50 + "algebra " + "b " * 50], frame)
+    written = policy.tokenizer.decode([*frame.head, *rest]).replace(" ", "")
     assert "Question:aaaaa...bbbbb" in written
-    assert written.endswith(BEGUN.replace(" ", "").replace("\n", ""))
+    assert written.endswith(TURN_START.replace(" ", "").replace("\n", ""))
 
 
 def test_it_learns_which_candidate_answers_which_question(specialist: ChoiceRouter) -> None:
@@ -144,7 +219,7 @@ def test_the_policy_gradient_is_that_of_the_expected_reward() -> None:
     torch.manual_seed(0)
     logits = torch.randn(1, 3, requires_grad=True)
     reward = torch.tensor([[0.2, 0.9, 0.5]])
-    loss(logits, reward, warm=False, entropy=0.0).backward()
+    loss(logits, reward, is_warm_start=False, entropy_weight=0.0).backward()
     probability = logits.detach().softmax(dim=1)
     assert logits.grad is not None
     assert (-logits.grad).tolist()[0] == pytest.approx((probability * (reward - (probability * reward).sum())).tolist()[0])
@@ -159,7 +234,7 @@ def test_an_unknown_outcome_is_left_out_of_both_losses() -> None:
 
 def test_equally_good_candidates_share_the_warm_start() -> None:
     logits, reward = torch.zeros(1, 3, requires_grad=True), torch.tensor([[1.0, 1.0, 0.0]])
-    loss(logits, reward, warm=True, entropy=0.0).backward()
+    loss(logits, reward, is_warm_start=True, entropy_weight=0.0).backward()
     assert logits.grad is not None
     assert logits.grad.tolist()[0] == pytest.approx([1 / 3 - 1 / 2, 1 / 3 - 1 / 2, 1 / 3])
 
@@ -246,8 +321,68 @@ def test_errors_say_what_to_do(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_with_other_layers_is_refused(tiny: Path, tmp_path: Path) -> None:
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4}
-    Lfm2ForCausalLM(Lfm2Config(vocab_size=99, layer_types=["conv", "full_attention"], **shape)).save_pretrained(tmp_path)
+    Lfm2ForCausalLM(Lfm2Config(vocab_size=99, layer_types=["conv", "full_attention"], **SHAPE)).save_pretrained(tmp_path)
     policy_of(tiny).tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="layers of the kind 'conv'"):
         trained(table(4), options(tmp_path))
+
+
+MISREADING = {
+    "gptj": GPTJConfig(vocab_size=300, n_positions=256, n_embd=32, n_layer=2, n_head=4, rotary_dim=8, initializer_range=0.1),
+    "bloom": BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.1),
+    "mamba": MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, state_size=4),
+}
+
+
+@pytest.mark.parametrize("kind", MISREADING)
+def test_a_model_that_misreads_the_mask_is_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
+    AutoModelForCausalLM.from_config(MISREADING[kind]).save_pretrained(tmp_path)
+    policy_of(tiny).tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="router-r1-choice needs a model"):
+        policy_of(tmp_path)
+
+
+def test_a_gpt2_is_accepted(tiny: Path, tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=300, n_positions=256, n_embd=32, n_layer=2, n_head=4, initializer_range=0.1)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    policy_of(tiny).tokenizer.save_pretrained(tmp_path)
+    assert policy_of(tmp_path).computes_names_apart()
+
+
+@pytest.mark.parametrize(("batch", "micro"), [(16, 16), (12, 8), (8, 32)])
+def test_an_update_has_as_many_rows_as_asked(tiny: Path, batch: int, micro: int) -> None:
+    config = options(tiny, batch_size=batch, micro_batch_size=micro, warm_start_epochs=1.0, epochs=0.5)
+    given = _arguments(config, make_services(POOL, get_plugin_manager(), DefaultSettings()), tiny, 1)
+    assert given.per_device_train_batch_size * given.gradient_accumulation_steps == batch
+    assert given.per_device_train_batch_size <= micro
+    order = order_of_rows(config, ["text"] * 32, seed=0)
+    assert len(order) == 48
+    assert set(order[:32]) == set(range(32))
+
+
+def test_a_training_leaves_the_random_numbers_of_the_program(tiny: Path) -> None:
+    def draws() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(1))]
+
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = draws()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    trained(table(16), options(tiny, epochs=0.0, warm_start_epochs=1.0))
+    assert draws() == expected
+
+
+def test_a_policy_loads_without_the_libraries_of_training(specialist: ChoiceRouter, tiny: Path, tmp_path: Path) -> None:
+    specialist.save(tmp_path)
+    program = """
+import sys
+sys.modules.update({"trl": None, "peft": None, "accelerate": None, "datasets": None})
+from pathlib import Path
+from aamc_router_r1.config import ChoiceOptions
+from aamc_router_r1.single.choice import ChoiceRouter
+from aamc_sdk import Candidate, Pool
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import DefaultSettings, make_services
+router = ChoiceRouter(ChoiceOptions(), make_services(Pool([Candidate("a")]), get_plugin_manager(), DefaultSettings()))
+router.load(Path(sys.argv[1]))
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

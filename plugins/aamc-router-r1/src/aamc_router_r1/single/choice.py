@@ -1,7 +1,7 @@
 """Router ``router-r1-choice``: the probability with which a language model writes each candidate's name as its first consultation.
 
 The model reads the prompt of Router-R1, and its turn is begun for it up to the name: a fixed thought, then ``<search>``. So every candidate has an
-exact probability, nothing can be malformed, and a table of outcomes suffices to train it. Torch is imported for training and for the first decision.
+exact probability, nothing can be malformed, and a table of outcomes suffices to train it. Torch is imported by ``train`` and ``load``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
 from aamc_sdk.storage import RESTORE, read_json
 
 if TYPE_CHECKING:
-    from aamc_router_r1.training.choice import ChoicePolicy
+    from aamc_router_r1.single.policy import ChoicePolicy
 
-WHY = "A language model read the text and the candidates' descriptions; it knows the preference of its training alone."
+WHY = "A language model read the text and the candidates' descriptions. It uses the preference that it was trained with, not the request's."
 """The note of each decision."""
 
 
@@ -53,7 +53,7 @@ class ChoiceRouter(Router):
         """Train the model on a table of outcomes, at the preference of the training's request.
 
         Raises:
-            ConfigError: The model cannot be loaded, or a library of the extra ``train`` is not installed.
+            ConfigError: The model cannot be used, or a library of the extra ``train`` is not installed.
             DataError: No training row has an outcome with a known reward.
         """
         dataset, request = training.dataset, training.request
@@ -66,7 +66,7 @@ class ChoiceRouter(Router):
             raise DataError(f"{dataset.source} has no row with a known reward; {needs}")
         if self.config.rows:
             rows = np.random.default_rng(self.services.seed).permutation(rows)[: self.config.rows]
-        check_libraries("router-r1-choice")
+        check_libraries("training router-r1-choice")
         from aamc_router_r1.training.choice import train
 
         self._policy, metrics = train(self.config, self.services, [dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
@@ -82,9 +82,10 @@ class ChoiceRouter(Router):
 
         Raises:
             CheckpointError: A file is missing or damaged.
+            ConfigError: torch or transformers is not installed.
         """
-        check_libraries("router-r1-choice")
-        from aamc_router_r1.training.choice import FILES, load
+        check_libraries("router-r1-choice", ("torch", "transformers"))
+        from aamc_router_r1.single.policy import FILES, load
 
         if missing := [name for name in read_json(folder / FILES) if not (folder / name).is_file()]:
             raise CheckpointError(f"{folder} lacks {missing[0]}; {RESTORE}")

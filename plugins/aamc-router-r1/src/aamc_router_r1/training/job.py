@@ -35,7 +35,7 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
         raise ConfigError(f"a policy is trained to consult one model in a turn; set calls=1, not {config.calls}")
     if config.codec != "tags":
         raise ConfigError(f"a policy is trained with codec=tags, not {config.codec!r}")
-    check_libraries("router-r1")  # importing them takes seconds
+    check_libraries("training router-r1")  # importing them takes seconds
     tasks = tasks_of(training.dataset, services.pool, [config.policy])
     if not tasks:
         raise DataError(f"{training.dataset.source} has no question with an answer")
@@ -44,13 +44,16 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
     replies_of(config, services, training)
 
 
-def check_libraries(trained: str) -> None:
-    """Raise ConfigError if a library of the extra ``train`` is not installed."""
+LIBRARIES = ("accelerate", "datasets", "peft", "torch", "transformers", "trl")
+
+
+def check_libraries(user: str, names: Sequence[str] = LIBRARIES) -> None:
+    """Raise ConfigError if one of these libraries of the extra ``train`` is not installed."""
     try:
-        for name in ("accelerate", "datasets", "peft", "torch", "transformers", "trl"):
+        for name in names:
             import_module(name)
     except ImportError as error:
-        raise ConfigError(f"training {trained} needs {error.name}: pip install 'aamc-router-r1[train]'") from error
+        raise ConfigError(f"{user} needs {error.name}: pip install 'aamc-router-r1[train]'") from error
 
 
 def replies_of(config: RouterR1Config, services: Services, training: Training) -> Replies:

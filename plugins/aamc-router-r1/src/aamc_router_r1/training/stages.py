@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
@@ -31,6 +32,7 @@ WARM_START = "warm_start"
 
 def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a causal language model and its tokenizer; raise ConfigError if the folder or name holds none."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -30,7 +30,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.utils import logging
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
@@ -340,7 +339,6 @@ class Select(TrainerCallback):
 def run(job: Job) -> None:
     """Train from the beginning or from the last checkpoint, and write ``best``, ``last`` and ``metrics.json``."""
     torch.manual_seed(job.seed)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # job.progress reports
     job.folder.mkdir(parents=True, exist_ok=True)
     job.normalizer = CostNormalizer(job.config.cost_window)
     if job.start is not None and (job.start / STATE).is_file():

@@ -193,7 +193,7 @@ return keep(cmsgpack.pack(ops), partition, bytes)
 """Keeps a journal that adds new feedback, each on the candidate of the latest attempt that is ok, else on the chosen one, as the log's rules do.
 
 Arguments: a list of decision, field and value, which lacks position and candidate; the write; and the bytes to add to a partition's size besides
-those of the values. Byte 10 of a value tells what is pending.
+those of the values. Byte 10 of a value is the pending flag.
 
 Returns the base position, or -1 where some feedback is known, or its decision is not in the log or was written by version 2.
 """

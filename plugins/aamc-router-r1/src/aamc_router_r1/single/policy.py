@@ -1,0 +1,247 @@
+"""The policy of router ``router-r1-choice``: a language model's distribution over candidates.
+
+The probability of a candidate is that of the tokens of its name after the begun turn, up to the one that tells it from all other names, over the
+sum of all candidates'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from itertools import takewhile
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from aamc_router_r1.config import AUTO, ChoiceOptions
+from aamc_router_r1.protocol import render_prompt
+from aamc_router_r1.training.rollout import plain_ids
+from aamc_router_r1.training.stages import load_model
+from aamc_sdk.errors import ConfigError, PluginError
+from aamc_sdk.storage import write_json
+from aamc_sdk.types import Candidate, Floats, Pool
+
+TURN_START = "<think> Which model fits this question? </think>\n<search>"
+"""The start of the policy's turn; a name follows."""
+QUESTION = "<question>"
+"""Stands for the question while a chat template is applied."""
+FILES = "files.json"
+"""File that lists the others: transformers loads a folder even if some are missing."""
+
+
+def load(config: ChoiceOptions, folder: str, device: str) -> ChoicePolicy:
+    """Return the policy of a folder or of a name that transformers downloads; raise ConfigError if there is none that can be used."""
+    model, tokenizer = load_model(folder, device)
+    policy = ChoicePolicy(config, model, tokenizer)
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+    if others := kinds - {"full_attention"}:
+        raise ConfigError(
+            f"model {folder!r} has layers of the kind {min(others)!r}; router-r1-choice needs a model of full attention, such as a Llama"
+        )
+    if not policy.computes_names_apart():
+        raise ConfigError(
+            f"model {folder!r} ({type(model).__name__}) ignores which tokens a token may see; router-r1-choice needs a model that takes a mask "
+            "and positions, such as a Llama"
+        )
+    return policy
+
+
+@attrs.frozen
+class Frame:
+    """The tokens that all prompts of a pool share.
+
+    Attributes:
+        head: Those before the question.
+        tail: Those after it, up to the name.
+        names: Those of each candidate's name, up to the one that tells it from all others.
+    """
+
+    pool: Pool
+    head: Sequence[int]
+    tail: Sequence[int]
+    names: Sequence[Sequence[int]]
+
+
+class ChoicePolicy:
+    """A language model's distribution over candidates; thread-safe.
+
+    The prompt's head is computed once, and the names of one row are computed side by side: each sees the row's prompt and itself only.
+    """
+
+    def __init__(self, config: ChoiceOptions, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.config, self.model, self.tokenizer = config, model.eval(), tokenizer
+        self._tokenizing = Lock()  # a tokenizer keeps how it treats special tokens, which plain_ids changes
+        self._frame: Frame | None = None
+        self._computed: tuple[Frame, Any] | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the model and its tokenizer."""
+        self.model.save_pretrained(folder)
+        (folder / "generation_config.json").unlink(missing_ok=True)  # nothing is generated
+        with self._tokenizing:
+            self.tokenizer.save_pretrained(folder, save_jinja_files=False)
+        write_json(folder / FILES, sorted(file.name for file in folder.iterdir() if file.is_file()))
+
+    def scores(self, texts: Sequence[str], pool: Pool) -> Floats:
+        """Return the log-probability of each candidate ``[B, M]``."""
+        frame, size = self.frame(pool), self.config.micro_batch_size
+        order = np.argsort([len(text) for text in texts], kind="stable")  # questions of similar length need little padding
+        scores = np.empty((len(texts), len(pool)))
+        with torch.inference_mode():
+            head = self._head(frame)
+            for first in range(0, len(texts), size):
+                rows = order[first : first + size]
+                logits = self.logits(self.model, self.batch([texts[row] for row in rows.tolist()], frame), deepcopy(head))
+                scores[rows] = logits.double().log_softmax(dim=1).cpu().numpy()
+        return scores
+
+    def logits(self, model: Any, batch: Mapping[str, Tensor], head: Any = None) -> Tensor:
+        """Return :func:`name_logits` of the model, or of one that wraps it, in the precision of the options."""
+        with self._precision():
+            return name_logits(model, batch, head)
+
+    def _head(self, frame: Frame) -> Any:
+        """Return the keys and values of a frame's head; those of the last frame are kept."""
+        computed = self._computed
+        if computed is None or computed[0] is not frame:
+            with self._precision():
+                ids = torch.tensor(frame.head, device=self.model.device)[None]
+                computed = frame, self.model.get_decoder()(input_ids=ids, use_cache=True).past_key_values
+            self._computed = computed
+        return computed[1]
+
+    def _precision(self) -> Any:
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether to compute in bfloat16."""
+        return self.config.precision == "bf16" or (self.config.precision == AUTO and self.model.device.type == "cuda")
+
+    def frame(self, pool: Pool) -> Frame:
+        """Return the frame of a pool; the last one is kept. Raise ConfigError if two names cannot be told apart by their tokens."""
+        frame = self._frame
+        if frame is None or frame.pool != pool:
+            models = sorted(pool, key=lambda candidate: candidate.name)  # the order of a pool means nothing
+            rules = render_prompt("", models, {}, rounds=1).rstrip()
+            with self._tokenizing:
+                head, tail = self._around(rules)
+                # after the colon comes what no name has, so that "llama" can be told from "llama:70b"
+                names = distinct([plain_ids(self.tokenizer, f" {candidate.name}:\n") for candidate in pool], pool.names)
+            self._frame = frame = Frame(pool, head, tail, names)
+        return frame
+
+    def _around(self, rules: str) -> tuple[list[int], list[int]]:
+        """Return the tokens before and after the question, in the tokenizer's chat template if it has one."""
+        if not self.tokenizer.chat_template:
+            return list(self.tokenizer(rules)["input_ids"]), plain_ids(self.tokenizer, f"\n{TURN_START}")
+        message = [{"role": "user", "content": f"{rules} {QUESTION}"}]
+        rendered: Any = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        before, _, after = rendered.rpartition(f" {QUESTION}")
+        head, tail = (list(self.tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (before, after))
+        return head, tail + plain_ids(self.tokenizer, TURN_START)
+
+    def batch(self, texts: Sequence[str], frame: Frame) -> dict[str, Tensor]:
+        """Return the tokens of a batch as arguments of :func:`name_logits`; raise PluginError if they are more than the model takes."""
+        rests = self._rests(texts, frame)
+        names, shared, width = frame.names, len(frame.head), max(map(len, rests))
+        longest, limit = shared + width + max(map(len, names)) - 1, _limit(self.model.config.get_text_config())
+        if limit is not None and longest > limit:
+            raise PluginError(
+                f"the prompt has {longest} tokens, {shared} of them for the rules and the pool's {len(names)} descriptions, and the model takes "
+                f"{limit}; shorten the descriptions, lower question_characters, or choose a model that takes more"
+            )
+        inner = [token for name in names for token in name[:-1]]  # the last token of a name is only predicted
+        owner = torch.tensor([-1] * width + [place for place, name in enumerate(names) for _ in name[:-1]])
+        depth = torch.tensor([place for name in names for place in range(len(name) - 1)], dtype=torch.long)
+        order = torch.arange(width + len(inner))
+        within = (order <= order[:, None]) & ((owner == -1) | (owner == owner[:, None]))
+        ids, positions, masks = [], [], []
+        for rest in rests:
+            padding = width - len(rest)
+            ids.append([0] * padding + rest + inner)
+            positions.append(torch.cat((torch.zeros(padding), torch.arange(len(rest)), len(rest) + depth)).long() + shared)
+            masks.append(within & (order >= padding))
+        seen = torch.ones(len(rests), len(order), shared, dtype=torch.bool)
+        starts = np.cumsum([width] + [len(name) - 1 for name in names[:-1]]).tolist()
+        sources = [place for start, name in zip(starts, names, strict=True) for place in (width - 1, *range(start, start + len(name) - 1))]
+        tensors = {
+            "input_ids": torch.tensor(frame.head)[None],
+            "rest_ids": torch.tensor(ids),
+            "positions": torch.stack(positions),
+            "mask": torch.cat((seen, torch.stack(masks)), dim=2)[:, None],
+            "sources": torch.tensor(sources),
+            "targets": torch.tensor([token for name in names for token in name]),
+            "owners": torch.tensor([place for place, name in enumerate(names) for _ in name]),
+        }
+        return {key: tensor.to(self.model.device) for key, tensor in tensors.items()}
+
+    def _rests(self, texts: Sequence[str], frame: Frame) -> list[list[int]]:
+        """Return the tokens of prompts after the head."""
+        half = self.config.question_characters // 2
+        questions = [text if len(text) <= 2 * half else f"{text[:half]} ... {text[-half:]}" for text in texts]
+        with self._tokenizing:
+            return [[*plain_ids(self.tokenizer, f" {question}"), *frame.tail] for question in questions]
+
+    def computes_names_apart(self) -> bool:
+        """Whether names side by side have the probabilities of each written alone: some models cannot take a mask of pairs, or misread it."""
+        frame, texts = Frame(Pool([Candidate("a"), Candidate("b")]), [1, 2], [3], [[4, 5, 6], [7, 8, 9]]), ["a question", "a"]
+        try:
+            with torch.inference_mode():
+                together = name_logits(self.model, self.batch(texts, frame))
+                alone = [[self._written([*frame.head, *rest], name) for name in frame.names] for rest in self._rests(texts, frame)]
+        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            return False
+        return torch.allclose(together.cpu(), torch.tensor(alone), atol=1e-3)
+
+    def _written(self, prompt: Sequence[int], name: Sequence[int]) -> float:
+        """Return the log-probability with which the model writes a name after a prompt."""
+        ids = torch.tensor([[*prompt, *name[:-1]]], device=self.model.device)
+        logits = self.model(input_ids=ids).logits[0, -len(name) :].float().log_softmax(dim=1)
+        return float(logits[range(len(name)), list(name)].sum())
+
+
+def _limit(config: Any) -> int | None:
+    """Return the number of tokens that a model takes; None if its configuration does not say."""
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def distinct(names: Sequence[Sequence[int]], called: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of each name up to the one that tells it from all others; raise ConfigError if the end of a name does not."""
+    found = []
+    for place, name in enumerate(names):
+        common = max((_common(name, other) for number, other in enumerate(names) if number != place), default=0)
+        if common == len(name):
+            raise ConfigError(f"to the model's tokenizer, {called[place]!r} is the beginning of another candidate's name; rename it")
+        found.append(list(name[: common + 1]))
+    return found
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the number of tokens that both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def name_logits(model: Any, batch: Mapping[str, Tensor], head: Any = None) -> Tensor:
+    """Return the log-probability of each candidate's distinct tokens ``[B, M]``, not normalised over candidates.
+
+    ``head`` are the keys and values of ``input_ids``, which are used up; None to compute them.
+    """
+    decoder, output = model.get_decoder(), model.get_output_embeddings()
+    rest = batch["rest_ids"]
+    cache = decoder(input_ids=batch["input_ids"], use_cache=True).past_key_values if head is None else head
+    cache.batch_repeat_interleave(len(rest))
+    states = decoder(
+        input_ids=rest, attention_mask=batch["mask"], position_ids=batch["positions"], past_key_values=cache, use_cache=True
+    ).last_hidden_state
+    logits = output(states[:, batch["sources"]]).float()
+    targets = batch["targets"].expand(len(rest), -1)
+    tokens = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
+    return torch.zeros(len(rest), int(batch["owners"].max()) + 1, device=rest.device).index_add(1, batch["owners"], tokens)
