@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, request_parameters, text_argument
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, request_parameters, text_argument
 from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ UNTRAINED_ROUTER = "thompson"
 @click.option("--estimator", metavar="NAME|FOLDER", help="Folder of a trained estimator; with --pool, also a name (default: the run's own, or none).")
 @STORE
 @PREFERENCE
+@USER
 @click.option(
     "--option", "assignments", multiple=True, metavar="KEY=VALUE", help="Request parameter for the model, such as temperature=0; repeatable."
 )
@@ -46,7 +47,15 @@ UNTRAINED_ROUTER = "thompson"
 @JSON
 @click.pass_context
 def complete(
-    ctx: click.Context, /, text: str, assignments: Sequence[str], preference: str | None, streamed: bool, as_json: bool, **named: Any
+    ctx: click.Context,
+    /,
+    text: str,
+    assignments: Sequence[str],
+    preference: str | None,
+    user: str | None,
+    streamed: bool,
+    as_json: bool,
+    **named: Any,
 ) -> None:
     """Choose a model for the query TEXT, call it, and print its answer.
 
@@ -70,7 +79,7 @@ def complete(
             click.echo(printable(piece), nl=False)
 
         try:
-            answer = controller.complete(text, preference, options=options, on_text=show if streamed else None)
+            answer = controller.complete(text, preference, user=user, options=options, on_text=show if streamed else None)
         finally:
             if came:
                 click.echo()

@@ -153,6 +153,8 @@ PREFERENCE = click.option(
     "--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: that of the run or configuration, else 0.9,0.08,0.02)."
 )
 """The option ``--preference``."""
+USER = click.option("--user", metavar="U", help="User who asks, for routers that personalise (default: none).")
+"""The option ``--user``."""
 
 
 def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, text_argument
 
 
 @click.command()
@@ -18,9 +18,10 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
 @click.option("--estimator", metavar="FOLDER", help="Folder of a trained estimator (default: the run's own).")
 @STORE
 @PREFERENCE
+@USER
 @JSON
 @click.pass_context
-def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, as_json: bool, **named: Any) -> None:
+def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, user: str | None, as_json: bool, **named: Any) -> None:
     """Choose a candidate for the query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
@@ -30,5 +31,5 @@ def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, a
     from aamc_sdk.serving import load_checkpoints
 
     with MetaController(load_checkpoints(run, plugins_of(ctx), **named)) as controller:
-        explanation = controller.route_explained(text, preference)
+        explanation = controller.route_explained(text, preference, user=user)
     show_explanation(explanation, as_json)

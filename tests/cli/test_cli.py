@@ -82,6 +82,14 @@ def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:
     assert (first["new"], again["new"]) == (True, False)
 
 
+def test_route_names_the_user_who_asks(aamc) -> None:
+    aamc(*RUN)
+    for user in (["--user", "anna"], []):
+        status, _, err = aamc("route", "hello", "--store", "sqlite:mine.db", *user)
+        assert status == 0, err
+    assert json.loads(aamc("feedback", "forget", "--user", "anna", "--store", "sqlite:mine.db", "--json")[1])["decisions"] == 1
+
+
 def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(aamc) -> None:
     aamc(*RUN)
     routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])

@@ -137,8 +137,9 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     run = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected"]
     status, _, err = aamc(*run, "--pool", "tiny.yaml", "--out", "here")
     assert status == 0, err
-    status, out, err = aamc("complete", "Hello", "--run", "here")
+    status, out, err = aamc("complete", "Hello", "--run", "here", "--user", "anna")
     assert status == 0, err
+    assert json.loads(aamc("feedback", "forget", "--run", "here", "--user", "anna", "--json")[1])["decisions"] == 1
     assert out.startswith("by ")
     assert "--run here" in err
     assert Path("here/log.db").exists()
