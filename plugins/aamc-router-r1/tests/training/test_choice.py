@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 import subprocess
@@ -360,8 +361,22 @@ def test_an_update_has_as_many_rows_as_asked(tiny: Path, batch: int, micro: int)
     assert given.per_device_train_batch_size * given.gradient_accumulation_steps == batch
     assert given.per_device_train_batch_size <= micro
     order = order_of_rows(config, ["text"] * 32, seed=0)
-    assert len(order) == 48
+    assert len(order) == batch * (math.ceil(32 / batch) + math.ceil(16 / batch))
     assert set(order[:32]) == set(range(32))
+
+
+def test_both_stages_learn_where_rows_are_few(tiny: Path) -> None:
+    router, dataset = untrained(options(tiny, batch_size=32, warm_start_epochs=1.0, epochs=1.0)), table(16)
+    assert dataset.outcomes is not None
+    router.services.reward.fit(dataset.outcomes)
+    metrics = router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY)))
+    assert metrics["updates"] == 2
+
+
+def test_a_pool_longer_than_the_model_takes_is_refused(tiny: Path) -> None:
+    pool = Pool([Candidate("maths-large", "algebra " * 5000), *list(POOL)[1:]])
+    with pytest.raises(PluginError, match="the model takes 4096; shorten the descriptions"):
+        policy_of(tiny).scores(["Solve"], pool)
 
 
 def test_a_training_leaves_the_random_numbers_of_the_program(tiny: Path) -> None:

@@ -94,10 +94,10 @@ class ChoicePolicy:
         order = np.argsort([len(text) for text in texts], kind="stable")  # questions of similar length need little padding
         scores = np.empty((len(texts), len(pool)))
         with torch.inference_mode():
-            head = self._head(frame)
             for first in range(0, len(texts), size):
                 rows = order[first : first + size]
-                logits = self.logits(self.model, self.batch([texts[row] for row in rows.tolist()], frame), deepcopy(head))
+                batch = self.batch([texts[row] for row in rows.tolist()], frame)  # checks the length of the head, too
+                logits = self.logits(self.model, batch, deepcopy(self._head(frame)))
                 scores[rows] = logits.double().log_softmax(dim=1).cpu().numpy()
         return scores
 

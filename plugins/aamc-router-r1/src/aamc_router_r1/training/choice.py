@@ -32,13 +32,18 @@ UNKNOWN = -1e9
 """The logit of a candidate whose outcome is unknown in a row."""
 
 
+def updates_of(config: ChoiceOptions, epochs: float, rows: int) -> int:
+    """Return the number of updates of a stage of that many epochs; at least one unless it has none."""
+    return math.ceil(epochs * rows / config.batch_size)
+
+
 def order_of_rows(config: ChoiceOptions, texts: Sequence[str], seed: int) -> list[int]:
     """Return the rows of all updates in order: passes over all rows, each in a new order.
 
     The rows of an update are sorted by length, so that those computed together need little padding.
     """
     rng = np.random.default_rng(seed)
-    updates = math.ceil((config.warm_start_epochs + config.epochs) * len(texts) / config.batch_size)
+    updates = updates_of(config, config.warm_start_epochs, len(texts)) + updates_of(config, config.epochs, len(texts))
     order: list[int] = []
     while len(order) < updates * config.batch_size:
         order += rng.permutation(len(texts)).tolist()
@@ -74,12 +79,12 @@ class _ChoiceTrainer(Trainer):
     """Minimises the two losses of the module's description, one after the other."""
 
     policy: ChoicePolicy
+    warm_start_updates: int
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Return the mean loss of a batch's rows."""
-        config = self.policy.config
-        is_warm_start = self.state.global_step * (config.warm_start_epochs + config.epochs) < config.warm_start_epochs * self.state.max_steps
-        return loss(self.policy.logits(model, inputs), inputs["reward"], is_warm_start, config.entropy)
+        is_warm_start = self.state.global_step < self.warm_start_updates
+        return loss(self.policy.logits(model, inputs), inputs["reward"], is_warm_start, self.policy.config.entropy)
 
 
 def loss(logits: Tensor, reward: Tensor, is_warm_start: bool, entropy_weight: float) -> Tensor:
@@ -115,7 +120,7 @@ def train(config: ChoiceOptions, services: Services, texts: Sequence[str], rewar
             data_collator=_Batches(policy, texts, reward, services.pool),
             callbacks=[Follow(training.progress, "router-r1-choice", dict)],
         )
-        trainer.policy = policy
+        trainer.policy, trainer.warm_start_updates = policy, updates_of(config, config.warm_start_epochs, len(texts))
         trainer.remove_callback(PrinterCallback)  # it prints to standard output
         trainer.train(resume_from_checkpoint=last_checkpoint(folder) if training.resume else None)
     curve = [{"step": point["step"], "loss": point["loss"]} for point in trainer.state.log_history if "loss" in point]
