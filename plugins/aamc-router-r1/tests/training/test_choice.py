@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,14 @@ def untrained(config: ChoiceOptions, seed: int = 0) -> ChoiceRouter:
 
 def trained(dataset: Dataset, config: ChoiceOptions, **training: Any) -> ChoiceRouter:
     router = untrained(config)
+    train(router, dataset, **training)
+    return router
+
+
+def train(router: ChoiceRouter, dataset: Dataset, **training: Any) -> Mapping[str, Any]:
     assert dataset.outcomes is not None
     router.services.reward.fit(dataset.outcomes)
-    router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY), **training))
-    return router
+    return router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY), **training))
 
 
 def utilities(router: ChoiceRouter, texts: list[str], pool: Pool = POOL) -> Floats:
@@ -305,11 +310,7 @@ def test_a_candidate_of_another_pool_is_scored(specialist: ChoiceRouter) -> None
 
 
 def test_only_some_rows_are_learned_from(tiny: Path) -> None:
-    router, dataset = untrained(options(tiny, rows=5)), table(40)
-    assert dataset.outcomes is not None
-    router.services.reward.fit(dataset.outcomes)
-    metrics = router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY)))
-    assert metrics["rows"] == 5
+    assert train(untrained(options(tiny, rows=5)), table(40))["rows"] == 5
 
 
 def test_errors_say_what_to_do(tiny: Path, tmp_path: Path) -> None:
@@ -360,17 +361,14 @@ def test_an_update_has_as_many_rows_as_asked(tiny: Path, batch: int, micro: int)
     given = _arguments(config, make_services(POOL, get_plugin_manager(), DefaultSettings()), tiny, 1)
     assert given.per_device_train_batch_size * given.gradient_accumulation_steps == batch
     assert given.per_device_train_batch_size <= micro
-    order = order_of_rows(config, ["text"] * 32, seed=0)
-    assert len(order) == batch * (math.ceil(32 / batch) + math.ceil(16 / batch))
+    updates = math.ceil(32 / batch) + math.ceil(16 / batch)
+    order = order_of_rows(["text"] * 32, updates, batch, seed=0)
+    assert len(order) == batch * updates
     assert set(order[:32]) == set(range(32))
 
 
 def test_both_stages_learn_where_rows_are_few(tiny: Path) -> None:
-    router, dataset = untrained(options(tiny, batch_size=32, warm_start_epochs=1.0, epochs=1.0)), table(16)
-    assert dataset.outcomes is not None
-    router.services.reward.fit(dataset.outcomes)
-    metrics = router.train(Training(dataset=dataset, request=build_request(dataset.queries, POOL, QUALITY_ONLY)))
-    assert metrics["updates"] == 2
+    assert train(untrained(options(tiny, batch_size=32, warm_start_epochs=1.0, epochs=1.0)), table(16))["updates"] == 2
 
 
 def test_a_pool_longer_than_the_model_takes_is_refused(tiny: Path) -> None:

@@ -36,7 +36,7 @@ FILES = "files.json"
 
 
 def load(config: ChoiceOptions, folder: str, device: str) -> ChoicePolicy:
-    """Return the policy of a folder or of a name that transformers downloads; raise ConfigError if there is none that can be used."""
+    """Return the policy of a folder or of a name that transformers downloads; raise ConfigError if the model cannot be used."""
     model, tokenizer = load_model(folder, device)
     policy = ChoicePolicy(config, model, tokenizer)
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
@@ -59,7 +59,7 @@ class Frame:
     Attributes:
         head: Those before the question.
         tail: Those after it, up to the name.
-        names: Those of each candidate's name, up to the one that tells it from all others.
+        names: Those of each candidate's name, cut after the one that tells it from all other names.
     """
 
     pool: Pool
@@ -97,7 +97,7 @@ class ChoicePolicy:
             for first in range(0, len(texts), size):
                 rows = order[first : first + size]
                 batch = self.batch([texts[row] for row in rows.tolist()], frame)  # checks the length of the head, too
-                logits = self.logits(self.model, batch, deepcopy(self._head(frame)))
+                logits = self.logits(self.model, batch, deepcopy(self._head(frame, batch["input_ids"])))
                 scores[rows] = logits.double().log_softmax(dim=1).cpu().numpy()
         return scores
 
@@ -106,12 +106,11 @@ class ChoicePolicy:
         with self._precision():
             return name_logits(model, batch, head)
 
-    def _head(self, frame: Frame) -> Any:
-        """Return the keys and values of a frame's head; those of the last frame are kept."""
+    def _head(self, frame: Frame, ids: Tensor) -> Any:
+        """Return the keys and values of the tokens of a frame's head ``[1, T]``; those of the last frame are kept."""
         computed = self._computed
         if computed is None or computed[0] is not frame:
             with self._precision():
-                ids = torch.tensor(frame.head, device=self.model.device)[None]
                 computed = frame, self.model.get_decoder()(input_ids=ids, use_cache=True).past_key_values
             self._computed = computed
         return computed[1]
@@ -213,13 +212,13 @@ def _limit(config: Any) -> int | None:
     return min((limit for limit in limits if limit), default=None)
 
 
-def distinct(names: Sequence[Sequence[int]], called: Sequence[str]) -> list[list[int]]:
+def distinct(names: Sequence[Sequence[int]], labels: Sequence[str]) -> list[list[int]]:
     """Return the tokens of each name up to the one that tells it from all others; raise ConfigError if the end of a name does not."""
     found = []
     for place, name in enumerate(names):
         common = max((_common(name, other) for number, other in enumerate(names) if number != place), default=0)
         if common == len(name):
-            raise ConfigError(f"to the model's tokenizer, {called[place]!r} is the beginning of another candidate's name; rename it")
+            raise ConfigError(f"to the model's tokenizer, {labels[place]!r} is the beginning of another candidate's name; rename it")
         found.append(list(name[: common + 1]))
     return found
 

@@ -32,22 +32,16 @@ UNKNOWN = -1e9
 """The logit of a candidate whose outcome is unknown in a row."""
 
 
-def updates_of(config: ChoiceOptions, epochs: float, rows: int) -> int:
-    """Return the number of updates of a stage of that many epochs; at least one unless it has none."""
-    return math.ceil(epochs * rows / config.batch_size)
-
-
-def order_of_rows(config: ChoiceOptions, texts: Sequence[str], seed: int) -> list[int]:
+def order_of_rows(texts: Sequence[str], updates: int, batch_size: int, seed: int) -> list[int]:
     """Return the rows of all updates in order: passes over all rows, each in a new order.
 
     The rows of an update are sorted by length, so that those computed together need little padding.
     """
     rng = np.random.default_rng(seed)
-    updates = updates_of(config, config.warm_start_epochs, len(texts)) + updates_of(config, config.epochs, len(texts))
     order: list[int] = []
-    while len(order) < updates * config.batch_size:
+    while len(order) < updates * batch_size:
         order += rng.permutation(len(texts)).tolist()
-    batches = [order[first : first + config.batch_size] for first in range(0, updates * config.batch_size, config.batch_size)]
+    batches = [order[first : first + batch_size] for first in range(0, updates * batch_size, batch_size)]
     return [row for batch in batches for row in sorted(batch, key=lambda row: len(texts[row]))]
 
 
@@ -105,22 +99,24 @@ def loss(logits: Tensor, reward: Tensor, is_warm_start: bool, entropy_weight: fl
 def train(config: ChoiceOptions, services: Services, texts: Sequence[str], reward: Floats, training: Training) -> tuple[ChoicePolicy, dict[str, Any]]:
     """Train the model on rows with rewards ``[B, M]``, NaN where unknown; return the policy and metrics."""
     policy = load(config, config.model, services.device)
-    if not config.warm_start_epochs + config.epochs:
+    warm_start_updates, later_updates = (math.ceil(epochs * len(texts) / config.batch_size) for epochs in (config.warm_start_epochs, config.epochs))
+    updates = warm_start_updates + later_updates
+    if not updates:
         return policy, {"updates": 0, "rows": len(texts), "curve": []}
     if policy.bf16 and config.lora_rank:
         for weight in policy.model.parameters():  # buffers and the adapters stay in float32
             weight.data = weight.data.to(torch.bfloat16)
     with TemporaryDirectory() as scratch, _own_seeds():
         torch.manual_seed(services.seed)
-        folder, order = training.folder or Path(scratch), order_of_rows(config, texts, services.seed)
+        folder = training.folder or Path(scratch)
         trainer = _ChoiceTrainer(
             model=adapted(policy.model, config.lora_rank),
-            args=_arguments(config, services, folder, len(order) // config.batch_size),
-            train_dataset=_Rows(order),
+            args=_arguments(config, services, folder, updates),
+            train_dataset=_Rows(order_of_rows(texts, updates, config.batch_size, services.seed)),
             data_collator=_Batches(policy, texts, reward, services.pool),
             callbacks=[Follow(training.progress, "router-r1-choice", dict)],
         )
-        trainer.policy, trainer.warm_start_updates = policy, updates_of(config, config.warm_start_epochs, len(texts))
+        trainer.policy, trainer.warm_start_updates = policy, warm_start_updates
         trainer.remove_callback(PrinterCallback)  # it prints to standard output
         trainer.train(resume_from_checkpoint=last_checkpoint(folder) if training.resume else None)
     curve = [{"step": point["step"], "loss": point["loss"]} for point in trainer.state.log_history if "loss" in point]
