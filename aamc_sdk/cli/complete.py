@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, request_parameters, text_argument
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, request_parameters, text_argument
 from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ UNTRAINED_ROUTER = "thompson"
 @STORE
 @PREFERENCE
 @USER
+@USER_KEY_FILE
 @click.option(
     "--option", "assignments", multiple=True, metavar="KEY=VALUE", help="Request parameter for the model, such as temperature=0; repeatable."
 )
@@ -53,6 +54,7 @@ def complete(
     assignments: Sequence[str],
     preference: str | None,
     user: str | None,
+    user_key_file: Path | None,
     streamed: bool,
     as_json: bool,
     **named: Any,
@@ -64,13 +66,15 @@ def complete(
     Example: aamc complete "What is 6 x 7?" --pool examples/pools/openai.yaml --store sqlite:state.db
     """
     from aamc_sdk.controller import MetaController
+    from aamc_sdk.serving.decisions.pseudonyms import read_key
 
     if streamed and as_json:
         raise click.UsageError("--stream prints text and --json one document at the end; leave one of them out")
+    user_key = None if user_key_file is None else read_key(user_key_file)
     options = request_parameters(assignments)
     has_run = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
     components = _components(plugins_of(ctx), has_run=has_run, **named)
-    with MetaController(components) as controller:
+    with MetaController(components, user_key=user_key) as controller:
         before = controller.store.position()
         came: list[str] = []
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, InputFile, Number, check_range
+from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, USER_KEY_FILE, InputFile, Number, check_range
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
 
@@ -264,7 +264,7 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 @feedback.command()
 @click.option("--user", help="User whose decisions to erase.")
 @click.option("--tenant", metavar="T", help="Without --user, erase all users of a tenant, and its name; else the user in this tenant only.")
-@click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
+@USER_KEY_FILE
 @_on_a_log
 def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.

@@ -153,8 +153,10 @@ PREFERENCE = click.option(
     "--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: that of the run or configuration, else 0.9,0.08,0.02)."
 )
 """The option ``--preference``."""
-USER = click.option("--user", metavar="U", help="User who asks, for routers that personalise (default: none).")
+USER = click.option("--user", metavar="U", help="Id of the user, for routers that personalise (default: none).")
 """The option ``--user``."""
+USER_KEY_FILE = click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
+"""The option ``--user-key-file``."""
 
 
 def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, text_argument
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, text_argument
 
 
 @click.command()
@@ -19,9 +19,12 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, text_argume
 @STORE
 @PREFERENCE
 @USER
+@USER_KEY_FILE
 @JSON
 @click.pass_context
-def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, user: str | None, as_json: bool, **named: Any) -> None:
+def route(
+    ctx: click.Context, /, text: str, run: Path, preference: str | None, user: str | None, user_key_file: Path | None, as_json: bool, **named: Any
+) -> None:
     """Choose a candidate for the query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
@@ -29,7 +32,9 @@ def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, u
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
     from aamc_sdk.serving import load_checkpoints
+    from aamc_sdk.serving.decisions.pseudonyms import read_key
 
-    with MetaController(load_checkpoints(run, plugins_of(ctx), **named)) as controller:
+    user_key = None if user_key_file is None else read_key(user_key_file)
+    with MetaController(load_checkpoints(run, plugins_of(ctx), **named), user_key=user_key) as controller:
         explanation = controller.route_explained(text, preference, user=user)
     show_explanation(explanation, as_json)

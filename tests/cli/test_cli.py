@@ -90,6 +90,16 @@ def test_route_names_the_user_who_asks(aamc) -> None:
     assert json.loads(aamc("feedback", "forget", "--user", "anna", "--store", "sqlite:mine.db", "--json")[1])["decisions"] == 1
 
 
+def test_route_logs_the_pseudonym_of_a_user_where_the_key_is_given(aamc) -> None:
+    aamc(*RUN)
+    Path("key").write_text("a long random text")
+    store = ("--store", "sqlite:mine.db")
+    status, _, err = aamc("route", "hello", "--user", "anna", "--user-key-file", "key", *store)
+    assert status == 0, err
+    assert json.loads(aamc("feedback", "forget", "--user", "anna", *store, "--json")[1])["decisions"] == 0
+    assert json.loads(aamc("feedback", "forget", "--user", "anna", "--user-key-file", "key", *store, "--json")[1])["decisions"] == 1
+
+
 def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(aamc) -> None:
     aamc(*RUN)
     routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])

@@ -123,6 +123,16 @@ def test_a_refusal_is_a_failure_if_another_model_answers(aamc: Aamc, second: str
         assert expected == [attempt.status for attempt in store.experience(0).attempts]
 
 
+def test_the_pseudonym_of_a_user_is_logged_where_the_key_is_given(aamc: Aamc) -> None:
+    Path("key").write_text("a long random text")
+    Path("mine.yaml").write_text("candidates: [{name: a, endpoint: {provider: echo}}]")
+    store, user = ("--store", "sqlite:mine.db"), ("--user", "anna")
+    status, _, err = aamc("complete", "Hello", "--pool", "mine.yaml", "--router", "first", *user, "--user-key-file", "key", *store)
+    assert status == 0, err
+    assert json.loads(aamc("feedback", "forget", *user, *store, "--json")[1])["decisions"] == 0
+    assert json.loads(aamc("feedback", "forget", *user, "--user-key-file", "key", *store, "--json")[1])["decisions"] == 1
+
+
 @pytest.mark.parametrize("stream", [[], ["--stream"]])
 def test_it_says_so_when_every_candidate_fails(aamc: Aamc, stream: list[str]) -> None:
     Path("broken.yaml").write_text("candidates: [{name: a, endpoint: {provider: echo, error: overloaded}}]")
