@@ -167,7 +167,7 @@ class ChoiceOptions:
     warm_start_epochs: float = option(1.0, "Epochs of learning to name the candidate with the highest reward.", at_least=0)
     epochs: float = option(1.0, "Epochs of policy gradient after them.", at_least=0)
     batch_size: int = option(32, "Rows of one update.", at_least=1)
-    micro_batch_size: int = option(8, "Rows on the device at a time; gradients are accumulated over the rest.", at_least=1)
+    micro_batch_size: int = option(8, "Maximum number of rows on the device at a time, a divisor of batch_size; gradients are added up.", at_least=1)
     learning_rate: float = option(5e-5, "Highest learning rate; it rises over the first 5% of the updates and falls to 0 by a cosine.", above=0)
     entropy: float = option(0.01, "Weight of the policy's entropy beside the reward.", at_least=0)
     lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)

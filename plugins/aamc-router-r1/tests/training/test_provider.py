@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from aamc_router_r1.tokens import prompt_ids
 from aamc_router_r1.training.provider import CheckpointOptions, CheckpointProvider
-from aamc_router_r1.training.rollout import prompt_ids
 from aamc_router_r1.world import World
 from tiny_model import tiny_model, tiny_tokenizer
 

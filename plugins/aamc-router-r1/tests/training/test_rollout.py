@@ -11,8 +11,9 @@ from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.replies import ModelReply
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.world import Truth, World, WorldReplies
 from tiny_model import tiny_tokenizer
 

@@ -82,14 +82,17 @@ class ChoiceRouter(Router):
 
         Raises:
             CheckpointError: A file is missing or damaged.
-            ConfigError: torch or transformers is not installed.
+            ConfigError: torch or transformers is not installed, or the installed version does not compute the model as needed.
         """
         check_libraries("router-r1-choice", ("torch", "transformers"))
-        from aamc_router_r1.single.policy import FILES, load
+        from aamc_router_r1.single.policy import FILES, ChoicePolicy
+        from aamc_router_r1.training.stages import load_model
 
         if missing := [name for name in read_json(folder / FILES) if not (folder / name).is_file()]:
             raise CheckpointError(f"{folder} lacks {missing[0]}; {RESTORE}")
         try:
-            self._policy = load(self.config, str(folder), self.services.device)
+            policy = ChoicePolicy(self.config, *load_model(str(folder), self.services.device))
         except ConfigError as error:
             raise CheckpointError(f"{error}; {RESTORE}") from error
+        policy.check()
+        self._policy = policy

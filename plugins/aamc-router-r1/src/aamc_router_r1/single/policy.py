@@ -17,11 +17,12 @@ import attrs
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 from transformers import PreTrainedTokenizerBase
 
 from aamc_router_r1.config import AUTO, ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.training.rollout import plain_ids
+from aamc_router_r1.tokens import in_template, plain_ids
 from aamc_router_r1.training.stages import load_model
 from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.storage import write_json
@@ -29,26 +30,16 @@ from aamc_sdk.types import Candidate, Floats, Pool
 
 TURN_START = "<think> Which model fits this question? </think>\n<search>"
 """The start of the policy's turn; a name follows."""
-QUESTION = "<question>"
-"""Stands for the question while a chat template is applied."""
+FULL_ATTENTION = "full_attention"
+"""The kind of a layer that reads all earlier tokens, as transformers calls it."""
 FILES = "files.json"
 """File that lists the others: transformers loads a folder even if some are missing."""
 
 
 def load(config: ChoiceOptions, folder: str, device: str) -> ChoicePolicy:
-    """Return the policy of a folder or of a name that transformers downloads; raise ConfigError if the model cannot be used."""
-    model, tokenizer = load_model(folder, device)
-    policy = ChoicePolicy(config, model, tokenizer)
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
-    if others := kinds - {"full_attention"}:
-        raise ConfigError(
-            f"model {folder!r} has layers of the kind {min(others)!r}; router-r1-choice needs a model of full attention, such as a Llama"
-        )
-    if not policy.computes_names_apart():
-        raise ConfigError(
-            f"model {folder!r} ({type(model).__name__}) ignores which tokens a token may see; router-r1-choice needs a model that takes a mask "
-            "and positions, such as a Llama"
-        )
+    """Return the policy of a folder or of a name that transformers downloads; raise ConfigError if there is no model, or none that can be used."""
+    policy = ChoicePolicy(config, *load_model(folder, device))
+    policy.check()
     return policy
 
 
@@ -78,7 +69,7 @@ class ChoicePolicy:
         self.config, self.model, self.tokenizer = config, model.eval(), tokenizer
         self._tokenizing = Lock()  # a tokenizer keeps how it treats special tokens, which plain_ids changes
         self._frame: Frame | None = None
-        self._computed: tuple[Frame, Any] | None = None
+        self._kept_head: tuple[Frame, Any] | None = None
 
     def save(self, folder: Path) -> None:
         """Write the model and its tokenizer."""
@@ -108,11 +99,11 @@ class ChoicePolicy:
 
     def _head(self, frame: Frame, ids: Tensor) -> Any:
         """Return the keys and values of the tokens of a frame's head ``[1, T]``; those of the last frame are kept."""
-        computed = self._computed
+        computed = self._kept_head
         if computed is None or computed[0] is not frame:
             with self._precision():
                 computed = frame, self.model.get_decoder()(input_ids=ids, use_cache=True).past_key_values
-            self._computed = computed
+            self._kept_head = computed
         return computed[1]
 
     def _precision(self) -> Any:
@@ -130,21 +121,13 @@ class ChoicePolicy:
             models = sorted(pool, key=lambda candidate: candidate.name)  # the order of a pool means nothing
             rules = render_prompt("", models, {}, rounds=1).rstrip()
             with self._tokenizing:
-                head, tail = self._around(rules)
+                before, held, after = in_template(self.tokenizer, rules)
+                head = [*before, *plain_ids(self.tokenizer, held)]
+                tail = [*after, *plain_ids(self.tokenizer, TURN_START if self.tokenizer.chat_template else f"\n{TURN_START}")]
                 # after the colon comes what no name has, so that "llama" can be told from "llama:70b"
                 names = distinct([plain_ids(self.tokenizer, f" {candidate.name}:\n") for candidate in pool], pool.names)
             self._frame = frame = Frame(pool, head, tail, names)
         return frame
-
-    def _around(self, rules: str) -> tuple[list[int], list[int]]:
-        """Return the tokens before and after the question, in the tokenizer's chat template if it has one."""
-        if not self.tokenizer.chat_template:
-            return list(self.tokenizer(rules)["input_ids"]), plain_ids(self.tokenizer, f"\n{TURN_START}")
-        message = [{"role": "user", "content": f"{rules} {QUESTION}"}]
-        rendered: Any = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-        before, _, after = rendered.rpartition(f" {QUESTION}")
-        head, tail = (list(self.tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (before, after))
-        return head, tail + plain_ids(self.tokenizer, TURN_START)
 
     def batch(self, texts: Sequence[str], frame: Frame) -> dict[str, Tensor]:
         """Return the tokens of a batch as arguments of :func:`name_logits`; raise PluginError if they are more than the model takes."""
@@ -188,18 +171,29 @@ class ChoicePolicy:
         with self._tokenizing:
             return [[*plain_ids(self.tokenizer, f" {question}"), *frame.tail] for question in questions]
 
-    def computes_names_apart(self) -> bool:
-        """Whether names side by side have the probabilities of each written alone: some models cannot take a mask of pairs, or misread it."""
+    def check(self) -> None:
+        """Raise ConfigError unless names side by side have the probabilities of each written alone.
+
+        Some models cannot take a mask of pairs of tokens, or misread it.
+        """
+        what = f"model {self.model.name_or_path!r} ({type(self.model).__name__})"
+        needs = "router-r1-choice needs a model whose layers are all full attention with a mask and positions, such as a Llama"
+        kinds = set(getattr(self.model.config.get_text_config(), "layer_types", None) or [FULL_ATTENTION])
+        if others := kinds - {FULL_ATTENTION}:
+            raise ConfigError(f"{what} has layers of the kind {min(others)!r}; {needs}")
         frame, texts = Frame(Pool([Candidate("a"), Candidate("b")]), [1, 2], [3], [[4, 5, 6], [7, 8, 9]]), ["a question", "a"]
         try:
             with torch.inference_mode():
                 together = name_logits(self.model, self.batch(texts, frame))
-                alone = [[self._written([*frame.head, *rest], name) for name in frame.names] for rest in self._rests(texts, frame)]
-        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return False
-        return torch.allclose(together.cpu(), torch.tensor(alone), atol=1e-3)
+                alone = [[self._log_probability([*frame.head, *rest], name) for name in frame.names] for rest in self._rests(texts, frame)]
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{what} cannot compute names side by side: {type(error).__name__}: {error}; {needs}") from error
+        if not torch.allclose(together.cpu(), torch.tensor(alone), atol=1e-3):
+            raise ConfigError(f"{what} gives names side by side other probabilities than one by one; {needs}")
 
-    def _written(self, prompt: Sequence[int], name: Sequence[int]) -> float:
+    def _log_probability(self, prompt: Sequence[int], name: Sequence[int]) -> float:
         """Return the log-probability with which the model writes a name after a prompt."""
         ids = torch.tensor([[*prompt, *name[:-1]]], device=self.model.device)
         logits = self.model(input_ids=ids).logits[0, -len(name) :].float().log_softmax(dim=1)
@@ -231,7 +225,8 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 def name_logits(model: Any, batch: Mapping[str, Tensor], head: Any = None) -> Tensor:
     """Return the log-probability of each candidate's distinct tokens ``[B, M]``, not normalised over candidates.
 
-    ``head`` are the keys and values of ``input_ids``, which are used up; None to compute them.
+    ``head`` are the keys and values of ``input_ids``, which are used up; None to compute them. The output layer is computed in float32: its logits
+    are large, and bfloat16 would round away the differences between candidates.
     """
     decoder, output = model.get_decoder(), model.get_output_embeddings()
     rest = batch["rest_ids"]
@@ -240,7 +235,9 @@ def name_logits(model: Any, batch: Mapping[str, Tensor], head: Any = None) -> Te
     states = decoder(
         input_ids=rest, attention_mask=batch["mask"], position_ids=batch["positions"], past_key_values=cache, use_cache=True
     ).last_hidden_state
-    logits = output(states[:, batch["sources"]]).float()
+    with torch.autocast(rest.device.type, enabled=False):
+        bias = None if output.bias is None else output.bias.float()
+        logits = linear(states[:, batch["sources"]].float(), output.weight.float(), bias)
     targets = batch["targets"].expand(len(rest), -1)
     tokens = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
     return torch.zeros(len(rest), int(batch["owners"].max()) + 1, device=rest.device).index_add(1, batch["owners"], tokens)

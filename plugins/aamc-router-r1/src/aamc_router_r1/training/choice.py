@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from aamc_router_r1.config import ChoiceOptions
@@ -45,16 +45,6 @@ def order_of_rows(texts: Sequence[str], updates: int, batch_size: int, seed: int
     return [row for batch in batches for row in sorted(batch, key=lambda row: len(texts[row]))]
 
 
-@attrs.frozen(eq=False)
-class _Rows(IterableDataset[int]):
-    """The rows in the order of the training."""
-
-    order: Sequence[int]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order)
-
-
 @attrs.frozen
 class _Batches:
     """Makes a batch of row numbers."""
@@ -74,6 +64,9 @@ class _ChoiceTrainer(Trainer):
 
     policy: ChoicePolicy
     warm_start_updates: int
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]  # a list
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Return the mean loss of a batch's rows."""
@@ -111,8 +104,8 @@ def train(config: ChoiceOptions, services: Services, texts: Sequence[str], rewar
         folder = training.folder or Path(scratch)
         trainer = _ChoiceTrainer(
             model=adapted(policy.model, config.lora_rank),
-            args=_arguments(config, services, folder, updates),
-            train_dataset=_Rows(order_of_rows(texts, updates, config.batch_size, services.seed)),
+            args=_arguments(config, services, folder),
+            train_dataset=order_of_rows(texts, updates, config.batch_size, services.seed),
             data_collator=_Batches(policy, texts, reward, services.pool),
             callbacks=[Follow(training.progress, "router-r1-choice", dict)],
         )
@@ -136,11 +129,11 @@ def _own_seeds() -> Iterator[None]:
         np.random.set_state(before[1])
 
 
-def _arguments(config: ChoiceOptions, services: Services, folder: Path, updates: int) -> TrainingArguments:
-    micro = math.gcd(config.batch_size, config.micro_batch_size)
+def _arguments(config: ChoiceOptions, services: Services, folder: Path) -> TrainingArguments:
+    micro = max(size for size in range(1, config.micro_batch_size + 1) if config.batch_size % size == 0)
     arguments = TrainingArguments(
         **base_arguments(folder, services.device, services.seed, config.save_every, bf16=False),
-        max_steps=updates,
+        num_train_epochs=1,
         learning_rate=config.learning_rate,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=config.batch_size // micro,

@@ -119,7 +119,8 @@ def _answer(
     import torch
 
     from aamc_router_r1.protocol import cut_turn
-    from aamc_router_r1.training.rollout import generation_options, plain_ids, prompt_ids
+    from aamc_router_r1.tokens import plain_ids, prompt_ids
+    from aamc_router_r1.training.rollout import generation_options
 
     first, *rest = [_text(message.get("content")) for message in messages] or [""]
     said = "".join(text if message.get("role") == "assistant" else f"\n\n{text}\n\n" for text, message in zip(rest, messages[1:], strict=True))

@@ -17,26 +17,13 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, render_prompt
 from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match
+from aamc_router_r1.tokens import plain_ids, prompt_ids
 from aamc_router_r1.training.replies import Replies, spec_of
 from aamc_sdk.types import Prices
 
 CLOSING = ("</search>", "</answer>")
 """A turn ends with one of these tags."""
 FREE = Prices(input=0.0, output=0.0)
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Return the tokens of a prompt, in the tokenizer's chat template if it has one, up to where the policy's turn begins."""
-    if not tokenizer.chat_template:
-        return list(tokenizer(prompt)["input_ids"])
-    message = [{"role": "user", "content": prompt}]
-    encoded: Any = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return list(encoded["input_ids"])
-
-
-def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the tokens of a text within an episode; the words of special tokens are plain text, since a reply may hold them."""
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 @attrs.define

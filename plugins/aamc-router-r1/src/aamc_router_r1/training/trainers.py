@@ -34,7 +34,8 @@ from transformers import (
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
+from aamc_router_r1.tokens import plain_ids
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, write_json
