@@ -72,6 +72,20 @@ def test_the_metrics_are_those_of_the_saved_decisions(experiment) -> None:
         assert metrics["routers"][str(name)]["mean_cost_usd"] == pytest.approx(cost.mean())
 
 
+def test_test_rows_without_a_complete_one_are_refused_before_anything_is_trained(experiment, monkeypatch) -> None:
+    def read(self: TinyFormat, path: str):
+        rows = make_dataset(int(path), self.config.first)
+        if self.config.first:
+            rows.outcomes.quality[:, 0] = np.nan
+        return rows
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+    made = experiment(dataset="tiny:200", test_dataset={"name": "tiny", "path": "50", "first": 1000})
+    with pytest.raises(DataError, match=r"no test query has an outcome of every candidate .*; fill the gaps, or take a smaller pool"):
+        made.complete()
+    assert not (made.run.folder / "estimator").exists()
+
+
 def test_hindsight_is_only_for_the_privileged_and_is_an_upper_bound(experiment) -> None:
     metrics = experiment().complete()["routers"]
     assert metrics["seer"]["mean_reward"] >= max(metrics[name]["mean_reward"] for name in ("favourite", "best-expected"))

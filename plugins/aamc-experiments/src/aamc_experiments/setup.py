@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from aamc_experiments.data import Readers, TrainingFingerprint, check_same_candidates, fit_to_pool, read_splits
+from aamc_experiments.evaluation import complete_rows
 from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprints
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
@@ -44,9 +45,12 @@ class ExperimentSetup:
         """Check that routers can be measured on a split.
 
         Raises:
-            DataError: Its rows hold comparisons without outcomes.
+            DataError: Its rows hold comparisons without outcomes, or a table of which no row is complete.
         """
-        check_outcomes(self.splits[split], f"the {split} rows of {self.splits[split].source}", "--test-dataset")
+        rows = self.splits[split]
+        check_outcomes(rows, f"the {split} rows of {rows.source}", "--test-dataset")
+        if self.env.stationary and rows.outcomes is not None:
+            complete_rows(rows.outcomes, self.services.pool.names)
 
 
 def check_outcomes(rows: Dataset, name: str, option: str) -> None:

@@ -15,7 +15,7 @@ from aamc_experiments.evaluation.bootstrap import (
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
-from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, question_units
+from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
 from aamc_experiments.evaluation.length_errors import length_errors
 from aamc_experiments.evaluation.metrics import metrics
@@ -48,6 +48,7 @@ __all__ = [
     "choice_figures",
     "compare_streams",
     "compare_table",
+    "complete_rows",
     "constant_routers",
     "cost_at_quality",
     "evaluation_points",

@@ -181,9 +181,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
         PluginError: A router failed, or its scores cannot be used.
         PreferenceError: The headline preference weighs only latency, which is not known.
     """
-    rows = np.flatnonzero(outcomes.complete)
-    if not rows.size:
-        raise DataError(_no_complete_row(outcomes, compared.request.pool.names))
+    rows = complete_rows(outcomes, compared.request.pool.names)
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
     points, progress = compared.points(outcomes), compared.progress
     progress.start(compared.stage, len(compared.routers) * len(rows))
@@ -199,11 +197,19 @@ def question_units(queries: Sequence[Query]) -> Integers:
     return np.array([units.setdefault(question(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
-def _no_complete_row(outcomes: Outcomes, names: Sequence[str]) -> str:
+def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> Integers:
+    """Return the numbers of the rows that have an outcome of every candidate.
+
+    Raises:
+        DataError: No row has.
+    """
+    rows = np.flatnonzero(outcomes.complete)
+    if rows.size:
+        return rows
     gaps = (~outcomes.known).sum(axis=0)
     most = ", ".join(f"{names[m]} ({gaps[m]} of {len(outcomes.known)})" for m in np.argsort(-gaps, kind="stable")[:3] if gaps[m])
     needed = "an outcome of every candidate (quality, cost, and latency where there is any)"
-    return f"no test query has {needed}; most gaps: {most}; fill the gaps, or take a smaller pool"
+    raise DataError(f"no test query has {needed}; most gaps: {most}; fill the gaps, or take a smaller pool")
 
 
 def _decide_table(
