@@ -91,7 +91,13 @@ class CommandTree(click.Group):
         if path is None:
             return None
         if path == self.path + cmd_name:
-            return plugins_of(ctx).load("command", path)  # type: ignore[no-any-return]  # a command
+            plugins = plugins_of(ctx)
+            command = plugins.load("command", path)
+            if not isinstance(command, click.Command):
+                offer = plugins.find("command", path)
+                where = f"command {path!r} of {offer.plugin.distribution} ({offer.component.target})"
+                raise PluginError(f"{where} is {command!r}, not a click command: put @click.command() above the function")
+            return command
         return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands for {cmd_name}."))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

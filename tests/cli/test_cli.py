@@ -426,6 +426,14 @@ def test_a_command_whose_name_begins_with_anothers_does_not_replace_it(monkeypat
     assert (status, "--router" in out) == (0, True)
 
 
+def test_a_component_that_is_no_command_is_named(monkeypatch) -> None:
+    found = Plugins({"core": builtin, "deeper": Deeper()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    status, _, err = run_command("run", "deep")
+    assert status == 1
+    assert "command 'run deep' of deeper (tiny:TinyRouter) is <class 'tiny.TinyRouter'>, not a click command: put @click.command()" in err
+
+
 def test_without_a_command_the_commands_are_listed(aamc) -> None:
     status, out, err = aamc()
     assert (status, err) == (0, "")
