@@ -25,6 +25,9 @@ class Usage:
         cache_write_1h_tokens: Those of them that the cache keeps for an hour.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
+
+    Raises:
+        ValueError: A number is no whole number of at least 0.
     """
 
     prompt_tokens: int | None = None
@@ -33,6 +36,11 @@ class Usage:
     cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, tokens in self.__dict__.items():
+            if tokens is not None and (type(tokens) is not int or tokens < 0):
+                raise ValueError(f"{name} must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}")
 
 
 @attrs.frozen(kw_only=True)

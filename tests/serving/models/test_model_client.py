@@ -180,6 +180,18 @@ def test_an_answer_whose_message_is_no_object_is_an_error_of_the_provider() -> N
     assert asyncio.run(_answered(client, decision))
 
 
+@pytest.mark.parametrize("tokens", ["3", -500, 1.5, True])
+def test_tokens_that_are_no_whole_number_are_an_error_of_the_provider(tokens: object) -> None:
+    class Counting(Scripted):
+        async def complete(self, candidate, messages, **options) -> Completion:
+            return Completion(message={"content": "hello"}, usage=Usage(output_tokens=tokens))  # type: ignore[arg-type]  # on purpose
+
+    client, attempts = client_of(a=Counting(), b=Scripted())
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    assert asyncio.run(_answered(client, decision))
+    assert f"output_tokens must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}" in (attempts[0].error or "")
+
+
 def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     class Looking(Scripted):
         async def complete(self, candidate, messages, **options) -> Completion:
