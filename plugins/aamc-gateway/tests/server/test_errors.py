@@ -259,3 +259,19 @@ def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_d
     answer = running.chat("prove it", model="aamc/puppeteer", stream=streamed)
     told = answer.events[-1] if answer.status == 200 else answer.json
     assert told["error"]["message"] == "the orchestrator 'puppeteer' gave no answer (stopped); change the question, or ask a model"
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(serve: Serve, caplog: pytest.LogCaptureFixture, level: str) -> None:
+    running = serve(good=Script())
+
+    def fail(request: Any) -> None:
+        raise KeyError("prices")
+
+    running.gateway.controller.router.score = fail
+    with caplog.at_level(level, "aamc_gateway"):
+        answer = running.chat()
+    assert answer.status == 500
+    (record,) = [record for record in caplog.records if "/v1/chat/completions failed" in record.message]
+    assert "failed: KeyError: 'prices'" in record.message
+    assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")

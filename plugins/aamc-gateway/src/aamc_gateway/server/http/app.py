@@ -15,7 +15,7 @@ from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
 from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, PluginError
 
 logger = logging.getLogger(__name__)
 MakeGateway = Callable[[], Awaitable[Gateway]]
@@ -72,6 +72,8 @@ class GatewayApp:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
+            elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
+                logger.error("a request of %s failed: %s", scope["path"], error, exc_info=logger.isEnabledFor(logging.DEBUG))  # noqa: TRY400
             await send_error(error, dialect_of(scope["path"]), send, decision_id=scope.get("decision_id", ""))
         except Exception as error:
             if start.begun:
