@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -112,6 +113,55 @@ def test_a_tool_loop_stays_on_its_model_with_thinking(serve: Any, attempt: int) 
     second = running.ask("/v1/messages", {**asked, "messages": messages})
     assert (first.status, second.status) == (200, 200)
     assert second.headers["x-aamc-model"] == first.headers["x-aamc-model"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+@pytest.mark.parametrize("dialect", ["messages", "chat", "responses"])
+def test_tool_loops_of_conversations_that_begin_alike_stay_on_their_models(serve: Any, dialect: str, provider: str, stream: bool) -> None:
+    running = serve(one=Script(), two=Script(), fields={name: {"provider": provider} for name in ("one", "two")})
+    for _ in range(8):  # the stub numbers each model's calls, and real ids are never the same
+        running.chat(model="two")
+    loops = [ToolLoop(running, dialect, stream) for _ in range(8)]
+    assert {loop.model for loop in loops} == {"one", "two"}
+    for loop in loops:
+        assert loop.go_on() == loop.model
+
+
+class ToolLoop:
+    """A conversation whose first answer calls a tool."""
+
+    def __init__(self, running: Any, dialect: str, stream: bool) -> None:
+        self._running, self._dialect = running, dialect
+        self._path = {"messages": "/v1/messages", "chat": "/v1/chat/completions", "responses": "/v1/responses"}[dialect]
+        function = {"name": "weather", "parameters": TOOLS[0]["input_schema"]}
+        tools = {"messages": TOOLS, "chat": [{"type": "function", "function": function}], "responses": [{"type": "function", **function}]}[dialect]
+        self._asked = {"model": "aamc/auto", "tools": tools, **({"max_tokens": 100} if dialect == "messages" else {})}
+        self._history: list[Any] = [{"role": "user", "content": "Weather in Paris?"}]
+        answer = self._ask(stream=stream)
+        self.model = answer.headers["x-aamc-model"]
+        self._call = re.findall(r'"((?:call|toolu)_\d+)"', answer.body.decode())[-1]
+
+    def _ask(self, **more: Any) -> Any:
+        answer = self._running.ask(self._path, {**self._asked, **more, "input" if self._dialect == "responses" else "messages": self._history})
+        assert answer.status == 200
+        return answer
+
+    def go_on(self) -> str:
+        """Send the tool's result, and return the model that answers."""
+        arguments = '{"city": "Paris"}'
+        if self._dialect == "messages":
+            call = {"type": "tool_use", "id": self._call, "name": "weather", "input": {"city": "Paris"}}
+            result = {"type": "tool_result", "tool_use_id": self._call, "content": "sunny"}
+            self._history += [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+        elif self._dialect == "chat":
+            call = {"id": self._call, "type": "function", "function": {"name": "weather", "arguments": arguments}}
+            result = {"role": "tool", "tool_call_id": self._call, "content": "sunny"}
+            self._history += [{"role": "assistant", "content": None, "tool_calls": [call]}, result]
+        else:
+            call = {"type": "function_call", "call_id": self._call, "name": "weather", "arguments": arguments}
+            self._history += [call, {"type": "function_call_output", "call_id": self._call, "output": "sunny"}]
+        return str(self._ask().headers["x-aamc-model"])
 
 
 @pytest.mark.parametrize("stream", [False, True])

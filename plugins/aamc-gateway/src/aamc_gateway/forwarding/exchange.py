@@ -13,7 +13,7 @@ import attrs
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
-from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
+from aamc_gateway.forwarding.origins import UNKNOWN, call_key, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
@@ -370,12 +370,20 @@ class Exchange:
             found["dropped"] = list(prepared.dropped)
         return found
 
-    async def remember(self, upstream: Upstream, response_id: str | None = None) -> None:
-        """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once."""
+    async def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> None:
+        """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once.
+
+        Args:
+            upstream: The candidate.
+            response_id: The answer's id, if its server keeps it.
+            call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
+        """
         request, sessions, origin = self.request, self.gateway.sessions, self._origin
         mixed = origin.mixed or origin.candidate not in (None, upstream.name)
         if request.session is not None:
             await sessions.note(request.session, upstream.name, mixed)
+            if call_id is not None:
+                await sessions.note(call_key(request.session, call_id), upstream.name, mixed)
         if response_id is not None:
             await sessions.note(f"{request.caller.scope}response/{response_id}", upstream.name, mixed)
 

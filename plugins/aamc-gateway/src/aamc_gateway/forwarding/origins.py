@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import attrs
+from aamc_models.dialects import last_call
 
 from aamc_gateway.requests.sessions import Answered
 from aamc_gateway.server.interfaces import Refused
@@ -41,6 +42,11 @@ class Origin:
 UNKNOWN = Origin()
 
 
+def call_key(session: str, call_id: str) -> str:
+    """Return the key of the answer in a conversation whose last tool call has an id."""
+    return f"{session}/call/{call_id}"
+
+
 async def find_origin(gateway: Gateway, request: ClientRequest, names: Collection[str]) -> Origin:
     """Return the origin of a conversation.
 
@@ -49,11 +55,14 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
     """
     fixed = bool(request.foreign_state & UNMOVABLE)
     previous = request.body.get("previous_response_id")
+    keys = [f"{request.caller.scope}response/{previous}"] if isinstance(previous, str) and previous else []
+    if request.session is not None:
+        entries = request.body.get("input" if request.dialect == "responses" else "messages")
+        call_id = last_call(request.dialect, entries) if "open_tool_calls" in request.foreign_state and isinstance(entries, list) else None
+        keys += [*([] if call_id is None else [call_key(request.session, call_id)]), request.session]
     answered = None
-    if isinstance(previous, str) and previous:
-        answered = await gateway.sessions.find(f"{request.caller.scope}response/{previous}")
-    if answered is None and request.session is not None:
-        answered = await gateway.sessions.find(request.session)
+    for key in keys:
+        answered = answered or await gateway.sessions.find(key)
     if answered is not None and answered.candidate not in gateway.upstreams:
         answered = None  # the pool has changed since
     if answered is None:

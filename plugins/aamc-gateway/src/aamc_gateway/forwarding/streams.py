@@ -78,7 +78,7 @@ class StreamedAnswer(EventSender):
         exchange.answered(call)
         exchange.served.finish_reason = relay.monitor.finish_reason or ""
         await self.begin(call)
-        await exchange.remember(call.upstream, self._response_id)
+        await exchange.remember(call.upstream, self._response_id, relay.monitor.last_call)
         await self.end(relay.last_events(exchange.document(call.prepared)))
         exchange.end(200)
         await exchange.infer_feedback()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, reported_cost, usage_of
+from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, last_call, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.served_requests import cost_header
@@ -38,7 +38,7 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     call, reply = await _first_answer(exchange)
     upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
-    await exchange.remember(upstream, _response_id(prepared, reply))
+    await exchange.remember(upstream, _response_id(prepared, reply), _last_call(exchange.request.dialect, reply))
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
     await exchange.infer_feedback()
@@ -137,3 +137,13 @@ def _response_id(prepared: Prepared, reply: WireReply) -> str | None:
         return None
     found = reply.answer.get("id")
     return found if isinstance(found, str) else None
+
+
+def _last_call(dialect: str, reply: WireReply) -> str | None:
+    """Return the id of the last tool call in an answer."""
+    answer = reply.answer or {}
+    if dialect == "messages":
+        return last_call(dialect, [answer])
+    found = answer.get("output" if dialect == "responses" else "choices")
+    entries = found if isinstance(found, list) else []
+    return last_call(dialect, entries if dialect == "responses" else [each.get("message") for each in entries if isinstance(each, dict)])

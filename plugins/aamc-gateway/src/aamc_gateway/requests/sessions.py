@@ -93,8 +93,12 @@ class Sessions:
         return found if found is not None and time.time() - found.at < self._settings.keep_s else None
 
     async def note(self, key: str, candidate: str, mixed: bool = False) -> None:
-        """Remember the candidate that answered, and whether another one has answered before; in this worker alone while the shared state is away."""
+        """Remember the candidate that answered, and whether another one has answered before; in this worker alone while the shared state is away.
+
+        Two conversations that begin alike may share a key.
+        """
         before = self._known.pop(key, None)
+        mixed = mixed or (before is not None and before.candidate != candidate)
         answered = self._known[key] = Answered(candidate, time.time(), mixed)
         if len(self._known) > self._settings.at_most:
             self._known.popitem(last=False)

@@ -25,7 +25,7 @@ from aamc_models.dialects.conversions import (
 from aamc_models.dialects.error_bodies import error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
-from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, without_foreign_state
+from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
@@ -57,6 +57,7 @@ __all__ = [
     "foreign_state",
     "from_chat",
     "json_object",
+    "last_call",
     "last_events",
     "reported_cost",
     "to_chat",

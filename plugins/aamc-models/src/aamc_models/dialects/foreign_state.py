@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_models.dialects.content import is_set, lookup
+from aamc_models.dialects.content import is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
@@ -69,6 +69,24 @@ def _is_open(message: JSON) -> bool:
     content = message.get("content")
     kinds = ("tool_result", "tool_use")
     return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
+
+
+def last_call(dialect: str, entries: Sequence[Any]) -> str | None:
+    """Return the id of the last tool call in messages, or in items of responses; None without one.
+
+    It is the same in an answer and in a request that continues it, whichever dialects both have.
+    """
+    for entry in reversed(entries):
+        if not isinstance(entry, dict):
+            continue
+        found: object = [entry] if dialect == "responses" else entry.get("content" if dialect == "messages" else "tool_calls")
+        calls = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        if dialect != "chat":
+            calls = [each for each in calls if each.get("type") in ("tool_use", *_CALLS)]
+        if calls:
+            call_id = calls[-1].get("call_id" if dialect == "responses" else "id")
+            return safe_id(call_id) if isinstance(call_id, str) else None
+    return None
 
 
 def _response_state(body: JSON) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_message
 from aamc_models.dialects.events import data_of, object_of
+from aamc_models.dialects.foreign_state import last_call
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
 
@@ -42,6 +43,7 @@ class StreamMonitor:
     Attributes:
         finish_reason: Why the answer ended, in the words of ``chat``: ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``; None before.
         text_bytes: Bytes of text, reasoning and tool arguments so far.
+        last_call: The id of the last tool call so far, see :func:`aamc_models.dialects.last_call`; None without one.
         finished: Whether the answer has ended: each choice has a ``finish_reason``, or ``message_stop`` or ``response.completed`` came.
 
     Raises:
@@ -53,6 +55,7 @@ class StreamMonitor:
         self._has_last_event = dialect in ("messages", "responses")
         self.finish_reason: str | None = None
         self.text_bytes = 0
+        self.last_call: str | None = None
         self.finished = False
         self._open_choices: set[int] = set()
 
@@ -101,6 +104,7 @@ class StreamMonitor:
                     size += _size(value)
                 elif value and name == "tool_calls":
                     size += _size_of_calls(value)
+                    self.last_call = last_call("chat", [delta]) or self.last_call
         self.text_bytes += size
         index, reason = choice.get("index"), choice.get("finish_reason")
         number = index if type(index) is int else 0
