@@ -174,8 +174,10 @@ def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_
 
     with ForkedGateway(tmp_path, candidates(stub), settings={}) as gateway:
         assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
+        (tmp_path / "gateway.yaml").write_text("router: llm-only\ngateway: {workers: 2}\n")
         gateway.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "was reloaded" in gateway.output)
+        assert "the reload leaves workers as at the start: restart to change it" in gateway.output
         assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         wait_for(lambda: totals(gateway)["aamc_requests_total"] == 2)
 

@@ -216,6 +216,7 @@ def test_models_are_listed_in_the_form_of_both_dialects(serve: Any) -> None:
     assert entries[0]["id"] == "aamc/auto"
     assert {(entry["object"], entry["type"]) for entry in entries} == {("model", "model")}
     assert running.ask("/v1/models/one", method="GET").json["owned_by"] == "openai"
+    assert running.ask("/v1/models/one", method="HEAD").status == 200
     unknown = running.ask("/v1/models/on", method="GET")
     assert (unknown.status, unknown.json["error"]["message"]) == (404, "there is no model 'on'; did you mean 'one'?; GET /v1/models lists them")
 

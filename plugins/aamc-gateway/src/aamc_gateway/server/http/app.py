@@ -18,6 +18,8 @@ from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.errors import AamcError, PluginError
 
 logger = logging.getLogger(__name__)
+_AT_START = ("host", "port", "workers")
+"""Settings that a reload does not change."""
 MakeGateway = Callable[[], Awaitable[Gateway]]
 
 
@@ -94,7 +96,7 @@ class GatewayApp:
         for pattern, converters, route in self._patterns:
             match = pattern.match(path)
             if match:
-                if method in route.methods:
+                if method in route.methods or (method == "HEAD" and "GET" in route.methods):
                     scope["path_params"] = {name: converters[name].convert(value) for name, value in match.groupdict().items()}
                     return route
                 allowed.update(route.methods)
@@ -142,6 +144,8 @@ class GatewayApp:
             task = asyncio.get_running_loop().create_task(old.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+            if kept := [name for name in _AT_START if getattr(old.settings, name) != getattr(gateway.settings, name)]:
+                logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
         logger.warning("the configuration was reloaded")
 
 
