@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import math
+import threading
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from aamc_gateway.access import Caller
+from aamc_gateway.forwarding.upstreams import Upstream
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_models.testing import Script, StubServer
 
@@ -230,6 +232,20 @@ def test_files_and_images_pass_through_to_the_named_model(serve: Any, stub: Stub
     assert [received.path for received in stub.requests][-1] == "/v1/files/file-1"
     assert running.ask("/v1/files", b"", method="POST").status == 400
     assert running.ask("/v1/files/%2e%2e/%2e%2e/admin?model=one", method="GET").status in (400, 404)
+
+
+@pytest.mark.parametrize("size", [10, 1_100_000])
+def test_the_conversion_of_a_large_body_holds_nobody_up(serve: Any, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    running, prepare, threads = serve(one=Script(), fields={"one": {"provider": "anthropic"}}), Upstream.prepare, []
+
+    def prepared(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(Upstream, "prepare", prepared)
+    running.chat("x" * size)
+    (thread,) = threads
+    assert thread.name.startswith("asyncio_") == (size > 1_000_000)  # a worker thread's name
 
 
 def test_a_title_goes_to_the_cheapest(serve: Any) -> None:

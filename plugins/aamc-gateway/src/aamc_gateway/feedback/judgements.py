@@ -80,8 +80,8 @@ def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
     """Refuse feedback that takes the place of a vote in the arena, by its source or an id of its source, but for admins."""
     for name, text in (("source", f"/{given.get('source')}"), ("id", str(given.get("id")))):
         if _VOTE.search(text) and not caller.admin:
-            message = f"{name} {given[name]!r:.80} is for votes in the arena; vote by POST to the path in the header x-aamc-vote and /vote, or give another {name}"
-            raise Refused(message, status=403, kind="permission")
+            how = f"vote by POST to the path in the header x-aamc-vote and /vote, or give another {name}"
+            raise Refused(f"{name} {given[name]!r:.80} is for votes in the arena; {how}", status=403, kind="permission")
 
 
 def _thumbs(given: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +18,7 @@ from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.usage import tokens_of
+from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
@@ -211,8 +212,9 @@ class Exchange:
         """
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
+            prepare = partial(upstream.prepare, self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
             try:
-                prepared = upstream.prepare(self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
+                prepared = await interpret(self.request.body_bytes, prepare)
             except DataError as error:
                 self._wrong = error.with_traceback(None)  # else a cycle, as in ended()
                 continue

@@ -62,9 +62,9 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> by
     return b"".join(parts)
 
 
-async def interpret(raw: bytes, read: Callable[[], T]) -> T:
-    """Return the result of a function that parses a body: at once, or from a worker thread where the body is large."""
-    return await asyncio.to_thread(read) if len(raw) > LARGE_BODY else read()
+async def interpret(size: int, read: Callable[[], T]) -> T:
+    """Return the result of a function that reads a body of a size: at once, or from a worker thread where it is large."""
+    return await asyncio.to_thread(read) if size > LARGE_BODY else read()
 
 
 def _too_large(at_most: int) -> Refused:

@@ -29,7 +29,7 @@ async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, r
         body = parse_object(raw, limits.nesting)
         return gateway.reader.read(dialect, api, scope["headers"], body, raw, scope["caller"])
 
-    return await interpret(raw, read)
+    return await interpret(len(raw), read)
 
 
 def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:

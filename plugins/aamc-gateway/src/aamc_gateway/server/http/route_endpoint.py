@@ -28,7 +28,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     """
     limits = gateway.settings.limits
     raw = await read_body(scope, receive, limits)
-    request = await interpret(raw, lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
+    request = await interpret(len(raw), lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
     exchange = Exchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
