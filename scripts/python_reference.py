@@ -124,7 +124,7 @@ def _entry(module_name: str, name: str) -> str:
     value = getattr(importlib.import_module(module_name), name)
     parts = [f"## `{name}`"]
     if inspect.isclass(value):
-        parts += [_code(_class_signature(value)), _markdown(docstring(module_name, name)), *_members(value)]
+        parts += [_code(_class_signature(value)), _markdown(docstring(module_name, name)), _abstract_note(value), *_members(value)]
     elif _is_function(value, name):
         parts += [_code(_signature(value, name)), _markdown(docstring(module_name, name))]
     else:
@@ -137,10 +137,16 @@ def _is_function(value: object, name: str) -> bool:
     return inspect.isfunction(value) and value.__name__ == name
 
 
+def _abstract_note(cls: type) -> str:
+    """Return which methods a subclass has to define; ``""`` for none."""
+    names = sorted(getattr(cls, "__abstractmethods__", ()))
+    return f"A subclass must define {', '.join(f'`{name}`' for name in names)}." if names else ""
+
+
 def _members(cls: type) -> Iterator[str]:
-    """Yield an entry for each documented method and property that a class defines itself."""
+    """Yield an entry for each documented method and property that a class defines itself, of private ones for those that subclasses must define."""
     for name, member in vars(cls).items():
-        if name.startswith("_"):
+        if name.startswith("_") and name not in getattr(cls, "__abstractmethods__", ()):
             continue
         function = getattr(member, "fget", None) or getattr(member, "func", None) or getattr(member, "__func__", member)
         if not inspect.isfunction(function) or not function.__doc__:

@@ -58,7 +58,11 @@ class Agent(BaseComponent):
 
     @abc.abstractmethod
     async def execute(self, state: Any) -> AgentOutput:
-        """Act on the state of a task."""
+        """Act on the state of a task.
+
+        Raises:
+            AamcError: The agent cannot do its part, such as on a task that is not for it; the orchestrator goes on with others.
+        """
 
 
 @attrs.frozen(kw_only=True)

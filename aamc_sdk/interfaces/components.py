@@ -102,16 +102,19 @@ class Reward(BaseComponent):
 
     @abc.abstractmethod
     def fit(self, outcomes: Outcomes) -> None:
-        """Set the scales from training outcomes ``[B, M]``."""
+        """Set the scales from training outcomes ``[B, M]``; an objective that no outcome has, such as latency in most tables, is unknown."""
 
     @abc.abstractmethod
     def weights(self, preferences: Floats) -> Floats:
-        """Return preferences ``[..., 3]`` with the weight of an unknown objective shared among the others."""
+        """Return preferences ``[..., 3]``, at least 0 with sum 1; the weight of an objective that is unknown is shared among the others."""
 
     @abc.abstractmethod
     def vector(self, outcomes: Outcomes) -> Floats:
-        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better."""
+        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better; NaN for an unknown value."""
 
     @abc.abstractmethod
     def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
-        """Return the utility ``[B, M]`` of outcomes under preferences ``[B, 3]``."""
+        """Return the utility ``[B, M]`` of outcomes under preferences ``[B, 3]``: the sum of :meth:`weights` times :meth:`vector`.
+
+        A value that is unknown counts only where its objective has a weight, and then makes the utility NaN.
+        """

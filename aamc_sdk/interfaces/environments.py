@@ -24,6 +24,9 @@ class RoutingStreams(Protocol):
     ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
     Streams may also have a method ``counterfactual_quality()``: the quality ``[n, M]`` that each candidate would have for the present
     queries, NaN for one that is not allowed. With it, evaluation tells the causes of failures.
+
+    Attributes:
+        num_envs: The number n of streams.
     """
 
     num_envs: int

@@ -20,13 +20,16 @@ class Store(abc.ABC):
 
     A store is made as ``Class(url, config)``. A method that writes returns when the entry is durable. Where an unknown number is stored, it is
     NULL or null, and NaN in memory.
+
+    Attributes:
+        Config: The class of the options in the URL.
+        shares_learning: Whether one process learns for all that have the log open, and the others apply its changes.
+        persistent: Whether the log outlives its process; the conformance kit then opens it a second time.
     """
 
     Config: ClassVar[type[Any]] = NoOptions
     shares_learning: ClassVar[bool] = False
-    """Whether one process learns for all that have the log open, and the others apply its changes."""
     persistent: ClassVar[bool] = True
-    """Whether the log outlives its process; the conformance kit then opens it a second time."""
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url

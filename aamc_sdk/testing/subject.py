@@ -54,6 +54,10 @@ class Subject:
         name: The component's name.
         plugins: The plugins that offer the component, and those that it takes as options.
         options: Options on top of preset ``quick``, for instance to shorten training.
+
+    Attributes:
+        train_set: Rows to train on; ``validation_set`` and ``test_set`` are others.
+        reward: A reward that is fitted to them.
     """
 
     def __init__(self, kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
