@@ -2,7 +2,8 @@
 
 An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
 is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
-A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier.
+A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier;
+all revisions of an id are on one decision.
 Ids and names have a maximum length.
 """
 
@@ -171,11 +172,15 @@ def _is_known_call(ledger: Excerpt, row: Row) -> bool:
 
 def _is_new(ledger: Excerpt, row: Row) -> bool:
     known = ledger.find(row.kind, row.id)
-    if not known or row.revision > known[-1].revision:
+    if not known:
         return True
     same = next((past for past in known if past.revision == row.revision), None)
     if same is not None and _is_same(same, row):
         return False
+    if row.decision_id != known[0].decision_id:  # else one caller could replace the judgement of another
+        raise ConflictError(f"{row.kind} {row.id!r} is in the log on another decision than {row.decision_id!r}; give it another id")
+    if row.revision > known[-1].revision:
+        return True
     if same is not None and ledger.history(row.decision_id) and any(past.key == row.key for past in ledger.pending(row.decision_id)):
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:

@@ -164,7 +164,7 @@ class Feedback:
         weight: Weight in averages, from 0 to ``MAX_WEIGHT``.
         source: The source: ``"explicit"``, ``"implicit"``, or a judge's name.
         time: The time of the judgement, in seconds since the epoch.
-        revision: A later revision of the same id replaces the earlier one; both stay in the log.
+        revision: A later revision of the same id replaces the earlier one, of the same decision; both stay in the log.
 
     Raises:
         DataError: A value cannot be used, or there is neither or both of quality and comparison.

@@ -725,6 +725,17 @@ def test_a_later_revision_replaces_an_earlier_one_and_both_stay(store: Store, ea
     assert store.outcomes().quality.tolist() == [0.0]
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_the_revisions_of_an_id_are_on_one_decision(store: Store, early: bool) -> None:
+    if not early:
+        store.add_decisions([record("d"), record("e")])
+    first = Feedback(decision_id="d", quality=1.0)
+    store.add_feedback([(first, None)])
+    with pytest.raises(StoreError, match="feedback 'd/explicit' is in the log on another decision than 'e'; give it another id"):
+        store.add_feedback([(Feedback(decision_id="e", quality=0.0, id=first.id, revision=10**12), None)])
+    assert store.add_feedback([(attrs.evolve(first, quality=0.5, revision=1), None)]) == [True]
+
+
 def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     unknown = attrs.evolve(record("u").decision, propensity=math.nan, time=20.0)
     store.add_decisions([record("d"), attrs.evolve(record("u"), decision=unknown), record("fallback")])

@@ -120,14 +120,17 @@ def check_early_feedback_waits_for_its_decision(subject: Subject) -> None:
 
 
 def check_a_later_revision_replaces_feedback(subject: Subject) -> None:
-    """A later revision of an id is new, and experience carries the replaced one along; other content under an earlier one is refused."""
+    """A later revision is new, and experience carries the replaced one along; other content or another decision is refused."""
     with empty_store(subject) as store:
-        store.add_decisions(records(1))
+        store.add_decisions(records(2))
         first = Feedback(decision_id=ID, quality=1.0)
         second = attrs.evolve(first, quality=0.0, revision=1)
         store.add_feedback([(first, None)])
         require(store.add_feedback([(second, None), (second, None), (first, None)]) == [True, False, False], "a revision must count once")
         must_raise(StoreError, lambda: store.add_feedback([(attrs.evolve(first, quality=0.5), None)]), "other content under an earlier revision")
+        for decision_id in ("decision-1", "unknown"):
+            other = attrs.evolve(first, decision_id=decision_id, quality=0.0, revision=2)
+            must_raise(StoreError, lambda other=other: store.add_feedback([(other, None)]), f"a revision on another decision, {decision_id!r}")
         parts = whole_log(store, 1)
         require([item.quality for part in parts for item in part.feedback] == [1.0, 0.0], "both revisions must stay in the log, in their order")
         replaced = [item.quality for part in parts for item in part.replaced]

@@ -44,6 +44,19 @@ def test_another_judgement_of_the_same_source_needs_a_revision(controller):
     assert add_judgement(controller, {**body, "quality": 0, "revision": 1}, ANYONE)["new"]
 
 
+def test_an_id_of_a_client_is_one_of_its_decision(controller):
+    mine, other = ({"decision_id": controller.route("hello", tenant=tenant).id, "quality": 1} for tenant in ("acme", "other"))
+    acme, stranger = Caller(tenant="acme"), Caller(tenant="other")
+    taken = {**other, "id": f"{mine['decision_id']}/explicit", "quality": 0, "revision": 10**12}
+    assert f"{other['decision_id']}/{taken['id']}" == add_judgement(controller, taken, stranger)["id"]
+    assert [add_judgement(controller, {**mine, "revision": revision}, acme)["new"] for revision in (0, 1)] == [True, True]
+    for caller, body in ((acme, mine), (stranger, other)):
+        first = add_judgement(controller, {**body, "id": "ticket-7"}, caller)
+        assert (first["new"], first["id"]) == (True, f"{body['decision_id']}/ticket-7")
+        again = [add_judgement(controller, {**body, "id": name}, caller) for name in ("ticket-7", first["id"])]
+        assert again == [{**first, "new": False}] * 2
+
+
 def test_feedback_on_an_unknown_decision_waits_for_it(controller):
     found = add_judgement(controller, {"decision_id": "later", "quality": 0.5}, ANYONE)
     assert (found["new"], found["waits"]) == (True, True)
@@ -161,7 +174,7 @@ def test_a_key_of_a_user_judges_the_answers_of_orchestrators_and_forgetting_the_
     assert controller.store.record(body["decision_id"]).query.text == ""
 
 
-@pytest.mark.parametrize("fields", [{"source": "vote"}, {"source": "vote:ann"}, {"id": "d/vote:ann/1"}, {"id": "d/vote/1"}])
+@pytest.mark.parametrize("fields", [{"source": "vote"}, {"source": "vote:ann"}, {"id": "d/vote:ann/1"}, {"id": "vote/1"}, {"id": "vote"}])
 def test_feedback_takes_no_place_of_a_vote(controller, fields):
     body = {"decision_id": controller.route("hello").id, "quality": 1, **fields}
     with pytest.raises(Refused, match="votes in the arena") as refused:

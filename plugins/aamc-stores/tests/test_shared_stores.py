@@ -99,9 +99,14 @@ def test_what_waits_goes_on_waiting_where_it_does_not_fit(log):
 def test_an_id_of_feedback_counts_once_whatever_it_judges(log):
     store = log()
     store.add_decisions(records("d", "e"))
-    store.add_feedback([(Feedback(decision_id="d", quality=1.0, id="thumb"), None)])
-    with pytest.raises(StoreError, match="'thumb' is in the log with other content"):
-        store.add_feedback([(Feedback(decision_id="e", quality=1.0, id="thumb"), None)])
+    for name in ("thumb", "d/explicit"):
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0, id=name), None)])
+        for revision in (0, 1):
+            with pytest.raises(StoreError, match=f"'{name}' is in the log on another decision"):
+                store.add_feedback([(Feedback(decision_id="e", quality=1.0, id=name, revision=revision), None)])
+    store.add_feedback([(Feedback(decision_id="e", quality=1.0, id="d/judge"), None)])
+    with pytest.raises(StoreError, match="'d/judge' is in the log on another decision"):
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0, source="judge"), None)])
 
 
 def test_views_are_kept_by_position_and_epoch_and_the_oldest_go(log):

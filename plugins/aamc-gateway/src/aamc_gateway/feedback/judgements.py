@@ -72,8 +72,15 @@ def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         given = _thumbs(given)
     elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
         raise DataError("feedback must give quality (from 0 to 1), over (the candidate that was beaten), or thumbs (up or down)")
+    if isinstance(given.get("id"), str):
+        given["id"] = _own_id(given["decision_id"], given["id"])
     _check_no_vote(given, caller)
     return given
+
+
+def _own_id(decision_id: str, name: str) -> str:
+    """Return the log's id for a client's id: it begins with the decision, so it cannot be that of feedback on another caller's decision."""
+    return name if name.startswith(f"{decision_id}/") else f"{decision_id}/{name}"
 
 
 def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
