@@ -115,7 +115,10 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if limit is None:
             continue
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
-            why = f"{holder.label} has a budget, and the cost of this request is unknown: ask a model with prices, or add them to the pool"
+            why = (
+                f"{holder.label} has a budget, and the cost of this request is unknown: ask a model with prices, or add them to the pool; "
+                "send the requests of a batch one by one, and leave out background"
+            )
             raise Refused(why, status=402, kind="budget")
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 

@@ -146,7 +146,7 @@ class Exchange:
     def _max_costs(self) -> Mapping[str, float]:
         """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
         request, upstreams = self.request, self.gateway.upstreams
-        if request.priced != "tokens":
+        if request.priced != "tokens" or request.is_background:
             return dict.fromkeys(self._names, 0.0 if request.priced == "nothing" else math.nan)
         prompt = request.prompt_tokens(_DENSE_BYTES_PER_TOKEN)
         most = self.gateway.settings.limits.output_tokens

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import attrs
-import orjson
 from aamc_models.dialects import (
     ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
@@ -205,10 +204,8 @@ class Upstream:
     def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""
         assert request.raw is not None
-        if request.raw[:1] == b"{" and request.headers.get("content-type", "").startswith("application/json"):
-            body = orjson.loads(request.raw)
-            if "model" in body:
-                return dict(body)
+        if "model" in request.body:
+            return dict(request.body)
         return FORM_MODEL.sub(lambda match: match[1] + self.model.encode() + match[3], request.raw, count=1)
 
 

@@ -24,7 +24,7 @@ class ClientRequest:
     Attributes:
         dialect: The client's dialect: ``"chat"``, ``"messages"``, ``"responses"`` or ``"completions"``.
         api: The API, see :class:`aamc_sdk.interfaces.WireRequest`: mostly the dialect, else ``"embeddings"``, ``"count_tokens"`` or a path.
-        body: The body, without the gateway's own fields.
+        body: The body, without the gateway's own fields; of an API that passes through, empty where it is no JSON object.
         raw: The body of an API that passes through, as it came; None for others.
         method: The HTTP method.
         body_bytes: The size of the body as it came, in bytes.
@@ -76,6 +76,11 @@ class ClientRequest:
     side_request: bool = False
     retry_count: int = 0
     headers: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether its server answers later, so that the answer's usage never comes to the gateway."""
+        return self.dialect == "responses" and self.body.get("background") not in (None, False)
 
     def prompt_tokens(self, bytes_per_token: int) -> int:
         """Return the tokens of the body, its text at ``bytes_per_token`` and the maximum of its media."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
-
-import orjson
 
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.upstreams import FORM_MODEL
 from aamc_gateway.forwarding.whole_answers import send_reply
-from aamc_gateway.requests.bodies import header, read_body
+from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -38,10 +37,12 @@ PASSED = (
 )
 """The paths that pass through, with their methods."""
 _SAFE = re.compile(r"/v1(?:/[A-Za-z0-9_.~-]+)+")
-_FREE = re.compile(r"/v1/(files|uploads|moderations|responses|(messages/)?batches/)")
+_FREE = re.compile(r"/v1/(files|uploads|moderations|(messages/)?batches/|responses/(input_tokens|[^/]+/cancel)$)")
 """Requests without a price."""
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
+_MODEL_FIELD = re.compile(rb"""[;\s]name\*?\s*=\s*"?(?:[\w-]*'[^'\s]*')?model"?\s*[;\r\n]""", re.IGNORECASE)
+"""The name ``model`` of a form's field in any spelling that a server may read."""
 _MODEL_HEADER = b"x-aamc-model"
 _KEPT = (b"content-type", b"accept", b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key")
 
@@ -55,7 +56,9 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
         raise unknown_header(unknown, [_MODEL_HEADER])
     raw = await read_body(scope, receive, gateway.settings.limits)
-    name = _model(scope, raw)
+    content_type, nesting = header(scope["headers"], b"content-type") or "", gateway.settings.limits.nesting
+    body = await interpret(raw, lambda: _json_body(raw, content_type, nesting))
+    name = _model(scope, raw, body)
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
@@ -63,10 +66,13 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         raise unknown_model(name, gateway.upstreams)
     caller: Caller = scope["caller"]
     caller.check_model(name)
+    if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
+        why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
+        raise Refused(why, status=403, kind="permission")
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=_api(scope),
-        body={},
+        body=body,
         raw=raw,
         method=scope["method"],
         body_bytes=len(raw),
@@ -108,17 +114,26 @@ def _api(scope: Scope) -> str:
     return path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
-def _model(scope: Scope, raw: bytes) -> str | None:
+def _json_body(raw: bytes, content_type: str, nesting: int) -> dict[str, Any]:
+    """Return a body that its server may read as JSON, which only has a model that the gateway sees; empty for a form or a file.
+
+    Raises:
+        Refused: It is not a JSON object, or a form gives its model several times or in an unusual spelling.
+    """
+    if raw.lstrip()[:1] == b"{" or (raw and content_type.partition(";")[0].strip().lower() == "application/json"):
+        return parse_object(raw, nesting)
+    fields = len(_MODEL_FIELD.findall(raw))
+    if fields > 1 or fields != len(FORM_MODEL.findall(raw)):
+        raise Refused('a form must have one field model at most, as: Content-Disposition: form-data; name="model"')
+    return {}
+
+
+def _model(scope: Scope, raw: bytes, body: Mapping[str, Any]) -> str | None:
     found = header(scope["headers"], _MODEL_HEADER)
     if found is None and scope["query_string"]:
         found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
-    if found is None and raw[:1] == b"{":
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return None
-        named = body.get("model")
-        found = named if isinstance(named, str) else None
-    if found is None and (match := FORM_MODEL.search(raw)) is not None:
+    if found is None and isinstance(named := body.get("model"), str):
+        found = named
+    if found is None and not body and (match := FORM_MODEL.search(raw)) is not None:
         found = match[2].decode(errors="replace").strip()
     return found

@@ -1,0 +1,81 @@
+"""APIs that pass through: the models, budgets and tenants of keys hold for them too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aamc_gateway.access.keys import add_key
+from aamc_gateway.access.settings import Limits
+from aamc_models.testing import Script, StubServer
+
+
+def key(running: Any, name: str, **fields: Any) -> dict[str, str]:
+    """Return the header of a new key."""
+    made = asyncio.run_coroutine_threadsafe(add_key(running.gateway.shared, name=name, **fields), running.loop)
+    return {"authorization": f"Bearer {made.result(30)[1]}"}
+
+
+def form(*fields: str) -> bytes:
+    """Return a form whose fields have these names and the value of another model."""
+    parts = (f"--x\r\nContent-Disposition: form-data; {field}\r\n\r\n{model}\r\n" for field, model in zip(fields, ("cheap", "dear"), strict=False))
+    return ("".join(parts) + "--x--\r\n").encode()
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "text/plain"])
+@pytest.mark.parametrize("body", [b' {"model": "dear", "prompt": "x"}', b'\r\n{"model": "dear"}'])
+def test_json_gets_the_named_model_in_whatever_form_it_comes(serve: Any, stub: StubServer, content_type: str, body: bytes) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    own = key(running, "only", models=["cheap"])
+    assert running.ask("/v1/images/generations", body, x_aamc_model="cheap", content_type=content_type, **own).status == 200
+    assert stub.requests[-1].body["model"] == "cheap"
+    assert running.ask("/v1/images/generations", body, content_type=content_type, **own).status == 403
+
+
+def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServer) -> None:
+    running = serve(cheap=Script())
+    answer = running.ask("/v1/images/generations", b'{"model": "dear", "seed": NaN}', x_aamc_model="cheap", content_type="application/json")
+    assert (answer.status, len(stub.requests)) == (400, 0)
+    assert "not valid JSON" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [('name="model"', 'name="model"'), ('name="model"', "name=model"), ("name=model",), ('name="model"', 'Name="model"; filename="x"')],
+)
+def test_a_form_has_one_field_for_the_model(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    answer = running.ask("/v1/audio/transcriptions", form(*fields), x_aamc_model="cheap", content_type="multipart/form-data; boundary=x")
+    assert (answer.status, len(stub.requests)) == (400, 0)
+    assert "one field model" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/messages/batches"])
+def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: str) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    own, free = key(running, "only", models=["cheap"]), key(running, "all")
+    answer = running.ask(path, {"input_file_id": "file-1"}, x_aamc_model="cheap", **own)
+    assert (answer.status, len(stub.requests)) == (403, 0)
+    assert "requests of a batch may name any" in answer.json["error"]["message"]
+    assert running.ask(path, {"input_file_id": "file-1"}, x_aamc_model="cheap", **free).status == 200
+
+
+def test_of_responses_only_what_generates_nothing_is_free(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    own = key(running, "poor", limits=Limits(usd_total=1e-9))
+    assert running.ask("/v1/responses/compact", {"model": "good", "input": "hi"}, **own).status == 402
+    for path in ("/v1/responses/input_tokens", "/v1/responses/resp-1/cancel"):
+        assert running.ask(path, {"model": "good", "input": "hi"}, **own).status == 200
+    assert [received.path for received in stub.requests] == ["/v1/responses/input_tokens", "/v1/responses/resp-1/cancel"]
+
+
+@pytest.mark.parametrize("background", [True, "true"])
+def test_an_answer_in_the_background_fits_no_budget(serve: Any, stub: StubServer, background: Any) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script())
+    own, free = key(running, "rich", limits=Limits(usd_total=100.0)), key(running, "free")
+    answer = running.ask("/v1/responses", {"model": "good", "input": "hi", "background": background}, **own)
+    assert (answer.status, len(stub.requests)) == (402, 0)
+    assert "leave out background" in answer.json["error"]["message"]
+    for given, fields in ((own, {}), (own, {"background": False}), (free, {"background": background})):
+        assert running.ask("/v1/responses", {"model": "good", "input": "hi", **fields}, **given).status == 200
