@@ -10,6 +10,8 @@ from aamc_gateway.access.keys import add_key
 from aamc_gateway.access.settings import Limits
 from aamc_models.testing import Script, StubServer
 
+CHAT = [{"role": "user", "content": "hi"}]
+
 
 def key(running: Any, name: str, **fields: Any) -> dict[str, str]:
     """Return the header of a new key."""
@@ -79,3 +81,18 @@ def test_an_answer_in_the_background_fits_no_budget(serve: Any, stub: StubServer
     assert "leave out background" in answer.json["error"]["message"]
     for given, fields in ((own, {}), (own, {"background": False}), (free, {"background": background})):
         assert running.ask("/v1/responses", {"model": "good", "input": "hi", **fields}, **given).status == 200
+
+
+def test_counting_tokens_counts_as_a_request_and_asks_an_allowed_model(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={name: {"provider": "anthropic"} for name in ("dear", "cheap")}, dear=Script(), cheap=Script())
+    own = key(running, "only", models=["cheap"], limits=Limits(requests_per_minute=2))
+    statuses = [running.ask("/v1/messages/count_tokens", {"model": "aamc/auto", "messages": CHAT}, **own).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert [received.body["model"] for received in stub.requests] == ["cheap"] * 2
+
+
+def test_tokens_are_estimated_where_the_server_cannot_count(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={"good": {"provider": "anthropic"}}, good=Script(fault="status", status=500))
+    answer = running.ask("/v1/messages/count_tokens", {"model": "good", "messages": CHAT})
+    assert (answer.status, len(stub.requests)) == (200, 1)
+    assert answer.json["input_tokens"] > 0

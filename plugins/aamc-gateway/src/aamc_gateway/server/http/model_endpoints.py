@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
+from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
@@ -14,6 +15,7 @@ from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.interfaces import Receive, RouteEndpoint, Scope, Send
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -48,15 +50,22 @@ def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:
 
 
 async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
-    """Answer ``/v1/messages/count_tokens``: by the candidate that would be asked, else by the length of the request."""
+    """Answer ``/v1/messages/count_tokens``: by a candidate that can count, else by the length of the request."""
     request = await read_request(gateway, "messages", "count_tokens", scope, receive)
-    names = [request.model] if request.mode == "model" else list(gateway.upstreams)
+    names = [request.model] if request.mode == "model" else [name for name in gateway.upstreams if request.caller.may_use(name)]
     counting = next((gateway.upstreams[name] for name in names if name in gateway.upstreams and "count_tokens" in gateway.upstreams[name].apis), None)
-    if counting is None:
-        await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
-        return
-    reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
-    await send_body(send, reply.body, status=reply.status)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
+    try:
+        if counting is not None:
+            reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
+            await send_body(send, reply.body, status=reply.status)
+            return
+    except ProviderError as error:
+        if error.kind == "request":
+            raise unserved([(error, True)]) from error
+    finally:
+        admission.settle(0.0, 0)
+    await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
 
 
 async def models(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
