@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aamc_gateway.access import Caller
 from aamc_gateway.access.keys import add_key
 from aamc_gateway.access.settings import Limits
 from aamc_models.testing import Script, StubServer
@@ -96,3 +97,56 @@ def test_tokens_are_estimated_where_the_server_cannot_count(serve: Any, stub: St
     answer = running.ask("/v1/messages/count_tokens", {"model": "good", "messages": CHAT})
     assert (answer.status, len(stub.requests)) == (200, 1)
     assert answer.json["input_tokens"] > 0
+
+
+def test_what_a_tenant_s_key_made_does_not_exist_for_the_keys_of_others(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")
+    plain, admin = key(running, "plain"), key(running, "root", admin=True)
+    assert running.ask("/v1/files?model=good", b"x", **own).json["id"] == "stub-1"
+    calls = len(stub.requests)
+    for path, method in (
+        ("/v1/files/stub-1", "GET"),
+        ("/v1/files/stub-1", "DELETE"),
+        ("/v1/files/stub-1/content", "GET"),
+        ("/v1/batches/stub-1", "GET"),
+    ):
+        for stranger in (other, plain):
+            refused = running.ask(f"{path}?model=good", method=method, **stranger)
+            assert (refused.status, "another tenant" in refused.json["error"]["message"]) == (404, True)
+    assert running.ask("/v1/batches?model=good", {"input_file_id": "stub-1"}, **other).status == 404
+    assert len(stub.requests) == calls
+    for allowed in (own, sibling, admin):
+        assert running.ask("/v1/files/stub-1/content?model=good", method="GET", **allowed).status == 200
+    assert running.ask("/v1/batches?model=good", {"input_file_id": "stub-1"}, **sibling).status == 200
+
+
+def test_unknown_objects_and_lists_are_for_keys_without_a_tenant(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    tenant, plain = key(running, "a", tenant="acme"), key(running, "plain")
+    for path, status in (("files/file-7", 404), ("responses/resp-7/input_items", 404), ("files", 403), ("batches", 403), ("messages/batches", 403)):
+        assert running.ask(f"/v1/{path}?model=good", method="GET", **tenant).status == status
+        assert running.ask(f"/v1/{path}?model=good", method="GET", **plain).status == 200
+    assert running.ask("/v1/responses/input_tokens", {"model": "good", "input": "hi"}, **tenant).status == 200
+    assert len(stub.requests) == 6
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_is_continued_and_read_by_keys_of_its_tenant_only(serve: Any, stub: StubServer, stream: bool) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script())
+    own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")
+    answer = running.ask("/v1/responses", {"model": "good", "input": "hi", "stream": stream}, **own)
+    made = answer.events[-1]["response"]["id"] if stream else answer.json["id"]
+    again = {"model": "good", "input": "go on", "previous_response_id": made}
+    assert [running.ask("/v1/responses", again, **who).status for who in (own, sibling, other)] == [200, 200, 404]
+    assert [running.ask("/v1/responses/compact", again, **who).status for who in (sibling, other)] == [200, 404]
+    assert [running.ask(f"/v1/responses/{made}?model=good", method="GET", **who).status for who in (sibling, other)] == [200, 404]
+
+
+def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
+    """The stub's answer on any path has the id stub-1."""
+    running = serve(good=Script())
+    own = key(running, "a", tenant="acme")
+    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(tenant="acme"), ["file-1"]), running.loop).result(30)
+    assert running.ask("/v1/files/file-1/content?model=good", method="GET", **own).json["id"] == "stub-1"
+    assert running.ask("/v1/files/stub-1?model=good", method="GET", **own).status == 404

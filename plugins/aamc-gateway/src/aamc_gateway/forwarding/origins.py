@@ -51,8 +51,10 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
     """Return the origin of a conversation.
 
     Raises:
-        Refused: The request continues an answer that the gateway does not know.
+        Refused: The request continues an answer that the gateway does not know, or another tenant's.
     """
+    if request.dialect == "responses":
+        await gateway.owners.check(request.caller, request.body)
     fixed = bool(request.foreign_state & UNMOVABLE)
     previous = request.body.get("previous_response_id")
     keys = [f"{request.caller.scope}response/{previous}"] if isinstance(previous, str) and previous else []

@@ -20,6 +20,7 @@ from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 
 if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
     from aamc_gateway.server.interfaces import Send
 
 _READ_BYTES = 2**20
@@ -39,6 +40,7 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
     await exchange.remember(upstream, _response_id(prepared, reply), _last_call(exchange.request.dialect, reply))
+    await note_objects(exchange.gateway, exchange.request, reply)
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
     await exchange.infer_feedback()
@@ -49,6 +51,12 @@ async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = 
     kind = reply.headers.get("content-type", "application/json").encode("latin-1")
     kept = [(name.encode(), reply.headers[name].encode("latin-1")) for name in _KEPT if name in reply.headers]
     await send_body(send, reply.body, kind, reply.status, [*(headers or ()), *kept])
+
+
+async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
+    """Remember the tenant of the objects that an answer describes."""
+    if request.raw is not None and reply.status < 400:
+        await gateway.owners.note_answer(request.caller, request.api, _passed_answer(reply))
 
 
 async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
@@ -96,12 +104,17 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
 def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Bill an answer that passed through: by the cost or the tokens that it reports, else by the price of a request; unknown without one."""
-    answer = answer_of(reply, required=False) if "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES else {}
+    answer = _passed_answer(reply)
     found = usage_of("responses", answer)
     call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
     if is_counted or (priced == "tokens" and call.upstream.has_request_price):
         call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
+
+
+def _passed_answer(reply: WireReply) -> Mapping[str, Any]:
+    """Return an answer that passed through; empty if it is large or no JSON."""
+    return answer_of(reply, required=False) if "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES else {}
 
 
 def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:

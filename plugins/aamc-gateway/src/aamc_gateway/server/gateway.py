@@ -19,6 +19,7 @@ from aamc_gateway.forwarding.upstreams import Upstreams
 from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
+from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 from aamc_gateway.requests.sessions import Sessions
@@ -49,6 +50,7 @@ class Gateway:
     Attributes:
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
+        owners: The tenants of files, batches and stored responses.
         ballots: Answers of the arena that wait for a vote.
         ties: State that keeps a conversation on its candidate.
         best: The most expensive candidate, which savings are compared with.
@@ -85,6 +87,7 @@ class Gateway:
         self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
+        self.owners = ObjectOwners(self.shared)
         self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
         self.watch = ClientWatch()

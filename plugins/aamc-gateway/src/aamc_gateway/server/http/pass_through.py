@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.upstreams import FORM_MODEL
-from aamc_gateway.forwarding.whole_answers import send_reply
+from aamc_gateway.forwarding.whole_answers import note_objects, send_reply
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
@@ -51,13 +51,13 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     """Send a request to the model that it names, in its body, in the header ``x-aamc-model`` or by ``?model=``, and return the answer.
 
     Raises:
-        Refused: It names no model, or one that is unknown, or has an unknown header of the gateway.
+        Refused: It names no model, one that is unknown, an object of another tenant, or an unknown header of the gateway.
     """
     if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
         raise unknown_header(unknown, [_MODEL_HEADER])
     raw = await read_body(scope, receive, gateway.settings.limits)
     content_type, nesting = header(scope["headers"], b"content-type") or "", gateway.settings.limits.nesting
-    body = await interpret(raw, lambda: _json_body(raw, content_type, nesting))
+    body = await interpret(len(raw), lambda: _json_body(raw, content_type, nesting))
     name = _model(scope, raw, body)
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
@@ -83,6 +83,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers={key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT},
     )
+    await gateway.owners.check(caller, body, request.api, request.method)
     if request.method == "POST":
         await serve(gateway, request, scope, receive, send)
     else:
@@ -101,6 +102,7 @@ async def _look_up(gateway: Gateway, request: ClientRequest, send: Send) -> None
         raise unserved([(error, True)]) from error
     finally:
         admission.settle(0.0, 0)
+    await note_objects(gateway, request, reply)
     await send_reply(send, reply)
 
 
