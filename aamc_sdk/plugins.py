@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
+from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
@@ -134,14 +135,15 @@ class Plugins:
 
     def _mark_duplicates(self) -> None:
         self.offers.sort(key=lambda offer: not offer.component.listed)
-        owners: dict[tuple[str, str, bool], list[str]] = {}
+        owners: dict[tuple[str, str, bool], list[Plugin]] = {}
         for offer in self.offers:
-            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin.distribution)
+            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin)
+        commands = {name: found[0].distribution for (kind, name, listed), found in owners.items() if kind == "command" and listed}
+        commands |= dict.fromkeys(COMMANDS, "aamc-sdk")
         for position, offer in enumerate(self.offers):
-            names = owners[offer.kind, offer.component.name, offer.component.listed]
-            if offer.error is None and len(names) > 1:
-                text = f"{offer.kind} {offer.component.name!r} is offered by {' and '.join(names)}; disable one with AAMC_DISABLE_PLUGINS"
-                self.offers[position] = attrs.evolve(offer, error=text)
+            if offer.error is None:
+                found = owners[offer.kind, offer.component.name, offer.component.listed]
+                self.offers[position] = attrs.evolve(offer, error=_clash(offer, found, commands))
 
     def names(self, kind: str) -> list[str]:
         """Return the names of a kind's listed components, in alphabetical order."""
@@ -287,6 +289,29 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
     found = entry_point.dist
     return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")
+
+
+def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
+    """Return why an offer cannot be used beside the others; None if it can.
+
+    Args:
+        offer: The offer.
+        owners: The plugins that offer its kind and name; one that offers it twice is there twice.
+        commands: The distribution of each command.
+    """
+    kind, name, own = offer.kind, offer.component.name, offer.plugin.distribution
+    if len(owners) > 1:
+        plugins = list(dict.fromkeys(owners))
+        if len(plugins) == 1:
+            return f"{kind} {name!r} is offered twice by {own}; rename one"
+        return f"{kind} {name!r} is offered by {' and '.join(plugin.distribution for plugin in plugins)}; disable one with AAMC_DISABLE_PLUGINS"
+    words = name.split(" ") if kind == "command" else []
+    for count in range(1, len(words) + 1):
+        first = " ".join(words[:count])
+        if first in commands and (first in COMMANDS or first != name):
+            advice = f"rename that of {own}" if first in COMMANDS or commands[first] == own else "disable one with AAMC_DISABLE_PLUGINS"
+            return f"command {name!r} of {own} can never run beside command {first!r} of {commands[first]}; {advice}"
+    return None
 
 
 def _check_component(component: object) -> Component:

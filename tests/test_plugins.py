@@ -122,6 +122,44 @@ def test_two_components_of_one_kind_and_name_are_an_error_that_names_both():
     assert found.find("router", "other").plugin.name == "three"
 
 
+def test_a_plugin_that_offers_one_name_twice_is_told_so():
+    found = plugins(one=Offering(ROUTER, ROUTER))
+    assert errors(found) == ["router 'mine' is offered twice by one; rename one"] * 2
+
+
+class OfferingCommands:
+    """Offers commands of these names."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    @hookimpl
+    def aamc_commands(self):
+        return [Component(name, "a:b", "A command.") for name in self.names]
+
+
+def test_a_command_of_the_cores_name_or_below_it_is_an_error_as_it_can_never_run():
+    found = plugins(mine=OfferingCommands("route", "feedback add", "routes"))
+    assert errors(found) == [
+        "command 'route' of mine can never run beside command 'route' of aamc-sdk; rename that of mine",
+        "command 'feedback add' of mine can never run beside command 'feedback' of aamc-sdk; rename that of mine",
+    ]
+
+
+def test_a_command_below_another_command_is_an_error_that_names_both():
+    found = plugins(one=OfferingCommands("data convert", "data fetch", "database"), two=OfferingCommands("data"))
+    assert errors(found) == [
+        f"command 'data {name}' of one can never run beside command 'data' of two; disable one with AAMC_DISABLE_PLUGINS"
+        for name in ("convert", "fetch")
+    ]
+    assert found.find("command", "data").plugin.name == "two"
+
+
+def test_a_command_below_one_of_the_same_plugin_is_to_be_renamed():
+    found = plugins(one=OfferingCommands("group", "group sub"))
+    assert errors(found) == ["command 'group sub' of one can never run beside command 'group' of one; rename that of one"]
+
+
 def test_disabled_plugins_are_left_out(monkeypatch):
     monkeypatch.setenv("AAMC_DISABLE_PLUGINS", " one , core")
     assert plugins(one=Offering(), two=Offering()).find("router", "mine").plugin.name == "two"

@@ -18,18 +18,9 @@ import click
 from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
+from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PluginError, PreferenceError, UnknownComponentError, nearest, split_advice
 
-COMMANDS = {
-    "orchestrate": "Solve a task with an orchestrator, and print the answer.",
-    "route": "Choose a candidate for one query, and explain the choice.",
-    "complete": "Choose a model for one query, call it, and print its answer.",
-    "explain": "Explain a logged decision.",
-    "feedback": "Record feedback on decisions, and export or import their log.",
-    "plugins": "List, show and check plugins.",
-    "doctor": "Check the installation and suggest fixes.",
-}
-"""Summaries of the core's own commands."""
 GROUPS = {
     "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate", "trace"),
     "Learn and compare": ("train", "evaluate", "calibrate", "report", "bench", "reproduce", "data", "canary"),

@@ -424,6 +424,7 @@ def test_a_command_whose_name_begins_with_anothers_does_not_replace_it(monkeypat
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
     status, out, _ = run_command("run", "--help")
     assert (status, "--router" in out) == (0, True)
+    assert "ERROR command 'run deep' of deeper can never run beside command 'run' of experiments" in run_command("plugins")[1]
 
 
 def test_a_component_that_is_no_command_is_named(monkeypatch) -> None:
