@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, component_errors
 from aamc_sdk.interfaces import BaseComponent, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, write_json
+from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
 from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
@@ -27,11 +27,20 @@ RESUME_FOLDER = "resume"
 
 
 def save_component(folder: Path, kind: str, name: str, component: BaseComponent, plugins: Plugins, training: Mapping[str, Any]) -> None:
-    """Write a trained component, its origin and configuration, and the metrics of its training."""
+    """Write a trained component, its origin and configuration, and the metrics of its training.
+
+    Raises:
+        PluginError: The metrics are no mapping of JSON values, or saving raised another error than the SDK's.
+    """
+    if not isinstance(training, Mapping):
+        raise PluginError(f"{kind} {name!r}: train must return a mapping of metrics, not {training!r:.80}")
+    with component_errors(f"{kind} {name!r}: train must return metrics that JSON can hold"):
+        metrics = to_json(training, indent=1)
     make_folder(folder)
-    component.save(folder)
+    with component_errors(f"{kind} {name!r} cannot be saved"):
+        component.save(folder)
     shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
-    write_json(folder / TRAINING, training)
+    write_text(folder / TRAINING, metrics + "\n")
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
     loaded = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (COMPONENT, TRAINING)]

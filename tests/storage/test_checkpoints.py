@@ -8,7 +8,7 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import Services, builtin
-from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.storage import component_of, load_component, load_state, save_component, write_json
@@ -33,6 +33,23 @@ def saved(tmp_path: Path) -> Path:
     estimator.means = np.array([0.25, 0.75])
     save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {"rows": 3})
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [(None, "a mapping of metrics, not None"), ({"model": object()}, "metrics that JSON can hold: TypeError: Object of type object .*")],
+)
+def test_wrong_metrics_of_a_training_name_the_component_before_anything_is_written(tmp_path: Path, metrics: object, message: str) -> None:
+    with pytest.raises(PluginError, match=rf"^estimator 'means': train must return {message}$"):
+        save_component(tmp_path / "means", "estimator", "means", PLUGINS.make("estimator", "means", SERVICES), PLUGINS, metrics)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_component_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    estimator = PLUGINS.make("estimator", "means", SERVICES)
+    estimator.means = object()
+    with pytest.raises(PluginError, match="^estimator 'means' cannot be saved: TypeError: Object of type object is not JSON serializable$"):
+        save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {})
 
 
 def load(folder: Path) -> list[float]:
