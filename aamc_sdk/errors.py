@@ -199,7 +199,9 @@ def read_only_hint(error: BaseException) -> str:
 
 
 def router_error(name: str, error: BaseException) -> PluginError:
-    """Return the error of a router that raised another one than the SDK's; the message has the router and the cause."""
+    """Return the error of a router that failed, or whose scores cannot be used; the message has the router and the cause."""
+    if isinstance(error, PluginError):
+        return PluginError(f"router {name!r}: {error}")
     return PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}")
 
 

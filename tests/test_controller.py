@@ -634,7 +634,7 @@ def test_a_caller_that_cancels_while_the_controller_closes_is_cancelled() -> Non
 
 def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller.router, "score", lambda request: Scores(np.zeros((len(request), 3))))
-    with pytest.raises(PluginError, match="utility must be real numbers of shape"):
+    with pytest.raises(PluginError, match=f"^router {controller.router_name!r}: a router's utility must be real numbers of shape"):
         controller.route("Hi")
     assert controller.store.experience().position == 0
 

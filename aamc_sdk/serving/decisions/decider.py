@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, DataError, StoreAwayError, StoreError, UnknownDecisionError, router_error
+from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, check_budget, check_floor, weights_of
@@ -74,7 +74,7 @@ class _RouterErrors:
             return
         if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
             raise StoreError("the controller is closed") from None
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
+        if isinstance(error, Exception | SystemExit) and (isinstance(error, PluginError) or not isinstance(error, AamcError)):
             raise router_error(self._name, error) from error
 
 

@@ -17,9 +17,7 @@ def errors_of(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except PluginError as error:
-        raise PluginError(f"router {name!r}: {error}") from error
-    except AamcError:
-        raise
     except (Exception, SystemExit) as error:  # a plugin may raise anything
+        if isinstance(error, AamcError) and not isinstance(error, PluginError):
+            raise
         raise router_error(name, error) from error
