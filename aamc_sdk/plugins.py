@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ KINDS = {
     "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
+HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
+"""The names of all hooks, events included."""
+NAME = re.compile(r"[^\W_][\w.-]*")
+"""The name of a component, or a word of a command's path."""
 
 
 @attrs.frozen
@@ -108,7 +113,7 @@ class Plugins:
         try:
             module = load()
             self._manager.register(module, name=plugin.key)
-            self._manager.check_pending()
+            self._check_hooks(module)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
             self._add_failure(plugin, "loading", error)
             return
@@ -116,12 +121,18 @@ class Plugins:
         for kind, hook in KINDS.items():
             self._collect(module, plugin, kind, hook)
 
+    def _check_hooks(self, module: object) -> None:
+        """Check that each hook of a plugin that is not optional exists."""
+        for hook in self._manager.get_hookcallers(module) or ():
+            if not hook.has_spec() and not all(implementation.optionalhook for implementation in hook.get_hookimpls()):
+                raise PluginError(unknown_name("there is no hook", hook.name, HOOKS, "hooks"))
+
     def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
             try:
-                offered = [_check_component(component) for component in implementation.function()]
+                offered = _checked(kind, implementation.function())
             except (Exception, SystemExit) as error:  # a hook may raise anything
                 self._add_failure(plugin, hook, error)
                 continue
@@ -314,9 +325,29 @@ def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) 
     return None
 
 
-def _check_component(component: object) -> Component:
+def _checked(kind: str, offered: object) -> list[Component]:
+    """Return the result of a component hook as a list.
+
+    Raises:
+        PluginError: It is no list of components, or a component has a wrong name or target.
+    """
+    if not isinstance(offered, Iterable):
+        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not {offered!r:.200}")
+    components = list(offered)
+    for component in components:
+        _check_component(kind, component)
+    return components
+
+
+def _check_component(kind: str, component: object) -> None:
     if not isinstance(component, Component):
         raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not of {type(component).__name__}")
-    if component.target.count(":") != 1:
-        raise PluginError(f"component {component.name!r} must name its class as 'package.module:Class', not {component.target!r}")
-    return component
+    name, target = component.name, component.target
+    words = name.split(" ") if isinstance(name, str) and kind == "command" else [name]
+    if not all(isinstance(word, str) and NAME.fullmatch(word) for word in words):
+        allowed = "must begin with a letter or digit and hold only letters, digits, '-', '_' and '.'"
+        raise PluginError(f"the name of a {kind} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
+    if (kind, name) == ("estimator", "none"):
+        raise PluginError("no estimator can be named 'none': --estimator none chooses to have none; rename it")
+    if not isinstance(target, str) or target.count(":") != 1:
+        raise PluginError(f"component {name!r} must name its class as 'package.module:Class', not {target!r}")

@@ -103,8 +103,30 @@ def test_a_hook_that_is_not_specified_is_reported_and_the_plugin_left_out(plugin
     assert message in error
 
 
-@pytest.mark.parametrize("offered", [None, ["ppo"], [("ppo", "a:b", "")], [Component("x", "no_colon", "")], [Component("x", "a:b:c", "")]])
-def test_a_hook_that_offers_something_else_is_reported(offered):
+def test_a_misspelt_hook_is_an_error_with_the_nearest():
+    (error,) = errors(plugins(wrong=Misspelt()))
+    assert error.startswith("loading failed: PluginError: there is no hook 'aamc_roters'; did you mean 'aamc_routers'? (hooks: aamc_agents, ")
+
+
+LIST = "a component hook must return a list of aamc_sdk.Component, not "
+TARGET = "component 'x' must name its class as 'package.module:Class', not "
+NAMED = "the name of a router must begin with a letter or digit and hold only letters, digits, '-', '_' and '.', not "
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        (None, f"{LIST}None"),
+        (ROUTER, f"{LIST}{ROUTER!r}"),
+        (["ppo"], f"{LIST}of str"),
+        ([("ppo", "a:b", "")], f"{LIST}of tuple"),
+        ([Component("x", "no_colon", "")], f"{TARGET}'no_colon'"),
+        ([Component("x", "a:b:c", "")], f"{TARGET}'a:b:c'"),
+        ([Component("x", Offering, "")], f"{TARGET}{Offering!r}"),
+        *(([Component(name, "a:b", "")], f"{NAMED}{name!r}") for name in ("", "a,b", "a/b", "a b", "-a", ".a", "a:b", 3)),
+    ],
+)
+def test_a_hook_that_offers_something_else_is_reported(offered, message):
     class Wrong:
         @hookimpl
         def aamc_routers(self):
@@ -112,7 +134,22 @@ def test_a_hook_that_offers_something_else_is_reported(offered):
 
     found = plugins(wrong=Wrong(), fine=Offering())
     assert found.names("router") == ["mine"]
-    assert len(errors(found)) == 1
+    assert errors(found) == [f"aamc_routers failed: PluginError: {message}"]
+
+
+@pytest.mark.parametrize("name", ["", "a  b", "a/b", " a"])
+def test_a_command_whose_path_cannot_be_typed_is_reported(name):
+    (error,) = errors(plugins(mine=OfferingCommands(name)))
+    assert error.endswith(f"'-', '_' and '.', or be several such words, not {name!r}")
+
+
+def test_no_estimator_can_be_named_none():
+    class Wrong:
+        @hookimpl
+        def aamc_estimators(self):
+            return [Component("none", "a:b", "")]
+
+    assert "no estimator can be named 'none'" in errors(plugins(wrong=Wrong()))[0]
 
 
 def test_two_components_of_one_kind_and_name_are_an_error_that_names_both():
