@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from aamc_sdk import interfaces
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import to_json
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import SignatureError, require
 from aamc_sdk.testing.subject import Subject, changed, splits
 
 INTERFACES: Mapping[str, type[Any]] = {
@@ -49,6 +50,8 @@ _END_S = 1.0
 _SWITCH_INTERVAL_S = 1e-6
 """Seconds between switches of threads, so that even short calls overlap."""
 
+_WITH_YIELD = "write it as `async def` with `yield`"
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -60,6 +63,36 @@ def check_is_a_class_of_its_kind(subject: Subject) -> None:
     require(issubclass(subject.target, base), f"{subject.target.__qualname__} must derive from aamc_sdk.{base.__name__}")
     missing = sorted(getattr(subject.target, "__abstractmethods__", ()))
     require(not missing, f"{subject.target.__qualname__} lacks {', '.join(missing)}")
+
+
+def check_methods_are_asynchronous_where_their_interface_is(subject: Subject) -> None:
+    """A method is a coroutine function (async def) if its interface declares it as one, and otherwise not, as nothing would await it."""
+    for interface in [base for base in getattr(subject.target, "__mro__", ()) if base.__module__.startswith("aamc_sdk.interfaces.")]:
+        for name, declared in vars(interface).items():
+            if inspect.isfunction(declared):
+                _require_as_declared(name, declared, getattr(subject.target, name))
+
+
+def _require_as_declared(name: str, declared: Callable[..., Any], method: Callable[..., Any]) -> None:
+    awaited, is_coroutine = inspect.iscoroutinefunction(declared), inspect.iscoroutinefunction(method)
+    if "Async" in str(declared.__annotations__.get("return")):  # an AsyncIterator or AsyncGenerator
+        if is_coroutine or inspect.isgeneratorfunction(method):
+            raise SignatureError(f"{name} must return an asynchronous iterator: {_WITH_YIELD}")
+    elif awaited and not is_coroutine:
+        raise SignatureError(f"{name} must be a coroutine function (async def): it is awaited")
+    elif is_coroutine and not awaited:
+        raise SignatureError(f"{name} must be a plain function (def): nothing awaits it, so as `async def` it does nothing")
+
+
+def require_asynchronous_iterator(found: object, method: str) -> None:
+    """Raise SignatureError if a method has returned anything else."""
+    if not hasattr(found, "__aiter__"):
+        raise SignatureError(f"{method} must return an asynchronous iterator, not {type(found).__name__}: {_WITH_YIELD}")
+
+
+def is_token_count(value: object) -> bool:
+    """Return whether a value is a whole number of at least 0."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def check_options_have_defaults_and_meanings(subject: Subject) -> None:
@@ -206,7 +239,12 @@ def from_threads(function: Callable[[T], R], inputs: Sequence[T]) -> list[list[R
         sys.setswitchinterval(before)
 
 
-OPTION_CHECKS = (check_is_a_class_of_its_kind, check_options_have_defaults_and_meanings, check_unknown_options_are_refused)
+OPTION_CHECKS = (
+    check_is_a_class_of_its_kind,
+    check_methods_are_asynchronous_where_their_interface_is,
+    check_options_have_defaults_and_meanings,
+    check_unknown_options_are_refused,
+)
 LEARNER_CHECKS = (
     check_training_returns_metrics,
     check_training_leaves_its_data_as_it_was,

@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
-from traceback import walk_stack, walk_tb
+from traceback import extract_tb, walk_stack, walk_tb
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 from unittest import SkipTest
@@ -36,6 +36,10 @@ class HangError(Exception):
     def __init__(self, message: str, frame: FrameType | None) -> None:
         super().__init__(message)
         self.frame = frame
+
+
+class SignatureError(AssertionError):
+    """Raised when a method cannot be called as its interface declares, which nearly every further check would repeat."""
 
 
 @attrs.frozen
@@ -85,15 +89,15 @@ def run_checks(
     """Run each check separately, so that one failure does not stop the others; a TypeError that an earlier check met counts as skipped.
 
     Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
-    skipped, as they may wait for it.
+    skipped, as they may wait for it, and so they are after a SignatureError.
     """
     findings: list[Finding] = []
     first: dict[str, str] = {}
     with closing(_CheckThread()) as thread:
         for check in checks:
-            if findings and isinstance(findings[-1].error, HangError):
-                hung = findings[-1].check
-                return findings + [Finding(component, _words(left), True, f"{hung!r} hangs", skipped=True) for left in checks[len(findings) :]]
+            if findings and isinstance(findings[-1].error, HangError | SignatureError):
+                reason = f"{findings[-1].check!r} {'hangs' if isinstance(findings[-1].error, HangError) else 'fails'}"
+                return findings + [Finding(component, _words(left), True, reason, skipped=True) for left in checks[len(findings) :]]
             if begin is not None:
                 begin(f"{component}: {_words(check)}")
             found = _run(component, check, subject, thread, seconds)
@@ -149,7 +153,7 @@ def _run(component: str, check: Callable[[T], None], subject: T, thread: _CheckT
     except HangError as error:
         return Finding(component, words, False, f"{error}{_place(error, subject)}; raise the limit if it is only slow", error=error)
     except AssertionError as error:
-        return Finding(component, words, False, f"{error}{_place(error, subject)}", error=error)
+        return Finding(component, words, False, f"{error if str(error) else _assertion(error)}{_place(error, subject)}", error=error)
     except (Exception, SystemExit) as error:  # a component under test may raise anything
         message = f"{type(error).__name__}: {error}{read_only_hint(error)}{_init_hint(error)}{_place(error, subject)}"
         return Finding(component, words, False, message, error=error)
@@ -168,6 +172,12 @@ def _place(error: BaseException, subject: object) -> str:
             return f" ({Path(frame.f_code.co_filename).name}:{line})"
         raised = raised.__cause__
     return ""
+
+
+def _assertion(error: AssertionError) -> str:
+    """Return an assertion without a message as its line of source: ``AssertionError: assert x > 0``."""
+    line = extract_tb(error.__traceback__)[-1].line
+    return f"AssertionError: {line}" if line else "AssertionError"
 
 
 def _is_of(package: str, module: str) -> bool:

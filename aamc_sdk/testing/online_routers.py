@@ -87,6 +87,7 @@ def check_a_copy_follows_the_changes(subject: Subject) -> None:
         changes = learner.changes()
         if changes is None:
             skip("changes returns None: copies load its whole state")
+        require(isinstance(changes, bytes), f"changes must return bytes, which are sent to other processes, or None, not {type(changes).__name__}")
         copied.apply_changes(changes)
         advice = "changes must bring all that was learned since its last call"
         require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")

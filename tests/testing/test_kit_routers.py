@@ -543,6 +543,16 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
     assert failed(offer("router", FromLogs), "router") == set()
 
 
+class WholeChanges(FairRouter):
+    """Returns its state itself, which cannot be sent to another process."""
+
+    def changes(self):
+        return self.judged
+
+    def apply_changes(self, changes):
+        self.judged = dict(changes)
+
+
 @pytest.mark.parametrize(
     ("target", "check"),
     [
@@ -588,6 +598,7 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
         (LastChanges, "a copy follows the changes"),
+        (WholeChanges, "a copy follows the changes"),
         (Marking, "the log stays as it is"),
         (Noted, "shapes"),
         (Listing, "shapes"),
@@ -635,3 +646,33 @@ class Peeking(FairRouter):
 def test_the_conformance_kit_finds_a_router_that_trains_on_test_queries(offer):
     failed = [finding.message for finding in check_component("router", "mine", offer("router", Peeking)) if not finding.passed]
     assert any("a training cannot use the split 'test'" in message for message in failed)
+
+
+class LearnsLater(FairRouter):
+    async def learn(self, experience):
+        pass
+
+
+class ScoresLater(FairRouter):
+    async def score(self, request):
+        return super().score(request)
+
+
+class NeverAwaited(AsyncRouter):
+    def ascore(self, request):
+        return Scores(request.expected.known_quality)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (LearnsLater, "learn must be a plain function (def): nothing awaits it, so as `async def` it does nothing"),
+        (ScoresLater, "score must be a plain function (def): nothing awaits it, so as `async def` it does nothing"),
+        (NeverAwaited, "ascore must be a coroutine function (async def): it is awaited"),
+    ],
+)
+def test_a_method_that_is_wrongly_asynchronous_is_described_once(offer, target, message):
+    findings = check_component("router", "mine", offer("router", target))
+    (found,) = [finding for finding in findings if not finding.passed]
+    assert found.message == message
+    assert findings[-1].message == "'methods are asynchronous where their interface is' fails"
