@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import functools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import AgentOutput, Budget, Step
-from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require, skip
+from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
+from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
+from aamc_sdk.testing.findings import SignatureError, require, skip
 from aamc_sdk.testing.subject import Subject
-from aamc_sdk.types import Candidate, Query
+from aamc_sdk.types import Candidate, Decision, Query
+from aamc_sdk.types.checks import is_amount
 
 _SECONDS = 30.0
 _TASK = "What is two and two?"
 
 
 def check_an_agent_is_a_candidate(subject: Subject) -> None:
-    """An agent has a candidate as its spec, and an asynchronous ``execute``."""
-    agent = subject.make()
-    require(isinstance(getattr(agent, "spec", None), Candidate), "an agent's spec must be an aamc_sdk.Candidate")
-    require(inspect.iscoroutinefunction(agent.execute), "execute must be a coroutine function (async def)")
+    """An agent has a candidate as its spec."""
+    spec = getattr(subject.make(), "spec", None)
+    require(isinstance(spec, Candidate), f"an agent's spec must be an aamc_sdk.Candidate, not {type(spec).__name__}")
 
 
 def check_it_answers_a_task(subject: Subject) -> None:
@@ -47,12 +48,16 @@ def check_it_answers_a_task(subject: Subject) -> None:
     require(math.isfinite(output.cost) and output.cost >= 0, f"the cost must be USD of at least 0, not {output.cost}; {unknown}")
 
 
-def _steps(subject: Subject, budget: Budget) -> list[Step]:
+def _steps(orchestrator: Orchestrator, budget: Budget) -> list[Step]:
     """Return the steps of a task; the check is skipped if the orchestrator says which option it needs first."""
 
     async def collect() -> list[Step]:
+        running = orchestrator.run(Query(_TASK), budget)
+        require_asynchronous_iterator(running, "run")
         steps: list[Step] = []
-        async for step in subject.make().run(Query(_TASK), budget):
+        async for step in running:
+            if not isinstance(step, Step):
+                raise SignatureError(f"run must yield aamc_sdk.interfaces.Step objects, not {type(step).__name__}")
             steps.append(step)
             if len(steps) > budget.steps:  # it may never end
                 break
@@ -67,24 +72,68 @@ def _steps(subject: Subject, budget: Budget) -> list[Step]:
 
 def check_steps_lead_to_an_answer(subject: Subject) -> None:
     """Every step is a Step with a cost; only the last step is final. An orchestrator that needs an option says so."""
-    steps = _steps(subject, Budget(steps=4))
-    require(steps and all(isinstance(step, Step) for step in steps), "run must yield aamc_sdk.interfaces.Step objects, at least one")
+    steps = _steps(subject.make(), Budget(steps=4))
+    require(steps, "run must yield at least one aamc_sdk.interfaces.Step")
+    for step in steps:
+        _require_step(step)
     require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "only the last step must be final")
-    require(all(math.isfinite(step.cost_usd) and step.cost_usd >= 0 for step in steps), "each step's cost must be USD of at least 0")
+
+
+def _require_step(step: Step) -> None:
+    require(isinstance(step.content, str), f"a step's content must be a text, not {type(step.content).__name__}")
+    of_decision = step.decision is None or isinstance(step.decision, Decision)
+    require(of_decision, f"a step's decision must be an aamc_sdk.types.Decision or None, not {type(step.decision).__name__}")
+    known = is_amount(step.cost_usd) and math.isfinite(step.cost_usd)
+    require(known, f"a step's cost must be USD of at least 0, not {step.cost_usd!r}; where it is unknown, give 0")
+    require(is_token_count(step.tokens), f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")
+    require(isinstance(step.final, bool), f"a step's final must be True or False, not {step.final!r}")
 
 
 def check_the_budget_is_kept(subject: Subject) -> None:
     """An orchestration takes no more steps than its budget allows."""
     for maximum in (1, 2):
-        taken = len(_steps(subject, Budget(steps=maximum)))
+        taken = len(_steps(subject.make(), Budget(steps=maximum)))
         require(taken <= maximum, f"{taken} steps were taken with a budget of {maximum}")
 
 
 def check_the_same_seed_gives_the_same_steps(subject: Subject) -> None:
     """Two instances with the same seed work on a task in the same steps."""
-    first, second = ([(step.content, step.final) for step in _steps(subject, Budget(steps=4))] for _ in range(2))
+    first, second = (_work(subject.make()) for _ in range(2))
     require(first == second, "two instances with the same seed take different steps: draw from services.seed only")
 
 
+def _work(orchestrator: Orchestrator) -> list[tuple[str, bool]]:
+    return [(step.content, step.final) for step in _steps(orchestrator, Budget(steps=4))]
+
+
+def _if_trained(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
+    """Return a check of a trained orchestrator, which is skipped for one that cannot train on the kit's data, and says so."""
+
+    @functools.wraps(check)
+    def checked(subject: Subject) -> None:
+        try:
+            _ = subject.trained
+        except AamcError as error:
+            require(str(error), "the error has no message")
+            skip(f"it does not train on the kit's data: {error}")
+        check(subject)
+
+    return checked
+
+
+@_if_trained
+def check_save_and_load(subject: Subject) -> None:
+    """An orchestrator that loads a saved state takes the same steps."""
+    same = _work(subject.trained) == _work(subject.reloaded(subject.trained))
+    require(same, "the loaded orchestrator takes other steps than the trained one: save all that train learns, and load it")
+
+
 AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate, check_it_answers_a_task)
-ORCHESTRATOR_CHECKS = (*OPTION_CHECKS, check_steps_lead_to_an_answer, check_the_budget_is_kept, check_the_same_seed_gives_the_same_steps)
+ORCHESTRATOR_CHECKS = (
+    *OPTION_CHECKS,
+    check_steps_lead_to_an_answer,
+    check_the_budget_is_kept,
+    check_the_same_seed_gives_the_same_steps,
+    *map(_if_trained, LEARNER_CHECKS),
+    check_save_and_load,
+)

@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import configure
-from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Router, Services, Training
+from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Orchestrator, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
 from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_judgements
@@ -126,9 +126,14 @@ class Subject:
         """The trained component; checks share it and must not change it."""
         training = self.training()
         with watched():
-            component = self.make()
-            self.metrics = component.train(training)
+            component, self.metrics = self._made_and_trained(training)
         return component
+
+    def _made_and_trained(self, training: Training) -> tuple[Any, Any]:
+        component = self.make()
+        if isinstance(component, Orchestrator):
+            component.prepare(training)
+        return component, component.train(training)
 
     @cached_property
     def again(self) -> Any:
@@ -140,8 +145,7 @@ class Subject:
         _ = self.trained  # starts what all components share
         before, training = set(threading.enumerate()), self.training()
         with watched() as self.global_changes:
-            component = self.make()
-            component.train(training)
+            component, _ = self._made_and_trained(training)
         self.started = set(threading.enumerate()) - before
         return component
 

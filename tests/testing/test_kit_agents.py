@@ -1,13 +1,17 @@
 """Broken agents and orchestrators are caught by the checks that are meant for them."""
 
 import itertools
+import json
 import math
+import pickle
 
+import pytest
 from offering import failed
 
 from aamc_sdk import AgentOutput, Candidate
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Agent, Orchestrator, Step
+from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import check_component
 
 
@@ -38,7 +42,7 @@ class Spendthrift(Orchestrator):
 
 def test_agents_and_orchestrators_are_checked(offer):
     assert failed(offer("agent", FairAgent), "agent") == set()
-    assert failed(offer("agent", Hasty), "agent") == {"an agent is a candidate", "it answers a task"}
+    assert failed(offer("agent", Hasty), "agent") == {"methods are asynchronous where their interface is"}
     assert failed(offer("orchestrator", FairOrchestrator), "orchestrator") == set()
     assert failed(offer("orchestrator", Spendthrift), "orchestrator") == {"steps lead to an answer", "the budget is kept"}
 
@@ -101,4 +105,125 @@ def test_the_kit_closes_the_agents_that_it_makes(offer):
 
 def test_an_orchestrator_that_never_ends_or_draws_without_the_seed_is_caught(offer):
     assert failed(offer("orchestrator", Endless), "orchestrator") == {"steps lead to an answer", "the budget is kept"}
-    assert failed(offer("orchestrator", Moody), "orchestrator") == {"the same seed gives the same steps"}
+    assert failed(offer("orchestrator", Moody), "orchestrator") == {"the same seed gives the same steps", "save and load"}
+
+
+class Counting(FairOrchestrator):
+    """Answers with the number of tasks that it was trained on."""
+
+    count = 0
+
+    async def run(self, task, budget):
+        yield Step(decision=None, content=str(self.count), final=True)
+
+    def train(self, training):
+        self.count = len(training.dataset)
+        return {"steps": self.count}
+
+    def save(self, folder):
+        write_json(folder / "count.json", {"count": self.count})
+
+    def load(self, folder):
+        self.count = read_json(folder / "count.json")["count"]
+
+
+class Forgetful(Counting):
+    def load(self, folder):
+        super().load(folder)
+        self.count = 0
+
+
+class Pickled(Counting):
+    def save(self, folder):
+        (folder / "count.pkl").write_bytes(pickle.dumps(self.count))
+
+    def load(self, folder):
+        self.count = pickle.loads((folder / "count.pkl").read_bytes())
+
+
+class Trusting(Counting):
+    def load(self, folder):
+        self.count = json.loads((folder / "count.json").read_text())["count"]
+
+
+class Unsaveable(Counting):
+    def save(self, folder):
+        write_json(folder / "count.json", self.run)
+
+
+class Quiet(Counting):
+    def train(self, training):
+        self.count = 1
+
+
+@pytest.mark.parametrize(
+    ("target", "checks"),
+    [
+        (Counting, set()),
+        (Forgetful, {"save and load"}),
+        (Pickled, {"checkpoints run no code", "damaged checkpoints are refused"}),
+        (Trusting, {"damaged checkpoints are refused"}),
+        (Unsaveable, {"checkpoints run no code"}),
+        (Quiet, {"training returns metrics"}),
+    ],
+)
+def test_the_training_of_an_orchestrator_is_checked(offer, target, checks):
+    assert failed(offer("orchestrator", target), "orchestrator") == checks
+
+
+class OfTasks(Counting):
+    def prepare(self, training):
+        raise DataError("the dataset has no tasks")
+
+
+def test_an_orchestrator_that_cannot_train_on_the_kits_data_says_so(offer):
+    reasons = {finding.message for finding in check_component("orchestrator", "mine", offer("orchestrator", OfTasks)) if finding.skipped}
+    assert reasons == {"it does not train on the kit's data: the dataset has no tasks"}
+
+
+def step(**changes):
+    class Stepping(Orchestrator):
+        async def run(self, task, budget):
+            yield Step(**{"decision": None, "content": "four", "final": True, **changes})
+
+    return Stepping
+
+
+class Listing(FairOrchestrator):
+    async def run(self, task, budget):
+        return [Step(decision=None, content="four", final=True)]
+
+
+class Blocking(FairOrchestrator):
+    def run(self, task, budget):
+        yield Step(decision=None, content="four", final=True)
+
+
+class Wrapping(FairOrchestrator):
+    def run(self, task, budget):
+        return [Step(decision=None, content="four", final=True)]
+
+
+class Texts(FairOrchestrator):
+    async def run(self, task, budget):
+        yield "four"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (step(content=42), "a step's content must be a text, not int"),
+        (step(decision="m"), "a step's decision must be an aamc_sdk.types.Decision or None, not str"),
+        (step(cost_usd="1"), "a step's cost must be USD of at least 0, not '1'; where it is unknown, give 0"),
+        (step(cost_usd=math.nan), "a step's cost must be USD of at least 0, not nan; where it is unknown, give 0"),
+        (step(tokens=None), "a step's tokens must be a whole number of at least 0, not None; where unknown, give 0"),
+        (step(final=1), "a step's final must be True or False, not 1"),
+        (Listing, "run must return an asynchronous iterator: write it as `async def` with `yield`"),
+        (Blocking, "run must return an asynchronous iterator: write it as `async def` with `yield`"),
+        (Wrapping, "run must return an asynchronous iterator, not list: write it as `async def` with `yield`"),
+        (Texts, "run must yield aamc_sdk.interfaces.Step objects, not str"),
+    ],
+)
+def test_a_wrong_step_is_described_once(offer, target, message):
+    (found,) = [finding for finding in check_component("orchestrator", "mine", offer("orchestrator", target)) if not finding.passed]
+    assert message in found.message
