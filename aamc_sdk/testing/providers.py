@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import Mapping, Sequence
 
+import attrs
+
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
-from aamc_sdk.testing.components import OPTION_CHECKS, require_no_threads, require_same
+from aamc_sdk.testing.components import OPTION_CHECKS, is_token_count, require_asynchronous_iterator, require_no_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import ModelSpec
+from aamc_sdk.types.checks import is_amount
 
 _SECONDS = 30.0
+_OF_A_SERVER = ("url", "host", "server", "endpoint", "api_key")
+"""Words in the names of options by which a provider calls a server."""
+_OPENAI_MESSAGE = '{"role": "assistant", "content": TEXT}'
 
 
-def check_a_provider_is_asynchronous(subject: Subject) -> None:
-    """``complete`` is a coroutine function, ``stream`` an asynchronous iterator, and ``dialect`` a name."""
-    require(issubclass(subject.target, Provider), "a provider must be a subclass of aamc_sdk.interfaces.Provider")
-    require(inspect.iscoroutinefunction(subject.target.complete), "complete must be a coroutine function (async def)")
-    require(not inspect.iscoroutinefunction(subject.target.stream), "stream must return an asynchronous iterator, not a coroutine")
+def check_calls_take_options(subject: Subject) -> None:
+    """``complete`` and ``stream`` take further options, and ``dialect`` is a name."""
     for name in ("complete", "stream"):
         parameters = inspect.signature(getattr(subject.target, name)).parameters.values()
         further = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -43,20 +48,58 @@ def check_its_threads_let_the_program_end(subject: Subject) -> None:
 
 
 def check_it_answers(subject: Subject) -> None:
-    """With the options of a test server, ``complete`` returns a Completion and ``stream`` yields Chunks of a text."""
-    if not subject.options:
+    """``complete`` returns a Completion and ``stream`` yields Chunks of a text: with the options of a test server, if it calls a server."""
+    server = [field.name for field in attrs.fields(subject.target.Config) if any(word in field.name for word in _OF_A_SERVER)]
+    if server and not subject.options:
         skip("no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})")
     messages = _messages()
     try:
         completion, chunks = asyncio.run(asyncio.wait_for(_answers(subject.make(), messages), _SECONDS))
+    except AamcError as error:
+        if subject.options:
+            raise
+        require(str(error), "the error has no message")
+        skip(f"it does not answer without options: {error}")
     finally:
         require_same(_messages(), messages, "messages", "a call")
+    _require_completion(completion, subject.target.dialect)
+    _require_chunks(chunks)
+
+
+def _require_completion(completion: Completion, dialect: str) -> None:
     require(isinstance(completion, Completion), f"complete must return aamc_sdk.Completion, not {type(completion).__name__}")
-    require(isinstance(completion.usage, Usage), f"a completion's usage must be aamc_sdk.interfaces.Usage, not {type(completion.usage).__name__}")
-    require(not completion.cost_usd < 0, f"a completion's cost must be USD of at least 0, or NaN where unknown, not {completion.cost_usd}")
+    message = completion.message
+    require(isinstance(message, Mapping), f"a completion's message must be a mapping, not {type(message).__name__}: {_OPENAI_MESSAGE}")
+    if dialect == "openai":
+        written = message.get("role") == "assistant" and isinstance(message.get("content"), str)
+        require(written, f"a completion's message must be {_OPENAI_MESSAGE}, not {message!r:.80}")
     require(completion.text, "the completion has no text")
-    require(chunks and all(isinstance(chunk, Chunk) for chunk in chunks), "stream must yield aamc_sdk.interfaces.Chunk objects, at least one")
+    _require_usage(completion.usage, "a completion's")
+    _require_amount(completion.cost_usd, "a completion's cost_usd")
+    _require_amount(completion.latency_ms, "a completion's latency_ms")
+
+
+def _require_chunks(chunks: Sequence[Chunk]) -> None:
+    require(chunks, "stream must yield at least one aamc_sdk.interfaces.Chunk")
+    for chunk in chunks:
+        require(isinstance(chunk, Chunk), f"stream must yield aamc_sdk.interfaces.Chunk objects, not {type(chunk).__name__}")
+        require(isinstance(chunk.content, str), f"a chunk's content must be a text, not {type(chunk.content).__name__}")
+        _require_amount(chunk.cost_usd, "a chunk's cost_usd")
+        if chunk.usage is not None:
+            _require_usage(chunk.usage, "a chunk's")
     require("".join(chunk.content for chunk in chunks), "the stream has no text")
+
+
+def _require_usage(usage: Usage, owner: str) -> None:
+    require(isinstance(usage, Usage), f"{owner} usage must be aamc_sdk.interfaces.Usage, not {type(usage).__name__}")
+    for field in attrs.fields(Usage):
+        tokens = getattr(usage, field.name)
+        known = tokens is None or is_token_count(tokens)
+        require(known, f"{owner} usage.{field.name} must be a whole number of at least 0, or None where unknown, not {tokens!r}")
+
+
+def _require_amount(value: float, name: str) -> None:
+    require(is_amount(value), f"{name} must be a number of at least 0, or NaN where unknown, not {value!r}")
 
 
 def _messages() -> list[Message]:
@@ -66,7 +109,9 @@ def _messages() -> list[Message]:
 async def _answers(provider: Provider, messages: list[Message]) -> tuple[Completion, list[Chunk]]:
     candidate = ModelSpec("kit")
     try:
-        return await provider.complete(candidate, messages), [chunk async for chunk in provider.stream(candidate, messages)]
+        completion, streamed = await provider.complete(candidate, messages), provider.stream(candidate, messages)
+        require_asynchronous_iterator(streamed, "stream")
+        return completion, [chunk async for chunk in streamed]
     finally:
         await provider.close()
 

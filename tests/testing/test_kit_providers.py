@@ -8,6 +8,7 @@ import pytest
 from offering import failed
 
 from aamc_sdk import Completion, Provider, option
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.testing import assert_conforms, check_component
 
@@ -15,6 +16,11 @@ from aamc_sdk.testing import assert_conforms, check_component
 @attrs.frozen(kw_only=True)
 class Options:
     reply: str = option("four", "the answer")
+
+
+@attrs.frozen(kw_only=True)
+class ServerOptions(Options):
+    base_url: str = option("http://127.0.0.1:1", "the server")
 
 
 class FairProvider(Provider):
@@ -61,8 +67,17 @@ class LeavesAThread(FairProvider):
         threading.Thread(target=time.sleep, args=(2.5,), name="sleeper").start()
 
 
+class OfAServer(Raw):
+    Config = ServerOptions
+
+
+class Unset(FairProvider):
+    async def complete(self, candidate, messages, **options):
+        raise ProviderError("name a checkpoint")
+
+
 def test_without_a_server_no_answer_is_checked(offer):
-    skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", Raw)) if finding.skipped]
+    skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", OfAServer)) if finding.skipped]
     assert skipped == ["no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})"]
 
 
@@ -75,13 +90,78 @@ def test_with_one_answers_are_checked(offer):
         assert_conforms("provider", "mine", offer("provider", Mute), options)
 
 
+def test_a_provider_that_needs_options_says_so(offer):
+    skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", Unset)) if finding.skipped]
+    assert skipped == ["it does not answer without options: name a checkpoint"]
+
+
+def answering(answer=None, **changes):
+    class Answering(FairProvider):
+        async def complete(self, candidate, messages, **options):
+            return attrs.evolve(await super().complete(candidate, messages), **changes) if answer is None else answer
+
+    return Answering
+
+
+def streaming(*chunks):
+    class Streaming(FairProvider):
+        async def stream(self, candidate, messages, **options):
+            for chunk in chunks:
+                yield chunk
+
+    return Streaming
+
+
+class Whole(FairProvider):
+    def stream(self, candidate, messages, **options):
+        return [Chunk(content="four")]
+
+
+class ClosedAtOnce(FairProvider):
+    def close(self):
+        pass
+
+
+NO_MESSAGE = 'a completion\'s message must be {"role": "assistant", "content": TEXT}, not {'
+NOT_A_COUNT = "must be a whole number of at least 0, or None where unknown"
+NOT_AN_AMOUNT = "must be a number of at least 0, or NaN where unknown"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (answering("four"), "complete must return aamc_sdk.Completion, not str"),
+        (answering(message="four"), "a completion's message must be a mapping, not str"),
+        (answering(message={"content": "four"}), NO_MESSAGE),
+        (
+            answering(message={"role": "assistant", "content": 4}),
+            NO_MESSAGE,
+        ),
+        (answering(usage={"output_tokens": 1}), "a completion's usage must be aamc_sdk.interfaces.Usage, not dict"),
+        (answering(usage=Usage(output_tokens="3")), f"a completion's usage.output_tokens {NOT_A_COUNT}, not '3'"),
+        (answering(usage=Usage(prompt_tokens=-5)), f"a completion's usage.prompt_tokens {NOT_A_COUNT}, not -5"),
+        (answering(cost_usd="1"), f"a completion's cost_usd {NOT_AN_AMOUNT}, not '1'"),
+        (answering(latency_ms=-5.0), f"a completion's latency_ms {NOT_AN_AMOUNT}, not -5.0"),
+        (streaming(), "stream must yield at least one aamc_sdk.interfaces.Chunk"),
+        (streaming("four"), "stream must yield aamc_sdk.interfaces.Chunk objects, not str"),
+        (streaming(Chunk(content=4)), "a chunk's content must be a text, not int"),
+        (streaming(Chunk(content="four", usage=Usage(cached_tokens=1.5))), f"a chunk's usage.cached_tokens {NOT_A_COUNT}, not 1.5"),
+        (Whole, "stream must return an asynchronous iterator, not list: write it as `async def` with `yield`"),
+        (ClosedAtOnce, "close must be a coroutine function (async def): it is awaited"),
+    ],
+)
+def test_a_wrong_answer_is_described_without_options(offer, target, message):
+    (found,) = [finding for finding in check_component("provider", "mine", offer("provider", target)) if not finding.passed]
+    assert message in found.message
+
+
 def test_a_provider_that_changes_the_messages_is_caught(offer):
     with pytest.raises(AssertionError, match="it answers: a call changes messages"):
         assert_conforms("provider", "mine", offer("provider", Prompting), {"reply": "4"})
 
 
 def test_a_provider_that_takes_no_options_is_caught(offer):
-    assert failed(offer("provider", Optionless), "provider") == {"a provider is asynchronous"}
+    assert failed(offer("provider", Optionless), "provider") == {"calls take options"}
 
 
 def test_a_provider_that_leaves_a_thread_is_caught(offer):
