@@ -4,6 +4,7 @@ import re
 import threading
 import time
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -149,6 +150,17 @@ class Everywhere(SqliteStore):
         return True
 
 
+class Numbering(MemoryStore):
+    """Chooses the numbers of attempts by a count of its own, without a lock."""
+
+    def add_attempts(self, attempts):
+        counts = self.__dict__.setdefault("counts", Counter())
+        given = [each if each.n is not None else attrs.evolve(each, n=counts[each.decision_id] + row) for row, each in enumerate(attempts)]
+        numbers = super().add_attempts(given)
+        counts.update({each.decision_id: each.n + 1 - counts[each.decision_id] for each in given})
+        return numbers
+
+
 @pytest.mark.parametrize(
     ("target", "checks"),
     [
@@ -163,6 +175,7 @@ class Everywhere(SqliteStore):
         (Overwriting, {"files that are no log are refused"}),
         (Everywhere, {"files that are no log are refused"}),
         (Twice, {"the same feedback counts once", "a later revision replaces feedback", "feedback comes with its attempt"}),
+        (Numbering, {"several threads write to one decision"}),
         (Impatient, {"early feedback waits for its decision"}),
         (Backwards, {"experience keeps the order of the log"}),
         (Mixed, {"records go with decisions"}),

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError
+from aamc_sdk.testing.components import THREADS, from_threads
 from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.stores.logs import CHOSEN, ID, empty_store, ids, must_raise, records, whole_log
 from aamc_sdk.testing.subject import Subject, equal
@@ -225,6 +226,18 @@ def check_several_threads_write(subject: Subject) -> None:
         decisions, feedback, _ = ids(whole_log(store, 1000))
         require(sorted(decisions) == sorted(f"decision-{n}" for n in range(32)), "decisions of several threads were lost or doubled")
         require(len(feedback) == len(set(feedback)) == 32, "feedback of several threads was lost or doubled")
+
+
+def check_several_threads_write_to_one_decision(subject: Subject) -> None:
+    """Attempts without a number that several threads add to one decision take numbers 0, 1, 2 and so on, each once."""
+    with empty_store(subject) as store:
+        store.add_decisions(records(1))
+        given = from_threads(lambda attempt: store.add_attempts([attempt])[0], [Attempt(ID)] * THREADS)
+        numbers = sorted(number for of_thread in given for number in of_thread)
+        advice = "choose the number and write the entry under one lock, or in one transaction"
+        require(numbers == list(range(len(numbers))), f"attempts of several threads must take each number once, and took {numbers!r:.80}: {advice}")
+        logged = sorted(number for _, number in ids(whole_log(store, 1000))[2] if number is not None)
+        require(logged == numbers, f"the log must have each of {len(numbers)} attempts of several threads once, and has {len(logged)}: {advice}")
 
 
 CHECKS = checks_in(__name__)
