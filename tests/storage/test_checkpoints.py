@@ -48,7 +48,7 @@ def test_wrong_metrics_of_a_training_name_the_component_before_anything_is_writt
 def test_a_component_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     estimator = PLUGINS.make("estimator", "means", SERVICES)
     estimator.means = object()
-    with pytest.raises(PluginError, match="^estimator 'means' cannot be saved: TypeError: Object of type object is not JSON serializable$"):
+    with pytest.raises(PluginError, match=r"^estimator 'means' cannot be saved: TypeError: Object of type object is not JSON serializable$"):
         save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {})
 
 

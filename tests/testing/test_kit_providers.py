@@ -33,6 +33,11 @@ class FairProvider(Provider):
         yield Chunk(content=self.config.reply)
 
 
+class Miscounting(FairProvider):
+    async def complete(self, candidate, messages, **options):
+        return Completion(message={"role": "assistant", "content": "four"}, usage=Usage(output_tokens="3"))
+
+
 class Raw(FairProvider):
     async def complete(self, candidate, messages, **options):
         return {"choices": []}
@@ -123,7 +128,6 @@ class ClosedAtOnce(FairProvider):
 
 
 NO_MESSAGE = 'a completion\'s message must be {"role": "assistant", "content": TEXT}, not {'
-NOT_A_COUNT = "must be a whole number of at least 0, or None where unknown"
 NOT_AN_AMOUNT = "must be a number of at least 0, or NaN where unknown"
 
 
@@ -138,14 +142,13 @@ NOT_AN_AMOUNT = "must be a number of at least 0, or NaN where unknown"
             NO_MESSAGE,
         ),
         (answering(usage={"output_tokens": 1}), "a completion's usage must be aamc_sdk.interfaces.Usage, not dict"),
-        (answering(usage=Usage(output_tokens="3")), f"a completion's usage.output_tokens {NOT_A_COUNT}, not '3'"),
-        (answering(usage=Usage(prompt_tokens=-5)), f"a completion's usage.prompt_tokens {NOT_A_COUNT}, not -5"),
+        (Miscounting, "output_tokens must be a whole number of tokens of at least 0, or None if unknown, not '3'"),
         (answering(cost_usd="1"), f"a completion's cost_usd {NOT_AN_AMOUNT}, not '1'"),
         (answering(latency_ms=-5.0), f"a completion's latency_ms {NOT_AN_AMOUNT}, not -5.0"),
         (streaming(), "stream must yield at least one aamc_sdk.interfaces.Chunk"),
         (streaming("four"), "stream must yield aamc_sdk.interfaces.Chunk objects, not str"),
         (streaming(Chunk(content=4)), "a chunk's content must be a text, not int"),
-        (streaming(Chunk(content="four", usage=Usage(cached_tokens=1.5))), f"a chunk's usage.cached_tokens {NOT_A_COUNT}, not 1.5"),
+        (streaming(Chunk(content="four", usage={})), "a chunk's usage must be aamc_sdk.interfaces.Usage or None, not dict"),
         (Whole, "stream must return an asynchronous iterator, not list: write it as `async def` with `yield`"),
         (ClosedAtOnce, "close must be a coroutine function (async def): it is awaited"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import attrs
 import numpy as np
@@ -131,7 +132,7 @@ def check_a_later_revision_replaces_feedback(subject: Subject) -> None:
         must_raise(StoreError, lambda: store.add_feedback([(attrs.evolve(first, quality=0.5), None)]), "other content under an earlier revision")
         for decision_id in ("decision-1", "unknown"):
             other = attrs.evolve(first, decision_id=decision_id, quality=0.0, revision=2)
-            must_raise(StoreError, lambda other=other: store.add_feedback([(other, None)]), f"a revision on another decision, {decision_id!r}")
+            must_raise(StoreError, partial(store.add_feedback, [(other, None)]), f"a revision on another decision, {decision_id!r}")
         parts = whole_log(store, 1)
         require([item.quality for part in parts for item in part.feedback] == [1.0, 0.0], "both revisions must stay in the log, in their order")
         replaced = [item.quality for part in parts for item in part.replaced]

@@ -197,7 +197,7 @@ def question_units(queries: Sequence[Query]) -> Integers:
     return np.array([units.setdefault(question(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
-def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> Integers:
+def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> NDArray[np.intp]:
     """Return the numbers of the rows that have an outcome of every candidate.
 
     Raises:
