@@ -15,7 +15,7 @@ from aamc_bandit.pacing.router import Paced
 from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
 
-from aamc_sdk import MetaController, builtin
+from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import RouteArguments, choice_probabilities, expected_cost
@@ -33,13 +33,28 @@ def candidate(name: str, price: float, latency_ms: float = 500.0) -> ModelSpec:
 
 
 POOL_OF_THREE = Pool([candidate(CHEAP, 1.0, 300.0), candidate(MIDDLE, 5.0, 700.0), candidate(STRONG, 20.0, 1500.0)])
+POOL_OF_TWO = Pool([candidate(CHEAP, 1.0, 300.0), candidate(STRONG, 20.0, 1500.0)])
 QUERY = Query("question", prompt_tokens=500, output_tokens=500)
 COSTS = dict(zip(POOL_OF_THREE.names, expected_cost([QUERY], POOL_OF_THREE)[0].tolist(), strict=True))
 
 
+class Gain(Router):
+    """Gives the strong candidate the gain that the question names."""
+
+    def score(self, request):
+        strong = np.array(request.pool.names) == STRONG
+        return Scores(np.array([float(query.text) for query in request.queries])[:, None] * strong)
+
+
+class GainPlugin:
+    @hookimpl
+    def aamc_routers(self):
+        return [Component("gain", f"{__name__}:Gain", "The gain that the question names.")]
+
+
 @pytest.fixture(scope="module")
 def plugins() -> Plugins:
-    return Plugins({"core": builtin, "bandit": plugin, "baselines": baselines}, discover=False)
+    return Plugins({"core": builtin, "bandit": plugin, "baselines": baselines, "gain": GainPlugin()}, discover=False)
 
 
 class Clock:
@@ -106,6 +121,20 @@ def test_a_mean_is_never_exceeded(plugins, clock):
     mean = np.cumsum(costs) / np.arange(1, 301)
     assert (mean[1:] <= limit * (1 + 1e-9)).all() or mean[0] > limit
     assert 0.9 * limit <= mean[-1] <= limit
+
+
+def test_a_tight_mean_is_spent_on_the_requests_that_gain_most(plugins, clock):
+    gains = np.random.default_rng(0).random(1000)
+    limit = 0.9 * COSTS[CHEAP] + 0.1 * COSTS[STRONG]
+    with served(plugins, {"router": "gain", "usd_per_1k": 1000 * limit}, pool=POOL_OF_TWO) as controller:
+        assert controller.learner is not None
+        strong = []
+        for row, gain in enumerate(gains):
+            decision = controller.route(attrs.evolve(QUERY, text=str(gain)), decision_id=str(row))
+            controller.learner.flush()
+            strong.append(decision.candidate == STRONG)
+    assert 80 <= sum(strong) <= 100
+    assert gains[strong].sum() > 0.9 * np.sort(gains)[-sum(strong) :].sum()
 
 
 def test_each_tenant_has_its_own_budget(plugins, clock):

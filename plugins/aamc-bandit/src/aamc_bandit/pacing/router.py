@@ -119,7 +119,8 @@ class Paced(WrappingRouter):
         mixtures = np.array([[curves[k].mixture(target) if curves else free for target in row] for k, row in enumerate(targets)])
         choices = WrappedChoices(scores.utility, choice_probabilities(scores, request, router.samples), mask)
         prices, probabilities = mixed_choices(choices, uses, mixtures.reshape(len(uses), len(request), 3))
-        own = decision_notes(request.pool.names, choices, resources, figures, known, prices, targets)
+        wanted = attrs.evolve(choices, mask=request.mask)  # not only those that this request can afford, or their price would fall
+        own = decision_notes(request.pool.names, wanted, resources, figures, known, prices, targets)
         notes = [{**(scores.notes[row] if scores.notes else {}), PACED: note} for row, note in enumerate(own)]
         utility = scores.utility - sum((price[:, None] * use for price, use in zip(prices, uses, strict=True)), np.zeros(mask.shape))
         known_draw = scores.propensity_known or not router.samples
