@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
-from aamc_bandit.pacing.resources import LateCalls
+from aamc_bandit.pacing.resources import Cost, LateCalls
 from aamc_bandit.pacing.router import Paced
 from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
@@ -181,6 +181,50 @@ def test_a_price_that_rose_is_learned(plugins, clock):
     with served(plugins, {"usd_per_1k": 1000 * limit}) as controller:
         decisions = drive(controller, clock, 400, 1.0, ratio=1.6)
     assert 1.6 * spent(decisions[100:]) / 300 == pytest.approx(limit, rel=0.1)
+
+
+@pytest.mark.parametrize("over_budget", ["refuse", "cheapest"])
+def test_a_wrong_cost_report_spoils_only_its_own_day(plugins, clock, over_budget):
+    budget = 300 * COSTS[CHEAP] + 25 * COSTS[STRONG]
+    options = {"usd_per_day": budget, "requests_per_day": 400.0, "over_budget": over_budget}
+    with served(plugins, options, pool=POOL_OF_TWO) as controller:
+        drive(controller, clock, 20, DAY / 400)
+        wrong = drive(controller, clock, 1, 1.0, ratio=5.0 / COSTS[CHEAP])
+        assert wrong[0].candidate == CHEAP
+        clock.now = 20001 * DAY
+        decisions = drive(controller, clock, 400, DAY / 400)
+    assert 0.95 * budget <= spent(decisions) <= budget
+
+
+def test_a_candidate_that_wrong_reports_priced_out_is_tried_again():
+    cost, figures, chosen = Cost("usd_per_1k", 1.0), np.array([[0.001, 0.002]]), []
+    for n in range(3000):
+        name = [CHEAP, STRONG][int(cost.use(figures, [CHEAP, STRONG])[0].argmin())]
+        figure = 0.001 if name == CHEAP else 0.002
+        cost.learn(name, figure, Attempt("d", candidate=name, cost_usd=5.0 if n < 3 else figure))
+        chosen.append(name)
+    assert STRONG in chosen[:10]
+    assert set(chosen[-500:]) == {CHEAP}
+
+
+def test_wrong_token_reports_do_not_refuse_requests_for_good(plugins, clock):
+    with served(plugins, {"tokens_per_minute": 5000.0, "router": "random"}, pool=Pool([candidate(CHEAP, 1.0)])) as controller:
+        assert controller.learner is not None
+        for tokens in (50_000, 50_000, 50_000, 500, 500):
+            decision = controller.route(QUERY)
+            controller.attempt(decision.id, prompt_tokens=500, output_tokens=tokens)
+            controller.learner.flush()
+            clock.now += 60
+
+
+def test_a_persistent_ratio_is_learned_and_a_single_outlier_hardly_changes_it():
+    cost = Cost("usd_per_1k", 1.0)
+    report = lambda usd: cost.learn("small", 0.01, Attempt("d", candidate="small", cost_usd=usd))  # noqa: E731
+    for _ in range(300):
+        report(0.2)
+    assert cost.use(np.array([[0.01]]), ["small"])[0, 0] == pytest.approx(0.2, rel=0.06)
+    report(500.0)
+    assert cost.use(np.array([[0.01]]), ["small"])[0, 0] < 0.22
 
 
 def test_a_restart_and_a_replay_continue_from_the_same_state(plugins, clock, tmp_path):

@@ -19,6 +19,10 @@ LATE_SHARE = 0.05
 """Share of the calls that may exceed the latency of ``p95_ms``."""
 MEMORY = 0.99
 """Factor on a candidate's earlier calls with each new one."""
+OTHERS_MEMORY = 0.999
+"""Factor on a candidate's earlier calls with each call of another one, so that one that a wrong report priced out is tried again."""
+MAX_RISE = 10.0
+"""Maximum ratio of reported to expected use that is learned from one call, as a multiple of the candidate's present ratio."""
 PRIOR_CALLS = 5.0
 """Number of calls that the expectation is worth."""
 RATIOS = np.geomspace(1 / 16, 16, 33)
@@ -76,19 +80,22 @@ class SummedResource(LimitedResource):
     """Costs or tokens: the use is the expected figure times the candidate's mean ratio of reported to expected."""
 
     def use(self, figures: Floats, names: Sequence[str]) -> Floats:
-        """Return figures times ratios."""
-        return np.asarray(figures * np.array([self._ratio(name) for name in names]))
+        """Return figures times ratios; a ratio alone makes no request exceed a whole window's budget, or it could never be corrected."""
+        use = np.asarray(figures * np.array([self._ratio(name) for name in names]))
+        return np.where(figures <= self.limit, np.minimum(use, self.limit), use) if self.refuses else use
 
     def charged(self, use: float) -> float:
         """Return the expected use."""
         return use if math.isfinite(use) else 0.0
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's sums."""
+        """Add to the candidate's sums, and forget a little of the others'."""
         reported = self.reported(call, figure)
         if call.status == "ok" and math.isfinite(reported) and math.isfinite(figure) and figure > 0:
+            ratio = min(reported / figure, MAX_RISE * self._ratio(name))
             ratios, calls = self.learned.get(name, (0.0, 0.0))
-            self.learned[name] = [MEMORY * ratios + reported / figure, MEMORY * calls + 1]
+            self.learned = {each: [OTHERS_MEMORY * number for number in sums] for each, sums in self.learned.items()}
+            self.learned[name] = [MEMORY * ratios + ratio, MEMORY * calls + 1]
 
     def _ratio(self, name: str) -> float:
         ratios, calls = self.learned.get(name, (0.0, 0.0))
