@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,32 @@ def test_the_day_is_paced_and_its_budget_never_exceeded(plugins, clock):
     assert halves[0] == pytest.approx(budget / 2, rel=0.25)
 
 
+def test_after_a_wrong_clock_is_put_back_the_day_is_still_charged(plugins, clock):
+    budget = 400 * (0.75 * COSTS[CHEAP] + 0.25 * COSTS[STRONG])
+    with served(plugins, {"usd_per_day": budget, "requests_per_day": 400.0}) as controller:
+        decisions = drive(controller, clock, 20, DAY / 400)
+        clock.now += 2 * DAY
+        drive(controller, clock, 1, 1.0)
+        clock.now -= 2 * DAY
+        decisions += drive(controller, clock, 379, DAY / 400)
+    assert 0.95 * budget <= spent(decisions) <= round(budget, 9)
+
+
+def test_replicas_whose_clocks_differ_keep_the_tokens_of_each_minute(plugins, clock):
+    tokens: Counter[int] = Counter()
+    start = clock.now
+    with served(plugins, {"tokens_per_minute": 5000.0}) as controller:
+        assert controller.learner is not None
+        for second in range(180):
+            clock.now = start + second + 90 * (second % 2)
+            with contextlib.suppress(LimitError):
+                decision = controller.route(QUERY)
+                controller.attempt(decision.id, prompt_tokens=500, output_tokens=500)
+                controller.learner.flush()
+                tokens[int(clock.now // 60)] += 1000
+    assert set(tokens.values()) == {5000}
+
+
 def test_without_a_limit_that_binds_the_wrapped_router_decides(plugins, clock):
     with served(plugins, {"usd_per_day": 1000.0}) as controller:
         assert {decision.candidate for decision in drive(controller, clock, 20, 60.0)} == {STRONG}
@@ -165,7 +193,7 @@ def test_calls_correct_the_charge_late_twice_and_never(plugins, clock):
         assert controller.learner is not None
         late, never, fallback, refused = (controller.route(QUERY) for _ in range(4))
         controller.learner.flush()
-        used = lambda: router.ledger.accounts("")["usd_per_day"].used  # noqa: E731
+        used = lambda: 1.0 - router.ledger.accounts("")["usd_per_day"].allowance(clock.now)  # noqa: E731
         assert used() == pytest.approx(sum(COSTS[each.candidate] for each in (late, never, fallback, refused)))
         controller.attempt(fallback.id, n=0, error="down")
         controller.attempt(fallback.id, n=1, candidate=CHEAP, cost_usd=0.002)

@@ -22,7 +22,7 @@ def steady(account: WindowAccount, per_day: float, until: float, cost: float) ->
 def test_the_target_is_the_rest_of_the_budget_over_the_requests_to_come():
     account = WindowAccount(10.0, DAY)
     steady(account, 2000, NOON, 0.004)
-    assert account.used == pytest.approx(4.0)
+    assert account.limit - account.allowance(NOON) == pytest.approx(4.0)
     assert account.target(NOON) == pytest.approx(6.0 / 1000, rel=0.01)
 
 
@@ -50,6 +50,18 @@ def test_a_burst_at_the_start_does_not_spend_the_day():
         account.charge(spend, time)
         spent, time = spent + spend, time + 0.01
     assert spent < 1.5
+
+
+@pytest.mark.parametrize("began_wrong", [False, True])
+def test_the_rate_recovers_from_a_clock_that_was_days_ahead(began_wrong):
+    account, time = WindowAccount(10.0, DAY), NOON
+    if not began_wrong:
+        steady(account, 2000, NOON, 0.0)
+    account.add_request(NOON + 3 * DAY)
+    while time < NOON + 2 * DAY:
+        account.add_request(time)
+        time += DAY / 2000
+    assert account.target(time) == pytest.approx(10.0 / 1000, rel=0.1)
 
 
 def test_what_a_mean_saved_or_overspent_is_made_up_for():

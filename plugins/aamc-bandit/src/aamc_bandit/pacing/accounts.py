@@ -7,13 +7,17 @@ are charged with the expected use of a decision, and corrected when its calls re
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import attrs
+
+WINDOWS = 4
+"""Number of windows that an account keeps."""
 
 
 @attrs.define
 class WindowAccount:
-    """A budget for each calendar window.
+    """A budget for each calendar window. The last ones with a request are kept: the clocks of replicas differ, and a wrong clock is put back.
 
     The target is the rest of the budget, divided by the requests expected in the rest of the window: their expected number less those that came,
     but at least half of the number at an even rate. Without an expected number, the rate is a mean with exponential
@@ -23,9 +27,7 @@ class WindowAccount:
         limit: The budget of a window.
         seconds: The window's length.
         expected: Number of requests that are expected in a window; None if unknown.
-        window: The number of the present window since the epoch.
-        used: The amount used in it.
-        requests: The number of requests in it.
+        windows: The windows of the last requests, the latest last: the number since the epoch, the amount used, and the number of requests.
         count: Requests so far, each weighted by exp(-age / window).
         began: Time of the first request; None before it.
         last: Time of the last request.
@@ -34,32 +36,28 @@ class WindowAccount:
     limit: float
     seconds: float
     expected: float | None = None
-    window: int = -1
-    used: float = 0.0
-    requests: int = 0
+    windows: list[list[float]] = attrs.field(factory=list)
     count: float = 0.0
     began: float | None = None
     last: float = 0.0
 
     def add_request(self, now: float) -> None:
         """Count a request."""
-        if self.began is None:
-            self.began = self.last = now
-        now = max(now, self.last)
-        self.count = 1 + self.count * math.exp((self.last - now) / self.seconds)
-        self.last = now
-        self._turn(now)
-        self.requests += 1
+        self.began = now if self.began is None else min(self.began, now)
+        last = now if self.last > now + self.seconds else max(now, self.last)  # a time further ahead was wrong
+        self.count = 1 + self.count * math.exp(min(0.0, self.last - last) / self.seconds)
+        self.last = last
+        window = self._window(now)
+        window[2] += 1
+        self.windows = [*(other for other in self.windows if other is not window), window][-WINDOWS:]
 
     def charge(self, amount: float, time: float) -> None:
-        """Charge an amount, negative for a refund, to the window of a time; a past window keeps its charges."""
-        self._turn(time)
-        if math.floor(time / self.seconds) == self.window:
-            self.used += amount
+        """Charge an amount, negative for a refund, to the window of a time, if it is kept."""
+        self._window(time)[1] += amount
 
     def allowance(self, now: float) -> float:
         """Return the maximum that a request may use."""
-        return self.limit - self._used(now)
+        return self.limit - self._window(now)[1]
 
     def target(self, now: float) -> float:
         """Return the amount that the next request should use on average."""
@@ -68,24 +66,18 @@ class WindowAccount:
     def _requests_to_come(self, now: float) -> float:
         left = self.seconds - now % self.seconds
         if self.expected is not None:
-            came = 0 if self._is_over(now) else self.requests
             even = self.expected * left / self.seconds
-            return max(self.expected - came, even / 2)
+            return max(self.expected - self._window(now)[2], even / 2)
         if self.began is None:
             return 0.0
         aged = self.count * math.exp(min(0.0, self.last - now) / self.seconds)
         time = self.seconds * -math.expm1(min(0.0, self.began - now) / self.seconds)  # the integral of the weights
         return left * aged / max(time, 1e-3)
 
-    def _used(self, now: float) -> float:
-        return 0.0 if self._is_over(now) else self.used
-
-    def _is_over(self, now: float) -> bool:
-        return math.floor(now / self.seconds) > self.window
-
-    def _turn(self, now: float) -> None:
-        if self._is_over(now):
-            self.window, self.used, self.requests = math.floor(now / self.seconds), 0.0, 0
+    def _window(self, time: float) -> list[float]:
+        """Return the window of a time; an empty one, which is not kept, if it had no request."""
+        number = math.floor(time / self.seconds)
+        return next((window for window in self.windows if window[0] == number), [number, 0.0, 0])
 
 
 @attrs.define
@@ -135,6 +127,6 @@ SETTINGS = ("limit", "seconds", "expected", "horizon", "hard")
 """The fields of accounts that options give; the others are learned."""
 
 
-def numbers_of(account: Account) -> dict[str, float | None]:
+def numbers_of(account: Account) -> dict[str, Any]:
     """Return the learned numbers of an account."""
     return {name: value for name, value in attrs.asdict(account).items() if name not in SETTINGS}

@@ -55,7 +55,7 @@ class Paced(WrappingRouter):
 
     Config = PacedOptions
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
-    state_schema = 2
+    state_schema = 3
     learns_calls = True
     config: PacedOptions
 
