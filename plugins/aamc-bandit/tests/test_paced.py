@@ -266,6 +266,16 @@ def test_a_restart_and_a_replay_continue_from_the_same_state(plugins, clock, tmp
         np.testing.assert_array_equal(controller.router.score(request).probabilities, scores.probabilities)
 
 
+@pytest.mark.parametrize(("before", "after"), [({}, {"p95_ms": 3000.0}), ({"p95_ms": 3000.0}, {}), ({"p95_ms": 3000.0}, {"usd_per_1k": 50.0})])
+def test_a_limit_that_is_added_or_left_out_at_a_restart_keeps_what_the_others_used(plugins, clock, tmp_path, before, after):
+    day, store = {"usd_per_day": 1.0}, f"sqlite:{tmp_path / 'log.db'}"
+    with served(plugins, {**day, **before}, store) as controller:
+        decisions = [controller.route(QUERY) for _ in range(10)]  # without a reported call
+    with served(plugins, {**day, **after}, store) as controller:
+        assert isinstance(controller.router, Paced)
+        assert controller.router.ledger.accounts("")["usd_per_day"].allowance(clock.now) == pytest.approx(1.0 - spent(decisions))
+
+
 def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
     leader, replica = (Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0, "p95_ms": 900.0}).make() for _ in range(2))
     replica.apply_changes(leader.changes())

@@ -12,7 +12,7 @@ import numpy as np
 from aamc_bandit.pacing.accounts import Account, numbers_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import Note, RecentRequests, noted
-from aamc_bandit.pacing.resources import resources_of
+from aamc_bandit.pacing.resources import LimitedResource, resources_of
 from aamc_sdk.types import Attempt, Decision, Floats, tenant_user
 
 MAX_TENANTS = 100_000
@@ -52,19 +52,19 @@ class PacingLedger:
         return np.array([known[tenant] for tenant in tenants]).reshape(len(tenants), len(self.resources)).T
 
     def add_decision(self, decision: Decision, tenant: str) -> None:
-        """Charge a decision's expected use; decisions of other routers only count as requests."""
-        accounts, own = self._kept(tenant), self._note_of(decision)
+        """Charge a decision's expected use; where its router did not have a limit, it only counts as a request."""
+        accounts, own = self._kept(tenant), decision.notes.get(PACED)
         for resource in self.resources:
             account = accounts[resource.name]
             account.add_request(decision.time)
             spent = float(decision.notes.get("spent_usd", 0.0)) if resource.name.startswith("usd") else 0.0
-            account.charge(spent + (0.0 if own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))), decision.time)
-        if own is not None:
+            account.charge(spent + _charged(resource, own, decision.candidate), decision.time)
+        if own is not None and own["limits"].keys() >= self.limits.keys():
             self.add_request(own)
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
-        accounts, own = self._kept(tenant), self._note_of(decision)
+        accounts, own = self._kept(tenant), decision.notes.get(PACED)
         name = call.candidate or decision.candidate
         for resource in self.resources:
             figure = noted(own, resource.name, "expected", name)
@@ -74,13 +74,8 @@ class PacingLedger:
                 used = resource.charged(noted(own, resource.name, "use", name))
                 if not call.n:
                     continue
-            expected = 0.0 if call.n or own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))
+            expected = 0.0 if call.n else _charged(resource, own, decision.candidate)
             accounts[resource.name].charge(used - expected, decision.time)
-
-    def _note_of(self, decision: Decision) -> Note | None:
-        """Return the note of a router with the same limits on a decision; None for another router's decision."""
-        note: Note | None = decision.notes.get(PACED)
-        return note if note is not None and note["limits"].keys() == self.limits.keys() else None
 
     def add_request(self, note: Note) -> None:
         """Add a request to the recent ones, by the note of its decision."""
@@ -139,3 +134,8 @@ class PacingLedger:
         self._tenants[tenant] = accounts
         if len(self._tenants) > MAX_TENANTS:
             del self._tenants[next(iter(self._tenants))]
+
+
+def _charged(resource: LimitedResource, note: Note | None, candidate: str) -> float:
+    """Return the charge of a decision for a candidate; 0 where its router did not have the limit."""
+    return 0.0 if note is None or resource.name not in note["limits"] else resource.charged(noted(note, resource.name, "use", candidate))

@@ -128,7 +128,8 @@ def decision_notes(
 
 def noted(note: Note | None, limit: str, figure: str, candidate: str) -> float:
     """Return an expected ``figure`` of a candidate, ``"expected"`` or ``"use"``; NaN if it is unknown."""
-    return math.nan if note is None else float(note["limits"][limit][figure].get(candidate, math.nan))
+    known = {} if note is None else note["limits"].get(limit, {})
+    return float(known.get(figure, {}).get(candidate, math.nan))
 
 
 def _known(values: Floats, columns: Sequence[tuple[str, int]]) -> dict[str, float]:
