@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
-from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.findings import SignatureError, checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Floats, question
@@ -31,6 +32,19 @@ def _streams(subject: Subject, **arguments: Any) -> Any:
 def _allowed(streams: Any) -> Any:
     """Return the first allowed action of each stream."""
     return streams.request().mask.argmax(axis=1)
+
+
+def check_reset_and_step_return_what_gymnasiums_do(subject: Subject) -> None:
+    """``reset`` returns an observation and info, and ``step`` those with a reward and two flags between them."""
+    streams = _streams(subject)
+    _require_values(streams.reset(seed=0), "reset", ("observation", "info"))
+    _require_values(streams.step(_allowed(streams)), "step", ("observation", "reward", "terminated", "truncated", "info"))
+
+
+def _require_values(found: object, method: str, names: Sequence[str]) -> None:
+    if not (isinstance(found, tuple) and len(found) == len(names)):
+        given = f"{len(found)} values" if isinstance(found, tuple) else type(found).__name__
+        raise SignatureError(f"{method} must return ({', '.join(names)}), not {given}")
 
 
 def check_a_split_becomes_a_table(subject: Subject) -> None:

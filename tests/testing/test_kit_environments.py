@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.testing import TableEnvironment
+from aamc_sdk.testing import TableEnvironment, check_component
 from aamc_sdk.testing.streams import TableStreams
 
 
@@ -125,6 +125,31 @@ class Abrupt:
     def step(self, actions):
         *rest, info = super().step(actions)
         return *rest, {key: value for key, value in info.items() if "final_obs" not in key}
+
+
+class OldStep:
+    """Returns one flag, as Gym did."""
+
+    def step(self, actions):
+        observation, reward, _, done, info = super().step(actions)
+        return observation, reward, done, info
+
+
+class OldReset:
+    def reset(self, **arguments):
+        return super().reset(**arguments)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (OldStep, "step must return (observation, reward, terminated, truncated, info), not 4 values"),
+        (OldReset, "reset must return (observation, info), not ndarray"),
+    ],
+)
+def test_an_environment_of_another_form_is_described_once(offer, change, message):
+    findings = check_component("environment", "mine", offer("environment", type("Broken", (Changed,), {"change": change})))
+    assert [finding.message.partition(" (test_kit")[0] for finding in findings if not finding.passed] == [message]
 
 
 def test_the_kits_own_environment_passes_every_check(offer):
