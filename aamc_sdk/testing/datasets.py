@@ -12,6 +12,8 @@ from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, changed
 from aamc_sdk.types import Dataset, check_dataset, question
 
+_SPLITS = ("train", "validation", "test")
+
 
 def check_what_is_read_is_consistent(subject: Subject) -> None:
     """Without a path, a format reads a consistent dataset, or raises an AamcError with a message."""
@@ -21,6 +23,8 @@ def check_what_is_read_is_consistent(subject: Subject) -> None:
         require(str(error), "the error has no message")
         skip(f"without a path it reads nothing ({error}); check what it reads with aamc_sdk.testing.require_consistent")
     splits = read if isinstance(read, Mapping) else {"all": read}
+    unknown = sorted(set(read) - set(_SPLITS)) if isinstance(read, Mapping) else []
+    require(not unknown, f"the splits of a dataset are {', '.join(_SPLITS)}, not {', '.join(map(repr, unknown))}")
     for split, dataset in splits.items():
         require_consistent(dataset, split)
     _require_apart(splits)

@@ -201,7 +201,8 @@ def check_embeddings_of_texts(subject: Subject) -> None:
     together = subject.trained.embed(texts)
     if together is None:
         skip("it embeds no texts (embed returns None)")
-    require(np.ndim(together) == 2 and len(together) == len(texts), f"embed must return [N, D], not {np.shape(together)} for {len(texts)} texts")
+    require(isinstance(together, np.ndarray), f"embed must return an array [N, D], not {type(together).__name__}")
+    require(together.ndim == 2 and len(together) == len(texts), f"embed must return [N, D], not {np.shape(together)} for {len(texts)} texts")
     require(np.isfinite(together).all(), "embeddings of texts must be finite")
     require(equal(subject.trained.embed(texts[1:]), together[1:], 1e-4), "a text has another embedding alone than in its batch")
 

@@ -111,9 +111,13 @@ def check_probabilities_are_drawn_from(subject: Subject) -> None:
     scores = subject.trained.score(request_of(subject))
     if scores.probabilities is None:
         skip("it returns no probabilities: the maximum utility decides")
-    own = subject.target.samples is not Router.samples
-    declared = own or "sample" in {field.name for field in attrs.fields(subject.target.Config)}
-    require(declared, "its probabilities are never drawn from: give Config an option sample (a bool), or override the property samples")
+    if subject.target.samples is Router.samples:
+        declared = "sample" in {field.name for field in attrs.fields(subject.target.Config)}
+        require(declared, "its probabilities are never drawn from: give Config an option sample (a bool), or override the property samples")
+        sample = subject.trained.config.sample
+        require(
+            isinstance(sample, bool), f"option sample must be True or False, not {sample!r}: declare it as a bool, or override the property samples"
+        )
     require(isinstance(subject.trained.samples, bool), f"samples must be True or False, not {subject.trained.samples!r}")
 
 

@@ -248,6 +248,8 @@ def _wrong_outcomes(dataset: Dataset) -> Iterator[str]:
     shape = (len(dataset), len(dataset.pool or ()))
     for name in ("known_quality", "cost_usd", "latency_ms"):
         figures = getattr(dataset.outcomes, name)
+        if not isinstance(figures, np.ndarray):
+            yield f"outcomes.{name} must be an array, not {type(figures).__name__}"
         if np.shape(figures) != shape:
             yield f"outcomes.{name} must be {shape}, not {np.shape(figures)}"
         wrong = figures[(figures < 0) | np.isinf(figures)]

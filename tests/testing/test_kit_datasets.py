@@ -39,12 +39,18 @@ class Moody(FairFormat):
         return make_dataset(10, first=10 * next(self.moods))
 
 
+class OtherNames(FairFormat):
+    def read(self, path):
+        super().read(path)
+        return {"train": make_dataset(20), "valid": make_dataset(10, first=100)}
+
+
 class Growing(FairFormat):
     reads = itertools.count()
 
     def read(self, path):
         super().read(path)
-        return {f"split{next(self.reads)}": make_dataset(10)}
+        return {("train", "test")[next(self.reads) % 2]: make_dataset(10)}
 
 
 def logged(**changes):
@@ -70,6 +76,7 @@ def test_a_careless_dataset_format_is_caught(offer):
     [
         (FairFormat, set()),
         (Leaking, {"what is read is consistent"}),
+        (OtherNames, {"what is read is consistent"}),
         (Moody, {"reading twice gives the same"}),
         (Growing, {"reading twice gives the same"}),
     ],
@@ -90,6 +97,7 @@ def test_logged_decisions_are_consistent():
         (lambda: logged(queries=[]), "one query a decision, 3, not 0"),
         (lambda: with_outcomes(cost_usd=np.full((3, 4), -1.0)), "cost_usd must be finite and at least 0, or NaN where unknown, not .-1"),
         (lambda: with_outcomes(latency_ms=np.full((3, 4), np.inf)), "latency_ms must be finite"),
+        (lambda: with_outcomes(latency_ms=[[1.0] * 4] * 3), "outcomes.latency_ms must be an array, not list"),
         (lambda: with_outcomes(quality=np.full((3, 4), 1.5)), "quality must lie in 0 to 1"),
         (lambda: attrs.evolve(make_dataset(3), groups=["a"]), "groups must have one entry a query, 3, not 1"),
     ],

@@ -145,6 +145,11 @@ class Flat(FairEstimator):
         return np.array([float(len(text)) for text in texts])
 
 
+class Listed(FairEstimator):
+    def embed(self, texts):
+        return [[float(len(text))] for text in texts]
+
+
 class Centred(FairEstimator):
     def embed(self, texts):
         lengths = np.array([[float(len(text))] for text in texts])
@@ -197,6 +202,7 @@ def test_a_fair_estimator_passes_every_check(offer):
         (Shared, "instances share nothing"),
         (OneName, "instances share nothing"),
         (Flat, "embeddings of texts"),
+        (Listed, "embeddings of texts"),
         (Centred, "embeddings of texts"),
         (NeedsTraining, "untrained it estimates or says so"),
         (LeavesAThread, "its threads let the program end"),

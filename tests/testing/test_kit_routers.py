@@ -296,6 +296,15 @@ class Undrawn(FairRouter):
         return Scores(request.expected.known_quality, np.ones(request.mask.shape))
 
 
+@attrs.frozen(kw_only=True)
+class YesOptions:
+    sample: str = option("yes", "draw decisions from the probabilities")
+
+
+class SaysYes(Undrawn):
+    Config = YesOptions
+
+
 class TwoMinds(FairRouter, AsyncRouter):
     async def ascore(self, request):
         return Scores(-self.score(request).utility)
@@ -588,6 +597,7 @@ class WholeChanges(FairRouter):
         (NeedsTraining, "untrained it scores or says so"),
         (Filling, "training leaves its data as it was"),
         (Undrawn, "probabilities are drawn from"),
+        (SaysYes, "probabilities are drawn from"),
         (TwoMinds, "ascore and score agree"),
         (CountsTwice, "learning does not depend on batches"),
         (Averaging, "learning does not depend on batches"),
