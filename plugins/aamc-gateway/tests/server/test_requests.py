@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import math
 import threading
 from queue import SimpleQueue
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from aamc_gateway.access import Caller
 from aamc_gateway.forwarding.upstreams import Upstream
+from aamc_gateway.forwarding.whole_answers import send_reply
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_models.testing import Script, StubServer
+
+from aamc_sdk.interfaces import WireReply
 
 
 def test_a_routed_answer_says_what_happened_and_is_in_the_log(serve: Any) -> None:
@@ -276,3 +281,37 @@ def test_an_answer_without_a_limit_gets_that_of_the_endpoint_where_the_api_requi
     running = serve(fields={"good": {"provider": "anthropic", "max_output_tokens": 20_000}}, good=Script())
     assert running.chat().status == 200
     assert stub.requests[-1].body["max_tokens"] == 20_000
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x00b", "a\x7fb", "请"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unknown_field_whose_name_no_header_can_carry_is_named_with_question_marks(serve: Any, name: str, stream: bool) -> None:
+    answer = serve(fields={"good": {"provider": "anthropic"}}, good=Script()).chat(stream=stream, **{name: 1})
+    assert (answer.status, answer.headers["x-aamc-dropped"]) == (200, "".join(c if " " <= c <= "~" else "?" for c in name))
+
+
+def test_the_names_of_many_unknown_fields_fit_in_a_header(serve: Any) -> None:
+    running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())
+    fields = {f"own_field_{n}": n + 1 for n in range(3000)}
+    answer = running.chat(**fields)
+    assert (answer.status, len(answer.headers["x-aamc-dropped"])) == (200, 1003)
+    assert answer.headers["x-aamc-dropped"].endswith("...")
+    assert running.chat(stream=True, **fields).events[-1]["aamc"]["dropped"] == sorted(fields)
+
+
+@pytest.mark.parametrize(("name", "sent"), [("模型 a", "%E6%A8%A1%E5%9E%8B a"), ("100%", "100%25"), ("org/model:v1.2@x", "org/model:v1.2@x")])
+def test_the_header_with_the_model_is_ascii(serve: Any, name: str, sent: str) -> None:
+    answer = serve(**{name: Script()}).chat(model=name)
+    assert (answer.status, answer.headers["x-aamc-model"], unquote(sent)) == (200, sent, name)
+
+
+def test_an_upstream_header_that_is_not_ascii_costs_no_paid_answer() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    reply = WireReply(status=200, headers={"content-type": "text/plain; name=请", "x-request-id": "请\udcff-1"}, body=b"hi")
+    asyncio.run(send_reply(send, reply))
+    headers = dict(sent[0]["headers"])
+    assert (headers[b"content-type"], headers[b"x-request-id"]) == (b"text/plain; name=?", b"??-1")

@@ -13,6 +13,7 @@ import attrs
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
+from aamc_gateway.forwarding.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.origins import UNKNOWN, call_key, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
@@ -348,13 +349,13 @@ class Exchange:
         assert decision is not None
         found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
         if upstream is not None:
-            found.append((b"x-aamc-model", upstream.name.encode(errors="replace")))
+            found.append(model_header(upstream.name))
         if not math.isnan(decision.propensity):
             found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
         if prepared is not None and prepared.max_tokens is not None:
             found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
         if prepared is not None and prepared.dropped:
-            found.append((b"x-aamc-dropped", ", ".join(prepared.dropped).encode("ascii", errors="replace")))
+            found.append(dropped_header(prepared.dropped))
         return found
 
     def document(self, prepared: Prepared | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.forwarding.cache import CachedAnswer
 from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.header_values import model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
 from aamc_gateway.forwarding.streams import StreamedAnswer
 from aamc_gateway.forwarding.whole_answers import answer_whole
@@ -40,7 +41,7 @@ async def _send_again(exchange: Exchange, answer: CachedAnswer, send: Send) -> N
     """Send an answer of the cache, at no cost."""
     await exchange.admit_cached(answer)
     kind = b"text/event-stream; charset=utf-8" if exchange.request.stream else b"application/json"
-    headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), (b"x-aamc-model", answer.candidate.encode(errors="replace"))]
+    headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), model_header(answer.candidate)]
     if not exchange.request.stream:
         headers += [*cost_header(0.0), (b"content-length", b"%d" % len(answer.content))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

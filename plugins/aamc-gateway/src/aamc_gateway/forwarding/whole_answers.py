@@ -10,6 +10,7 @@ import orjson
 from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, last_call, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
+from aamc_gateway.forwarding.header_values import printable
 from aamc_gateway.forwarding.served_requests import cost_header
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared
@@ -48,8 +49,8 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
 
 async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = None) -> None:
     """Send an answer, with further headers."""
-    kind = reply.headers.get("content-type", "application/json").encode("latin-1")
-    kept = [(name.encode(), reply.headers[name].encode("latin-1")) for name in _KEPT if name in reply.headers]
+    kind = printable(reply.headers.get("content-type", "application/json"))
+    kept = [(name.encode(), printable(reply.headers[name])) for name in _KEPT if name in reply.headers]
     await send_body(send, reply.body, kind, reply.status, [*(headers or ()), *kept])
 
 

@@ -14,6 +14,7 @@ from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversa
 
 from aamc_gateway.access.callers import refused_for_now
 from aamc_gateway.forwarding.event_sender import EventSender
+from aamc_gateway.forwarding.header_values import model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -65,7 +66,7 @@ class Work:
         self._gateway, self._request, self._send, self._orchestration, self._limit_usd = gateway, request, send, orchestration, limit_usd
         self._admission = admission
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
-        self.sender.headers = [(b"x-aamc-model", request.model.encode())]
+        self.sender.headers = [model_header(request.model)]
         self.served = served_request(request, route)
         self._spent_usd, self._tokens, self._ended = 0.0, 0, False
         self._records: Sequence[Record] = ()
@@ -100,7 +101,7 @@ class Work:
             name = f"the orchestrator {self._orchestration.name!r}"
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         self._spent_usd = session.cost_usd
-        headers = [(b"x-aamc-model", request.model.encode()), *cost_header(self._spent_usd)]
+        headers = [model_header(request.model), *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
