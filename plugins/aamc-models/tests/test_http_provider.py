@@ -46,6 +46,13 @@ def test_a_request_has_the_models_name_and_the_candidates_parameters_and_the_bod
     assert "x-team: blue" in server.heads[0]
 
 
+@pytest.mark.parametrize(("api", "added"), [("/images/generations", {}), ("completions", {"temperature": 1.0})])
+def test_a_candidates_parameters_go_only_to_apis_that_know_them(upstream, provider, api: str, added: dict[str, float]) -> None:
+    server = upstream(reply())
+    sent(provider(base_url=server.url, model="m-1"), WireRequest(api=api, body={"prompt": "a cat"}))
+    assert server.asked == [{"prompt": "a cat", "model": "m-1", **added}]
+
+
 def test_a_caller_can_add_headers_but_not_replace_the_key(upstream, provider, monkeypatch) -> None:
     monkeypatch.setenv("MY_KEY", "abc")
     server = upstream(reply())

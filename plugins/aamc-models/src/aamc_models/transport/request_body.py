@@ -14,7 +14,9 @@ from aamc_sdk.interfaces import WireRequest
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
-"""APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown."""
+"""APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown, as they are to those that pass through (``/images``)."""
+_NOT_OF_COMPLETIONS = frozenset({"max_completion_tokens", "reasoning", "reasoning_effort", "response_format", "thinking", "verbosity"})
+"""Parameters of chat that OpenAI's older completions lack."""
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -44,10 +46,13 @@ class RequestBody:
 
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the candidate's parameters in the words of the request's API; a limit of the request replaces theirs, whatever its name."""
-        if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or self.request.api in _WITHOUT_PARAMETERS:
+        api = self.request.api
+        if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
             return {}
         parameters = dict(self.candidate.parameters)
-        if self.request.api == "responses":
+        if api == "completions":
+            parameters = {name: value for name, value in parameters.items() if name not in _NOT_OF_COMPLETIONS}
+        elif api == "responses":
             for chat, own in (("max_tokens", "max_output_tokens"), ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning")):
                 if (value := parameters.pop(chat, None)) is not None:
                     parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
