@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, answer_from_chat, answer_to_chat, convert_answer
+from aamc_models.dialects import StreamConverter, answer_from_chat, answer_to_chat, convert_answer, from_chat
 
 
 def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
@@ -145,8 +146,53 @@ def test_choices_cross_to_completions() -> None:
     assert [(choice["text"], choice["index"]) for choice in answer_from_chat("completions", answer)["choices"]] == [("a", 0), ("b", 1)]
 
 
-@pytest.mark.parametrize("created", [None, "now", -1, 1e300])
-def test_an_impossible_time_of_an_answer_becomes_0(created: object) -> None:
+@pytest.mark.parametrize("created", [None, "now", 0, -1, 1e300])
+def test_an_answer_without_a_possible_time_gets_the_present_one(created: object) -> None:
     answer = {**chat({"content": "a"}), "created": created}
-    assert answer_from_chat("completions", answer)["created"] == 0
-    assert answer_from_chat("responses", answer)["created_at"] == 0
+    before = int(time.time())
+    assert before <= answer_from_chat("completions", answer)["created"] <= time.time()
+    assert before <= answer_from_chat("responses", answer)["created_at"] <= time.time()
+
+
+def test_blocks_of_thinking_are_numbered_in_a_stream_and_lose_the_number_on_the_way_back() -> None:
+    reader, blocks = StreamConverter("messages", "chat"), []
+    for index, block in enumerate(({"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "x"})):
+        for kind, fields in (("content_block_start", {"content_block": block}), ("content_block_stop", {})):
+            for written in reader.feed(f"data: {json.dumps({'type': kind, 'index': index, **fields})}\n\n".encode()):
+                blocks += json.loads(written[5:])["choices"][0]["delta"].get("thinking_blocks", [])
+    assert [block["index"] for block in blocks] == [0, 1]
+    body = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "thinking_blocks": blocks}]}
+    sent = from_chat("messages", body).body["messages"][1]["content"]
+    assert sent[:2] == [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "x"}]
+
+
+def piece(identity: str = "", name: str = "", arguments: str = "", index: int = 0) -> dict[str, Any]:
+    return {"tool_calls": [{"index": index, **({"id": identity} if identity else {}), "function": {"name": name, "arguments": arguments}}]}
+
+
+CALLS = {
+    "the name after the id": ([piece("c1"), piece(name="look"), piece(arguments="{}")], ["look"]),
+    "a name in pieces": ([piece("c1", "lo"), piece(name="ok"), piece(arguments="{}")], ["look"]),
+    "the name in each piece": ([piece("c1", "look"), piece(name="look", arguments="{"), piece(name="look", arguments="}")], ["look"]),
+    "no arguments": ([piece("c1", "look")], ["look"]),
+    "two calls": ([piece("c1"), piece(name="look"), piece("c2", "se", index=1), piece(name="e", arguments="{}", index=1)], ["look", "see"]),
+    "an old call": ([{"function_call": {"name": "look", "arguments": ""}}, {"function_call": {"arguments": "{}"}}], ["look"]),
+}
+
+
+@pytest.mark.parametrize("form", CALLS)
+def test_a_streamed_call_has_its_whole_name(form: str) -> None:
+    deltas, names = CALLS[form]
+    events = streamed("messages", *deltas, reason="tool_calls")
+    assert [event["content_block"]["name"] for event in events if event["type"] == "content_block_start"] == names
+    output = streamed("responses", *deltas, reason="tool_calls")[-1]["response"]["output"]
+    assert [item["name"] for item in output] == names
+
+
+def test_reasoning_while_a_tool_call_is_open_follows_it_in_a_messages_stream() -> None:
+    deltas = [piece("c1", "look", "{"), {"reasoning_content": "hm"}, piece(arguments="}"), {"content": "a"}]
+    events = streamed("messages", *deltas, reason="tool_calls")
+    assert [event["content_block"]["type"] for event in events if event["type"] == "content_block_start"] == ["tool_use", "thinking", "text"]
+    deltas_of = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(delta.get("partial_json", "") for delta in deltas_of) == "{}"
+    assert {"type": "thinking_delta", "thinking": "hm"} in deltas_of

@@ -30,6 +30,9 @@ def event(kind: str, **fields: Any) -> bytes:
         ({"reasoning": "a"}, True),
         ({"refusal": "a"}, True),
         ({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}]}, True),
+        ({"function_call": {"name": "f", "arguments": ""}}, True),
+        ({"audio": {"id": "a", "data": "aGk="}}, True),
+        ({"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}, True),
     ],
 )
 def test_a_piece_of_the_answer_is_content(delta: dict[str, Any], content: bool) -> None:
@@ -61,6 +64,26 @@ def test_every_choice_must_finish() -> None:
     assert not monitor.finished
     monitor.feed(chunk({}, "length", index=1))
     assert monitor.finished
+
+
+def test_content_after_its_finish_does_not_reopen_a_choice() -> None:
+    monitor = StreamMonitor("chat")
+    for one in (chunk({"content": "a"}), chunk({}, "stop"), chunk(usage={"prompt_tokens": 5}), chunk({"content": "b"})):
+        monitor.feed(one)
+    assert monitor.finished
+
+
+@pytest.mark.parametrize(
+    ("dialect", "failed"),
+    [
+        ("chat", b'data: {"error": {"message": "slow", "code": 429}}\n\n'),
+        ("chat", b'data: {"error": {"message": "slow", "type": "rate_limit_error"}}\n\n'),
+        ("messages", event("error", error={"type": "rate_limit_error", "message": "slow"})),
+        ("responses", event("error", message="slow", code="rate_limit_exceeded")),
+    ],
+)
+def test_the_error_of_a_rate_limit_has_its_kind(dialect: str, failed: bytes) -> None:
+    assert Seen(error="slow", kind="rate_limit") == StreamMonitor(dialect).feed(failed)
 
 
 def test_the_end_of_a_stream_is_no_finish() -> None:

@@ -180,7 +180,8 @@ class _Relay:
         name = f"model {self._call.upstream.name!r}"
         if seen.broken:
             return ProviderError(f"{name} sent a broken event: {seen.error}", kind="protocol", public=f"{name} sent a broken event")
-        return ProviderError(f"{name} reported an error in its stream: {seen.error}", kind="server", public=f"{name} reported an error in its stream")
+        public = f"{name} reported an error in its stream"
+        return ProviderError(f"{public}: {seen.error}", kind=seen.kind, public=public)
 
     async def _until_usage(self) -> None:
         """Hold the events after the finish until the last event, or until another choice of the answer continues."""

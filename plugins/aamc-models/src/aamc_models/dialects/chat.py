@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, chosen, creation_time, identity, is_set, set_fields
+from aamc_models.dialects.content import OLD_CALL, arguments_text, chosen, creation_time, identity, is_set, set_fields
 from aamc_models.dialects.error_bodies import error_event, error_message
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -105,6 +105,7 @@ class ChatReader:
     def __init__(self) -> None:
         self.usage = StreamedUsage(self.dialect)
         self.finished = False
+        self._thoughts = 0
         self._head: dict[str, Any] = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0, "model": ""}
 
     def read(self, event: JSON) -> Iterator[JSON]:
@@ -120,6 +121,11 @@ class ChatReader:
     def _delta(self, delta: dict[str, Any], logprobs: object = None, index: int = 0) -> dict[str, Any]:
         return {**self._head, "choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}]}
 
+    def _thinking(self, block: JSON) -> dict[str, Any]:
+        """Return a chunk with a block of thinking, numbered as the stream helpers of OpenAI's clients require of lists."""
+        self._thoughts += 1
+        return self._delta({"thinking_blocks": [{"index": self._thoughts - 1, **block}]})
+
     def _end(self, reason: str, index: int = 0, **more: Any) -> dict[str, Any]:
         return {**self._head, "choices": [{"index": index, "delta": {}, "logprobs": None, "finish_reason": reason, **more}]}
 
@@ -128,18 +134,46 @@ class ChatReader:
 
 
 class ToolCallPieces:
-    """Reads the pieces of tool calls in the deltas of a stream."""
+    """Reads the pieces of tool calls in the deltas of a stream. The first piece of a call has its id and its whole name."""
 
     def __init__(self) -> None:
         self._calls: dict[int, tuple[int, str]] = {}
         self._count = 0
+        self._held: dict[str, Any] | None = None
+        self._begun: set[int] = set()
 
     def read(self, delta: JSON) -> Iterator[dict[str, Any]]:
         """Yield the pieces in a delta: the call's number, and id, name and arguments, ``""`` where they are missing.
 
+        A call is held until its first arguments or the next call, since its name may come after its id or in pieces.
+        """
+        for piece in self._pieces(delta):
+            number = piece["number"]
+            if self._held is not None and self._held["number"] != number:
+                yield from self.rest()
+            if number in self._begun:
+                yield {**piece, "name": ""}
+                continue
+            self._held = piece = _joined(self._held, piece)
+            if piece["arguments"]:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[dict[str, Any]]:
+        """Yield the call that is held, if any."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._begun.add(held["number"])
+            yield held
+
+    def _pieces(self, delta: JSON) -> Iterator[dict[str, Any]]:
+        """Yield the pieces as they come; ``function_call`` is how old servers name one.
+
         Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call.
         """
-        for position, (field, call) in enumerate(objects(delta.get("tool_calls"), "delta.tool_calls")):
+        calls = list(objects(delta.get("tool_calls"), "delta.tool_calls"))
+        if delta.get("function_call") is not None:
+            calls.append(("delta.function_call", {"index": -1, "id": OLD_CALL, "function": delta["function_call"]}))
+        for position, (field, call) in enumerate(calls):
             function = mapping(call.get("function") or {}, f"{field}.function")
             given, identity = call.get("index"), optional_text(call.get("id"), f"{field}.id")
             index = given if isinstance(given, int) else position
@@ -156,11 +190,19 @@ class ToolCallPieces:
             }
 
 
+def _joined(held: JSON | None, piece: dict[str, Any]) -> dict[str, Any]:
+    """Return a call that is held with its next piece; some servers repeat the whole name in each."""
+    if held is None:
+        return piece
+    name = held["name"] if piece["name"] == held["name"] else held["name"] + piece["name"]
+    return {**piece, "id": held["id"] or piece["id"], "name": name}
+
+
 def error_of(chunk: JSON) -> tuple[str, str, int | None]:
     """Return the message, the kind and the status of the error in a chunk."""
     error = chunk["error"]
     words = error_message(error)
-    named = " ".join(name for name in (error.get("type"), error.get("code")) if isinstance(name, str)) if isinstance(error, dict) else ""
+    named = " ".join(str(name) for name in (error.get("type"), error.get("code")) if isinstance(name, str | int)) if isinstance(error, dict) else ""
     if "overloaded" in named:
         return words, "server", 529
     return words, "rate_limit" if "rate_limit" in named or "429" in named else "server", None
@@ -227,6 +269,8 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         if choice.get("finish_reason"):
             text(choice["finish_reason"], "choices[0].finish_reason")
             self._finish = choice
+            for call in self._pieces.rest():
+                events += self._call(call)
         return events
 
     @abc.abstractmethod

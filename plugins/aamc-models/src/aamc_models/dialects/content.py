@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -150,9 +151,9 @@ def identity(answer_id: object, prefix: str) -> str:
 
 
 def creation_time(answer: JSON) -> int:
-    """Return the time of an answer in any dialect, in seconds since the epoch; 0 without a possible one."""
+    """Return the time of an answer in any dialect, in seconds since the epoch; the present one where it has none, as Anthropic's answers."""
     created = answer.get("created", answer.get("created_at"))
-    return int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0
+    return int(created) if isinstance(created, int | float) and 1 <= created < 1e12 else int(time.time())
 
 
 def signed_text(block: JSON, field: str) -> str:

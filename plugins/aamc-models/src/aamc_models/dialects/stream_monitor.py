@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from aamc_models.dialects.chat import error_of
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_message
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.foreign_state import last_call
 from aamc_sdk.errors import DataError
@@ -16,9 +16,10 @@ class Seen(NamedTuple):
     """The content of one event of a stream.
 
     Attributes:
-        content: It holds a piece of the answer: text, reasoning, or a tool call.
+        content: It holds a piece of the answer: text, reasoning, a tool call, audio, or an image.
         error: The message of an error; None without one.
         broken: The error is that its data is not a JSON object.
+        kind: The kind of the error: ``"rate_limit"`` or ``"server"``.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 
@@ -26,10 +27,12 @@ class Seen(NamedTuple):
     error: str | None = None
     done: bool = False
     broken: bool = False
+    kind: str = "server"
 
 
 _NOTHING, _CONTENT, _DONE = Seen(), Seen(content=True), Seen(done=True)
 _DELTAS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+_MEDIA = frozenset(("audio", "images"))
 
 
 class StreamMonitor:
@@ -58,6 +61,7 @@ class StreamMonitor:
         self.last_call: str | None = None
         self.finished = False
         self._open_choices: set[int] = set()
+        self._ended_choices: set[int] = set()
 
     @property
     def usage(self) -> Usage:
@@ -86,7 +90,8 @@ class StreamMonitor:
         content = _is_work_of_the_server(data)
         for chunk in self._reader.read(data):
             if chunk.get("error"):
-                return Seen(error=error_message(chunk["error"]))
+                words, kind, _ = error_of(chunk)
+                return Seen(error=words, kind=kind)
             choices = chunk.get("choices")
             for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict):
@@ -105,14 +110,19 @@ class StreamMonitor:
                 elif value and name == "tool_calls":
                     size += _size_of_calls(value)
                     self.last_call = last_call("chat", [delta]) or self.last_call
+                elif value and name == "function_call":
+                    size += _size_of_calls([{"function": value}])
+                elif value and name in _MEDIA:
+                    size += 1  # the bytes of media say nothing about their tokens
         self.text_bytes += size
         index, reason = choice.get("index"), choice.get("finish_reason")
         number = index if type(index) is int else 0
         if isinstance(reason, str) and reason:
             self.finish_reason = reason
             self._open_choices.discard(number)
+            self._ended_choices.add(number)
             self.finished = not (self._open_choices or self._has_last_event)
-        elif size:
+        elif size and number not in self._ended_choices:  # what comes after a finish belongs to an answer that is complete
             self._open_choices.add(number)
             self.finished = False
         return size > 0

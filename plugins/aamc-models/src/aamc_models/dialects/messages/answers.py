@@ -9,7 +9,7 @@ from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answe
 from aamc_models.dialects.content import calls_of, chosen, identity, is_set, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
-from aamc_models.dialects.messages.from_chat import tool_use
+from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
 from aamc_models.dialects.messages.to_chat import assistant_message
 from aamc_models.dialects.token_usage import usage_object, usage_of
 from aamc_sdk.interfaces import Usage
@@ -74,7 +74,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
 
 def thinking_blocks(message: JSON) -> list[dict[str, Any]]:
     """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one."""
-    blocks = [dict(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
+    blocks = [unnumbered(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
     reasoning = reasoning_of(message)
     if not blocks and reasoning:
         blocks = [{"type": "thinking", "thinking": reasoning, "signature": ""}]
@@ -148,10 +148,10 @@ class MessagesReader(ChatReader):
     def _block_end(self, state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the fields that come with the end of a block: its signature, or the arguments of a call that were not streamed."""
         if state.get("type") == "redacted_thinking":
-            yield self._delta({"thinking_blocks": [state["block"]]})
+            yield self._thinking(state["block"])
         elif state.get("type") == "thinking":
             signature = state["signature"] or optional_text(state["block"].get("signature"), "content_block.signature")
-            yield self._delta({"thinking_blocks": [{"type": "thinking", "thinking": state["text"], "signature": signature}]})
+            yield self._thinking({"type": "thinking", "thinking": state["text"], "signature": signature})
         elif "call" in state and not state["text"]:
             arguments = to_json(state["block"].get("input") or {}, "content_block.input")
             yield self._delta({"tool_calls": [{"index": state["call"], "function": {"arguments": arguments}}]})
@@ -179,10 +179,13 @@ class MessagesWriter(SingleAnswerWriter):
         self._live_call: object = None
         self._held_calls: dict[object, dict[str, str]] = {}
         self._held_text = ""
+        self._held_reasoning: list[tuple[str, list[dict[str, Any]]]] = []
         self._called = False
 
     def _closing(self, finish: JSON) -> list[bytes]:
         events = self._close()
+        for piece, blocks in self._held_reasoning:
+            events += self._reasoning(piece, blocks)
         if self._held_text:
             events += self._words(self._held_text)
         for call in self._held_calls.values():
@@ -218,13 +221,16 @@ class MessagesWriter(SingleAnswerWriter):
         return self._words(words)
 
     def _reasoning(self, piece: str, blocks: list[dict[str, Any]]) -> list[bytes]:
-        events = self._thought(piece) if piece and self._open != "tool_use" else []
+        if self._open == "tool_use":
+            self._held_reasoning.append((piece, blocks))
+            return []
+        events = self._thought(piece) if piece else []
         for block in blocks:
             signature = optional_text(block.get("signature"), "delta.thinking_blocks.signature")
             if block.get("type") == "redacted_thinking":
                 data = optional_text(block.get("data"), "delta.thinking_blocks.data")
                 events += [*self._close(), *self._block("redacted_thinking", {"data": data}), *self._close()]
-            elif signature and self._open != "tool_use":
+            elif signature:
                 if self._open != "thinking":
                     events += self._thought(signed_text(block, "delta.thinking_blocks"))
                 events += [self._delta({"type": "signature_delta", "signature": signature}), *self._close()]

@@ -127,7 +127,9 @@ def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
-    blocks: list[dict[str, Any]] = [dict(block) for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks") if _signed(block)]
+    blocks: list[dict[str, Any]] = [
+        unnumbered(block) for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks") if _signed(block)
+    ]
     blocks.extend(_blocks(message.get("content"), f"{field}.content", dropped))
     if is_set(message.get("refusal")):
         blocks.append({"type": "text", "text": text(message["refusal"], f"{field}.refusal")})
@@ -135,6 +137,11 @@ def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, A
     if message.get("audio") is not None:
         dropped.add("messages.audio")
     return blocks
+
+
+def unnumbered(block: JSON) -> dict[str, Any]:
+    """Return a block of thinking without the ``index`` that it had in a stream of chat, which Anthropic refuses."""
+    return {name: value for name, value in block.items() if name != "index"}
 
 
 def _signed(block: JSON) -> bool:

@@ -80,7 +80,7 @@ class ResponsesReader(ChatReader):
         if item.get("type") in ("function_call", "custom_tool_call") and state is not None and not state["streamed"]:
             yield from self._arguments(event, tool_call(item, "item")["function"]["arguments"])
         elif item.get("type") == "reasoning" and item.get("encrypted_content") is not None:
-            yield self._delta({"thinking_blocks": [thinking_block(item, "item")]})
+            yield self._thinking(thinking_block(item, "item"))
 
     def _response_end(self, status: str, response: JSON) -> Iterator[dict[str, Any]]:
         self.finished = True
