@@ -269,7 +269,7 @@ def test_feedback_on_different_decisions_never_mixes_though_its_ids_be_the_same(
     for decision_id in ("k", "k/e"):
         controller.route("Hi", decision_id=decision_id)
     assert controller.feedback("k/e", quality=1.0, source="f")
-    with pytest.raises(StoreError, match=r"'k/e/f' is in the log with other content; .* or another source or id to count both"):
+    with pytest.raises(StoreError, match=r"'k/e/f' is in the log with other content, on another decision; give it another source or id"):
         controller.feedback("k", quality=0.0, source="e/f")
     assert controller.feedback("k", quality=0.0, source="e/f", id="k by e/f")
     assert [(found.decision_id, found.quality) for found in controller.store.experience().feedback] == [("k/e", 1.0), ("k", 0.0)]

@@ -178,7 +178,7 @@ def _is_new(ledger: Excerpt, row: Row) -> bool:
     if same is not None and _is_same(same, row):
         return False
     if row.decision_id != known[0].decision_id:  # else one caller could replace the judgement of another
-        raise ConflictError(f"{row.kind} {row.id!r} is in the log on another decision than {row.decision_id!r}; give it another id")
+        raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content, on another decision; give it another source or id")
     if row.revision > known[-1].revision:
         return True
     if same is not None and ledger.history(row.decision_id) and any(past.key == row.key for past in ledger.pending(row.decision_id)):

@@ -731,7 +731,7 @@ def test_the_revisions_of_an_id_are_on_one_decision(store: Store, early: bool) -
         store.add_decisions([record("d"), record("e")])
     first = Feedback(decision_id="d", quality=1.0)
     store.add_feedback([(first, None)])
-    with pytest.raises(StoreError, match="feedback 'd/explicit' is in the log on another decision than 'e'; give it another id"):
+    with pytest.raises(StoreError, match="feedback 'd/explicit' is in the log with other content, on another decision; give it another source or id"):
         store.add_feedback([(Feedback(decision_id="e", quality=0.0, id=first.id, revision=10**12), None)])
     assert store.add_feedback([(attrs.evolve(first, quality=0.5, revision=1), None)]) == [True]
 

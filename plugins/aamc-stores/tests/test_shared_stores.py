@@ -102,10 +102,10 @@ def test_an_id_of_feedback_counts_once_whatever_it_judges(log):
     for name in ("thumb", "d/explicit"):
         store.add_feedback([(Feedback(decision_id="d", quality=1.0, id=name), None)])
         for revision in (0, 1):
-            with pytest.raises(StoreError, match=f"'{name}' is in the log on another decision"):
+            with pytest.raises(StoreError, match=f"'{name}' is in the log with other content, on another decision"):
                 store.add_feedback([(Feedback(decision_id="e", quality=1.0, id=name, revision=revision), None)])
     store.add_feedback([(Feedback(decision_id="e", quality=1.0, id="d/judge"), None)])
-    with pytest.raises(StoreError, match="'d/judge' is in the log on another decision"):
+    with pytest.raises(StoreError, match="'d/judge' is in the log with other content, on another decision"):
         store.add_feedback([(Feedback(decision_id="d", quality=1.0, source="judge"), None)])
 
 
