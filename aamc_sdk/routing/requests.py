@@ -65,7 +65,7 @@ def build_request(
     if estimator is not None:
         try:  # not component_errors, which takes each decision a microsecond
             estimates = _checked(estimator.estimate(queries), len(queries)) if estimates is None else estimates
-            quality = estimator.quality(estimates, pool) if quality is None else quality
+            quality = _checked_quality(estimator.quality(estimates, pool), (len(queries), len(pool))) if quality is None else quality
             lengths = estimator.answer_lengths(estimates, pool) if lengths is None else lengths
         except AamcError:
             raise
@@ -104,6 +104,18 @@ def _checked(estimates: Estimates, rows: int) -> Estimates:
     if len(estimates) != rows:
         raise ValueError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not those of {len(estimates)}")
     return estimates
+
+
+def _checked_quality(quality: Floats | None, shape: tuple[int, int]) -> Floats | None:
+    if quality is None:
+        return None
+    if not isinstance(quality, np.ndarray) or quality.shape != shape or quality.dtype.kind != "f":
+        found = f"{quality.dtype} of shape {quality.shape}" if isinstance(quality, np.ndarray) else f"{quality!r:.80}"
+        raise ValueError(f"quality must return floats of shape {shape} (queries, candidates), not {found}")
+    wrong = abs(quality - 0.5) > 0.500001  # room for rounding; one comparison, as each decision pays for it; False for NaN
+    if np.count_nonzero(wrong):
+        raise ValueError(f"quality must return values from 0 to 1, or NaN if unknown, not {quality[wrong][0]}")
+    return quality
 
 
 def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:

@@ -194,6 +194,12 @@ class Mistaken(Estimator):
     def estimate(self, queries):
         return self.returned["estimates"]
 
+    def quality(self, estimates, pool):
+        return self.returned["quality"]
+
+
+KNOWN = Estimates.unknown(2)
+
 
 @pytest.mark.parametrize(
     ("returned", "problem"),
@@ -201,11 +207,20 @@ class Mistaken(Estimator):
         ({}, "KeyError: 'estimates'"),
         ({"estimates": {"complexity": 0.5}}, "estimate must return the aamc_sdk.Estimates of 2 queries, not dict"),
         ({"estimates": Estimates.unknown(3)}, "estimate must return the aamc_sdk.Estimates of 2 queries, not those of 3"),
+        ({"estimates": KNOWN, "quality": np.zeros(3)}, "quality must return floats of shape (2, 3) (queries, candidates), not float64 of shape (3,)"),
+        ({"estimates": KNOWN, "quality": [0.5]}, "quality must return floats of shape (2, 3) (queries, candidates), not [0.5]"),
+        ({"estimates": KNOWN, "quality": np.full((2, 3), 40.0)}, "quality must return values from 0 to 1, or NaN if unknown, not 40.0"),
     ],
 )
 def test_an_estimator_that_fails_is_named_and_not_the_router_that_reads_it(returned, problem):
     with pytest.raises(PluginError, match=f"^estimator Mistaken failed: .*{re.escape(problem)}$"):
         build_request([Query("")] * 2, POOL, PREFERENCE, estimator=Mistaken(returned))
+
+
+def test_an_estimator_may_expect_nothing_of_a_candidate():
+    quality = np.array([[0.0, 1.0, np.nan]] * 2)
+    request = build_request([Query("")] * 2, POOL, PREFERENCE, estimator=Mistaken({"estimates": KNOWN, "quality": quality}))
+    assert np.array_equal(request.expected.quality, quality, equal_nan=True)
 
 
 def test_an_empty_batch_makes_an_empty_request():
