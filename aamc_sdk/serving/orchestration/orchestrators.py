@@ -14,7 +14,7 @@ from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import COMPONENT, RESUME_FOLDER, component_of, is_complete, load_component
+from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
 
 logger = logging.getLogger(__name__)
 DEFAULT = "puppeteer"
@@ -61,8 +61,9 @@ def trained_name(folder: Path, wanted: str | None = None) -> str:
     Raises:
         CheckpointError: The folder holds none.
     """
-    if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
-        unfinished = (folder / ORCHESTRATOR / RESUME_FOLDER).is_dir()
+    is_training = (folder / "run.yaml").is_file()
+    if not (is_complete(folder / ORCHESTRATOR) and is_training):
+        unfinished = is_training and (folder / ORCHESTRATOR).is_dir()  # stopped while training, or while saving
         how = f"its training is unfinished; continue it with: aamc train --resume {folder}"
         how = how if unfinished else f"train one with: aamc train --orchestrator {wanted or DEFAULT}"
         raise CheckpointError(f"{folder} holds no trained orchestrator; {how}")

@@ -183,6 +183,24 @@ def test_a_training_whose_right_answers_changed_does_not_go_on(aamc, monkeypatch
     assert "rows have other right answers" in err
 
 
+def test_a_training_that_could_not_be_saved_goes_on(aamc, plugins, monkeypatch) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(Counter, "save", lambda self, folder: {}["count"])
+        status, _, err = aamc("--orchestrator", "counter", "--out", "made")
+    assert (status, "orchestrator 'counter' cannot be saved: KeyError: 'count'" in err) == (1, True)
+    with pytest.raises(CheckpointError, match="its training is unfinished; continue it with: aamc train --resume made"):
+        load_orchestrator(Path("made"), plugins)
+    assert aamc("--resume", "made")[0] == 0
+    assert load_orchestrator(Path("made"), plugins).count > 0
+
+
+def test_one_without_an_evaluation_is_told_how_to_have_one(aamc) -> None:
+    aamc("--orchestrator", "counter", "--out", "made")
+    status, _, err = run_command("evaluate", "made")
+    assert status == 2
+    assert "orchestrator 'counter' has no evaluation of its own; derive it from aamc_sdk.interfaces.EvaluatedOrchestrator" in err
+
+
 def test_a_finished_training_is_not_done_again(aamc) -> None:
     _, first, _ = aamc("--orchestrator", "counter", "--out", "made", "--json")
     _, again, err = aamc("--resume", "made", "--json")

@@ -36,7 +36,9 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
     name = options["orchestrator"] if trained is None else trained_name(trained)
     if not isinstance(component, EvaluatedOrchestrator):
-        raise ConfigError(f"orchestrator {name!r} has no evaluation of its own; aamc train measures it on its test tasks")
+        raise ConfigError(
+            f"orchestrator {name!r} has no evaluation of its own; derive it from aamc_sdk.interfaces.EvaluatedOrchestrator to measure it"
+        )
     source = None if options["dataset"] is None else Source.of(options["dataset"], "--dataset")
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
