@@ -7,7 +7,7 @@ import pytest
 from aamc_environments.queue import SCENARIOS, QueueStreams, relative_values, standalone
 from aamc_environments.queue.reference import mean_rewards, reference_rule, true_rewards, upper_bound
 from aamc_environments.queue.relative_values import NotConvergedError, SharedResource, solve
-from aamc_environments.resources import DailyBudget
+from aamc_environments.resources import DailyBudget, Slots
 from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_sdk import Outcomes, Preference
@@ -57,6 +57,43 @@ def test_a_server_that_no_one_wants_costs_nothing_else():
     assert solved.price == pytest.approx(np.zeros(8), abs=1e-9)
 
 
+def test_a_queue_that_is_never_empty_has_relative_values():
+    solved = solve(server(0.9, 0.01, 1000.0), np.full(8, 0.55), limit=41.0)
+    assert 0.55 < solved.gain < 0.56  # the server takes one query of a thousand
+    assert np.isfinite(solved.price).all()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "preference", "threshold"),
+    [("scarce-server", {"load": 3.0}, "0.9995,0,0.0005", 8.0), ("batching", {"load": 2.0, "slots": 128}, "0.95,0,0.05", 1.2 * 128)],
+)
+def test_a_queue_longer_than_the_grid_is_not_used_without_end(scenario, options, preference, threshold):
+    named, weights = SCENARIOS[scenario], Preference.parse(preference).array
+    environment = standalone(pool=named.pool, queries=500, scenario=scenario, world=named.world, **options)
+
+    def by_threshold(streams: QueueStreams) -> Floats:
+        work = streams.resource.outstanding if isinstance(streams.resource, Slots) else streams.backlog_ms / streams.service_ms
+        return np.where(work[:, :1] <= threshold, [[1.0, 0.0]], [[0.0, 1.0]])
+
+    def played(rule) -> float:
+        streams = environment.vector(32, "train", preferences=np.tile(weights, (32, 1)))
+        assert isinstance(streams, QueueStreams)
+        streams.reset(seed=1)
+        return float(mean_rewards(streams, rule, 2000, 200).mean())
+
+    assert played(reference_rule(played_elsewhere(environment), weights)) > played(by_threshold) - 0.005
+
+
+def test_demand_beyond_the_capacity_of_all_candidates_is_an_error():
+    """The strong candidate serves a query in 2 s and the weak one in .1 s: together 21 times what the strong one serves."""
+    named, weights = SCENARIOS["batching"], np.array([0.95, 0.0, 0.05])
+    environment = standalone(pool=named.pool, queries=50, scenario="batching", world=named.world, load=42.0)
+    with pytest.raises(
+        NotConvergedError, match="queries arrive at 2 times the rate that all candidates together can serve; lower load or arrival_rate"
+    ):
+        reference_rule(played_elsewhere(environment), weights)
+
+
 def test_an_iteration_that_does_not_end_is_an_error(monkeypatch):
     monkeypatch.setattr(relative_values, "MAX_ITERATIONS", 1)
     with pytest.raises(NotConvergedError, match="does not converge in 1 iterations"):
@@ -74,10 +111,13 @@ def played_elsewhere(environment) -> QueueStreams:
     return streams
 
 
-@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
-def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario):
+UNANNOUNCED = [("scarce-server", {"burst": 3.0}), ("rate-limit", {"burst": 3.0}), ("batching", {"burst": 3.0}), ("forecast", {"warning": 0.0})]
+
+
+@pytest.mark.parametrize(("scenario", "options"), [*((name, {}) for name in sorted(SCENARIOS)), *UNANNOUNCED])
+def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario, options):
     named = SCENARIOS[scenario]
-    environment = standalone(pool=named.pool, queries=500, scenario=scenario, world=named.world)
+    environment = standalone(pool=named.pool, queries=500, scenario=scenario, world=named.world, **options)
     weights = Preference.parse(named.preference).array
 
     def played(rule_of) -> Floats:

@@ -44,7 +44,7 @@ def reference_rule(streams: QueueStreams, preference: Floats) -> Rule:
     """Return the reference policy of streams of one preference ``[3]``.
 
     Raises:
-        NotConvergedError: Its computation does not converge.
+        NotConvergedError: Its computation does not converge, or all candidates together cannot serve the queries.
     """
     rewards = true_rewards(streams, preference)
     if isinstance(streams.resource, DailyBudget):
@@ -165,6 +165,7 @@ def _resources(
         )
         return members, [shared], lambda streams: (_of(streams, TokenLimit).used[:, None] / mean, tokens[streams.row][:, None] / mean)
     slots = resource.slots if isinstance(resource, Slots) else 1
+    _check_capacity(arrivals.per_second / 1000 * float(longer.mean()) / float((slots / np.maximum(service_ms, 1e-6)).sum()))
     shared_by = [
         SharedResource(
             use=rewards[rows, m],
@@ -173,6 +174,7 @@ def _resources(
             drain=partial(_slot_drain, s, slots),
             gaps=gaps,
             transitions=transitions,
+            free=slots - 1,
         )
         for m, s in enumerate(np.maximum(service_ms, 1e-6))
     ]
@@ -182,6 +184,13 @@ def _resources(
         return work, np.repeat(longer[streams.row][:, None], len(service_ms), axis=1)
 
     return [[m] for m in range(len(service_ms))], shared_by, unit
+
+
+def _check_capacity(demand: float) -> None:
+    """Refuse a demand, relative to what all candidates together can serve, at which every policy's queues grow without end."""
+    if demand >= 1:
+        excess = f"queries arrive at {demand:.3g} times the rate that all candidates together can serve"
+        raise NotConvergedError(f"{excess}; lower load or arrival_rate by more than that factor")
 
 
 def _slot_loss(per_service: float, slots: int, work: Floats, size: float) -> Floats:

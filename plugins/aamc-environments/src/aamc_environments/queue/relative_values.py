@@ -20,6 +20,8 @@ STATES = 160
 SIZE_CLASSES = 4
 """Classes of queries by the work that they bring."""
 MAX_ITERATIONS = 60
+OPEN = 0.85
+"""Share of the grid in which queries may use the resource: at its end more work would cost nothing, so that use without end would pay."""
 
 
 class NotConvergedError(AamcError):
@@ -108,7 +110,8 @@ def solve(resource: SharedResource, other: Floats, limit: float) -> RelativeValu
     for _ in range(MAX_ITERATIONS):
         after = ahead @ values.ravel()
         after_use = np.einsum("cij,pj->pci", up, after)
-        found, reward = _improved(resource, other, groups, loss, after_use - loss - after[:, None])
+        margin = np.where(grid <= OPEN * limit, after_use - loss - after[:, None], -np.inf)
+        found, reward = _improved(resource, other, groups, loss, margin)
         if np.abs(found - uses).max() < 1e-9 and gain:
             break
         uses = found
@@ -132,7 +135,7 @@ def _improved(resource: SharedResource, other: Floats, groups: list[NDArray[np.i
         other: Reward of the best alternative, ``[K]``.
         groups: The types of each class, C of them.
         loss: Loss by the wait, ``[C, N]``.
-        margin: Value of use over going elsewhere, rewards apart, ``[P, C, N]``.
+        margin: Value of use over going elsewhere, rewards apart, ``[P, C, N]``; minus infinity where use is not allowed.
 
     Returns:
         Shares ``[P, C, N]`` and rewards ``[P, N]``.
@@ -167,12 +170,9 @@ def _evaluate(uses: Floats, reward: Floats, up: Floats, ahead: Floats, shares: F
     elsewhere = 1 - np.einsum("pcn,c->pn", uses, shares)
     post = np.einsum("pcn,c,cnj->pnj", uses, shares, up) + elsewhere[:, :, None] * np.eye(states)
     chain = np.einsum("pnj,pjs->pns", post, ahead).reshape(phases * states, -1)
-    system = np.eye(phases * states) - chain
-    system[:, 0] = 1.0  # the value of the first state is 0; its place holds the mean reward
-    solution = np.linalg.solve(system, reward.ravel())
-    gain = float(solution[0])
-    solution[0] = 0.0
-    return solution.reshape(phases, states), gain, chain
+    system = np.eye(phases * states) - chain + 1 / chain.size**0.5  # the values' mean is the mean reward: no state has to be a frequent one
+    values = np.linalg.solve(system, reward.ravel())
+    return values.reshape(phases, states), float(values.mean()), chain
 
 
 def _stationary(chain: Floats) -> Floats:

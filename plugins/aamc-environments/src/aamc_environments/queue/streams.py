@@ -129,7 +129,7 @@ class Arrivals:
         """Chances that a query of one phase (calm, announced, burst) is followed by one of another, ``[3, 3]``."""
         leave = 1 / self.length
         calm = max((1 - self.share) / max(self.share, 1e-12) * self.length - self.warning, 1.0)  # mean queries of a calm phase
-        rows = [[1 - 1 / calm, 0.0, 1 / calm], [0.0, 1.0, 0.0], [leave, 0.0, 1 - leave]]
+        rows = [[1 - 1 / calm, 0.0, 1 / calm], [1 - 1 / calm, 0.0, 1 / calm], [leave, 0.0, 1 - leave]]  # without a warning none is announced
         if self.warning:
             rows[CALM] = [1 - 1 / calm, 1 / calm, 0.0]
             rows[ANNOUNCED] = [0.0, 1 - 1 / max(self.warning, 1.0), 1 / max(self.warning, 1.0)]
