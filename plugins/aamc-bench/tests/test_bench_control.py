@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from aamc_bench.control import job
+from aamc_bench.control import benchmark, job
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
 from aamc_bench.control.job import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
@@ -122,6 +122,14 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
         ),
         ({"assignments": ["environment.load=1000"], "scenarios": "forecast"}, "load must be at most 100, not 1000"),
         ({"assignments": ["environment.budget_usd=0"], "scenarios": "daily-budget"}, "budget_usd must be more than"),
+        (  # enough for the test split alone
+            {"assignments": ["environment.budget_usd=0.005441"], "scenarios": "daily-budget", "seeds": [0]},
+            "budget_usd must be more than",
+        ),
+        (
+            {"assignments": ["environment.events=[{at: 100, candidate: strong, kind: down}]"], "scenarios": "scarce-server"},
+            "environment.events change the pool, and reference and bound are those of an unchanged pool; leave them out",
+        ),
     ],
 )
 def test_bad_options_are_refused_before_the_first_job(given: dict[str, Any], message: str) -> None:
@@ -151,9 +159,17 @@ def test_an_empty_list_of_scenarios_names_its_own_option() -> None:
         ControlBenchmark().options(scenarios=",")
 
 
-def test_a_reference_that_does_not_converge_names_its_scenario() -> None:
-    with pytest.raises(NotConvergedError, match=r"^scenario scarce-server: .* does not converge"):
-        ControlBenchmark().checked_options(scenarios="prompt-cache,scarce-server", assignments=["environment.load=50"], seeds=[3])
+def test_a_reference_that_does_not_converge_names_its_scenario_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotConvergedError, match=r"^scenario scarce-server, seed 3: queries arrive at 2\.\d+ times the rate"):
+        ControlBenchmark().checked_options(scenarios="scarce-server", assignments=["environment.load=50"], seeds=[3])
+
+    def of_seed(streams: Any, preference: Any) -> Any:
+        if streams.setup.seed == 4 + job.EVALUATION:
+            raise NotConvergedError("it does not converge")
+
+    monkeypatch.setattr(benchmark, "reference_rule", of_seed)
+    with pytest.raises(NotConvergedError, match="^scenario scarce-server, seed 4: it does not converge"):
+        ControlBenchmark().checked_options(scenarios="scarce-server", seeds=[3, 4])
 
 
 def test_shares_of_the_gap_and_their_intervals_by_hand() -> None:

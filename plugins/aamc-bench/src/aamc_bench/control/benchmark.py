@@ -13,7 +13,7 @@ from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.control.job import REWARDS_FILE, ScenarioWorld
+from aamc_bench.control.job import EVALUATION, QUERIES, REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
 from aamc_bench.samples import student_interval
@@ -79,6 +79,8 @@ class ControlBenchmark(Benchmark):
                 raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
         if "scenario" in chosen.get("environment", {}):
             raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
+        if "events" in chosen.get("environment", {}):
+            raise ConfigError("environment.events change the pool, and reference and bound are those of an unchanged pool; leave them out of --set")
         if "horizon" in chosen.get("environment", {}):
             raise ConfigError("environment.horizon restarts the streams, which are measured after a warm-up; leave it out")
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
@@ -106,17 +108,20 @@ class ControlBenchmark(Benchmark):
         }
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
-        """Return the options after a check that each scenario can be built and has a reference policy."""
+        """Return the options after a check that each scenario can be built and has a reference policy with each seed."""
         options = plain(self.options(**given))
         for name, scenario in options["scenarios"].items():
             weights, pool = Preference.parse(scenario["preference"]).array, pool_of(scenario)
             if len(pool) < 2:
                 raise PoolError(f"policies differ only where there is a choice, and the pool has {len(pool)} candidate; add one to the pool's file")
-            world = ScenarioWorld.of(pool, scenario["environment"], options["seeds"][0], options.get("reward"))
-            try:
-                reference_rule(world.streams(1, weights, 0), weights)
-            except NotConvergedError as error:
-                raise NotConvergedError(f"scenario {name}: {error}") from error
+            for seed in options["seeds"]:
+                world = ScenarioWorld.of(pool, scenario["environment"], seed, options.get("reward"))
+                for split in QUERIES:
+                    world.environment.vector(1, split)  # a limit may be enough for the queries of one split alone
+                try:
+                    reference_rule(world.streams(1, weights, seed + EVALUATION), weights)
+                except NotConvergedError as error:
+                    raise NotConvergedError(f"scenario {name}, seed {seed}: {error}") from error
         return dict(options)
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:

@@ -32,6 +32,8 @@ from aamc_sdk.types import Floats
 REWARDS_FILE = "rewards.npz"
 QUERIES = {"train": 8000, "validation": 1000, "test": 4000}
 """Queries of the splits."""
+EVALUATION = 2**20
+"""Difference between the seeds of the measured streams and of the training."""
 ESTIMATE_ERROR = 0.1
 """Standard deviation of the error of ``greedy``'s estimates, unless option noise of the environment is given."""
 
@@ -136,7 +138,7 @@ def measure(
     The file holds an array ``[streams]`` for each policy.
     """
     world, weights = ScenarioWorld.of(pool_from(pool, "the scenario's pool"), environment, seed, reward), Preference.parse(preference).array
-    evaluation_seed = seed + 2**20
+    evaluation_seed = seed + EVALUATION
     warm_up, steps = stream_length(world, weights, evaluation_seed)
     ppo = _trained(world, folder, progress, router, preset)
     rules: dict[str, Rule] = {
