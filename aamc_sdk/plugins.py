@@ -43,9 +43,9 @@ KINDS = {
     "check": "aamc_checks",
 }
 """Each kind of component and the hook that announces it."""
-HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
+_HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
 """The names of all hooks, events included."""
-NAME = re.compile(r"[^\W_][\w.-]*")
+_NAME = re.compile(r"[^\W_][\w.-]*")
 """The name of a component, or a word of a command's path."""
 
 
@@ -125,7 +125,7 @@ class Plugins:
         """Check that each hook of a plugin that is not optional exists."""
         for hook in self._manager.get_hookcallers(module) or ():
             if not hook.has_spec() and not all(implementation.optionalhook for implementation in hook.get_hookimpls()):
-                raise PluginError(unknown_name("there is no hook", hook.name, HOOKS, "hooks"))
+                raise PluginError(unknown_name("there is no hook", hook.name, _HOOKS, "hooks"))
 
     def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -344,7 +344,7 @@ def _check_component(kind: str, component: object) -> None:
         raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not of {type(component).__name__}")
     name, target = component.name, component.target
     words = name.split(" ") if isinstance(name, str) and kind == "command" else [name]
-    if not all(isinstance(word, str) and NAME.fullmatch(word) for word in words):
+    if not all(isinstance(word, str) and _NAME.fullmatch(word) for word in words):
         allowed = "must begin with a letter or digit and hold only letters, digits, '-', '_' and '.'"
         raise PluginError(f"the name of a {kind} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
     if (kind, name) == ("estimator", "none"):

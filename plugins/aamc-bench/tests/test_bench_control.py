@@ -168,7 +168,7 @@ def test_a_reference_that_does_not_converge_names_its_scenario_and_seed(monkeypa
             raise NotConvergedError("it does not converge")
 
     monkeypatch.setattr(benchmark, "reference_rule", of_seed)
-    with pytest.raises(NotConvergedError, match="^scenario scarce-server, seed 4: it does not converge"):
+    with pytest.raises(NotConvergedError, match=r"^scenario scarce-server, seed 4: it does not converge"):
         ControlBenchmark().checked_options(scenarios="scarce-server", seeds=[3, 4])
 
 
