@@ -30,6 +30,7 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     """Write a trained component, its origin and configuration, and the metrics of its training.
 
     Raises:
+        OSError: The folder cannot be written.
         PluginError: The metrics are no mapping of JSON values, or saving raised another error than the SDK's.
     """
     if not isinstance(training, Mapping):
@@ -37,8 +38,13 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     with component_errors(f"{kind} {name!r}: train must return metrics that JSON can hold"):
         metrics = to_json(training, indent=1)
     make_folder(folder)
-    with component_errors(f"{kind} {name!r} cannot be saved"):
-        component.save(folder)
+    try:
+        with component_errors(f"{kind} {name!r} cannot be saved"):
+            component.save(folder)
+    except PluginError as error:
+        if isinstance(error.__cause__, OSError):  # of the disk, such as a full one, and not of the component
+            raise error.__cause__ from None
+        raise
     shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
     write_text(folder / TRAINING, metrics + "\n")
     plugin = plugins.find(kind, name).plugin

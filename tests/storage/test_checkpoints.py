@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def test_a_component_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     estimator.means = object()
     with pytest.raises(PluginError, match=r"^estimator 'means' cannot be saved: TypeError: Object of type object is not JSON serializable$"):
         save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {})
+
+
+def test_a_full_disk_is_no_fault_of_the_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    estimator = PLUGINS.make("estimator", "means", SERVICES)
+    monkeypatch.setattr(estimator, "save", save)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {})
+    assert caught.value.errno == errno.ENOSPC
 
 
 def load(folder: Path) -> list[float]:
