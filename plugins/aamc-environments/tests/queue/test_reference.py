@@ -112,9 +112,10 @@ def played_elsewhere(environment) -> QueueStreams:
 
 
 UNANNOUNCED = [("scarce-server", {"burst": 3.0}), ("rate-limit", {"burst": 3.0}), ("batching", {"burst": 3.0}), ("forecast", {"warning": 0.0})]
+LONG_SESSIONS = [("prompt-cache", {"session_turns": 100.0})]
 
 
-@pytest.mark.parametrize(("scenario", "options"), [*((name, {}) for name in sorted(SCENARIOS)), *UNANNOUNCED])
+@pytest.mark.parametrize(("scenario", "options"), [*((name, {}) for name in sorted(SCENARIOS)), *UNANNOUNCED, *LONG_SESSIONS])
 def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario, options):
     named = SCENARIOS[scenario]
     environment = standalone(pool=named.pool, queries=500, scenario=scenario, world=named.world, **options)

@@ -78,6 +78,8 @@ _OF_ONE_SCENARIO = {
     "turn_tokens": "prompt-cache",
 }
 """The options that one scenario alone reads."""
+_WITHOUT_QUEUES = {"prompt-cache": ("load", "arrival_rate", "burst"), "daily-budget": ("arrival_rate", "burst")}
+"""The options that scenarios in which nothing queues do not read."""
 _INSTEAD_OF_LOAD = {"rate-limit": "tokens_per_minute", "daily-budget": "budget_usd"}
 """The options that replace load; in all other scenarios it is arrival_rate."""
 
@@ -119,6 +121,9 @@ class QueueOptions(StreamOptions):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        for name in _WITHOUT_QUEUES.get(self.scenario, ()):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"scenario {self.scenario} does not read {name}, since nothing queues in it; leave it out")
         self._check_bursts()
         instead = _INSTEAD_OF_LOAD.get(self.scenario, "arrival_rate")
         if self.load is not None and getattr(self, instead) is not None:

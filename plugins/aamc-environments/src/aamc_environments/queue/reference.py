@@ -5,7 +5,7 @@
   contended resource that is the optimum up to the grid; with several it is the decomposition of Krishnan (1990), one step of improvement over
   independent resources.
 - A day's budget: the Lagrangian rule. Reward minus a price of money, the price at which the rest of the day uses up the rest of the budget.
-- A session's prompt cache: the optimum, by value iteration over turn and the candidate that holds the cache.
+- A session's prompt cache: the optimum, by backward induction over turn and the candidate that holds the cache.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ ROUNDS = 40
 """Rounds in which the resources learn each other's prices."""
 TOLERANCE = 1e-3
 """Change of prices, in reward, at which they have settled."""
+GAIN_TOLERANCE = 1e-7
+"""Error of the mean reward of a query with a prompt cache."""
 WAITS = 400.0
 """Maximum waiting work of the grid in mean calls: with a small weight of latency, queues would be longer."""
 
@@ -274,30 +276,27 @@ def _price_ladder(rewards: Floats, cost_usd: Floats) -> Floats:
 
 
 def _cache_rule(cache: PromptCache, rewards: Floats, streams: QueueStreams, preference: Floats) -> Rule:
-    """Return the optimum: value iteration over the turn and the candidate that holds the cache."""
+    """Return the optimum: backward induction over a session's turns, with the mean reward, found by bisection, deducted from each query."""
     per_usd = float(_slopes(streams, preference)[1])
     rewards = rewards[_sample(rewards)]
-    candidates = rewards.shape[1]
-    values = np.zeros((MAX_TURNS + 1, candidates))  # at a turn, with the cache on m; the value of a new session is 0
-    gain = 0.0
-    for _ in range(1000):
-        onward = np.vstack((cache.goes_on * values[1:], np.zeros((1, candidates))))  # after a turn, by the candidate that served it
-        found = np.empty_like(values)
-        for turn in range(MAX_TURNS + 1):
-            added = cache.added_usd(np.full(candidates, turn), np.arange(candidates))  # [cached on, M]
-            totals = rewards[:, None, :] + per_usd * added[None] + onward[turn]
-            found[turn] = totals.max(axis=2).mean(axis=0)
-        start = float(found[0, 0])
-        new_gain = start
-        found = found - start
-        if np.abs(found - values).max() < 1e-7 and abs(new_gain - gain) < 1e-7:
-            break
-        values, gain = found, new_gain
-    else:
-        raise NotConvergedError("the value iteration of the prompt cache does not converge; try fewer session_turns")
+    candidates = np.arange(rewards.shape[1])
+    added = np.stack([per_usd * cache.added_usd(np.full(len(candidates), turn), candidates) for turn in range(MAX_TURNS)])  # [turn, cached on, M]
+    onward = np.zeros((MAX_TURNS, len(candidates)))  # value of the rest of the session after a turn, by the candidate that served it
+
+    def session(gain: float) -> float:
+        """Set the onward values, and return the value of a session above the gain."""
+        for turn in reversed(range(MAX_TURNS)):
+            values = (rewards[:, None, :] + added[turn] + onward[turn]).max(axis=2).mean(axis=0) - gain
+            if turn:
+                onward[turn - 1] = cache.goes_on * values
+        return float(values[0])
+
+    low, high = float(rewards.min() + added.min()), float(rewards.max())
+    while high - low > GAIN_TOLERANCE:
+        gain = (low + high) / 2
+        low, high = (gain, high) if session(gain) > 0 else (low, gain)
 
     def rule(streams: QueueStreams) -> Floats:
-        onward = np.vstack((cache.goes_on * values[1:], np.zeros((1, candidates))))
-        return _present_rewards(streams) + onward[np.minimum(_of(streams, PromptCache).turn, MAX_TURNS)]
+        return _present_rewards(streams) + onward[_of(streams, PromptCache).turn]
 
     return rule
