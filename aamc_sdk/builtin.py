@@ -1,19 +1,8 @@
-"""The components of the core, offered through the same hooks as those of any plugin, and its commands."""
+"""The components of the core, offered through the same hooks as those of any plugin."""
 
 from __future__ import annotations
 
 from aamc_sdk.hookspecs import Component, hookimpl
-
-COMMANDS = {
-    "orchestrate": "Solve a task with an orchestrator, and print the answer.",
-    "route": "Choose a candidate for one query, and explain the choice.",
-    "complete": "Choose a model for one query, call it, and print its answer.",
-    "explain": "Explain a logged decision.",
-    "feedback": "Record feedback on decisions, and export or import their log.",
-    "plugins": "List, show and check plugins.",
-    "doctor": "Check the installation and suggest fixes.",
-}
-"""The core's own commands with their summaries: they run before any plugin is discovered."""
 
 
 @hookimpl

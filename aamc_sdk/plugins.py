@@ -18,7 +18,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
-from aamc_sdk.builtin import COMMANDS
+from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 

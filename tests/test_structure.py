@@ -20,11 +20,12 @@ SOURCES = {path.name: path for path in (CORE, *sorted((ROOT / "plugins").glob("*
 ALLOWED = {
     "errors": set(),
     "lazy_exports": set(),
+    "core_commands": set(),
     "hookspecs": set(),
     "types": {"errors"},
     "interfaces": {"errors", "types"},
     "config": {"errors", "types"},
-    "plugins": {"builtin", "config", "errors", "hookspecs"},
+    "plugins": {"config", "core_commands", "errors", "hookspecs"},
     "storage": {"config", "errors", "interfaces", "plugins"},
     "routing": {"config", "errors", "interfaces", "storage", "types"},
     "log": {"config", "errors", "interfaces", "storage", "types"},
@@ -33,7 +34,7 @@ ALLOWED = {
     "controller": {"config", "errors", "explain", "interfaces", "plugins", "routing", "serving", "types"},
     "builtin": {"hookspecs"},
     "testing": {"cli", "config", "errors", "hookspecs", "interfaces", "log", "plugins", "routing", "serving", "storage", "types"},
-    "cli": {"builtin", "config", "controller", "errors", "explain", "interfaces", "log", "plugins", "serving", "storage", "testing", "types"},
+    "cli": {"config", "controller", "core_commands", "errors", "explain", "interfaces", "log", "plugins", "serving", "storage", "testing", "types"},
 }
 """For each package of the core, the packages that it may import at run time."""
 

@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from aamc_sdk import __version__
-from aamc_sdk.builtin import COMMANDS
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
+from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PluginError, PreferenceError, UnknownComponentError, nearest, split_advice
 
 GROUPS = {

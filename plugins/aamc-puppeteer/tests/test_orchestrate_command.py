@@ -217,6 +217,7 @@ def test_a_folder_without_one_is_told(aamc: Aamc) -> None:
 
 def test_an_unfinished_training_is_to_be_resumed(aamc: Aamc, tmp_path: Path) -> None:
     (tmp_path / "stopped" / "orchestrator" / "resume").mkdir(parents=True)
+    (tmp_path / "stopped" / "run.yaml").touch()
     status, _, err = aamc("orchestrate", "hello", "--run", str(tmp_path / "stopped"))
     assert status == 1
     assert f"unfinished; continue it with: aamc train --resume {tmp_path / 'stopped'}" in err
