@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_environments.queue import QueueOptions
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
-from aamc_environments.queue.options import SCENARIOS, TWO_MODELS
+from aamc_environments.queue.options import SCENARIOS, TWO_MODELS, _warn_of_unread
 from aamc_environments.queue.streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
 from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 
@@ -29,11 +29,6 @@ def streams_of(scenario: str, n: int = 64, **options: Any) -> QueueStreams:
     assert isinstance(streams, QueueStreams)
     streams.reset(seed=0)
     return streams
-
-
-def load_of(scenario: str, load: float) -> dict[str, float]:
-    """The option load, where a scenario reads it."""
-    return {} if scenario == "prompt-cache" else {"load": load}
 
 
 def test_a_call_waits_for_the_slot_that_is_free_first():
@@ -128,7 +123,7 @@ def test_bursts_are_announced_and_have_their_share_of_queries():
 def test_observations_are_the_features_of_the_request(scenario):
     from aamc_sdk.routing import encode
 
-    streams = streams_of(scenario, n=16, **load_of(scenario, 3.0))
+    streams = streams_of(scenario, n=16, load=3.0)
     generator = np.random.default_rng(0)
     for _ in range(40):
         streams.step(generator.integers(len(streams.visible.pool), size=16))
@@ -142,9 +137,8 @@ def test_observations_are_the_features_of_the_request(scenario):
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
 def test_a_single_stream_is_the_first_of_many(scenario):
     named = SCENARIOS[scenario]
-    options: dict[str, Any] = {"pool": named.pool, "queries": 300, "scenario": scenario, "world": named.world}
-    load = load_of(scenario, 2.0)
-    env, many = QueueEnv(**options, **load), streams_of(scenario, n=3, **load)
+    options: dict[str, Any] = {"pool": named.pool, "queries": 300, "scenario": scenario, "world": named.world, "load": 2.0}
+    env, many = QueueEnv(**options), streams_of(scenario, n=3, load=2.0)
     observation, _ = env.reset(seed=0)
     observations, _ = many.reset(seed=0)
     for step in range(60):
@@ -198,9 +192,11 @@ def test_a_load_beside_the_figure_that_replaces_it_is_refused(scenario, option):
     ("scenario", "option"),
     [*(("prompt-cache", option) for option in ("load", "arrival_rate", "burst")), ("daily-budget", "arrival_rate"), ("daily-budget", "burst")],
 )
-def test_load_and_bursts_are_refused_where_nothing_queues(scenario, option):
-    with pytest.raises(ConfigError, match=f"scenario {scenario} does not read {option}, since nothing queues in it; leave it out"):
+def test_load_and_bursts_are_said_to_have_no_effect_where_nothing_queues(scenario, option, caplog):
+    _warn_of_unread.cache_clear()
+    for _ in range(2):
         QueueOptions(scenario=scenario, **{option: 2.0})
+    assert [record.message for record in caplog.records] == [f"{option} is without effect in scenario {scenario}, where nothing queues"]
 
 
 def test_a_load_far_above_what_the_candidates_can_serve_is_refused():

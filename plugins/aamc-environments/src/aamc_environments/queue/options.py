@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import attrs
@@ -14,6 +16,7 @@ from aamc_sdk import Latency, ModelSpec, Pool, Prices, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import default_pool
 
+logger = logging.getLogger(__name__)
 TWO_MODELS = Pool(
     [
         ModelSpec("strong", "a good slow model", prices=Prices(1.0, 3.0), latency=Latency(40, 2000)),
@@ -84,6 +87,12 @@ _INSTEAD_OF_LOAD = {"rate-limit": "tokens_per_minute", "daily-budget": "budget_u
 """The options that replace load; in all other scenarios it is arrival_rate."""
 
 
+@lru_cache  # options are made several times
+def _warn_of_unread(scenario: str, name: str) -> None:
+    """Warn of an option that one scenario does not read: it may be given for several scenarios at once."""
+    logger.warning("%s is without effect in scenario %s, where nothing queues", name, scenario)
+
+
 @attrs.frozen(kw_only=True)
 class QueueOptions(StreamOptions):
     """Options of environment ``queue``."""
@@ -123,7 +132,7 @@ class QueueOptions(StreamOptions):
         super().__attrs_post_init__()
         for name in _WITHOUT_QUEUES.get(self.scenario, ()):
             if getattr(self, name) is not None:
-                raise ConfigError(f"scenario {self.scenario} does not read {name}, since nothing queues in it; leave it out")
+                _warn_of_unread(self.scenario, name)
         self._check_bursts()
         instead = _INSTEAD_OF_LOAD.get(self.scenario, "arrival_rate")
         if self.load is not None and getattr(self, instead) is not None:
