@@ -27,6 +27,8 @@ def in_template(tokenizer: PreTrainedTokenizerBase, message: str) -> tuple[list[
         return (first if first == [tokenizer.bos_token_id] else []), message, []
     rendered: Any = tokenizer.apply_chat_template([{"role": "user", "content": message}], add_generation_prompt=True, tokenize=False)
     held = message if message in rendered else message.strip()
+    if not held:
+        return list(tokenizer(rendered, add_special_tokens=False)["input_ids"]), "", []
     before, found, after = rendered.rpartition(held)
     if not found:
         raise ConfigError(f"the chat template of {tokenizer.name_or_path!r} changes a user's message; use a model whose template does not")

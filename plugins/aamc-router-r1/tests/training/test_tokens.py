@@ -57,3 +57,9 @@ def test_a_thought_that_the_template_begins_is_left_to_the_policy() -> None:
 def test_a_template_that_changes_the_message_is_refused() -> None:
     with pytest.raises(ConfigError, match="changes a user's message"):
         prompt_ids(tokenizer("m['content'] | upper"), PROMPT)
+
+
+def test_an_empty_prompt_is_the_template_alone() -> None:
+    made = tokenizer("m['content']")
+    whole = made.apply_chat_template([{"role": "user", "content": ""}], add_generation_prompt=True, tokenize=True, return_dict=True)
+    assert prompt_ids(made, "") == whole["input_ids"]

@@ -167,7 +167,8 @@ def _resources(
         )
         return members, [shared], lambda streams: (_of(streams, TokenLimit).used[:, None] / mean, tokens[streams.row][:, None] / mean)
     slots = resource.slots if isinstance(resource, Slots) else 1
-    _check_capacity(arrivals.per_second / 1000 * float(longer.mean()) / float((slots / np.maximum(service_ms, 1e-6)).sum()))
+    if per_ms:
+        _check_capacity(arrivals.per_second / 1000 * float(longer.mean()) / float((slots / np.maximum(service_ms, 1e-6)).sum()))
     shared_by = [
         SharedResource(
             use=rewards[rows, m],
