@@ -45,13 +45,47 @@ def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServ
 
 @pytest.mark.parametrize(
     "fields",
-    [('name="model"', 'name="model"'), ('name="model"', "name=model"), ("name=model",), ('name="model"', 'Name="model"; filename="x"')],
+    [
+        ('name="model"', 'name="model"'),
+        ('name="model"', "name=model"),
+        ("name=model",),
+        ('name="model"', 'Name="model"; filename="x"'),
+        ("name*=utf-8''%6dodel",),
+        ('name*0="mo"; name*1="del"',),
+        ('name="prompt"\r\nContent-Disposition: form-data; name="model"',),
+        ('name="prompt";\r\n name="model"',),
+    ],
 )
 def test_a_form_has_one_field_for_the_model(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
     running = serve(cheap=Script(), dear=Script())
     answer = running.ask("/v1/audio/transcriptions", form(*fields), x_aamc_model="cheap", content_type="multipart/form-data; boundary=x")
     assert (answer.status, len(stub.requests)) == (400, 0)
     assert "one field model" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"model=dear"),
+        ("multipart/form-data", form('name="model"')),
+        ("multipart/mixed; boundary=x", form("name=model")),
+        ("multipart/form-data; boundary=x", form('name="prompt"').replace(b"\r\n", b"\n")),
+        ("application/vnd.api+json", b'\xef\xbb\xbf{"model": "dear"}'),
+    ],
+)
+def test_a_body_that_a_server_may_read_otherwise_is_refused(serve: Any, stub: StubServer, content_type: str, body: bytes) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    answer = running.ask("/v1/audio/transcriptions", body, x_aamc_model="cheap", content_type=content_type)
+    assert (answer.status, len(stub.requests)) == (400, 0)
+
+
+def test_only_the_field_of_a_form_gets_the_name_on_the_server(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={"cheap": {"model": "upstream"}}, cheap=Script())
+    file = b'[tool]\nname = "model"\nContent-Disposition: form-data; name="model"\r\n\r\ncheap\r\n'
+    upload = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.toml"\r\nContent-Type: text/plain\r\n\r\n' + file + b"\r\n"
+    answer = running.ask("/v1/audio/transcriptions", upload + form('name="model"'), content_type="multipart/form-data; boundary=x")
+    assert answer.status == 200
+    assert stub.requests[-1].raw == upload + form('name="model"').replace(b"cheap", b"upstream")
 
 
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/messages/batches"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from aamc_models.dialects import (
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import WireProvider, WireRequest
@@ -31,8 +31,6 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Endpoint, ModelSpec, Pool, Pric
 _USUAL_COMPLETION = 16
 """Tokens of an answer of the API completions without a limit."""
 Strip = Literal["", "earlier", "all"]
-FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
-"""The field ``model`` of a form: the text before its value, the value, and the text after it."""
 
 
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
@@ -202,11 +200,13 @@ class Upstream:
         return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=request.headers), dropped, hides_usage, limit)
 
     def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
-        """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""
-        assert request.raw is not None
+        """Return the body of an API that passes through: JSON or a form that names a model gets the model's name on the server."""
+        raw, content_type = request.raw, request.headers.get("content-type", "")
+        assert raw is not None
         if "model" in request.body:
             return dict(request.body)
-        return FORM_MODEL.sub(lambda match: match[1] + self.model.encode() + match[3], request.raw, count=1)
+        field = model_field(raw, content_type) if is_form(content_type) else None
+        return raw if field is None else raw[: field.start] + self.model.encode() + raw[field.stop :]
 
 
 def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, quote
 
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.forwarding.upstreams import FORM_MODEL
 from aamc_gateway.forwarding.whole_answers import note_objects, send_reply
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ProviderError
@@ -41,8 +41,6 @@ _FREE = re.compile(r"/v1/(files|uploads|moderations|(messages/)?batches/|respons
 """Requests without a price."""
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
-_MODEL_FIELD = re.compile(rb"""[;\s]name\*?\s*=\s*"?(?:[\w-]*'[^'\s]*')?model"?\s*[;\r\n]""", re.IGNORECASE)
-"""The name ``model`` of a form's field in any spelling that a server may read."""
 _MODEL_HEADER = b"x-aamc-model"
 _KEPT = (b"content-type", b"accept", b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key")
 
@@ -56,9 +54,10 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
         raise unknown_header(unknown, [_MODEL_HEADER])
     raw = await read_body(scope, receive, gateway.settings.limits)
-    content_type, nesting = header(scope["headers"], b"content-type") or "", gateway.settings.limits.nesting
-    body = await interpret(len(raw), lambda: _json_body(raw, content_type, nesting))
-    name = _model(scope, raw, body)
+    headers = {key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT}
+    content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
+    body, field = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    name = _model(scope, body, None if field is None else raw[field])
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
@@ -81,7 +80,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         model=name,
         query=Query("", user=caller.user, tenant=caller.tenant),
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
-        headers={key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT},
+        headers=headers,
     )
     await gateway.owners.check(caller, body, request.api, request.method)
     if request.method == "POST":
@@ -116,26 +115,27 @@ def _api(scope: Scope) -> str:
     return path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
-def _json_body(raw: bytes, content_type: str, nesting: int) -> dict[str, Any]:
-    """Return a body that its server may read as JSON, which only has a model that the gateway sees; empty for a form or a file.
+def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], slice | None]:
+    """Return a body as a JSON object, and the place of the model in a form; neither for a file.
+
+    Whatever its server may read as JSON or as a form only has a model that the gateway sees.
 
     Raises:
-        Refused: It is not a JSON object, or a form gives its model several times or in an unusual spelling.
+        Refused: It is not a JSON object, or an unusual form.
     """
-    if raw.lstrip()[:1] == b"{" or (raw and content_type.partition(";")[0].strip().lower() == "application/json"):
-        return parse_object(raw, nesting)
-    fields = len(_MODEL_FIELD.findall(raw))
-    if fields > 1 or fields != len(FORM_MODEL.findall(raw)):
-        raise Refused('a form must have one field model at most, as: Content-Disposition: form-data; name="model"')
-    return {}
+    if is_form(content_type):
+        return {}, model_field(raw, content_type)
+    if raw.lstrip()[:1] == b"{" or (raw and content_type.partition(";")[0].strip().lower().endswith(("/json", "+json"))):
+        return parse_object(raw, nesting), None
+    return {}, None
 
 
-def _model(scope: Scope, raw: bytes, body: Mapping[str, Any]) -> str | None:
+def _model(scope: Scope, body: Mapping[str, Any], field: bytes | None) -> str | None:
     found = header(scope["headers"], _MODEL_HEADER)
     if found is None and scope["query_string"]:
         found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
     if found is None and isinstance(named := body.get("model"), str):
         found = named
-    if found is None and not body and (match := FORM_MODEL.search(raw)) is not None:
-        found = match[2].decode(errors="replace").strip()
+    if found is None and field is not None:
+        found = field.decode(errors="replace").strip()
     return found

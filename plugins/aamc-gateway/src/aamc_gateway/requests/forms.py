@@ -1,0 +1,62 @@
+"""Forms that pass through: the model that they name."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from aamc_gateway.access.callers import Refused
+
+_BOUNDARY = re.compile(r'boundary="?([^";,\s]+)', re.IGNORECASE)
+_HEADER = re.compile(rb"[\w-]+:[^\r\n]*")
+_DISPOSITION = re.compile(
+    rb'content-disposition: *form-data; *name="([\w\[\].-]+)"(; *filename="[^"\r\n]*")?(; *filename\*=[\w\'%.-]+)?', re.IGNORECASE
+)
+"""A part's name in the only spelling that every server reads alike, and the name of its file."""
+
+
+def is_form(content_type: str) -> bool:
+    """Return whether a content type is that of a form, which must be multipart."""
+    return content_type.strip().lower().startswith(("multipart/", "application/x-www-form-urlencoded"))
+
+
+def model_field(raw: bytes, content_type: str) -> slice | None:
+    """Return the place of the value of a form's field ``model``; None without one.
+
+    Raises:
+        Refused: A server may read another model than this function: fields ``model`` are several, or a part has an unusual spelling.
+    """
+    found = []
+    for head, value in _parts(raw, content_type):
+        names = [match[1] for line in head if (match := _DISPOSITION.fullmatch(line))]
+        if len(names) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
+            raise _unusual()
+        if names[0].lower() == b"model":
+            found.append(value)
+    if len(found) > 1:
+        raise _unusual()
+    return found[0] if found else None
+
+
+def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:
+    """Return the header lines of each part, and the place of its value."""
+    boundaries = _BOUNDARY.findall(content_type)
+    if len(boundaries) != 1:
+        raise _unusual()
+    mark = b"--" + boundaries[0].encode()
+    places = [found.span() for found in re.finditer(re.escape(mark), raw)]
+    parts = []
+    for (_, begin), (end, _) in pairwise(places):
+        head_end = raw.find(b"\r\n\r\n", begin, end)
+        head = raw[begin + 2 : head_end].split(b"\r\n")
+        is_whole = raw[begin : begin + 2] == b"\r\n" == raw[end - 2 : end] and begin < head_end <= end - 6
+        if not is_whole or not all(map(_HEADER.fullmatch, head)):
+            raise _unusual()
+        parts.append((head, slice(head_end + 4, end - 2)))
+    if not places or places[0][0] != 0 or raw[places[-1][1] :].strip() != b"--":
+        raise _unusual()
+    return parts
+
+
+def _unusual() -> Refused:
+    return Refused('a form must be multipart, with one field model at most, and each part named as: Content-Disposition: form-data; name="model"')
