@@ -196,3 +196,12 @@ def test_reasoning_while_a_tool_call_is_open_follows_it_in_a_messages_stream() -
     deltas_of = [event["delta"] for event in events if event["type"] == "content_block_delta"]
     assert "".join(delta.get("partial_json", "") for delta in deltas_of) == "{}"
     assert {"type": "thinking_delta", "thinking": "hm"} in deltas_of
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+def test_a_call_without_arguments_that_comes_after_the_finish_is_kept(target: str) -> None:
+    converter = StreamConverter("chat", target)
+    choices = [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}, {"index": 0, "delta": {"tool_calls": [call("c", "")]}}]
+    events = [f"data: {json.dumps({'id': 'chatcmpl-1', 'choices': [choice]})}\n\n".encode() for choice in choices]
+    written = b"".join(event for one in [*events, b"data: [DONE]\n\n"] for event in converter.feed(one))
+    assert b'"name":"f"' in written

@@ -269,6 +269,7 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         if choice.get("finish_reason"):
             text(choice["finish_reason"], "choices[0].finish_reason")
             self._finish = choice
+        if self._finish is not None:
             for call in self._pieces.rest():
                 events += self._call(call)
         return events

@@ -245,8 +245,7 @@ class MessagesWriter(SingleAnswerWriter):
         self._called = True
         index = call["number"]
         if index in self._held_calls or (self._open == "tool_use" and index != self._live_call):
-            held = self._held_calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-            held["id"], held["name"] = held["id"] or call["id"], held["name"] + call["name"]
+            held = self._held_calls.setdefault(index, {"id": call["id"], "name": call["name"], "arguments": ""})
             held["arguments"] += call["arguments"]
             return []
         events = []
