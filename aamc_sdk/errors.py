@@ -206,15 +206,15 @@ def router_error(name: str, error: BaseException) -> PluginError:
 
 
 @contextmanager
-def component_errors(what: str) -> Iterator[None]:
-    """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component.
+def component_errors(what: str, passes: type[Exception] = AamcError) -> Iterator[None]:
+    """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component; ``passes`` are left as they are.
 
     Raises:
         PluginError: The component raised another error than the SDK's.
     """
     try:
         yield
-    except AamcError:
+    except (AamcError, passes):
         raise
     except (Exception, SystemExit) as error:  # it may raise anything
         raise PluginError(f"{what}: {type(error).__name__}: {error}") from error

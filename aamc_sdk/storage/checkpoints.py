@@ -38,13 +38,8 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     with component_errors(f"{kind} {name!r}: train must return metrics that JSON can hold"):
         metrics = to_json(training, indent=1)
     make_folder(folder)
-    try:
-        with component_errors(f"{kind} {name!r} cannot be saved"):
-            component.save(folder)
-    except PluginError as error:
-        if isinstance(error.__cause__, OSError):  # of the disk, such as a full one, and not of the component
-            raise error.__cause__ from None
-        raise
+    with component_errors(f"{kind} {name!r} cannot be saved", passes=OSError):  # of the disk, such as a full one
+        component.save(folder)
     shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
     write_text(folder / TRAINING, metrics + "\n")
     plugin = plugins.find(kind, name).plugin
