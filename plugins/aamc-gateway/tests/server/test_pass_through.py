@@ -177,6 +177,16 @@ def test_a_response_is_continued_and_read_by_keys_of_its_tenant_only(serve: Any,
     assert [running.ask(f"/v1/responses/{made}?model=good", method="GET", **who).status for who in (sibling, other)] == [200, 404]
 
 
+def test_a_response_whose_stream_breaks_belongs_to_its_tenant_too(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script(fault="cut"))
+    own, other, plain = key(running, "a", tenant="acme"), key(running, "b", tenant="other"), key(running, "plain")
+    answer = running.ask("/v1/responses", {"model": "good", "input": "hi", "stream": True}, **own)
+    made = answer.events[0]["response"]["id"]
+    assert b"was cut" in answer.body
+    statuses = [running.ask(f"/v1/responses/{made}?model=good", method="DELETE", **who).status for who in (other, plain, own)]
+    assert statuses == [404, 404, 200]
+
+
 def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
     """The stub's answer on any path has the id stub-1."""
     running = serve(good=Script())

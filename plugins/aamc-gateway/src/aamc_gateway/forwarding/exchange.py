@@ -389,7 +389,6 @@ class Exchange:
                 await sessions.note(call_key(request.session, call_id), upstream.name, mixed)
         if response_id is not None:
             await sessions.note(f"{request.caller.scope}response/{response_id}", upstream.name, mixed)
-            await self.gateway.owners.note(request.caller, [response_id])
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

@@ -90,6 +90,7 @@ class StreamedAnswer(EventSender):
         self._flowing = True
         if not self.has_begun:
             await self.exchange.commit()
+            await self.exchange.gateway.owners.note(self.exchange.request.caller, [self._response_id])  # before its client knows it
             self.headers = self.exchange.headers(call.upstream, call.prepared)
 
     async def prepare(self) -> None:

@@ -40,7 +40,9 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     call, reply = await _first_answer(exchange)
     upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
-    await exchange.remember(upstream, _response_id(prepared, reply), _last_call(exchange.request.dialect, reply))
+    response_id = _response_id(prepared, reply)
+    await exchange.gateway.owners.note(exchange.request.caller, [response_id])
+    await exchange.remember(upstream, response_id, _last_call(exchange.request.dialect, reply))
     await note_objects(exchange.gateway, exchange.request, reply)
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
