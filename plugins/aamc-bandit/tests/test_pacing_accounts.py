@@ -64,6 +64,16 @@ def test_the_rate_recovers_from_a_clock_that_was_days_ahead(began_wrong):
     assert account.target(time) == pytest.approx(10.0 / 1000, rel=0.1)
 
 
+def test_requests_that_are_learned_late_leave_the_present_window_as_it_is():
+    account = WindowAccount(10.0, 60.0, 100)
+    account.add_request(NOON)
+    account.charge(10.0, NOON)
+    for minutes in range(6, 1, -1):
+        account.add_request(NOON - 60.0 * minutes)
+        account.charge(1.0, NOON - 60.0 * minutes)
+    assert account.allowance(NOON) == 0.0
+
+
 def test_what_a_mean_saved_or_overspent_is_made_up_for():
     account = MeanAccount(0.01, 100)
     assert math.isinf(account.allowance(0.0))

@@ -17,7 +17,7 @@ WINDOWS = 4
 
 @attrs.define
 class WindowAccount:
-    """A budget for each calendar window. The last ones with a request are kept: the clocks of replicas differ, and a wrong clock is put back.
+    """A budget for each calendar window. The latest ones are kept: the clocks of replicas differ, and a wrong clock is put back.
 
     The target is the rest of the budget, divided by the requests expected in the rest of the window: their expected number less those that came,
     but at least half of the number at an even rate. Without an expected number, the rate is a mean with exponential
@@ -27,7 +27,7 @@ class WindowAccount:
         limit: The budget of a window.
         seconds: The window's length.
         expected: Number of requests that are expected in a window; None if unknown.
-        windows: The windows of the last requests, the latest last: the number since the epoch, the amount used, and the number of requests.
+        windows: The latest windows, that of the last request at the end: the number since the epoch, the amount used, and the number of requests.
         count: Requests so far, each weighted by exp(-age / window).
         began: Time of the first request; None before it.
         last: Time of the last request.
@@ -49,7 +49,8 @@ class WindowAccount:
         self.last = last
         window = self._window(now)
         window[2] += 1
-        self.windows = [*(other for other in self.windows if other is not window), window][-WINDOWS:]
+        others = sorted(other for other in self.windows if other is not window)
+        self.windows = [*others[1 - WINDOWS :], window]  # a late request drops no window that is later than another one
 
     def charge(self, amount: float, time: float) -> None:
         """Charge an amount, negative for a refund, to the window of a time, if it is kept."""
