@@ -21,7 +21,7 @@ SIZE_CLASSES = 4
 """Classes of queries by the work that they bring."""
 MAX_ITERATIONS = 60
 OPEN = 0.85
-"""Share of the grid in which queries may use the resource: at its end more work would cost nothing, so that use without end would pay."""
+"""Share of the grid beyond free work in which queries may use the resource: at its end more work would cost nothing, so use without end would pay."""
 
 
 class NotConvergedError(AamcError):
@@ -110,7 +110,7 @@ def solve(resource: SharedResource, other: Floats, limit: float) -> RelativeValu
     for _ in range(MAX_ITERATIONS):
         after = ahead @ values.ravel()
         after_use = np.einsum("cij,pj->pci", up, after)
-        margin = np.where(grid <= OPEN * limit, after_use - loss - after[:, None], -np.inf)
+        margin = np.where(grid <= resource.free + OPEN * (limit - resource.free), after_use - loss - after[:, None], -np.inf)
         found, reward = _improved(resource, other, groups, loss, margin)
         if np.abs(found - uses).max() < 1e-9 and gain:
             break
