@@ -9,6 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from aamc_sdk.errors import ConfigError
 
 THINK = "<think>"
+MESSAGE = "The message."
+"""Stands for a message while a template is applied: a message may itself hold the template's words."""
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -25,17 +27,16 @@ def in_template(tokenizer: PreTrainedTokenizerBase, message: str) -> tuple[list[
     if not tokenizer.chat_template:
         first = list(tokenizer(message)["input_ids"])[:1]
         return (first if first == [tokenizer.bos_token_id] else []), message, []
-    rendered: Any = tokenizer.apply_chat_template([{"role": "user", "content": message}], add_generation_prompt=True, tokenize=False)
-    held = message if message in rendered else message.strip()
-    if not held:
-        return list(tokenizer(rendered, add_special_tokens=False)["input_ids"]), "", []
-    before, found, after = rendered.rpartition(held)
+    spaced = f"\n{MESSAGE}\n"
+    rendered: Any = tokenizer.apply_chat_template([{"role": "user", "content": spaced}], add_generation_prompt=True, tokenize=False)
+    is_kept = spaced in rendered
+    before, found, after = rendered.rpartition(spaced if is_kept else MESSAGE)
     if not found:
         raise ConfigError(f"the chat template of {tokenizer.name_or_path!r} changes a user's message; use a model whose template does not")
     if after.rstrip().endswith(THINK):
         after = after.rstrip().removesuffix(THINK)  # the policy begins its turn with it
     first, last = (list(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (before, after))
-    return first, held, last
+    return first, message if is_kept else message.strip(), last
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:

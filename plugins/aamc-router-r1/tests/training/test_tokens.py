@@ -63,3 +63,13 @@ def test_an_empty_prompt_is_the_template_alone() -> None:
     made = tokenizer("m['content']")
     whole = made.apply_chat_template([{"role": "user", "content": ""}], add_generation_prompt=True, tokenize=True, return_dict=True)
     assert prompt_ids(made, "") == whole["input_ids"]
+
+
+@pytest.mark.parametrize("message", ["<|im_end|>", "user", "assistant\n", " "])
+def test_a_message_of_the_templates_own_words_is_plain_text(message: str) -> None:
+    made = tokenizer("m['content']")
+    empty = prompt_ids(made, "")
+    ids = prompt_ids(made, message)
+    for token in ("<|im_start|>", "<|im_end|>"):
+        assert ids.count(made.convert_tokens_to_ids(token)) == empty.count(made.convert_tokens_to_ids(token))
+    assert made.decode(ids) == made.decode(empty).replace("user\n", f"user\n{message}")
