@@ -54,7 +54,7 @@ def complete(
     assignments: Sequence[str],
     preference: str | None,
     user: str | None,
-    user_key_file: Path | None,
+    user_key: str | None,
     streamed: bool,
     as_json: bool,
     **named: Any,
@@ -66,11 +66,9 @@ def complete(
     Example: aamc complete "What is 6 x 7?" --pool examples/pools/openai.yaml --store sqlite:state.db
     """
     from aamc_sdk.controller import MetaController
-    from aamc_sdk.serving.decisions.pseudonyms import read_key
 
     if streamed and as_json:
         raise click.UsageError("--stream prints text and --json one document at the end; leave one of them out")
-    user_key = None if user_key_file is None else read_key(user_key_file)
     options = request_parameters(assignments)
     has_run = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
     components = _components(plugins_of(ctx), has_run=has_run, **named)

@@ -266,22 +266,22 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 @click.option("--tenant", metavar="T", help="Without --user, erase all users of a tenant, and its name; else the user in this tenant only.")
 @USER_KEY_FILE
 @_on_a_log
-def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
+def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: str | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
 
     Routers then learn the log again. The exit status is 1 if an export could not be erased, such as on a disk that is not mounted; the command can be
     repeated. Exports that were deleted are no longer remembered.
     """
     from aamc_sdk.log import LedgerStore
-    from aamc_sdk.serving.decisions.pseudonyms import pseudonym, read_key
+    from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 
     if user is None and tenant is None:
         raise click.UsageError("give --user, --tenant, or both")
-    log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
+    log_user = user if user is None or user_key is None else pseudonym(user, user_key)
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)
         unerased = log.unerased_exports if isinstance(log, LedgerStore) else {}
-    hint = "" if decisions or user_key_file or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
+    hint = "" if decisions or user_key or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
     document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
     _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.")
     if unerased:  # the store has logged which and why

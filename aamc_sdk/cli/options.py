@@ -155,8 +155,18 @@ PREFERENCE = click.option(
 """The option ``--preference``."""
 USER = click.option("--user", metavar="U", help="Id of the user, for routers that personalise (default: none).")
 """The option ``--user``."""
-USER_KEY_FILE = click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
-"""The option ``--user-key-file``."""
+
+
+def _read_key(ctx: click.Context, option: click.Parameter, path: Path | None) -> str | None:
+    from aamc_sdk.serving.decisions.pseudonyms import read_key
+
+    return None if path is None else read_key(path)
+
+
+USER_KEY_FILE = click.option(
+    "--user-key-file", "user_key", type=InputFile(), callback=_read_key, help="File of the key that turns user ids into the log's pseudonyms."
+)
+"""The option ``--user-key-file``; a command gets the key as ``user_key``."""
 
 
 def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:

@@ -23,7 +23,7 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FI
 @JSON
 @click.pass_context
 def route(
-    ctx: click.Context, /, text: str, run: Path, preference: str | None, user: str | None, user_key_file: Path | None, as_json: bool, **named: Any
+    ctx: click.Context, /, text: str, run: Path, preference: str | None, user: str | None, user_key: str | None, as_json: bool, **named: Any
 ) -> None:
     """Choose a candidate for the query TEXT, and explain the choice.
 
@@ -32,9 +32,7 @@ def route(
     from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
     from aamc_sdk.serving import load_checkpoints
-    from aamc_sdk.serving.decisions.pseudonyms import read_key
 
-    user_key = None if user_key_file is None else read_key(user_key_file)
     with MetaController(load_checkpoints(run, plugins_of(ctx), **named), user_key=user_key) as controller:
         explanation = controller.route_explained(text, preference, user=user)
     show_explanation(explanation, as_json)
