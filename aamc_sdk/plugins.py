@@ -79,6 +79,11 @@ class Offer:
     plugin: Plugin
     error: str | None = None
 
+    @property
+    def place(self) -> str:
+        """The component with its distribution and target, for messages."""
+        return f"{self.kind} {self.component.name!r} of {self.plugin.distribution} ({self.component.target})"
+
 
 def _disabled() -> frozenset[str]:
     names = os.environ.get("AAMC_DISABLE_PLUGINS", "").split(",")
@@ -195,8 +200,7 @@ class Plugins:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
-            where = f"{kind} {name!r} of {offer.plugin.distribution} ({offer.component.target})"
-            raise PluginError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{offer.place} cannot be loaded: {type(error).__name__}: {error}") from error
 
     def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
         """Make a component from its options.

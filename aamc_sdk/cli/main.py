@@ -85,9 +85,8 @@ class CommandTree(click.Group):
             plugins = plugins_of(ctx)
             command = plugins.load("command", path)
             if not isinstance(command, click.Command):
-                offer = plugins.find("command", path)
-                where = f"command {path!r} of {offer.plugin.distribution} ({offer.component.target})"
-                raise PluginError(f"{where} is {command!r}, not a click command: put @click.command() above the function")
+                place = plugins.find("command", path).place
+                raise PluginError(f"{place} is {command!r}, not a click command: put @click.command() above the function")
             return command
         return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands for {cmd_name}."))
 
