@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -155,14 +156,41 @@ def test_what_a_tenant_s_key_made_does_not_exist_for_the_keys_of_others(serve: A
     assert running.ask("/v1/batches?model=good", {"input_file_id": "stub-1"}, **sibling).status == 200
 
 
-def test_unknown_objects_and_lists_are_for_keys_without_a_tenant(serve: Any, stub: StubServer) -> None:
+LISTS_AND_UNKNOWN = (("files", 403), ("batches", 403), ("messages/batches", 403), ("files/file-7", 404), ("responses/resp-7/input_items", 404))
+
+
+def test_lists_and_unknown_objects_are_for_admins_once_a_key_has_a_tenant(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
-    tenant, plain = key(running, "a", tenant="acme"), key(running, "plain")
-    for path, status in (("files/file-7", 404), ("responses/resp-7/input_items", 404), ("files", 403), ("batches", 403), ("messages/batches", 403)):
-        assert running.ask(f"/v1/{path}?model=good", method="GET", **tenant).status == status
+    plain, admin = key(running, "plain"), key(running, "root", admin=True)
+    for path, _ in LISTS_AND_UNKNOWN:
         assert running.ask(f"/v1/{path}?model=good", method="GET", **plain).status == 200
+    tenant = key(running, "a", tenant="acme")
+    running.gateway.access._tenants_checked = -math.inf  # a worker looks again after two seconds
+    for path, status in LISTS_AND_UNKNOWN:
+        for who in (tenant, plain):
+            refused = running.ask(f"/v1/{path}?model=good", method="GET", **who)
+            assert (refused.status, "admin key" in refused.json["error"]["message"]) == (status, status == 403)
+        assert running.ask(f"/v1/{path}?model=good", method="GET", **admin).status == 200
     assert running.ask("/v1/responses/input_tokens", {"model": "good", "input": "hi"}, **tenant).status == 200
-    assert len(stub.requests) == 6
+
+
+def test_what_keys_without_a_tenant_made_is_for_all_of_them_and_for_no_tenant(serve: Any) -> None:
+    running = serve(good=Script())
+    plain, other = key(running, "plain"), key(running, "plain2")
+    made = running.ask("/v1/files?model=good", b"x", **plain).json["id"]
+    tenant = key(running, "a", tenant="acme")
+    running.gateway.access._tenants_checked = -math.inf
+    assert [running.ask(f"/v1/files/{made}?model=good", method="GET", **who).status for who in (plain, other, tenant)] == [200, 200, 404]
+
+
+def test_the_files_of_a_batch_are_its_tenant_s_also_where_an_admin_looks_first(serve: Any) -> None:
+    """The stub's answer on any path has the id stub-1."""
+    running = serve(good=Script())
+    own, plain, admin = key(running, "a", tenant="acme"), key(running, "plain"), key(running, "root", admin=True)
+    owners = running.gateway.owners
+    asyncio.run_coroutine_threadsafe(owners.note(Caller(key_id="k", tenant="acme"), ["batch-1"]), running.loop).result(30)
+    assert running.ask("/v1/batches/batch-1?model=good", method="GET", **admin).json["id"] == "stub-1"
+    assert [running.ask("/v1/files/stub-1?model=good", method="GET", **who).status for who in (own, plain)] == [200, 404]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -191,6 +219,6 @@ def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
     """The stub's answer on any path has the id stub-1."""
     running = serve(good=Script())
     own = key(running, "a", tenant="acme")
-    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(tenant="acme"), ["file-1"]), running.loop).result(30)
+    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(key_id="k", tenant="acme"), ["file-1"]), running.loop).result(30)
     assert running.ask("/v1/files/file-1/content?model=good", method="GET", **own).json["id"] == "stub-1"
     assert running.ask("/v1/files/stub-1?model=good", method="GET", **own).status == 404

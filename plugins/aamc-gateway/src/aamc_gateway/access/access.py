@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.claims import Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
+from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of, read_keys
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -46,7 +46,8 @@ class Access:
         self._admin_digest = _admin_digest(settings.admin_key_env)
         self._local = Caller(name="local", admin=True, limits=settings.limits)
         self._needs_keys = bool(self._admin_digest)
-        self._checked = -math.inf
+        self._checked = self._tenants_checked = -math.inf
+        self._has_tenants = False
         self._full: tuple[float, Mapping[str, LimitedClaim]] = (-math.inf, {})
 
     async def check_listening(self, host: str) -> None:
@@ -159,6 +160,13 @@ class Access:
         if user is not None and (limits := _named(settings.users, user)) is not None:
             found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", limits))
         return found
+
+    async def has_tenants(self) -> bool:
+        """Return whether a key has a tenant; once one has, that is so for good."""
+        if not self._has_tenants and time.monotonic() > self._tenants_checked + FRESH_S:
+            self._has_tenants = any(key.tenant for key in await read_keys(self._shared))
+            self._tenants_checked = time.monotonic()
+        return self._has_tenants
 
     async def _has_keys(self) -> bool:
         """Return whether there are keys; once there are, the gateway needs them for good."""

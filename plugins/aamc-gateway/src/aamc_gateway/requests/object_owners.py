@@ -12,7 +12,7 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
+    from aamc_gateway.access import Access, SharedState
 
 logger = logging.getLogger(__name__)
 KEEP_S = 30 * 86400.0
@@ -28,49 +28,56 @@ _MADE = ("id", "output_file_id", "error_file_id", "file")
 
 
 class ObjectOwners:
-    """Remembers which tenant's key made an object, and keeps it from the keys of others."""
+    """Remembers which tenant's key made an object, and keeps it from the keys of others. The keys without a tenant are one more tenant, ``""``."""
 
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
+    def __init__(self, shared: SharedState, access: Access) -> None:
+        self._shared, self._access = shared, access
 
     async def check(self, caller: Caller, body: Mapping[str, Any], api: str = "", method: str = "POST") -> None:
         """Check that the objects that a request names, in its path or body, are the caller's.
 
-        A key with a tenant may use those of its tenant, any other key all but those of tenants, and an admin key all.
+        A key may use those of its tenant, and an admin key all. As long as no key has a tenant, all keys may use all.
 
         Raises:
-            Refused: An object is another tenant's, or unknown and the key has a tenant; or the request lists the objects of all tenants.
+            Refused: An object is another tenant's, or unknown; or the request lists the objects of all tenants.
         """
         if caller.admin or not caller.key_id:  # a gateway without keys has no tenants
             return
         found = _PATH.match(api)
-        if found is not None and found[1] is None and method == "GET" and caller.tenant is not None:
-            raise Refused(
-                f"the key {caller.name!r} has a tenant, and this list holds the objects of all; get each by its id, or use an admin key",
-                status=403,
-                kind="permission",
-            )
-        for name in _ids([*(found.groups() if found else ()), *map(body.get, _NAMED)]):
-            if await self._owner(name) != caller.tenant:
-                message = f"there is no object {name!r:.200} of this key's tenant: another tenant's key made it, or it was too long ago"
+        is_list = found is not None and found[1] is None and method != "POST"
+        names = _ids([*(found.groups() if found else ()), *map(body.get, _NAMED)])
+        if not (is_list or names) or not (caller.tenant or await self._access.has_tenants()):
+            return
+        if is_list:
+            message = f"this list has the objects of all tenants, and {caller.name!r} is no admin key; get each by its id, or use an admin key"
+            raise Refused(message, status=403, kind="permission")
+        for name in names:
+            if await self._owner(name) != (caller.tenant or ""):
+                message = f"there is no object {name!r:.200} that this key may use: a key of another tenant made it, or it was too long ago"
                 raise Refused(message, status=404, kind="not_found")
 
-    async def note(self, caller: Caller, ids: Iterable[Any]) -> None:
-        """Remember that a caller's request made some objects, unless they are another tenant's."""
-        if caller.tenant is None:
+    async def note(self, caller: Caller, ids: Iterable[Any], parent: str | None = None) -> None:
+        """Remember that a caller's request made some objects, unless they are another tenant's.
+
+        Objects of a parent, such as the files of a batch, are those of its tenant, also where an admin looks at it first.
+        """
+        if not caller.key_id:
             return
         for name in _ids(ids):
             try:
-                await asyncio.wait_for(self._note(name, caller.tenant), _SHARE_S)
+                await asyncio.wait_for(self._note(name, caller.tenant or "", parent), _SHARE_S)
             except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not be lost for this
                 logger.warning("the tenant of %r cannot be noted, so its keys cannot use it: %s", name, error)
 
     async def note_answer(self, caller: Caller, api: str, answer: Mapping[str, Any]) -> None:
         """Remember the objects that an answer of a path describes; not those in the content of a file, which anyone can write."""
         if _DESCRIBED.match(api):
-            await self.note(caller, map(answer.get, _MADE))
+            found = _PATH.match(api)
+            await self.note(caller, map(answer.get, _MADE), None if found is None else found[1])
 
-    async def _note(self, name: str, tenant: str) -> None:
+    async def _note(self, name: str, tenant: str, parent: str | None) -> None:
+        if parent is not None and (found := await self._owner(parent)) is not None:
+            tenant = found
         if await self._owner(name) in (None, tenant):
             await self._shared.put(f"owner:{name}", tenant.encode(), KEEP_S)
 

@@ -87,7 +87,7 @@ class Gateway:
         self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
-        self.owners = ObjectOwners(self.shared)
+        self.owners = ObjectOwners(self.shared, self.access)
         self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
         self.watch = ClientWatch()
