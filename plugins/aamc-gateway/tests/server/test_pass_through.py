@@ -205,6 +205,19 @@ def test_a_response_is_continued_and_read_by_keys_of_its_tenant_only(serve: Any,
     assert [running.ask(f"/v1/responses/{made}?model=good", method="GET", **who).status for who in (sibling, other)] == [200, 404]
 
 
+def test_a_conversation_is_made_and_used_by_keys_of_its_tenant_only(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script())
+    own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")
+    made = running.ask("/v1/conversations?model=good", {"metadata": {}}, **own).json["id"]
+    assert stub.requests[-1].path == "/v1/conversations"
+    for conversation in (made, {"id": made}):
+        asked = {"model": "good", "input": "go on", "conversation": conversation}
+        assert [running.ask("/v1/responses", asked, **who).status for who in (own, sibling, other)] == [200, 200, 404]
+    items = f"/v1/conversations/{made}/items?model=good"
+    assert [running.ask(items, method="GET", **who).status for who in (own, other)] == [200, 404]
+    assert [running.ask(f"/v1/conversations/{made}?model=good", method="DELETE", **who).status for who in (other, own)] == [404, 200]
+
+
 def test_a_response_whose_stream_breaks_belongs_to_its_tenant_too(serve: Any, stub: StubServer) -> None:
     running = serve(fields={"good": {"apis": ["responses"]}}, good=Script(fault="cut"))
     own, other, plain = key(running, "a", tenant="acme"), key(running, "b", tenant="other"), key(running, "plain")

@@ -1,4 +1,4 @@
-"""The tenants of the objects that servers keep: files, uploads, batches and responses."""
+"""The tenants of the objects that servers keep: files, uploads, batches, responses and conversations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KEEP_S = 30 * 86400.0
 """Time for which an owner is remembered after the last answer that named the object; OpenAI keeps responses for as long."""
 _SHARE_S = 1.0
 """Maximum time in seconds for which an answer waits until its object's owner is noted."""
-_PATH = re.compile(r"/(?:files|uploads|(?:messages/)?batches|responses)(?:/(?!(?:compact|input_tokens)(?:\?|$))([^/?]+))?(?=[/?]|$)")
+_PATH = re.compile(r"/(?:files|uploads|(?:messages/)?batches|responses|conversations)(?:/(?!(?:compact|input_tokens)(?:\?|$))([^/?]+))?(?=[/?]|$)")
 """A path with the id of an object, without /v1."""
-_DESCRIBED = re.compile(r"/(files|uploads|responses|(messages/)?batches)(/[^/?]+)?(\?|$)|/uploads/")
+_DESCRIBED = re.compile(r"/(files|uploads|responses|conversations|(messages/)?batches)(/[^/?]+)?(\?|$)|/uploads/")
 """The paths whose answers describe objects, not the content of a file."""
 _NAMED = ("previous_response_id", "conversation", "input_file_id")
 _MADE = ("id", "output_file_id", "error_file_id", "file")

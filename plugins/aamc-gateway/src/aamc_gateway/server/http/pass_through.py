@@ -1,4 +1,4 @@
-"""APIs that pass through to a named model: batches, files, images, audio and stored responses."""
+"""APIs that pass through to a named model: batches, files, images, audio, stored responses and conversations."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ PASSED = (
     ("/v1/audio/{rest:path}", ("POST",)),
     ("/v1/moderations", ("POST",)),
     ("/v1/responses/{rest:path}", ("GET", "POST", "DELETE")),
+    ("/v1/conversations", ("POST",)),
+    ("/v1/conversations/{rest:path}", ("GET", "POST", "DELETE")),
 )
 """The paths that pass through, with their methods."""
 _SAFE = re.compile(r"/v1(?:/[A-Za-z0-9_.~-]+)+")
-_FREE = re.compile(r"/v1/(files|uploads|moderations|(messages/)?batches/|responses/(input_tokens|[^/]+/cancel)$)")
+_FREE = re.compile(r"/v1/(files|uploads|moderations|conversations|(messages/)?batches/|responses/(input_tokens|[^/]+/cancel)$)")
 """Requests without a price."""
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
