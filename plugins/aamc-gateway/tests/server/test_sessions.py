@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+import orjson
 import pytest
 from aamc_gateway.access import SharedState, open_shared
 from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
@@ -126,6 +127,32 @@ def test_tool_loops_of_conversations_that_begin_alike_stay_on_their_models(serve
     assert {loop.model for loop in loops} == {"one", "two"}
     for loop in loops:
         assert loop.go_on() == loop.model
+
+
+def test_tool_calls_leave_other_conversations_their_places(serve: Any) -> None:
+    running = serve({"sessions": {"at_most": 3}}, good=Script())
+    running.chat(headers={"x-aamc-session": "other"})
+    for _ in range(5):
+        ToolLoop(running, "chat", False)
+    assert "//session/other" in running.gateway.sessions._known
+    assert len(running.gateway.calls._known) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_entries_of_an_answer_are_written_together(serve: Any, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    put, keys = SharedState.put, []
+
+    async def waiting_for_the_other(self: Any, key: str, *arguments: Any, **options: Any) -> None:
+        keys.append(key)
+        while len(keys) < 2:
+            await asyncio.sleep(0.01)
+        await put(self, key, *arguments, **options)
+
+    monkeypatch.setattr(SharedState, "put", waiting_for_the_other)
+    running = serve({"workers": 2}, good=Script())
+    ToolLoop(running, "chat", stream)
+    found = [asyncio.run_coroutine_threadsafe(running.gateway.shared.get(key), running.loop).result(30) for key in keys]
+    assert [orjson.loads(entry)[0] for entry in found] == ["good", "good"]
 
 
 class ToolLoop:

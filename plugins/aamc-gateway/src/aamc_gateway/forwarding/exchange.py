@@ -381,14 +381,16 @@ class Exchange:
             response_id: The answer's id, if its server keeps it.
             call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
         """
-        request, sessions, origin = self.request, self.gateway.sessions, self._origin
+        request, gateway, origin = self.request, self.gateway, self._origin
         mixed = origin.mixed or origin.candidate not in (None, upstream.name)
+        keys = []
         if request.session is not None:
-            await sessions.note(request.session, upstream.name, mixed)
+            keys.append((gateway.sessions, request.session))
             if call_id is not None:
-                await sessions.note(call_key(request.session, call_id), upstream.name, mixed)
+                keys.append((gateway.calls, call_key(request.session, call_id)))
         if response_id is not None:
-            await sessions.note(f"{request.caller.scope}response/{response_id}", upstream.name, mixed)
+            keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
+        await asyncio.gather(*(sessions.note(key, upstream.name, mixed) for sessions, key in keys))
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

@@ -57,14 +57,14 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         await gateway.owners.check(request.caller, request.body)
     fixed = bool(request.foreign_state & UNMOVABLE)
     previous = request.body.get("previous_response_id")
-    keys = [f"{request.caller.scope}response/{previous}"] if isinstance(previous, str) and previous else []
+    keys = [(gateway.sessions, f"{request.caller.scope}response/{previous}")] if isinstance(previous, str) and previous else []
     if request.session is not None:
         entries = request.body.get("input" if request.dialect == "responses" else "messages")
         call_id = last_call(request.dialect, entries) if "open_tool_calls" in request.foreign_state and isinstance(entries, list) else None
-        keys += [*([] if call_id is None else [call_key(request.session, call_id)]), request.session]
+        keys += [*([] if call_id is None else [(gateway.calls, call_key(request.session, call_id))]), (gateway.sessions, request.session)]
     answered = None
-    for key in keys:
-        answered = answered or await gateway.sessions.find(key)
+    for sessions, key in keys:
+        answered = answered or await sessions.find(key)
     if answered is not None and answered.candidate not in gateway.upstreams:
         answered = None  # the pool has changed since
     if answered is None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from aamc_gateway.server.settings import SessionSettings
 
 logger = logging.getLogger(__name__)
+CALL_KEEP_S = 3600.0
+"""Maximum time for which the candidate of a tool call is remembered: its result comes with the conversation's next request."""
 _SHARE_S = 1.0
 """Maximum time in seconds for which an answer's end waits until the other workers know who gave it."""
 _HEAD = 1000

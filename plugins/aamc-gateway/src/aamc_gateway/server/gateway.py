@@ -22,7 +22,7 @@ from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
-from aamc_gateway.requests.sessions import Sessions
+from aamc_gateway.requests.sessions import CALL_KEEP_S, Sessions
 from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
@@ -50,6 +50,8 @@ class Gateway:
     Attributes:
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
+        sessions: The candidate that answered each conversation last.
+        calls: The same of single tool calls, apart so that a conversation of many calls leaves the others their places.
         owners: The tenants of files, batches and stored responses.
         ballots: Answers of the arena that wait for a vote.
         ties: State that keeps a conversation on its candidate.
@@ -87,6 +89,8 @@ class Gateway:
         self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
+        call_settings = attrs.evolve(settings.sessions, keep_s=min(settings.sessions.keep_s, CALL_KEEP_S))
+        self.calls = Sessions(call_settings, self.shared if shares else None)
         self.owners = ObjectOwners(self.shared, self.access)
         self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
