@@ -290,6 +290,60 @@ def test_an_unknown_field_whose_name_no_header_can_carry_is_named_with_question_
     assert (answer.status, answer.headers["x-aamc-dropped"]) == (200, "".join(c if " " <= c <= "~" else "?" for c in name))
 
 
+FUNCTION = {"name": "look", "parameters": {"type": "object"}, "defer_loading": True}
+HI = {"role": "user", "content": "Hi", "name": "anna"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "provider", "sent", "dropped"),
+    [
+        (
+            "chat/completions",
+            {"messages": [HI], "tools": [{"type": "function", "function": FUNCTION}], "service_tier": "flex", "stop": ["END"], "seed": 7},
+            "anthropic",
+            {"stop_sequences": ["END"], "messages": [{"role": "user", "content": "Hi"}]},
+            "function.defer_loading, messages.name, seed, service_tier",
+        ),
+        (
+            "messages",
+            {
+                "max_tokens": 9,
+                "messages": [HI],
+                "tools": [{**FUNCTION, "input_schema": {}}],
+                "metadata": {"user_id": "anna", "team": "a"},
+                "top_k": 5,
+            },
+            "openai",
+            {"max_tokens": 9, "user": "anna"},
+            "messages.name, metadata.team, tools.defer_loading, tools.parameters, top_k",
+        ),
+        (
+            "responses",
+            {
+                "input": [HI],
+                "tools": [{"type": "function", **FUNCTION}, {"type": "web_search"}],
+                "reasoning": {"summary": "auto"},
+                "metadata": {"a": "b"},
+            },
+            "openai",
+            {
+                "messages": [{"role": "user", "content": "Hi"}],
+                "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
+            },
+            "input.name, metadata, reasoning.summary, tools.defer_loading, tools.web_search",
+        ),
+        ("completions", {"prompt": "Hi", "suffix": "end", "n": 2, "user": "anna"}, "anthropic", {"metadata": {"user_id": "anna"}}, "n, suffix"),
+    ],
+)
+def test_what_another_dialect_cannot_express_is_named(
+    serve: Any, stub: StubServer, path: str, body: dict[str, Any], provider: str, sent: dict[str, Any], dropped: str
+) -> None:
+    running = serve(fields={"good": {"provider": provider, "apis": ["messages" if provider == "anthropic" else "chat"]}}, good=Script())
+    answer = running.ask(f"/v1/{path}", {"model": "good", **body})
+    assert (answer.status, answer.headers["x-aamc-dropped"]) == (200, dropped)
+    assert sent == {name: stub.requests[-1].body[name] for name in sent}
+
+
 def test_the_names_of_many_unknown_fields_fit_in_a_header(serve: Any) -> None:
     running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())
     fields = {f"own_field_{n}": n + 1 for n in range(3000)}

@@ -71,8 +71,9 @@ def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
     converted = convert_request("chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1})
     assert converted.dropped == ["logit_bias", "logprobs", "n", "new", "seed"]
     dropped = convert_request("messages", "chat", requests["messages"]).dropped
-    assert dropped == ["cache_control", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
-    assert convert_request("responses", "chat", requests["responses"]).dropped == ["reasoning.summary", "tools.custom"]
+    named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
+    assert named == dropped
+    assert convert_request("responses", "chat", requests["responses"]).dropped == ["content.thinking", "reasoning.summary", "tools.custom"]
     assert convert_request("completions", "chat", requests["completions"]).dropped == ["echo", "logprobs"]
 
 

@@ -44,6 +44,8 @@ def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 def _plain_message(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     plain = {name: value for name, value in _unmarked(message, dropped).items() if name not in _THOUGHTS}
+    if set_fields(message, *_THOUGHTS):
+        dropped.add("content.thinking")
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
         plain["content"] = parts

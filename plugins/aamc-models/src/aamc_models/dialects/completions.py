@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
-from aamc_models.dialects.content import chosen, creation_time, identity, is_set, set_fields, text_of, unknown_fields
+from aamc_models.dialects.content import chosen, creation_time, identity, is_set, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 
@@ -24,7 +24,6 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
         prompt = prompt[0]
     if not isinstance(prompt, str):
         raise wrong("prompt", "one text, as only that can be sent to a chat model", prompt)
-    dropped.update(unknown_fields(body, frozenset((*_SAME, "prompt"))))
     return {**chosen(body, *_SAME), "messages": [{"role": "user", "content": prompt}]}
 
 
@@ -35,14 +34,10 @@ def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or role not in _SPEAKERS:
             raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
-        if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") != "text" for part in content):
-            dropped.add("content")
         lines.append((_SPEAKERS[role], text_of(content, f"{field}.content", "\n")))
-        dropped.update(set_fields(message, "tool_calls", "function_call", "thinking_blocks"))
     sent = chosen(body, *_SAME)
     if body.get("max_completion_tokens") is not None:
         sent["max_tokens"] = body["max_completion_tokens"]
-    dropped.update(unknown_fields(body, frozenset((*_SAME, "messages", "max_completion_tokens"))))
     if len(lines) == 1 and lines[0][0] == "User":
         return {**sent, "prompt": lines[0][1]}
     transcript = "\n\n".join(f"{speaker}: {words}" for speaker, words in lines)

@@ -21,11 +21,6 @@ def set_fields(body: JSON, *names: str) -> list[str]:
     return [name for name in names if is_set(body.get(name))]
 
 
-def unknown_fields(body: JSON, known: frozenset[str]) -> list[str]:
-    """Return the names of all other fields that are set, as a header can hold them."""
-    return [f"{name:.60}" for name, value in body.items() if name not in known and is_set(value)]
-
-
 def is_set(value: object) -> bool:
     """Return whether a field holds something; null, false, 0 and empty values are how clients write a default."""
     return value is not None and value is not False and value not in (0, "", [], {})
@@ -39,6 +34,32 @@ def lookup(table: Mapping[str, T], value: object) -> T | None:
 def chosen(body: JSON, *names: str) -> dict[str, Any]:
     """Return those of the fields that are not null."""
     return {name: body[name] for name in names if body.get(name) is not None}
+
+
+def ignore(body: JSON, *names: str) -> None:
+    """Read fields that mean nothing in the other dialect, so that they are not named as dropped."""
+    for name in names:
+        body.get(name)
+
+
+def service_tier(body: JSON, tiers: Mapping[str, str], dropped: set[str]) -> dict[str, str]:
+    """Return the field ``service_tier`` with the other dialect's name of the tier; none for a tier that it lacks."""
+    given = body.get("service_tier")
+    tier = lookup(tiers, given)
+    if tier is None and is_set(given):
+        dropped.add("service_tier")
+    return {} if tier is None else {"service_tier": tier}
+
+
+def sendable_thinking(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
+    """Return the blocks of thinking of an assistant's message that can be sent back: servers refuse one without its signature."""
+    blocks = [block for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks")]
+    if blocks:
+        ignore(message, "reasoning_content", "reasoning")  # the same thinking as text
+    sendable = [dict(block) for block in blocks if block.get("signature") or block.get("data")]
+    if len(sendable) < len(blocks):
+        dropped.add("content.thinking")
+    return sendable
 
 
 def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

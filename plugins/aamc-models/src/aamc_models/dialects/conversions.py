@@ -17,6 +17,7 @@ from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
 from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
 from aamc_models.dialects.responses.to_chat import request_to_chat as responses_to_chat
+from aamc_models.dialects.tracked_object import TrackedObject
 
 OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
     "chat": ("max_tokens", "max_completion_tokens"),
@@ -79,7 +80,8 @@ class Converted:
 
     Attributes:
         body: The request.
-        dropped: The fields that the other dialect cannot express, such as ``"logit_bias"``, in alphabetical order.
+        dropped: The fields that the other dialect cannot express, such as ``"logit_bias"``, in alphabetical order: those that the conversion has
+            not read, and those that it has read in vain.
     """
 
     body: dict[str, Any]
@@ -93,9 +95,12 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(dialect)
-    dropped: set[str] = set()
-    converted = _DIALECTS[dialect].request_to_chat(mapping(body, "the body"), dropped)
-    return Converted(converted, sorted(dropped))
+    given, dropped = mapping(body, "the body"), set[str]()
+    if dialect == "chat":  # nothing is left out
+        return Converted(chat.check_request(given, dropped))
+    tracked = TrackedObject(given)
+    converted = _DIALECTS[dialect].request_to_chat(tracked, dropped)
+    return Converted(converted, sorted(dropped.union(tracked.unread())))
 
 
 def from_chat(
@@ -120,9 +125,9 @@ def from_chat(
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
-    limits = (max_tokens, parameters or {}) if dialect == "messages" else ()
-    converted = _DIALECTS[dialect].request_from_chat(body, dropped, *limits)
-    return Converted(converted, sorted(dropped))
+    limits, tracked = (max_tokens, parameters or {}) if dialect == "messages" else (), TrackedObject(body)
+    converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *limits)
+    return Converted(converted, sorted(dropped.union(tracked.unread())))
 
 
 def convert_request(

@@ -12,23 +12,18 @@ from aamc_models.dialects.content import (
     calls_of,
     chosen,
     functions_of,
+    ignore,
     image_url,
     is_set,
     lookup,
     result_id,
     safe_id,
-    unknown_fields,
+    sendable_thinking,
+    service_tier,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.thinking import add_thinking
 
-_KNOWN = frozenset(
-    (
-        *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "stream", "stream_options", "n"),
-        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "reasoning_effort", "response_format"),
-        *("user", "safety_identifier", "service_tier", "cache_control"),
-    )
-)
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
@@ -51,12 +46,11 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
     user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
     if user:
         sent["metadata"] = {"user_id": user}
-    if tier := lookup(_TIERS, body.get("service_tier")):
-        sent["service_tier"] = tier
+    sent.update(service_tier(body, _TIERS, dropped))
     if body.get("n") not in (None, 1):
         dropped.add("n")
     add_thinking(body, sent, parameters, dropped)
-    dropped.update(unknown_fields(body, _KNOWN))
+    ignore(mapping(body.get("stream_options") or {}, "stream_options"), "include_usage")  # usage always comes
     return sent
 
 
@@ -82,6 +76,7 @@ def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) ->
     if kind == "json_schema":
         named = mapping(form.get("json_schema"), "response_format.json_schema")
         schema = mapping(named.get("schema"), "response_format.json_schema.schema")
+        ignore(named, "name", "strict")  # a schema has no name there, and is always strict
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     if kind == "json_object":
         system.append({"type": "text", "text": _JSON_MODE})
@@ -127,26 +122,17 @@ def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
-    blocks: list[dict[str, Any]] = [
-        unnumbered(block) for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks") if _signed(block)
-    ]
+    blocks = [unnumbered(block) for block in sendable_thinking(message, field, dropped)]
     blocks.extend(_blocks(message.get("content"), f"{field}.content", dropped))
     if is_set(message.get("refusal")):
         blocks.append({"type": "text", "text": text(message["refusal"], f"{field}.refusal")})
     blocks.extend(map(tool_use, calls_of(message, field)))
-    if message.get("audio") is not None:
-        dropped.add("messages.audio")
     return blocks
 
 
 def unnumbered(block: JSON) -> dict[str, Any]:
     """Return a block of thinking without the ``index`` that it had in a stream of chat, which Anthropic refuses."""
     return {name: value for name, value in block.items() if name != "index"}
-
-
-def _signed(block: JSON) -> bool:
-    """Return whether a block of thinking can be sent back: Anthropic refuses one without its signature."""
-    return bool(block.get("signature")) or block.get("type") == "redacted_thinking"
 
 
 def tool_use(call: ToolCall) -> dict[str, Any]:
@@ -174,7 +160,9 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
         words = text(part.get(str(kind)), f"{field}.{kind}")
         return {"type": "text", "text": words, **mark} if words else None
     if kind == "image_url":
-        url, _ = image_url(part, field)
+        url, detail = image_url(part, field)
+        if detail not in (None, "auto"):
+            dropped.add("image_url.detail")
         data = base64_of(url)
         source = {"type": "base64", "media_type": data[0], "data": data[1]} if data else {"type": "url", "url": url}
         return {"type": "image", "source": source, **mark}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of, unknown_fields
+from aamc_models.dialects.content import arguments_text, chosen, ignore, is_set, lookup, plain_content, safe_id, service_tier, signed_text, text_of
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.thinking import effort_of
 
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""
 _SAME = ("model", "stream", "temperature", "top_p", "top_k")
-_KNOWN = frozenset(
-    (*_SAME, "messages", "system", "max_tokens", "stop_sequences", "tools", "tool_choice", "thinking", "output_config", "metadata", "service_tier")
-)
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
@@ -35,9 +32,7 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
         chat["user"] = user
     elif user:
         dropped.add("metadata.user_id")
-    if tier := lookup(_TIERS, body.get("service_tier")):
-        chat["service_tier"] = tier
-    dropped.update(unknown_fields(body, _KNOWN))
+    chat.update(service_tier(body, _TIERS, dropped))
     return chat
 
 
@@ -176,10 +171,11 @@ def _image(source: JSON, field: str) -> dict[str, Any] | None:
 
 
 def _document(block: JSON, source: JSON, field: str) -> dict[str, Any] | None:
-    title = optional_text(block.get("title"), f"{field}.title")
     if source.get("type") == "base64":
+        title = optional_text(block.get("title"), f"{field}.title")
         return {"type": "file", "file": {"filename": title or "document.pdf", "file_data": _data_url(source, field)}}
     if source.get("type") == "text":
+        ignore(source, "media_type")
         return {"type": "text", "text": text(source.get("data"), f"{field}.source.data")}
     if source.get("type") == "content":
         return {"type": "text", "text": text_of(source.get("content"), f"{field}.source.content", "\n")}
@@ -207,6 +203,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         if choice.get("disable_parallel_tool_use") is True:
             chat["parallel_tool_calls"] = False
     if not tools:
+        dropped.update(["tool_choice"] if "tool_choice" in chat else [])
         chat.pop("tool_choice", None)
         chat.pop("parallel_tool_calls", None)
     return chat
@@ -218,9 +215,9 @@ def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
         thinking = mapping(body["thinking"], "thinking")
         if thinking.get("type") == "enabled":
             chat["reasoning_effort"] = effort_of(whole_number(thinking.get("budget_tokens"), "thinking.budget_tokens"))
-        elif thinking.get("type") == "between_tools":
-            dropped.add("thinking.between_tools")
-        elif thinking.get("type") not in ("disabled", "adaptive"):
+        elif thinking.get("type") in ("adaptive", "between_tools"):
+            dropped.add(f"thinking.{thinking['type']}")
+        elif thinking.get("type") != "disabled":
             raise wrong("thinking.type", "enabled, adaptive, between_tools or disabled", thinking.get("type"))
     output = mapping(body["output_config"], "output_config") if body.get("output_config") is not None else {}
     if output.get("effort") is not None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, calls_of, chosen, functions_of, image_url, is_set, result_id, text_of, unknown_fields
+from aamc_models.dialects.content import (
+    arguments_text,
+    calls_of,
+    chosen,
+    functions_of,
+    ignore,
+    image_url,
+    is_set,
+    result_id,
+    sendable_thinking,
+    text_of,
+)
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.responses.answers import call_item, reasoning_item
 from aamc_models.dialects.responses.to_chat import SAME
@@ -12,13 +23,6 @@ from aamc_models.dialects.responses.to_chat import SAME
 MINIMUM_TOKENS = 16
 """OpenAI accepts no smaller limit of the answer here."""
 _SAME = (*SAME, "metadata", "top_logprobs")
-_KNOWN = frozenset(
-    (
-        *_SAME,
-        *("messages", "max_tokens", "max_completion_tokens", "tools", "tool_choice", "functions", "function_call", "response_format", "verbosity"),
-        *("reasoning_effort", "logprobs", "n", "stream_options", "store"),
-    )
-)
 
 
 def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     sent.update(_tools(body, dropped))
     if body.get("n") not in (None, 1):
         dropped.add("n")
-    dropped.update(unknown_fields(body, _KNOWN))
+    ignore(mapping(body.get("stream_options") or {}, "stream_options"), "include_usage")  # usage always comes
     return sent
 
 
@@ -78,14 +82,11 @@ def _input(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
 
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the items of an assistant's message: its reasoning where it can be sent back, its text, its tool calls."""
-    blocks = objects(message.get("thinking_blocks"), f"{field}.thinking_blocks")
-    sent = [reasoning_item(block, f"rs_{index}") for index, (_, block) in enumerate(blocks) if block.get("signature") or block.get("data")]
+    sent = [reasoning_item(block, f"rs_{index}") for index, block in enumerate(sendable_thinking(message, field, dropped))]
     words = text_of(message.get("content"), f"{field}.content") or optional_text(message.get("refusal"), f"{field}.refusal")
     if words:
         sent.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": words}]})
     sent.extend(call_item(call.id, call.name, arguments_text(call.arguments, call.field)) for call in calls_of(message, field))
-    if message.get("audio") is not None:
-        dropped.add("messages.audio")
     return sent
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, chosen, is_set, plain_content, unknown_fields
+from aamc_models.dialects.content import arguments_text, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
 from aamc_sdk.errors import DataError
 
@@ -21,9 +21,6 @@ SAME = (
     "service_tier",
 )
 """Fields that requests have alike in chat and in responses."""
-_KNOWN = frozenset(
-    (*SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
-)
 _STORED = {"previous_response_id": "the earlier conversation", "conversation": "the earlier conversation", "prompt": "the stored prompt"}
 _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
@@ -46,12 +43,10 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
             dropped.add(f"include.{name:.60}")
     reasoning = mapping(body["reasoning"], "reasoning") if body.get("reasoning") is not None else {}
     chat.update({f"reasoning_{name}": value for name, value in chosen(reasoning, "effort").items()})
-    for name in reasoning:
-        if name != "effort" and is_set(reasoning[name]):
-            dropped.add(f"reasoning.{name:.40}")
     chat.update(_answer_form(body))
     chat.update(_tools(body, dropped))
-    dropped.update(unknown_fields({name: value for name, value in body.items() if (name, value) != ("truncation", "disabled")}, _KNOWN))
+    if body.get("truncation") not in (None, "disabled"):
+        dropped.add("truncation")
     return chat
 
 
@@ -176,9 +171,9 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
             continue
         text(tool.get("name"), f"{field}.name")
         tools.append({"type": "function", "function": chosen(tool, "name", "description", "parameters", "strict")})
-    choice = body.get("tool_choice")
     if not tools:
         return {}
+    choice = body.get("tool_choice")
     chat: dict[str, Any] = {"tools": tools}
     if isinstance(choice, str):
         chat["tool_choice"] = choice
