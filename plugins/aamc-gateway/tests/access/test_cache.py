@@ -68,6 +68,25 @@ def test_the_same_request_gets_the_same_answer_at_no_cost(gateway: GatewayProces
     assert len(stub.requests) == calls
 
 
+def test_feedback_on_a_hit_is_for_the_decision_that_gave_the_answer(gateway: GatewayProcess, seed: int) -> None:
+    made, end = set(), time.monotonic() + 60
+    while "x-aamc-cache" not in (headers := ask(gateway, seed, user="anna").headers):
+        made.add(headers["x-aamc-decision-id"])
+        assert time.monotonic() < end
+    assert headers["x-aamc-decision-id"] in made
+    judged = httpx.post(f"{gateway.url}/v1/feedback", json={"decision_id": headers["x-aamc-decision-id"], "quality": 1.0}, timeout=60)
+    assert (judged.status_code, judged.json()["new"]) == (200, True)
+
+
+def test_another_user_s_hit_has_no_decision_of_theirs(gateway: GatewayProcess, seed: int) -> None:
+    repeated(gateway, seed, user="anna")
+    hit = ask(gateway, seed, user="ben").headers
+    assert hit["x-aamc-cache"] == "hit"
+    assert "x-aamc-decision-id" not in hit
+    _, chunks, headers = openai_stream(gateway, seed, user="ben")
+    assert (headers["x-aamc-cache"], chunks[-1].aamc["decision_id"]) == ("hit", None)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -121,7 +140,8 @@ def test_a_stream_is_kept_as_it_was(gateway: GatewayProcess, seed: int) -> None:
         assert time.monotonic() < end
     assert text == first
     assert len(again) == len(chunks)
-    assert again[-1].aamc == {"decision_id": None, "model": "m", "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
+    made = chunks[-1].aamc["decision_id"]
+    assert again[-1].aamc == {"decision_id": made, "model": "m", "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
 
 
 def test_anthropic_s_client_reads_a_cached_answer_as_a_stream(gateway: GatewayProcess, seed: int) -> None:

@@ -196,7 +196,7 @@ def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that
     monkeypatch.setattr(running.gateway.metrics, "served", seen.append)
 
     async def found(*arguments: Any) -> CachedAnswer:
-        return CachedAnswer("good", 0.1, b"{}")
+        return CachedAnswer("good", 0.1, None, None, b"{}")
 
     async def left(message: Any) -> None:
         raise asyncio.CancelledError

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""
+_FORM = 2
+"""Number of the form of kept answers: those that an earlier version kept are not found."""
 _MAX_REQUEST = 256_000
 """Size in bytes of a request beyond which it is not looked for: hashing it would hold up others."""
 _MAX_SHARE = 0.1
@@ -46,23 +48,28 @@ class CachedAnswer:
     Attributes:
         candidate: The candidate that gave it.
         cost_usd: What it cost then, which is saved now; NaN if unknown.
+        decision_id: The decision that it was given for, which feedback on it is for, too; None where another user asks again, as it is not theirs.
+        user: A hash of the user who got it, see :func:`user_hash`.
         content: The JSON of a whole answer, or the server-sent events of a stream.
     """
 
     candidate: str
     cost_usd: float
+    decision_id: str | None
+    user: str | None
     content: bytes
 
     def to_bytes(self) -> bytes:
         """Return it with its facts in the first line."""
-        return orjson.dumps([self.candidate, None if math.isnan(self.cost_usd) else self.cost_usd]) + b"\n" + self.content
+        cost_usd = None if math.isnan(self.cost_usd) else self.cost_usd
+        return orjson.dumps([self.candidate, cost_usd, self.decision_id, self.user]) + b"\n" + self.content
 
     @classmethod
-    def from_bytes(cls, value: bytes) -> CachedAnswer:
-        """Return the answer of :meth:`to_bytes`."""
+    def for_request(cls, value: bytes, request: ClientRequest) -> CachedAnswer:
+        """Return the answer of :meth:`to_bytes` as the user of a request gets it."""
         facts, _, content = value.partition(b"\n")
-        candidate, cost_usd = orjson.loads(facts)
-        return cls(candidate, math.nan if cost_usd is None else cost_usd, content)
+        candidate, cost_usd, decision_id, user = orjson.loads(facts)
+        return cls(candidate, math.nan if cost_usd is None else cost_usd, decision_id if user == user_hash(request) else None, user, content)
 
 
 class AnswerCache:
@@ -90,7 +97,7 @@ class AnswerCache:
         routing = [request.mode, request.model, request.preference, request.quality_floor, request.budget_usd, sorted(request.caller.models)]
         routing += [request.headers.get(name) for name in _HEADERS]
         try:
-            text = orjson.dumps([request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
+            text = orjson.dumps([_FORM, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
         return f"{self.group(request)}/{hashlib.sha256(text).hexdigest()}"
@@ -104,14 +111,14 @@ class AnswerCache:
         try:
             value = await self._shared.get(_place(key, request))
             if value is not None:
-                found = CachedAnswer.from_bytes(value)
+                found = CachedAnswer.for_request(value, request)
                 return attrs.evolve(found, content=_with_document(found.content, request.dialect, _document(found))) if request.stream else found
             whole = await self._shared.get(f"{key}/whole") if request.stream else None
         except AamcError:
             return None
         if whole is None:
             return None
-        found = CachedAnswer.from_bytes(whole)
+        found = CachedAnswer.for_request(whole, request)
         events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
@@ -127,6 +134,12 @@ class AnswerCache:
                 await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(request), max_bytes=self._max_bytes)
 
 
+def user_hash(request: ClientRequest) -> str | None:
+    """Return a hash of a request's user, whom no kept value names; None for none."""
+    user = request.query.user
+    return None if user is None else hashlib.sha256(user.encode()).hexdigest()[:32]
+
+
 def _place(key: str, request: ClientRequest) -> str:
     """Return the cache key of the form of an answer that a request asks for."""
     if not request.stream:
@@ -136,7 +149,7 @@ def _place(key: str, request: ClientRequest) -> str:
 
 def _document(answer: CachedAnswer) -> dict[str, Any]:
     """Return the ``aamc`` object of a cached stream."""
-    return {"decision_id": None, "model": answer.candidate, "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
+    return {"decision_id": answer.decision_id, "model": answer.candidate, "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
 
 
 def _events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Mapping[str, Any], *, usage: bool) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.forwarding.cache import CachedAnswer
+from aamc_gateway.forwarding.cache import CachedAnswer, user_hash
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.header_values import model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
@@ -42,6 +42,8 @@ async def _send_again(exchange: Exchange, answer: CachedAnswer, send: Send) -> N
     await exchange.admit_cached(answer)
     kind = b"text/event-stream; charset=utf-8" if exchange.request.stream else b"application/json"
     headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), model_header(answer.candidate)]
+    if answer.decision_id is not None:
+        headers.append((b"x-aamc-decision-id", answer.decision_id.encode()))
     if not exchange.request.stream:
         headers += [*cost_header(0.0), (b"content-length", b"%d" % len(answer.content))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -71,5 +73,6 @@ class _Recording:
         """Keep the answer of a request that has ended well."""
         served = exchange.served
         if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
-            answer = CachedAnswer(served.candidate, served.cost_usd, b"".join(self._parts))
+            user = user_hash(exchange.request)
+            answer = CachedAnswer(served.candidate, served.cost_usd, served.decision_id, user, b"".join(self._parts))
             await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record, exchange.gateway.erasable)
