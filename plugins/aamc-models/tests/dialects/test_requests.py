@@ -265,6 +265,13 @@ def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one
             {"max_output_tokens": 9, "reasoning": {"effort": "low"}},
         ),
         ("embeddings", {"max_tokens": 500}, {}, {}),
+        (
+            "completions",
+            {"max_completion_tokens": 500, "tools": [TOOL], "reasoning_effort": "high", "store": True, "top_k": 5},
+            {},
+            {"max_tokens": 500, "top_k": 5},
+        ),
+        ("completions", {"max_completion_tokens": 500, "logit_bias": {"1": 1}}, {"max_tokens": 9}, {"max_tokens": 9, "logit_bias": {"1": 1}}),
     ],
 )
 def test_a_candidate_s_parameters_are_sent_in_the_words_of_the_api_and_a_request_s_limit_replaces_theirs(

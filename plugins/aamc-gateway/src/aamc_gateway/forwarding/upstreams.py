@@ -156,7 +156,8 @@ class Upstream:
 
     def _own_limit(self, api: str) -> int | None:
         """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
-        names = ANY_OUTPUT_LIMIT if api == "responses" else OUTPUT_LIMITS.get(api, ())  # for it the provider translates those of chat
+        translated = {"completions": OUTPUT_LIMITS["chat"], "responses": ANY_OUTPUT_LIMIT}  # the provider renames those of chat
+        names = translated.get(api, OUTPUT_LIMITS.get(api, ()))
         parameters = self.candidate.parameters  # the gateway starts only if these are numbers above 0
         return max((int(parameters[name]) for name in names if name in parameters), default=None)
 

@@ -15,8 +15,30 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
 """APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown, as they are to those that pass through (``/images``)."""
-_NOT_OF_COMPLETIONS = frozenset({"max_completion_tokens", "reasoning", "reasoning_effort", "response_format", "thinking", "verbosity"})
-"""Parameters of chat that OpenAI's older completions lack."""
+_OF_COMPLETIONS = frozenset(
+    (
+        *(
+            "best_of",
+            "echo",
+            "frequency_penalty",
+            "ignore_eos",
+            "logit_bias",
+            "logprobs",
+            "max_tokens",
+            "min_p",
+            "min_tokens",
+            "n",
+            "presence_penalty",
+        ),
+        *("repetition_penalty", "seed", "stop", "stop_token_ids", "suffix", "temperature", "top_k", "top_p", "user"),
+    )
+)
+"""Parameters that OpenAI's older completions know, and those of sampling that many other servers do."""
+_RENAMED = {
+    "completions": (("max_completion_tokens", "max_tokens"),),
+    "responses": (("max_tokens", "max_output_tokens"), ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning")),
+}
+"""Parameters of chat that other APIs have by another name."""
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
@@ -50,12 +72,11 @@ class RequestBody:
         if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
             return {}
         parameters = dict(self.candidate.parameters)
+        for chat, own in _RENAMED.get(api, ()):
+            if (value := parameters.pop(chat, None)) is not None:
+                parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
-            parameters = {name: value for name, value in parameters.items() if name not in _NOT_OF_COMPLETIONS}
-        elif api == "responses":
-            for chat, own in (("max_tokens", "max_output_tokens"), ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning")):
-                if (value := parameters.pop(chat, None)) is not None:
-                    parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
+            parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
         if any(body.get(name) is not None for name in ANY_OUTPUT_LIMIT):
             for name in ANY_OUTPUT_LIMIT:
                 parameters.pop(name, None)
