@@ -154,3 +154,18 @@ def test_a_client_that_half_closes_still_reads_its_answer_or_is_dropped(serve: A
         answer = client.recv(2**16)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 200")
     assert stub.wait(lambda now: now.active == 0)
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["whole", "unfinished"])
+def test_headers_that_are_too_large_are_refused_however_they_arrive(serve: Any, end: bytes) -> None:
+    gateway = serve({"good": {}}, settings={"limits": {"header_kb": 4}})
+    body = json.dumps(chat(text="x" * 20_000)).encode()
+    start = head(body).removesuffix(b"\r\n\r\n")
+    with connect(gateway.url) as client:
+        client.sendall(start + b"\r\nx-own: " + b"a" * 8000 + end + (body if end else b""))
+        answer = client.recv(2**16)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert "gateway.limits.header_kb" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+    with connect(gateway.url) as client:
+        client.sendall(start + b"\r\nx-own: " + b"a" * 2000 + b"\r\n\r\n" + body)
+        assert client.recv(2**16).startswith(b"HTTP/1.1 200")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
+from aamc_models.dialects import error_body
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aamc_gateway.server.settings import RequestLimits
@@ -15,10 +17,12 @@ _CHECKS = 8
 def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
     """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
     at_most, every_s = int(limits.header_kb * 1e3), limits.write_s / _CHECKS
+    too_large = _too_large(limits.header_kb)
 
     class LimitedProtocol(HttpToolsProtocol):
         _reading = False
         _size = 0
+        _header_size = 0
         _headers_timer: asyncio.TimerHandle | None = None
         _write_timer: asyncio.TimerHandle | None = None
         _unsent = 0
@@ -36,19 +40,39 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
                 self._start_headers_timer()
             if self._reading and self._size > at_most and not self.transport.is_closing():
                 self._stop_headers_timer()
-                self.send_400_response("The request's headers are too large.")
+                self._refuse_headers()
 
         def _awaits_headers(self) -> bool:
             return self._reading or self.cycle is None or self.cycle.response_complete
 
         def on_message_begin(self) -> None:
-            self._reading = True
+            self._reading, self._header_size = True, 0
             super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self._header_size += len(url)
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._header_size += len(name) + len(value)
+            super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._reading, self._size = False, 0
             self._stop_headers_timer()
+            if self._header_size > at_most:  # they came at once, with a part of the body perhaps
+                raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
             super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            if self._header_size > at_most:
+                self._refuse_headers()
+            else:
+                super().send_400_response(msg)
+
+        def _refuse_headers(self) -> None:
+            self.transport.write(too_large)
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_headers_timer()
@@ -110,3 +134,13 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
                 self._headers_timer = None
 
     return LimitedProtocol
+
+
+def _too_large(header_kb: float) -> bytes:
+    """Return the answer to a request whose headers are too large."""
+    message = f"the request's line and headers are larger than {header_kb:g} kB; send less, or raise gateway.limits.header_kb"
+    body = orjson.dumps(error_body("chat", message, "request", 431))
+    head = (
+        f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
