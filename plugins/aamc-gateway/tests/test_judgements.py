@@ -57,6 +57,14 @@ def test_an_id_of_a_client_is_one_of_its_decision(controller):
         assert again == [{**first, "new": False}] * 2
 
 
+@pytest.mark.parametrize("field", ["id", "source"])
+def test_an_unknown_decision_takes_no_id_of_feedback_on_another_one(controller, field):
+    mine = {"decision_id": controller.route("hello", tenant="acme").id, "quality": 1, field: "app/explicit"}
+    with pytest.raises(DataError, match="which has no '/'"):
+        add_judgement(controller, {"decision_id": f"{mine['decision_id']}/app", "quality": 0}, Caller(tenant="other"))
+    assert add_judgement(controller, mine, Caller(tenant="acme"))["new"]
+
+
 def test_feedback_on_an_unknown_decision_waits_for_it(controller):
     found = add_judgement(controller, {"decision_id": "later", "quality": 0.5}, ANYONE)
     assert (found["new"], found["waits"]) == (True, True)

@@ -126,6 +126,8 @@ def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: C
     given = read_judgement(body, caller)
     thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
     record = _record(controller, decision_id)
+    if record is None and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
+        raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, which has no '/', not {decision_id!r:.80}")
     check_owner(record, caller)
     if thumbs is not None and "revision" not in given:
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
