@@ -258,7 +258,7 @@ def test_parallel_requests_are_limited_until_they_end(store: Store) -> None:
 def test_an_unknown_cost_fits_no_budget(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         error = await refused(access.admit(caller(usd_total=1.0), max_cost_usd=math.nan))
-        assert "the cost of this request is unknown: ask a model with prices, or add them to the pool" in str(error)
+        assert str(error).endswith("the cost of this request is unknown: ask a model with prices, or add them to the pool")
 
     run(store, test)
 

@@ -99,6 +99,12 @@ def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: s
     assert running.ask(path, {"input_file_id": "file-1"}, x_aamc_model="cheap", **free).status == 200
 
 
+def test_a_batch_fits_no_budget(serve: Any) -> None:
+    running = serve(good=Script())
+    answer = running.ask("/v1/batches", {"model": "good"}, **key(running, "rich", limits=Limits(usd_total=100.0)))
+    assert (answer.status, answer.json["error"]["message"].partition("is unknown: ")[2]) == (402, "send the requests of a batch one by one")
+
+
 def test_of_responses_only_what_generates_nothing_is_free(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
     own = key(running, "poor", limits=Limits(usd_total=1e-9))
@@ -114,7 +120,7 @@ def test_an_answer_in_the_background_fits_no_budget(serve: Any, stub: StubServer
     own, free = key(running, "rich", limits=Limits(usd_total=100.0)), key(running, "free")
     answer = running.ask("/v1/responses", {"model": "good", "input": "hi", "background": background}, **own)
     assert (answer.status, len(stub.requests)) == (402, 0)
-    assert "leave out background" in answer.json["error"]["message"]
+    assert answer.json["error"]["message"].partition(": ")[2].startswith("leave out background, as")
     for given, fields in ((own, {}), (own, {"background": False}), (free, {"background": background})):
         assert running.ask("/v1/responses", {"model": "good", "input": "hi", **fields}, **given).status == 200
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
-from aamc_gateway.access.claims import Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.claims import UNPRICED, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of, read_keys
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
@@ -102,6 +102,7 @@ class Access:
         tokens: int = 0,
         calls: int = 1,
         user: str | None = None,
+        advice: str = UNPRICED,
     ) -> Admission:
         """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
@@ -113,20 +114,21 @@ class Access:
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
+            advice: Advice where the cost is unknown, by its cause.
 
         Raises:
             Refused: A limit or budget has not enough left.
         """
         holders = self._holders(caller, caller.user or user)
         if not holders:
-            return Admission(self._shared, None, self._models, float(tokens))
+            return Admission(self._shared, None, self._models, float(tokens), advice)
         least = max_cost_usd
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd)
+        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice)
         reservation = await Reservation.make(self._shared, holders, demand)
-        return Admission(self._shared, reservation, self._models, float(tokens))
+        return Admission(self._shared, reservation, self._models, float(tokens), advice)
 
     async def full(self) -> Mapping[str, LimitedClaim]:
         """Return the candidates that have used up a limit of their own, each with the claim on the limit that is renewed last."""

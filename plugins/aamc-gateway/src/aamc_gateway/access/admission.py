@@ -74,9 +74,9 @@ class Admission:
         budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
 
-    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float) -> None:
+    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float, advice: str) -> None:
         self.budget_usd = math.inf if reservation is None else reservation.budget_usd
-        self._shared, self._reservation, self._models, self._tokens = shared, reservation, models, tokens
+        self._shared, self._reservation, self._models, self._tokens, self._advice = shared, reservation, models, tokens, advice
         self._calls: list[Reservation] = []
 
     def fits(self, max_cost_usd: float) -> bool:
@@ -96,7 +96,7 @@ class Admission:
             return None
         holder = Holder("model", model, f"the model {model!r}", limits)
         tokens = min(self._tokens, limits.tokens_per_minute or math.inf)  # a larger request takes all of a minute
-        reservation = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens))
+        reservation = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens, advice=self._advice))
         if reservation is not None:
             self._calls.append(reservation)
         return reservation

@@ -16,6 +16,8 @@ from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import Claim, Exceeded
 
 USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
+UNPRICED = "ask a model with prices, or add them to the pool"
+"""Advice where no model has prices."""
 _MINUTE_S = 60.0
 _LATE_S = 3600.0
 
@@ -51,12 +53,14 @@ class Demand:
         least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
         tokens: The maximum of its tokens.
         enough_usd: The costs in USD of which the largest that fits is reserved, where not all of ``max_usd`` is left; those of the candidates.
+        advice: Advice where the cost is unknown, by its cause.
     """
 
     max_usd: float
     least_usd: float
     tokens: float
     enough_usd: Sequence[float] = ()
+    advice: str = UNPRICED
 
 
 @attrs.frozen
@@ -115,10 +119,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if limit is None:
             continue
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
-            why = (
-                f"{holder.label} has a budget, and the cost of this request is unknown: ask a model with prices, or add them to the pool; "
-                "send the requests of a batch one by one, and leave out background"
-            )
+            why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice}"
             raise Refused(why, status=402, kind="budget")
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 

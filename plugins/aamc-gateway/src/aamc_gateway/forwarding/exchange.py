@@ -119,7 +119,8 @@ class Exchange:
     async def _admit(self) -> None:
         request, access = self.request, self.gateway.access
         demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
-        self._admission = await access.admit(request.caller, user=request.query.user, tokens=self._max_tokens(), **demand)
+        user, advice = request.query.user, request.unknown_cost_advice
+        self._admission = await access.admit(request.caller, user=user, tokens=self._max_tokens(), advice=advice, **demand)
 
     def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
         """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
