@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
-from aamc_bandit.pacing.resources import Cost, LateCalls
+from aamc_bandit.pacing.resources import LATE_SHARE, Cost, LateCalls
 from aamc_bandit.pacing.router import Paced
 from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
@@ -233,6 +233,20 @@ def test_a_candidate_that_wrong_reports_priced_out_is_tried_again():
         chosen.append(name)
     assert STRONG in chosen[:10]
     assert set(chosen[-500:]) == {CHEAP}
+
+
+def test_a_candidate_that_was_slow_for_a_while_is_expected_in_time_again():
+    late, figures = LateCalls("p95_ms", 1000.0), np.array([[400.0]])
+    call = lambda name, ms: late.learn(name, 400.0, Attempt("d", candidate=name, latency_ms=ms))  # noqa: E731
+    expected = [late.use(figures, [CHEAP])[0, 0]]
+    for _ in range(20):
+        call(CHEAP, 5000.0)
+    expected.append(late.use(figures, [CHEAP])[0, 0])
+    for _ in range(5000):
+        call(STRONG, 400.0)
+    expected.append(late.use(figures, [CHEAP])[0, 0])
+    assert expected[0] < LATE_SHARE < expected[1]
+    assert expected[2] < LATE_SHARE
 
 
 def test_wrong_token_reports_do_not_refuse_requests_for_good(plugins, clock):

@@ -20,7 +20,7 @@ LATE_SHARE = 0.05
 MEMORY = 0.99
 """Factor on a candidate's earlier calls with each new one."""
 OTHERS_MEMORY = 0.999
-"""Factor on a candidate's earlier calls with each call of another one, so that one that a wrong report priced out is tried again."""
+"""Factor on a candidate's earlier calls with each call of another one, so that one that was priced out for a while is tried again."""
 MAX_RISE = 10.0
 """Maximum ratio of reported to expected use that is learned from one call, as a multiple of the candidate's present ratio."""
 PRIOR_CALLS = 5.0
@@ -75,6 +75,11 @@ class LimitedResource(abc.ABC):
     def learn(self, name: str, figure: float, call: Attempt) -> None:
         """Learn from a call how a candidate's use differs from the expected one."""
 
+    def _keep(self, name: str, numbers: list[float]) -> None:
+        """Keep what was learned of a candidate, and forget a little of the others'."""
+        self.learned = {each: [OTHERS_MEMORY * number for number in kept] for each, kept in self.learned.items()}
+        self.learned[name] = numbers
+
 
 class SummedResource(LimitedResource):
     """Costs or tokens: the use is the expected figure times the candidate's mean ratio of reported to expected."""
@@ -89,13 +94,12 @@ class SummedResource(LimitedResource):
         return use if math.isfinite(use) else 0.0
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's sums, and forget a little of the others'."""
+        """Add to the candidate's sums."""
         reported = self.reported(call, figure)
         if call.status == "ok" and math.isfinite(reported) and math.isfinite(figure) and figure > 0:
             ratio = min(reported / figure, MAX_RISE * self._ratio(name))
             ratios, calls = self.learned.get(name, (0.0, 0.0))
-            self.learned = {each: [OTHERS_MEMORY * number for number in sums] for each, sums in self.learned.items()}
-            self.learned[name] = [MEMORY * ratios + ratio, MEMORY * calls + 1]
+            self._keep(name, [MEMORY * ratios + ratio, MEMORY * calls + 1])
 
     def _ratio(self, name: str) -> float:
         ratios, calls = self.learned.get(name, (0.0, 0.0))
@@ -178,7 +182,7 @@ class LateCalls(LimitedResource):
         if not math.isnan(self.reported(call, figure)) and math.isfinite(figure) and figure > 0:
             counts = np.multiply(self.learned.get(name, [0.0] * (len(RATIOS) + 1)), MEMORY)
             counts[np.searchsorted(RATIOS, call.latency_ms / figure)] += 1
-            self.learned[name] = counts.tolist()
+            self._keep(name, counts.tolist())
 
     def _tail(self, name: str) -> Floats:
         counts = np.array(self.learned.get(name, [0.0] * (len(RATIOS) + 1)))
