@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.claims import UNPRICED, Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of, read_keys
+from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -166,7 +166,7 @@ class Access:
     async def has_tenants(self) -> bool:
         """Return whether a key has a tenant; once one has, that is so for good."""
         if not self._has_tenants and time.monotonic() > self._tenants_checked + FRESH_S:
-            self._has_tenants = any(key.tenant for key in await read_keys(self._shared))
+            self._has_tenants = await any_has_tenant(self._shared)
             self._tenants_checked = time.monotonic()
         return self._has_tenants
 

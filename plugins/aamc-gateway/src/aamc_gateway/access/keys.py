@@ -129,6 +129,11 @@ async def read_keys(shared: SharedState) -> list[Key]:
     return sorted((Key.from_bytes(value) for value in found.values()), key=lambda key: (key.created, key.id))
 
 
+async def any_has_tenant(shared: SharedState) -> bool:
+    """Return whether a key has a tenant, a revoked or expired one too; without interpreting all fields, as there may be many keys."""
+    return any(json.loads(value).get("tenant") for value in (await shared.scan(GROUP)).values())
+
+
 async def write_key(shared: SharedState, key: Key) -> None:
     """Store a new or changed key."""
     await shared.put(f"key/{key.id}", key.to_bytes(), group=GROUP)
