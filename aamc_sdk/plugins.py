@@ -10,7 +10,7 @@ import importlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -193,14 +193,16 @@ class Plugins:
         """Import a component and return it.
 
         Raises:
-            PluginError: The import fails; the message has the component, its distribution and the cause.
+            PluginError: The import fails, or the target is no class of its kind; the message has the component, its distribution and the cause.
         """
         offer = self.find(kind, name)
         module, _, attribute = offer.component.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
             raise PluginError(f"{offer.place} cannot be loaded: {type(error).__name__}: {error}") from error
+        _check_class(offer, target)
+        return target
 
     def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
         """Make a component from its options.
@@ -211,9 +213,19 @@ class Plugins:
         """
         from aamc_sdk.config import configure
 
+        return self.make_by(kind, name, lambda target: target(configure(target.Config, options or {}, preset=preset, where=name), services))
+
+    def make_by(self, kind: str, name: str, make: Callable[[Any], Any]) -> Any:
+        """Return what a function makes of a component's class; it gets its name for messages.
+
+        Raises:
+            PluginError: The component raised another error than the SDK's; the message has the component, its distribution and the cause.
+        """
         target = self.load(kind, name)
-        with component_errors(f"{kind} {name!r} cannot be made"):
-            return target(configure(target.Config, options or {}, preset=preset, where=name), services)
+        with component_errors(f"{self.find(kind, name).place} cannot be made"):
+            made = make(target)
+            made.message_name = f"{kind} {name!r}"
+        return made
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
         """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format.
@@ -222,8 +234,8 @@ class Plugins:
             PluginError: A format raised another error than the SDK's.
         """
         for name in self.names("config_format"):
-            with component_errors(f"config_format {name!r} failed"):
-                found: ConfigFormat = self.load("config_format", name)()
+            found: ConfigFormat = self.make_by("config_format", name, lambda target: target())
+            with component_errors(f"{found.message_name} failed"):
                 if found.recognizes(content):
                     return found
         return None
@@ -327,6 +339,26 @@ def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) 
             advice = f"rename that of {own}" if first in COMMANDS or commands[first] == own else "disable one with AAMC_DISABLE_PLUGINS"
             return f"command {name!r} of {own} can never run beside command {first!r} of {commands[first]}; {advice}"
     return None
+
+
+def _check_class(offer: Offer, target: Any) -> None:
+    """Check that the target of a kind with an interface is a class of it, with the declarations that are read before it is made.
+
+    Raises:
+        PluginError: It is not.
+    """
+    from aamc_sdk.interfaces import INTERFACES, NoOptions, Requirements
+
+    base = INTERFACES.get(offer.kind)
+    if base is None:
+        return
+    if not (isinstance(target, type) and issubclass(target, base)):
+        raise PluginError(f"{offer.place} must be a class that derives from aamc_sdk.interfaces.{base.__name__}, not {target!r:.80}")
+    config, requires = getattr(target, "Config", NoOptions), getattr(target, "requires", Requirements())
+    if not (isinstance(config, type) and attrs.has(config)):
+        raise PluginError(f"Config of {offer.place} must be an attrs class of its options, not {config!r:.80}")
+    if not isinstance(requires, Requirements):
+        raise PluginError(f"requires of {offer.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
 
 
 def _checked(kind: str, offered: object) -> list[Component]:

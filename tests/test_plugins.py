@@ -3,10 +3,11 @@ import types
 from importlib import metadata
 
 import pytest
+from offering import Offering as OfferingOne
 
 from aamc_sdk import Component, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
-from aamc_sdk.interfaces import NoOptions
+from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")
@@ -265,12 +266,24 @@ def test_two_distributions_may_use_one_plugin_name(monkeypatch):
     assert found.find("router", "mine").plugin.distribution == "acme-two"
 
 
-def test_a_component_is_imported_when_it_is_used(monkeypatch):
-    found = plugins(mine=Offering())
-    module = types.ModuleType("mine_module")
-    module.Router = type("Router", (), {})
-    monkeypatch.setitem(sys.modules, "mine_module", module)
-    assert found.load("router", "mine") is module.Router
+class Mine(Router):
+    def score(self, request):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """Return a function that makes plugins whose component ``mine`` of a kind is the given target."""
+
+    def offered(kind, target):
+        monkeypatch.setitem(sys.modules, "mine_module", types.SimpleNamespace(Router=target))
+        return plugins(mine=OfferingOne(kind, ROUTER.target))
+
+    return offered
+
+
+def test_a_component_is_imported_when_it_is_used(mine):
+    assert mine("router", Mine).load("router", "mine") is Mine
 
 
 @pytest.mark.parametrize("target", ["no_such_module:Router", "aamc_sdk.errors:NoSuchClass"])
@@ -280,41 +293,54 @@ def test_a_component_that_cannot_be_loaded_names_its_distribution_and_the_cause(
         found.load("router", "mine")
 
 
-def test_a_component_is_made_from_its_options(monkeypatch):
-    class Made:
-        Config = NoOptions
-
-        def __init__(self, config, services):
-            self.given = (config, services)
-
-    module = types.ModuleType("mine_module")
-    module.Router = Made
-    monkeypatch.setitem(sys.modules, "mine_module", module)
-    found = plugins(mine=Offering())
-    assert found.make("router", "mine", "services").given == (NoOptions(), "services")
+def test_a_component_is_made_from_its_options_and_knows_its_name(mine):
+    found = mine("router", Mine)
+    made = found.make("router", "mine", "services")
+    assert (made.config, made.services) == (NoOptions(), "services")
+    assert made.message_name == "router 'mine'"
+    assert Mine(NoOptions(), "services").message_name == "Mine"
     with pytest.raises(ConfigError, match="mine has no option 'depth'"):
         found.make("router", "mine", "services", {"depth": 3})
 
 
-def test_a_component_of_another_type_is_an_error_that_names_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mine_module", types.SimpleNamespace(Router=dict))
-    with pytest.raises(PluginError, match=r"^router 'mine' cannot be made: AttributeError: .*'Config'"):
-        plugins(mine=Offering()).make("router", "mine", "services")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("model_pool", "command", "check")])
+@pytest.mark.parametrize("target", [dict, "Router", lambda config, services: None])
+def test_a_target_that_is_no_class_of_its_kind_is_an_error_that_names_its_distribution(mine, kind, target):
+    with pytest.raises(PluginError, match=rf"^{kind} 'mine' of mine \(mine_module:Router\) must be a class that derives from aamc_sdk\.interfaces\."):
+        mine(kind, target).load(kind, "mine")
 
 
-def test_a_configuration_format_that_fails_is_named(monkeypatch):
-    class Format:
+@pytest.mark.parametrize(
+    ("name", "value", "expected"), [("Config", dict, "an attrs class of its options"), ("requires", (), "aamc_sdk.Requirements")]
+)
+def test_a_class_with_a_wrong_declaration_is_an_error_that_names_its_distribution(mine, name, value, expected):
+    with pytest.raises(PluginError, match=rf"^{name} of router 'mine' of mine \(mine_module:Router\) must be {expected}, not "):
+        mine("router", type("Wrong", (Mine,), {name: value})).load("router", "mine")
+
+
+@pytest.mark.parametrize("kind", ["environment", "orchestrator", "agent", "reward", "provider", "dataset", "estimator", "router"])
+def test_a_component_that_cannot_be_made_names_its_distribution_and_the_cause(mine, kind):
+    def raises(self, config, services):
+        raise KeyError("weights")
+
+    target = type("Broken", (INTERFACES[kind],), {"__init__": raises, "__abstractmethods__": ()})
+    with pytest.raises(PluginError, match=rf"^{kind} 'mine' of mine \(mine_module:Router\) cannot be made: "):
+        mine(kind, target).make(kind, "mine", "services")
+
+
+def test_a_configuration_format_that_fails_is_named(mine):
+    class Format(ConfigFormat):
         def recognizes(self, content):
             return content["routes"]
 
-    class OfferingFormat:
-        @hookimpl
-        def aamc_config_formats(self):
-            return [Component("mine", "mine_module:Format", "")]
+        def serving(self, content, path, decision=None):
+            raise NotImplementedError
 
-    monkeypatch.setitem(sys.modules, "mine_module", types.SimpleNamespace(Format=Format))
+        def experiment(self, content, path, decision=None, router=None):
+            raise NotImplementedError
+
     with pytest.raises(PluginError, match=r"^config_format 'mine' failed: KeyError: 'routes'$"):
-        plugins(mine=OfferingFormat()).config_format({"router": "thompson"})
+        mine("config_format", Format).config_format({"router": "thompson"})
 
 
 def test_an_event_reaches_every_plugin_though_one_raises(caplog):

@@ -25,7 +25,7 @@ ALLOWED = {
     "types": {"errors"},
     "interfaces": {"errors", "types"},
     "config": {"errors", "types"},
-    "plugins": {"config", "core_commands", "errors", "hookspecs"},
+    "plugins": {"config", "core_commands", "errors", "hookspecs", "interfaces"},
     "storage": {"config", "errors", "interfaces", "plugins"},
     "routing": {"config", "errors", "interfaces", "storage", "types"},
     "log": {"config", "errors", "interfaces", "storage", "types"},

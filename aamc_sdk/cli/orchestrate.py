@@ -145,7 +145,7 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
 
     limits = {"cost_usd": given["usd"], "seconds": given["seconds"]}
     if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
-        raise ConfigError(f"{type(orchestrator).__name__} passes no files to agents; leave --file and --documents out")
+        raise ConfigError(f"{orchestrator.message_name} passes no files to agents; leave --file and --documents out")
     if isinstance(orchestrator, SessionOrchestrator):
         steps = orchestrator.default_steps if given["steps"] is None else given["steps"]
         return orchestrator.session(query, Budget(steps=steps, **limits))
@@ -203,7 +203,7 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
         future.result()
         loop.close()
     elif isinstance(session.orchestrator, SessionOrchestrator):
-        raise PluginError(f"{type(session.orchestrator).__name__} did not end at its time limit of {seconds:g} s; its results are lost")
+        raise PluginError(f"{session.orchestrator.message_name} did not end at its time limit of {seconds:g} s; its results are lost")
     else:
         session.break_off()
 

@@ -4,8 +4,13 @@ A component is made as ``Class(config, services)``, where ``config`` is its own 
 state is saved and loaded by :meth:`BaseComponent.save` and :meth:`BaseComponent.load`. Shapes: B queries, M candidates.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
-from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NoOptions, Reward, Services
+from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NamedComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
@@ -16,7 +21,22 @@ from aamc_sdk.interfaces.store import Store
 from aamc_sdk.interfaces.threads import EventLoopThread, ProcessLock
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
+INTERFACES: Mapping[str, type[Any]] = {
+    "estimator": Estimator,
+    "router": Router,
+    "environment": Environment,
+    "reward": Reward,
+    "provider": Provider,
+    "dataset": DatasetFormat,
+    "agent": Agent,
+    "orchestrator": Orchestrator,
+    "store": Store,
+    "config_format": ConfigFormat,
+}
+"""The base class of each kind of component that has one."""
+
 __all__ = [
+    "INTERFACES",
     "Agent",
     "AgentOutput",
     "AsyncRouter",
@@ -36,6 +56,7 @@ __all__ = [
     "ForeignSettings",
     "Message",
     "ModelCaller",
+    "NamedComponent",
     "NoOptions",
     "NoProgress",
     "OnlineRouter",

@@ -46,7 +46,21 @@ class Services:
     device: str = "auto"
 
 
-class BaseComponent(abc.ABC):
+class NamedComponent(abc.ABC):
+    """A component that messages can name.
+
+    Attributes:
+        message_name: Its kind and name, such as ``"estimator 'lexical'"``; the name of its class if it was made without plugins.
+    """
+
+    message_name: str
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.message_name = cls.__name__
+
+
+class BaseComponent(NamedComponent):
     """A component, made from its options and services, saved to a folder and loaded from it."""
 
     Config: ClassVar[type[Any]] = NoOptions

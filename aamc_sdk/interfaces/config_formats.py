@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from aamc_sdk.interfaces.components import NamedComponent
+
 if TYPE_CHECKING:
     from aamc_sdk.types import Pool
 
@@ -26,7 +28,7 @@ class ForeignSettings:
     pool: Pool | None = None
 
 
-class ConfigFormat(abc.ABC):
+class ConfigFormat(NamedComponent):
     """Reads the configuration files of another system. Made without arguments."""
 
     @abc.abstractmethod

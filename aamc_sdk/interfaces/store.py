@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces.components import NoOptions
+from aamc_sdk.interfaces.components import NamedComponent, NoOptions
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Aggregate, Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 
-class Store(abc.ABC):
+class Store(NamedComponent):
     """The log of decisions, attempts and feedback. All methods may be called from any thread.
 
     A store is made as ``Class(url, config)``. A method that writes returns when the entry is durable. Where an unknown number is stored, it is

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, component_errors
 from aamc_sdk.interfaces.environments import Environment, RoutingStreams
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class TrainingEnvironment(Environment):
         Raises:
             DataError: The split is ``test``.
         """
-        return self._env.vector(n, _not_test(split), **options)
+        used = _not_test(split)
+        with component_errors(f"{self._env.message_name} failed"):  # else the router that is trained would be blamed
+            return self._env.vector(n, used, **options)
 
 
 def _without_test(env: Environment | None) -> Environment | None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import attrs
 
 from aamc_sdk.config import configure, parse_yaml
-from aamc_sdk.errors import ConfigError, StoreError, unknown_name
+from aamc_sdk.errors import ConfigError, StoreError, component_errors, unknown_name
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.sqlite.store import SqliteStore
 
@@ -46,11 +46,15 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         raise ConfigError("store memory has neither a path nor a server; use memory: alone, or sqlite:PATH for a log in a file")
     if scheme == "sqlite" and path == ":memory:":
         raise ConfigError(f"{address} would be a file of that name; use memory: for a log in memory, or sqlite:PATH for one in a file")
-    if existing and not target.exists(address):
-        raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+    if existing:
+        with component_errors(f"store {scheme!r} failed"):
+            found = target.exists(address)
+        if not found:
+            raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
     if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):
         given["read_only"] = True
-    store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
+    chosen = configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}")
+    store: Store = plugins.make_by("store", scheme, lambda target: target(address, chosen))
     if isinstance(store, LedgerStore):
         store.formats = partial(plugins.load, "store")
     return store

@@ -70,7 +70,7 @@ def build_request(
         except AamcError:
             raise
         except (Exception, SystemExit) as error:  # it may raise anything
-            raise PluginError(f"estimator {type(estimator).__name__} failed: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{estimator.message_name} failed: {type(error).__name__}: {error}") from error
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)

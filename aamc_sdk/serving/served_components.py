@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, one_of, unknown_name
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, component_errors, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
@@ -175,7 +175,8 @@ def make_components(
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     services = services_with_reward(candidates, plugins, settings)
-    services.reward.fit(_scale_outcomes(candidates))
+    with component_errors(f"{services.reward.message_name} failed"):
+        services.reward.fit(_scale_outcomes(candidates))
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router, allow_untrained, settings.estimator)
     client, estimator = _client(services, candidates, plugins), settings.estimator
@@ -269,7 +270,8 @@ def components_from_file(
     content: Mapping[str, Any] = load_yaml(path)
     found, pool = plugins.config_format(content), None
     if found is not None:
-        foreign = found.serving(content, path, decision)
+        with component_errors(f"{found.message_name} failed"):
+            foreign = found.serving(content, path, decision)
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}

@@ -89,17 +89,19 @@ def load_state(component: BaseComponent, folder: Path) -> None:
 
     Raises:
         CheckpointError: A file is missing, damaged or changed, or holds something else than the component saves.
+        PluginError: The component raised an error that is neither the SDK's nor of the disk.
     """
     about = read_json_object(folder / COMPONENT) if is_complete(folder) else {}
     found = {name: saved for name, saved in about.get("files", {}).items() if (folder / name).is_file()}  # version 0.1 wrote none
     check_file_hashes(folder, found, f"restore it and {COMPONENT}, or train again")  # the component names missing files; not all are its own
-    try:
-        component.load(folder)
-    except AamcError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        unfit = f"{folder} holds something else than this version of {type(component).__name__} saves ({type(error).__name__}: {error})"
-        raise CheckpointError(f"{unfit}; {RESTORE}") from error
+    with component_errors(f"{component.message_name} cannot be loaded from {folder}", passes=OSError):  # of the disk
+        try:
+            component.load(folder)
+        except AamcError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            unfit = f"{folder} holds something else than this version of {component.message_name} saves ({type(error).__name__}: {error})"
+            raise CheckpointError(f"{unfit}; {RESTORE}") from error
 
 
 def is_complete(folder: Path) -> bool:

@@ -77,7 +77,7 @@ def check_component(
 
 
 def check_it_loads(subject: Subject) -> None:
-    """The component's target can be imported."""
+    """The component's target can be imported, and is a class of its kind."""
     require(subject.target is not None, "the target is None")
 
 

@@ -71,6 +71,13 @@ class Endless(Shouter):
             yield Step(decision=None, content="again", cost_usd=0.25)
 
 
+class Broken(Shouter):
+    """Fails at its first step."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=None, content={}[task.text], cost_usd=0.25)
+
+
 class Unpriced(Shouter):
     """Does not know what a step cost."""
 
@@ -117,7 +124,7 @@ class HangingSession(SessionOrchestrator, Hanging):
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        classes = (Shouter, Silent, Endless, Unpriced, Talkative, Hanging, HangingSession)
+        classes = (Shouter, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingSession)
         return [Component(found.__name__.lower(), f"{__name__}:{found.__name__}", "") for found in classes]
 
 
@@ -274,7 +281,7 @@ def test_the_ending_says_that_a_step_was_broken_off(aamc: Aamc) -> None:
 def test_a_session_of_another_package_that_does_not_end_is_an_error(tmp_path: Path) -> None:
     done = hang(tmp_path, "blocks", "--orchestrator", "hangingsession")
     assert done.returncode == 1
-    assert "HangingSession did not end at its time limit of 0.3 s" in json.loads(done.stdout)["error"]["message"]
+    assert "orchestrator 'hangingsession' did not end at its time limit of 0.3 s" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:
@@ -287,7 +294,13 @@ def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:
 def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(aamc: Aamc, cost: str) -> None:
     status, _, err = aamc("orchestrate", cost, "--orchestrator", "unpriced")
     assert status == 1
-    assert "Unpriced must yield steps with a cost in USD of at least 0" in " ".join(err.split())
+    assert "orchestrator 'unpriced' must yield steps with a cost in USD of at least 0" in " ".join(err.split())
+
+
+def test_an_orchestrator_that_fails_is_named(aamc: Aamc) -> None:
+    status, _, err = aamc("orchestrate", "hello", "--orchestrator", "broken")
+    assert status == 1
+    assert "aamc: orchestrator 'broken' failed: KeyError: 'hello'" in " ".join(err.split())
 
 
 def test_no_step_is_no_answer(aamc: Aamc) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.log import open_store
+from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.plugins import Plugins
 
 
@@ -21,6 +22,13 @@ def test_a_servers_own_parameter_that_a_url_gives_twice_is_refused_without_its_v
     with pytest.raises(ConfigError, match="the URL of store memory gives the option 'password' twice") as raised:
         open_store("memory://host/log?password=secret&password=word", Plugins())
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("method", "message"), [("__init__", "cannot be made"), ("exists", "failed")])
+def test_a_store_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, method: str, message: str) -> None:
+    monkeypatch.setattr(MemoryStore, method, lambda *_: {}["host"])
+    with pytest.raises(PluginError, match=rf"^store 'memory'.* {message}: KeyError: 'host'$"):
+        open_store("memory:", Plugins(), existing=True)
 
 
 @pytest.mark.parametrize("url", ["memory:foo", "memory:state.db?store_text=true", "memory://host/log"])

@@ -213,7 +213,7 @@ KNOWN = Estimates.unknown(2)
     ],
 )
 def test_an_estimator_that_fails_is_named_and_not_the_router_that_reads_it(returned, problem):
-    with pytest.raises(PluginError, match=f"^estimator Mistaken failed: .*{re.escape(problem)}$"):
+    with pytest.raises(PluginError, match=f"^Mistaken failed: .*{re.escape(problem)}$"):
         build_request([Query("")] * 2, POOL, PREFERENCE, estimator=Mistaken(returned))
 
 

@@ -622,8 +622,8 @@ class WholeChanges(FairRouter):
         (Caching, "an earlier request changes no scores"),
         (Overrated, "shapes"),
         (QualitiesOnly, "comparisons do not stop learning"),
-        (LinearReward, "is a class of its kind"),
-        (Router, "is a class of its kind"),
+        (LinearReward, "it loads"),
+        (Router, "has the methods of its kind"),
     ],
 )
 def test_a_broken_router_is_caught(offer, target, check):

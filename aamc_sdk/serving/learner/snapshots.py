@@ -62,7 +62,7 @@ def restore(component: BaseComponent, state: bytes) -> None:
             with zipfile.ZipFile(io.BytesIO(state)) as archive:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
-            raise CheckpointError(f"the state of {type(component).__name__} is damaged ({error})") from error
+            raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
         with without_collections():
             component.load(Path(folder))
 

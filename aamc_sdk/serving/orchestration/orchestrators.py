@@ -104,7 +104,7 @@ def find_orchestrator(
     if isinstance(component, TeamOrchestrator):
         component.set_team(team)
     else:
-        _refuse_team(type(component).__name__, team)
+        _refuse_team(component.message_name, team)
     return component, folder
 
 
@@ -113,7 +113,7 @@ def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None,
     if issubclass(target, TeamOrchestrator):
         options = {**target.untrained_options(team), **options}
     else:
-        _refuse_team(name, team)
+        _refuse_team(f"{ORCHESTRATOR} {name!r}", team)
     component: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins), options)
     return component
 
@@ -122,4 +122,4 @@ def _refuse_team(name: str, team: TeamOptions) -> None:
     """Raise ConfigError if agents, their options or paths are given to an orchestrator that has none."""
     given = {"--agents": team.agents is not None, "--paths": team.paths is not None, "agent_options": bool(team.agent_options)}
     if named := [option for option, present in given.items() if present]:
-        raise ConfigError(f"orchestrator {name} has no option {' or '.join(named)}; leave it out")
+        raise ConfigError(f"{name} has no option {' or '.join(named)}; leave it out")

@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import ConfigError, PluginError, write_errors
+from aamc_sdk.errors import ConfigError, PluginError, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Query, Record
@@ -116,12 +116,13 @@ class Session:
         cancelled; one that blocks its thread cannot be. A subclass that works in another way keeps to the budget itself.
 
         Raises:
-            PluginError: The orchestrator yields something that is no step with a cost.
+            PluginError: The orchestrator yields something that is no step with a cost, or raises another error than the SDK's.
         """
         until = time.monotonic() + self.budget.seconds
         if self.budget.steps == 0:
             return
-        steps = aiter(self.orchestrator.run(self.task, self.budget))
+        with component_errors(f"{self.orchestrator.message_name} failed"):
+            steps = aiter(self.orchestrator.run(self.task, self.budget))
         try:
             while (step := await self._next(steps, until)) is not _END:
                 self._check(step)
@@ -153,7 +154,8 @@ class Session:
         left = until - time.monotonic()
         timer = None if math.isinf(left) else asyncio.get_running_loop().call_later(left, cancel)
         try:
-            return await anext(steps, _END)
+            with component_errors(f"{self.orchestrator.message_name} failed"):
+                return await anext(steps, _END)
         except asyncio.CancelledError:
             if not cancelled:
                 raise
@@ -171,7 +173,7 @@ class Session:
 
     def _check(self, step: Any) -> None:
         if not isinstance(step, Step) or not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
-            raise PluginError(f"{type(self.orchestrator).__name__} must yield steps with a cost in USD of at least 0, not {step!r:.200}")
+            raise PluginError(f"{self.orchestrator.message_name} must yield steps with a cost in USD of at least 0, not {step!r:.200}")
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the lines that the terminal shows for a step."""
@@ -211,7 +213,7 @@ class Session:
         Raises:
             ConfigError: The orchestrator draws nothing, or a library is missing.
         """
-        raise ConfigError(f"{type(self.orchestrator).__name__} draws no graph; leave --graph out")
+        raise ConfigError(f"{self.orchestrator.message_name} draws no graph; leave --graph out")
 
     def draw(self, path: Path) -> None:
         """Draw the order of the agents as PNG."""

@@ -15,7 +15,7 @@ from aamc_experiments.commands import settings_from_options
 
 from aamc_sdk import MetaController, builtin, hookimpl
 from aamc_sdk.config import load_yaml, option
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.hookspecs import Component
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
@@ -348,6 +348,16 @@ def test_an_application_is_built_from_the_file(file, plugins) -> None:
         assert controller.router.config == Options(**AS_UPSTREAM, exploration_rate=0.1)
         assert controller.pool.names == ("tiny",)
         assert controller.route("Sort a list").candidate == "tiny"
+
+
+def test_a_format_that_fails_is_named(file, plugins, monkeypatch) -> None:
+    for method, read in (
+        ("serving", lambda path: MetaController.from_file(path, plugins=plugins)),
+        ("experiment", lambda path: options_of(path)),
+    ):
+        monkeypatch.setattr(SemanticRouterFormat, method, lambda *_: {}["models"])
+        with pytest.raises(PluginError, match=r"^config_format 'vllm-semantic-router' failed: KeyError: 'models'$"):
+            read(file({"decisions": [GENERAL]}))
 
 
 def test_a_pool_of_ours_goes_before_the_models_of_the_file(file, plugins) -> None:

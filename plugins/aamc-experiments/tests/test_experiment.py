@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,12 +14,13 @@ from aamc_experiments.measurement import EvaluationRequest, evaluate_run
 from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Source, read_settings
-from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
+from tiny import Seer, TableEnvironment, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, Requirements, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import find_checkpoint
 from aamc_sdk.testing import make_dataset
 
@@ -442,6 +444,41 @@ def test_a_router_whose_training_fails_is_named(experiment, monkeypatch) -> None
     monkeypatch.setattr(TinyRouter, "train", lambda *_: np.zeros(2) + np.zeros(3))
     with pytest.raises(PluginError, match=r"^router 'favourite' failed: ValueError: operands could not be broadcast"):
         experiment().complete()
+
+
+def test_an_environment_that_fails_in_a_training_is_named_beside_the_router(experiment, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "train", lambda _, training: training.env.vector(2, "train"))
+    monkeypatch.setattr(TableEnvironment, "vector", lambda *_, **__: {}["streams"])
+    with pytest.raises(PluginError, match=r"^router 'favourite': environment 'table' failed: KeyError: 'streams'$"):
+        experiment().complete()
+
+
+@attrs.frozen(kw_only=True)
+class GeneratedOptions(TinyFormatOptions):
+    """Options of a format whose queries have the environment's categories."""
+
+    shares: Mapping[str, float] = option({}, "Relative frequencies of categories.")
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "name"),
+    [
+        (TinyEstimator, "train", "estimator 'means'"),
+        (TableEnvironment, "prepare", "environment 'table'"),
+        (TableEnvironment, "dataset", "environment 'table'"),
+        (TableEnvironment, "category_shares", "environment 'table'"),
+        (LinearReward, "fit", "reward 'linear'"),
+        (TinyFormat, "read", "dataset format 'tiny'"),
+    ],
+)
+def test_a_component_that_fails_is_named(experiment, monkeypatch, part, method, name) -> None:
+    def fail(*arguments):
+        raise KeyError("rows")
+
+    monkeypatch.setattr(part, method, fail)
+    monkeypatch.setattr(TinyFormat, "Config", GeneratedOptions)
+    with pytest.raises(PluginError, match=f"^{name} failed: KeyError: 'rows'$"):
+        experiment(dataset="tiny").complete()
 
 
 class OfRouterInside:

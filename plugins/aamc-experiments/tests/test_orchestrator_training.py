@@ -9,7 +9,7 @@ import attrs
 import pytest
 import yaml
 from aamc_experiments import plugin
-from tiny import Tiny
+from tiny import Tiny, TinyFormat
 
 from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError
@@ -112,6 +112,27 @@ def test_what_it_was_made_from_stands_in_its_folder(aamc) -> None:
     assert content["settings"]["dataset"]["path"] == "50"
     assert content["settings"].keys() == {"dataset", "pool", "preset", "seed", "device", "orchestrator"}
     assert {path.name for path in Path("made").iterdir()} == {"run.yaml", "orchestrator", "fingerprints"}
+
+
+@pytest.mark.parametrize("method", ["prepare", "train"])
+def test_an_orchestrator_that_fails_is_named(aamc, monkeypatch, method) -> None:
+    monkeypatch.setattr(Counter, method, lambda *_: {}["weights"])
+    status, _, err = aamc("--orchestrator", "counter")
+    assert status == 1
+    assert "aamc: orchestrator 'counter' failed: KeyError: 'weights'" in " ".join(err.split())
+
+
+def test_a_dataset_that_fails_is_named(aamc, monkeypatch) -> None:
+    monkeypatch.setattr(TinyFormat, "read", lambda *_: {}["rows"])
+    _, _, err = aamc("--orchestrator", "counter")
+    assert "dataset format 'tiny' failed: KeyError: 'rows'" in " ".join(err.split())
+
+
+def test_an_evaluation_that_fails_names_the_orchestrator(aamc, plugins, monkeypatch) -> None:
+    aamc("--orchestrator", "scored", "--out", "made")
+    monkeypatch.setattr(Scored, "evaluate", lambda *_: {}["tasks"])
+    _, _, err = run_command("evaluate", "made")
+    assert "orchestrator 'scored' failed: KeyError: 'tasks'" in " ".join(err.split())
 
 
 def test_a_pool_that_was_named_is_kept_with_it(aamc, plugins) -> None:

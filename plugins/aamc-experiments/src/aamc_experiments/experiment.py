@@ -22,7 +22,7 @@ from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, one_of
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
@@ -279,7 +279,8 @@ class Experiment:
             save_component(folder, "estimator", component_name(choice.name, "estimator"), component, self.plugins, _training_metrics(checkpoint))
             return component
         component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
-        metrics = component.train(self._training(setup, folder))
+        with component_errors(f"{component.message_name} failed"):
+            metrics = component.train(self._training(setup, folder))
         if (quality := component.out_of_fold()) is not None:
             write_out_of_fold(folder, quality, setup, component.out_of_fold_lengths(setup.services.pool))
         save_component(folder, "estimator", choice.name, component, self.plugins, metrics)

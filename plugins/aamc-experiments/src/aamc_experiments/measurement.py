@@ -29,7 +29,7 @@ from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMea
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import ExperimentSetup, check_known_models, check_outcomes, dataset_readers, make_environment
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors
 from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
@@ -286,8 +286,9 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, services)
-    env.prepare({"test": fit_to_pool(found.rows, run.pool)})
-    test = env.dataset("test")
+    with component_errors(f"{env.message_name} failed"):
+        env.prepare({"test": fit_to_pool(found.rows, run.pool)})
+        test = env.dataset("test")
     if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions
         check_unchanged({found.split: test}, run.splits, run.folder)
     return ExperimentSetup(env=env, splits={"test": test}, services=services, tested=found.split, dropped=found.dropped)

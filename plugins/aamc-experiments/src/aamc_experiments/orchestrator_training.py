@@ -12,13 +12,13 @@ from typing import Any
 
 import attrs
 
-from aamc_experiments.data import about_split, check_unchanged, split_rows
+from aamc_experiments.data import about_split, check_unchanged, read_dataset, split_rows
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of, leave_out_trained_rows
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
@@ -94,7 +94,8 @@ class OrchestratorTraining:
             progress=self.progress,
             budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
         )
-        component.prepare(training)
+        with component_errors(f"{component.message_name} failed"):
+            component.prepare(training)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
@@ -107,7 +108,8 @@ class OrchestratorTraining:
         fingerprints = [fingerprint_of(splits), *([] if start is None else checkpoint_fingerprints([Path(start) / ORCHESTRATOR], strict=False))]
         self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details, fingerprints)
         try:
-            metrics = component.train(training)
+            with component_errors(f"{component.message_name} failed"):
+                metrics = component.train(training)
         except ConfigError:  # resuming would meet it again
             if not self.resumed:
                 self.run.discard_unless_begun(ORCHESTRATOR)
@@ -170,7 +172,7 @@ def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict
     Raises:
         DataError: The dataset or a split of it has no rows.
     """
-    read = dataset_readers(settings, plugins, services)(settings.dataset).read(settings.dataset.path)
+    read = read_dataset(settings.dataset, dataset_readers(settings, plugins, services))
     if isinstance(read, Mapping):
         return dict(read)
     if read.experience is not None:
@@ -196,7 +198,7 @@ def read_evaluation_tasks(folder: Path | None, source: Source | None, plugins: P
     """
     run = None if folder is None else RunFolder.open(folder)
     if source is not None:
-        read = plugins.make("dataset", source.name, services, source.options).read(source.path)
+        read = read_dataset(source, lambda _: plugins.make("dataset", source.name, services, source.options))
         rows: Dataset = read["test"] if isinstance(read, Mapping) else read
         fingerprints = [] if run is None else checkpoint_fingerprints([run.folder / ORCHESTRATOR], strict=False)
     elif run is None:

@@ -12,7 +12,7 @@ from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprin
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError, component_errors, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
@@ -105,9 +105,11 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     services = services_with_reward(pool, plugins, settings)
     env = make_environment(settings, train, plugins, services)
     measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
-    env.prepare(measured)
-    splits |= {name: env.dataset(name) for name in measured}
-    services.reward.fit(typical_outcomes(splits["train"], pool))
+    with component_errors(f"{env.message_name} failed"):
+        env.prepare(measured)
+        splits |= {name: env.dataset(name) for name in measured}
+    with component_errors(f"{services.reward.message_name} failed"):
+        services.reward.fit(typical_outcomes(splits["train"], pool))
     return ExperimentSetup(env=env, splits=splits, services=services, dropped=kept.dropped)
 
 
@@ -134,7 +136,8 @@ def generated_shares(settings: Settings, plugins: Plugins) -> Mapping[str, float
     name = settings.environment.name or QUEUE
     environment: type[Environment] = plugins.load("environment", name)
     config = configure(environment.Config, settings.environment.options, preset=settings.preset, where=name)
-    return environment.category_shares(config) or {}
+    with component_errors(f"environment {name!r} failed"):
+        return environment.category_shares(config) or {}
 
 
 def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:

@@ -93,14 +93,18 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
 def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
+    from aamc_sdk.errors import component_errors
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
-    files = [load_yaml(config) for config in configs]
+    files: list[Mapping[str, Any]] = [load_yaml(config) for config in configs]
     formats = [plugins.config_format(file) for file in files]
     decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
     content: dict[str, Any] = {}
     for config, file, found in zip(configs, files, formats, strict=True):
-        content |= file if found is None else found.experiment(file, config, decision, options.get("router"))
+        if found is not None:
+            with component_errors(f"{found.message_name} failed"):
+                file = found.experiment(file, config, decision, options.get("router"))
+        content |= file
     return content, assignments
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from aamc_sdk.cli import plugins_of, print_table, progress, split_names, write_json_line
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, component_errors
 
 
 def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder: Path | None, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
         dataset = read_evaluation_tasks(trained, source, plugins, component.services)
-        with progress() as shown, nullcontext() if out is None else locked(out):
+        with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed"):
             document = component.evaluate(dataset, routers, out, shown)
     finally:
         if isinstance(component, SessionOrchestrator):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import votes
-from aamc_sdk.errors import AamcError, DataError, PluginError, one_of, quantity
+from aamc_sdk.errors import DataError, PluginError, component_errors, one_of, quantity
 from aamc_sdk.interfaces import DatasetFormat
 from aamc_sdk.types import Dataset, Pool, check_dataset, question, text_hash
 
@@ -118,12 +118,8 @@ def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dat
         DataError: It cannot be read, or an array has the wrong shape or values outside its range.
         PluginError: The format failed, or returned something else.
     """
-    try:
+    with component_errors(f"dataset format {source.name!r} failed", passes=OSError):
         read = readers(source).read(source.path)
-    except (AamcError, OSError):
-        raise
-    except Exception as error:  # a format may raise anything
-        raise PluginError(f"dataset format {source.name!r} failed: {type(error).__name__}: {error}") from error
     parts = read if isinstance(read, Mapping) else {"": read}
     for split, dataset in parts.items():
         if not isinstance(dataset, Dataset):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
 from aamc_experiments.router_errors import errors_of
-from aamc_sdk.errors import DataError, PluginError
+from aamc_sdk.errors import DataError, PluginError, component_errors
 from aamc_sdk.interfaces import Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import LinearReward, draw
 from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, question, text_hash
@@ -261,7 +261,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
 
     Raises:
         PreferenceError: The headline preference weighs only latency, which is not known.
-        PluginError: A router failed, its scores cannot be used, or the environment gave two routers different queries.
+        PluginError: A router or the environment failed, scores cannot be used, or the environment gave two routers different queries.
     """
     points, progress = compared.points(), compared.progress
     progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
@@ -270,18 +270,19 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
     for name, router in compared.routers.items():
         once = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
         played_points = points[:1] if once else points
-        vector = env.vector(
-            len(played_points) * streams,
-            split,
-            request=compared.request,
-            seed=compared.seed,
-            streams=np.tile(np.arange(streams), len(played_points)),
-            preferences=np.repeat(played_points, streams, axis=0),
-        )
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
-        found = _play_streams(name, router, vector, decided, played_rows, compared.seed, warm_up, progress)
+        with component_errors(f"{env.message_name} failed"):
+            vector = env.vector(
+                len(played_points) * streams,
+                split,
+                request=compared.request,
+                seed=compared.seed,
+                streams=np.tile(np.arange(streams), len(played_points)),
+                preferences=np.repeat(played_points, streams, axis=0),
+            )
+            found = _play_streams(name, router, vector, decided, played_rows, compared.seed, warm_up, progress)
+            vector.close()
         decisions[name] = decided
-        vector.close()
     # any router's will do: it depends on the queries and random numbers alone
     counterfactual = np.concatenate(found) if found else None
     return comparison_of(compared, points, decisions, played_rows.ravel(), np.tile(np.arange(streams), steps), counterfactual_quality=counterfactual)
