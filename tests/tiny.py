@@ -56,10 +56,10 @@ class TinyEstimator(Estimator):
 
 
 class Numbered(TinyEstimator):
-    """Expects each candidate's position in the training pool as quality."""
+    """Expects a tenth of each candidate's position in the training pool as quality."""
 
     def out_of_fold(self):
-        return np.tile(np.arange(len(self.means), dtype=float), (self.rows, 1))
+        return np.tile(np.arange(len(self.means)) / 10, (self.rows, 1))
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,7 @@ from aamc_sdk.routing.requests import (
     cache_savings,
     expected_cost,
     expected_latency,
+    out_of_fold,
     token_counts,
     typical_request,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "expected_latency",
     "find_pool",
     "hash_terms",
+    "out_of_fold",
     "pool_from",
     "pool_to",
     "read_pool",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PluginError
+from aamc_sdk.errors import AamcError, PluginError, component_errors
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -65,8 +65,9 @@ def build_request(
     if estimator is not None:
         try:  # not component_errors, which takes each decision a microsecond
             estimates = _checked(estimator.estimate(queries), len(queries)) if estimates is None else estimates
-            quality = _checked_quality(estimator.quality(estimates, pool), (len(queries), len(pool))) if quality is None else quality
-            lengths = estimator.answer_lengths(estimates, pool) if lengths is None else lengths
+            shape = len(queries), len(pool)
+            quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality") if quality is None else quality
+            lengths = _checked_lengths(estimator.answer_lengths(estimates, pool), shape, "answer_lengths") if lengths is None else lengths
         except AamcError:
             raise
         except (Exception, SystemExit) as error:  # it may raise anything
@@ -106,16 +107,39 @@ def _checked(estimates: Estimates, rows: int) -> Estimates:
     return estimates
 
 
-def _checked_quality(quality: Floats | None, shape: tuple[int, int]) -> Floats | None:
+def out_of_fold(estimator: Estimator, rows: int, pool: Pool) -> tuple[Floats | None, AnswerLengths | None]:
+    """Return the quality ``[rows, M]`` and the lengths of answers that a trained estimator expects of its training rows; None for unknown.
+
+    Raises:
+        PluginError: The estimator raised another error than the SDK's, or its arrays are not those of the rows.
+    """
+    with component_errors(f"{estimator.message_name} failed"):
+        quality = _checked_quality(estimator.out_of_fold(), (rows, len(pool)), "out_of_fold")
+        return quality, _checked_lengths(estimator.out_of_fold_lengths(pool), (rows, len(pool)), "out_of_fold_lengths")
+
+
+def _checked_quality(quality: Floats | None, shape: tuple[int, int], method: str) -> Floats | None:
     if quality is None:
         return None
     if not isinstance(quality, np.ndarray) or quality.shape != shape or quality.dtype.kind != "f":
         found = f"{quality.dtype} of shape {quality.shape}" if isinstance(quality, np.ndarray) else f"{quality!r:.80}"
-        raise ValueError(f"quality must return floats of shape {shape} (queries, candidates), not {found}")
+        raise ValueError(f"{method} must return floats of shape {shape} (queries, candidates), not {found}")
     wrong = abs(quality - 0.5) > 0.500001  # room for rounding; one comparison, as each decision pays for it; False for NaN
     if np.count_nonzero(wrong):
-        raise ValueError(f"quality must return values from 0 to 1, or NaN if unknown, not {quality[wrong][0]}")
+        raise ValueError(f"{method} must return values from 0 to 1, or NaN if unknown, not {quality[wrong][0]}")
     return quality
+
+
+def _checked_lengths(lengths: AnswerLengths | None, shape: tuple[int, int], method: str) -> AnswerLengths | None:
+    if lengths is None:
+        return None
+    if not isinstance(lengths, AnswerLengths):
+        raise TypeError(f"{method} must return aamc_sdk.types.AnswerLengths, not {type(lengths).__name__}")
+    found = np.shape(lengths.tokens), np.shape(lengths.typical)
+    if found != (shape, shape[1:]) or np.shape(lengths.fixed_latency) not in ((), shape[1:]):
+        expected = f"tokens of shape {shape} (queries, candidates), typical of shape {shape[1:]}, and fixed_latency of that shape or one number"
+        raise ValueError(f"{method} must return {expected}, not shapes {found[0]}, {found[1]} and {np.shape(lengths.fixed_latency)}")
+    return lengths
 
 
 def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:

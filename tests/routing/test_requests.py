@@ -6,7 +6,7 @@ import pytest
 
 from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
 from aamc_sdk.errors import NoCandidateError, PluginError, PoolError
-from aamc_sdk.routing import build_request, expected_cost, expected_latency, token_counts
+from aamc_sdk.routing import build_request, expected_cost, expected_latency, out_of_fold, token_counts
 from aamc_sdk.types import AnswerLengths, Estimates
 
 SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
@@ -181,9 +181,9 @@ def test_an_estimator_provides_what_is_not_given():
     request = build_request(queries, POOL, PREFERENCE, estimator=estimator)
     assert request.expected.quality.tolist() == [[0.25] * 3] * 2
     assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
-    out_of_fold = np.full((2, 3), 0.5)
-    request = build_request(queries, POOL, PREFERENCE, quality=out_of_fold, estimator=estimator)
-    assert request.expected.quality is out_of_fold
+    held_out = np.full((2, 3), 0.5)
+    request = build_request(queries, POOL, PREFERENCE, quality=held_out, estimator=estimator)
+    assert request.expected.quality is held_out
     assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
 
 
@@ -196,6 +196,15 @@ class Mistaken(Estimator):
 
     def quality(self, estimates, pool):
         return self.returned["quality"]
+
+    def answer_lengths(self, estimates, pool):
+        return self.returned.get("lengths")
+
+    def out_of_fold(self):
+        return self.returned["quality"]
+
+    def out_of_fold_lengths(self, pool):
+        return self.returned.get("lengths")
 
 
 KNOWN = Estimates.unknown(2)
@@ -215,6 +224,31 @@ KNOWN = Estimates.unknown(2)
 def test_an_estimator_that_fails_is_named_and_not_the_router_that_reads_it(returned, problem):
     with pytest.raises(PluginError, match=f"^Mistaken failed: .*{re.escape(problem)}$"):
         build_request([Query("")] * 2, POOL, PREFERENCE, estimator=Mistaken(returned))
+
+
+SHAPES = "must return tokens of shape (2, 3) (queries, candidates), typical of shape (3,), and fixed_latency of that shape or one number, not shapes"
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ({}, "KeyError: 'quality'"),
+        ({"quality": np.zeros((2, 4))}, "out_of_fold must return floats of shape (2, 3) (queries, candidates), not float64 of shape (2, 4)"),
+        ({"quality": np.zeros((5, 3))}, "out_of_fold must return floats of shape (2, 3) (queries, candidates), not float64 of shape (5, 3)"),
+        ({"quality": np.full((2, 3), np.inf)}, "out_of_fold must return values from 0 to 1, or NaN if unknown, not inf"),
+        ({"quality": None, "lengths": np.ones((2, 3))}, "out_of_fold_lengths must return aamc_sdk.types.AnswerLengths, not ndarray"),
+        ({"quality": None, "lengths": AnswerLengths(np.ones((2, 4)), np.ones(3))}, f"out_of_fold_lengths {SHAPES} (2, 4), (3,) and ()"),
+    ],
+)
+def test_what_an_estimator_expected_of_its_training_rows_is_checked_before_it_is_used(returned, problem):
+    with pytest.raises(PluginError, match=f"^Mistaken failed: .*{re.escape(problem)}$"):
+        out_of_fold(Mistaken(returned), 2, POOL)
+
+
+def test_wrong_lengths_of_answers_name_the_estimator():
+    wrong = Mistaken({"estimates": KNOWN, "quality": None, "lengths": AnswerLengths(np.ones((2, 3)), np.ones(2))})
+    with pytest.raises(PluginError, match=re.escape(f"Mistaken failed: ValueError: answer_lengths {SHAPES} (2, 3), (2,) and ()")):
+        build_request([Query("")] * 2, POOL, PREFERENCE, estimator=wrong)
 
 
 def test_an_estimator_may_expect_nothing_of_a_candidate():

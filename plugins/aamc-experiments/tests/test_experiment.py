@@ -117,7 +117,7 @@ def test_out_of_fold_quality_is_found_by_the_candidates_names(experiment, tmp_pa
     again.estimator(setup)
     expected = read_out_of_fold(again.run.folder / "estimator", setup)
     assert expected is not None
-    assert expected.quality[0].tolist() == [3, 2, 1, 0]
+    assert expected.quality[0].tolist() == [0.3, 0.2, 0.1, 0]
 
 
 def test_a_resumed_run_notices_that_its_data_changed(experiment, plugins, monkeypatch) -> None:
@@ -464,6 +464,7 @@ class GeneratedOptions(TinyFormatOptions):
     ("part", "method", "name"),
     [
         (TinyEstimator, "train", "estimator 'means'"),
+        (TinyEstimator, "out_of_fold", "estimator 'means'"),
         (TableEnvironment, "prepare", "environment 'table'"),
         (TableEnvironment, "dataset", "environment 'table'"),
         (TableEnvironment, "category_shares", "environment 'table'"),

@@ -25,7 +25,7 @@ from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
+from aamc_sdk.routing import build_request, out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.storage import RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, locked, plain, read_json_object, save_component
 from aamc_sdk.types import Dataset, RoutingRequest
@@ -281,17 +281,18 @@ class Experiment:
         component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
         with component_errors(f"{component.message_name} failed"):
             metrics = component.train(self._training(setup, folder))
-        if (quality := component.out_of_fold()) is not None:
-            write_out_of_fold(folder, quality, setup, component.out_of_fold_lengths(setup.services.pool))
+        quality, lengths = out_of_fold(component, len(setup.splits["train"]), setup.services.pool)
+        if quality is not None:
+            write_out_of_fold(folder, quality, setup, lengths)
         save_component(folder, "estimator", choice.name, component, self.plugins, metrics)
         return component
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
         pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
-        out_of_fold, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
-        if out_of_fold is not None:
-            known = {"train": {"quality": out_of_fold.quality, "lengths": out_of_fold.lengths}}
+        held_out, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
+        if held_out is not None:
+            known = {"train": {"quality": held_out.quality, "lengths": held_out.lengths}}
         return {
             name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, typical=typical, **known.get(name, {}))
             for name in SPLITS

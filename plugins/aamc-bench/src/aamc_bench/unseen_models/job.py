@@ -23,7 +23,7 @@ from aamc_sdk.config import Choice
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import build_request
+from aamc_sdk.routing import build_request, out_of_fold
 from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
@@ -192,7 +192,8 @@ class NewcomerExperiment:
         assert rows["train"].outcomes is not None
         typical, known = rows["train"].outcomes.means, dict[str, dict[str, Any]]()
         if estimator is not None:
-            known = {"train": {"quality": estimator.out_of_fold(), "lengths": estimator.out_of_fold_lengths(pool)}}
+            quality, lengths = out_of_fold(estimator, len(rows["train"]), pool)
+            known = {"train": {"quality": quality, "lengths": lengths}}
         return {
             name: build_request(split.queries, pool, self.settings.preference.array, estimator=estimator, typical=typical, **known.get(name, {}))
             for name, split in rows.items()
