@@ -35,6 +35,11 @@ class ConfigFormat(NamedComponent):
     def recognizes(self, content: Mapping[str, Any]) -> bool:
         """Return whether a file's content has this format."""
 
+    @classmethod
+    def example(cls) -> Mapping[str, Any] | None:
+        """Return the content of a small valid file, which the conformance kit reads; None leaves out the checks that need one."""
+        return None
+
     @abc.abstractmethod
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
         """Translate a file for a controller; log a warning that names each key without effect.

@@ -26,7 +26,7 @@ _CHECKS = {
     "orchestrator": ("agents", "ORCHESTRATOR_CHECKS"),
     "store": ("stores", "CHECKS"),
     "provider": ("providers", "CHECKS"),
-    "config_format": ("plain_targets", "CONFIG_FORMAT_CHECKS"),
+    "config_format": ("config_formats", "CHECKS"),
     "command": ("plain_targets", "COMMAND_CHECKS"),
     "check": ("plain_targets", "DIAGNOSIS_CHECKS"),
 }

@@ -1,4 +1,4 @@
-"""Checks of targets without options: model pools, commands, checks of the installation, and formats of configuration files."""
+"""Checks of targets without options: model pools, commands, and checks of the installation."""
 
 from __future__ import annotations
 
@@ -73,14 +73,6 @@ def check_it_returns_diagnoses(subject: Subject) -> None:
         require(diagnosis.status == OK or diagnosis.advice, f"{diagnosis.subject} is not ok and has no advice")
 
 
-def check_it_leaves_other_files_alone(subject: Subject) -> None:
-    """A configuration format recognizes neither an empty file nor one of the SDK's own format."""
-    found = subject.target()
-    for content in ({}, {"router": "thompson", "seed": 1}):
-        require(not found.recognizes(content), f"it recognizes {content!r}, which has another format")
-
-
 POOL_CHECKS = (check_it_is_a_pool, check_candidates_are_described, check_it_can_be_written_and_read, check_a_request_is_routable)
 COMMAND_CHECKS = (check_it_is_a_command_with_help, check_help_is_printed, check_unknown_options_are_wrong_usage)
 DIAGNOSIS_CHECKS = (check_it_returns_diagnoses,)
-CONFIG_FORMAT_CHECKS = (check_it_leaves_other_files_alone,)

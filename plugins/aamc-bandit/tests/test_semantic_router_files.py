@@ -19,6 +19,7 @@ from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.hookspecs import Component
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Scores
 
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
@@ -348,6 +349,10 @@ def test_an_application_is_built_from_the_file(file, plugins) -> None:
         assert controller.router.config == Options(**AS_UPSTREAM, exploration_rate=0.1)
         assert controller.pool.names == ("tiny",)
         assert controller.route("Sort a list").candidate == "tiny"
+
+
+def test_the_format_conforms(plugins) -> None:
+    assert_conforms("config_format", "vllm-semantic-router", plugins)
 
 
 def test_a_format_that_fails_is_named(file, plugins, monkeypatch) -> None:

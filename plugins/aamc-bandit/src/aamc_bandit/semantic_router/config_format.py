@@ -25,6 +25,14 @@ _OWN_KEYS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
 class SemanticRouterFormat(ConfigFormat):
     """Reads files of vLLM Semantic Router: whole ones, and bare ``algorithm`` sections."""
 
+    @classmethod
+    def example(cls) -> Mapping[str, Any]:
+        """Return a file of one decision between two models."""
+        models = [{"name": "small", "pricing": {"prompt_per_1m": 0.5, "completion_per_1m": 0.5}}, {"name": "large"}]
+        algorithm = {"type": "rl_driven", "rl_driven": {"exploration_rate": 0.1}}
+        decision = {"name": "general", "modelRefs": [{"model": "small"}, {"model": "large"}], "algorithm": algorithm}
+        return {"providers": {"models": models}, "routing": {"decisions": [decision]}}
+
     def recognizes(self, content: Mapping[str, Any]) -> bool:
         """Return whether a file's content has decisions or an algorithm."""
         return is_semantic_router(content)
