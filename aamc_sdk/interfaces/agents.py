@@ -39,7 +39,7 @@ class Agent(BaseComponent):
     """Works on one step of a task.
 
     Attributes:
-        spec: The candidate that describes the agent.
+        spec: The candidate that describes the agent. Its name is the component's name: teams, and options by agent, find the agent by it.
     """
 
     spec: Candidate

@@ -21,9 +21,12 @@ _TASK = "What is two and two?"
 
 
 def check_an_agent_is_a_candidate(subject: Subject) -> None:
-    """An agent has a candidate as its spec."""
+    """An agent has a candidate of the component's name as its spec."""
     spec = getattr(subject.make(), "spec", None)
     require(isinstance(spec, Candidate), f"an agent's spec must be an aamc_sdk.Candidate, not {type(spec).__name__}")
+    assert isinstance(spec, Candidate)  # for type checkers
+    why = "teams, and options by agent, find the agent by it"
+    require(spec.name == subject.name, f"the name of an agent's spec must be the component's name, {subject.name!r}, not {spec.name!r}: {why}")
 
 
 def check_it_answers_a_task(subject: Subject) -> None:

@@ -16,7 +16,7 @@ from aamc_sdk.testing import check_component
 
 
 class FairAgent(Agent):
-    spec = Candidate("writer", "Writes.")
+    spec = Candidate("mine", "Writes.")
 
     async def execute(self, state):
         return AgentOutput("done")
@@ -96,6 +96,15 @@ class Closing(FairAgent):
 
     def close(self):
         Closing.left -= 1
+
+
+class Renamed(FairAgent):
+    spec = Candidate("writer", "Writes.")
+
+
+def test_an_agent_of_another_name_than_its_component_is_caught(offer):
+    (message,) = [finding.message for finding in check_component("agent", "mine", offer("agent", Renamed)) if not finding.passed]
+    assert message.startswith("the name of an agent's spec must be the component's name, 'mine', not 'writer': teams, and options by agent, find")
 
 
 def test_the_kit_closes_the_agents_that_it_makes(offer):
