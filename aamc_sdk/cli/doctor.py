@@ -138,6 +138,8 @@ def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
     errors = [(offer, error) for offer in plugins.offers if (error := offer.error or _import_error(offer, plugins))]
     for offer, error in errors:
         advice = f"install {offer.plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={offer.plugin.name}"
+        if offer.error and offer.kind != "plugin":  # beside another component, whose plugin may be the wrong one
+            error, advice = split_advice(error)
         yield Diagnosis(f"{offer.kind} {offer.component.name}", " ".join(error.split()), BROKEN, advice)
     if not errors:
         yield Diagnosis("components", f"all {len(plugins.offers)} can be imported")

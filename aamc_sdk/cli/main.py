@@ -99,12 +99,22 @@ class CommandTree(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; the error for an unknown one suggests the nearest, or the distribution that offers it."""
+        self._refuse_hidden(ctx, args)
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from aamc_sdk.plugins import install_hint
 
             hint = install_hint("command", self.path + args[0]) or nearest(args[0], self.list_commands(ctx))
             ctx.fail(f"no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
+
+    def _refuse_hidden(self, ctx: click.Context, args: list[str]) -> None:
+        """Raise the PluginError of a command that can never run beside a shorter one, which would take the rest of its path as arguments."""
+        if not self.path and args[0] in COMMANDS:
+            return
+        plugins, typed = plugins_of(ctx), f"{self.path}{' '.join(args)} "
+        for name in plugins.names("command"):
+            if typed.startswith(f"{name} ") and " " in name.removeprefix(self.path):
+                plugins.find("command", name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by group, without importing them."""

@@ -15,6 +15,7 @@ from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, builtin, hookimpl, option
+from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.interfaces import ExportableComponent
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -425,6 +426,25 @@ def test_a_command_whose_name_begins_with_anothers_does_not_replace_it(monkeypat
     status, out, _ = run_command("run", "--help")
     assert (status, "--router" in out) == (0, True)
     assert "ERROR command 'run deep' of deeper can never run beside command 'run' of experiments" in run_command("plugins")[1]
+    status, _, err = run_command("run", "deep", "--depth", "3")
+    assert (status, "aamc: command 'run deep' of deeper can never run beside command 'run' of experiments; disable one" in err) == (1, True)
+
+
+class Greedy:
+    """Claims the names of the core's commands."""
+
+    @hookimpl
+    def aamc_commands(self):
+        return [Component(name, "tiny:TinyRouter", "Mine.") for core in COMMANDS for name in (core, f"{core} add", f"{core} list")]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "feedback add", "plugins list"])
+def test_the_cores_own_commands_work_whatever_plugins_offer(monkeypatch, command) -> None:
+    found = Plugins({"core": builtin, "greedy": Greedy()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    status, out, err = run_command(*command.split(), "--help")
+    assert (status, err) == (0, "")
+    assert "Mine." not in out
 
 
 def test_a_component_that_is_no_command_is_named(monkeypatch) -> None:

@@ -37,6 +37,15 @@ class Checking:
         return [Component(self.name, f"plugin_of_checks:{self.name}", "A check.")]
 
 
+class Commands:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @hookimpl
+    def aamc_commands(self) -> list[Component]:
+        return [Component(self.name, "aamc_sdk.cli.doctor:doctor", "A command.")]
+
+
 class Broken:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
@@ -100,6 +109,14 @@ def test_a_broken_plugin_and_a_component_that_cannot_be_imported_are_reported(do
     assert "cannot be loaded" in checks["check gone"]["state"]
     assert "cannot say" in table
     assert "components" not in checks
+
+
+def test_a_command_that_another_one_hides_is_no_fault_of_its_own_distribution(doctor) -> None:
+    commands = {name: Commands(name) for name in ("data", "data fetch")}
+    _, checks, _ = doctor(one=commands["data"], two=commands["data fetch"])
+    found = checks["command data fetch"]
+    assert found["state"] == "command 'data fetch' of two can never run beside command 'data' of one"
+    assert found["advice"] == "disable one with AAMC_DISABLE_PLUGINS"
 
 
 def test_a_requirement_that_is_not_installed_is_named(doctor, monkeypatch) -> None:
