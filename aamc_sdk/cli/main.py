@@ -70,7 +70,7 @@ class CommandTree(click.Group):
         """Import and return a command; while a shell completes words, with completion of component names."""
         command = self._command(ctx, cmd_name)
         if command is not None and ctx.resilient_parsing:
-            from aamc_sdk.cli.completion import complete_components
+            from aamc_sdk.cli.shell_completion import complete_components
 
             complete_components(command)
         return command

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli.completion import complete_kind, complete_name, complete_target
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
+from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")

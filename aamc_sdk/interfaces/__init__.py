@@ -14,9 +14,10 @@ from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, N
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
+from aamc_sdk.interfaces.estimators import Estimator
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
-from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
+from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
 from aamc_sdk.interfaces.threads import EventLoopThread, ProcessLock
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training

@@ -1,9 +1,9 @@
-"""The components that decide a request: estimators and routers."""
+"""Routers, which score the candidates of a request."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -14,39 +14,7 @@ from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import AnswerLengths, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
-
-
-class Estimator(BaseComponent):
-    """Describes queries; after training on outcomes, also predicts each candidate's quality."""
-
-    @abc.abstractmethod
-    def estimate(self, queries: Sequence[Query]) -> Estimates:
-        """Describe B queries."""
-
-    def embed(self, texts: Sequence[str]) -> Floats | None:
-        """Return embeddings ``[N, D]`` of texts, such as candidates' descriptions; None if the estimator has none."""
-        return None
-
-    def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` for any pool; None if not trained on outcomes."""
-        return None
-
-    def answer_lengths(self, estimates: Estimates, pool: Pool) -> AnswerLengths | None:
-        """Return the expected lengths of the answers for any pool; None if not trained on lengths."""
-        return None
-
-    def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
-        """Return the expected lengths of each training row's answers, from models that were not fitted on it."""
-        return None
-
-    def out_of_fold(self) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of each training row, from models that were not fitted on it."""
-        return None
-
-    def train(self, training: Training) -> Mapping[str, Any]:
-        """Train the estimator; return metrics. Heads without labels stay untrained."""
-        return {}
+    from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
 
 @attrs.frozen(kw_only=True)
