@@ -417,7 +417,7 @@ def test_a_router_that_fails_to_learn_goes_on_deciding(caplog: pytest.LogCapture
         controller.feedback(controller.route("Hi").id, quality=1.0)
         assert len(learned(controller)) == 1
         controller.feedback(controller.route("Hi").id, quality=0.5)
-        with pytest.raises(PluginError, match=r"stopped at position \d.*beyond me"):
+        with pytest.raises(PluginError, match=r"^router 'counting' failed to learn, and has stopped at position \d.*beyond me"):
             learned(controller)
         controller.feedback(controller.route("Hi").id, quality=1.0)
         assert controller.learner is not None
@@ -637,6 +637,18 @@ def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaControl
     with pytest.raises(PluginError, match=f"^router {controller.router_name!r}: a router's utility must be real numbers of shape"):
         controller.route("Hi")
     assert controller.store.experience().position == 0
+
+
+def test_a_store_that_fails_is_named(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller.store, "add_decisions", lambda records: {}["table"])
+    with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+        controller.route("Hi")
+
+    async def start() -> None:
+        await (await controller.start_route("Hi")).committed
+
+    with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+        asyncio.run(start())
 
 
 @pytest.mark.parametrize(("own", "asked", "given"), [(None, None, False), (None, (1, 0, 0), True), ((1, 0, 0), None, True)])

@@ -66,7 +66,7 @@ def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, 
 
 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
-    """Yield a plugin's diagnoses; a check that fails is one itself."""
+    """Yield a plugin's diagnoses; a check that fails is reported as a diagnosis."""
     try:
         for found in plugins.load("check", name)():
             if not isinstance(found, Diagnosis):
@@ -74,7 +74,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
             yield found
     except PluginError:
         return  # check_plugins reports it
-    except Exception as error:  # a plugin's check may raise anything
+    except (Exception, SystemExit) as error:  # a plugin's check may raise anything
         advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
         yield Diagnosis(f"check {name}", " ".join(f"failed: {type(error).__name__}: {error}".split()), BROKEN, advice)
 

@@ -168,7 +168,7 @@ def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
     mask = request.mask
     if getattr(array, "shape", None) != mask.shape or array.dtype.kind not in "fiub":
         found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
-        raise PluginError(f"a router's {name} must be real numbers of shape {mask.shape} (queries, candidates), not be {found}")
+        raise PluginError(f"a router's {name} must be real numbers of shape {mask.shape} (queries, candidates), not {found}")
 
 
 def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:

@@ -147,7 +147,10 @@ def _same_candidates(pool: Pool, endpoints: Pool) -> Pool:
 
 def estimates_fingerprint(estimator: Estimator | None) -> str:
     """Return the fingerprint of an estimator's estimates; ``""`` without an estimator."""
-    return "" if estimator is None else estimator.estimate([Query("fingerprint")]).fingerprint
+    if estimator is None:
+        return ""
+    with component_errors(f"{estimator.message_name} failed"):
+        return estimator.estimate([Query("fingerprint")]).fingerprint
 
 
 def make_components(

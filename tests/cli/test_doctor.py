@@ -24,6 +24,10 @@ def raising() -> list[Diagnosis]:
     raise ZeroDivisionError("no\nnumber")
 
 
+def leaving() -> list[Diagnosis]:
+    raise SystemExit(3)
+
+
 def wrong() -> list[str]:
     return ["fine"]
 
@@ -56,7 +60,7 @@ class Broken:
 def doctor(tmp_path, monkeypatch):
     """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, wrong=wrong))
+    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, wrong=wrong))
 
     def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
         monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
@@ -94,10 +98,11 @@ def test_a_check_that_returns_other_objects_is_broken(doctor) -> None:
     assert "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'" in checks["check wrong"]["state"]
 
 
-def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor) -> None:
-    status, checks, _ = doctor(a=Checking("raising"), b=Checking("well"))
+@pytest.mark.parametrize(("name", "error"), [("raising", "ZeroDivisionError: no number"), ("leaving", "SystemExit: 3")])
+def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor, name, error) -> None:
+    status, checks, _ = doctor(a=Checking(name), b=Checking("well"))
     assert status == 1
-    assert checks["check raising"]["state"] == "failed: ZeroDivisionError: no number"
+    assert checks[f"check {name}"]["state"] == f"failed: {error}"
     assert checks["network"]["status"] == "ok"
 
 

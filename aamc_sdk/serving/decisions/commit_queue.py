@@ -161,7 +161,7 @@ class CommitQueue:
                 return [error] * len(records)
         except Exception as error:  # raised in each waiting caller, whatever it is
             logger.exception("decisions could not be written")
-            return [StoreError(f"the decision log failed: {type(error).__name__}: {error}")] * len(records)
+            return [StoreError(f"{self._store.message_name} failed: {type(error).__name__}: {error}")] * len(records)
         return [self._add_decisions([record])[0] for record in records]
 
     def _add_attempts(self, attempts: list[Attempt]) -> list[Attempt]:

@@ -232,7 +232,13 @@ class Decider:
     def log(self, drawn: Records) -> Records:
         """Write decisions and announce the new ones; return the records as they are in the log."""
         with self._guard:  # closing waits until the events of logged decisions are submitted
-            logged = self._components.store.add_decisions(drawn)
+            store = self._components.store
+            try:
+                logged = store.add_decisions(drawn)
+            except AamcError:
+                raise
+            except Exception as error:  # a plugin's store may raise anything
+                raise StoreError(f"{store.message_name} failed: {type(error).__name__}: {error}") from error
             self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
         return Records(logged, drawn.request)
 

@@ -133,7 +133,8 @@ class Learner:
             self._changed.wait_for(lambda: self._stopped or (self._done >= requested and (self._away or self._knows(end))), timeout)
             self._flushing -= 1
         if self.error is not None:
-            raise PluginError(f"the router failed to learn and has stopped at position {self.position} of the log: {self.error!r}") from self.error
+            stopped = f"{self._router.message_name} failed to learn, and has stopped at position {self.position} of the log"
+            raise PluginError(f"{stopped}: {self.error!r}") from self.error
 
     def health(self) -> dict[str, float]:
         """Return plain numbers: see :meth:`aamc_sdk.MetaController.health`."""
@@ -352,7 +353,8 @@ class Learner:
         """Return a router in the initial state, to learn the log while the present one serves."""
         served = self._router
         if not served.snapshots:
-            raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")
+            again = f"{served.message_name} must learn the log again from its start, and cannot reset itself"
+            raise PluginError(f"{again}: it has no snapshots; restart the program")
         second = type(served)(served.config, served.services)
         restore(second, self._initial_state)
         second.prepare_replay(self._store)
