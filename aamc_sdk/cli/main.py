@@ -226,5 +226,5 @@ def _unknown_option(error: click.NoSuchOption) -> str:
 
 
 def _abandon_output() -> None:
-    """Lead standard output nowhere, as flushing it at the end would fail again."""
+    """Redirect standard output to the null device: flushing it at the end would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,7 @@ class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic from 
         self._kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the names that begin as the last word does, else files."""
+        """Return the component names that begin with the last word, else files."""
         before, comma, word = incomplete.rpartition(",")
         colon = ":" if self._kind in _BEFORE_A_PATH else ""
         names = [name for name in plugins_of(ctx).names(self._kind) if name.startswith(word)]
@@ -45,17 +45,17 @@ def complete_components(command: click.Command) -> None:
 
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the kinds that begin so."""
+    """Return the kinds that begin with the incomplete word."""
     return [kind for kind in KINDS if kind.startswith(incomplete)]
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of the kind that is given before."""
+    """Return the component names of the kind in the argument before."""
     return [name for name in plugins_of(ctx).names(ctx.params.get("kind") or "") if name.startswith(incomplete)]
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the distributions with plugins and the kinds that begin so; after a kind, its names."""
+    """Return the distributions and kinds that begin with the incomplete word; after a kind, its names."""
     found, given = plugins_of(ctx), ctx.params.get(param.name or "") or ()
     known = found.names(given[0]) if given else {offer.plugin.distribution for offer in found} | KINDS.keys()
     return sorted(name for name in known if name.startswith(incomplete))

@@ -74,7 +74,7 @@ def aggregate_key(aggregate: Aggregate) -> str:
 
 
 def oldest_key(retention: Retention, now: float) -> str | None:
-    """Return the text before which the keys of aggregates beyond their limit are, in the order of characters; None without a limit."""
+    """Return the text that sorts after the keys of all expired aggregates and before the others; None without a limit."""
     return None if retention.aggregate_days is None else encode([_day(now - retention.aggregate_days * DAY_SECONDS)]).removesuffix("]")
 
 

@@ -14,7 +14,7 @@ from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def erased(row: Row, *, without_tenant: bool = False) -> Row:
-    """Return a decision's row without user, session, prompt, embedding and fingerprint, and perhaps without the tenant's name."""
+    """Return a decision's row without user, session, prompt, embedding and fingerprint; optionally without the tenant's name."""
     fields = redacted_fields(query_from(row.fields["query"])) | {"user": None, "session": None}
     for name in ("turns", "tenant") if without_tenant else ("turns",):
         fields.pop(name, None)

@@ -181,7 +181,7 @@ class LedgerStore(Store):
         self._export_warned = True
 
     def discard_export(self, export: Export) -> None:
-        """Remember a file no longer."""
+        """Stop remembering an exported file."""
 
     def _erase_exports(self, erasure: Erasure) -> None:
         """Write the known exports again without some decisions; a warning names those that cannot be."""
@@ -191,7 +191,7 @@ class LedgerStore(Store):
             logger.warning("the export %s could not be erased (%s): forget the user again when that has changed, or delete the file", path, why)
 
     def _erase_export(self, export: Export, erasure: Erasure) -> str:
-        """Write an export again without some decisions, or remember it no longer if it was deleted; return why neither could be done, or ``""``."""
+        """Write an export again without some decisions, or stop remembering a deleted one; return the reason if neither is possible, else ``""``."""
         path = Path(export.path)
         try:
             if self.formats is None:

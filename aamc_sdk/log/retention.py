@@ -101,7 +101,7 @@ class ClockReading:
 
     @classmethod
     def now(cls) -> ClockReading:
-        """Read the clocks. Where the system has a steady clock that goes on while the machine sleeps, it is this one."""
+        """Read both clocks; the steady one also counts the time that the machine sleeps, if the system has such a clock."""
         boot = getattr(time, "CLOCK_BOOTTIME", None)
         return cls(time.time(), time.monotonic() if boot is None else time.clock_gettime(boot))
 

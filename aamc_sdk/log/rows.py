@@ -154,7 +154,7 @@ def columns_of(row: Row) -> Mapping[str, Any]:
 
 
 def columns_from(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the columns of an entry from its fields, of which those of later versions may be missing."""
+    """Return the columns of an entry from its fields; fields of later versions may be missing."""
     if kind == DECISION:
         query, decision = fields["query"], fields["decision"]
         return {"tenant": query.get("tenant"), "user_id": query["user"], "episode": decision.get("episode"), "propensity": decision["propensity"]}

@@ -95,7 +95,7 @@ class Run:
 
     @property
     def splits(self) -> dict[str, Any]:
-        """What tells whether each split has the same queries again, by its name.
+        """The recorded number and hash of each split's queries, by the split's name.
 
         Raises:
             CheckpointError: ``run.yaml`` lacks it.

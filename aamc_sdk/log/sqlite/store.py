@@ -109,7 +109,7 @@ class SqliteStore(PartitionedStore):
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        """Return whether the file of a URL may be a log; an empty one is none, and opening it would turn it into one."""
+        """Return whether the file of a URL exists and is not empty: opening an empty file would turn it into a log."""
         path = url.partition(":")[2]
         return not path or any(place.is_file() and place.stat().st_size > 0 for place in (Path(path), Path(f"{path}-wal")))
 
@@ -215,7 +215,7 @@ class SqliteStore(PartitionedStore):
             return Partitions(connection).oldest_to_drop(self.config.retention)
 
     def _drop_part(self, oldest: Partition) -> int | None:
-        """Drop between two groups of writes, which would else hold the file nearly all the time; then wait as long as other writers have waited."""
+        """Drop some decisions between two groups of writes, then pause for as long as that took, so that other writers get the file."""
         begun = time.monotonic()
         dropped = self._writer.run(functools.partial(self._drop_some, oldest))
         self._ending.wait(time.monotonic() - begun)
@@ -281,7 +281,7 @@ class SqliteStore(PartitionedStore):
             connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format))
 
     def discard_export(self, export: Export) -> None:
-        """Remember a file no longer."""
+        """Stop remembering an exported file."""
         if not self.config.read_only:
             with self._connected() as connection, transaction(connection):
                 connection.execute("DELETE FROM exports WHERE path = ?", (export.path,))

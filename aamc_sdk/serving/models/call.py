@@ -37,7 +37,7 @@ class PoolTracker:
             self._begun[key] = (candidate.name, time.monotonic())
 
     def end(self, key: object) -> None:
-        """Count a call as in flight no more."""
+        """Stop counting a call as in flight."""
         with self._lock:
             self._begun.pop(key, None)
 
