@@ -97,8 +97,8 @@ def transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
     return _between(connection, "BEGIN IMMEDIATE")
 
 
-def snapshot(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Show the block one state of the file, however many queries it runs."""
+def read_transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    """Let the block read one state of the file, however many queries it runs."""
     return _between(connection, "BEGIN")
 
 

@@ -34,7 +34,7 @@ from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Row
-from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, snapshot, transaction
+from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, read_transaction, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -404,7 +404,7 @@ class SqliteStore(PartitionedStore):
         with self._explained():
             connection = self._idle_connection() or connect(self._address("ro"))
             try:
-                with snapshot(connection):
+                with read_transaction(connection):
                     yield connection
             except BaseException:
                 connection.close()

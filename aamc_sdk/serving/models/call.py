@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import attrs
 
@@ -118,19 +117,19 @@ class Call:
         else:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
-        outcome: dict[str, Any] = {}
+        status, message = "ok", None
         if isinstance(error, CANCELLED):
-            outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
+            status, message = "cancelled", "the caller cancelled the call"
         elif isinstance(error, Exception | SystemExit):
-            refused = isinstance(error, ProviderError) and error.kind == "request"
-            outcome = {"status": "refused" if refused else "error", "error": str(error) or type(error).__name__}
+            status = "refused" if isinstance(error, ProviderError) and error.kind == "request" else "error"
+            message = str(error) or type(error).__name__
         if self._decision_id is not None and self._record is not None:
-            await self._record(self._attempt(self._decision_id, outcome))
+            await self._record(self._attempt(self._decision_id, status, message))
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
             failed = f"calling {self._candidate.name!r} failed"
             raise ProviderError(f"{failed}: {type(error).__name__}: {error}", public=failed) from error
 
-    def _attempt(self, decision_id: str, outcome: dict[str, Any]) -> Attempt:
+    def _attempt(self, decision_id: str, status: str, error: str | None) -> Attempt:
         usage = self.usage
         return Attempt(
             decision_id,
@@ -143,7 +142,8 @@ class Call:
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             output_tokens=usage.output_tokens,
-            **outcome,
+            status=status,
+            error=error,
         )
 
 
