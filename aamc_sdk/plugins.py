@@ -224,7 +224,7 @@ class Plugins:
         target = self.load(kind, name)
         with component_errors(f"{self.find(kind, name).place} cannot be made"):
             made = make(target)
-            made.message_name = f"{kind} {name!r}"
+            object.__setattr__(made, "message_name", f"{kind} {name!r}")  # a component may be frozen
         return made
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:

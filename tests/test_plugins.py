@@ -2,6 +2,7 @@ import sys
 import types
 from importlib import metadata
 
+import attrs
 import pytest
 from offering import Offering as OfferingOne
 
@@ -301,6 +302,15 @@ def test_a_component_is_made_from_its_options_and_knows_its_name(mine):
     assert Mine(NoOptions(), "services").message_name == "Mine"
     with pytest.raises(ConfigError, match="mine has no option 'depth'"):
         found.make("router", "mine", "services", {"depth": 3})
+
+
+def test_a_frozen_component_gets_its_name_too(mine):
+    @attrs.frozen
+    class Frozen(Mine):
+        config: object
+        services: object
+
+    assert mine("router", Frozen).make("router", "mine", "services").message_name == "router 'mine'"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("model_pool", "command", "check")])

@@ -154,7 +154,7 @@ class OnlineRouter(Router):
         Raises:
             CheckpointError: The changes are damaged.
         """
-        raise CheckpointError(f"{type(self).__name__} does not take changes; load its whole state")
+        raise CheckpointError(f"{self.message_name} does not take changes; load its whole state")
 
 
 class AsyncRouter(Router):

@@ -356,6 +356,7 @@ class Learner:
             again = f"{served.message_name} must learn the log again from its start, and cannot reset itself"
             raise PluginError(f"{again}: it has no snapshots; restart the program")
         second = type(served)(served.config, served.services)
+        second.message_name = served.message_name
         restore(second, self._initial_state)
         second.prepare_replay(self._store)
         self._initial_state = state_of(second)
