@@ -56,6 +56,8 @@ class Line:
 class Lines:
     """An environment of such streams; remembers how many it was asked for."""
 
+    message_name = "environment 'lines'"
+
     def __init__(self, table: Any) -> None:
         self.table = table
         self.asked: list[int] = []
@@ -90,7 +92,7 @@ def test_only_a_router_s_own_errors_are_said_to_be_its(table: Any, routers: Any,
         raise ValueError("the environment's")
 
     monkeypatch.setattr(Line, "step", fail)
-    with pytest.raises(ValueError, match=r"^the environment's$"):
+    with pytest.raises(PluginError, match=r"^environment 'lines' failed: ValueError: the environment's$"):
         play(table, {"good": routers.Greedy(routers.options, table.services)})
 
 
