@@ -16,7 +16,7 @@ from unittest import SkipTest
 
 import attrs
 
-from aamc_sdk.errors import read_only_hint
+from aamc_sdk.errors import PluginError, read_only_hint
 from aamc_sdk.interfaces import BaseComponent
 
 T = TypeVar("T")
@@ -101,10 +101,15 @@ def run_checks(
             if begin is not None:
                 begin(f"{component}: {_words(check)}")
             found = _run(component, check, subject, thread, seconds)
-            if found.message.startswith("TypeError: ") and (earlier := first.setdefault(found.message, found.check)) != found.check:
+            if _is_type_error(found.error) and (earlier := first.setdefault(found.message, found.check)) != found.check:
                 found = Finding(component, found.check, True, f"it fails as {earlier!r} does", skipped=True)
             findings.append(found)
     return findings
+
+
+def _is_type_error(error: BaseException | None) -> bool:
+    """Return whether a component raised a TypeError, by itself or while the SDK made it."""
+    return isinstance(error.__cause__ if isinstance(error, PluginError) else error, TypeError)
 
 
 class _CheckThread:
