@@ -52,7 +52,7 @@ def test_the_document_is_the_contract_and_the_table_has_bounds_and_lengths(tmp_p
     assert [row[1] for row in rows] == POLICIES
     for _, _, mean_reward, *_, bound, warm_up, steps in rows:
         assert mean_reward < bound
-        assert (warm_up, steps) == ("200", "100")
+        assert (warm_up, steps) == ("400", "100")
     for file in (tmp_path / "there" / "jobs").glob("*.json"):  # of a version that measured no bound and kept no trust factor
         kept = read_json(file)
         del kept["result"]["bound"], kept["result"]["trust"], kept["sha256"]

@@ -56,6 +56,14 @@ def test_it_learns_with_a_discount_too(bandit):
     assert env.way_to_optimum(router) > 0.9
 
 
+@pytest.mark.parametrize(("recovery", "options", "gamma"), [(0, {}, 0.9925), (500, {}, 0.998), (1e9, {}, 0.9999), (500, {"gamma": 0.5}, 0.5)])
+def test_it_looks_ahead_as_far_as_the_streams_need_to_recover(bandit, monkeypatch, recovery, options, gamma):
+    env = bandit(0)
+    monkeypatch.setattr(type(env.vector(1, "train")), "recovery", recovery, raising=False)
+    metrics = env.router(0, **TINY, **options).train(env.training())
+    assert metrics["gamma"] == pytest.approx(gamma)
+
+
 def trained(env, training, **options):
     router = env.router(5, **{**TINY, **options})
     router.train(training)

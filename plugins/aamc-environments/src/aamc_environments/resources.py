@@ -15,6 +15,8 @@ from aamc_sdk.types import Floats
 
 MAX_PRESSURE = 4.0
 """Pressure of a budget that is used up."""
+MOST_LEFT = 100
+"""Maximum number of calls that a token limit has left when a stream begins."""
 MAX_TURNS = 32
 """Maximum number of turns of a session."""
 
@@ -47,7 +49,13 @@ class StepCalls(NamedTuple):
 
 
 class Resource(abc.ABC):
-    """The state of a shared resource in n streams."""
+    """The state of a shared resource in n streams.
+
+    Attributes:
+        recovery: Number of queries over which it recovers once it is used up; 0 where that is soon.
+    """
+
+    recovery: float = 0.0
 
     @abc.abstractmethod
     def begin(self, streams: NDArray[np.intp]) -> None:
@@ -105,6 +113,8 @@ class TokenLimit(Resource):
 
     A call without enough tokens gets status 429 with the time to retry after, and waits that long.
 
+    Streams begin with 0 to 100 calls left, where the limit matters: to empty a full bucket takes longer than a stream where a minute has many calls.
+
     Args:
         per_minute: Refill, in tokens a minute; also the bucket's size.
         limited: The candidates that share it, ``[M]``.
@@ -114,22 +124,28 @@ class TokenLimit(Resource):
     def __init__(self, per_minute: float, limited: NDArray[np.bool_], tokens: Floats) -> None:
         self.per_minute, self.limited, self.tokens = per_minute, limited, tokens
         self.per_ms, self._mean_tokens = per_minute / 60_000, float(tokens.mean())
+        self.recovery = per_minute / self._mean_tokens
 
     def begin(self, streams: NDArray[np.intp]) -> None:
-        """Fill the buckets."""
-        self.used = np.zeros(len(streams))
+        """Spread the calls that are left evenly."""
+        self.used = self.per_minute - _spread(streams) * min(self.per_minute, MOST_LEFT * self._mean_tokens)
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
         """Refill; the pressure is 1 - log(1 + calls that the bucket still holds) / log(1 + calls of a full one): the last few matter most."""
         self.used = np.maximum(self.used - gap_ms * self.per_ms, 0.0)
         retry_after_ms = np.maximum(self.used + self.tokens[rows] - self.per_minute, 0.0) / self.per_ms
-        calls_left, calls = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens, self.per_minute / self._mean_tokens
-        pressure = 1 - np.log1p(calls_left) / np.log1p(calls)
+        calls_left = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens
+        pressure = 1 - np.log1p(calls_left) / np.log1p(self.recovery)
         return StepView(wait_ms=np.outer(retry_after_ms, self.limited), pressure=np.outer(pressure, self.limited))
 
     def serve(self, call: StepCalls) -> None:
         """Take the tokens."""
         self.used += call.tokens * (self.limited[call.actions] & call.allowed)
+
+
+def _spread(streams: NDArray[np.intp]) -> Floats:
+    """Return a number in [0, 1) for each stream; those of any successive streams are spread evenly (a sequence of low discrepancy)."""
+    return np.asarray(streams * 0.6180339887498949 % 1)
 
 
 class DailyBudget(Resource):
@@ -147,12 +163,13 @@ class DailyBudget(Resource):
 
     def __init__(self, budget_usd: float, queries: int, cost_usd: Floats) -> None:
         self.budget_usd, self.queries, self._cost_usd = budget_usd, queries, cost_usd
+        self.recovery = float(queries)
         means = cost_usd.mean(axis=0)
         self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Spread the streams over the day."""
-        self._elapsed = (streams * 0.6180339887498949 % 1 * self.queries).astype(int)
+        self._elapsed = (_spread(streams) * self.queries).astype(int)
         self._spent_usd = self.budget_usd * self._elapsed / self.queries
 
     @property

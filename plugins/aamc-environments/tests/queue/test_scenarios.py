@@ -53,6 +53,7 @@ def test_one_slot_is_the_queue_of_one_server():
 def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
     limit = TokenLimit(600.0, np.array([True, False]), tokens=np.array([300.0]))
     limit.begin(ROW)
+    limit.used[:] = 0.0
     for _ in range(2):
         assert limit.arrive(NO_TIME, ROW, HALF).wait_ms.tolist() == [[0.0, 0.0]]
         limit.serve(call(0, tokens=300.0))
@@ -61,6 +62,20 @@ def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
     assert view.pressure == pytest.approx(np.array([[1 - np.log1p(100 / 300) / np.log1p(600 / 300), 0.0]]))
     limit.serve(call(1, tokens=300.0))
     assert limit.used.tolist() == [500.0]  # the other candidate takes none
+
+
+@pytest.mark.parametrize(("per_minute", "most"), [(6_000.0, 20), (600_000.0, 100)])
+def test_streams_begin_where_a_token_limit_matters(per_minute, most):
+    limit = TokenLimit(per_minute, np.array([True, False]), tokens=np.array([300.0]))
+    limit.begin(np.arange(40, 140))
+    calls_left = (limit.per_minute - limit.used) / 300
+    assert np.sort(calls_left) == pytest.approx(np.linspace(0, most, 100), abs=most / 30)
+
+
+def test_streams_tell_over_how_many_queries_their_resource_recovers():
+    assert streams_of("rate-limit", arrival_rate=10, load=1.5).recovery == pytest.approx(400)  # a minute has 600 queries
+    assert streams_of("daily-budget", day=250).recovery == 250
+    assert streams_of("batching").recovery == streams_of("scarce-server").recovery == 0
 
 
 def test_a_day_costs_no_more_than_its_budget_and_a_call():

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 # ---------------------------------------------------------------- options
 
+MAX_GAMMA = 0.9999
+HORIZON = 400 / 3
+"""Steps that a training looks ahead by default, where nothing that the streams share takes longer to recover."""
+
 
 @attrs.frozen(kw_only=True)
 class PPOConfig:
@@ -41,12 +45,21 @@ class PPOConfig:
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(256, "environment streams played in parallel", at_least=1)
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
-    validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
+    validation_steps: int = option(
+        131_072,
+        "validation decisions per trust factor, half of them warm-up; more where a shared resource recovers slowly; 0: keep the trained policy",
+        at_least=0,
+    )
     epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(0.9925, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
+    gamma: float | None = option(
+        None,
+        "discount per step; 0: a decision is judged by its own reward alone; none: 0.9925, or more where a shared resource takes longer to recover",
+        at_least=0,
+        at_most=MAX_GAMMA,
+    )
     gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
@@ -84,6 +97,10 @@ class PPOConfig:
         if self.n_steps % self.n_streams:
             raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}")
         Preference.parse(self.preference)
+
+    def discount(self, recovery: float = 0.0) -> float:
+        """Return gamma; by default the one that looks ``HORIZON`` steps ahead, or ``recovery`` if that is more."""
+        return min(1 - 1 / max(HORIZON, recovery), MAX_GAMMA) if self.gamma is None else self.gamma
 
 
 # ---------------------------------------------------------------- policy and critic
@@ -132,7 +149,7 @@ def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator)
         "critic_b1": np.zeros((1, config.hidden), np.float32),
         "critic_w2": np.zeros((config.hidden, OBJECTIVES), np.float32),
         "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
-        "critic_skip": np.eye(2 * PAIR_WIDTH, OBJECTIVES, dtype=np.float32) * (1 - config.gamma),
+        "critic_skip": np.eye(2 * PAIR_WIDTH, OBJECTIVES, dtype=np.float32) * (1 - config.discount()),
     }
 
 
@@ -372,7 +389,8 @@ class PPO:
         Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
         The critic works in reward per step, so that its scale does not change with the discount; ``horizon`` turns that into a return.
         """
-        config, inputs, horizon = self._config, rollout.inputs, 1 / (1 - self._config.gamma)
+        config, inputs, gamma = self._config, rollout.inputs, self._config.discount()
+        horizon = 1 / (1 - gamma)
         pooled = rollout.pooled.copy()
         pooled[..., 0] -= rollout.query_advantage(inputs.pair[:, :, 0])
         values = self._values(inputs, pooled)
@@ -383,7 +401,7 @@ class PPO:
             next_value[t, rollout.truncated[t]] = self._values(final, ends)[rollout.truncated[t]]
         weights = inputs.weights[:-1]
         expected = (weights * pooled[:-1, :, :OBJECTIVES]).sum(axis=2)
-        advantage = gae(expected, horizon * value, horizon * next_value, rollout.truncated, config.gamma, config.gae_lambda)
+        advantage = gae(expected, horizon * value, horizon * next_value, rollout.truncated, gamma, config.gae_lambda)
         target = value + advantage / horizon
         advantage += (weights * (rollout.reward - rollout.pooled[:-1, :, :OBJECTIVES])).sum(axis=2)
         arrays: dict[str, Any] = {

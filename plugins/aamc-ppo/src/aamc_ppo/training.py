@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from aamc_sdk.routing import Array32, encode_candidates
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
 
+RECOVERIES = 4
+"""Validation lasts at least as long as the shared resource recovers this many times: half of it is warm-up."""
+
 
 def train(config: PPOConfig, services: Services, training: Training) -> tuple[dict[str, Array32], tuple[str, ...], dict[str, Any]]:
     """Return a trained policy, the query categories that it knows, and metrics.
@@ -35,9 +39,9 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
     with one_thread():
         loop = TrainingLoop(config, services, training, training.env, choose_device(services.device))
         policy = loop.run()
-        metrics = {"steps": loop.steps, "curve": loop.curve, "reward_by_trust": {}, "trust": None}
-        steps = -(-config.validation_steps // VALIDATION_STREAMS)
-        if training.validation is not None and steps:
+        metrics = {"steps": loop.steps, "gamma": loop.gamma, "curve": loop.curve, "reward_by_trust": {}, "trust": None}
+        if training.validation is not None and config.validation_steps:
+            steps = max(-(-config.validation_steps // VALIDATION_STREAMS), math.ceil(RECOVERIES * loop.recovery))
             trust = choose_trust(policy, loop.validation_streams, loop.candidates, services.reward, steps)
             policy = scale_correction(policy, trust.factor)
             metrics |= {"reward_by_trust": trust.reward, "trust": {"factor": trust.factor, "gain": trust.gain, "ci95": list(trust.ci95)}}
@@ -82,6 +86,9 @@ class TrainingLoop:
         self._done = 0
         self.curve: list[dict[str, float]] = []
         streams, observations = self.streams(0)
+        self.recovery = float(getattr(streams, "recovery", 0.0))
+        self.gamma = config.discount(self.recovery)
+        self._config = config = attrs.evolve(config, gamma=self.gamma)
         request = streams.request()
         self.categories = tuple(request.estimates.category_names)
         self.candidates = encode_candidates(request.pool)

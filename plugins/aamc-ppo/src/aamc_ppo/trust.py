@@ -60,7 +60,7 @@ def choose_trust(
     """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
     ``streams`` makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated in
-    the second. The first half of the steps warms up: queues start empty. The candidates' features are ``[M, 39]``.
+    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``.
     """
     rewards = {}
     for factor in TRUST_FACTORS:

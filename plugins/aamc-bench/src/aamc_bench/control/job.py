@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ STREAMS = 128
 """Streams that each policy plays."""
 STEPS = 1000
 """Steps that count, at least."""
-BLOCK, MAX_BLOCKS = 100, 40
-"""Steps of a block of the warm-up, and blocks at most."""
+BLOCK, MIN_BLOCKS, MAX_BLOCKS = 100, 4, 40
+"""Steps of a block of the warm-up, at least, and blocks at least and at most."""
 SETTLED = 2.0
 """Standard errors by which two neighbouring blocks may differ in a stationary state."""
 
@@ -173,13 +174,14 @@ def _trained(world: ScenarioWorld, folder: Path, progress: Progress, options: Ma
 
 
 def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[int, int]:
-    """Return steps of warm-up and of measurement: whole days of a budget, and warm until greedy's rewards no longer change.
+    """Return steps of warm-up and of measurement: whole times of recovery, such as a budget's days, and warm until greedy's rewards no longer change.
 
     Greedy's queues are longer than those of a policy that plans ahead, so they take the longest to fill.
     """
     streams = world.streams(STREAMS, preference, seed)
-    block = streams.day or BLOCK
-    blocks = [mean_rewards(streams, greedy_truth_rule, 0, block) for _ in range(2)]
+    recovery = max(1, math.ceil(streams.recovery))
+    block = -(-BLOCK // recovery) * recovery
+    blocks = [mean_rewards(streams, greedy_truth_rule, 0, block) for _ in range(MIN_BLOCKS)]
     while len(blocks) < MAX_BLOCKS * BLOCK / block and not _settled(blocks):
         blocks.append(mean_rewards(streams, greedy_truth_rule, 0, block))
     return max(len(blocks) * block, -(-200 // block) * block), -(-STEPS // block) * block
@@ -187,8 +189,6 @@ def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[
 
 def _settled(blocks: list[Floats]) -> bool:
     """Whether the last two blocks of each stream's rewards have the same mean, within the error of chance."""
-    if len(blocks) < 4:
-        return False
     change = (blocks[-1] + blocks[-2] - blocks[-3] - blocks[-4]) / 2
     return bool(abs(change.mean()) <= SETTLED * change.std() / np.sqrt(len(change)))
 

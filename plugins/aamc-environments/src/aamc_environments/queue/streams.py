@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.queue.events import Conditions, Schedule
-from aamc_environments.resources import DailyBudget, Resource, StepCalls, StepView
+from aamc_environments.resources import Resource, StepCalls, StepView
 from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
@@ -166,9 +166,9 @@ class QueueStreams(Streams):
         super().__init__(attrs.evolve(setup, request=self._requests[0]))
 
     @property
-    def day(self) -> int | None:
-        """Queries of a budget's day; None without a budget."""
-        return self.resource.queries if isinstance(self.resource, DailyBudget) else None
+    def recovery(self) -> float:
+        """Number of queries over which the shared resource recovers: those of a budget's day, or the calls that a full token bucket holds; else 0."""
+        return 0.0 if self.resource is None else self.resource.recovery
 
     def observation(self) -> Array32:
         """Return the observations of the present queries, ``[n, width]``."""
