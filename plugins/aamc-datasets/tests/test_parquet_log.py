@@ -100,6 +100,18 @@ def test_a_tenant_or_a_range_is_exported_to_one_file(log) -> None:
         assert len(copy.experience().decisions) == 12
 
 
+@pytest.mark.parametrize("tenant", ["é" * 200, "x" * 300])
+def test_a_tenant_of_a_long_name_is_exported_to_a_file_of_its_own(log, tenant: str) -> None:
+    records = log.experience().records[:2]
+    for record, name in zip(records, (tenant, f"{tenant}!"), strict=True):
+        decision, query = attrs.evolve(record.decision, id=f"of {name}"), attrs.evolve(record.query, tenant=name)
+        log.add_decisions([attrs.evolve(record, decision=decision, query=query, fingerprint="")])
+    files = [export("--tenant", name)["files"] for name in (tenant, f"{tenant}!")]
+    assert files[0] != files[1]
+    with closing(opened(f"parquet:{files[0][0]}")) as copy:
+        assert [record.query.tenant for record in copy.experience().records] == [tenant]
+
+
 def names_user_1(files: list[str]) -> bool:
     return any("user-1" in repr(row) for file in files for _, row in read_rows(Path(file)))
 
