@@ -18,6 +18,7 @@ import attrs
 from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.json_text import encode
+from aamc_sdk.log.outcome_columns import check_content
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
 
@@ -52,7 +53,9 @@ def entry_of(line: str | bytes) -> Entry:
     """
     try:
         document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
-        if not isinstance(document, dict) or not all(isinstance(value, dict | None) for value in document.values()):
+        if isinstance(document, dict) and FEEDBACK in document and document.get(ATTEMPT, {}) is None:
+            del document[ATTEMPT]  # it came with no call
+        if not isinstance(document, dict) or not all(isinstance(value, dict) for value in document.values()):
             raise DataError("the line must be a JSON object whose values are objects")
         return _entry(document)
     except (AamcError, binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -81,6 +84,9 @@ def _attempt_row(fields: Mapping[str, Any]) -> Row:
     """Return an attempt's row; without a number it needs the random id that keeps it from counting twice."""
     if fields.get("n") is None and "call" not in fields:
         raise DataError("attempt must have the field 'n'")
+    for key in ("feedback", "call"):
+        if fields.get(key) is not None:
+            check_name(fields[key], f"an attempt's {key}")
     return attempt_row(_attempt(fields), feedback_id=fields.get("feedback"), call_id=fields.get("call"))
 
 
@@ -100,15 +106,16 @@ def _decision(fields: Mapping[str, Any]) -> Row:
         check_name(fingerprint, "a decision's fingerprint")
     row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
     record_from(row)
+    check_content(content)
     return row
 
 
 def _check_decision(fields: Mapping[str, Any]) -> None:
     """Check that a decision's entry has all its parts, and figures of every candidate."""
     for name in _SECTIONS:
-        if not isinstance(fields[name], Mapping):
-            raise DataError(f"a decision's {name} must be keys and values, not {fields[name]!r:.80}")
+        _check_mapping(name, fields[name])
     decision, candidates, expected = fields["decision"], fields["candidates"], fields["expected"]
+    _check_mapping("utilities", decision.get("utilities", {}))
     _check_fields(Decision, decision, DECISION)
     _check_fields(Query, fields["query"], "query")
     Preference.of(decision["preference"])
@@ -120,6 +127,11 @@ def _check_decision(fields: Mapping[str, Any]) -> None:
     for name, values in figures.items():
         if not isinstance(values, list) or len(values) != len(candidates) or not all(isinstance(value, int | float | None) for value in values):
             raise DataError(f"a decision's {name} must be {len(candidates)} numbers, one a candidate, not {values!r:.80}")
+
+
+def _check_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise DataError(f"a decision's {name} must be keys and values, not {value!r:.80}")
 
 
 def _made(cls: type[T], fields: Mapping[str, Any], noun: str) -> T:

@@ -132,6 +132,25 @@ _PLACES = {
 """The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
 
 
+def check_content(content: Mapping[str, Any]) -> None:
+    """Check that every column can be read from a decision's content.
+
+    Raises:
+        ValueError: One cannot.
+    """
+    estimates = msgspec.convert(content, _whole_content()).estimates
+    if estimates.category_names and len(estimates.category_names) != len(estimates.categories):
+        raise DataError(f"a decision's categories must be {len(estimates.category_names)} numbers, one a name, not {estimates.categories!r:.80}")
+
+
+@cache
+def _whole_content() -> Any:
+    """Return the type of a content with all its parts, and with the parts of a decision that no column needs."""
+    decision = msgspec.defstruct("Decision", [("utilities", dict[str, float | None], {}), ("notes", dict[str, Any], {})], bases=(_Decision,))
+    own = {**_OWN, "decision": (decision,)}
+    return msgspec.defstruct("Content", [*((name, *own[name]) for name in own), *((name, each.type) for name, each in _SHARED.items())], kw_only=True)
+
+
 @cache
 def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of some parts of a content, which skips the others, and leaves the shared ones undecoded."""

@@ -157,7 +157,7 @@ def columns_from(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the columns of an entry from its fields; fields of later versions may be missing."""
     if kind == DECISION:
         query, decision = fields["query"], fields["decision"]
-        return {"tenant": query.get("tenant"), "user_id": query["user"], "episode": decision.get("episode"), "propensity": decision["propensity"]}
+        return {"tenant": query.get("tenant"), "user_id": query.get("user"), "episode": decision.get("episode"), "propensity": decision["propensity"]}
     if kind == FEEDBACK:
         return {"quality": None if fields["quality"] is None else float(fields["quality"]), "beaten": fields["over"]}
     found = {name: fields.get(name) for name in KIND_COLUMNS[ATTEMPT]}

@@ -162,7 +162,11 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
         ('{"feedback": {"quality": 1}}', "feedback must have the field 'decision_id'"),
         ('{"attempt": {"decision_id": "d"}}', "attempt must have the field 'n'"),
         ('{"attempt": {"decision_id": "d", "n": 0, "candidate": "", "cost_usd": "1"}}', "cost_usd must be a number"),
+        ('{"attempt": {"decision_id": "d", "call": "\\ud800"}}', "an attempt's call must be"),
+        ('{"attempt": {"decision_id": "d", "feedback": 7, "n": 0}}', "an attempt's feedback must be"),
         ('{"decision": {"id": "x"}}', "is missing"),
+        ('{"decision": null}', "must be a JSON object whose values are objects"),
+        ('{"attempt": null}', "must be a JSON object whose values are objects"),
         ('{"thought": {}}', "its keys are thought"),
         ("{}", "it has no keys"),
     ],
@@ -217,6 +221,12 @@ def exported(aamc) -> dict[str, Any]:
         ("expected.cost_usd", ["1", 2, 3, 4], "a decision's cost_usd must be 4 numbers"),
         ("expected.quality", [0.5], "a decision's quality must be 4 numbers"),
         ("time", "yesterday", "a decision's time must be"),
+        ("decision.preference", [True, 1, 1], "Expected `float`, got `bool` - at `$.decision.preference[0]`"),
+        ("decision.probabilities", None, "Expected `object`, got `null` - at `$.decision.probabilities`"),
+        ("decision.utilities", 3, "a decision's utilities must be keys and values, not 3"),
+        ("decision.utilities", {"a": "high"}, "Expected `float | null`, got `str` - at `$.decision.utilities[...]`"),
+        ("estimates.complexity", [1], "Expected `float | null`, got `array` - at `$.estimates.complexity`"),
+        ("estimates.category_names", ["code"], "a decision's categories must be 1 numbers, one a name, not [0."),
     ],
 )
 def test_a_decision_that_could_not_be_read_from_the_log_is_refused(aamc, path: str, value: Any, why: str) -> None:
@@ -230,6 +240,15 @@ def test_a_decision_that_could_not_be_read_from_the_log_is_refused(aamc, path: s
     status, _, err = aamc("import", "mine.jsonl", "--store", "sqlite:copy.db")
     assert status == 1
     assert f"mine.jsonl, line 1: not a log entry: {why}" in err
+
+
+def test_a_decision_written_by_hand_may_leave_out_the_user(aamc) -> None:
+    line = exported(aamc)
+    del line["decision"]["query"]["user"]
+    Path("mine.jsonl").write_text(json.dumps(line))
+    assert aamc("import", "mine.jsonl", "--store", "sqlite:copy.db") == (0, "", "1 entry read, 1 of them new.\n")
+    with closing(opened("copy.db")) as copy:
+        assert copy.record("d").query.user is None
 
 
 def test_a_comparison_is_added_with_its_winner(aamc) -> None:
