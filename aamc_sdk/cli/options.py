@@ -81,6 +81,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return seconds
 
 
+_FIRST, _LAST = (day.replace(tzinfo=timezone.utc).timestamp() for day in (datetime.min, datetime.max.replace(microsecond=0)))
+"""The first and the last second of the calendar in UTC: messages and file names hold times as dates."""
+
+
 class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """A time, in seconds since the epoch: an ISO date or time (in UTC, unless it names its zone), or a duration before now such as 7d."""
 
@@ -91,12 +95,12 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         if isinstance(value, float):
             return value
         if (ago := _seconds(str(value))) is not None:
-            return time.time() - ago
+            return max(time.time() - ago, _FIRST)
         try:
             found = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", str(value)))
         except ValueError:
             self.fail(f"{value!r} is neither a date or time such as 2026-11-21 or 2026-11-21T08:00 nor a duration such as 12h or 7d", param, ctx)
-        return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
+        return min(max((found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp(), _FIRST), _LAST)
 
 
 _OWN_PARAMETERS = frozenset(("candidate", "decision_id", "messages", "model", "record", "stream"))

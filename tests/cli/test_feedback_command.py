@@ -360,6 +360,14 @@ def test_one_tenants_entries_or_those_of_a_range_are_exported(aamc) -> None:
     assert aamc("export", "--store", "sqlite:log.db", "--until", "1970-01-02")[1].splitlines() == everything[:5]
 
 
+def test_times_beyond_the_calendar_are_its_first_or_last_one(aamc) -> None:
+    everything = aamc("export", "--store", "sqlite:log.db", "--until", "9999-12-31T23:59-05:00")[1]
+    for since in ("99999999d", "0001-01-01T00:00+05:00"):
+        assert aamc("export", "--store", "sqlite:log.db", "--since", since)[1] == everything
+    status, _, err = aamc("export", "--store", "sqlite:log.db", "--since", "9999999d", "--until", "99999999d")
+    assert (status, "--since must be before --until, but 0001-01-01T00:00:00+00:00 is not" in err) == (2, True)
+
+
 def test_an_export_needs_a_format_that_can_be_read_again(aamc) -> None:
     status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", "memory")
     assert status == 2
