@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.json_text import decoded
+from aamc_sdk.log.json_text import damaged, decoded
 from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
@@ -147,12 +147,18 @@ class RowOutcomes:
         Args:
             entries: The entries.
             unpack: Returns contents as JSON.
+
+        Raises:
+            StoreError: An entry is damaged.
         """
         following = iter(entries)
         while batch := list(itertools.islice(following, JOINED_AT_ONCE)):
             of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
-            for entry in batch:
-                of_kind[entry[0]].append(entry)
+            try:
+                for entry in batch:
+                    of_kind[entry[0]].append(entry)
+            except KeyError as error:
+                raise damaged(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
                 if of_kind[kind]:
                     add(zip(*of_kind[kind], strict=True), unpack)

@@ -15,7 +15,7 @@ import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
-from aamc_sdk.log.json_text import decode
+from aamc_sdk.log.json_text import decoded
 from aamc_sdk.log.rows import DECISION, Row
 
 LEVEL = 3
@@ -44,10 +44,15 @@ class Templates:
         return len(self._contents)
 
     def extend(self, contents: Iterable[bytes]) -> None:
-        """Add the templates that the log has after the known ones."""
-        for content in contents:
+        """Add the templates that the log has after the known ones.
+
+        Raises:
+            StoreError: One is damaged.
+        """
+        for number, content in enumerate(contents, 1 + len(self)):
+            sort = _sort_of(content, f"template {number}")
             self._contents.append(content)
-            self._alike[_sort_of(content)].append(len(self._contents))
+            self._alike[sort].append(number)
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's packed content, and the new template to keep with it; None if the log has its template.
@@ -57,7 +62,7 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[_sort_of(content)]
+        alike = self._alike[_sort_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -122,7 +127,7 @@ class _Sort(msgspec.Struct):
 _sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everything
 
 
-def _sort_of(content: bytes) -> tuple[str, ...]:
+def _sort_of(content: bytes, name: str) -> tuple[str, ...]:
     """Return the router and the candidates of a decision, which all decisions of one template share."""
-    found = decode(content, _sorts)
+    found = decoded(_sorts, content, name)
     return found.decision.router, *found.candidates

@@ -206,6 +206,17 @@ def test_a_damaged_entry_is_told_by_its_name(tmp_path: Path) -> None:
             store.pending()
 
 
+def test_an_entry_of_an_unknown_kind_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.add_decisions(Records([Decision("d", POOL.names[0], 0.5, Preference())], make_request(make_dataset(1))))
+        with closing(sqlite3.connect(path)) as hand:
+            hand.execute("UPDATE entries SET kind = 'decisiom'")
+            hand.commit()
+        with pytest.raises(StoreError, match=r"entry 'd' is damaged \(its kind is 'decisiom'\)"):
+            store.outcomes()
+
+
 def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()

@@ -77,3 +77,11 @@ def test_contents_of_earlier_versions_are_text_and_returned_as_they_are():
 def test_damaged_content_and_a_missing_template_are_errors(packed):
     with pytest.raises(StoreError, match="damaged"):
         Templates().unpack(packed)
+
+
+@pytest.mark.parametrize("content", [b"{bad", b"\xff", b"{}"])
+def test_a_damaged_template_is_named(content):
+    templates = Templates()
+    with pytest.raises(StoreError, match="entry 'template 1' is damaged"):
+        templates.extend([content])
+    assert not len(templates)
