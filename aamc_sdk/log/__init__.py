@@ -17,7 +17,7 @@ from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
-from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, feedback_row, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
 from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
@@ -33,6 +33,7 @@ __all__ = [
     "FITTING_CHARACTERS",
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
+    "UNLEARNED",
     "Batch",
     "Entry",
     "Erasure",

@@ -17,6 +17,8 @@ PARTITIONS_PER_LIMIT = 16
 """Partitions that fill ``max_gb``, so that the size of a log falls by little when one goes."""
 RENEWED_DAYS = 7.0
 """Days without ``put_snapshot`` after which a router no longer holds back a log that has no limit in days."""
+UNLEARNED = -1
+"""The epoch of a floor without content: after a user was forgotten, its router has yet to learn the log again, and holds all partitions back."""
 JUMP_SECONDS = 3600.0
 """Difference between two clocks that means that one of them was set."""
 

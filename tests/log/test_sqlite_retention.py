@@ -192,6 +192,33 @@ def test_a_floor_outlives_forgetting_and_is_cleaned_once(store: SqliteStore, clo
     assert store.snapshot("router") is None  # of more than eight routers, those written longest ago go, and their floors
 
 
+def test_a_partition_stays_until_a_router_without_a_floor_has_learned_again_after_a_forget(store: SqliteStore, clock: Clock) -> None:
+    decide(store, "a", user="ann")
+    clock.now += DAY
+    decide(store, "b")
+    clock.now += 3 * DAY
+    store.put_snapshot("router", Snapshot(2, b"state"))
+    store.forget("ann")
+    assert (store.snapshot("router"), store.health()["snapshots"], store.health()["floors_to_clean"]) == (None, 0, 0)
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(0, b"as it begins", 1))
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(1, b"learned again", 1))
+    assert store.retain() == 1
+    store.forget("somebody else")
+    assert store.snapshot("router") == Snapshot(1, b"learned again", 1)
+
+
+def test_a_router_that_does_not_come_back_after_a_forget_holds_no_partition_for_longer_than_the_limit(store: SqliteStore, clock: Clock) -> None:
+    decide(store, "a")
+    store.put_snapshot("router", Snapshot(1, b"state"))
+    clock.now += DAY
+    decide(store, "b")
+    store.forget("nobody")
+    clock.now += 2 * DAY + 1
+    assert store.retain() == 1
+
+
 def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(store: SqliteStore, clock: Clock) -> None:
     decide(store, "a", user="ann")
     clock.now += DAY

@@ -7,6 +7,7 @@ import time
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
+from aamc_sdk.log.retention import UNLEARNED
 from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Snapshot, StateDelta
 
@@ -34,7 +35,8 @@ class States:
         found = self._connection.execute("SELECT position, content, last FROM snapshots WHERE name = ?", (name,)).fetchone()
         if found is not None:
             return Snapshot(found[0], found[1], self._epoch, found[2])
-        floor = self._connection.execute("SELECT position, content, epoch, last FROM floors WHERE name = ?", (name,)).fetchone()
+        query = "SELECT position, content, epoch, last FROM floors WHERE name = ? AND epoch > ?"
+        floor = self._connection.execute(query, (name, UNLEARNED)).fetchone()
         return None if floor is None else Snapshot(*floor)
 
     def put_snapshot(self, name: str, new: Snapshot) -> None:
@@ -90,10 +92,17 @@ class States:
         """Drop the floors that were learned with users who have been forgotten since, and were not renewed since a time."""
         self._connection.execute("DELETE FROM floors WHERE epoch < ? AND renewed < ?", (self._epoch, since))
 
+    def forget(self) -> None:
+        """Drop all snapshots and deltas. A router without a floor gets an empty one, so that no partition goes before it has learned again."""
+        empty = "INSERT OR IGNORE INTO floors SELECT name, 0, x'', '', ?, renewed FROM snapshots"
+        self._connection.execute(empty, (UNLEARNED,))
+        self._connection.execute("DELETE FROM snapshots")
+        self._connection.execute("DELETE FROM deltas")
+
     def counts(self) -> tuple[int, int]:
         """Return the number of snapshots, and of floors that were learned with users who have been forgotten since."""
-        query = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM floors WHERE epoch < ?)"
-        snapshots, to_clean = self._connection.execute(query, (self._epoch,)).fetchone()
+        query = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM floors WHERE epoch < ? AND epoch > ?)"
+        snapshots, to_clean = self._connection.execute(query, (self._epoch, UNLEARNED)).fetchone()
         return snapshots, to_clean
 
     def _newest(self, name: str) -> int:

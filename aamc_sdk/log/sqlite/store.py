@@ -263,8 +263,10 @@ class SqliteStore(PartitionedStore):
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._connected() as connection, transaction(connection):
             count, position = EntryTable(connection).erase(erasure, after, limit)
-            if count < limit and erasure.user is None:
-                Partitions(connection).erase_tenant(erasure.tenant)
+            if count < limit:
+                States(connection).forget()
+                if erasure.user is None:
+                    Partitions(connection).erase_tenant(erasure.tenant)
             return count, position
 
     def exports(self) -> Sequence[Export]:

@@ -222,8 +222,6 @@ class EntryTable:
         erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608
         self._connection.executemany(erase, values)
         if len(rows) < limit:
-            self._connection.execute("DELETE FROM snapshots")
-            self._connection.execute("DELETE FROM deltas")
             self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (max(time.time(), erasure.latest), erasure.digest))
 
     def forgotten_digests(self) -> dict[str, float]:

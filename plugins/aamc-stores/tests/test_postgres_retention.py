@@ -169,6 +169,22 @@ def test_a_partition_stays_until_all_routers_that_still_learn_have_learned_it(lo
     assert store.snapshot("router") == Snapshot(8, b"cleaned", 1)
 
 
+def test_a_partition_stays_until_a_router_without_a_floor_has_learned_again_after_a_forget(log):
+    store = log.open()
+    three_days(log, store)
+    store.put_snapshot("router", Snapshot(8, b"state"))
+    store.forget("nobody")
+    age(log.url, store, 1.5)
+    assert (store.snapshot("router"), store.health()["snapshots"], store.health()["floors_to_clean"]) == (None, 0, 0)
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(0, b"as it begins", 1))
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(8, b"learned again", 1))
+    assert store.retain() == 2
+    store.forget("somebody else")
+    assert store.snapshot("router") == Snapshot(8, b"learned again", 1)
+
+
 def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(log):
     store = log.open()
     three_days(log, store)

@@ -272,6 +272,23 @@ def test_a_router_that_still_learns_holds_back_what_it_has_not_learned(log):
     assert store.snapshot("router").content == b"newer"
 
 
+def test_a_partition_stays_until_a_router_without_a_floor_has_learned_again_after_a_forget(log):
+    store = log(**SMALL)
+    add(store, *(f"d{n}" for n in range(60)))
+    end = store.experience(0, 10_000).position
+    store.put_snapshot("router", Snapshot(end, b"state", last="x"))
+    store.forget("nobody")
+    assert (store.snapshot("router"), store.health()["snapshots"], store.health()["floors_to_clean"]) == (None, 0, 0)
+    assert not [name for name in keys(store) if name.startswith("state:")]
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(0, b"as it begins", 1))
+    assert store.retain() == 0
+    store.put_snapshot("router", Snapshot(end, b"learned again", 1, "x"))
+    assert store.retain() > 0
+    store.forget("somebody else")
+    assert store.snapshot("router") == Snapshot(end, b"learned again", 1, "x")
+
+
 def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(log, server):
     store = log(**SMALL)
     add(store, *(f"d{n}" for n in range(60)))

@@ -6,7 +6,7 @@ import math
 
 import psycopg
 
-from aamc_sdk.log import MAX_SNAPSHOTS, Erasure, deltas_after, extends_chain, replaces_deltas
+from aamc_sdk.log import MAX_SNAPSHOTS, UNLEARNED, Erasure, deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_log.tables import Tables
 
@@ -16,6 +16,8 @@ _DROP_LOWER_FLOORS = """DELETE FROM {snapshots} WHERE floor AND name IN (
     SELECT name FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s)"""
 _MAKE_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
     SELECT name, position, content, last, epoch, renewed, true FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s"""
+_EMPTY_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
+    SELECT name, 0, '', '', %s, renewed, true FROM {snapshots} WHERE NOT floor ON CONFLICT DO NOTHING"""
 _NEWEST = """SELECT greatest(
     (SELECT max(position) FROM {deltas} WHERE name = %s), (SELECT max(position) FROM {snapshots} WHERE name = %s), 0)"""
 
@@ -31,8 +33,8 @@ class States:
 
     def snapshot(self, connection: psycopg.Connection, name: str) -> Snapshot | None:
         """Return the newest snapshot of a name, else its floor, else None."""
-        query = "SELECT position, content, epoch, last FROM {snapshots} WHERE name = %s ORDER BY floor LIMIT 1"
-        found = self._tables.run(connection, query, name).fetchone()
+        query = "SELECT position, content, epoch, last FROM {snapshots} WHERE name = %s AND epoch > %s ORDER BY floor LIMIT 1"
+        found = self._tables.run(connection, query, name, UNLEARNED).fetchone()
         return None if found is None else Snapshot(*found)
 
     def put_snapshot(self, connection: psycopg.Connection, name: str, snapshot: Snapshot) -> None:
@@ -87,7 +89,11 @@ class States:
         self._tables.run(connection, drop, self._epoch(connection), since)
 
     def forget(self, connection: psycopg.Connection, erasure: Erasure) -> None:
-        """Begin a new epoch: all snapshots but floors go, and all deltas; the user's digest stays."""
+        """Begin a new epoch: all snapshots but floors go, and all deltas; the user's digest stays.
+
+        A router without a floor gets an empty one, so that no partition goes before the router has learned again.
+        """
+        self._tables.run(connection, _EMPTY_FLOORS, UNLEARNED)
         self._tables.run(connection, "DELETE FROM {snapshots} WHERE NOT floor")
         self._tables.run(connection, "DELETE FROM {deltas}")
         insert = "INSERT INTO {erasures} (who, time) VALUES (%s, greatest(clock_timestamp(), to_timestamp(%s)))"

@@ -15,7 +15,7 @@ import attrs
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
+from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
 from aamc_stores.postgres_log.entries import Entries
@@ -198,7 +198,7 @@ class PostgresStore(SharedStore):
 
     def _counts(self) -> tuple[int, int]:
         with self._reading() as connection:
-            snapshots = self._tables.value(connection, "SELECT count(*) FROM {snapshots}")
+            snapshots = self._tables.value(connection, "SELECT count(*) FROM {snapshots} WHERE epoch > %s", UNLEARNED)
             return self._entries.state(connection).position, snapshots
 
     def _pending_counts(self) -> tuple[int, int]:
@@ -208,7 +208,7 @@ class PostgresStore(SharedStore):
         return feedback, attempts
 
     def _own_health(self) -> Mapping[str, float]:
-        floors = "SELECT count(*) FROM {snapshots} WHERE floor AND epoch < %s"
+        floors = "SELECT count(*) FROM {snapshots} WHERE floor AND epoch < %s AND epoch > %s"
         entries = "SELECT position - dropped + (SELECT count(*) FROM {pending}) FROM {version}"
         with self._reading() as connection:
             state, partitions = self._entries.state(connection), self._partitions.all(connection)
@@ -217,7 +217,7 @@ class PostgresStore(SharedStore):
                 "start": state.start,
                 "partitions": len(partitions),
                 "size_bytes": sum(each.size for each in partitions),
-                "floors_to_clean": self._tables.value(connection, floors, state.epoch),
+                "floors_to_clean": self._tables.value(connection, floors, state.epoch, UNLEARNED),
                 "is_learner": float(self._leases.leads),
             }
 

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import MAX_SNAPSHOTS, decode, deltas_after, encode, extends_chain, replaces_deltas
+from aamc_sdk.log import MAX_SNAPSHOTS, UNLEARNED, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.redis_log.scripts import DECISIONS, LEASE, RELEASE
 from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, packed, write_id
@@ -72,7 +72,7 @@ class RedisStates:
             facts = self.facts()
             kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
             state = kept.get(name) or floors.get(name)
-            if state is None:
+            if state is None or state.epoch == UNLEARNED:
                 return None
             with self._server.explained():
                 content: Any = self._server.client.get(state.content)
@@ -194,9 +194,14 @@ class RedisStates:
         return [*ops, ["HDEL", self._server.key(FLOORS), *gone], ["SET", self._server.key("states"), binary(write_id())]]
 
     def dropped(self) -> list[Op]:
-        """Return the commands that delete all snapshots and deltas, and leave the floors."""
+        """Return the commands that delete all snapshots and deltas, and leave the floors.
+
+        A router without a floor gets an empty one, so that no partition goes before the router has learned again.
+        """
         kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
-        ops: list[Op] = [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
+        empty = {name: State(0, state.number, "", UNLEARNED, state.renewed, "") for name, state in kept.items() if name not in floors}
+        ops: list[Op] = [["HSET", self._server.key(FLOORS), name, state.text] for name, state in empty.items()]
+        ops += [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
         ops += [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
         return [*ops, ["DEL", self._server.key(SNAPSHOTS)], ["SET", self._server.key("states"), binary(write_id())]]
 
@@ -236,7 +241,7 @@ class RedisStates:
 
     def _contents(self, *kinds: dict[str, State]) -> set[str]:
         """Return the keys of the contents of some states."""
-        return {state.content for kind in kinds for state in kind.values()}
+        return {state.content for kind in kinds for state in kind.values() if state.epoch > UNLEARNED}
 
     def _deltas(self, name: str) -> str:
         return self._server.key(f"deltas:{name}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, feedback_row, plain_decisions, run_writes
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, feedback_row, plain_decisions, run_writes
 from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
@@ -172,7 +172,7 @@ class RedisStore(SharedStore):
             "start": facts.start,
             "partitions": len(partitions),
             "size_bytes": sum(each.size for each in partitions),
-            "floors_to_clean": sum(state.epoch < facts.epoch for state in self._states.read("floors").values()),
+            "floors_to_clean": sum(UNLEARNED < state.epoch < facts.epoch for state in self._states.read("floors").values()),
             "is_learner": float(self._states.leads),
         }
 
