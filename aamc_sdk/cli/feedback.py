@@ -16,18 +16,15 @@ import click
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, USER_KEY_FILE, InputFile, Number, check_range
 from aamc_sdk.cli.output import write_json_line
-from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
+from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
     from aamc_sdk.log import Entry, Exported, LedgerStore, Selection
 
 _LINES_AT_ONCE = 1000
-_BINARY = {
-    sign: f"{noun}: only JSON Lines can be imported; write them with aamc feedback export LINES --store {store}, and import LINES"
-    for sign, noun, store in ((b"PAR1", "a Parquet file", "parquet:FILE"), (b"SQLite format 3\0", "an SQLite file", "sqlite:FILE"))
-}
-"""Errors of files that hold a log in another format, by their first bytes."""
+_BINARY = {b"PAR1": ("a Parquet file", "parquet:FILE"), b"SQLite format 3\0": ("an SQLite file", "sqlite:FILE")}
+"""Files that hold a log in another format, and the stores that read them, by their first bytes."""
 
 
 def _on_a_log(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,6 +153,7 @@ def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
     from aamc_sdk.log import Exported, line_of
     from aamc_sdk.storage import replacing_alone
 
+    _check_replaceable(file)
     written = 0
     pending = log.pending_rows() if chosen.is_all else ()
     with nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing_alone(file) as out:
@@ -163,6 +161,25 @@ def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
             out.write(line_of(row).encode() + b"\n")
             written += 1
     return Exported([file], written)
+
+
+def _check_replaceable(file: Path) -> None:
+    """Check that a file to be written is not a log, such as the exported one.
+
+    Raises:
+        OutputError: It is one.
+    """
+    if not file.is_file():
+        return
+    with file.open("rb") as old:
+        start = old.read(max(map(len, _BINARY)))
+    if found := _binary(start):
+        raise OutputError(f"{file} is {found[0]}, which may be a log, and was left as it is: choose another file for the JSON Lines")
+
+
+def _binary(start: bytes) -> tuple[str, str] | None:
+    """Return the noun and the store of a file that holds a log in another format than JSON Lines, by its first bytes."""
+    return next((found for sign, found in _BINARY.items() if start.startswith(sign)), None)
 
 
 def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> Exported:
@@ -256,9 +273,16 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
             try:
                 entries.append((number, entry_of(line)))
             except DataError as error:
-                yield entries, DataError(next((why for sign, why in _BINARY.items() if line.startswith(sign)), f"line {number}: {error}"))
+                yield entries, DataError(_binary_advice(line) or f"line {number}: {error}")
                 return
         yield entries, None
+
+
+def _binary_advice(start: bytes) -> str:
+    """Return the error for a file that holds a log in another format, ``""`` for any other."""
+    if (found := _binary(start)) is None:
+        return ""
+    return f"{found[0]}: only JSON Lines can be imported; write them with aamc feedback export LINES --store {found[1]}, and import LINES"
 
 
 @feedback.command()

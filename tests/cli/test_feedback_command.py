@@ -346,6 +346,19 @@ def test_a_log_that_cannot_be_used_is_left_as_it_is(aamc) -> None:
     assert not Path("all.jsonl").exists()
 
 
+@pytest.mark.parametrize("start", [b"PAR1", b"SQLite format 3\0"])
+def test_an_export_does_not_replace_a_log(aamc, start: bytes) -> None:
+    before = Path("log.db").read_bytes()
+    status, _, err = aamc("export", "log.db", "--store", "sqlite:log.db")
+    assert (status, "log.db is an SQLite file, which may be a log, and was left as it is" in err) == (1, True)
+    assert Path("log.db").read_bytes() == before
+    Path("other").write_bytes(start + b"...")
+    assert aamc("export", "other", "--store", "sqlite:log.db")[0] == 1
+    assert Path("other").read_bytes() == start + b"..."
+    Path("lines.jsonl").write_text("an earlier export")
+    assert aamc("export", "lines.jsonl", "--store", "sqlite:log.db")[0] == 0
+
+
 def test_one_tenants_entries_or_those_of_a_range_are_exported(aamc) -> None:
     with closing(opened("log.db")) as log:
         known = log.record("d")
