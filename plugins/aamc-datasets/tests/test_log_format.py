@@ -12,9 +12,9 @@ import pytest
 from aamc_datasets.log import LogFormat
 
 from aamc_sdk import Feedback, MetaController
-from aamc_sdk.errors import AamcError, DataError
+from aamc_sdk.errors import AamcError, DataError, StoreAwayError
 from aamc_sdk.interfaces import NoOptions
-from aamc_sdk.log import open_store
+from aamc_sdk.log import Batch, SqliteStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
 from aamc_sdk.types import Dataset
@@ -66,6 +66,25 @@ def test_a_log_without_texts_is_divided_by_time(tmp_path: Path, caplog: pytest.L
         assert {item.decision_id for item in split.experience.feedback} <= {decision.id for decision in split.experience.decisions}
         assert split.outcomes.quality.shape == (len(split), len(POOL))
     assert "keeps no texts" in caplog.text
+
+
+def test_a_large_log_is_read_in_batches_that_a_server_can_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    serve(url)
+    whole, batch = read(url), SqliteStore.batch
+
+    def answered(store: SqliteStore, after: int = 0, limit: int = 1000) -> Batch:
+        if limit > 100_000:
+            raise StoreAwayError("the server does not answer in time")
+        return batch(store, after, 7)
+
+    monkeypatch.setattr(SqliteStore, "batch", answered)
+    found = read(url)
+    for one, other in ((whole, found), (whole.experience, found.experience)):
+        assert list(one.queries) == list(other.queries)
+    assert found.experience.decision_ids == whole.experience.decision_ids
+    assert found.experience.feedback == whole.experience.feedback
+    assert np.array_equal(found.outcomes.quality, whole.outcomes.quality, equal_nan=True)
 
 
 def test_a_log_of_comparisons_alone_has_no_outcomes(tmp_path: Path) -> None:

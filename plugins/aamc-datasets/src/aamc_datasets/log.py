@@ -16,13 +16,12 @@ import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
 from aamc_sdk.errors import DataError
-from aamc_sdk.log import open_store, outcomes_of
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import DECISION, Batch, open_store, outcomes_of, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Outcomes
 
 logger = logging.getLogger(__name__)
-_WHOLE = 2**31
-"""More entries than a log has."""
 _SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
@@ -39,7 +38,7 @@ class LogFormat(DatasetFormat):
         if not path:
             raise DataError("no log was given; name its store's URL after the format's colon, such as log:sqlite:state.db")
         with closing(open_store(path, get_plugin_manager(), existing=True)) as store:
-            experience = _latest(store.experience(limit=_WHOLE))
+            experience = _latest(_whole(store))
         if not experience.decisions:
             raise DataError(f"the log {path} has no decision yet; serve some requests first")
         names = dict.fromkeys(name for record in experience.records for name in record.candidates)
@@ -54,6 +53,14 @@ class LogFormat(DatasetFormat):
             return whole
         logger.warning("the log %s keeps no texts, so only routers that read none learn from it; log with the store's option store_text=true", path)
         return _divided_by_time(whole)
+
+
+def _whole(store: Store) -> Experience:
+    """Return a whole log, read in batches: a server that is asked for all of it at once serves nobody else meanwhile, or does not answer in time."""
+    batches = list(read_batches(store))
+    last, rows = batches[-1], [row for batch in batches for row in batch.rows]
+    decisions = [row for row in rows if row.kind == DECISION]
+    return Batch(last.position, rows, decisions, last.epoch, batches[0].follows, start=last.start).experience()
 
 
 def _latest(experience: Experience) -> Experience:
