@@ -126,7 +126,7 @@ class RowOutcomes:
         for name, limit in (("since", since), ("until", until)):
             if limit is not None and not (isinstance(limit, Real) and limit == limit):  # NaN
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
-        self._range = since, until
+        self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # NumPy's numbers are no numbers to SQLite
         self._columns = OutcomeColumns(columns)
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
@@ -165,7 +165,7 @@ class RowOutcomes:
 
     def _add_decisions(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
         _, _, ids, candidates, times, propensity, packed, embeddings, *_ = columns
-        since, until = self._range
+        since, until = self.since, self.until
         if (since is not None and min(times) < since) or (until is not None and max(times) >= until):
             within = [is_within(time, since, until) for time in times]
             given = (ids, candidates, times, propensity, packed, embeddings)

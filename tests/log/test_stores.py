@@ -750,6 +750,7 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
     np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
     assert store.outcomes(since=13.0).decision_ids == ["u"]
+    assert store.outcomes(since=np.int64(13), until=np.float32(30.0)).decision_ids == ["u"]
     assert store.outcomes(until=20.0).decision_ids == ["d", "fallback"]
 
 

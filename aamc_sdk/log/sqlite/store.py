@@ -160,7 +160,7 @@ class SqliteStore(PartitionedStore):
         """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
         found = RowOutcomes(columns, since, until)
         with self._reading() as table:
-            table.add_outcomes(found, since, until)
+            table.add_outcomes(found)
         return found.outcomes()
 
     def pending_rows(self) -> Sequence[Row]:

@@ -111,10 +111,10 @@ class EntryTable:
         found = self._connection.execute(query, (after, limit)).fetchall()
         return list(zip([each[0] for each in found], self.rows_from([each[1:] for each in found]), strict=True))
 
-    def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
-        """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
-        bounds = (-math.inf if since is None else since, math.inf if until is None else until)
-        (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
+    def add_outcomes(self, found: RowOutcomes) -> None:
+        """Add the decisions between the two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
+        bounds = (-math.inf if found.since is None else found.since, math.inf if found.until is None else found.until)
+        (first,) = (0,) if found.since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
         self._cache.read_templates(self._connection)  # the contents of this state of the file need no later ones
         found.add_entries(self._connection.execute(_OUTCOMES, asked), self._cache.templates.unpack_all)

@@ -271,9 +271,10 @@ class Entries:
             positions=[each[0] for each in found],
         )
 
-    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes, since: float | None, until: float | None) -> None:
-        """Add the decisions between two times with their attempts and feedback; contents are read only where asked for."""
-        asked = {"decisions": found.needs_fields, "since": -math.inf if since is None else since, "until": math.inf if until is None else until}
+    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes) -> None:
+        """Add the decisions between the two times with their attempts and feedback; contents are read only where asked for."""
+        since, until = -math.inf if found.since is None else found.since, math.inf if found.until is None else found.until
+        asked = {"decisions": found.needs_fields, "since": since, "until": until}
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
             cursor.execute(self._tables.query(_OUTCOMES), asked)

@@ -87,7 +87,7 @@ class PostgresStore(SharedStore):
         """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
         found = RowOutcomes(columns, since, until)
         with self._reading(bounded=False) as connection:
-            self._entries.add_outcomes(connection, found, since, until)
+            self._entries.add_outcomes(connection, found)
         return found.outcomes()
 
     def drop(self) -> None:
