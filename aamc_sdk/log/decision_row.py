@@ -60,7 +60,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         decision_id=decision.id,
         candidate=decision.candidate,
         content=encode(content),
-        time=decision.time,
+        time=float(decision.time),  # NumPy's numbers are no numbers to SQLite and Redis
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),

@@ -42,7 +42,8 @@ def line_of(entry: Entry) -> str:
         return json.dumps({entry.kind: fields})
     feedback, attempt = entry
     call = None if attempt is None else attempt_row(attempt, feedback_id=feedback.id).fields
-    return json.dumps({FEEDBACK: feedback_row(feedback).fields | {"time": feedback.time}, ATTEMPT: call})
+    row = feedback_row(feedback)
+    return json.dumps({FEEDBACK: row.fields | {"time": row.time}, ATTEMPT: call})
 
 
 def entry_of(line: str | bytes) -> Entry:

@@ -251,7 +251,7 @@ def feedback_row(feedback: Feedback) -> Row:
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
         content=encode(fields),
-        time=feedback.time,
+        time=float(feedback.time),  # NumPy's numbers are no numbers to SQLite and Redis
         revision=feedback.revision,
         columns=columns_from(FEEDBACK, fields),
     )

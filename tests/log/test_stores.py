@@ -754,6 +754,19 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     assert store.outcomes(until=20.0).decision_ids == ["d", "fallback"]
 
 
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64])
+def test_times_may_be_numpy_numbers(store: Store, number: Any) -> None:
+    plain = record("d")
+    store.add_decisions([attrs.evolve(plain, decision=attrs.evolve(plain.decision, time=number(7)))])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=number(8)), None)])
+    store.add_feedback([(Feedback(decision_id="early", quality=0.5, time=number(8)), None)])
+    found = store.experience()
+    assert [type(each.time) for each in (*found.decisions, *found.feedback, *store.pending())] == [float] * 3
+    assert (found.decisions[0].time, found.feedback[0].time) == (7.0, 8.0)
+    waiting = (Feedback(decision_id="d", quality=number(1), time=number(8)), Attempt("d", cost_usd=number(1), output_tokens=7))
+    assert entry_of(line_of(waiting))[0].time == 8.0
+
+
 def test_an_episode_has_its_decisions_in_log_order(store: Store) -> None:
     for name, episode in (("z", "one"), ("y", None), ("x", "two"), ("w", "one")):
         given = record(name)
