@@ -169,6 +169,16 @@ def test_whatever_a_prompt_holds_its_user_is_forgotten(log):
     assert [store.record(name).query.user for name in "def"] == [None, "bob", '"ann"']
 
 
+def test_names_may_be_texts_of_numpy(log):
+    store, name = log(), np.str_
+    (plain,) = records("d")
+    query = attrs.evolve(plain.query, user=name("ann"), tenant=name("acme"))
+    store.add_decisions([attrs.evolve(plain, decision=attrs.evolve(plain.decision, id=name("d"), episode=name("e")), query=query)])
+    store.add_feedback([(Feedback(decision_id=name("d"), quality=1.0, candidate=name(CHOSEN), source=name("judge")), None)])
+    assert ids(store) == (["d"], ["d/judge"])
+    assert (store.forget(name("ann"), name("acme")), store.record("d").query.user) == (1, None)
+
+
 def test_a_stretch_says_what_it_follows(log):
     store = log()
     store.add_decisions(records("d", "e"))

@@ -33,7 +33,16 @@ OLD_POSITION = "position"
 _LETTERS = {"a": ATTEMPT, "A": ATTEMPT, "f": FEEDBACK, "F": FEEDBACK}
 """Kinds by the first letter of a field. A capital stands before whole ids, a small letter before ids without ``decision/``."""
 _NUMBER_BYTES = 8
-_encoder = msgspec.msgpack.Encoder()
+
+
+def plain_text(value: object) -> str:
+    """Return a text of a subclass, such as NumPy's, as one that msgspec packs."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"objects of type {type(value).__name__} are not kept")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=plain_text)
 _decoder = msgspec.msgpack.Decoder()
 Unpack = Callable[[bytes], str]
 """Returns a content from its compressed form."""

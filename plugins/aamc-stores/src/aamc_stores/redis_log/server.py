@@ -20,6 +20,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
+from aamc_stores.redis_log.keys import plain_text
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ _RELAXED = {"appendfsync": ("always", "everysec")}
 """Values that are right too with ``durability=relaxed``: at most the last two seconds are lost when the server's machine crashes."""
 _FIRST_VERSION = 7
 _BYTE, _HALF = 1 << 8, 1 << 16
-_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
+_encoder, _decoder = msgspec.msgpack.Encoder(enc_hook=plain_text), msgspec.msgpack.Decoder()
 logger = logging.getLogger(__name__)
 
 
