@@ -68,14 +68,18 @@ def test_every_acknowledged_feedback_is_there_once_after_kills(serve: Any, stub:
     assert sum(logged[decision] for decision in kept) == pytest.approx(sum(answered[decision] for decision in kept))
 
 
-def test_a_shutdown_lets_streams_end(serve: Any, stub: StubServer) -> None:
-    stub.scripts["good"] = Script(pace_ms=50, chunks=40)
-    gateway = serve({"good": {}})
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shutdown_lets_streams_end_and_refuses_new_connections(serve: Any, stub: StubServer, workers: int) -> None:
+    stub.scripts["good"] = Script(pace_ms=100, chunks=40)
+    gateway = serve({"good": {}}, options=["--workers", str(workers)])
 
     async def main() -> bytes:
         async with aiohttp.ClientSession() as session, session.post(f"{gateway.url}/v1/chat/completions", json=chat(stream=True)) as answer:
             first = await answer.content.readuntil(b"\n\n")
             gateway.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(2)
+            with pytest.raises(aiohttp.ClientConnectorError):  # else it would wait for the end of the streams, and then be lost
+                await session.get(f"{gateway.url}/healthz", timeout=aiohttp.ClientTimeout(1))
             return first + await answer.read()
 
     assert asyncio.run(main()).endswith(b"data: [DONE]\n\n")

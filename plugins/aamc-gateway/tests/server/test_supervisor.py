@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from typing import Any, cast
 
 import pytest
@@ -30,7 +31,7 @@ class Worker:
 
 
 def test_a_gateway_that_is_asked_to_end_while_a_worker_starts_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers = _Workers(cast("Any", None), 2, cast("Any", None), lambda: None)
+    workers = _Workers(cast("Any", None), 2, socket.socket(), lambda: None)
     made: list[Worker] = []
 
     def process(**_: Any) -> Worker:

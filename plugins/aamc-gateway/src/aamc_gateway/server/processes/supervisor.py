@@ -135,6 +135,8 @@ class _Workers:
             if not self.ending:
                 self._start(place)
         while True:
+            if self.ending:
+                self._listener.close()  # else connections wait here until the last answer of the workers has ended, and are lost
             alive = [process for process in self._all.values() if process.is_alive()]
             if self.ending and not alive:
                 codes = (process.exitcode or 0 for process in self._all.values())
@@ -172,7 +174,6 @@ def _run_workers(launch: Launch, settings: GatewaySettings, listener: socket.soc
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, reload)
     status = workers.watch()
-    listener.close()
     shutil.rmtree(folder, ignore_errors=True)
     if status:
         sys.exit(1)
