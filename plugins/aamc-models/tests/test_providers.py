@@ -1,9 +1,10 @@
 import asyncio
+import json
 import math
 
 import pytest
 from aamc_models.testing import Script, StubServer
-from misbehaving_server import DONE, event, events
+from misbehaving_server import DONE, event, events, reply
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices, get_plugin_manager
 from aamc_sdk.errors import ProviderError
@@ -82,6 +83,23 @@ def test_a_stream_without_an_end_is_an_error(calling) -> None:
         asyncio.run(collected())
     assert raised.value.kind == "protocol"
     assert "".join(came).startswith("In Paris.")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_finishes_with_an_error_is_a_failed_call(upstream, provider, streamed) -> None:
+    choice = {"finish_reason": "error", "error": {"message": "the server behind it is gone"}}
+    whole = reply({"choices": [{"message": {"content": "In Par"}, **choice}]})
+    pieces = events(event("In Par"), b"data: " + json.dumps({"choices": [{"delta": {}, **choice}]}).encode() + b"\n\n", DONE)
+    called = provider(base_url=upstream(pieces if streamed else whole).url)
+
+    async def collected() -> None:
+        if not streamed:
+            await called.complete(CANDIDATE, MESSAGES)
+        async for _ in called.stream(CANDIDATE, MESSAGES):
+            pass
+
+    with pytest.raises(ProviderError, match="model 'm' broke its answer off with an error: the server behind it is gone"):
+        asyncio.run(collected())
 
 
 def test_a_stream_that_is_done_without_a_finish_is_cut(upstream, provider) -> None:

@@ -14,7 +14,7 @@ from faults.conftest import BRISK
 from forked_gateway import ForkedGateway
 
 TEXT = Script().text
-STREAM_FAULTS = ("hang_content", "half", "cut", "late_error")
+STREAM_FAULTS = ("hang_content", "half", "cut", "late_error", "error_finish")
 """Faults that show after a stream's first content."""
 FAULTS: dict[str, Script] = {
     **{name: Script(fault=name) for name in ("refuse", "hang", "hang_stream", *STREAM_FAULTS, "error_event", "empty", "bad_json")},

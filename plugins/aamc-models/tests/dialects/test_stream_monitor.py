@@ -98,6 +98,7 @@ def test_the_end_of_a_stream_is_no_finish() -> None:
     [
         ("chat", b'data: {"error": {"message": "too much"}}\n\n'),
         ("completions", b'data: {"error": {"message": "too much"}}\n\n'),
+        ("chat", b'data: {"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "too much"}}]}\n\n'),
         ("messages", event("error", error={"type": "overloaded_error", "message": "too much"})),
         ("responses", event("error", message="too much", code=None)),
         ("responses", event("response.failed", response={"error": {"message": "too much", "code": "server_error"}})),

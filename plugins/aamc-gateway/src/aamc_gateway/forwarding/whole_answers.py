@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, last_call, reported_cost, usage_of
+from aamc_models.dialects import DIALECTS, answer_to_chat, broken_off, convert_answer, last_call, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.header_values import printable
@@ -85,7 +85,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Set usage and cost of a call from its answer.
 
     Raises:
-        ProviderError: The answer is not a JSON object, or has no choice.
+        ProviderError: The answer is not a JSON object, broke off with an error, or has no choice.
     """
     api = call.prepared.request.api
     if api in DIALECTS:
@@ -95,6 +95,9 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
             return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
 
         call.bill(usage_of(api, answer), reported_cost(api, answer, reply.headers), text_bytes, finished=True)
+        if (message := broken_off(answer)) is not None:
+            public = f"model {call.upstream.name!r} broke its answer off with an error"
+            raise ProviderError(f"{public}: {message}", kind="server", status=reply.status, public=public)
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":

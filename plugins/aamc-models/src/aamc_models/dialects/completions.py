@@ -76,7 +76,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
 
 
 def _finish(reason: object) -> str:
-    return reason if isinstance(reason, str) and reason in ("length", "content_filter") else "stop"
+    return reason if isinstance(reason, str) and reason in ("length", "content_filter", "error") else "stop"
 
 
 class CompletionsReader(ChatReader):

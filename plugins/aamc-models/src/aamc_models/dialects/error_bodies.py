@@ -76,6 +76,15 @@ def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return error if isinstance(error, dict) and error else None
 
 
+def broken_off(answer: Mapping[str, Any]) -> str | None:
+    """Return the message of the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
+    if answer.get("status") == "failed":
+        return error_message(answer.get("error"))
+    choices = answer.get("choices")
+    failed = (each for each in choices if isinstance(each, dict) and each.get("finish_reason") == "error") if isinstance(choices, list) else ()
+    return next((error_message(choice.get("error")) for choice in failed), None)
+
+
 def error_message(error: object) -> str:
     """Return the message of a reported error; never an empty one."""
     message = error.get("message") if isinstance(error, dict) else error

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from aamc_models.dialects.chat import error_of
 from aamc_models.dialects.conversions import reader_of
+from aamc_models.dialects.error_bodies import error_message
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.foreign_state import last_call
 from aamc_sdk.errors import DataError
@@ -95,6 +96,8 @@ class StreamMonitor:
             choices = chunk.get("choices")
             for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict):
+                    if choice.get("finish_reason") == "error":
+                        return Seen(error=error_message(choice.get("error")))
                     content = self._choice(choice) or content
         if self._reader.finished:
             self.finished = True

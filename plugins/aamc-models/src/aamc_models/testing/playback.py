@@ -11,7 +11,7 @@ import orjson
 
 from aamc_models.testing.answers import Reply, answer_of, error_answer, reply_of
 from aamc_models.testing.script import Counts, Script
-from aamc_models.testing.streams import error_event, stream_of
+from aamc_models.testing.streams import error_event, error_finish, stream_of
 
 STREAMED = ("chat", "completions", "messages", "responses")
 MESSAGE = "The stub fails as its script says."
@@ -110,11 +110,16 @@ def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
     at_s = reply.script.first_ms / 1000
     if fault in ("hang_stream", "hang_content"):
         return [], "hang"
-    if fault in ("error_event", "late_error"):
+    if fault in ("error_event", "late_error") or (fault == "error_finish" and api == "messages"):
         return [PlaybackStep(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
     if fault == "bad_json":
         return [PlaybackStep(at_s, whole(200, b'{"id": '))], "keep"
-    content = orjson.dumps(answer_of(api, reply, body))
+    answer = answer_of(api, reply, body)
+    if fault == "error_finish" and api == "responses":
+        answer |= {"status": "failed", "error": {"code": "server_error", "message": MESSAGE}, "output": []}
+    elif fault == "error_finish":
+        answer["choices"] = [{**choice, "finish_reason": "error"} for choice in answer.get("choices", ())]
+    content = orjson.dumps(answer)
     if fault == "cut":
         return [PlaybackStep(at_s, whole(200, content[: len(content) // 2]))], "keep"
     data = whole(200, content)
@@ -135,9 +140,9 @@ def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
     if fault in ("hang_stream", "error_event", "bad_json"):
         broken = {"error_event": error_event(api, MESSAGE), "bad_json": b'data: {"id": \n\n'}.get(fault)
         lead, content, tail = lead[:1], [broken] if broken else [], []
-    elif fault in ("hang_content", "half", "cut", "late_error"):
+    elif fault in ("hang_content", "half", "cut", "late_error", "error_finish"):
         content = content[: max(1, len(content) // 2)]
-        tail = [error_event(api, MESSAGE)] if fault == "late_error" else []
+        tail = {"late_error": [error_event(api, MESSAGE)], "error_finish": error_finish(api, reply, MESSAGE)}.get(fault, [])
     if fault in ("hang_stream", "hang_content"):
         end, closed = "hang", b""
     elif fault == "half":

@@ -21,6 +21,7 @@ FAULTS = (
     "html",  # the HTTP status ``status`` with a page of HTML
     "error_event",  # an error as the stream's second event, before any content; status 200 with an error body if not streamed
     "late_error",  # an error as an event after half of the content; likewise
+    "error_finish",  # half of the content, then the finish reason "error" or a response that failed, also if not streamed; Anthropic's: late_error
     "empty",  # status 200 and no body
     "bad_json",  # status 200 and a body, or a second event, that is not JSON
 )

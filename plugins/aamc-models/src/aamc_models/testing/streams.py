@@ -41,6 +41,18 @@ def error_event(api: str, message: str) -> bytes:
     return _data({"error": {"message": message, "type": "server_error", "param": None, "code": "overloaded"}})
 
 
+def error_finish(api: str, reply: Reply, message: str) -> list[bytes]:
+    """Return the end of a stream whose answer is said to have failed."""
+    if api == "messages":
+        return [error_event(api, message)]
+    if api == "responses":
+        error = {"code": "server_error", "message": message}
+        return [_named({"type": "response.failed", "sequence_number": 1, "response": {**response(reply, "failed"), "error": error}})]
+    content: dict[str, Any] = {"delta": {}} if api == "chat" else {"text": ""}
+    last = [{"index": index, **content, "finish_reason": "error", "logprobs": None} for index in range(reply.n)]
+    return [_chunk(api, reply, last), b"data: [DONE]\n\n"]
+
+
 def pieces(text: str, count: int) -> list[str]:
     """Cut a text into pieces of about equal length, none of them empty."""
     count = min(count, len(text))
