@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -67,6 +71,51 @@ def test_a_stream_that_breaks_ends_in_an_error_event(serve: Any, path: str, told
     assert events[-1][told]["message"]
     (attempt,) = running.log().attempts
     assert (attempt.status, attempt.cost_source) == ("error", "estimated")
+
+
+CHOICE = b'data: {"choices": [{"index": %d, "delta": {"content": "%s"}, "finish_reason": %s}]}\n\n'
+FIRST, SECOND = ([CHOICE % (index, b"hi", b"null"), CHOICE % (index, b"", b'"stop"')] for index in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("events", "pause_s", "complete"),
+    [
+        ([*FIRST, *SECOND], 0.0, True),
+        ([*FIRST, *SECOND], 0.5, True),
+        (FIRST, 0.0, False),
+        ([*FIRST, b"data: [DONE]\n\n"], 0.0, True),  # the server gives one choice only
+    ],
+)
+def test_a_stream_that_ends_before_its_last_choice_began_is_cut(serve: Any, events: list[bytes], pause_s: float, complete: bool) -> None:
+    with upstream_of(events, pause_s) as address:
+        running = serve({"streams": {"usage_s": 0.2}}, {"good": {"deployments": [{"base_url": address}]}}, good=Script())
+        answer = streamed(running, "chat/completions", n=2)
+    assert ("error" in answer.events[-1]) is not complete
+    finished = sum(event["choices"][0]["finish_reason"] == "stop" for event in answer.events if "choices" in event)
+    assert finished == len(events) // 2 or not complete
+
+
+@contextmanager
+def upstream_of(events: list[bytes], pause_s: float) -> Iterator[str]:
+    """Serve streams of these events, with a pause after the second one; yield the base URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            for number, event in enumerate(events):
+                time.sleep(pause_s if number == 2 else 0)
+                self.wfile.write(event)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -119,7 +120,8 @@ class _Relay:
         self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
-        self._flowing = self._done = self._has_finish = False
+        self._choices: int = request.body.get("n") or 1 if wire_request.api in ("chat", "completions") else 1
+        self._flowing = self._done = self._has_finish = self._has_end = False
 
     async def run(self) -> None:
         """Pass events on until the answer has finished and its usage has come.
@@ -132,14 +134,14 @@ class _Relay:
             while not self._done:
                 await self._until_finish()
                 if not self._done:
-                    with Deadline(usage_s):
+                    with Deadline(usage_s if self._is_whole else math.inf):
                         await self._until_usage()
         except TimeoutError:
             pass  # the usage does not come; the answer is complete
         except ProviderError:
-            if not (self.monitor.finished and self._has_finish):
+            if not (self._is_whole and self._has_finish):
                 raise
-        if not self.monitor.finished:
+        if not self._is_whole:
             raise ProviderError(f"the answer of {self._call.upstream.name!r} was cut: its stream ended before the answer did", kind="protocol")
         if self._converter is not None:
             self._held += self._converter.end()
@@ -155,7 +157,8 @@ class _Relay:
             out = self._converted(event)
             if self._ending:
                 held += out
-                self._done, self._has_finish = seen.done, True
+                self._done = self._has_end = seen.done
+                self._has_finish = True
                 return
             if seen.done:
                 break  # clients read nothing after the last event, so it must not come before the error
@@ -193,11 +196,16 @@ class _Relay:
                 return
             self._held += self._converted(event)
             if seen.done:
-                self._done = True
+                self._done = self._has_end = True
                 return
             if not self._ending:
                 return
         self._done = True
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the answer has ended with all its choices, which may come one after the other; after ``[DONE]`` no other comes."""
+        return self.monitor.finished and (self._has_end or self.monitor.ended_choices >= self._choices)
 
     @property
     def _ending(self) -> bool:

@@ -65,6 +65,11 @@ class StreamMonitor:
         self._ended_choices: set[int] = set()
 
     @property
+    def ended_choices(self) -> int:
+        """The number of choices that have a ``finish_reason``."""
+        return len(self._ended_choices)
+
+    @property
     def usage(self) -> Usage:
         """The tokens that the stream has reported so far."""
         return self._reader.usage.tokens
