@@ -148,6 +148,22 @@ def test_thinking_of_a_model_that_went_down_is_taken_out_for_the_next(serve: Any
     assert kept == ["text"]
 
 
+def test_reasoning_in_plain_text_stays_with_its_model(serve: Any, stub: StubServer) -> None:
+    """Some models want it back, and servers of others refuse it."""
+    gateway = serve({"alpha": {}, "beta": {}})
+    body = chat()
+    body["messages"] += [{"role": "assistant", "content": "Paris.", "reasoning_content": "Hm."}, {"role": "user", "content": "And of Spain?"}]
+    ask_all(gateway.url, [chat()])
+    for model, fields in (("alpha", {"role", "content", "reasoning_content"}), ("beta", {"role", "content"})):
+        ((status, headers, _),) = ask_all(gateway.url, [body])
+        assert (status, headers["x-aamc-model"]) == (200, model)
+        assert fields == stub.requests[-1].body["messages"][1].keys()
+        stub.scripts["alpha"] = Script(fault="status", status=500)
+    body["messages"] += [{"role": "assistant", "content": "Madrid.", "reasoning_content": "Hm."}, {"role": "user", "content": "And of Italy?"}]
+    ask_all(gateway.url, [body])
+    assert "reasoning_content" not in stub.requests[-1].body["messages"][1]
+
+
 def test_memory_does_not_grow(serve: Any, stub: StubServer) -> None:
     """3,000 requests here; ``benchmarks/gateway_soak.py`` makes 100,000."""
     gateway = serve({"good": {}}, router="thompson")

@@ -86,7 +86,7 @@ class MatchExchange(Exchange):
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
         try:
-            prepared = upstream.prepare(request, strip="all" if request.foreign_state else "", max_tokens=self.answer_limit(name))
+            prepared = upstream.prepare(request, strip="all", max_tokens=self.answer_limit(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:

@@ -239,9 +239,7 @@ class Exchange:
 
     def _choice(self, name: str) -> tuple[Upstream, Strip]:
         request, origin = self.request, self._origin.candidate
-        if not request.foreign_state:
-            return self.gateway.upstreams[name], ""
-        moved = name != origin and not (origin is None and request.mode == "model")
+        moved = name != origin and (origin is not None or (bool(request.foreign_state) and request.mode != "model"))
         mixed = self._origin.mixed or "unsigned_thinking" in request.foreign_state
         return self.gateway.upstreams[name], "all" if moved else "earlier" if mixed else ""
 
