@@ -42,3 +42,10 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
 )
 def test_the_tokens_of_media_follow_from_their_kind(part: dict[str, Any], size: int, tokens: int) -> None:
     assert media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}) == (size, tokens)
+
+
+def test_a_tool_whose_schema_has_a_list_of_types_or_a_property_type_holds_no_media() -> None:
+    schema = {"type": "object", "properties": {"type": {"type": ["string", "null"]}}}
+    image = {"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}
+    body = {"messages": [{"role": "user", "content": [image]}], "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+    assert media_of(body) == (0, IMAGE_TOKENS)

@@ -43,6 +43,7 @@ def media_of(body: Mapping[str, Any]) -> Media:
             waiting += part
         elif isinstance(part, Mapping):
             kind, data = part.get("type"), _data(part)
+            kind = kind if isinstance(kind, str) else ""  # the schema of a tool may have a list of types, or a property of that name
             if kind in IMAGE_TYPES:
                 tokens += IMAGE_TOKENS
             elif kind in _DOCUMENTS and data:
