@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, answer_from_chat, answer_to_chat, convert_answer, from_chat
+from aamc_models.dialects import StreamConverter, StreamMonitor, answer_from_chat, answer_to_chat, convert_answer, from_chat
 
 
 def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
@@ -131,6 +131,18 @@ def test_a_stream_without_its_done_is_closed_at_the_end() -> None:
     converter.feed(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n')
     assert converter.end()[-1].startswith(b"event: message_stop")
     assert converter.end() == []
+
+
+@pytest.mark.parametrize("index", ["null", '"0"', "0.0", "true", "[]"])
+@pytest.mark.parametrize("target", ["messages", "responses"])
+def test_a_choice_whose_index_is_no_whole_number_is_the_first_one(target: str, index: str) -> None:
+    event = f'data: {{"choices": [{{"index": {index}, "delta": {{"content": "a"}}, "finish_reason": "stop"}}]}}\n\n'.encode()
+    converter, monitor = StreamConverter("chat", target), StreamMonitor("chat")
+    events = converter.feed(event)
+    monitor.feed(event)
+    assert monitor.finished
+    assert any(b'"a"' in each for each in events)
+    assert converter.end()
 
 
 def test_the_models_name_and_a_reported_cost_are_kept() -> None:

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import OLD_CALL, arguments_text, chosen, creation_time, identity, is_set, set_fields
+from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, set_fields
 from aamc_models.dialects.error_bodies import error_event, error_message
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -261,7 +261,7 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         events = [] if self._begun else self._start(chunk)
         self._begun = True
         self._usage.note(chunk)
-        choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice.get("index") in (0, None)), {})
+        choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice_number(choice) == 0), {})
         delta = mapping(choice.get("delta") or {}, "choices[0].delta")
         events += self._reasoning(reasoning_of(delta), [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")])
         events += self._words(optional_text(delta.get("content"), "delta.content"), choice.get("logprobs"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
-from aamc_models.dialects.content import chosen, creation_time, identity, is_set, text_of
+from aamc_models.dialects.content import choice_number, chosen, creation_time, identity, is_set, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 
@@ -95,8 +95,7 @@ class CompletionsReader(ChatReader):
             return
         self._begin(event)
         for field, choice in objects(event.get("choices"), "choices"):
-            index = choice.get("index")
-            index = index if isinstance(index, int) else 0
+            index = choice_number(choice)
             words = optional_text(choice.get("text"), f"{field}.text")
             if words or index not in self._begun:
                 yield self._delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)

@@ -36,6 +36,12 @@ def chosen(body: JSON, *names: str) -> dict[str, Any]:
     return {name: body[name] for name in names if body.get(name) is not None}
 
 
+def choice_number(choice: JSON) -> int:
+    """Return the index of a streamed choice; 0, that of the first one, where it is no whole number."""
+    index = choice.get("index")
+    return index if type(index) is int else 0
+
+
 def ignore(body: JSON, *names: str) -> None:
     """Read fields that mean nothing in the other dialect, so that they are not named as dropped."""
     for name in names:

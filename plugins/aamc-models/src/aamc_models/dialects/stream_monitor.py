@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from aamc_models.dialects.chat import error_of
+from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_message
 from aamc_models.dialects.events import data_of, object_of
@@ -123,8 +124,7 @@ class StreamMonitor:
                 elif value and name in _MEDIA:
                     size += 1  # the bytes of media say nothing about their tokens
         self.text_bytes += size
-        index, reason = choice.get("index"), choice.get("finish_reason")
-        number = index if type(index) is int else 0
+        number, reason = choice_number(choice), choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finish_reason = reason
             self._open_choices.discard(number)
