@@ -357,7 +357,7 @@ def _check_class(offer: Offer, target: Any) -> None:
     config, requires = getattr(target, "Config", NoOptions), getattr(target, "requires", Requirements())
     if not (isinstance(config, type) and attrs.has(config)):
         raise PluginError(f"Config of {offer.place} must be an attrs class of its options, not {config!r:.80}")
-    if not isinstance(requires, Requirements):
+    if offer.kind == "router" and not isinstance(requires, Requirements | property):
         raise PluginError(f"requires of {offer.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
 
 

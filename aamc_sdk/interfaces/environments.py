@@ -23,8 +23,8 @@ class RoutingStreams(Protocol):
     Streams are truncated, never terminated. A truncated stream restarts in the same step (Gymnasium's ``SAME_STEP``):
     ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
     Streams may also have a method ``counterfactual_quality()``: the quality ``[n, M]`` that each candidate would have for the present
-    queries, NaN for one that is not allowed. With it, evaluation tells the causes of failures. And an attribute ``recovery``: the number of
-    queries over which something that they share recovers once it is used up, such as those of a budget's day; learners look that far ahead.
+    queries, NaN for one that is not allowed. With it, evaluation tells the causes of failures. They may have an attribute ``recovery``, a float:
+    the number of decisions that a learner should look ahead, since what the streams share takes that long to recover.
 
     Attributes:
         num_envs: The number n of streams.

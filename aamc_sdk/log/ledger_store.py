@@ -111,7 +111,7 @@ class LedgerStore(Store):
     def expire_pending(self) -> int:
         """Delete entries whose decision did not come in time, and the oldest of too many; return their number.
 
-        Called periodically by :meth:`add_feedback`. A warning says how many were deleted. None is too old by a clock that was set meanwhile.
+        Called periodically by :meth:`add_feedback`. A warning says how many were deleted. After the clock was set, none is deleted for its age.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
         rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_SECONDS

@@ -56,7 +56,7 @@ class LogFormat(DatasetFormat):
 
 
 def _whole(store: Store) -> Experience:
-    """Return a whole log, read in batches: a server that is asked for all of it at once serves nobody else meanwhile, or does not answer in time."""
+    """Return a whole log, in batches: one large read would keep a server from serving others, or not be answered in time."""
     batches = list(read_batches(store))
     last, rows = batches[-1], [row for batch in batches for row in batch.rows]
     decisions = [row for row in rows if row.kind == DECISION]

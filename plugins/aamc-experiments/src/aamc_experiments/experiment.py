@@ -279,7 +279,7 @@ class Experiment:
             save_component(folder, "estimator", component_name(choice.name, "estimator"), component, self.plugins, _training_metrics(checkpoint))
             return component
         component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
-        with component_errors(f"{component.message_name} failed"):
+        with component_errors(f"{component.message_name} failed", passes=OSError):
             metrics = component.train(self._training(setup, folder))
         quality, lengths = out_of_fold(component, len(setup.splits["train"]), setup.services.pool)
         if quality is not None:

@@ -286,7 +286,7 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, services)
-    with component_errors(f"{env.message_name} failed"):
+    with component_errors(f"{env.message_name} failed", passes=OSError):
         env.prepare({"test": fit_to_pool(found.rows, run.pool)})
         test = env.dataset("test")
     if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions

@@ -94,7 +94,7 @@ class OrchestratorTraining:
             progress=self.progress,
             budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
         )
-        with component_errors(f"{component.message_name} failed"):
+        with component_errors(f"{component.message_name} failed", passes=OSError):
             component.prepare(training)
         details = {
             "router": "",
@@ -108,7 +108,7 @@ class OrchestratorTraining:
         fingerprints = [fingerprint_of(splits), *([] if start is None else checkpoint_fingerprints([Path(start) / ORCHESTRATOR], strict=False))]
         self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details, fingerprints)
         try:
-            with component_errors(f"{component.message_name} failed"):
+            with component_errors(f"{component.message_name} failed", passes=OSError):
                 metrics = component.train(training)
         except ConfigError:  # resuming would meet it again
             if not self.resumed:

@@ -105,7 +105,7 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     services = services_with_reward(pool, plugins, settings)
     env = make_environment(settings, train, plugins, services)
     measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
-    with component_errors(f"{env.message_name} failed"):
+    with component_errors(f"{env.message_name} failed", passes=OSError):
         env.prepare(measured)
         splits |= {name: env.dataset(name) for name in measured}
     with component_errors(f"{services.reward.message_name} failed"):

@@ -17,7 +17,7 @@ from aamc_models.testing import Script, StubServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.errors import ProviderError
-from aamc_sdk.interfaces import Step
+from aamc_sdk.interfaces import Orchestrator, Step
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Query
 
@@ -67,7 +67,7 @@ def test_a_pool_of_one_answers_for_the_arena(serve: Any) -> None:
     assert (answer.status, answer.headers["x-aamc-model"]) == (200, "good")
 
 
-class Endless:
+class Endless(Orchestrator):
     """An orchestrator that looks at no budget."""
 
     def __init__(self, wait: Callable[[], Any], cost_usd: float = 0.0) -> None:
@@ -83,7 +83,7 @@ class Endless:
 
 def steps(orchestrator: Endless, **settings: Any) -> int:
     orchestration = Orchestration("endless", OrchestratorSettings(**settings), get_plugin_manager())
-    orchestration._orchestrator = orchestrator  # type: ignore[assignment]  # it has what the work needs of one
+    orchestration._orchestrator = orchestrator
 
     async def log(session: Any) -> None:
         pass

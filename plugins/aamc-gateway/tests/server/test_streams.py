@@ -95,6 +95,15 @@ def test_a_stream_that_ends_before_its_last_choice_began_is_cut(serve: Any, even
     assert finished == len(events) // 2 or not complete
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_stream_of_completions_needs_a_choice_for_each_prompt(serve: Any, complete: bool) -> None:
+    choice = b'data: {"choices": [{"index": %d, "text": "hi", "finish_reason": "stop"}]}\n\n'
+    with upstream_of([choice % 0, choice % 1][: 2 if complete else 1], 0.0) as address:
+        running = serve({}, {"good": {"deployments": [{"base_url": address}]}}, good=Script())
+        answer = streamed(running, "completions", model="good", prompt=["one", "two"])
+    assert (answer.status == 200) is complete
+
+
 @contextmanager
 def upstream_of(events: list[bytes], pause_s: float) -> Iterator[str]:
     """Serve streams of these events, with a pause after the second one; yield the base URL."""

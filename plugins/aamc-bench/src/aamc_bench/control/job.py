@@ -174,7 +174,7 @@ def _trained(world: ScenarioWorld, folder: Path, progress: Progress, options: Ma
 
 
 def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[int, int]:
-    """Return steps of warm-up and of measurement: whole times of recovery, such as a budget's days, and warm until greedy's rewards no longer change.
+    """Return steps of warm-up and of measurement: multiples of the recovery, such as a budget's day; warm until greedy's rewards settle.
 
     Greedy's queues are longer than those of a policy that plans ahead, so they take the longest to fill.
     """
@@ -184,7 +184,7 @@ def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[
     blocks = [mean_rewards(streams, greedy_truth_rule, 0, block) for _ in range(MIN_BLOCKS)]
     while len(blocks) < MAX_BLOCKS * BLOCK / block and not _settled(blocks):
         blocks.append(mean_rewards(streams, greedy_truth_rule, 0, block))
-    return max(len(blocks) * block, -(-200 // block) * block), -(-STEPS // block) * block
+    return len(blocks) * block, -(-STEPS // block) * block
 
 
 def _settled(blocks: list[Floats]) -> bool:

@@ -43,7 +43,7 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
         dataset = read_evaluation_tasks(trained, source, plugins, component.services)
-        with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed"):
+        with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed", passes=OSError):
             document = component.evaluate(dataset, routers, out, shown)
     finally:
         if isinstance(component, SessionOrchestrator):

@@ -13,6 +13,7 @@ from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_even
 from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
+from aamc_gateway.requests.request_reader import prompt_count
 from aamc_gateway.server.deadline import Deadline
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 
@@ -120,7 +121,8 @@ class _Relay:
         self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
-        self._choices: int = request.body.get("n") or 1 if wire_request.api in ("chat", "completions") else 1
+        many = wire_request.api in ("chat", "completions")
+        self._choices: int = (request.body.get("n") or 1) * prompt_count(request.dialect, request.body) if many else 1
         self._flowing = self._done = self._has_finish = self._has_end = False
 
     async def run(self) -> None:

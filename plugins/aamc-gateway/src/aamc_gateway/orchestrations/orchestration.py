@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.server.settings import OrchestratorSettings
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, PluginError, ProviderError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator
 from aamc_sdk.types import Query
@@ -141,14 +141,14 @@ class _Steps:
 
     async def __aiter__(self) -> AsyncGenerator[Step, None]:
         while (found := await self._next()) is not _END:
-            if isinstance(found, AamcError):
+            if isinstance(found, AamcError) and not isinstance(found, PluginError):
                 raise found
             if isinstance(found, BaseException):
                 raise self._unexpected(found) from found
             yield found
 
     def _unexpected(self, error: BaseException) -> ProviderError:
-        """Log an error that is no AamcError, and return the one for clients: its text may name anything."""
+        """Log an error of the orchestrator's own code, and return the one for clients: its text may name anything."""
         failed = f"the orchestrator {self._name!r} failed"
         logger.error("%s in request %s", failed, self._request_id, exc_info=error)
         public = f"{failed}; the gateway's log has the reason under request {self._request_id}"

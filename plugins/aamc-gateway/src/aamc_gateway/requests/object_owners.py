@@ -28,7 +28,7 @@ _MADE = ("id", "output_file_id", "error_file_id", "file")
 
 
 class ObjectOwners:
-    """Remembers which tenant's key made an object, and keeps it from the keys of others. The keys without a tenant are one more tenant, ``""``."""
+    """Remembers which tenant's key made an object, and keeps it from the keys of others. Keys without a tenant share one owner, ``""``."""
 
     def __init__(self, shared: SharedState, access: Access) -> None:
         self._shared, self._access = shared, access
@@ -65,7 +65,7 @@ class ObjectOwners:
             return
         for name in _ids(ids):
             try:
-                await asyncio.wait_for(self._note(name, caller.tenant or "", parent), _SHARE_S)
+                await asyncio.wait_for(self._note(name, caller, parent), _SHARE_S)
             except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not be lost for this
                 logger.warning("the tenant of %r cannot be noted, so its keys cannot use it: %s", name, error)
 
@@ -75,9 +75,13 @@ class ObjectOwners:
             found = _PATH.match(api)
             await self.note(caller, map(answer.get, _MADE), None if found is None else found[1])
 
-    async def _note(self, name: str, tenant: str, parent: str | None) -> None:
-        if parent is not None and (found := await self._owner(parent)) is not None:
-            tenant = found
+    async def _note(self, name: str, caller: Caller, parent: str | None) -> None:
+        tenant = caller.tenant or ""
+        if parent is not None:
+            found = await self._owner(parent)
+            if found is None and caller.admin:  # it existed before, and may be any tenant's
+                return
+            tenant = tenant if found is None else found
         if await self._owner(name) in (None, tenant):
             await self._shared.put(f"owner:{name}", tenant.encode(), KEEP_S)
 

@@ -192,10 +192,14 @@ def _count(value: str | None) -> int:
 
 def _answers(api: str, body: Mapping[str, Any]) -> int:
     """Return the number of answers that are generated."""
-    prompts = body.get("prompt") if api == "completions" else None
-    count = len(prompts) if isinstance(prompts, list) and not isinstance(prompts[0], int) else 1
     most: int = max(body.get("n") or 1, body.get("best_of") or 1)
-    return count * most
+    return prompt_count(api, body) * most
+
+
+def prompt_count(api: str, body: Mapping[str, Any]) -> int:
+    """Return the number of prompts, each of which gets its own answers: completions may have a list of them."""
+    prompts = body.get("prompt") if api == "completions" else None
+    return len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
 
 
 def caches_for_an_hour(body: Mapping[str, Any]) -> bool:

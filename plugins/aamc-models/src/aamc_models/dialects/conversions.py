@@ -81,7 +81,7 @@ class Converted:
     Attributes:
         body: The request.
         dropped: The fields that the other dialect cannot express, such as ``"logit_bias"``, in alphabetical order: those that the conversion has
-            not read, and those that it has read in vain.
+            not read, and those that it has read and that have no equivalent.
     """
 
     body: dict[str, Any]

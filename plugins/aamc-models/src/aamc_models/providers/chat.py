@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from aamc_models.dialects import answer_to_chat, broken_off, reported_cost, usage_of, with_usage
 from aamc_models.dialects.chat import ChatReader
+from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_message
 from aamc_models.dialects.events import object_of
@@ -122,4 +123,4 @@ def _broken_off(candidate: Candidate, message: object, kind: str, body: bytes = 
 def _first_answer(choices: object) -> Mapping[str, Any]:
     """Return the part of the first answer in a chunk's choices: with ``n`` above 1 the parts of all answers come in turns."""
     found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-    return next((choice for choice in found if choice.get("index") in (0, None)), {})
+    return next((choice for choice in found if choice_number(choice) == 0), {})
