@@ -50,6 +50,10 @@ def test_the_quick_commands_import_nothing_slow(arguments):
     assert not modules_of_command(*arguments) & SLOW
 
 
+def test_a_command_is_loaded_without_the_interfaces_of_components():
+    assert "aamc_sdk.interfaces" not in modules_of_command("serve", "--help")
+
+
 def test_the_version_is_shown_without_looking_for_plugins():
     assert not modules_of_command("--version") & {"aamc_sdk.plugins", "importlib.metadata", "pluggy"}
 
