@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import DIALECTS, answer_to_chat, broken_off, convert_answer, last_call, reported_cost, usage_of
+from aamc_models.dialects import DIALECTS, answer_to_chat, broken_off, broken_off_error, convert_answer, last_call, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.header_values import printable
@@ -96,8 +96,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
         call.bill(usage_of(api, answer), reported_cost(api, answer, reply.headers), text_bytes, finished=True)
         if (message := broken_off(answer)) is not None:
-            public = f"model {call.upstream.name!r} broke its answer off with an error"
-            raise ProviderError(f"{public}: {message}", kind="server", status=reply.status, public=public)
+            raise broken_off_error(call.upstream.name, message, status=reply.status)
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":

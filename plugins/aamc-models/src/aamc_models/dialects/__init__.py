@@ -22,7 +22,7 @@ from aamc_models.dialects.conversions import (
     from_chat,
     to_chat,
 )
-from aamc_models.dialects.error_bodies import broken_off, error_body, error_event
+from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
@@ -47,6 +47,7 @@ __all__ = [
     "answer_from_chat",
     "answer_to_chat",
     "broken_off",
+    "broken_off_error",
     "chat_completion",
     "chat_head",
     "conversation_of",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.events import event_of
+from aamc_sdk.errors import ProviderError
 
 _STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502, "configuration": 502}
 _MESSAGES_TYPES = {
@@ -83,6 +84,12 @@ def broken_off(answer: Mapping[str, Any]) -> str | None:
     choices = answer.get("choices")
     failed = (each for each in choices if isinstance(each, dict) and each.get("finish_reason") == "error") if isinstance(choices, list) else ()
     return next((error_message(choice.get("error")) for choice in failed), None)
+
+
+def broken_off_error(model: str, message: object, kind: str = "server", *, body: bytes = b"", status: int | None = None) -> ProviderError:
+    """Return the error for an answer that a model broke off with a message."""
+    public = f"model {model!r} broke its answer off with an error"
+    return ProviderError(f"{public}: {message}", kind=kind, body=body, status=status, public=public)
 
 
 def error_message(error: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from aamc_models.dialects import answer_to_chat, broken_off, reported_cost, usage_of, with_usage
+from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, reported_cost, usage_of, with_usage
 from aamc_models.dialects.chat import ChatReader
 from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversions import reader_of
@@ -64,7 +64,7 @@ class ChatProvider(WireProvider):
 def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
     answer = reply.answer or {}
     if (words := broken_off(answer)) is not None:
-        raise _broken_off(candidate, words, "server")
+        raise broken_off_error(candidate.name, words)
     try:
         chat = answer if api == "chat" else answer_to_chat(api, answer)
     except DataError as error:
@@ -103,21 +103,16 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
     for piece in pieces:
         reported = error_in(piece)
         if reported is not None:
-            raise _broken_off(candidate, reported.get("message") or reported, kind_of(reported), event)
+            raise broken_off_error(candidate.name, reported.get("message") or reported, kind_of(reported), body=event)
         choice = _first_answer(piece.get("choices"))
         if choice.get("finish_reason") == "error":
-            raise _broken_off(candidate, error_message(choice.get("error")), "server", event)
+            raise broken_off_error(candidate.name, error_message(choice.get("error")), body=event)
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) else None
         reason = choice.get("finish_reason")
         usage, cost_usd = (reader.usage.tokens, reader.usage.cost_usd) if piece.get("usage") else (None, math.nan)
         if content or usage is not None or reason is not None:
             yield Chunk(content=content if isinstance(content, str) else "", usage=usage, finish_reason=reason, cost_usd=cost_usd)
-
-
-def _broken_off(candidate: Candidate, message: object, kind: str, body: bytes = b"") -> ProviderError:
-    public = f"model {candidate.name!r} broke its answer off with an error"
-    return ProviderError(f"{public}: {message}", kind=kind, body=body, public=public)
 
 
 def _first_answer(choices: object) -> Mapping[str, Any]:
