@@ -272,6 +272,7 @@ def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one
             {"max_tokens": 500, "top_k": 5},
         ),
         ("completions", {"max_completion_tokens": 500, "logit_bias": {"1": 1}}, {"max_tokens": 9}, {"max_tokens": 9, "logit_bias": {"1": 1}}),
+        ("completions", {"length_penalty": 0.9, "typical_p": 0.8}, {}, {"length_penalty": 0.9, "typical_p": 0.8}),
     ],
 )
 def test_a_candidate_s_parameters_are_sent_in_the_words_of_the_api_and_a_request_s_limit_replaces_theirs(

@@ -17,20 +17,9 @@ _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
 """APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown, as they are to those that pass through (``/images``)."""
 _OF_COMPLETIONS = frozenset(
     (
-        *(
-            "best_of",
-            "echo",
-            "frequency_penalty",
-            "ignore_eos",
-            "logit_bias",
-            "logprobs",
-            "max_tokens",
-            "min_p",
-            "min_tokens",
-            "n",
-            "presence_penalty",
-        ),
-        *("repetition_penalty", "seed", "stop", "stop_token_ids", "suffix", "temperature", "top_k", "top_p", "user"),
+        *("best_of", "echo", "frequency_penalty", "ignore_eos", "length_penalty", "logit_bias", "logprobs", "max_tokens", "min_p", "min_tokens"),
+        *("n", "presence_penalty", "repetition_penalty", "seed", "stop", "stop_token_ids", "suffix", "temperature", "top_k", "top_p", "typical_p"),
+        "user",
     )
 )
 """Parameters that OpenAI's older completions know, and those of sampling that many other servers do."""
