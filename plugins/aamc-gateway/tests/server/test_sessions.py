@@ -124,7 +124,8 @@ def test_tool_loops_of_conversations_that_begin_alike_stay_on_their_models(serve
     for _ in range(8):  # the stub numbers each model's calls, and real ids are never the same
         running.chat(model="two")
     loops = [ToolLoop(running, dialect, stream) for _ in range(8)]
-    assert {loop.model for loop in loops} == {"one", "two"}
+    while {loop.model for loop in loops} != {"one", "two"}:  # chance may give one of them many loops
+        loops.append(ToolLoop(running, dialect, stream))
     for loop in loops:
         assert loop.go_on() == loop.model
 

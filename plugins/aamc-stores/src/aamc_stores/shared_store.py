@@ -262,9 +262,9 @@ class SharedStore(PartitionedStore):
 
     def _note_failure(self, error: Exception) -> None:
         """Log once why the spool's entries are not delivered."""
-        if str(error) != self._failure:
+        known, self._failure = self._failure, str(error)  # before the log is written: a writer and the flushing thread may fail together
+        if str(error) != known:
             logger.error("the entries in %s do not reach the log %s for now", self._spool.path, self.name, exc_info=error)
-        self._failure = str(error)
 
     @abc.abstractmethod
     def _connect(self) -> None:
