@@ -5,7 +5,14 @@ from aamc_agents.roles import Reasoner, RoleConfig
 from aamc_puppeteer.episodes.executor import pool_of
 from aamc_puppeteer.orchestrator import Puppeteer
 
+from aamc_sdk import Agent, AgentOutput
 from aamc_sdk.errors import PoolError
+from aamc_sdk.interfaces import NoOptions
+
+
+class Nameless(Agent):
+    async def execute(self, state: object) -> AgentOutput:
+        return AgentOutput("")
 
 
 @pytest.mark.parametrize(
@@ -14,6 +21,7 @@ from aamc_sdk.errors import PoolError
         ([], "there is no agent; name at least one"),
         (["calculator", "parser", "calculator"], "two are called 'calculator'"),
         ([42], "42 is neither"),
+        ([Nameless(NoOptions(), None)], "Nameless has no spec; give its class one"),
     ],
 )
 def test_a_team_that_cannot_work_is_refused_in_the_words_of_agents(agents: list, words: str) -> None:

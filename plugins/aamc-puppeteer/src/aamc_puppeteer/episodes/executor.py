@@ -29,6 +29,8 @@ def pool_of(agents: Sequence[Agent]) -> Pool:
     if not agents:
         raise PoolError("there is no agent; name at least one, such as calculator")
     for agent in agents:
+        if isinstance(agent, Agent) and not isinstance(getattr(agent, "spec", None), Candidate):
+            raise PoolError(f"{agent.message_name} has no spec; give its class one, such as spec = Candidate(NAME, DESCRIPTION)")
         if not isinstance(getattr(agent, "spec", None), Candidate):
             raise PoolError(f"an agent is derived from aamc_sdk.Agent, or the name of one that a plugin offers; {agent!r:.80} is neither")
     twice = [name for name, times in Counter(agent.spec.name for agent in agents).items() if times > 1]
