@@ -32,6 +32,10 @@ def wrong() -> list[str]:
     return ["fine"]
 
 
+def misspelt() -> list[Diagnosis]:
+    return [Diagnosis("disk", "full", "broke", "delete old runs")]
+
+
 class Checking:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -60,7 +64,7 @@ class Broken:
 def doctor(tmp_path, monkeypatch):
     """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, wrong=wrong))
+    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, wrong=wrong, misspelt=misspelt))
 
     def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
         monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
@@ -92,10 +96,17 @@ def test_plugins_contribute_checks(doctor) -> None:
     assert "warning disk nearly full to do: delete old runs" in table
 
 
-def test_a_check_that_returns_other_objects_is_broken(doctor) -> None:
-    status, checks, _ = doctor(a=Checking("wrong"))
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wrong", "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'"),
+        ("misspelt", "the status of a diagnosis must be one of ok, warning, broken, not 'broke'"),
+    ],
+)
+def test_a_check_that_returns_no_diagnoses_is_broken(doctor, name: str, words: str) -> None:
+    status, checks, _ = doctor(a=Checking(name))
     assert status == 1
-    assert "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'" in checks["check wrong"]["state"]
+    assert words in checks[f"check {name}"]["state"]
 
 
 @pytest.mark.parametrize(("name", "error"), [("raising", "ZeroDivisionError: no number"), ("leaving", "SystemExit: 3")])
