@@ -124,7 +124,10 @@ class Reward(BaseComponent):
 
     @abc.abstractmethod
     def vector(self, outcomes: Outcomes) -> Floats:
-        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better; NaN for an unknown value."""
+        """Return the objectives of outcomes ``[...]`` as ``[..., 3]``, each roughly in [0, 1], higher is better.
+
+        NaN for an unknown value. ``outcomes.quality`` may be None; ``outcomes.known_quality`` is NaN then.
+        """
 
     @abc.abstractmethod
     def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:

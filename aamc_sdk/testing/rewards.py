@@ -103,6 +103,9 @@ def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
 def check_unknown_outcomes(subject: Subject) -> None:
     """An unknown objective is NaN, does not change other outcomes, and matters only with a weight above 0."""
     reward, outcomes = _fitted(subject), _outcomes(subject)
+    vector = reward.vector(attrs.evolve(outcomes, quality=None))
+    same_shape = vector.shape == (*outcomes.cost_usd.shape, 3)
+    require(same_shape and np.isnan(vector[..., 0]).all(), "the objective of quality None must be NaN: outcomes.known_quality is")
     quality = outcomes.known_quality.copy()
     quality[0, 0] = np.nan
     partly = attrs.evolve(outcomes, quality=quality)

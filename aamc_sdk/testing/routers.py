@@ -213,7 +213,10 @@ def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:
     nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
     bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
     try:
-        draw(subject.trained.score(bare), bare, subject.trained.samples, 0, _ids(bare))
+        scores = subject.trained.score(bare)
+        missing = "without an estimator request.expected.quality is None: score without it, or raise an AamcError"
+        require(np.shape(scores.utility) == bare.mask.shape, f"utility must be numbers {bare.mask.shape}, not {scores.utility!r:.40}; {missing}")
+        draw(scores, bare, subject.trained.samples, 0, _ids(bare))
     except AamcError as error:
         require(str(error), "the error has no message")
 

@@ -63,6 +63,15 @@ class RememberedForGood(LinearReward):
         return np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T
 
 
+class Demanding(LinearReward):
+    """Cannot do without qualities."""
+
+    affine = None
+
+    def vector(self, outcomes):
+        return np.where(np.isnan(outcomes.quality[..., None]), np.nan, super().vector(outcomes))
+
+
 class Scaleless(LinearReward):
     def load(self, folder):
         super().load(folder)
@@ -120,6 +129,7 @@ class Global(LinearReward):
         (Perverse, "better outcomes are never worth less"),
         (HalfGood, "better outcomes are never worth less"),
         (Spreading, "unknown outcomes"),
+        (Demanding, "unknown outcomes"),
         (Scaleless, "save and load"),
         (Bent, "slopes and offsets"),
         (InPlace, "outcomes stay as they are"),

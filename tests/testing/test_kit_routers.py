@@ -198,6 +198,11 @@ class Needy(FairRouter):
         return Scores(super().score(request).utility + request.estimates.embedding[:, :1])
 
 
+class Passing(FairRouter):
+    def score(self, request):
+        return Scores(request.expected.quality)
+
+
 class Indifferent(FairRouter):
     uses_preference = False
 
@@ -583,6 +588,7 @@ class WholeChanges(FairRouter):
         (PicklingArrays, "checkpoints run no code"),
         (HalfRead, "damaged checkpoints are refused"),
         (Needy, "without an estimator it works or says so"),
+        (Passing, "without an estimator it works or says so"),
         (Indifferent, "uses preference is true where it matters"),
         (Hasty, "several preferences at once"),
         (Amnesic, "learning survives a save"),
