@@ -57,11 +57,6 @@ class Features:
         return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
 
-def width(categories: int, candidates: int) -> int:
-    """Return the length of one flat observation."""
-    return len(QUERY_NUMBERS) + categories + 3 + len(PAIR_FEATURES) * candidates
-
-
 def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | None = None) -> Features:
     """Return the features of a request.
 

@@ -4,18 +4,19 @@ import pytest
 
 from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
 from aamc_sdk.routing import CANDIDATE_NUMBERS, WORD_BUCKETS, encode, encode_candidates, encode_pairs, encode_queries
-from aamc_sdk.routing.features import width
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.types import Estimates, Outcomes
 
 DATASET = make_dataset(8)
 REQUEST = make_request(DATASET)
 REWARD = make_reward(DATASET)
+WIDTH = 4 + 3 + 3 + 6 * len(POOL)
+"""Numbers of a query, three categories, the preference, and numbers of each pair."""
 
 
-def test_a_flat_observation_has_the_announced_width():
+def test_a_flat_observation_has_the_documented_width():
     features = encode(REQUEST, REWARD)
-    assert features.flat().shape == (8, width(3, len(POOL)))
+    assert features.flat().shape == (8, WIDTH)
     assert features.flat().dtype == np.float32
     assert np.isfinite(features.flat()).all()
 
@@ -92,4 +93,4 @@ def test_words_are_hashed_to_unit_length_and_differ_by_meaning():
 
 def test_an_empty_batch_has_empty_features():
     none = REQUEST.take(np.empty(0, dtype=np.intp))
-    assert encode(none, REWARD).flat().shape == (0, width(3, len(POOL)))
+    assert encode(none, REWARD).flat().shape == (0, WIDTH)
