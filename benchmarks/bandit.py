@@ -16,7 +16,7 @@ from aamc_bandit.thompson import EvidenceKeys, Thompson
 from speed.clock import minimum_call_us
 
 from aamc_sdk.interfaces import Services
-from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost, expected_latency
+from aamc_sdk.routing import LinearReward, build_request, draw, expected_cost
 from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
 
 CANDIDATES = 10
@@ -51,7 +51,7 @@ def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
     """Return a router with evidence of ``users`` users, and a request of one of them."""
     queries = [Query("a question", user=KEYS.user, session=KEYS.session)]
     reward = LinearReward()
-    reward.fit(Outcomes(None, expected_cost(queries, POOL), expected_latency(POOL, 1)))
+    reward.fit(Outcomes(None, expected_cost(queries, POOL), POOL.arrays.latency_ms[None]))
     unlimited = dict.fromkeys(("max_source_weight", "max_decision_weight", "max_user_weight"), 1e12)  # the same feedback is learned many times
     router = Thompson(Thompson.Config(**unlimited), Services(pool=POOL, reward=reward, make=lambda *_: None))
     for first in range(0, max(users, BATCH), BATCH):

@@ -235,11 +235,6 @@ def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | 
     return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
 
 
-def expected_latency(pool: Pool, rows: int) -> Floats:
-    """Return the unloaded latency in ms, ``[rows, M]``, NaN if unknown; read-only."""
-    return _repeated(pool.arrays.latency_ms, rows)
-
-
 def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
     """Return each candidate's savings in USD from a conversation's prompt cache, ``[B, M]``; None without a cache, NaN without prices.
 

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.routing import LinearReward, build_request, expected_cost, expected_latency, token_counts
+from aamc_sdk.routing import LinearReward, build_request, expected_cost, token_counts
 from aamc_sdk.types import (
     Dataset,
     Decision,
@@ -94,7 +94,7 @@ def _outcomes(queries: Sequence[Query], complexity: Floats, numbers: NDArray[np.
     draws = np.stack([np.random.default_rng(int(n)).random(len(POOL)) for n in numbers])
     quality = (draws < _success(complexity, POOL)).astype(float)
     tokens = token_counts(queries)[:, 1:] * (0.5 + draws)
-    return Outcomes(quality, expected_cost(queries, POOL), expected_latency(POOL, len(queries)) * (0.5 + draws), output_tokens=tokens)
+    return Outcomes(quality, expected_cost(queries, POOL), POOL.arrays.latency_ms * (0.5 + draws), output_tokens=tokens)
 
 
 def _success(complexity: Floats, pool: Pool) -> Floats:

@@ -4,9 +4,9 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
+from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Preference, Prices, Query
 from aamc_sdk.errors import NoCandidateError, PluginError, PoolError
-from aamc_sdk.routing import build_request, expected_cost, expected_latency, out_of_fold, token_counts
+from aamc_sdk.routing import build_request, expected_cost, out_of_fold, token_counts
 from aamc_sdk.types import AnswerLengths, Estimates
 
 SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
@@ -38,8 +38,9 @@ def test_the_holder_of_the_prompt_cache_reads_at_its_cached_price():
 
 
 def test_latency_is_that_of_an_unloaded_candidate():
-    assert expected_latency(POOL, 2)[:, :2].tolist() == [[100, 500], [100, 500]]
-    assert np.isnan(expected_latency(POOL, 1)[0, 2])
+    latency_ms = build_request([Query("")] * 2, POOL, Preference().array).expected.latency_ms
+    assert latency_ms[:, :2].tolist() == [[100, 500], [100, 500]]
+    assert np.isnan(latency_ms[:, 2]).all()
 
 
 def arrays_of(values, name=""):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aamc_sdk.errors import DataError, one_of
-from aamc_sdk.routing import expected_cost, expected_latency
+from aamc_sdk.routing import expected_cost
 from aamc_sdk.types import Dataset, Experience, Outcomes, Pool, Query, sigmoid
 
 NEWTON_STEPS, TOLERANCE = 100, 1e-9
@@ -96,4 +96,5 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
         shown = one_of(unpriced[:SHOWN]) + (f" and {len(unpriced) - SHOWN} more" if len(unpriced) > SHOWN else "")
         raise DataError(f"comparisons hold no costs, and there is no price for {shown}; give candidates and their prices with --pool FILE")
     quality = np.array([strength.get(name, np.nan) for name in pool.names])
-    return Outcomes(np.tile(quality, (len(dataset), 1)), cost_usd, expected_latency(pool, len(dataset)))
+    quality, latency_ms = (np.tile(row, (len(dataset), 1)) for row in (quality, pool.arrays.latency_ms))
+    return Outcomes(quality, cost_usd, latency_ms)
