@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +86,13 @@ def complete(
             if came:
                 click.echo()
         attempts = _attempts(controller, before, answer.decision_id)
+        log = (named["store"] or controller.store.url) if controller.store.persistent else None
     if as_json:
         _write_document(answer, attempts)
         return
     if not came:
         click.echo(printable(answer.text))
-    _show_figures(answer.decision_id, attempts, _log_option(named))
+    _show_figures(answer.decision_id, attempts, log)
 
 
 def _components(
@@ -140,7 +141,7 @@ def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:
 
 
 def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str | None) -> None:
-    """Print the figures of every call to standard error."""
+    """Print the figures of every call to standard error, and how to judge the answer if its log is there for a later command."""
     for attempt in attempts:
         if attempt.status != "ok":
             click.echo(f"{attempt.candidate} failed: {' '.join((attempt.error or '').split())}", err=True)
@@ -149,11 +150,4 @@ def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str
         cost = "unknown" if math.isnan(attempt.cost_usd) else f"{attempt.cost_usd:.3g} USD"
         click.echo(f"{attempt.candidate}: cost {cost}, latency {attempt.latency_ms:,.0f} ms, output tokens {tokens}", err=True)
     if log is not None:
-        click.echo(f"Judge the answer with: aamc feedback add {decision_id} --quality Q{log}", err=True)
-
-
-def _log_option(named: Mapping[str, Any]) -> str | None:
-    """Return the option of ``aamc feedback`` that names the log of this command; None for a log in memory, which ends with the process."""
-    if named["store"]:
-        return None if named["store"].startswith("memory:") else f" --store {shlex.quote(named['store'])}"
-    return f" --run {shlex.quote(str(named['run']))}" if named["pool"] is None else None
+        click.echo(f"Judge the answer with: aamc feedback add {decision_id} --quality Q --store {shlex.quote(log)}", err=True)

@@ -62,6 +62,10 @@ class Parts:
     def aamc_providers(self) -> list[Component]:
         return [Component("refusing", f"{__name__}:Refusing", "")]
 
+    @hookimpl
+    def aamc_stores(self) -> list[Component]:
+        return [Component("brief", "aamc_sdk.log.memory:MemoryStore", "")]
+
 
 @pytest.fixture
 def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
@@ -84,8 +88,9 @@ def test_the_answer_goes_to_standard_output_and_its_figures_to_standard_error(aa
     assert "--store 'sqlite:state.db?retention={days: 30}'" in err
 
 
-def test_no_feedback_is_proposed_on_a_decision_that_ends_with_the_process(aamc: Aamc) -> None:
-    status, _, err = aamc("complete", "hello", "--pool", "pool.yaml", "--router", "first", "--store", "memory:")
+@pytest.mark.parametrize("store", [[], ["--store", "memory:"], ["--store", "brief:"]])
+def test_no_feedback_is_proposed_on_a_decision_that_ends_with_the_process(aamc: Aamc, store: list[str]) -> None:
+    status, _, err = aamc("complete", "hello", "--pool", "pool.yaml", "--router", "first", *store)
     assert status == 0, err
     assert "aamc feedback add" not in err
 
@@ -151,7 +156,7 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     assert status == 0, err
     assert json.loads(aamc("feedback", "forget", "--run", "here", "--user", "anna", "--json")[1])["decisions"] == 1
     assert out.startswith("by ")
-    assert "--run here" in err
+    assert f"--store sqlite:{Path('here/log.db').resolve()}" in err
     assert Path("here/log.db").exists()
     untrained = ["--pool", "tiny.yaml", "--router", "first"]
     assert aamc("complete", "Hello", *untrained, "--estimator", "here/estimator")[0] == 0
@@ -161,7 +166,7 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     assert (status, "./nowhere holds no estimator checkpoint" in err) == (1, True)
     Path("moved.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "reply: moved "))
     status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
-    assert (status, out.startswith("moved ")) == (0, True), err
+    assert (status, out.startswith("moved "), "aamc feedback add" in err) == (0, True, True), err
     Path("wrong.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "replies: by "))
     status, _, err = aamc("complete", "Hello", "--run", "here", "--pool", "wrong.yaml")
     assert status == 2
