@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, read_errors
 
 _DIGITS = 32
 
@@ -28,10 +28,8 @@ def user_ids(key: str | bytes | None) -> Callable[[str], str]:
 
 def read_key(path: Path) -> str:
     """Read a key from a file, without surrounding white space."""
-    try:
+    with read_errors(path, "give a text file with the key of user ids", raises=ConfigError):
         key = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the key of user ids cannot be read from {path} ({error})") from error
     if not key:
         raise ConfigError(f"{path} is empty; write a long random key into it, and keep that key: another one changes all ids")
     return key
