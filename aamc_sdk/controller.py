@@ -56,8 +56,8 @@ class MetaController:
             unusable.callback(store.close)
             self._user_id = user_ids(user_key)
             if router.privileged:
-                name = components.router_name or type(router).__name__
-                raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+                why = "must know outcomes in advance, so it is for evaluation only"
+                raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
             self.pool = components.pool
             self.reward = components.reward
             self.router = router
@@ -457,7 +457,7 @@ class MetaController:
         try:
             self.router.close()
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
-            logger.error("while closing: %s", router_error(self.router_name or type(self.router).__name__, error))  # noqa: TRY400  # without a traceback
+            logger.error("while closing: %s", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()

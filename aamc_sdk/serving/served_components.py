@@ -43,7 +43,7 @@ class ServedComponents:
         preference_given: Whether the application chose that preference.
         seed: The seed of the draws.
         plugins: The plugins that receive events; None for none.
-        router_name: The router's name in decisions.
+        router_name: The router's name in decisions; by default that of its class.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
         loop: The event loop of the components' services.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
@@ -59,10 +59,14 @@ class ServedComponents:
     preference_given: bool = False
     seed: int = 0
     plugins: Plugins | None = None
-    router_name: str = ""
+    router_name: str = attrs.field()
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
     loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     typical: Floats | None = None
+
+    @router_name.default
+    def _class_name(self) -> str:
+        return type(self.router).__name__
 
 
 def load_checkpoints(

@@ -64,7 +64,7 @@ class _RouterErrors:
     """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
 
     def __init__(self, served: ServedComponents, guard: CloseGuard) -> None:
-        self._name, self._guard = served.router_name or type(served.router).__name__, guard
+        self._name, self._guard = served.router_name, guard
 
     def __enter__(self) -> None:
         """Do nothing: this is quicker than a generator, for each decision."""

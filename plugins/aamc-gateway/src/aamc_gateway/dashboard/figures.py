@@ -46,9 +46,8 @@ class Figures:
 
     async def posteriors(self) -> dict[str, Any]:
         """Return the router's learned posteriors."""
-        router = self._controller.router
-        found = await asyncio.to_thread(posteriors_document, router, self._controller.pool)
-        return {**found, "router": self._controller.router_name or type(router).__name__}
+        found = await asyncio.to_thread(posteriors_document, self._controller.router, self._controller.pool)
+        return {**found, "router": self._controller.router_name}
 
     async def trials(self) -> dict[str, Any]:
         """Return the state of a canary or shadow."""
