@@ -303,7 +303,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
         raise click.UsageError("give --user, --tenant, or both")
     log_user = user if user is None or user_key is None else pseudonym(user, user_key)
     with _opened(ctx, run, store) as log:
-        decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)
+        decisions = log.forget(log_user, tenant)
         unerased = log.unerased_exports if isinstance(log, LedgerStore) else {}
     hint = "" if decisions or user_key or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
     document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
