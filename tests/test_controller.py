@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from aamc_sdk.types import (
     Preference,
     Prices,
     Query,
+    Record,
     RoutingRequest,
     Scores,
 )
@@ -639,15 +640,21 @@ def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaControl
     assert controller.store.experience().position == 0
 
 
-def test_a_store_that_fails_is_named(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller.store, "add_decisions", lambda records: {}["table"])
-    with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+@pytest.mark.parametrize(
+    ("add", "error"),
+    [(lambda records: {}["table"], "KeyError: 'table'$"), (lambda records: None, "TypeError: "), (lambda records: [], "ValueError: ")],
+)
+def test_a_store_that_fails_is_named(
+    controller: MetaController, monkeypatch: pytest.MonkeyPatch, add: Callable[[Sequence[Record]], Any], error: str
+) -> None:
+    monkeypatch.setattr(controller.store, "add_decisions", add)
+    with pytest.raises(StoreError, match=f"^store 'memory' failed: {error}"):
         controller.route("Hi")
 
     async def start() -> None:
-        await (await controller.start_route("Hi")).committed
+        await asyncio.wait_for((await controller.start_route("Hi")).committed, 10)
 
-    with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+    with pytest.raises(StoreError, match=f"^store 'memory' failed: {error}"):
         asyncio.run(start())
 
 

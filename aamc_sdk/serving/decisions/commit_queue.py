@@ -155,7 +155,7 @@ class CommitQueue:
     def _add_decisions(self, records: Sequence[Record]) -> Sequence[Decision | Exception]:
         """Add decisions; return each as it is in the log, or the error that refused it."""
         try:
-            return self._store.add_decisions(records)
+            return [kept for _, kept in zip(records, self._store.add_decisions(records), strict=True)]
         except StoreError as error:
             if len(records) == 1 or isinstance(error, StoreAwayError):
                 return [error] * len(records)

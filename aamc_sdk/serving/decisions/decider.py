@@ -235,11 +235,12 @@ class Decider:
             store = self._components.store
             try:
                 logged = store.add_decisions(drawn)
+                new = [decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision]
             except AamcError:
                 raise
             except Exception as error:  # a plugin's store may raise anything
                 raise StoreError(f"{store.message_name} failed: {type(error).__name__}: {error}") from error
-            self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
+            self._events.decided(new)
         return Records(logged, drawn.request)
 
     def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
