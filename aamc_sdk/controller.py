@@ -478,7 +478,7 @@ class MetaController:
         return number
 
     def _add_finished_call(self, attempt: Attempt) -> None:
-        """Write the attempt of a call under way, which closing waits for by itself."""
+        """Write the attempt of a call of ``complete``, without the guard: closing waits for these calls first."""
         self.store.add_attempts([attempt])
         self._wake_learner()
 

@@ -148,7 +148,7 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 def public_message(error: AamcError) -> str:
-    """Return an error's message for clients of the gateway: that of a failed call, or of one that caused the error, is ``public``."""
+    """Return an error's message for clients of the gateway: the ``public`` one of a failed call, or of a failed call that caused the error."""
     call = error if isinstance(error, ProviderError) else error.__cause__  # such as an agent's
     return call.public if isinstance(call, ProviderError) else str(error)
 
@@ -161,7 +161,7 @@ def split_advice(message: str) -> tuple[str, str]:
 
 @contextmanager
 def read_errors(path: object, advice: str, *also: type[Exception], raises: type[AamcError] = DataError) -> Iterator[None]:
-    """Raise an error with the path and the advice instead of one of opening, reading or decoding a file, or of the other given types."""
+    """Turn errors of reading or decoding a file, and those of the types ``also``, into one with the path and the advice."""
     types: tuple[type[Exception], ...] = (OSError, UnicodeDecodeError, *also)
     try:
         yield
@@ -171,7 +171,7 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 @contextmanager
 def write_errors(path: object, advice: str) -> Iterator[None]:
-    """Raise an OutputError with the path and the advice instead of an error of creating or writing a file or folder."""
+    """Turn errors of creating or writing a file or folder into an OutputError with the path and the advice."""
     try:
         yield
     except OSError as error:
@@ -194,7 +194,7 @@ def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it 
 
 
 def read_only_hint(error: BaseException) -> str:
-    """Return advice if an error is that of numpy on writing into an array that is read-only, such as one of a request, else ``""``."""
+    """Return advice on numpy's error of writing into a read-only array; ``""`` for any other error."""
     return "; the arrays of a request are read-only: copy one before you change it" if "read-only" in str(error) else ""
 
 

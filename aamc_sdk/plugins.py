@@ -218,7 +218,7 @@ class Plugins:
         return self.make_by(kind, name, lambda target: target(configure(target.Config, options or {}, preset=preset, where=name), services))
 
     def make_by(self, kind: str, name: str, make: Callable[[Any], Any]) -> Any:
-        """Return what a function makes of a component's class; it gets its name for messages.
+        """Make a component by a function of its class, and set its ``message_name``.
 
         Raises:
             PluginError: The component raised another error than the SDK's; the message has the component, its distribution and the cause.

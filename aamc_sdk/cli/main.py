@@ -54,7 +54,7 @@ class CommandTree(click.Group):
         self.path, self.leaves_threads = path, False
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
-        """Return the subcommands that plugins offer, by name, with the full path of a component each; a command comes before longer names."""
+        """Map each subcommand that plugins offer to the path of its component; a group of longer paths to the first of them."""
         found: dict[str, str] = {}
         for name in sorted(plugins_of(ctx).names("command")):
             if name.startswith(self.path):
@@ -67,7 +67,7 @@ class CommandTree(click.Group):
         return sorted({*own, *self.offered(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command; while a shell completes words, with completion of component names."""
+        """Import and return a command; while a shell completes words, its options complete component names."""
         command = self._command(ctx, cmd_name)
         if command is not None and ctx.resilient_parsing:
             from aamc_sdk.cli.shell_completion import complete_components
@@ -203,7 +203,12 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
 
 def _place(error: BaseException, *, first: int = 0) -> str:
-    """Return the deepest line of a plugin that an error came through, from its frame ``first`` on, such as ``in router.py:12 of acme_routing, ``."""
+    """Return the innermost line of a plugin in an error's traceback, such as ``in router.py:12 of acme_routing, ``; ``""`` if there is none.
+
+    Args:
+        error: The error.
+        first: Number of outer frames to leave out.
+    """
     from importlib import metadata
 
     modules = {entry.module.partition(".")[0] for entry in metadata.entry_points(group="aamc")} - {"aamc_sdk"}

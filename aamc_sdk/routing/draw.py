@@ -133,7 +133,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
 
 
 def _check(scores: Scores, request: RoutingRequest) -> None:
-    """Check what a router returned, except for utility and probabilities, which are checked where they are needed."""
+    """Check a router's scores, except for utility and probabilities, which are checked where they are needed."""
     if not isinstance(scores, Scores):
         raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if scores.expected_quality is not None:
@@ -286,7 +286,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
 
 
 def check_spent(name: str, spent: Any, rows: int) -> None:
-    """Check what scores say that decisions cost."""
+    """Check the costs of decisions that scores state."""
     amounts = np.asarray(spent)
     right_shape = amounts.shape in ((), (rows,))
     if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():

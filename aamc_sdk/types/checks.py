@@ -51,7 +51,7 @@ def is_figure(value: object) -> bool:
 
 
 def json_figures(values: object, count: int) -> list[float]:
-    """Return figures that a JSON document holds, those that are null as NaN.
+    """Return the figures of a JSON list; null becomes NaN.
 
     Raises:
         DataError: The value is not a list of as many figures.

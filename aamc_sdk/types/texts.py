@@ -1,4 +1,4 @@
-"""Checks of texts and names, so that every store can keep them, the names of users of several tenants, and the number in an answer."""
+"""Checks of texts and names that every store can keep; names of tenants' users; numbers in answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_name(value: object, what: str) -> None:
 
 
 def tenant_user(user: str, tenant: str | None = None) -> str:
-    """Return a user's name that is unique among tenants: of a tenant's user the tenant, NUL and the user; of others the user alone."""
+    """Return a user's name that is unique among tenants: ``TENANT NUL USER``, or the user alone without a tenant."""
     return user if tenant is None else f"{tenant}{SEPARATOR}{user}"
 
 

@@ -69,7 +69,7 @@ def restore(component: BaseComponent, state: bytes) -> None:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """Pause the collector of cyclic garbage: a large state makes a million objects that stay, and collections would take longer than loading."""
+    """Pause garbage collection: a large state makes a million objects that stay, and collecting would take longer than loading."""
     enabled = gc.isenabled()
     gc.disable()
     try:

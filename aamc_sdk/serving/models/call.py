@@ -148,9 +148,9 @@ class Call:
 
 
 def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[Attempt]:
-    """Return the calls of a request that can be logged: all, or none while another candidate may still answer what one has refused.
+    """Return the calls of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
 
-    A candidate that refused a request has failed if another one answered it.
+    A refusal counts as an error if another candidate answered the request.
 
     Args:
         attempts: The calls that are not logged yet.
