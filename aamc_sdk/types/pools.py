@@ -80,7 +80,7 @@ def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     return tuple(candidates)
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.frozen(slots=False)
 class Pool:
     """The candidates of a request, in a fixed order.
 
@@ -105,12 +105,6 @@ class Pool:
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self.candidates)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pool) and self.candidates == other.candidates
-
-    def __hash__(self) -> int:
-        return hash(self.candidates)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the candidates only: a copy computes its own arrays, since copied arrays would be writable."""
