@@ -423,7 +423,7 @@ def test_a_router_that_fails_to_learn_goes_on_deciding(caplog: pytest.LogCapture
         controller.feedback(controller.route("Hi").id, quality=1.0)
         assert controller.learner is not None
         assert controller.learner.position < controller.store.experience().position == 6
-    assert "learning has stopped" in caplog.text
+    assert re.search(r"learning has stopped at position \d+ of the log: router '\S+' learns no further", caplog.text)
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ class Learner:
         except BaseException as error:  # a router may raise anything; only its learning stops
             if is_ctrl_c(error):  # during the start
                 raise
-            logger.exception("learning has stopped at position %d of the log", self.position)
+            logger.exception("learning has stopped at position %d of the log: %s learns no further", self.position, self._router.message_name)
             self.error = error
 
     def _is_elected(self) -> bool:
