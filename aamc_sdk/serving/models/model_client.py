@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import PoolError, ProviderError
+from aamc_sdk.errors import PoolError, ProviderError, component_errors
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -163,6 +163,7 @@ class ModelClient:
 
         Raises:
             PoolError: No candidate has an endpoint.
+            PluginError: A provider raised another error than the SDK's, or returned no state.
         """
         known = self._callable
         if known is None or known[0] is not pool:
@@ -172,9 +173,10 @@ class ModelClient:
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
         if without_endpoint:
             state = state.without(without_endpoint)
-        states = [(name, provider.state()) for name, provider in providers]
-        resting = frozenset(name for name, endpoint in states if not endpoint.available)
-        remaining = {name: endpoint.remaining for name, endpoint in states if endpoint.available and endpoint.remaining is not None}
+        with component_errors("a provider of the pool failed to tell its state"):
+            states = [(name, provider.state()) for name, provider in providers]
+            resting = frozenset(name for name, endpoint in states if not endpoint.available)
+            remaining = {name: endpoint.remaining for name, endpoint in states if endpoint.available and endpoint.remaining is not None}
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}

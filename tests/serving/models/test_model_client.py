@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
-from aamc_sdk.errors import PoolError, ProviderError
+from aamc_sdk.errors import PluginError, PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, PoolState
@@ -283,3 +283,12 @@ def test_the_state_follows_providers_that_are_made_later() -> None:
     assert state_of(client, pool).unavailable == {"a"}
     with pytest.raises(PoolError, match="no candidate of the pool has an endpoint"):
         client.present_state(Pool([ModelSpec("x")]), None)
+
+
+@pytest.mark.parametrize("state", [lambda: {}["address"], lambda: None])
+def test_a_provider_without_a_state_is_an_error_of_the_plugin(state: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Scripted()
+    monkeypatch.setattr(provider, "state", state)
+    client, _ = client_of(a=provider)
+    with pytest.raises(PluginError, match=r"a provider of the pool failed to tell its state: (KeyError: 'address'|AttributeError: )"):
+        state_of(client, Pool([spec("a")]))
