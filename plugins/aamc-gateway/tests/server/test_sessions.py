@@ -218,6 +218,22 @@ def test_thinking_is_taken_out_when_another_model_is_named(serve: Any) -> None:
     assert running.ask("/v1/messages", {"model": "two", "max_tokens": 100, "messages": messages}).status == 200
 
 
+@pytest.mark.parametrize("model", ["aamc/auto", "cheap"])
+def test_a_title_with_the_session_of_a_conversation_leaves_it_on_its_model(serve: Any, model: str) -> None:
+    script = Script(thinking="Let me see.", strict=True)
+    fields = {"strong": {"provider": "anthropic"}, "cheap": {"provider": "anthropic", "input_price": 0.1, "output_price": 0.2}}
+    running = serve(strong=script, cheap=script, fields=fields)
+
+    def ask(model: str, messages: list[Any], **more: Any) -> Any:
+        return running.ask("/v1/messages", {"model": model, "max_tokens": 100, "messages": messages, **more}, x_claude_code_session_id="s")
+
+    messages: list[Any] = [{"role": "user", "content": "hi"}]
+    first = ask("strong", messages)
+    title = ask(model, messages, system="Generate a concise title for this conversation.")
+    messages += [{"role": "assistant", "content": first.json["content"]}, {"role": "user", "content": "and now?"}]
+    assert (title.headers["x-aamc-model"], ask("aamc/auto", messages).headers["x-aamc-model"]) == ("cheap", "strong")
+
+
 def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: Any) -> None:
     apis = {"apis": ["chat", "responses"]}
     running = serve(one=Script(), two=Script(), fields={"one": apis, "two": apis})

@@ -383,7 +383,7 @@ class Exchange:
         request, gateway, origin = self.request, self.gateway, self._origin
         mixed = origin.mixed or origin.candidate not in (None, upstream.name)
         keys = []
-        if request.session is not None:
+        if request.session is not None and not request.side_request:  # a title is no turn of the conversation whose id it has
             keys.append((gateway.sessions, request.session))
             if call_id is not None:
                 keys.append((gateway.calls, call_key(request.session, call_id)))

@@ -100,7 +100,7 @@ class RequestReader:
             answers=_answers(api, body),
             caches_for_an_hour=(b"1h" in raw or b"\\u" in raw) and caches_for_an_hour(body),
             foreign_state=foreign_state(dialect, body) if api == dialect else frozenset(),
-            side_request=bool(said.side_request) and mode == "route" and self._settings.classified.side_requests,
+            side_request=bool(said.side_request) and mode in ("route", "model") and self._settings.classified.side_requests,
             retry_count=_count(own.get(b"x-stainless-retry-count")),
             headers=passed,
         )
