@@ -17,7 +17,7 @@ from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from click.testing import CliRunner
 from forked_gateway import ForkedGateway
-from observe.collector import Collector
+from observe.collector import Collector, attributes
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.cli import aamc
@@ -117,6 +117,21 @@ def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_
                 assert answer.headers.get("x-aamc-cache") == ("hit" if model == "good " else None)
         spans = b"".join(collector.raw)
     assert [trace for trace in traces.values() if bytes.fromhex(trace) not in spans] == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_call_of_a_request_has_its_own_usage_and_finish_reason_in_its_span(stub: StubServer, tmp_path: Path, stream: bool) -> None:
+    stub.scripts.update(good=Script(prompt_tokens=11, output_tokens=1), bad=Script(prompt_tokens=22, output_tokens=40))
+    with Collector() as collector:
+        settings = {"observe": {"tracing": {"enabled": True, "endpoint": collector.endpoint, "sample_ratio": 1.0}}}
+        with ForkedGateway(tmp_path, candidates(stub), settings=settings) as gateway:
+            for model in ("aamc/arena", "good"):
+                answer = httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": model, "stream": stream}, timeout=60)
+                assert answer.status_code == 200
+        calls = [attributes(span) for _, span in collector.spans() if span.name.startswith("chat ")]
+    told = ("aamc.model", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons")
+    found = sorted(tuple(call[name] for name in told) for call in calls)
+    assert found == [("bad", 22, 20, ["length"]), ("good", 11, 1, ["stop"]), ("good", 11, 1, ["stop"])]
 
 
 def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_process_lives(stub: StubServer, tmp_path: Path) -> None:

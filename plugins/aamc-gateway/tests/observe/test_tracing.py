@@ -27,14 +27,14 @@ def collector() -> Iterator[Collector]:
 
 
 def served(**fields: Any) -> RequestFigures:
+    usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4)
     calls = [
         CallFigures("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
-        CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt"),
+        CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt", usage=usage, finish_reason="stop"),
     ]
     known: dict[str, Any] = {"route": "/v1/chat/completions", "dialect": "chat", "candidate": "cheap", "decision_id": "d1", "calls": calls}
     times = {"began": 100.0, "ended": 100.31, "decision_began": 100.0, "decision_ended": 100.01, "first_token_ms": 120.0}
-    usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4)
-    return RequestFigures(request_id="r1", **{**known, **times, "usage": usage, "finish_reason": "stop", "cost_usd": 0.01, **fields})
+    return RequestFigures(request_id="r1", **{**known, **times, "usage": usage, "cost_usd": 0.01, **fields})
 
 
 def traced(collector: Collector, *requests: RequestFigures, **settings: Any) -> list[Any]:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, StreamMonitor, answer_from_chat, answer_to_chat, convert_answer, from_chat
+from aamc_models.dialects import StreamConverter, StreamMonitor, answer_from_chat, answer_to_chat, convert_answer, finish_reason, from_chat
 
 
 def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
@@ -43,6 +43,19 @@ def test_a_finish_reason_has_its_word_in_each_dialect(finish: Any, stop: str) ->
     response = answer_from_chat("responses", chat({"content": "a"}, finish))
     expected = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
     assert (("incomplete", {"reason": expected}) if expected else ("completed", None)) == (response["status"], response["incomplete_details"])
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_the_finish_reason_of_an_answer_is_the_same_in_each_dialect(dialect: str, reason: str) -> None:
+    calls = {"tool_calls": [call("a", "{}")]} if reason == "tool_calls" else {}
+    answer = chat({"content": "a", **calls}, reason)
+    assert reason == finish_reason(dialect, answer if dialect == "chat" else answer_from_chat(dialect, answer))
+
+
+@pytest.mark.parametrize("answer", [{}, {"choices": None}, {"choices": [1]}, {"choices": [{"finish_reason": 1}]}])
+def test_an_answer_may_say_no_finish_reason(answer: Any) -> None:
+    assert finish_reason("chat", answer) == finish_reason("messages", answer) == ""
 
 
 def test_an_answer_with_calls_stops_for_them_whatever_the_server_says() -> None:

@@ -69,6 +69,7 @@ class StreamedAnswer(EventSender):
                 finally:
                     monitor = relay.monitor
                     call.bill(monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
+                    call.figures.finish_reason = monitor.finish_reason or ""
         except ProviderError as error:
             exchange.ended(call, error)
             if self._flowing:
@@ -78,7 +79,6 @@ class StreamedAnswer(EventSender):
             exchange.ended(call, cancelled=True)
             raise
         exchange.answered(call)
-        exchange.served.finish_reason = relay.monitor.finish_reason or ""
         await self.begin(call)
         await exchange.remember(call.upstream, self._response_id, relay.monitor.last_call)
         await self.end(relay.last_events(exchange.document(call.prepared)))

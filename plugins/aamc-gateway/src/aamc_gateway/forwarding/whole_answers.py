@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import DIALECTS, answer_to_chat, broken_off, broken_off_error, convert_answer, last_call, reported_cost, usage_of
+from aamc_models.dialects import (
+    DIALECTS,
+    answer_to_chat,
+    broken_off,
+    broken_off_error,
+    convert_answer,
+    finish_reason,
+    last_call,
+    reported_cost,
+    usage_of,
+)
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.header_values import printable
@@ -95,6 +105,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
             return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
 
         call.bill(usage_of(api, answer), reported_cost(api, answer, reply.headers), text_bytes, finished=True)
+        call.figures.finish_reason = finish_reason(api, answer)
         if (message := broken_off(answer)) is not None:
             raise broken_off_error(call.upstream.name, message, status=reply.status)
         if api in ("chat", "completions") and not answer.get("choices"):

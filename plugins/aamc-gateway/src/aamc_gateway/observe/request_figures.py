@@ -24,6 +24,7 @@ class CallFigures:
         status: The HTTP status of the upstream's answer; None if unknown.
         cost_usd: Its cost; NaN if unknown.
         usage: Its tokens; None if it has not ended.
+        finish_reason: Why its answer ended; ``""`` if unknown.
     """
 
     candidate: str
@@ -35,6 +36,7 @@ class CallFigures:
     status: int | None = None
     cost_usd: float = math.nan
     usage: Usage | None = None
+    finish_reason: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -63,7 +65,6 @@ class RequestFigures:
         cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`.
         saved_usd: The cost of the same tokens with the best candidate, less ``cost_usd``; NaN if unknown.
         usage: The tokens of the answer's call.
-        finish_reason: Why the answer ended; ``""`` if unknown.
         error_kind: The kind of the error that the client got; ``""`` for none.
         traceparent: The request's W3C header of that name; ``""`` without one.
     """
@@ -89,7 +90,6 @@ class RequestFigures:
     cost_source: str = ""
     saved_usd: float = math.nan
     usage: Usage = attrs.field(factory=Usage)
-    finish_reason: str = ""
     error_kind: str = ""
     traceparent: str = ""
 

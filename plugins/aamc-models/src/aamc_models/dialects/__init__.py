@@ -19,6 +19,7 @@ from aamc_models.dialects.conversions import (
     answer_to_chat,
     convert_answer,
     convert_request,
+    finish_reason,
     from_chat,
     to_chat,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "error_body",
     "error_event",
     "event_of",
+    "finish_reason",
     "foreign_state",
     "from_chat",
     "json_object",

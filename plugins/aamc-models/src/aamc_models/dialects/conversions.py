@@ -10,6 +10,7 @@ import attrs
 from aamc_models.dialects import chat, completions
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping
+from aamc_models.dialects.foreign_state import last_call
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
@@ -160,6 +161,19 @@ def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """
     check_dialect(dialect)
     return _DIALECTS[dialect].answer_to_chat(mapping(answer, "the answer"))
+
+
+def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
+    """Return why a whole answer has ended, in the words of ``chat`` and by its first choice; ``""`` if it does not say."""
+    if dialect == "messages":
+        return messages_answers.finish_reason_of(answer["stop_reason"]) if answer.get("stop_reason") else ""
+    if dialect == "responses":
+        output = answer.get("output")
+        return responses_answers.finish_reason_of(answer, isinstance(output, list) and last_call(dialect, output) is not None)
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    reason = first.get("finish_reason") if isinstance(first, dict) else None
+    return reason if isinstance(reason, str) else ""
 
 
 def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
