@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 from aamc_models.testing import Script, StubServer
-from faults.conftest import ask_all, chat
+from faults.conftest import ask_all, chat, entries
 from forked_gateway import ForkedGateway
 
 PRICES = {"input_price": 0.0, "output_price": 10_000.0}
@@ -87,6 +87,27 @@ def test_the_arena_never_calls_several_candidates_on_a_budget_for_one(serve: Any
     gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
     assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 402
     assert stub.counts("good").calls + stub.counts("other").calls == 0
+
+
+@pytest.mark.parametrize("arena", [{"judge": "good"}, {"aggregate": "synthesize"}], ids=["judge", "synthesizer"])
+@pytest.mark.parametrize("holder", ["all", "the model"])
+def test_judging_and_writing_in_the_arena_cost_no_more_than_was_reserved(serve: Any, stub: StubServer, arena: Any, holder: str) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, prompt_tokens=10, text="word " * 100))
+    access = {"limits": {"usd_total": 2.0}} if holder == "all" else {"models": {"good": {"usd_total": 2.0}}}
+    settings = {"access": access, "arena": {"candidates": 2, **arena}, "limits": {"output_tokens": 50}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    found = [ask_all(gateway.url, [chat("aamc/arena", max_tokens=10)])[0][0] for _ in range(20)]
+    assert (found[0], found[-1]) == (200, 402 if holder == "all" else 200)
+    charged = [attempt["cost_usd"] for attempt in entries(gateway, "attempt") if holder == "all" or attempt["candidate"] == "good"]
+    assert 0 < sum(charged) <= 2.0 + 1e-9
+
+
+def test_what_the_arena_writes_from_all_answers_has_the_client_s_limit(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, text="word " * 100))
+    gateway = serve({"good": PRICES, "other": PRICES}, settings={"arena": {"candidates": 2, "aggregate": "synthesize"}})
+    for path, field in (("chat/completions", "max_tokens"), ("messages", "max_tokens"), ("responses", "max_output_tokens")):
+        ((status, _, body),) = ask_all(gateway.url, [{**chat("aamc/arena"), "input": "hi", field: 20}], path=path)
+        assert (status, body.count(b"word")) == (200, 20)
 
 
 def test_each_candidate_of_the_arena_is_charged_for_its_own_answer(serve: Any, stub: StubServer) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import aiohttp
 import pytest
-from aamc_models.testing import Script, StubServer
+from aamc_models.testing import Script, StubServer, playback
 from pages.conftest import ADMIN, MODELS, Serve, chat, http, logged
 
 ASK = {
@@ -166,6 +167,48 @@ def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, c
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
     assert found.json["choices"][0]["message"]["content"] == "The one answer."
     assert stub.counts("small").calls == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_of_a_custom_tool_is_answered_and_shown_to_voters(serve: Serve, stub: StubServer, monkeypatch, stream: bool):
+    called = {"id": "c1", "type": "custom", "custom": {"name": "run", "input": "ls"}}
+    patch_answers(monkeypatch, lambda message: message.update(content=None, tool_calls=[called]))
+    gateway = serve({"arena": {"candidates": 2}})
+    tools = [{"type": "custom", "custom": {"name": "run"}}]
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", tools=tools, stream=stream))
+    assert (found.status, b'"input":"ls"' in found.body) == (200, True)
+    vote = found.events[-1]["aamc"]["vote"] if stream else found.headers["x-aamc-vote"]
+    assert [answer["text"] for answer in http(gateway.url + vote).json["answers"]] == ["run(ls)", "run(ls)"]
+
+
+def test_an_answer_that_the_client_could_not_read_has_failed(serve: Serve, stub: StubServer, monkeypatch):
+    patch_answers(monkeypatch, lambda message: message.update(content=5), model="large")
+    gateway = serve({"arena": {"candidates": 3}}, router={"name": "llm-only"})
+    found = http(f"{gateway.url}/v1/messages", ASK["/v1/messages"])
+    assert (found.status, found.headers.get("x-aamc-model") in ("small", "middle")) == (200, True)
+
+
+def patch_answers(monkeypatch, change: Callable[[dict], object], model: str = "") -> None:
+    """Change the messages of the stub's answers, those of all models or of one."""
+    made = playback.answer_of
+
+    def changed(api: str, reply, body) -> dict:
+        answer = made(api, reply, body)
+        if model in ("", reply.model):
+            change(answer["choices"][0]["message"])
+        return answer
+
+    monkeypatch.setattr(playback, "answer_of", changed)
+
+
+def test_a_judge_without_prices_leaves_the_cost_unknown(serve: Serve, stub: StubServer, candidates):
+    from aamc_gateway.testing import stub_candidate
+
+    stub.scripts["judge"] = Script(text="A")
+    candidates.append({key: value for key, value in stub_candidate("judge", f"{stub.url}/v1").items() if key != "prices"})
+    gateway = serve({"arena": {"candidates": 2, "judge": "judge"}}, router={"name": "epsilon-greedy", "exploration_rate": 0.0})
+    costs = [http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers.get("x-aamc-cost-usd") for _ in range(3)]
+    assert costs == [None] * 3
 
 
 def test_a_share_of_the_traffic_is_asked_of_several_but_not_with_tools(serve: Serve, stub: StubServer):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import unicodedata
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import attrs
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
 
-from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
+from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
 from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
@@ -21,7 +19,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import AgentOutput
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     if not answered or (settings.on_error == "fail" and len(answered) < len(called)):
         raise exchange.final_error()
     served = await aggregate(exchange, answered)
-    exchange.serve(served, is_unknown([*answered, served]))
+    exchange.serve(served)
     return served, answered
 
 
@@ -147,7 +145,7 @@ async def _judged(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Mat
     assert decision is not None
 
     async def ask_judge(prompt: str) -> AgentOutput:
-        reply = await exchange.call(settings.judge, _prompt(exchange.request, prompt))
+        reply = await exchange.call(settings.judge, prompt_request(exchange.request, prompt))
         if reply.error is not None:
             raise reply.error
         return AgentOutput(reply.text, reply.cost_usd)
@@ -175,21 +173,8 @@ async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -
     assert exchange.decision is not None
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
-    try:
-        return await exchange.call(name, _prompt(exchange.request, SYNTHESIS.format(request=exchange.request.query.text, answers=answers)))
-    except ProviderError as error:
-        return attrs.evolve(replies[0], error=error)
-
-
-def _prompt(request: ClientRequest, prompt: str) -> ClientRequest:
-    """Return a request of one prompt."""
-    body = {"model": "", "messages": [{"role": "user", "content": prompt}]}
-    return attrs.evolve(request, dialect="chat", api="chat", body=body, foreign_state=frozenset(), headers={}, max_tokens=None)
-
-
-def is_unknown(replies: Sequence[MatchReply]) -> bool:
-    """Return whether the cost of an answer is unknown."""
-    return any(reply.error is None and math.isnan(reply.cost_usd) for reply in replies)
+    prompt = SYNTHESIS.format(request=exchange.request.query.text, answers=answers)
+    return await exchange.call(name, prompt_request(exchange.request, prompt, exchange.request.max_tokens))
 
 
 def _normal(text: str) -> str:

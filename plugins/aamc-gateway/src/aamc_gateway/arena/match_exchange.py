@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat
+from aamc_models.dialects import answer_to_chat, convert_answer
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.exchange import DENSE_BYTES_PER_TOKEN, Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.requests.media import Media
 from aamc_gateway.server.settings import SYNTHESIZE, ArenaSettings
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
+
+_INSTRUCTION_TOKENS = 300
+"""Maximum tokens of a judge's or writer's prompt besides the request and the answers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +60,7 @@ class MatchReply:
         for choice in self.answer.get("choices") or ():
             message = choice.get("message") or {}
             parts.append(message.get("content") or "")
-            parts += [f"{call['function'].get('name')}({call['function'].get('arguments')})" for call in message.get("tool_calls") or ()]
+            parts += [_described(call) for call in message.get("tool_calls") or ()]
         return "\n".join(part for part in parts if isinstance(part, str) and part)
 
 
@@ -72,11 +76,25 @@ class MatchExchange(Exchange):
 
     def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
         """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer; no less is enough."""
-        settings = self.settings
-        count = len(costs) if settings.candidates is None else min(settings.candidates, len(costs))
-        others = count * (count - 1) if settings.judge else 1 if settings.aggregate == SYNTHESIZE else 0
-        known = sorted(costs.values(), key=lambda cost: (not math.isnan(cost), -cost))  # unknown costs first
-        return {"max_cost_usd": math.fsum(known[:count]) + others * max(known, default=0.0), "calls": count + others}
+        count = len(costs) if self.settings.candidates is None else min(self.settings.candidates, len(costs))
+        aggregating = self._aggregating_costs(count)
+        most = [*_most_expensive(costs.values())[:count], *aggregating]
+        return {"max_cost_usd": math.fsum(most), "calls": len(most)}
+
+    def _aggregating_costs(self, count: int) -> Sequence[float]:
+        """Return the maximum cost of each call that judges answers or writes one from them, whose prompts hold the answers."""
+        settings, upstreams, names = self.settings, self.gateway.upstreams, self._names
+        if settings.aggregate == SYNTHESIZE:
+            models, calls, shown, limit = [settings.synthesizer] if settings.synthesizer else names, 1, count, self.request.max_tokens
+        elif settings.judge:
+            models, calls, shown, limit = [settings.judge], count * (count - 1), 2, None
+        else:
+            return ()
+        at_most = self.gateway.settings.limits.output_tokens
+        longest = max((upstreams[name].max_output_tokens(self.request, at_most) for name in names), default=0)
+        tokens = self.request.prompt_tokens(DENSE_BYTES_PER_TOKEN) + shown * longest + _INSTRUCTION_TOKENS
+        prompt = attrs.evolve(prompt_request(self.request, "", limit), body_bytes=tokens * DENSE_BYTES_PER_TOKEN)
+        return calls * _most_expensive([self.max_cost_usd(upstreams[name], prompt) for name in models])[:1]
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
@@ -91,7 +109,7 @@ class MatchExchange(Exchange):
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
             try:
-                call = await self.begin(upstream, prepared)
+                call = await self.begin(upstream, prepared, self.max_cost_usd(upstream, request))
             except Refused as error:
                 self.add_refusal(error)
                 return MatchReply(upstream=upstream, prepared=prepared, error=ProviderError(str(error), kind="rate_limit"))
@@ -106,6 +124,7 @@ class MatchExchange(Exchange):
                 reply = await self._sent(upstream, prepared)
                 bill_reply(call, reply, self.request.priced)
                 answer = answer_to_chat(prepared.request.api, answer_of(reply))
+                convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
         except ProviderError as failed:
             error = failed
         except AamcError as failed:
@@ -137,7 +156,7 @@ class MatchExchange(Exchange):
         except asyncio.TimeoutError:
             raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
 
-    def serve(self, reply: MatchReply, unknown: bool) -> None:
+    def serve(self, reply: MatchReply) -> None:
         """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers."""
         if reply.attempt is not None and reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
@@ -145,7 +164,40 @@ class MatchExchange(Exchange):
         self._log_attempts(ended=True)
         served = self.served
         served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
+        unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in served.calls)  # a failed call without a cost was free
         served.cost_usd = math.nan if unknown else self.spent_usd
+
+
+def prompt_request(request: ClientRequest, prompt: str, max_tokens: int | None = None) -> ClientRequest:
+    """Return a request of one prompt, for the caller of another request."""
+    body: dict[str, Any] = {"model": "", "messages": [{"role": "user", "content": prompt}]}
+    if max_tokens:
+        body["max_tokens"] = max_tokens
+    return attrs.evolve(
+        request,
+        dialect="chat",
+        api="chat",
+        body=body,
+        body_bytes=len(prompt.encode(errors="replace")),
+        has_media=False,
+        media=Media(),
+        foreign_state=frozenset(),
+        headers={},
+        max_tokens=max_tokens,
+        answers=1,
+        caches_for_an_hour=False,
+    )
+
+
+def _described(call: Mapping[str, Any]) -> str:
+    """Return a tool call as text."""
+    function = call.get("function") or call.get("custom") or {}
+    return f"{function.get('name')}({function.get('arguments', function.get('input'))})"
+
+
+def _most_expensive(costs: Iterable[float]) -> list[float]:
+    """Return costs in descending order, unknown ones first."""
+    return sorted(costs, key=lambda cost: (not math.isnan(cost), -cost))
 
 
 def _without_stream(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aamc_gateway.forwarding.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 
-_DENSE_BYTES_PER_TOKEN = 2
+DENSE_BYTES_PER_TOKEN = 2
 """Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -147,13 +147,14 @@ class Exchange:
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
         """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
-        request, upstreams = self.request, self.gateway.upstreams
+        return {name: self.max_cost_usd(self.gateway.upstreams[name], self.request) for name in self._names}
+
+    def max_cost_usd(self, upstream: Upstream, request: ClientRequest) -> float:
+        """Return the maximum cost of a candidate's answers to a request in USD; NaN if it is unknown."""
         if request.priced != "tokens" or request.is_background:
-            return dict.fromkeys(self._names, 0.0 if request.priced == "nothing" else math.nan)
-        prompt = request.prompt_tokens(_DENSE_BYTES_PER_TOKEN)
-        most = self.gateway.settings.limits.output_tokens
-        candidates = [upstreams[name] for name in self._names]
-        return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(request, most), hour=request.caches_for_an_hour) for one in candidates}
+            return 0.0 if request.priced == "nothing" else math.nan
+        output = upstream.max_output_tokens(request, self.gateway.settings.limits.output_tokens)
+        return upstream.max_cost_usd(request.prompt_tokens(DENSE_BYTES_PER_TOKEN), output, hour=request.caches_for_an_hour)
 
     def answer_limit(self, name: str) -> int | None:
         """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
@@ -222,7 +223,7 @@ class Exchange:
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
-                return await self.begin(upstream, prepared)
+                return await self.begin(upstream, prepared, self._max_costs.get(upstream.name, math.nan))
             except Refused as error:
                 self.add_refusal(error)
         if self._wrong is not None and not self.served.calls and not self._refusals:
@@ -259,8 +260,8 @@ class Exchange:
         costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
         return sorted(costs, key=lambda name: costs[name], reverse=not self.request.side_request)
 
-    async def begin(self, upstream: Upstream, prepared: Prepared) -> UpstreamCall:
-        """Return a call of a candidate, with its share of the candidate's own limits reserved.
+    async def begin(self, upstream: Upstream, prepared: Prepared, max_cost_usd: float) -> UpstreamCall:
+        """Return a call of a candidate, with its share of the candidate's own limits reserved; a maximum cost of NaN is unknown.
 
         Raises:
             Refused: The candidate is over its own limits, so another one is to answer.
@@ -269,7 +270,7 @@ class Exchange:
         assert self._admission is not None
         held = None
         if self.gateway.settings.access.models:
-            held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
+            held = await self._admission.use(upstream.name, max_cost_usd)
         block = self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
