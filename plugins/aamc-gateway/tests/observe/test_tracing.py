@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 from aamc_gateway.server.settings import ObserveSettings, TracingSettings
+from aamc_gateway.testing import free_port
 from observe.collector import Collector, attributes
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
@@ -104,6 +107,21 @@ def test_headers_of_the_export_may_come_from_the_environment(collector: Collecto
     monkeypatch.setenv("COLLECTOR_TOKEN", "secret-token")
     traced(collector, served(), headers={"x-token": "$COLLECTOR_TOKEN", "x-team": "routing"})
     assert (collector.headers["x-token"], collector.headers["x-team"]) == ("secret-token", "routing")
+
+
+@pytest.mark.parametrize("address", ["hangs", "away"])
+def test_a_collector_that_is_away_does_not_hold_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    from aamc_gateway.observe import tracing
+
+    monkeypatch.setattr(tracing, "CLOSE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if address == "hangs" else free_port()
+        spans = tracing.Tracing(TracingSettings(endpoint=f"http://127.0.0.1:{port}/v1/traces", sample_ratio=1.0))
+        for _ in range(600):  # more than one export takes
+            spans.served(served())
+        began = time.monotonic()
+        spans.close()
+        assert time.monotonic() - began < 5
 
 
 def test_opentelemetry_is_imported_only_when_it_is_on() -> None:

@@ -6,9 +6,11 @@ a request that is not sampled costs nothing. No span holds prompts, answers, key
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import random
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 
     from aamc_gateway.server.settings import TracingSettings
 
+logger = logging.getLogger(__name__)
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the conventions."""
+CLOSE_S = 5.0
+"""Maximum time in seconds that the end of the process waits for the collector: the SDK would wait for up to half a minute."""
 _OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 
 
@@ -35,8 +40,9 @@ class Tracing:
 
     def __init__(self, settings: TracingSettings) -> None:
         self._ratio = settings.sample_ratio
-        self._provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}))
-        self._provider.add_span_processor(BatchSpanProcessor(_otlp_exporter(settings)))
+        self._provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}), shutdown_on_exit=False)
+        self._exporter = _otlp_exporter(settings)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
 
     def served(self, served: RequestFigures) -> None:
@@ -71,8 +77,13 @@ class Tracing:
         root.end(_nanoseconds(served.ended))
 
     def close(self) -> None:
-        """Export the remaining spans; it may wait for the collector for seconds."""
-        self._provider.shutdown()
+        """Export the remaining spans; those that the collector does not take within ``CLOSE_S`` are lost."""
+        ending = threading.Thread(target=self._provider.shutdown, name="aamc-spans", daemon=True)
+        ending.start()
+        ending.join(CLOSE_S)
+        if ending.is_alive():
+            logger.warning("the last spans were not exported within %g s; is the collector of gateway.observe.tracing.endpoint away?", CLOSE_S)
+            self._exporter.shutdown()
 
     def _call(self, call: CallFigures, served: RequestFigures, context: Any) -> None:
         operation = _OPERATIONS.get(served.dialect, served.dialect or "chat")

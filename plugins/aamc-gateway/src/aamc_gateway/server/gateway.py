@@ -155,9 +155,9 @@ class Gateway:
         for orchestration in self.orchestrations.values():
             orchestration.close()
         await self.models.close()
-        await self.metrics.close()
         await self.shared.close()
         await asyncio.get_running_loop().run_in_executor(None, self.controller.close)
+        await self.metrics.close()  # last, as it waits for a collector
 
     def pool_state(self, *, forced: bool) -> PoolState | None:
         """Return the present state of the pool; if the request names its candidate, that of this worker's own calls only."""
