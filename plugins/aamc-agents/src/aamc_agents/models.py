@@ -14,7 +14,7 @@ import numpy as np
 
 from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
-from aamc_sdk.errors import AamcError, ConfigError, PoolError, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, one_of
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import ModelClient, make_services, price
@@ -243,9 +243,10 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
         given, made = sent // CHARACTERS_PER_TOKEN, len(text) // CHARACTERS_PER_TOKEN
     cost = price(spec, Usage(prompt_tokens=given, output_tokens=made))[0] if math.isnan(completion.cost_usd) else completion.cost_usd
     if not text:
-        endpoint = Endpoint.of(spec.endpoint or "")
+        endpoint, public = Endpoint.of(spec.endpoint or ""), f"model {spec.name!r} said nothing"
         where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
-        raise AgentError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", 0.0 if math.isnan(cost) else cost)
+        empty = ProviderError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", kind="protocol", public=public)
+        raise AgentError(str(empty), 0.0 if math.isnan(cost) else cost) from empty
     return ModelReply(text, spec.name, given + made, cost, counted)
 
 

@@ -96,7 +96,7 @@ def shown(state: TaskState, history_characters: int, file_characters: int) -> st
     parts += [f"File {name}:\n{_start(content, file_characters)}" for name, content in state.task.files.items()]
     turns = []
     for number, activation in enumerate(state.history, start=1):
-        said = activation.output.content if activation.output is not None else f"(failed: {activation.error})"
+        said = activation.output.content if activation.output is not None else f"(failed: {activation.text})"
         turns.append(f"{number}. {activation.agent}: {said}")
     work = "\n".join(turns)
     latest = work[max(len(work) - history_characters, 0) :]

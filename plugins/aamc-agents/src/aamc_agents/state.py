@@ -31,6 +31,7 @@ class Activation:
         output: The output, or None if the agent failed.
         fault: How the agent failed, or None.
         error: The failure as a message, or None.
+        public_error: The failure without addresses and texts of servers; None if ``error`` has none.
         seconds: Duration.
         cost: Cost in USD, finite and at least 0: token prices for models, the configured price for tools. A failure may cost too.
     """
@@ -39,6 +40,7 @@ class Activation:
     output: AgentOutput | None = None
     fault: Fault | None = None
     error: str | None = None
+    public_error: str | None = None
     seconds: float = 0.0
     cost: float = 0.0
 
@@ -49,8 +51,8 @@ class Activation:
 
     @property
     def text(self) -> str:
-        """The output's content, or the error message if the agent failed."""
-        return self.error or "" if self.output is None else self.output.content
+        """The output's content, or the error for clients of the gateway and for other agents if the agent failed."""
+        return self.public_error or self.error or "" if self.output is None else self.output.content
 
     @property
     def tokens(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from aamc_models.testing import Script, StubServer
 from pages.conftest import Serve, chat, http, logged
 
 TASK = "What is 12 * (3 + 4)?"
-TEAM = {"orchestrators": {"puppeteer": {"agents": ["calculator", "calculator"]}}}
+ROLES = {"reasoner": "small", "concluder": "large"}
+"""Agents that models of the stub play."""
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,18 @@ def test_steps_before_the_last_are_shown_as_the_settings_say(serve: Serve, how):
     reasoning, content = ("".join(delta.get(name) or "" for delta in deltas) for name in ("reasoning_content", "content"))
     assert (how == "reasoning") == ("84" in reasoning)
     assert (how == "content") == content.startswith("84\n\n")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_step_of_a_failed_agent_names_no_address_and_no_message_of_its_server(serve: Serve, stub: StubServer, stream: bool):
+    stub.scripts["small"] = Script(fault="status", status=500)
+    endpoint = {"provider": "openai", "base_url": f"{stub.url}/v1", "retries": 0}
+    options = {name: {"endpoint": endpoint, "model": model, "prices": {"input": 1.0, "output": 1.0}} for name, model in ROLES.items()}
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": list(ROLES), "agent_options": options}}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=stream))
+    assert (found.status, b"model 'small' failed" in found.body, b"Answer of large." in found.body) == (200, True, True)
+    assert [secret for secret in (stub.url, "The stub fails") if secret.encode() in found.body] == []
+    assert "(failed: model 'small' failed" in str(stub.requests[-1].body)
 
 
 def test_an_orchestrator_that_is_not_configured_is_not_served(serve: Serve):

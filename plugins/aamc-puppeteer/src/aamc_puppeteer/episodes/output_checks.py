@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
 from aamc_agents.state import Activation, Fault, TaskState
 
+from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import AgentOutput
 
 MAX_COST_USD = 1e6
@@ -34,9 +36,9 @@ def checked(agent: str, output: object, seconds: float, max_characters: int, max
     return Activation(agent=agent, output=kept, seconds=seconds, cost=cost)
 
 
-def failed(agent: str, fault: Fault, error: str, seconds: float, cost: float = 0.0) -> Activation:
+def failed(agent: str, fault: Fault, error: str, seconds: float, cost: float = 0.0, public_error: str | None = None) -> Activation:
     """Return the activation of a failure."""
-    return Activation(agent=agent, fault=fault, error=as_text(error), seconds=seconds, cost=cost)
+    return Activation(agent=agent, fault=fault, error=as_text(error), public_error=public_error, seconds=seconds, cost=cost)
 
 
 def is_cost(cost: object, max_cost: float = MAX_COST_USD) -> bool:
@@ -59,6 +61,14 @@ def error_text(error: BaseException) -> str:
         return as_text(f"{type(error).__name__}: {error}"[:_ERROR_LENGTH])
     except BaseException:  # __str__ may raise anything
         return type(error).__name__
+
+
+def public_error_text(agent: str, error: BaseException) -> str:
+    """Return an error's message for clients of the gateway; that of an agent's own code may name anything, such as files."""
+    with suppress(BaseException):  # __str__ may raise anything
+        if isinstance(error, AamcError):
+            return as_text(public_message(error)[:_ERROR_LENGTH])
+    return f"the agent {agent!r} failed"
 
 
 def as_text(text: str) -> str:
@@ -89,6 +99,7 @@ def visible_state(state: TaskState) -> TaskState:
             output=turn.output and AgentOutput(turn.output.content, turn.output.cost, turn.output.metadata),
             fault=turn.fault,
             error=turn.error,
+            public_error=turn.public_error,
             seconds=turn.seconds,
             cost=turn.cost,
         )

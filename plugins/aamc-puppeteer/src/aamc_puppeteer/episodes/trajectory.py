@@ -141,7 +141,7 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
-        "activations": [attrs.asdict(activation, value_serializer=_value) for activation in state.history],
+        "activations": [attrs.asdict(activation, filter=_is_kept, value_serializer=_value) for activation in state.history],
         "steps_left": state.steps_left,
         "luck": state.seed,
         "stop": trajectory.stop.value,
@@ -163,6 +163,10 @@ def from_document(document: Mapping[str, Any]) -> Trajectory:
         probabilities=tuple(document["probabilities"]),
         rewards=tuple(document["rewards"]),
     )
+
+
+def _is_kept(attribute: Any, _: object) -> bool:
+    return bool(attribute.name != "public_error")
 
 
 def _value(_: object, __: object, value: Any) -> Any:
