@@ -56,6 +56,14 @@ def test_a_stream_is_kept_alive_while_the_candidates_answer(serve: Serve, stub: 
     assert (found.body.endswith(b"data: [DONE]\n\n"), "error" in found.events[-1]) == (True, False)
 
 
+def test_a_stream_that_fails_after_it_has_begun_counts_with_the_status_that_its_client_got(serve: Serve, stub: StubServer):
+    stub.scripts.update(dict.fromkeys(MODELS, Script(fault="hang")))
+    gateway = serve({"arena": {"candidates": 2, "timeout_seconds": 0.5}, "streams": {"keep_alive_s": 0.05}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", stream=True))
+    assert (found.status, "error" in found.events[-1]) == (200, True)
+    assert b'model="",route="/v1/chat/completions",status="200"} 1.0' in http(f"{gateway.url}/metrics").body
+
+
 def test_a_vote_is_blind_and_becomes_feedback_of_comparisons(serve: Serve):
     gateway = serve({"arena": {"candidates": 3}})
     vote = gateway.url + http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers["x-aamc-vote"]

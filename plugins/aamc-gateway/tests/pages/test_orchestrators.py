@@ -41,16 +41,31 @@ def test_steps_before_the_last_are_shown_as_the_settings_say(serve: Serve, how):
     assert (how == "content") == content.startswith("84\n\n")
 
 
+def team(stub: StubServer) -> dict:
+    """Return the settings of an orchestrator whose agents are played by models of the stub."""
+    endpoint = {"provider": "openai", "base_url": f"{stub.url}/v1", "retries": 0}
+    options = {name: {"endpoint": endpoint, "model": model, "prices": {"input": 1.0, "output": 1.0}} for name, model in ROLES.items()}
+    return {"orchestrators": {"puppeteer": {"agents": list(ROLES), "agent_options": options}}}
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_step_of_a_failed_agent_names_no_address_and_no_message_of_its_server(serve: Serve, stub: StubServer, stream: bool):
     stub.scripts["small"] = Script(fault="status", status=500)
-    endpoint = {"provider": "openai", "base_url": f"{stub.url}/v1", "retries": 0}
-    options = {name: {"endpoint": endpoint, "model": model, "prices": {"input": 1.0, "output": 1.0}} for name, model in ROLES.items()}
-    gateway = serve({"orchestrators": {"puppeteer": {"agents": list(ROLES), "agent_options": options}}})
+    gateway = serve(team(stub))
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=stream))
     assert (found.status, b"model 'small' failed" in found.body, b"Answer of large." in found.body) == (200, True, True)
     assert [secret for secret in (stub.url, "The stub fails") if secret.encode() in found.body] == []
     assert "(failed: model 'small' failed" in str(stub.requests[-1].body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_without_an_answer_counts_with_the_status_that_its_client_got(serve: Serve, stub: StubServer, stream: bool):
+    stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="status", status=500)))
+    gateway = serve(team(stub))
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=stream))
+    status = 200 if stream else 502
+    assert (found.status, b'"error"' in found.body) == (status, True)
+    assert f'route="/v1/chat/completions",status="{status}"}} 1.0'.encode() in http(f"{gateway.url}/metrics").body
 
 
 def test_an_orchestrator_that_is_not_configured_is_not_served(serve: Serve):

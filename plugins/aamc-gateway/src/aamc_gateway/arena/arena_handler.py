@@ -46,18 +46,19 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
     """Let several candidates answer a request; one answer is sent, and all are offered for a vote."""
     exchange = MatchExchange(gateway, request, scope["route"])
     sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
-    try:
-        with ObservedRequest(gateway, exchange, scope, receive):
-            await exchange.decide()
-            await exchange.commit()
-            sender.headers = exchange.headers()
+    with ObservedRequest(gateway, exchange, scope, receive):
+        await exchange.decide()
+        await exchange.commit()
+        sender.headers = exchange.headers()
+        try:
             with sender if request.stream else nullcontext():
                 served, replies = await _played(exchange)
                 await _send(exchange, request, served, replies, send, sender)
-    except AamcError as error:
-        if not sender.has_begun:
-            raise
-        await sender.fail(error)
+        except AamcError as error:
+            if not sender.has_begun:
+                raise
+            await sender.fail(error)
+            exchange.end(200, getattr(error, "kind", "server"))
 
 
 async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]]:

@@ -43,13 +43,14 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     tokens = request.prompt_tokens(CHARACTERS_PER_TOKEN)
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
-    try:
-        with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
+    with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
+        try:
             await work.run()
-    except AamcError as error:
-        if not work.sender.has_begun:
-            raise
-        await work.sender.fail(error)
+        except AamcError as error:
+            if not work.sender.has_begun:
+                raise
+            await work.sender.fail(error)
+            work.end(200, getattr(error, "kind", "server"))
 
 
 class Work:
