@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access import SharedState
 from aamc_gateway.access.keys import add_key
-from aamc_gateway.orchestrations.orchestration import Orchestration
+from aamc_gateway.orchestrations.orchestration import Orchestration, _Steps
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer
 from prometheus_client.parser import text_string_to_metric_families
@@ -106,3 +109,29 @@ def test_an_orchestrator_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) ->
     assert steps(Endless(lambda: asyncio.sleep(3600)), seconds=0.2) == 0  # its step is cancelled
     with pytest.raises(ProviderError, match=r"took longer than its 0\.2 s"):
         steps(Endless(lambda: time.sleep(2)), seconds=0.2)
+
+
+def test_a_step_that_ends_after_its_client_has_left_is_charged_as_it_is_logged(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    working, left, stop = threading.Event(), threading.Event(), _Steps.stop
+
+    def work() -> None:
+        working.set()
+        assert left.wait(30)  # it blocks its thread, so it cannot be cancelled
+
+    async def stop_while_it_works(steps: _Steps) -> None:
+        asyncio.get_running_loop().call_later(0.2, left.set)
+        await stop(steps)
+
+    endless = Endless(work, cost_usd=0.25)
+    monkeypatch.setattr("aamc_gateway.orchestrations.orchestration.find_orchestrator", lambda *arguments: (endless, None))
+    monkeypatch.setattr(_Steps, "stop", stop_while_it_works)
+    running = serve({"orchestrators": {"endless": {}}}, good=Script())
+    client = http.client.HTTPConnection("127.0.0.1", running.port)
+    client.request("POST", "/v1/chat/completions", json.dumps({"model": "aamc/endless", "messages": [{"role": "user", "content": "Loop"}]}))
+    assert working.wait(30)
+    client.close()
+    deadline = time.monotonic() + 30
+    while b'status="499"' not in (metrics := running.ask("/metrics", method="GET").body) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [attempt.cost_usd for attempt in running.log().attempts] == [0.25]
+    assert b'aamc_cost_usd_total{model="aamc/endless"} 0.25' in metrics

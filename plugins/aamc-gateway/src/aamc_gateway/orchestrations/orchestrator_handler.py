@@ -101,7 +101,6 @@ class Work:
             stop = "no step" if session is None else session.ending()
             name = f"the orchestrator {self._orchestration.name!r}"
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
-        self._spent_usd = session.cost_usd
         headers = [model_header(request.model), *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
         if self._records:
@@ -122,6 +121,7 @@ class Work:
     async def _log(self, session: Session) -> None:
         """Log the decisions of a session and the calls made for them."""
         controller, request = self._gateway.controller, self._request
+        self._spent_usd = session.cost_usd  # that of a step which ended after the client had left, too
 
         def write() -> None:
             preference = request.preference or controller.preference
