@@ -59,13 +59,15 @@ def test_the_step_of_a_failed_agent_names_no_address_and_no_message_of_its_serve
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_request_without_an_answer_counts_with_the_status_that_its_client_got(serve: Serve, stub: StubServer, stream: bool):
+def test_a_request_without_an_answer_is_an_error_in_the_log_and_counts_with_its_client_s_status(serve: Serve, stub: StubServer, stream: bool):
     stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="status", status=500)))
     gateway = serve(team(stub))
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=stream))
     status = 200 if stream else 502
     assert (found.status, b'"error"' in found.body) == (status, True)
     assert f'route="/v1/chat/completions",status="{status}"}} 1.0'.encode() in http(f"{gateway.url}/metrics").body
+    gateway.stop()
+    assert [(attempt.status, attempt.error) for attempt in logged(gateway).attempts] == [("error", "no answer: stopped")]
 
 
 def test_an_orchestrator_that_is_not_configured_is_not_served(serve: Serve):

@@ -175,4 +175,5 @@ def entries_of(session: Session, name: str, query: Query, preference: Preference
     decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
     record = Record.of_step(decision, Query("", user=query.user, tenant=query.tenant), [name])
     latency_ms = max(0.0, 1000 * (time.time() - began))
-    return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, cost_source="reported")]
+    error = None if session.answer is not None else f"no answer: {session.ending()}"
+    return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, error=error, cost_source="reported")]
