@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import signal
@@ -215,6 +216,26 @@ def test_a_user_is_forgotten_in_all_partitions_and_stays_so(log, postgres_server
     assert (store.record("late").fingerprint, store.record("late").estimates.embedding) == ("", None)
     assert store.forget("ann") == 1
     assert store.experience().epoch == 2
+
+
+def test_a_tenant_is_searched_for_while_others_write_and_their_decisions_are_forgotten_too(log, monkeypatch):
+    """No index has tenants, so the search through a large log takes long."""
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    store, other = log(), log(timeout_s=0.5)
+    store.add_decisions([record(name, tenant=tenant) for name, tenant in (("a", "acme"), ("b", "bank"), ("c", "acme"), ("d", "acme"))])
+    search, late = store._entries.of_tenant, iter("xyz")
+
+    def search_with_traffic(connection, *arguments):
+        found = search(connection, *arguments)
+        if connection.execute("SHOW transaction_read_only").fetchone() == ("on",):
+            other.add_decisions([record(name, tenant="acme") for name in itertools.islice(late, 1)])
+        return found
+
+    monkeypatch.setattr(store._entries, "of_tenant", search_with_traffic)
+    assert store.forget(None, "acme") == 6
+    assert other.health()["spooled"] == 0
+    assert {name: store.record(name).query.tenant for name in "abcdxyz"} == dict.fromkeys("acdxyz") | {"b": "bank"}
+    assert store.experience().epoch == 1
 
 
 def test_a_spool_that_comes_late_does_not_bring_a_forgotten_user_back(log, postgres_server, tmp_path):

@@ -221,21 +221,29 @@ class Entries:
             self._forgotten = epoch, forgotten
         return forgotten
 
-    def erase(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` decisions after a position in all partitions; return how many, and the last one's position.
+    def of_tenant(self, connection: psycopg.Connection, tenant: str, after: int, limit: int) -> tuple[list[str], int]:
+        """Return at most ``limit`` decisions of a tenant after a position, and the position up to which the log was searched, without an index."""
+        position = self.state(connection).position
+        query: LiteralString = """SELECT position, decision_id FROM {entries}
+            WHERE kind = 'decision' AND tenant = %s AND position > %s ORDER BY position LIMIT %s"""
+        found = self._tables.run(connection, query, tenant, after, limit).fetchall()
+        return [name for _, name in found], found[-1][0] if len(found) == limit else max(after, position)
 
-        PostgreSQL overwrites their bytes in time, with its next VACUUM.
-        """
-        which: LiteralString
-        values: list[Any]
-        if erasure.user is None:
-            which, values = "tenant = %s AND position > %s ORDER BY position", [erasure.tenant, after]
-        else:  # erased ones leave the index of users
-            which, values = "user_id = %s AND (%s::text IS NULL OR tenant = %s)", [erasure.user, erasure.tenant, erasure.tenant]
-        query: LiteralString = "SELECT position, {rule_row} FROM {entries} WHERE kind = 'decision' AND " + which + " LIMIT %s"  # noqa: S608  # constants
-        found = self._tables.run(connection, query, *values, limit).fetchall()
-        self._erase_found(connection, erasure, [each for _, *each in found])
-        return len(found), found[-1][0] if found else after
+    def erase_user(self, connection: psycopg.Connection, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` decisions of a user in all partitions; return how many. They leave the index of users."""
+        condition: LiteralString = "user_id = %s AND (%s::text IS NULL OR tenant = %s) LIMIT %s"
+        return self._erase(connection, erasure, condition, erasure.user, erasure.tenant, erasure.tenant, limit)
+
+    def erase_named(self, connection: psycopg.Connection, erasure: Erasure, names: Sequence[str]) -> None:
+        """Erase the decisions of some ids that the log still has."""
+        self._erase(connection, erasure, "decision_id = ANY(%s)", list(names))
+
+    def _erase(self, connection: psycopg.Connection, erasure: Erasure, condition: LiteralString, *values: object) -> int:
+        """Erase the decisions that meet a condition; return how many. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
+        query: LiteralString = "SELECT {rule_row} FROM {entries} WHERE kind = 'decision' AND " + condition  # noqa: S608  # constants
+        found = self._tables.run(connection, query, *values).fetchall()
+        self._erase_found(connection, erasure, found)
+        return len(found)
 
     def _erase_found(self, connection: psycopg.Connection, erasure: Erasure, found: Sequence[Any]) -> None:
         """Erase the rows that ``{rule_row}`` selected."""

@@ -147,13 +147,28 @@ class PostgresStore(SharedStore):
             return self._entries.rows_where(connection, "episode = %s ORDER BY position", episode_id)
 
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        if erasure.user is None:
+            return self._erase_tenant(erasure, after, limit)
         with self._writing(self._lock_key, self._states_key) as connection:
-            count, position = self._entries.erase(connection, erasure, after, limit)
+            count = self._entries.erase_user(connection, erasure, limit)
             if count < limit:
                 self._states.forget(connection, erasure)
-                if erasure.user is None:
-                    self._partitions.erase_tenant(connection, erasure.tenant)
-        return count, position
+        return count, after
+
+    def _erase_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase some decisions of a tenant. A search through a large log takes long, so nobody waits for it; the last ones come under the lock."""
+        assert erasure.tenant is not None
+        with self._reading(bounded=False) as connection:
+            names, reached = self._entries.of_tenant(connection, erasure.tenant, after, limit)
+        with self._writing(self._lock_key, self._states_key) as connection:
+            if len(names) < limit:
+                late, reached = self._entries.of_tenant(connection, erasure.tenant, reached, limit - len(names))
+                names += late
+            self._entries.erase_named(connection, erasure, names)
+            if len(names) < limit:
+                self._states.forget(connection, erasure)
+                self._partitions.erase_tenant(connection, erasure.tenant)
+        return len(names), reached
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to."""
