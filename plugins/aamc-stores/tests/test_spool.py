@@ -13,7 +13,7 @@ import attrs
 import pytest
 from aamc_stores.spool import Spool
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Erasure, entry_of
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import attempt_row
@@ -201,3 +201,20 @@ def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten
     spool.forget(Erasure(*forgotten))
     entries = [entry_of(line) for line, why in spool.refused() if why == "refused"]
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left
+
+
+def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool, path) -> None:
+    """A later process would not find the entries of a file without a name."""
+    spool.put([judged("d")])
+    for replaced in (False, True):
+        for file in path.parent.glob("spool.db*"):
+            file.unlink()
+        other = Spool(path) if replaced else None
+        for put in (lambda: spool.put([judged("e")]), lambda: spool.put_decisions([decided("e")])):
+            with pytest.raises(StoreAwayError, match=r"spool.db was deleted or replaced while it was open, .* restart the program"):
+                put()
+        if other is not None:
+            other.close()
+    assert waiting(spool) == ["d/explicit"]
+    spool.remove([number for number, _ in spool.first(1)])
+    assert spool.is_empty

@@ -80,6 +80,7 @@ class Spool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path)
+            self._file = self._file_now()
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
@@ -108,6 +109,7 @@ class Spool:
         new: list[bool] = []
         refusal: StoreError | None = None
         with self._writing() as connection:
+            self._check_there()
             excerpt = _excerpt(connection, entries)
             for entry in entries:
                 try:
@@ -131,6 +133,20 @@ class Spool:
         """The bytes of its file that are in use."""
         with self._using() as connection:
             return _size(connection)
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Return device and inode of the file at the path, None if there is no file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_there(self) -> None:
+        """Check that the open file is the one at the path: no later process finds the entries of a deleted one."""
+        if self._file_now() != self._file:
+            why = "was deleted or replaced while it was open, so nothing more can wait for the server"
+            raise SpoolError(f"the spool {self.path} {why}: restart the program; it still delivers the entries that waited there before")
 
     def _check_room(self, connection: sqlite3.Connection) -> None:
         if _size(connection) >= self._max_bytes:
