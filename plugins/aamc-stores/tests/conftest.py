@@ -29,7 +29,8 @@ def log(server: Server, prefix: str, tmp_path: Path) -> Iterator[Callable[..., S
     opened: list[Store] = []
 
     def open_it(**options: Any) -> Store:
-        given = {"prefix": prefix, "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 20.0, **options}
+        spool = tmp_path / ("spool.db" if options.get("prefix", prefix) == prefix else f"{options['prefix']}.db")
+        given = {"prefix": prefix, "spool": str(spool), "retry_s": 0.1, "timeout_s": 20.0, **options}
         opened.append(open_store(server.url, get_plugin_manager(), given))
         return opened[-1]
 

@@ -266,8 +266,36 @@ def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
         assert controller.explain(names[-1]).record.decision.id == names[-1]
         server.start()
         wait_until(lambda: len(controller.store.experience().feedback) == 4)
-        assert default_spool(server.url, "aamc").is_file()
+        assert default_spool(server.url, server.url, "aamc").parent == tmp_path / "aamc"
+        assert len(list((tmp_path / "aamc").glob("spool-*.db"))) == 1
         controller.store.drop()
+
+
+def test_what_waits_is_delivered_by_a_program_with_another_password(postgres_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "retry_s": 0.1}
+
+    def opened(user: str):
+        return open_store(postgres_server.url.replace("aamc@", user), get_plugin_manager(), options)
+
+    with closing(opened("aamc:old@")) as store:
+        store.add_decisions(records("d"))
+        postgres_server.kill()
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    postgres_server.start()
+    with closing(opened("aamc:new@")) as store:
+        wait_until(lambda: ids(store)[1] == ["d/explicit"])
+        store.drop()
+
+
+def test_a_spool_that_an_earlier_version_named_by_the_whole_url_is_used_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    url, name = "redis://:secret@host/0", "redis://host/0"
+    named = default_spool(url, name, "aamc")
+    assert named == default_spool("redis://:other@host/0", name, "aamc") != default_spool(url, name, "other")
+    earlier = named.with_name(f"spool-{hashlib.sha256(f'{url} aamc'.encode()).hexdigest()[:16]}.db")
+    Spool(earlier).close()
+    assert default_spool(url, name, "aamc") == earlier
 
 
 def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):

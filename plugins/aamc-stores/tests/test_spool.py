@@ -218,3 +218,12 @@ def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool,
     assert waiting(spool) == ["d/explicit"]
     spool.remove([number for number, _ in spool.first(1)])
     assert spool.is_empty
+
+
+def test_entries_of_one_log_do_not_reach_another_that_has_the_same_spool(path) -> None:
+    with closing(Spool(path, prefix="shop")) as spool:
+        spool.put([judged("d")])
+        with pytest.raises(StoreAwayError, match=r"is that of the log with the prefix 'shop', not 'bank': name another file by the option spool"):
+            Spool(path, prefix="bank")
+    with closing(Spool(path, prefix="shop")) as again:
+        assert waiting(again) == ["d/explicit"]

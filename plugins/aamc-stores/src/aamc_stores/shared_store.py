@@ -54,7 +54,8 @@ class SharedStore(PartitionedStore):
             raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _ and must not start with a digit: {config.prefix!r}")
         self._connect()
         self._epoch = self.batch(0, 0).epoch
-        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix), round(1e6 * config.max_spool_mb))
+        spool = Path(config.spool) if config.spool else default_spool(url, self.name, config.prefix)
+        self._spool = Spool(spool, round(1e6 * config.max_spool_mb), config.prefix)
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()

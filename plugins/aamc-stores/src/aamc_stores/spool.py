@@ -52,10 +52,17 @@ _ABOUT = """SELECT n, line FROM spool WHERE refused IS NULL AND decision_id IN (
 _REFUSED = "SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL"
 
 
-def default_spool(url: str, prefix: str) -> Path:
-    """Return the file for a server's log, in the user's folder for programs' state."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "aamc" / f"spool-{hashlib.sha256(f'{url} {prefix}'.encode()).hexdigest()[:16]}.db"
+def default_spool(url: str, name: str, prefix: str) -> Path:
+    """Return the file for a server's log, in the user's folder for programs' state.
+
+    Args:
+        url: The server's URL: a file that an earlier version named by it may have entries, and is used on.
+        name: The URL without user and password, which may change while entries wait.
+        prefix: The log's prefix.
+    """
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "aamc"
+    earlier, present = (folder / f"spool-{hashlib.sha256(f'{each} {prefix}'.encode()).hexdigest()[:16]}.db" for each in (url, name))
+    return earlier if earlier.exists() else present
 
 
 class SpoolError(StoreAwayError):
@@ -68,18 +75,19 @@ class Spool:
     Args:
         path: Its file.
         max_bytes: Size beyond which it takes no more entries.
+        prefix: The prefix of the log that the entries are for; the file keeps that of its first log.
 
     Raises:
         SpoolError: Its file cannot be used; raised by every method.
     """
 
-    def __init__(self, path: Path, max_bytes: float = math.inf) -> None:
+    def __init__(self, path: Path, max_bytes: float = math.inf, prefix: str = "") -> None:
         self.path = path
         self._max_bytes = max_bytes
         self._lock = ProcessLock("the decision log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = _connect(path)
+            self._connection = _connect(path, prefix)
             self._file = self._file_now()
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
@@ -244,17 +252,28 @@ class Spool:
         return SpoolError(f"the spool {self.path} cannot be used ({error}); {advice}")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, prefix: str) -> sqlite3.Connection:
     connection = connect(path.resolve().as_uri())
     try:
         write_ahead(connection)
         connection.execute(_TABLE)
         for index in _INDICES:
             connection.execute(index)
+        _check_owner(connection, path, prefix)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path, prefix: str) -> None:
+    """Check that the spool's entries are for the log of a prefix; a new spool is made that log's."""
+    with transaction(connection):
+        connection.execute("CREATE TABLE IF NOT EXISTS owner (prefix TEXT NOT NULL)")
+        connection.execute("INSERT INTO owner SELECT ? WHERE ? != '' AND NOT EXISTS (SELECT * FROM owner)", (prefix, prefix))
+        (owner,) = connection.execute("SELECT prefix FROM owner").fetchone() or (prefix,)
+    if prefix not in ("", owner):
+        raise SpoolError(f"the spool {path} is that of the log with the prefix {owner!r}, not {prefix!r}: name another file by the option spool")
 
 
 def _size(connection: sqlite3.Connection) -> int:
