@@ -206,6 +206,14 @@ class Cautious(TinyEstimator):
         return Estimates(hard, np.empty((len(hard), 0)), (), hard, fingerprint="cautious")
 
 
+class Embedding(Cautious):
+    """Gives an embedding too."""
+
+    def estimate(self, queries) -> Estimates:
+        found = super().estimate(queries)
+        return attrs.evolve(found, embedding=found.complexity[:, None].astype(np.float32), fingerprint="embedding")
+
+
 class Careful(TinyRouter):
     """Chooses the first candidate for easy queries and the second for hard ones."""
 
@@ -220,7 +228,7 @@ class Careful(TinyRouter):
 class CarefulRun:
     @hookimpl
     def aamc_estimators(self):
-        return [Component("cautious", f"{__name__}:Cautious", "Texts of odd length are hard.")]
+        return [Component(name.lower(), f"{__name__}:{name}", "Texts of odd length are hard.") for name in ("Cautious", "Embedding")]
 
     @hookimpl
     def aamc_routers(self):
@@ -229,9 +237,13 @@ class CarefulRun:
 
 @pytest.fixture
 def careful(tmp_path) -> tuple[RunFolder, Plugins]:
+    return careful_run(tmp_path, "cautious")
+
+
+def careful_run(tmp_path: Path, estimator: str) -> tuple[RunFolder, Plugins]:
     """Make a run whose router depends on the run's own estimator."""
     found = Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers(), "careful": CarefulRun()}, discover=False)
-    settings = {"router": "careful", "estimator": "cautious", "environment": "table", "dataset": "tiny:200", "routers": []}
+    settings = {"router": "careful", "estimator": estimator, "environment": "table", "dataset": "tiny:200", "routers": []}
     Experiment(read_settings(settings), found, tmp_path / "run", NoProgress()).complete()
     return RunFolder.open(tmp_path / "run"), found
 
@@ -268,6 +280,22 @@ def test_a_log_of_the_runs_own_estimator_is_evaluated_as_it_is(careful, tmp_path
         made = controller.route_batch([f"Question {n}" for n in range(400)])
         controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]), None) for decision in made])
     assert evaluate_log(f"sqlite:{tmp_path}/own.db", plugins, run=run)["routers"]["careful"]["refused"] is None
+
+
+@pytest.mark.parametrize(("text", "estimator", "reads"), [(False, None, "careful"), (True, "", "careful"), (True, None, "reader")])
+def test_a_router_is_evaluated_on_the_requests_that_forgetting_a_user_has_left_readable(text, estimator, reads, tmp_path) -> None:
+    run, found = careful_run(tmp_path, "embedding")
+    url = f"sqlite:{tmp_path}/own.db?store_text={str(text).lower()}"
+    with MetaController.load(run.folder, router={"name": "uniform"}, store=url, plugins=found) as controller:
+        made = controller.route_batch([Query(f"Question {n}", user="ann" if n % 4 == 0 else None) for n in range(400)])
+        controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]), None) for decision in made])
+        controller.forget("ann")
+    row = evaluate_log(url, found, run=run, names=[reads, "uniform"], estimator=estimator)["routers"][reads]
+    assert (row["refused"], row["quality"]["n"]) == (None, 300)
+    if reads == "careful":
+        hard = np.mean([len(f"Question {n}") % 2 for n in range(400) if n % 4])
+        expected = (1 - hard) * QUALITY[POOL.names[0]] + hard * QUALITY[POOL.names[1]]
+        assert row["quality"]["doubly_robust"]["value"] == pytest.approx(expected, abs=0.05)
 
 
 def test_a_router_without_training_is_refused_with_a_way_out(careful, log) -> None:

@@ -53,6 +53,10 @@ class BoundedOutcome:
         """Whether each decision has a known outcome, ``[n]``."""
         return np.isfinite(self.values)
 
+    def take(self, rows: NDArray[np.bool_]) -> BoundedOutcome:
+        """Return the outcomes of some of the decisions."""
+        return attrs.evolve(self, values=self.values[rows], prior=self.prior[rows])
+
 
 def bounded_outcomes(
     observed: Outcomes, expected: Outcomes, possible: NDArray[np.bool_], reward: Reward, preferences: Floats

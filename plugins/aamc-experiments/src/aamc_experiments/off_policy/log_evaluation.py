@@ -85,7 +85,7 @@ def evaluate_log(
         run = None
     services = _services(log, plugins, run, pool)
     routers = _routers(services, plugins, names, run)
-    if estimator is not None and not log.has_texts:
+    if estimator is not None and not log.with_text.any():
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
     again = None if estimator is None else _load(estimator, run, plugins, services)
     policies = LoggedPolicies(log, services.pool, preference, again, _fingerprint(run, plugins, services, routers))
@@ -196,15 +196,15 @@ def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, ro
 
 def _estimated(name: str, router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
     """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
-    log, nothing = policies.log, dict[str, Any].fromkeys(outcomes)
+    log, nothing, readable = policies.log, dict[str, Any].fromkeys(outcomes), policies.readable(router)
     try:
-        choices = Choices(log.chosen, log.probabilities, policies.probabilities(name, router, of_run=of_run))
+        choices = Choices(log.chosen, log.probabilities, policies.probabilities(name, router, of_run=of_run)).take(readable)
     except AamcError as error:  # the other routers are still evaluated
         return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
     support = dict(zip(SUPPORT, figures, strict=True))
     refused = refusal(choices)
-    found = nothing if refused else {name: _estimates(outcome, choices) for name, outcome in outcomes.items()}
+    found = nothing if refused else {name: _estimates(outcome.take(readable), choices) for name, outcome in outcomes.items()}
     return {"refused": refused, "warning": None if refused else _warning(choices), **support, **found}
 
 
@@ -244,8 +244,14 @@ class LoggedPolicies:
     estimator: Estimator | None = None
     fingerprint: str | None = None
 
+    def readable(self, router: Router) -> NDArray[np.bool_]:
+        """Return whether the log still has what a router reads of each recorded request, ``[n]``: texts and embeddings go with their user."""
+        if router.requires.text or self.estimator is not None:
+            return self.log.with_text
+        return self.log.with_embedding if router.uses_estimates else np.ones(len(self.log), dtype=bool)
+
     def probabilities(self, name: str, router: Router, *, of_run: bool) -> Floats:
-        """Return the probability of each candidate under a router in each recorded request, ``[n, K]``.
+        """Return the probability of each candidate under a router in each readable request, ``[n, K]``; 0 in the others.
 
         Args:
             name: The router's name.
@@ -260,10 +266,10 @@ class LoggedPolicies:
         log = self.log
         if router.requires.training and not of_run:
             raise ConfigError("it requires training; name a run that has it: aamc evaluate RUN --logs URL")
-        if router.requires.text and not log.has_texts:
+        if router.requires.text and not log.with_text.any():
             raise ConfigError(f"it reads the texts of requests, which this log lacks; log with {STORE_TEXT}")
         probabilities = np.zeros((len(log), len(log.candidates)))
-        for rows in log.batches(BATCH):
+        for rows in log.batches(BATCH, self.readable(router)):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
@@ -278,7 +284,7 @@ class LoggedPolicies:
 
     @property
     def _advice(self) -> str:
-        if self.log.has_texts:
+        if self.log.with_text.any():
             return "let the run's own estimate the log's texts again: --estimator RUN"
         return f"log with the run's own estimator, or keep texts to estimate them again: {STORE_TEXT}"
 

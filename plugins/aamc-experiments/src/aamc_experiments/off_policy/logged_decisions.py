@@ -83,20 +83,29 @@ class LoggedDecisions:
         return found
 
     @property
-    def has_texts(self) -> bool:
-        """Whether the log keeps the text of every request."""
-        return all(self.columns["text"])
+    def with_text(self) -> NDArray[np.bool_]:
+        """Whether the log keeps the text of each request, ``[n]``; it keeps none of forgotten users."""
+        return np.array([bool(text) for text in self.columns["text"]], dtype=bool)
+
+    @property
+    def with_embedding(self) -> NDArray[np.bool_]:
+        """Whether the log keeps the embedding of each request, or its estimator gives none, ``[n]``; it keeps none of forgotten users."""
+        if self.columns["embedding"] is None:
+            return np.ones(len(self), dtype=bool)
+        known: NDArray[np.bool_] = ~np.isnan(self.columns["embedding"]).all(axis=1)
+        embeds = {self.columns["estimator"][row] for row in np.flatnonzero(known)}
+        return known | ~np.isin(self.columns["estimator"], list(embeds))
 
     def places(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the positions of candidates among all, ``[len(names)]``."""
         places = {name: place for place, name in enumerate(self.candidates)}
         return np.array([places[name] for name in names], dtype=np.intp)
 
-    def batches(self, size: int) -> Iterator[NDArray[np.intp]]:
-        """Yield the rows that one request can hold: with the same candidates, and all or none with a given preference."""
+    def batches(self, size: int, which: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
+        """Yield some rows, as many as one request can hold: with the same candidates, and all or none with a given preference."""
         kinds = 2 * self.pool + self.columns["preference_given"]
         for kind in dict.fromkeys(kinds.tolist()):
-            rows = np.flatnonzero(kinds == kind)
+            rows = np.flatnonzero((kinds == kind) & which)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
 
