@@ -115,6 +115,15 @@ def test_a_crowd_of_near_duplicates_stays_on_one_side_and_that_is_said(caplog) -
     assert "50 of 150 rows are near-duplicates of 'which boat" in caplog.text
 
 
+def test_rows_without_text_are_no_near_duplicates_of_each_other(caplog) -> None:
+    """Forgetting users leaves them in a log."""
+    splits = read_splits(read_settings({"dataset": "a"}), given(a=Dataset([*QUERIES[:200], *[Query("")] * 100])))
+    counts = {name: sum(not query.text for query in split.queries) for name, split in splits.items()}
+    assert counts == {"train": pytest.approx(70, abs=15), "validation": pytest.approx(10, abs=8), "test": pytest.approx(20, abs=12)}
+    assert sum(counts.values()) == 100
+    assert caplog.text == ""
+
+
 def test_one_row_is_no_crowd(caplog) -> None:
     read_splits(read_settings({"dataset": "a", "test_dataset": "b", "seed": 3}), given(a=Dataset(QUERIES[:8]), b=Dataset([Query("other")])))
     assert caplog.text == ""

@@ -144,7 +144,7 @@ def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole
     if not isinstance(read, Dataset):
         return {name: read[name] for name in SPLITS}
     names = groups.names(read)
-    example, size = Counter(names).most_common(1)[0]
+    example, size = (Counter(filter(None, names)).most_common(1) or [("", 0)])[0]
     if read.groups is None and size > max(1, len(names) * LARGE_GROUP):
         logger.warning("%d of %d rows are near-duplicates of %r and stay in one split", size, len(names), shorten(example, 80))
     divide = split_rows if read.groups is None else split_groups
@@ -249,7 +249,8 @@ def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> di
     All rows of a group go to the same split, independent of their order. A split whose share is 0 gets no rows.
 
     Args:
-        groups: The name of each row's group, such as the first of its near-duplicates, ``[Q]``.
+        groups: The name of each row's group, such as the first of its near-duplicates, ``[Q]``; ``""`` for a row without text, such as one of a
+            forgotten user, which is a group of its own.
         seed: The seed of the division.
         test: The share of test rows.
 
@@ -259,7 +260,8 @@ def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> di
     Raises:
         DataError: A split with a positive share gets no row.
     """
-    digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
+    names = [group or f"row {row} without text" for row, group in enumerate(groups)]
+    digests = [hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()[:8] for name in names]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     members = {"train": place >= test + VALIDATION_SHARE, "validation": (place >= test) & (place < test + VALIDATION_SHARE), "test": place < test}
     shares = {"train": 1.0, "validation": VALIDATION_SHARE, "test": test}
