@@ -149,17 +149,24 @@ def export(
 
 
 def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
-    """Write entries as JSON Lines, those that are pending last if all are meant."""
-    from aamc_sdk.log import Exported, line_of
+    """Write entries as JSON Lines, those that are pending last if all are meant.
+
+    Raises:
+        StoreError: Retention dropped decisions of the log meanwhile, so their later entries are missing.
+    """
+    from aamc_sdk.log import Exported, line_of, still_has
     from aamc_sdk.storage import replacing_alone
 
     _check_replaceable(file)
-    written = 0
+    written, first = 0, None
     pending = log.pending_rows() if chosen.is_all else ()
     with nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing_alone(file) as out:
-        for row in itertools.chain((row for _, row in chosen.rows(log)), pending):
+        for position, row in itertools.chain(chosen.rows(log), ((None, row) for row in pending)):
+            first = position if first is None else first
             out.write(line_of(row).encode() + b"\n")
             written += 1
+        if first is not None and not still_has(log, first):
+            raise StoreError(f"retention dropped decisions of the log {log.name} during the export, so entries on them are missing: export again")
     return Exported([file], written)
 
 

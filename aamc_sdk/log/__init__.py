@@ -6,7 +6,7 @@ from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_delta
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports import Exported, ExportFormat, Selection
+from aamc_sdk.log.exports import Exported, ExportFormat, Selection, still_has
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, decoded, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
@@ -93,6 +93,7 @@ __all__ = [
     "replaces_deltas",
     "revised_ids",
     "run_writes",
+    "still_has",
     "transaction",
     "user_digest",
     "without_tenant",

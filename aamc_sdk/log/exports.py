@@ -58,6 +58,11 @@ class Selection:
             raise StoreError(f"the log {store.name} has no decisions of the tenant {self.tenant!r}{when}; nothing was exported")
 
 
+def still_has(store: LedgerStore, first: int) -> bool:
+    """Return whether a log still has all decisions from a decision's position on: retention drops them in this order, each with all its entries."""
+    return next((position for position, _ in store.batch(first - 1, 1).placed), None) == first
+
+
 @attrs.frozen
 class Exported:
     """The result of an export.

@@ -22,6 +22,7 @@ from aamc_sdk.errors import OutputError, StoreError
 from aamc_sdk.log import DECISION, Erasure, Export, MemoryStore, Row, Selection, SqliteStore, columns_of, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
+from aamc_sdk.types import Feedback
 
 DAY = 86400.0
 START = 1_000_000_000.0
@@ -116,6 +117,52 @@ def test_a_partition_that_goes_while_it_is_exported_keeps_its_file(days, monkeyp
         assert decisions() == dict.fromkeys(FILES, 10)
         assert [file.name for file in export(store, folder="new").files] == FILES[1:]  # none of a partition that is not there
         assert decisions("new") == dict.fromkeys(FILES[1:], 10)
+
+
+@pytest.fixture
+def going(tmp_path, monkeypatch) -> Iterator[SqliteStore]:
+    """Return a log of ten decisions with feedback of one day, some of which go as soon as an export has read the decisions."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aamc_datasets.parquet_export._READ_AT_ONCE", 10)
+    monkeypatch.setattr("aamc_sdk.log.ledger_store.READ_AT_ONCE", 10)
+    with MetaController.build(router="random", pool=POOL, store="sqlite:log.db", seed=0) as controller:
+        for day in range(2):
+            monkeypatch.setattr("time.time", lambda day=day: START + day * DAY)
+            made = [controller.route("q", decision_id=f"day {day} request {n}") for n in range(10)]
+            controller.feedback_batch([Feedback(decision_id=each.id, quality=0.5) for each in made])
+    read = SqliteStore.batch
+
+    def read_and_drop(self, after: int = 0, limit: int = 1000):
+        found = read(self, after, limit)
+        if (after, limit) == (0, 10):
+            monkeypatch.setattr(SqliteStore, "batch", read)
+            drop_part(store, monkeypatch, 4)
+        return found
+
+    with closing(open_store("sqlite:log.db?retention={days: 30}", get_plugin_manager(), existing=True)) as store:
+        assert isinstance(store, SqliteStore)
+        monkeypatch.setattr(SqliteStore, "batch", read_and_drop)
+        yield store
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_decisions_that_go_while_they_are_exported_are_in_no_file_without_their_feedback(going, monkeypatch, exported: bool) -> None:
+    if exported:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("aamc_datasets.parquet_export._READ_AT_ONCE", 40)
+            export(going)
+    found = export(going)
+    assert decisions() == dict(zip(FILES, [10 if exported else 6, 10], strict=False))
+    assert [file.name for file in found.kept] == FILES[:exported]
+    assert all(sum(row.kind == "feedback" for _, row in read_rows(Path("out") / name)) == count for name, count in decisions().items())
+
+
+def test_an_export_as_lines_is_an_error_when_decisions_go_meanwhile(going) -> None:
+    Path("lines.jsonl").write_text("earlier")
+    status, _, err = run_command("feedback", "export", "lines.jsonl", "--store", "sqlite:log.db")
+    assert status == 1
+    assert "retention dropped decisions of the log sqlite:log.db during the export, so entries on them are missing: export again" in err
+    assert Path("lines.jsonl").read_text() == "earlier"
 
 
 def test_a_range_is_not_replaced_by_what_retention_has_left_of_it(days, monkeypatch) -> None:

@@ -17,7 +17,7 @@ import attrs
 
 from aamc_datasets.parquet_files import ParquetWriter, read_decisions, source_of, writing
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, Export, Exported, LedgerStore, Row, Selection
+from aamc_sdk.log import DECISION, Export, Exported, LedgerStore, Row, Selection, still_has
 from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
@@ -32,6 +32,10 @@ _LATE_COLUMNS = ", ".join(_LATE_FIELDS)
 
 class DroppedError(Exception):
     """Raised when the log has dropped a decision that the earlier export has, so the file stays."""
+
+
+class ChangedError(Exception):
+    """Raised when retention drops decisions while they are written, so their later entries were not read."""
 
 
 class OtherLogError(Exception):
@@ -111,8 +115,8 @@ class LateEntries:
 def export_files(store: LedgerStore, folder: Path, selection: Selection) -> Exported:
     """Write the entries on the selected decisions to files: one for each partition of the log if all are selected, else one.
 
-    The store remembers a file before it holds an entry. A file is written again if a user was forgotten meanwhile. An earlier file is only replaced
-    by one that has all its decisions.
+    The store remembers a file before it holds an entry. A file is written again if a user was forgotten or decisions were dropped meanwhile. An
+    earlier file is only replaced by one that has all its decisions.
 
     Raises:
         StoreError: An earlier file is of another log, or has decisions that are not in the log; or the log has no decisions of the tenant.
@@ -218,6 +222,9 @@ class _Exporter:
             try:
                 with writing(path, self.store.name) as out:
                     written = write(out, EarlierExport(self._decisions(path)))
+                    self._check_unchanged(out)
+            except ChangedError:
+                continue
             except OtherLogError as error:
                 if export not in self.noted:
                     self.store.discard_export(export)
@@ -227,6 +234,15 @@ class _Exporter:
             self.store.note_export(export)  # again: forgetting a user meanwhile found no file, and so discarded it
             if self.store.batch(0, 1).epoch == epoch:
                 return written
+
+    def _check_unchanged(self, out: ParquetWriter) -> None:
+        """Check that the log still has the written decisions.
+
+        Raises:
+            ChangedError: Retention has dropped some of them.
+        """
+        if out.first is not None and not still_has(self.store, out.first):
+            raise ChangedError
 
     def _decisions(self, path: Path) -> Iterator[tuple[int, Row]]:
         """Yield the selected decisions of the earlier file; none where there is none. Forgetting a tenant leaves decisions without one."""

@@ -43,14 +43,20 @@ _ROW = list(_OWN)[1:]
 
 
 class ParquetWriter:
-    """Writes entries, see :func:`writing`."""
+    """Writes entries, see :func:`writing`.
+
+    Attributes:
+        first: The position of the first entry; None before there is one.
+    """
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
+        self.first: int | None = None
         self._writer = writer
         self._waiting: list[dict[str, Any]] = []
 
     def add(self, position: int, row: Row) -> None:
         """Add an entry."""
+        self.first = position if self.first is None else self.first
         self._waiting.append({"position": position, **{name: getattr(row, name) for name in _ROW}, **columns_of(row)})
         if len(self._waiting) == ROWS_AT_ONCE:
             self.flush()
