@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -91,7 +92,8 @@ def test_estimates_and_training_read_an_export_as_they_read_the_store(log) -> No
 
 
 def test_a_tenant_or_a_range_is_exported_to_one_file(log) -> None:
-    assert [Path(file).name for file in export("--tenant", "t0")["files"]] == ["log-tenant-t0.parquet"]
+    (file,) = export("--tenant", "t0")["files"]
+    assert re.fullmatch(r"log-tenant-[0-9a-f]{16}\.parquet", Path(file).name)
     with closing(opened("parquet:out")) as copy:
         assert {record.query.tenant for record in copy.experience().records} == {"t0"}
     (file,) = export("--since", "2001-09-10T00:00:00Z")["files"]
@@ -132,6 +134,7 @@ def test_forgetting_a_user_erases_the_exports_too(log, caplog) -> None:
 
 def test_forgetting_a_tenant_erases_its_users_texts_and_name(log) -> None:
     export()
+    export("--tenant", "t1")
     status, out, err = run_command("feedback", "forget", "--tenant", "t1", "--store", "sqlite:log.db", "--json")
     assert status == 0, err
     assert json.loads(out) == {"schema": 1, "user": None, "tenant": "t1", "decisions": 12, "exports_not_erased": []}
@@ -141,6 +144,7 @@ def test_forgetting_a_tenant_erases_its_users_texts_and_name(log) -> None:
         assert {each[0] for each in found} == {"t0", None}
         assert {each[1:] for each in found if each[0] is None} == {(None, "")}
     assert b"t1" not in b"".join(bytes(row.content, "utf-8") for row in log.batch(0, 1000).rows)
+    assert "t1" not in "".join(file.name for file in Path("out").iterdir())
 
 
 def test_a_user_is_forgotten_within_a_tenant(log) -> None:

@@ -5,26 +5,22 @@ Partitions are written from the newest: entries that came after their decision's
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import quote
 
 import attrs
 
 from aamc_datasets.parquet_files import ParquetWriter, read_decisions, source_of, writing
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, Export, Exported, LedgerStore, Row, Selection, still_has
+from aamc_sdk.log import DECISION, Erasure, Export, Exported, LedgerStore, Row, Selection, still_has
 from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
 """The name of the store that reads the files."""
 _READ_AT_ONCE = 20_000
-_TENANT_CHARACTERS = 120
-"""Characters of a tenant in a file's name, which may have 255 with all its parts."""
 _LATE_FIELDS = ("kind", "id", "decision_id", "candidate", "content", "time", "revision")
 """The fields of attempts and feedback; the others are of decisions."""
 _LATE_COLUMNS = ", ".join(_LATE_FIELDS)
@@ -259,16 +255,10 @@ def _entries(store: LedgerStore, first: int, last: int) -> Iterator[tuple[int, R
 
 
 def _file_name(selection: Selection) -> str:
-    """Return the name of a file of the selected decisions, without a suffix."""
+    """Return the name of a file of the selected decisions, without a suffix; a tenant's digest stands for its name, which may be forgotten."""
     parts = ["log"]
     parts += [f"{label}-{_stamp(when)}" for label, when in (("since", selection.since), ("until", selection.until)) if when is not None]
-    return "-".join([*parts, *([] if selection.tenant is None else [f"tenant-{_tenant_part(selection.tenant)}"])])
-
-
-def _tenant_part(tenant: str) -> str:
-    """Return a tenant's name for a file's name; a long one, which file systems refuse, ends in its digest."""
-    quoted = quote(tenant, safe="")
-    return quoted if len(quoted) <= _TENANT_CHARACTERS else f"{quoted[:_TENANT_CHARACTERS]}-{hashlib.sha256(tenant.encode()).hexdigest()[:16]}"
+    return "-".join([*parts, *([] if selection.tenant is None else [f"tenant-{Erasure(None, selection.tenant).digest[:16]}"])])
 
 
 def _stamp(when: float) -> str:
