@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.log.json_text import check_plain, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.json_text import check_plain, damages, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
@@ -110,7 +110,17 @@ def decision_from(row: Row) -> Decision:
 
 
 def record_from(row: Row) -> Record:
-    """Return the record that a decision's row keeps."""
+    """Return the record that a decision's row keeps.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    with damages(row.name):
+        return parsed_record(row)
+
+
+def parsed_record(row: Row) -> Record:
+    """Return the record that a decision's row keeps; the errors of wrong values are as they are raised."""
     content = row.fields
     estimates, expected = content["estimates"], content["expected"]
     return Record(

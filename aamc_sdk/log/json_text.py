@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,9 +99,23 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
     return found
 
 
+@contextmanager
+def damages(name: str) -> Iterator[None]:
+    """Raise the errors of values that cannot be those of the log's entry of that name as damage of it.
+
+    Raises:
+        StoreError: The block met such a value.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged(name, error) from error
+
+
 def damaged(name: str, error: Exception) -> StoreError:
     """Return the error for a content of the log that cannot be read."""
-    return StoreError(f"the log's entry {name!r} is damaged ({error}): restore a copy of the log")
+    why = f"{error} is missing" if isinstance(error, KeyError) else error
+    return StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log")
 
 
 def null_if_unknown(value: float) -> float | None:

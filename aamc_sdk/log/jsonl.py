@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.errors import AamcError, DataError, unknown_name
-from aamc_sdk.log.decision_row import record_from
+from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.outcome_columns import check_content
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
@@ -106,7 +106,7 @@ def _decision(fields: Mapping[str, Any]) -> Row:
     if fingerprint:
         check_name(fingerprint, "a decision's fingerprint")
     row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
-    record_from(row)
+    parsed_record(row)
     check_content(content)
     return row
 

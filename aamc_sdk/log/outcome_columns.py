@@ -102,7 +102,7 @@ _SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
     "wait_ms": msgspec.json.Decoder(_Numbers),
 }
 """Parts that other decisions are likely to have too, so that equal ones are decoded once."""
-_ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_ANY: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _PER_CANDIDATE = {
     "expected_quality": "expected.quality",
     "expected_cost_usd": "expected.cost_usd",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.json_text import damaged, decoded
+from aamc_sdk.log.json_text import damaged, damages, decoded
 from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
@@ -160,8 +160,14 @@ class RowOutcomes:
             except KeyError as error:
                 raise damaged(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
-                if of_kind[kind]:
-                    add(zip(*of_kind[kind], strict=True), unpack)
+                try:
+                    if of_kind[kind]:
+                        add(zip(*of_kind[kind], strict=True), unpack)
+                except (AttributeError, TypeError, ValueError):
+                    for entry in of_kind[kind]:  # one at a time, to name the damaged one
+                        with damages(entry[2]):
+                            add(zip(entry, strict=True), unpack)
+                    raise
 
     def _add_decisions(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
         _, _, ids, candidates, times, propensity, packed, embeddings, *_ = columns

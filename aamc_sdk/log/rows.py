@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import decoded, encode, null_if_unknown
+from aamc_sdk.log.json_text import damages, decoded, encode, null_if_unknown
 from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
@@ -56,7 +56,7 @@ class _Candidates(msgspec.Struct):
     candidates: list[str]
 
 
-_fields: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder()
+_fields: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _candidates = msgspec.json.Decoder(_Candidates)
 
 
@@ -149,8 +149,15 @@ def candidates_of(row: Row) -> Sequence[str]:
 
 
 def columns_of(row: Row) -> Mapping[str, Any]:
-    """Return a row's values of ``COLUMNS`` by name; names that its kind has no value for are left out, and an unknown value is None."""
-    return columns_from(row.kind, row.fields) if row.columns is None else row.columns
+    """Return a row's values of ``COLUMNS`` by name; names that its kind has no value for are left out, and an unknown value is None.
+
+    Raises:
+        StoreError: The content is damaged.
+    """
+    if row.columns is not None:
+        return row.columns
+    with damages(row.name):
+        return columns_from(row.kind, row.fields)
 
 
 def columns_from(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:

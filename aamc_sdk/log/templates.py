@@ -98,7 +98,7 @@ class Templates:
                     unpacked.append(each[1:])
                 else:
                     unpacked.append(zlib.decompressobj(-zlib.MAX_WBITS, templates[number - 1]).decompress(each[1:]))
-        except (IndexError, zlib.error) as error:
+        except (IndexError, TypeError, zlib.error) as error:
             raise StoreError(f"an entry of the log is damaged (template {number} of {len(self)}, {error}): restore a copy of the log") from error
         return unpacked
 

@@ -217,6 +217,21 @@ def test_an_entry_of_an_unknown_kind_is_damaged(tmp_path: Path) -> None:
             store.outcomes()
 
 
+@pytest.mark.parametrize("change", ["propensity = 'half'", "embedding = x'0102'", "content = '[]'", "content = '{}'", "content = 5"])
+def test_a_value_of_another_type_is_damage_of_its_entry(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.add_decisions(Records([Decision(name, POOL.names[0], 0.5, Preference()) for name in "abc"], make_request(make_dataset(3))))
+        with closing(sqlite3.connect(path)) as hand:
+            hand.execute(f"UPDATE entries SET {change} WHERE id = 'b'")
+            hand.commit()
+        with pytest.raises(StoreError, match=r"entry 'b' is damaged"):
+            store.outcomes(columns=["text", "embedding"])
+        if "propensity" not in change:  # a column alone
+            with pytest.raises(StoreError, match=r"entry 'decision/b' is damaged"):
+                store.record("b")
+
+
 def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     open_log(path).close()

@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from aamc_datasets.log import LogFormat
 from aamc_datasets.parquet_files import read_rows
@@ -189,3 +191,38 @@ def test_the_kit_skips_what_it_would_write() -> None:
     assert_conforms("store", "parquet", get_plugin_manager())
     reasons = {finding.message for finding in check_component("store", "parquet", get_plugin_manager()) if finding.skipped}
     assert "an export is only read" in reasons
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            "kind",
+            ["decisiom"],
+            r"000\.parquet is damaged: its entry 'decisiom/\w+' is on no decision of the file; delete it, and export the log again",
+        ),
+        ("decision_id", ["other"], r"000\.parquet is damaged: its entry 'attempt/\w+/.*' is on no decision of the file"),
+        ("position", [None], r"000\.parquet is damaged: its column position lacks values"),
+        ("time", ["noon"], r"cannot read .*000\.parquet as an export of a log: Failed to parse string: 'noon'"),
+        ("content", ["[]"], r"entry '\w+' is damaged"),
+        ("embedding", [b"ab"], r"entry '\w+' is damaged \(buffer size"),
+    ],
+)
+def test_a_value_that_cannot_be_in_an_export_is_an_error_that_names_the_file_or_the_entry(log, column: str, values: list[Any], message: str) -> None:
+    file = export()["files"][0]
+    table = pq.read_table(file)
+    text = pa.array(values * len(table)) if column != "content" else pa.array([*values, *table[column].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, text), file)
+    status, _, err = run_command("evaluate", "--logs", "parquet:out", "--routers", "random")
+    assert status == 1
+    assert re.search(message, " ".join(err.split()))
+    assert "a bug" not in err
+
+
+def test_an_export_that_another_program_has_written_again_is_read(log) -> None:
+    file = export()["files"][0]
+    table = pq.read_table(file)
+    large = [(each.name, pa.large_string() if each.type == pa.string() else each.type) for each in table.schema]
+    pq.write_table(table.cast(pa.schema(large)), file)
+    with closing(opened("parquet:out")) as copy:
+        assert copy.batch(0, 1000).rows == log.batch(0, 1000).rows

@@ -14,7 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log import COLUMNS, DECISION, Erasure, Row, columns_of
+from aamc_sdk.log import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Erasure, Row, columns_of
 from aamc_sdk.storage import remove_leftovers, replacing_alone
 
 _TYPES = {"TEXT": pa.string(), "DOUBLE PRECISION": pa.float64(), "BIGINT": pa.int64()}
@@ -34,6 +34,9 @@ SCHEMA = pa.schema([*_OWN.items(), *((name, _TYPES[kind]) for name, kind in COLU
 """The columns of a file."""
 _SOURCE = b"aamc_source"
 """The key of the name of the log that a file's entries are from; files of earlier versions have none."""
+_EXPORT_AGAIN = "delete it, and export the log again"
+_REQUIRED = [name for name in _OWN if name != "embedding"]
+"""The columns that have a value in each row."""
 _BRIEF = ["position", "kind", "id", "time", "tenant"]
 """The columns that are read of decisions without their content."""
 ROWS_AT_ONCE = 10_000
@@ -100,7 +103,7 @@ def read_decisions(path: Path) -> Iterator[tuple[int, Row]]:
         DataError: There is no such file, or it holds something else.
     """
     with _opened(path) as file:
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=_BRIEF):
+        for batch in _batches(path, file, _BRIEF):
             for each in batch.to_pylist():
                 if each["kind"] == DECISION:
                     name, columns = each["id"], {"tenant": each["tenant"]}
@@ -129,11 +132,17 @@ def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
     """Yield the entries of a file with their positions.
 
     Raises:
-        DataError: There is no such file, or it holds something else.
+        DataError: There is no such file, it is damaged, or it holds something else.
     """
+    decided = set[str]()
     with _opened(file) as source:
-        for batch in source.iter_batches(ROWS_AT_ONCE, columns=SCHEMA.names):
-            yield from _rows(batch.to_pydict())
+        for batch in _batches(file, source, SCHEMA.names):
+            for position, row in _rows(batch.to_pydict()):
+                if row.kind == DECISION:
+                    decided.add(row.id)
+                elif row.kind not in (ATTEMPT, FEEDBACK) or row.decision_id not in decided:
+                    raise DataError(f"{file} is damaged: its entry {row.name!r} is on no decision of the file; {_EXPORT_AGAIN}")
+                yield position, row
 
 
 @contextmanager
@@ -146,6 +155,16 @@ def _opened(file: Path) -> Iterator[pq.ParquetFile]:
             yield source
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read {file} as an export of a log: {error}") from error
+
+
+def _batches(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield some columns of a file, in their own types: other programs write texts, for example, in other ones."""
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+        table = pa.Table.from_batches([batch]).select(columns).cast(schema)
+        if lacking := [name for name in columns if name in _REQUIRED and table[name].null_count]:
+            raise DataError(f"{path} is damaged: its column {lacking[0]} lacks values; {_EXPORT_AGAIN}")
+        yield table
 
 
 def _rows(columns: dict[str, Sequence[Any]]) -> Iterator[tuple[int, Row]]:
