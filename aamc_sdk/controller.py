@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, router_error
+from aamc_sdk.errors import ConfigError, DataError, StoreError, component_errors, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -62,6 +62,7 @@ class MetaController:
             self.reward = components.reward
             self.router = router
             self.store = store
+            self._store_errors = partial(component_errors, f"{store.message_name} failed", raises=StoreError)
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
@@ -418,7 +419,8 @@ class MetaController:
         """
         check_name(user, "the user to forget")
         with self._guard:
-            decisions = self.store.forget(self._user_id(user), tenant)
+            with self._store_errors():
+                decisions = self.store.forget(self._user_id(user), tenant)
             self._wake_learner()
         return decisions
 
@@ -431,7 +433,9 @@ class MetaController:
             StoreError: The decision was made among candidates that are not in this pool.
         """
         self._guard.check()
-        return explain(self.store.record(decision_id), self.router, self.reward, self.pool)
+        with self._store_errors():
+            record = self.store.record(decision_id)
+        return explain(record, self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
         """Return plain numbers on the log, and on a router that learns from it.
@@ -443,7 +447,9 @@ class MetaController:
         - ``is_learner``: 1 if this process learns from the log, 0 if it applies the changes that another process learned.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
-        return {**self.store.health(), **({} if self.learner is None else self.learner.health())}
+        with self._store_errors():
+            health = self.store.health()
+        return {**health, **({} if self.learner is None else self.learner.health())}
 
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
@@ -473,20 +479,23 @@ class MetaController:
 
     def _add_attempt(self, attempt: Attempt) -> int:
         with self._guard:
-            (number,) = self.store.add_attempts([attempt])
+            with self._store_errors():
+                (number,) = self.store.add_attempts([attempt])
             self._wake_learner()
         return number
 
     def _add_finished_call(self, attempt: Attempt) -> None:
         """Write the attempt of a call of ``complete``, without the guard: closing waits for these calls first."""
-        self.store.add_attempts([attempt])
+        with self._store_errors():
+            self.store.add_attempts([attempt])
         self._wake_learner()
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the call that it reports, and return whether each is new."""
         with self._guard:
             self._commits.flush()  # feedback is on the candidate that served, which the calls tell
-            new = self.store.add_feedback(judgements)
+            with self._store_errors():
+                new = self.store.add_feedback(judgements)
             self._wake_learner()
             if self.learner is None:
                 for feedback, _ in itertools.compress(judgements, new):

@@ -206,18 +206,18 @@ def router_error(name: str, error: BaseException) -> PluginError:
 
 
 @contextmanager
-def component_errors(what: str, passes: type[Exception] = AamcError) -> Iterator[None]:
+def component_errors(what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> Iterator[None]:
     """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component; ``passes`` are left as they are.
 
     Raises:
-        PluginError: The component raised another error than the SDK's.
+        AamcError: The component raised another error than the SDK's; it is of the class ``raises``.
     """
     try:
         yield
     except (AamcError, passes):
         raise
     except (Exception, SystemExit) as error:  # it may raise anything
-        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
+        raise raises(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def slash_hint(name: str) -> str:

@@ -658,6 +658,23 @@ def test_a_store_that_fails_is_named(
         asyncio.run(start())
 
 
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("add_attempts", lambda controller: controller.attempt("d")),
+        ("add_feedback", lambda controller: controller.feedback("d", quality=1.0)),
+        ("record", lambda controller: controller.explain("d")),
+        ("record", lambda controller: controller.route("Hi", decision_id="d")),
+        ("forget", lambda controller: controller.forget("ann")),
+        ("health", lambda controller: controller.health()),
+    ],
+)
+def test_a_store_that_fails_is_named_whatever_it_was_asked(controller: MetaController, monkeypatch, method: str, call) -> None:
+    monkeypatch.setattr(controller.store, method, lambda *arguments: {}["table"])
+    with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+        call(controller)
+
+
 @pytest.mark.parametrize(("own", "asked", "given"), [(None, None, False), (None, (1, 0, 0), True), ((1, 0, 0), None, True)])
 def test_a_router_knows_whether_the_caller_gave_a_preference(
     own: tuple[float, ...] | None, asked: tuple[float, ...] | None, given: bool, monkeypatch: pytest.MonkeyPatch
