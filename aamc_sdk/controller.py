@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,6 @@ class MetaController:
             self.reward = components.reward
             self.router = router
             self.store = store
-            self._store_errors = partial(component_errors, f"{store.message_name} failed", raises=StoreError)
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
@@ -476,6 +475,10 @@ class MetaController:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _store_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which whatever the store raises is an error of the SDK that names it."""
+        return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
     def _add_attempt(self, attempt: Attempt) -> int:
         with self._guard:
