@@ -17,6 +17,8 @@ MAX_PRESSURE = 4.0
 """Pressure of a budget that is used up."""
 MOST_LEFT = 100
 """Maximum number of calls that a token limit has left when a stream begins."""
+RECOVERY_OF_A_SLOT = 16
+"""Queries over which a queue recovers, for each slot of a candidate: the more slots, the more calls make it longer by the same wait."""
 MAX_TURNS = 32
 """Maximum number of turns of a session."""
 
@@ -86,6 +88,7 @@ class Slots(Resource):
 
     def __init__(self, service_ms: Floats, slots: int) -> None:
         self._service_ms, self.slots = np.maximum(service_ms, 1e-9), slots
+        self.recovery = float(RECOVERY_OF_A_SLOT * slots)
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Empty all slots."""

@@ -75,7 +75,8 @@ def test_streams_begin_where_a_token_limit_matters(per_minute, most):
 def test_streams_tell_over_how_many_queries_their_resource_recovers():
     assert streams_of("rate-limit", arrival_rate=10, load=1.5).recovery == pytest.approx(400)  # a minute has 600 queries
     assert streams_of("daily-budget", day=250).recovery == 250
-    assert streams_of("batching").recovery == streams_of("scarce-server").recovery == 0
+    assert streams_of("batching", slots=32).recovery == 512
+    assert streams_of("scarce-server").recovery == 0
 
 
 def test_a_day_costs_no_more_than_its_budget_and_a_call():
