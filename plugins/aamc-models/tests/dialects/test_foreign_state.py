@@ -62,6 +62,11 @@ def test_a_message_of_thinking_alone_goes() -> None:
     assert without_foreign_state("messages", messages(THOUGHT))["messages"] == [ASK, ASK]
 
 
+def test_white_space_that_another_model_wrote_before_a_call_goes_as_anthropic_refuses_it() -> None:
+    portable = without_foreign_state("messages", messages({"type": "text", "text": "\n\n"}, USE))
+    assert portable["messages"][1]["content"] == [USE]
+
+
 def test_a_conversation_that_stays_keeps_the_state_of_its_open_loop() -> None:
     first = {"role": "assistant", "content": [THOUGHT, {"type": "text", "text": "a"}]}
     loop = {"role": "assistant", "content": [THOUGHT, USE]}

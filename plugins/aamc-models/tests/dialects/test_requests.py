@@ -204,7 +204,8 @@ def test_plain_chat_has_no_extensions(requests: dict[str, Any]) -> None:
 def test_an_image_in_a_tools_result_moves_to_a_users_message() -> None:
     image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "see"}, image]}
-    messages = convert_request("messages", "chat", {"messages": [{"role": "user", "content": [result]}]}).body["messages"]
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "look", "input": {}}]}
+    _, *messages = convert_request("messages", "chat", {"messages": [call, {"role": "user", "content": [result]}]}).body["messages"]
     assert messages[0] == {"role": "tool", "tool_call_id": "t", "content": "see"}
     assert messages[1]["content"][0]["image_url"]["url"] == "https://example.com/a.png"
 
@@ -294,3 +295,109 @@ def test_a_model_that_does_not_reason_is_asked_for_no_effort(source: str, asked:
     assert name in reasoning.body
     assert name not in plain.body
     assert plain.dropped == ["reasoning_effort"]
+
+
+def refused_by_anthropic(body: dict[str, Any]) -> str:
+    """Return why Anthropic's API would refuse the messages of a request; "" if it would not."""
+    messages = [
+        {**each, "content": [{"type": "text", "text": each["content"]}] if isinstance(each["content"], str) else each["content"]}
+        for each in body["messages"]
+    ]
+    if [each["role"] for each in messages] != [("user", "assistant")[index % 2] for index in range(len(messages))] or not messages:
+        return "roles do not alternate from user"
+    texts = [block["text"] for each in messages for block in each["content"] if block["type"] == "text"]
+    if not all(text.strip() for text in texts) or not all(each["content"] for each in messages):
+        return "empty content"
+    last = messages[-1]["content"][-1]
+    if messages[-1]["role"] == "assistant" and (last["type"] != "text" or last["text"] != last["text"].rstrip()):
+        return "white space at the end of a prefilled answer"
+    called: list[str] = []
+    for each in messages:
+        if called != [block["tool_use_id"] for block in each["content"] if block["type"] == "tool_result"]:
+            return "calls without results"
+        called = [block["id"] for block in each["content"] if block["type"] == "tool_use"]
+    return ""
+
+
+def called(*ids: str, content: str | None = None) -> dict[str, Any]:
+    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def result(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "42"}
+
+
+SYSTEM, HELLO = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Hello."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "roles"),
+    [
+        ([SYSTEM], "u"),
+        ([{"role": "user", "content": ""}], "u"),
+        ([{"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": " "}]}], "u"),
+        ([SYSTEM, HELLO, *ASK], "uau"),
+        ([HELLO], "ua"),
+        ([*ASK, HELLO, {"role": "user", "content": " "}], "uau"),
+        ([*ASK, HELLO, SYSTEM], "uau"),
+        ([*ASK, *ASK, HELLO, HELLO, *ASK], "uau"),
+        ([*ASK, {"role": "assistant", "content": "The answer is \n"}], "ua"),
+        ([*ASK, {"role": "assistant", "content": [{"type": "text", "text": "The answer "}, {"type": "text", "text": "is "}]}], "ua"),
+        ([*ASK, {"role": "assistant", "content": "\n\n"}, *ASK], "u"),
+        ([*ASK, called("a", content="\n\n"), result("a")], "uau"),
+        ([*ASK, called("a", "b"), result("a"), result("b")], "uau"),
+        ([*ASK, called("a"), called("b"), result("a"), result("b")], "uauau"),
+        ([*ASK, called("a"), *ASK, result("a")], "uau"),
+        ([*ASK, called("a"), result("a"), called("a"), result("a")], "uauau"),
+    ],
+)
+def test_a_conversation_in_a_form_that_anthropic_refuses_gets_one_that_it_accepts(messages: list[dict[str, Any]], roles: str) -> None:
+    body = to_messages(messages=messages)
+    assert refused_by_anthropic(body) == ""
+    assert roles == "".join(each["role"][0] for each in body["messages"])
+
+
+@pytest.mark.parametrize("target", ["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([*ASK, result("a")], "the tool result 'a' answers no tool call"),
+        ([*ASK, called("a"), result("a"), result("a")], "the tool result 'a' answers no tool call"),
+        ([*ASK, called("a", "b"), result("b")], "the tool call 'a' has no result"),
+        ([*ASK, called("a")], "the tool call 'a' has no result"),
+    ],
+)
+def test_a_tool_result_without_its_call_and_a_call_without_its_result_are_refused(target: str, messages: list[dict[str, Any]], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        from_chat(target, {"messages": messages})
+
+
+def test_a_message_between_a_call_and_its_result_in_responses_comes_after_the_result_in_the_other_dialects() -> None:
+    items = [
+        {"role": "user", "content": "Hi"},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"role": "user", "content": "Hurry."},
+        {"type": "function_call_output", "call_id": "a", "output": "42"},
+    ]
+    chat = convert_request("responses", "chat", {"input": items}).body["messages"]
+    assert [each["role"] for each in chat] == ["user", "assistant", "tool", "user"]
+    assert refused_by_anthropic(convert_request("responses", "messages", {"input": items}).body) == ""
+
+
+def test_temperature_and_top_p_do_not_go_to_anthropic_together() -> None:
+    converted = from_chat("messages", {"messages": ASK, "temperature": 0.5, "top_p": 0.9})
+    assert ("temperature" in converted.body, "top_p" in converted.body, converted.dropped) == (True, False, ["top_p"])
+    assert to_messages(top_p=0.9)["top_p"] == 0.9
+
+
+@pytest.mark.parametrize("user", ["anna@example.com", "+49 170 1234567", "x" * 257])
+def test_an_id_of_a_user_that_anthropic_refuses_is_left_out_and_named(user: str) -> None:
+    converted = from_chat("messages", {"messages": ASK, "user": user})
+    assert ("metadata" in converted.body, converted.dropped) == (False, ["user"])
+
+
+def test_a_schema_of_a_tool_without_a_type_gets_the_one_that_anthropic_requires() -> None:
+    for parameters in ({}, {"properties": {}}, None):
+        tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+        assert to_messages(tools=[tool])["tools"][0]["input_schema"]["type"] == "object"

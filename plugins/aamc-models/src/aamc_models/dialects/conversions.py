@@ -18,6 +18,7 @@ from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
 from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
 from aamc_models.dialects.responses.to_chat import request_to_chat as responses_to_chat
+from aamc_models.dialects.tool_results import with_results_after_calls
 from aamc_models.dialects.tracked_object import TrackedObject
 
 OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
@@ -123,6 +124,8 @@ def from_chat(
     check_dialect(dialect)
     mapping(body, "the body")
     dropped: set[str] = set()
+    if dialect != "completions":  # a transcript may hold anything
+        body = with_results_after_calls(body)
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")

@@ -155,12 +155,20 @@ def _chat_message(message: JSON) -> dict[str, Any]:
 
 
 def _message_without_thinking(message: JSON) -> dict[str, Any] | None:
-    """Return a message of Anthropic's without thinking; None if it held nothing else."""
+    """Return a message of Anthropic's without thinking; None if it held nothing else.
+
+    Nor does it keep texts of white space, which models of other dialects write before tool calls, and which Anthropic refuses.
+    """
     content = message.get("content")
     if message.get("role") != "assistant" or not isinstance(content, list):
         return dict(message)
-    kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in THINKING_BLOCKS)]
+    kept = [block for block in content if not (isinstance(block, dict) and (block.get("type") in THINKING_BLOCKS or _is_blank(block)))]
     return {**message, "content": kept} if kept else None
+
+
+def _is_blank(block: JSON) -> bool:
+    """Return whether a block is a text of white space."""
+    return block.get("type") == "text" and isinstance(block.get("text"), str) and not block["text"].strip()
 
 
 def _item_without_state(item: JSON) -> dict[str, Any] | None:

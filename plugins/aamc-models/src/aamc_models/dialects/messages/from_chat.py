@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,10 @@ from aamc_models.dialects.messages.thinking import add_thinking
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
+_STAND_IN = "."
+"""The text of a user's message that Anthropic requires and the request does not have."""
+_REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
+"""Ids of users that Anthropic refuses: addresses, numbers of telephones, and long ones."""
 
 
 def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
@@ -44,7 +49,9 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
     if system:
         sent["system"] = system if len(system) > 1 or system[0].keys() != {"type", "text"} else system[0]["text"]
     user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
-    if user:
+    if _REFUSED_USER.fullmatch(user):
+        dropped.add("user")
+    elif user:
         sent["metadata"] = {"user_id": user}
     sent.update(service_tier(body, _TIERS, dropped))
     if body.get("n") not in (None, 1):
@@ -59,6 +66,9 @@ def _sampling(body: JSON, dropped: set[str]) -> dict[str, Any]:
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
         dropped.add("temperature")
+    if len(sampling) > 1:
+        del sampling["top_p"]  # Anthropic's models refuse both together
+        dropped.add("top_p")
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else [text(item, "stop") for item in items(stop, "stop")]
     accepted = [item for item in stops if item.strip()]
@@ -90,6 +100,7 @@ def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list
     """Return the blocks of the system prompt and the messages; neighbours of one role become one message, as strict servers want it."""
     system: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
+    role: object = None
     for field, message in objects(body.get("messages"), "messages"):
         role = message.get("role")
         if role in ("system", "developer"):
@@ -110,7 +121,26 @@ def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list
             messages.append({"role": sender, "content": blocks})
     for message in messages:
         message["content"] = _results_first(message["content"])
+    if role is not None:
+        _complete(messages, prefilled=role == "assistant")
     return system, messages
+
+
+def _complete(messages: list[dict[str, Any]], *, prefilled: bool) -> None:
+    """Add the user's messages that Anthropic requires at the begin, and at the end unless the request prefills the answer.
+
+    They are missing if the request has only a system prompt, begins with a greeting of the assistant, or ends with an empty message.
+    """
+    if not messages or messages[0]["role"] == "assistant":
+        messages.insert(0, {"role": "user", "content": _STAND_IN})
+    if messages[-1]["role"] == "user":
+        return
+    if not prefilled:
+        messages.append({"role": "user", "content": _STAND_IN})
+    elif isinstance(messages[-1]["content"], str):
+        messages[-1]["content"] = messages[-1]["content"].rstrip()  # Anthropic refuses white space at its end
+    elif messages[-1]["content"][-1]["type"] == "text":
+        messages[-1]["content"][-1]["text"] = messages[-1]["content"][-1]["text"].rstrip()
 
 
 def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -147,9 +177,9 @@ def _tool_result(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]
 
 
 def _blocks(content: object, field: str, dropped: set[str]) -> list[dict[str, Any]]:
-    """Return the blocks of content; empty texts are left out, as Anthropic refuses them."""
+    """Return the blocks of content; texts that are empty or white space are left out, as Anthropic refuses them."""
     if content is None or isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
+        return [{"type": "text", "text": content}] if content and content.strip() else []
     blocks = (_block(part, place, dropped) for place, part in objects(content, field))
     return [block for block in blocks if block is not None]
 
@@ -158,7 +188,7 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     kind, mark = part.get("type"), chosen(part, "cache_control")
     if kind in ("text", "refusal"):
         words = text(part.get(str(kind)), f"{field}.{kind}")
-        return {"type": "text", "text": words, **mark} if words else None
+        return {"type": "text", "text": words, **mark} if words.strip() else None
     if kind == "image_url":
         url, detail = image_url(part, field)
         if detail not in (None, "auto"):
@@ -191,10 +221,10 @@ def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str]) -> dic
 
 def _tool(function: JSON, field: str) -> dict[str, Any]:
     schema = function.get("parameters")
-    schema = {"type": "object", "properties": {}} if schema is None else mapping(schema, f"{field}.parameters")
+    schema = {"properties": {}} if schema is None else mapping(schema, f"{field}.parameters")
     strict = {"strict": True} if function.get("strict") is True else {}
     name = text(function.get("name"), f"{field}.name")
-    return {"name": name, **chosen(function, "description"), "input_schema": schema or {"type": "object"}, **strict}
+    return {"name": name, **chosen(function, "description"), "input_schema": {"type": "object", **schema}, **strict}
 
 
 def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:
