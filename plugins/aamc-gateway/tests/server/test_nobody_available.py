@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,11 @@ def test_a_named_model_gets_no_request_that_needs_an_ability_it_lacks(serve: Cal
 )
 def test_the_bytes_of_documents_and_images_are_no_words_of_a_context_window(serve: Callable[..., Any], part: Any) -> None:
     running = serve(None, {"small": {"context_window": 1000}}, small=Script())
-    body = {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}
+    call = {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": "t", "name": "look", "input": {}}] if part["type"] == "tool_result" else "Hello.",
+    }
+    body = {"model": "small", "max_tokens": 9, "messages": [call, {"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}
     answer = running.ask("/v1/messages", body)
     assert answer.status == 200, answer.body
 
@@ -176,6 +181,30 @@ def test_metrics_have_the_status_that_the_client_got(serve: Callable[..., Any]) 
     counted = [line for line in gateway.ask("/metrics", method="GET").body.decode().splitlines() if line.startswith("aamc_requests_total{")]
     assert len(counted) == 2
     assert all('status="400"' in line for line in counted), counted
+
+
+def test_metrics_count_every_request_that_reaches_a_route_of_the_api(serve: Callable[..., Any]) -> None:
+    running = serve(good=Script())
+    hello = [{"role": "user", "content": "x"}]
+    requests: list[tuple[str, str, Any, str, int]] = [
+        ("GET", "/v1/files?model=good", None, "/v1/files", 200),
+        ("GET", "/v1/files/file-1?model=nobody", None, "/v1/files/{rest:path}", 404),
+        ("POST", "/v1/messages/count_tokens", {"model": "good", "messages": hello}, "/v1/messages/count_tokens", 200),
+        ("POST", "/v1/chat/completions", b"no JSON", "/v1/chat/completions", 400),
+        ("POST", "/v1/chat/completions", {"model": "good", "messages": hello}, "/v1/chat/completions", 200),
+        ("POST", "/v1/feedback", {"decision_id": 5}, "/v1/feedback", 400),
+        ("GET", "/v1/models", None, "/v1/models", 200),
+        ("GET", "/v1/nowhere", None, "", 404),
+    ]
+    for method, path, body, _, status in requests:
+        assert running.ask(path, body, method=method).status == status, path
+    counted = re.findall(r"aamc_requests_total{(.*)} (.*)", running.ask("/metrics", method="GET").body.decode())
+    expected = {
+        (f'model="{"good" if "chat" in route and status == 200 else ""}",route="{route}",status="{status}"', "1.0")
+        for *_, route, status in requests
+        if route
+    }
+    assert expected == set(counted)
 
 
 @pytest.fixture

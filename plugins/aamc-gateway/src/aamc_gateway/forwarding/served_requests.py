@@ -65,8 +65,9 @@ class ObservedRequest(WatchedBlock):
         self._gateway, self._request, self._scope = gateway, request, scope
 
     def __enter__(self) -> None:
-        """Tell metrics that the request has begun."""
+        """Tell metrics that the request has begun, so that they count it when it ends."""
         super().__enter__()
+        self._scope["observed"] = True
         metrics, served = self._gateway.metrics, self._request.served
         metrics.started(served.route)
         metrics.trace(served, self._scope["headers"])

@@ -103,6 +103,13 @@ class Metrics:
         if self._registry is None:
             self.flush()
 
+    def answered(self, route: str, status: int) -> None:
+        """Count a request that asked no model, or was refused before it could."""
+        with self._lock:
+            self._sums[self.requests, route, "", str(status)] += 1
+        if self._registry is None:
+            self.flush()
+
     def _add_answer(self, served: RequestFigures, paid_usd: float) -> None:
         sums, candidate = self._sums, served.candidate
         is_unknown, saved_usd = math.isnan(served.cost_usd), served.saved_usd

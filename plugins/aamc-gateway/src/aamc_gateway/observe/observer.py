@@ -23,7 +23,8 @@ class Observer:
         self.metrics = metrics or Metrics()
         self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
         self._log = RequestLog() if settings.logs.format == "json" and settings.logs.requests else None
-        self.started, self.decided, self.refused = self.metrics.started, self.metrics.decided, self.metrics.refused
+        self.started, self.answered = self.metrics.started, self.metrics.answered
+        self.decided, self.refused = self.metrics.decided, self.metrics.refused
         self.fallback, self.stream_event, self.text = self.metrics.fallback, self.metrics.stream_event, self.metrics.text
 
     def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:

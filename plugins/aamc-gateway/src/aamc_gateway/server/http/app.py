@@ -10,6 +10,7 @@ from typing import Any
 from starlette.routing import compile_path
 
 from aamc_gateway.dashboard.sign_in import admin_caller
+from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
@@ -59,6 +60,7 @@ class GatewayApp:
 
     async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         start = ResponseStart(send)
+        route = None
         try:
             route = self._find(scope)
             scope["route"] = route.path
@@ -70,20 +72,23 @@ class GatewayApp:
         except ClientLeft:
             pass
         except AamcError as error:
-            if start.begun:
+            if start.status:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
             elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
                 logger.error("a request of %s failed: %s", scope["path"], error, exc_info=logger.isEnabledFor(logging.DEBUG))  # noqa: TRY400
-            await send_error(error, dialect_of(scope["path"]), send, decision_id=scope.get("decision_id", ""))
+            await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
         except Exception as error:
-            if start.begun:
+            if start.status:
                 raise
             logger.exception("a request of %s failed", scope["path"])
             await send_error(
-                AamcError(f"{type(error).__name__}: a bug in the gateway or a plugin; its log has more"), dialect_of(scope["path"]), send
+                AamcError(f"{type(error).__name__}: a bug in the gateway or a plugin; its log has more"), dialect_of(scope["path"]), start
             )
+        finally:
+            if route is not None and route.scope == "user" and "observed" not in scope:
+                gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)
 
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
@@ -150,15 +155,16 @@ class GatewayApp:
 
 
 class ResponseStart:
-    """Passes messages on, and knows whether an answer has begun."""
+    """Passes messages on, and notes the status of the answer; 0 before it has begun."""
 
-    __slots__ = ("_send", "begun")
+    __slots__ = ("_send", "status")
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.begun = False
+        self.status = 0
 
     def __call__(self, message: Any) -> Awaitable[None]:
         """Send a message."""
-        self.begun = True
+        if not self.status:
+            self.status = message["status"]
         return self._send(message)
