@@ -61,6 +61,16 @@ def test_candidates_whose_servers_rest(serve: Callable[..., Any]) -> None:
     assert 1 <= int(refused.headers["retry-after"]) <= 100
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_named_model_whose_server_rests_says_so_and_until_when(serve: Callable[..., Any], stream: bool) -> None:
+    gateway = serve(None, {"good": BREAKER}, good=Script(fault="status", status=500), other=Script())
+    assert gateway.chat(model="good", stream=stream).status == 502
+    refused = gateway.chat(model="good", stream=stream)
+    assert refused.status == 503
+    assert re.fullmatch(r"model 'good' rests after failures; try again in (100|99) s", refused.json["error"]["message"])
+    assert 99 <= int(refused.headers["retry-after"]) <= 100
+
+
 def test_all_servers_rest(serve: Callable[..., Any]) -> None:
     gateway = serve(None, {"good": BREAKER}, good=Script(fault="status", status=500))
     assert gateway.chat().status == 502

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -164,10 +165,13 @@ def _advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
 
 def _public_text(failure: Failure) -> str:
     """Return a failure for clients of a server of ours, as the end of a sentence: only about the request itself, they get the upstream's words."""
-    text = _PUBLIC.get(failure.kind, "failed")
+    is_resting = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # it was not called
+    text = "rests after failures" if is_resting else _PUBLIC.get(failure.kind, "failed")
     if failure.status is not None:
         text += f" ({failure.status} {_phrase(failure.status)}".rstrip() + ")"
-    return f"{text}: {message_of(failure.body)}" if failure.kind == "request" and failure.body else text
+    if failure.kind == "request" and failure.body:
+        return f"{text}: {message_of(failure.body)}"
+    return text if failure.retry_after_s is None else f"{text}; try again in {math.ceil(failure.retry_after_s)} s"
 
 
 def message_of(body: bytes) -> str:
