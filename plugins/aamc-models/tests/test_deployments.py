@@ -1,14 +1,15 @@
 import asyncio
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from misbehaving_server import ANSWER, DONE, END, cut, event, events, hang, reply, then
+from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
 
 from aamc_sdk import MetaController, ModelSpec, Pool
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, ProviderError
 
 NOBODY = "http://127.0.0.1:9/v1"
 STREAM = events(event("a"), END, DONE)
@@ -56,6 +57,30 @@ def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provi
     assert sent(calling).status == 200
     assert len(server.asked) == 4
     assert [sent(calling).status for _ in range(3)] == [200] * 3
+
+
+LATE_ERROR = b'data: {"error": {"type": "%s", "message": "no"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("stream", "rests"),
+    [
+        (then(begin("text/event-stream", None), send(event("a")), cut), True),
+        (events(event("a")), True),
+        (events(event("a"), DONE), True),
+        (events(event("a"), LATE_ERROR % b"overloaded_error"), True),
+        (events(event("a"), LATE_ERROR % b"invalid_request_error"), False),
+        (events(event("a"), LATE_ERROR % b"rate_limit_error"), False),
+        (events(*[event("a")] * 20, END, *[event()] * 5, DONE), False),
+        (events(event("a"), END), False),
+    ],
+)
+def test_a_server_that_breaks_its_streams_off_rests(upstream, provider, stream, rests) -> None:
+    calling = provider(base_url=upstream(stream).url, retries=0, breaker_failures=2, breaker_rest_s=60.0)
+    for _ in range(2):
+        with suppress(ProviderError):
+            streamed(calling)
+    assert calling.state().available != rests
 
 
 def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:

@@ -118,7 +118,7 @@ class EventStream:
         first = data_of(next(event for event in self.first if not event.startswith(b":")))
         error = error_in(json_object(first)) if b'"error"' in first else None
         if error is not None:
-            raise _reported(error, first)
+            raise reported(error, first)
 
     async def more(self) -> list[bytes]:
         """Return the next events; none at the end."""
@@ -132,7 +132,7 @@ class EventStream:
         self._response.close()
 
 
-def _reported(error: Mapping[str, Any], body: bytes) -> Failure:
+def reported(error: Mapping[str, Any], body: bytes) -> Failure:
     """Return the failure in the error that an answer holds."""
     return Failure(f"answered with an error: {error.get('message') or error}", kind_of(error), body=body)
 
@@ -144,7 +144,7 @@ async def _check_stream(response: aiohttp.ClientResponse) -> None:
     body = await _body(response, MAX_ERROR_BYTES)
     error = error_in(json_object(body))
     if error is not None:
-        raise _reported(error, body)
+        raise reported(error, body)
     raise Failure(f"did not answer with a stream of events but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
 
 
@@ -197,7 +197,7 @@ def checked_answer(body: bytes, *, api: str) -> dict[str, Any]:
     key = _CONTENT.get(api)
     error = error_in(answer)
     if error is not None and (answer.get("type") == "error" or (key is not None and key not in answer)):
-        raise _reported(error, body)
+        raise reported(error, body)
     if key is not None and not _has_content(answer, key):
         raise Failure(f"answered without {key} but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
     return answer

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import aiohttp
@@ -13,10 +14,11 @@ import attrs
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
-from aamc_models.dialects.events import strict_event
-from aamc_models.dialects.fields import strict_json
+from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.events import data_of, strict_event
+from aamc_models.dialects.fields import json_object, strict_json
 from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
-from aamc_models.transport.exchange import EventStream, checked_answer, whole_answer
+from aamc_models.transport.exchange import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.request_body import RequestBody
@@ -31,6 +33,8 @@ _JSON_APIS = frozenset({"chat", "completions", "count_tokens", "embeddings", "me
 _LONG_ANSWER = 2**20
 """Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
 _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
+_LAST_EVENTS = 16
+"""Number of events at the end of a stream among which its finish is, before the usage and the last one: to read all of them would cost 5 us each."""
 _RESERVED = frozenset({"accept-encoding", "api-key", "authorization", "connection", "content-length", "host", "transfer-encoding", "x-api-key"})
 """Headers of a request that a caller cannot set."""
 _ERRORS = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
@@ -145,22 +149,30 @@ class HttpProvider(WireProvider):
             return await EventStream.open(self._begin(turn.deployment, body), self.config), turn
 
         stream, turn = await self._attempts(body, attempt)
-        monitor = StreamMonitor(_USAGE_DIALECTS[request.api]) if turn.counts_tokens and request.api in _USAGE_DIALECTS else None
+        dialect = _USAGE_DIALECTS.get(request.api)
+        monitor = StreamMonitor(dialect) if turn.counts_tokens and dialect is not None else None
+        last: deque[bytes] = deque(maxlen=_LAST_EVENTS)
         try:
             events = stream.first
             while events:
                 for event in events:
                     if monitor is not None:
                         monitor.feed(event)
+                    last.append(event)
                     if b'"error"' in event:
                         event = without_key(event, turn.deployment.api_key)
+                        if (error := error_in(json_object(data_of(event)))) is not None:
+                            _end_turn(turn, reported(error, event))
                     yield strict_event(event)
                 events = await stream.more()
-            turn.succeed()
-        except (*_ERRORS, Failure) as error:
-            failure = redacted(error if isinstance(error, Failure) else failure_of(error, self.config), turn.deployment.api_key)
+            if dialect is None or _is_finished(dialect, last):
+                turn.succeed()
+            else:
+                turn.fail("cut its answer: its stream ended before the answer did")
+        except (*_ERRORS, Failure) as raised:
+            failure = redacted(raised if isinstance(raised, Failure) else failure_of(raised, self.config), turn.deployment.api_key)
             turn.fail(failure.text)
-            raise self._error(body, turn.deployment, failure) from error
+            raise self._error(body, turn.deployment, failure) from raised
         finally:
             turn.drop()
             stream.close()
@@ -265,6 +277,14 @@ def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
         turn.fail(failure.text)
     else:
         turn.succeed()
+
+
+def _is_finished(dialect: str, events: Iterable[bytes]) -> bool:
+    """Return whether the last events of a stream have its finish."""
+    monitor = StreamMonitor(dialect)
+    for event in events:
+        monitor.feed(event)
+    return monitor.finished
 
 
 def _count(turn: DeploymentTurn, usage: Usage) -> None:
