@@ -90,6 +90,10 @@ class ConflictError(StoreError):
     """Raised when an entry contradicts the decision log: its id is known with other content, or its decision had no such candidate."""
 
 
+class UnknownCandidateError(ConflictError, DataError):
+    """Raised when an entry names a candidate that its decision did not have, or feedback says that a candidate beat itself."""
+
+
 class NameLengthError(StoreError, DataError):
     """Raised when the decision log refuses a record because an id or name is too long."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, one_of, unknown_name
+from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.rows import (
@@ -217,9 +217,9 @@ def _check(row: Row, history: Sequence[Row]) -> None:
     loser = columns_of(row).get("beaten")
     for name in filter(None, (row.candidate, loser)):
         if name != history[0].candidate and name not in (known := candidates_of(history[0])):
-            raise ConflictError(unknown_name(f"decision {row.decision_id!r} had no candidate", name, known, "it had"))
+            raise UnknownCandidateError(unknown_name(f"decision {row.decision_id!r} had no candidate", name, known, "it had"))
     if loser and loser == _candidate_of(row, history):
-        raise ConflictError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
+        raise UnknownCandidateError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 
 
 def _append(ledger: Excerpt, row: Row) -> None:

@@ -122,8 +122,12 @@ def test_wrong_feedback_is_refused_with_what_is_wrong(controller, body, message)
 
 
 def test_a_candidate_that_the_decision_did_not_have_is_refused(controller):
-    with pytest.raises(Refused, match="had no candidate 'smal'; did you mean 'small'"):
-        add_judgement(controller, {"decision_id": controller.route("hello").id, "quality": 1, "candidate": "smal"}, ANYONE)
+    decision = controller.route("hello")
+    for fields in ({"quality": 1, "candidate": "smal"}, {"over": "smal"}, {"thumbs": "up", "candidate": "smal"}):
+        with pytest.raises(DataError, match="had no candidate 'smal'; did you mean 'small'"):
+            add_judgement(controller, {"decision_id": decision.id, **fields}, ANYONE)
+    with pytest.raises(DataError, match="cannot beat itself"):
+        add_judgement(controller, {"decision_id": decision.id, "over": decision.candidate}, ANYONE)
 
 
 def test_a_weight_needs_an_admin_key(controller):

@@ -12,7 +12,7 @@ from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
-from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, unknown_name
+from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
 from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: C
     last click counts.
 
     Raises:
-        DataError: A field cannot be used.
+        DataError: A field cannot be used, or names a candidate that the decision did not have.
         Refused: The decision is of another tenant or user, or the log has another judgement of that source.
         StoreError: The log cannot be written.
     """
@@ -133,6 +133,8 @@ def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: C
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
     try:
         new = controller.feedback(decision_id, **given)
+    except UnknownCandidateError:
+        raise  # a wrong field, no other judgement
     except ConflictError as error:
         raise Refused(str(error), status=409) from error
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
