@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -241,3 +243,34 @@ def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
     asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(key_id="k", tenant="acme"), ["file-1"]), running.loop).result(30)
     assert running.ask("/v1/files/file-1/content?model=good", method="GET", **own).json["id"] == "stub-1"
     assert running.ask("/v1/files/stub-1?model=good", method="GET", **own).status == 404
+
+
+COUNT = b'{"model": "good", "messages": [{"role": "user", "content": "x"}]}'
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /v1/files/file-1/content?model=good HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+        b"POST /v1/messages/count_tokens HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n%s" % (len(COUNT), COUNT),
+    ],
+    ids=["file", "count_tokens"],
+)
+def test_the_upstream_call_of_a_look_up_ends_when_the_client_leaves(serve: Any, monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
+    running = serve(None, {"good": {"provider": "anthropic"}}, good=Script())
+    asked, left = threading.Event(), threading.Event()
+
+    async def hang(*_: Any) -> None:
+        asked.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            left.set()
+
+    monkeypatch.setattr(running.gateway.upstreams["good"].wire, "send", hang)
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(request_)
+        assert asked.wait(10)
+    assert left.wait(1.0)
+    lines = running.ask("/metrics", method="GET").body.decode().splitlines()
+    assert [line for line in lines if line.startswith("aamc_requests_total") and 'status="499"' in line]

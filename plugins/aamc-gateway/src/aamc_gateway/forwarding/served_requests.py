@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
@@ -78,13 +77,9 @@ class ObservedRequest(WatchedBlock):
         Raises:
             ClientLeft: The block was cancelled because the client left.
         """
-        super().__exit__(kind, error, traceback)
-        if error is None:
-            return
         if isinstance(error, asyncio.CancelledError):
             self._request.end(CLIENT_LEFT, "cancelled")
-            if self._left:
-                raise ClientLeft from None
-            return
-        self._scope["decision_id"] = self._request.served.decision_id
-        self._request.end(*(status_and_kind(error) if isinstance(error, AamcError) else (500, "server")))
+        elif error is not None:
+            self._scope["decision_id"] = self._request.served.decision_id
+            self._request.end(*(status_and_kind(error) if isinstance(error, AamcError) else (500, "server")))
+        super().__exit__(kind, error, traceback)

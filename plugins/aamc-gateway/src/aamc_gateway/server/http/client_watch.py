@@ -6,6 +6,7 @@ import asyncio
 import time
 from types import TracebackType
 
+from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.interfaces import Receive
 
 SWEEP_S = 0.25
@@ -13,7 +14,7 @@ SWEEP_S = 0.25
 
 
 class WatchedBlock:
-    """A block in which the client is watched; its task is cancelled when the client leaves."""
+    """A block in which the client is watched; its task is cancelled when the client leaves, and the block raises ClientLeft."""
 
     __slots__ = ("_began", "_left", "_receive", "_task", "_watch", "_watcher")
 
@@ -32,6 +33,8 @@ class WatchedBlock:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # its error has the frame that has this object: a cycle
+        if self._left and isinstance(error, asyncio.CancelledError):
+            raise ClientLeft from None
 
     def look(self, now: float) -> None:
         """Begin to wait for the client to leave, if the request has lasted for some time."""

@@ -14,6 +14,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
+from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Receive, RouteEndpoint, Scope, Send
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
@@ -57,7 +58,8 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
     try:
         if counting is not None:
-            reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
+            with WatchedBlock(gateway.watch, receive):
+                reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
             await send_body(send, reply.body, status=reply.status)
             return
     except ProviderError as error:

@@ -14,6 +14,7 @@ from aamc_gateway.requests.bodies import header, interpret, parse_object, read_b
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
+from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import Query
@@ -88,17 +89,18 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if request.method == "POST":
         await serve(gateway, request, scope, receive, send)
     else:
-        await _look_up(gateway, request, send)
+        await _look_up(gateway, request, receive, send)
 
 
-async def _look_up(gateway: Gateway, request: ClientRequest, send: Send) -> None:
+async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, send: Send) -> None:
     """Answer a request that costs nothing, without a decision: applications ask again and again whether a batch is done."""
     upstream = gateway.upstreams[request.model]
     if request.model in gateway.upstreams.incapable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
     admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=request.query.user)
     try:
-        reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
+        with WatchedBlock(gateway.watch, receive):
+            reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
     except ProviderError as error:
         raise unserved([(error, True)]) from error
     finally:
