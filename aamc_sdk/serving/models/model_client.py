@@ -173,10 +173,15 @@ class ModelClient:
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
         if without_endpoint:
             state = state.without(without_endpoint)
-        with component_errors("a provider of the pool failed to tell its state"):
-            states = [(name, provider.state()) for name, provider in providers]
-            resting = frozenset(name for name, endpoint in states if not endpoint.available)
-            remaining = {name: endpoint.remaining for name, endpoint in states if endpoint.available and endpoint.remaining is not None}
+        resting: set[str] = set()
+        remaining: dict[str, float] = {}
+        for name, provider in providers:
+            with component_errors(f"the provider of {name!r} failed to return its state"):
+                endpoint = provider.state()
+                if not endpoint.available:
+                    resting.add(name)
+                elif endpoint.remaining is not None:
+                    remaining[name] = endpoint.remaining
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}

@@ -28,7 +28,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Services, Training
 from aamc_sdk.log import open_store
-from aamc_sdk.routing import LinearReward, build_request, decide, expected_cost, expected_latency
+from aamc_sdk.routing import LinearReward, build_request, decide, expected_cost
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import (
     Dataset,
@@ -56,7 +56,7 @@ JUDGED = st.lists(st.tuples(st.sampled_from(sorted(PRICES)), st.floats(0, 1), st
 def make(pool: Pool = POOL, kind: type[Thompson] = Thompson, **options: Any) -> Thompson:
     reward = LinearReward()
     queries = [Query("?", prompt_tokens=256, output_tokens=256)]
-    reward.fit(Outcomes(None, expected_cost(queries, pool), expected_latency(pool, 1)))
+    reward.fit(Outcomes(None, expected_cost(queries, pool), pool.arrays.latency_ms[None, :]))
     ageing = {} if "window" in options else {"discount": 1.0}  # counts stay whole numbers
     return kind(configure(kind.Config, ageing | options), Services(pool=pool, reward=reward, make=lambda *_: None))
 

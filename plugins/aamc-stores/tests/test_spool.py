@@ -211,7 +211,7 @@ def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool,
             file.unlink()
         other = Spool(path) if replaced else None
         for put in (lambda: spool.put([judged("e")]), lambda: spool.put_decisions([decided("e")])):
-            with pytest.raises(StoreAwayError, match=r"spool.db was deleted or replaced while it was open, .* restart the program"):
+            with pytest.raises(StoreAwayError, match=r"spool.db was deleted or replaced .* keep the program running until the server is back"):
                 put()
         if other is not None:
             other.close()
@@ -227,3 +227,11 @@ def test_entries_of_one_log_do_not_reach_another_that_has_the_same_spool(path) -
             Spool(path, prefix="bank")
     with closing(Spool(path, prefix="shop")) as again:
         assert waiting(again) == ["d/explicit"]
+
+
+def test_it_is_the_same_file_in_another_working_directory(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spool = Spool(Path("spool.db"))
+    monkeypatch.chdir("/")
+    assert spool.put([judged("d")]) == [True]
+    spool.close()

@@ -184,3 +184,18 @@ def test_an_error_can_always_be_written(message: str, status: int) -> None:
     for dialect in DIALECTS:
         assert error_event(dialect, f"{message}\ud800", "server", status).endswith(b"\n\n")
         assert error_body(dialect, message, "server", status)["error"]["message"] == message
+
+
+def test_a_question_of_which_anthropic_can_read_no_part_is_refused_and_not_replaced() -> None:
+    """Its stand-in would be a paid answer to another question."""
+    audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Hello"}, {"role": "user", "content": [audio]}]}
+    with pytest.raises(DataError, match=r"messages\[1\]\.content has no part that Anthropic's models read"):
+        convert_request("chat", "messages", asked)
+
+
+def test_a_blank_refusal_is_left_out() -> None:
+    messages = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": None, "refusal": " "}, {"role": "user", "content": "Go on"}]
+    sent = convert_request("chat", "messages", {"model": "m", "messages": messages}).body["messages"]
+    assert [message["role"] for message in sent] == ["user"]
+    assert " " not in [block["text"] for block in sent[0]["content"]]

@@ -82,7 +82,7 @@ class Spool:
     """
 
     def __init__(self, path: Path, max_bytes: float = math.inf, prefix: str = "") -> None:
-        self.path = path
+        self.path = path = path.resolve()  # the program may change its working directory
         self._max_bytes = max_bytes
         self._lock = ProcessLock("the decision log")
         try:
@@ -154,7 +154,8 @@ class Spool:
         """Check that the open file is the one at the path: no later process finds the entries of a deleted one."""
         if self._file_now() != self._file:
             why = "was deleted or replaced while it was open, so nothing more can wait for the server"
-            raise SpoolError(f"the spool {self.path} {why}: restart the program; it still delivers the entries that waited there before")
+            advice = "keep the program running until the server is back, as it still delivers what waited there before, and then restart it"
+            raise SpoolError(f"the spool {self.path} {why}: {advice}")
 
     def _check_room(self, connection: sqlite3.Connection) -> None:
         if _size(connection) >= self._max_bytes:

@@ -24,6 +24,7 @@ from aamc_models.dialects.content import (
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.thinking import add_thinking
+from aamc_sdk.errors import DataError
 
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
@@ -31,7 +32,7 @@ _JSON_MODE = "Answer with one JSON object and nothing else."
 _STAND_IN = "."
 """The text of a user's message that Anthropic requires and the request does not have."""
 _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
-"""Ids of users that Anthropic refuses: addresses, numbers of telephones, and long ones."""
+"""Ids of users that Anthropic refuses: addresses, telephone numbers, and long ones."""
 
 
 def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
@@ -110,6 +111,8 @@ def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list
             blocks = _assistant(message, field, dropped)
         elif role == "user":
             blocks = _blocks(message.get("content"), f"{field}.content", dropped)
+            if not blocks and _has_media(message.get("content")):
+                raise DataError(f"{field}.content has no part that Anthropic's models read; ask a model of OpenAI's API, or add text or an image")
         elif role in ("tool", "function"):
             blocks = [_tool_result(message, field, dropped)]
         else:
@@ -126,8 +129,12 @@ def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list
     return system, messages
 
 
+def _has_media(content: object) -> bool:
+    return isinstance(content, list) and any(isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in content)
+
+
 def _complete(messages: list[dict[str, Any]], *, prefilled: bool) -> None:
-    """Add the user's messages that Anthropic requires at the begin, and at the end unless the request prefills the answer.
+    """Add the user's messages that Anthropic requires at the start, and at the end unless the request prefills the answer.
 
     They are missing if the request has only a system prompt, begins with a greeting of the assistant, or ends with an empty message.
     """
@@ -154,8 +161,8 @@ def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     blocks = [unnumbered(block) for block in sendable_thinking(message, field, dropped)]
     blocks.extend(_blocks(message.get("content"), f"{field}.content", dropped))
-    if is_set(message.get("refusal")):
-        blocks.append({"type": "text", "text": text(message["refusal"], f"{field}.refusal")})
+    if is_set(message.get("refusal")) and (refusal := text(message["refusal"], f"{field}.refusal")).strip():
+        blocks.append({"type": "text", "text": refusal})
     blocks.extend(map(tool_use, calls_of(message, field)))
     return blocks
 
