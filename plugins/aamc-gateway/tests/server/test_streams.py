@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aamc_gateway.forwarding.event_sender import EventSender
@@ -140,6 +141,7 @@ def test_the_error_event_has_the_next_number_of_the_stream(serve: Any, provider:
 def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> None:
     sent: list[bytes] = []
     events: list[str] = []
+    request = Mock()
 
     async def send(message: Mapping[str, Any]) -> None:
         sent.append(message.get("body", b""))
@@ -149,10 +151,11 @@ def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> No
         with sender:
             await sender.write(ChatEvents("responses", "aamc/team", shows_usage=False).delta({"role": "assistant", "content": "hi"}))
             await sender.write(b": a server's comment\n\n")
-        await sender.fail(ProviderError("it gave no answer", kind="server"))
+        await sender.fail(ProviderError("it gave no answer", kind="server"), request)
 
     asyncio.run(work())
     assert events == ["error"]
+    request.end.assert_called_once_with(200, "server")
     assert [int(number) for number in re.findall(rb'"sequence_number":(\d+)', b"".join(sent))] == list(range(sent[1].count(b"data:") + 1))
 
 

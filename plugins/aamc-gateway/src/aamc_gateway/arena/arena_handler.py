@@ -57,8 +57,7 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
         except AamcError as error:
             if not sender.has_begun:
                 raise
-            await sender.fail(error)
-            exchange.end(200, getattr(error, "kind", "server"))
+            await sender.fail(error, exchange)
 
 
 async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]]:

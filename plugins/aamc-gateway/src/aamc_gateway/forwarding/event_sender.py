@@ -15,6 +15,7 @@ from aamc_models.dialects import error_event
 from aamc_sdk.errors import AamcError, public_message
 
 if TYPE_CHECKING:
+    from aamc_gateway.forwarding.served_requests import Ending
     from aamc_gateway.server.interfaces import Send
 
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -69,13 +70,14 @@ class EventSender:
         self._timer.cancel()
         await self.write(data, more=False)
 
-    async def fail(self, error: AamcError) -> None:
-        """End a stream that has begun with an error event; in the dialect ``responses`` it gets the next number."""
+    async def fail(self, error: AamcError, request: Ending) -> None:
+        """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))
+        request.end(200, kind)
 
     def _tick(self) -> None:
         """Keep a silent stream alive."""

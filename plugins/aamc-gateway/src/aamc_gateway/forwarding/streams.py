@@ -54,7 +54,7 @@ class StreamedAnswer(EventSender):
             except AamcError as error:
                 if not self.has_begun:
                     raise
-                await self._break(error)
+                await self.fail(error, self.exchange)
 
     async def _attempt(self, call: UpstreamCall) -> bool:
         """Stream the answer of a candidate; return False where it failed before its content."""
@@ -73,7 +73,7 @@ class StreamedAnswer(EventSender):
         except ProviderError as error:
             exchange.ended(call, error)
             if self._flowing:
-                await self._break(error)  # raised, it would hold the request until the garbage collector came
+                await self.fail(error, exchange)  # raised, it would hold the request until the garbage collector came
             return self._flowing
         except BaseException:  # the client has left, or the log refused the decision
             exchange.ended(call, cancelled=True)
@@ -99,10 +99,6 @@ class StreamedAnswer(EventSender):
         """Wait until the decision is durable."""
         await self.exchange.commit()
         self.headers = self.headers or self.exchange.headers()
-
-    async def _break(self, error: AamcError) -> None:
-        await self.fail(error)
-        self.exchange.end(200, getattr(error, "kind", "server"))
 
     def note_response(self, event: bytes) -> None:
         """Remember the id of the answer in the dialect ``responses``."""

@@ -49,8 +49,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         except AamcError as error:
             if not work.sender.has_begun:
                 raise
-            await work.sender.fail(error)
-            work.end(200, getattr(error, "kind", "server"))
+            await work.sender.fail(error, work)
 
 
 class Work:
