@@ -20,7 +20,7 @@ from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, feedback_row, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
-from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.templates import Templates
@@ -76,6 +76,7 @@ __all__ = [
     "erased_if_forgotten",
     "extends_chain",
     "feedback_row",
+    "file_identity",
     "fingerprint_bytes",
     "followed",
     "is_within",

@@ -53,6 +53,15 @@ def advice_on(error: BaseException, advice: Mapping[str, str] = DISK_ADVICE) -> 
     return next((text for sign, text in advice.items() if sign in str(error)), "")
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of the file at a path, None if there is no file: another one than at first means that the file was replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def connect(address: str) -> sqlite3.Connection:
     """Open the file of a URI.
 

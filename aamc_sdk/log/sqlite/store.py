@@ -34,7 +34,7 @@ from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Row
-from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, read_transaction, transaction
+from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, read_transaction, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -99,7 +99,7 @@ class SqliteStore(PartitionedStore):
         except BaseException:
             self._copies.close()
             raise
-        self._file = self._file_now()
+        self._file = file_identity(self._opened)
         self._written, self._read = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
@@ -329,7 +329,7 @@ class SqliteStore(PartitionedStore):
         return self._writer.run(write)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        if self._file_now() != self._file:
+        if file_identity(self._opened) != self._file:
             raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
         try:
             with self._explained(), transaction(self._connection):
@@ -350,14 +350,6 @@ class SqliteStore(PartitionedStore):
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-    def _file_now(self) -> tuple[int, int] | None:
-        """Return device and inode of the file at the path, None if there is no file."""
-        try:
-            found = self._opened.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -429,7 +421,7 @@ class SqliteStore(PartitionedStore):
         while self._idle and not self._writer.forked:
             with contextlib.suppress(IndexError):  # another thread took the last one
                 connection = self._idle.pop()
-                if self._file_now() == self._file:
+                if file_identity(self._opened) == self._file:
                     return connection
                 connection.close()
         return None

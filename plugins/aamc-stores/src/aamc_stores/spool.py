@@ -31,6 +31,7 @@ from aamc_sdk.log import (
     append_feedback,
     connect,
     entry_of,
+    file_identity,
     line_of,
     transaction,
     write_ahead,
@@ -88,7 +89,7 @@ class Spool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path, prefix)
-            self._file = self._file_now()
+            self._file = file_identity(path)
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
@@ -142,17 +143,9 @@ class Spool:
         with self._using() as connection:
             return _size(connection)
 
-    def _file_now(self) -> tuple[int, int] | None:
-        """Return device and inode of the file at the path, None if there is no file."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
     def _check_there(self) -> None:
         """Check that the open file is the one at the path: no later process finds the entries of a deleted one."""
-        if self._file_now() != self._file:
+        if file_identity(self.path) != self._file:
             why = "was deleted or replaced while it was open, so nothing more can wait for the server"
             advice = "keep the program running until the server is back, as it still delivers what waited there before, and then restart it"
             raise SpoolError(f"the spool {self.path} {why}: {advice}")
