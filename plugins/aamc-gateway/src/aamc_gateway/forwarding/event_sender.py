@@ -15,7 +15,7 @@ from aamc_models.dialects import error_event
 from aamc_sdk.errors import AamcError, public_message
 
 if TYPE_CHECKING:
-    from aamc_gateway.forwarding.served_requests import Ending
+    from aamc_gateway.observe.request_figures import Ending
     from aamc_gateway.server.interfaces import Send
 
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))

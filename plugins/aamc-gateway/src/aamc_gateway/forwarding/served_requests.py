@@ -7,9 +7,9 @@ import itertools
 import math
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from aamc_gateway.observe.request_figures import RequestFigures
+from aamc_gateway.observe.request_figures import Ending, RequestFigures
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 _PROCESS, _REQUESTS = new_ids(1)[0][-16:], itertools.count()
 CLIENT_LEFT = 499
 """The status of a request whose client left."""
-
-
-class Ending(Protocol):
-    """A request that can end; ``served`` is what metrics see of it."""
-
-    served: RequestFigures
-
-    def end(self, status: int, error_kind: str = "") -> None:
-        """End it; a second call does nothing."""
 
 
 def served_request(request: ClientRequest, route: str) -> RequestFigures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 import attrs
 
@@ -96,3 +97,12 @@ class RequestFigures:
     def end(self, status: int, error_kind: str = "") -> None:
         """Note when and how the request ended."""
         self.status, self.error_kind, self.ended = status, error_kind, time.time()
+
+
+class Ending(Protocol):
+    """A request that can end; ``served`` is what metrics see of it."""
+
+    served: RequestFigures
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """End it; a second call does nothing."""
