@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, StoreError, component_errors, router_error
+from aamc_sdk.errors import ConfigError, DataError, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -61,7 +61,7 @@ class MetaController:
             self.pool = components.pool
             self.reward = components.reward
             self.router = router
-            self.store = store
+            self.store, self._store_errors = store, components.store_errors
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
@@ -475,10 +475,6 @@ class MetaController:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _store_errors(self) -> AbstractContextManager[None]:
-        """Return a context in which whatever the store raises is an error of the SDK that names it."""
-        return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
     def _add_attempt(self, attempt: Attempt) -> int:
         with self._guard:

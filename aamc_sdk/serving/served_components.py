@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, component_errors, one_of, unknown_name
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
@@ -67,6 +68,10 @@ class ServedComponents:
     @router_name.default
     def _class_name(self) -> str:
         return type(self.router).__name__
+
+    def store_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which whatever the store raises is an error of the SDK that names it."""
+        return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
 
 def load_checkpoints(

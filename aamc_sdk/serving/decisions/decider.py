@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, component_errors, router_error
+from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, check_budget, check_floor, weights_of
@@ -232,9 +232,8 @@ class Decider:
     def log(self, drawn: Records) -> Records:
         """Write decisions and announce the new ones; return the records as they are in the log."""
         with self._guard:  # closing waits until the events of logged decisions are submitted
-            store = self._components.store
-            with component_errors(f"{store.message_name} failed", raises=StoreError):
-                logged = store.add_decisions(drawn)
+            with self._components.store_errors():
+                logged = self._components.store.add_decisions(drawn)
                 new = [decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision]
             self._events.decided(new)
         return Records(logged, drawn.request)
@@ -257,7 +256,7 @@ class Decider:
         for query, row, decision_id in zip(queries, weights, ids, strict=True):
             check_name(decision_id, "a decision's id")
             try:
-                with component_errors(f"{served.store.message_name} failed", raises=StoreError):
+                with served.store_errors():
                     record = served.store.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
