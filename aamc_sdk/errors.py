@@ -87,7 +87,7 @@ class StoreAwayError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Raised when an entry contradicts the decision log: its id is known with other content, or its decision had no such candidate."""
+    """Raised when an entry contradicts the decision log: its id is known with other content."""
 
 
 class UnknownCandidateError(ConflictError, DataError):
