@@ -246,7 +246,8 @@ def split_hash(dataset: Dataset) -> str:
 def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> dict[str, NDArray[np.intp]]:
     """Divide rows into train, validation and test by a hash of the seed and each row's group.
 
-    All rows of a group go to the same split, independent of their order, which matters to rows without text alone. A split whose share is 0 gets no rows.
+    All rows of a group go to the same split, independent of their order; a row without text is divided by its position.
+    A split whose share is 0 gets no rows.
 
     Args:
         groups: The name of each row's group, such as the first of its near-duplicates, ``[Q]``; ``""`` for a row without text, such as one of a
