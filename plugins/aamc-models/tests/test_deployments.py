@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
+import attrs
 import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
@@ -80,6 +81,36 @@ def test_a_server_that_breaks_its_streams_off_rests(upstream, provider, stream, 
     for _ in range(2):
         with suppress(ProviderError):
             streamed(calling)
+    assert calling.state().available != rests
+
+
+RESPONSE_FAILED = b'data: {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "no"}}}\n\n'
+RESPONSE_ERROR = b'data: {"type": "error", "code": "server_error", "message": "no"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("api", "stream", "rests"),
+    [
+        ("chat", [event("a"), DONE], True),
+        ("chat", [event("a"), END, DONE], False),
+        ("chat", [event("a"), LATE_ERROR % b"overloaded_error"], True),
+        ("responses", [event("a"), RESPONSE_FAILED], True),
+        ("responses", [event("a"), RESPONSE_ERROR], True),
+    ],
+)
+def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, provider, api, stream, rests) -> None:
+    """The gateway reads nothing after an error or ``[DONE]``."""
+    server = upstream(events(*stream))
+    calling = provider(base_url=server.url, retries=0, breaker_failures=2, breaker_rest_s=60.0)
+
+    async def read() -> None:
+        answer = calling.events(CANDIDATE, attrs.evolve(CHAT, api=api))
+        for _ in stream:
+            await anext(answer)
+        await answer.aclose()
+
+    for _ in range(2):
+        asyncio.run(read())
     assert calling.state().available != rests
 
 

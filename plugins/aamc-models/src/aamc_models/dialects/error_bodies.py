@@ -77,6 +77,14 @@ def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return error if isinstance(error, dict) and error else None
 
 
+def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the error that an event of a stream reports, which events of ``responses`` hold in their response or in fields of their own."""
+    response = event.get("response")
+    if event.get("type") == "error" and "error" not in event:
+        return dict(event)
+    return error_in(event) or (error_in(response) if isinstance(response, dict) else None)
+
+
 def broken_off(answer: Mapping[str, Any]) -> str | None:
     """Return the message of the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
     if answer.get("status") == "failed":

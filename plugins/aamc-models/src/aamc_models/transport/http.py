@@ -14,7 +14,7 @@ import attrs
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
-from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.error_bodies import error_in_event
 from aamc_models.dialects.events import data_of, strict_event
 from aamc_models.dialects.fields import json_object, strict_json
 from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
@@ -161,14 +161,13 @@ class HttpProvider(WireProvider):
                     last.append(event)
                     if b'"error"' in event:
                         event = without_key(event, turn.deployment.api_key)
-                        if (error := error_in(json_object(data_of(event)))) is not None:
+                        if (error := error_in_event(json_object(data_of(event)) or {})) is not None:
                             _end_turn(turn, reported(error, event))
+                    elif b"[DONE]" in event and data_of(event) == b"[DONE]":
+                        _judge(turn, dialect, last)  # callers read nothing after it
                     yield strict_event(event)
                 events = await stream.more()
-            if dialect is None or _is_finished(dialect, last):
-                turn.succeed()
-            else:
-                turn.fail("cut its answer: its stream ended before the answer did")
+            _judge(turn, dialect, last)
         except (*_ERRORS, Failure) as raised:
             failure = redacted(raised if isinstance(raised, Failure) else failure_of(raised, self.config), turn.deployment.api_key)
             turn.fail(failure.text)
@@ -279,12 +278,15 @@ def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
         turn.succeed()
 
 
-def _is_finished(dialect: str, events: Iterable[bytes]) -> bool:
-    """Return whether the last events of a stream have its finish."""
-    monitor = StreamMonitor(dialect)
-    for event in events:
-        monitor.feed(event)
-    return monitor.finished
+def _judge(turn: DeploymentTurn, dialect: str | None, events: Iterable[bytes]) -> None:
+    """End the turn of a stream that has ended by its last events: they have its finish, unless the server cut the answer."""
+    if dialect is not None:
+        monitor = StreamMonitor(dialect)
+        for event in events:
+            monitor.feed(event)
+        if not monitor.finished:
+            turn.fail("cut its answer: its stream ended before the answer did")
+    turn.succeed()  # nothing, if it has failed
 
 
 def _count(turn: DeploymentTurn, usage: Usage) -> None:
