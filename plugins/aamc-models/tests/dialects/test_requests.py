@@ -391,6 +391,12 @@ def test_temperature_and_top_p_do_not_go_to_anthropic_together() -> None:
     assert to_messages(top_p=0.9)["top_p"] == 0.9
 
 
+@pytest.mark.parametrize(("asked", "of_the_candidate"), [("top_p", "temperature"), ("temperature", "top_p")])
+def test_nor_does_one_go_where_the_candidate_s_parameters_have_the_other(asked: str, of_the_candidate: str) -> None:
+    converted = from_chat("messages", {"messages": ASK, asked: 0.5}, parameters={of_the_candidate: 0.2})
+    assert (asked in converted.body, converted.dropped) == (False, [asked])
+
+
 @pytest.mark.parametrize("user", ["anna@example.com", "+49 170 1234567", "x" * 257])
 def test_an_id_of_a_user_that_anthropic_refuses_is_left_out_and_named(user: str) -> None:
     converted = from_chat("messages", {"messages": ASK, "user": user})

@@ -43,7 +43,7 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
         **chosen(body, "model", "stream", "top_k", "cache_control"),
         "max_tokens": whole_number(next(limit for limit in limits if limit is not None), "max_tokens"),
         "messages": messages,
-        **_sampling(body, dropped),
+        **_sampling(body, dropped, parameters),
         **_tools(body, messages, dropped),
     }
     sent.update(_answer_form(body, system, dropped))
@@ -62,14 +62,15 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
     return sent
 
 
-def _sampling(body: JSON, dropped: set[str]) -> dict[str, Any]:
+def _sampling(body: JSON, dropped: set[str], parameters: JSON) -> dict[str, Any]:
     sampling: dict[str, Any] = {name: number(body[name], name) for name in ("temperature", "top_p") if body.get(name) is not None}
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
         dropped.add("temperature")
-    if len(sampling) > 1:
-        del sampling["top_p"]  # Anthropic's models refuse both together
-        dropped.add("top_p")
+    for name, other in (("top_p", "temperature"), ("temperature", "top_p")):
+        if name in sampling and (other in sampling or parameters.get(other) is not None):
+            del sampling[name]  # Anthropic's models refuse both together
+            dropped.add(name)
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else [text(item, "stop") for item in items(stop, "stop")]
     accepted = [item for item in stops if item.strip()]
