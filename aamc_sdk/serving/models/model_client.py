@@ -175,13 +175,16 @@ class ModelClient:
             state = state.without(without_endpoint)
         resting: set[str] = set()
         remaining: dict[str, float] = {}
-        for name, provider in providers:
-            with component_errors(f"the provider of {name!r} failed to return its state"):
+        try:
+            for name, provider in providers:
                 endpoint = provider.state()
                 if not endpoint.available:
                     resting.add(name)
                 elif endpoint.remaining is not None:
                     remaining[name] = endpoint.remaining
+        except (Exception, SystemExit):  # a block for each provider would cost every request a microsecond for each candidate
+            with component_errors(f"the provider of {name!r} failed to return its state"):
+                raise
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}
