@@ -121,7 +121,7 @@ def test_a_tool_loop_stays_on_its_model_with_thinking(serve: Any, attempt: int) 
 @pytest.mark.parametrize("dialect", ["messages", "chat", "responses"])
 def test_tool_loops_of_conversations_that_begin_alike_stay_on_their_models(serve: Any, dialect: str, provider: str, stream: bool) -> None:
     running = serve(one=Script(), two=Script(), fields={name: {"provider": provider} for name in ("one", "two")})
-    for _ in range(8):  # the stub numbers each model's calls, and real ids are never the same
+    for _ in range(50):  # the stub numbers each model's calls, and real ids are never the same: no loop of the other has one of its numbers
         running.chat(model="two")
     loops = [ToolLoop(running, dialect, stream) for _ in range(8)]
     while {loop.model for loop in loops} != {"one", "two"}:  # chance may give one of them many loops
