@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import pytest
 from aamc_models.testing import Script, StubServer
 from pages.conftest import Serve, chat, http, logged
@@ -68,6 +71,18 @@ def test_a_request_without_an_answer_is_an_error_in_the_log_and_counts_with_its_
     assert f'route="/v1/chat/completions",status="{status}"}} 1.0'.encode() in http(f"{gateway.url}/metrics").body
     gateway.stop()
     assert [(attempt.status, attempt.error) for attempt in logged(gateway).attempts] == [("error", "no answer: stopped")]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_call_of_an_agent_ends_when_the_client_leaves(serve: Serve, stub: StubServer, stream: bool):
+    stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="hang")))
+    host, _, port = serve(team(stub)).url.removeprefix("http://").partition(":")
+    body = json.dumps(chat("aamc/puppeteer", TASK, stream=stream)).encode()
+    with socket.create_connection((host, int(port))) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        assert stub.wait(lambda now: now.active > 0)
+    assert stub.wait(lambda now: now.active == 0, timeout_s=20.0)  # an agent's time limit is 30 s
 
 
 def test_an_orchestrator_that_is_not_configured_is_not_served(serve: Serve):

@@ -61,7 +61,19 @@ class WorkerThread:
 
     def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
         """Start coroutines in parallel; the result of one that takes longer than ``limit`` seconds is None."""
-        return asyncio.run_coroutine_threadsafe(_in_parallel(coroutines, limit), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._in_parallel(coroutines, limit), self._loop)
+
+    async def _in_parallel(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+        try:
+            done, late = await asyncio.wait(tasks, timeout=limit)
+        except asyncio.CancelledError:
+            for task in () if self._ending else tasks:  # at the end all tasks are cancelled, and a second time would break off their cleaning up
+                task.cancel()
+            raise
+        for task in late:
+            task.cancel()
+        return [task.result() if task in done else None for task in tasks]
 
     def abandon(self) -> None:
         """Stop the event loop as soon as nothing blocks it."""
@@ -91,14 +103,6 @@ class WorkerThread:
             self._loop.close()
 
 
-async def _in_parallel(coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    done, late = await asyncio.wait(tasks, timeout=limit)
-    for task in late:
-        task.cancel()
-    return [task.result() if task in done else None for task in tasks]
-
-
 _GRACE_S = 0.25
 """Seconds after the timeout in which a turn may still end by itself, before its thread counts as blocked."""
 _MAX_CACHED = 200_000
@@ -107,6 +111,30 @@ _MAX_CACHED = 200_000
 def deterministic(agent: Agent) -> bool:
     """Return whether an agent always gives the same output for the same task and history, so that training may cache it."""
     return getattr(agent, "deterministic", False) is True
+
+
+class Cancellation:
+    """Ends turns that another thread waits for; those that start later end at once.
+
+    Attributes:
+        cancelled: Whether :meth:`cancel` was called.
+    """
+
+    def __init__(self) -> None:
+        self._turns: list[Future[Any]] = []
+        self.cancelled = False
+
+    def add(self, turns: Future[Any]) -> None:
+        """Take turns that have started."""
+        self._turns.append(turns)  # first, so that cancel sees it or is seen here
+        if self.cancelled:
+            turns.cancel()
+
+    def cancel(self) -> None:
+        """End the turns."""
+        self.cancelled = True
+        for turns in list(self._turns):
+            turns.cancel()
 
 
 class OutOfBudgetError(AamcError):
@@ -139,12 +167,15 @@ class Executor:
         self.spent_usd = 0.0
         self.budget_usd = math.inf
 
-    def activate(self, turns: Sequence[tuple[str, TaskState]], timeout: float | None = None) -> list[Activation]:
+    def activate(
+        self, turns: Sequence[tuple[str, TaskState]], timeout: float | None = None, cancellation: Cancellation | None = None
+    ) -> list[Activation]:
         """Run turns in parallel and return their activations; outputs of deterministic agents are cached.
 
         Args:
             turns: The agent's name and its state.
             timeout: Timeout in seconds if it is below the executor's; at 0 no agent is called.
+            cancellation: Gets the turns in progress, to end them from another thread.
 
         Raises:
             OutOfBudgetError: The rest of the budget does not cover all turns.
@@ -156,7 +187,7 @@ class Executor:
         while missing:
             covered = self._covered([turns[place][0] for place in missing])
             places, missing = missing[:covered], missing[covered:]
-            for place, activation in zip(places, self._activated([turns[place] for place in places], limit), strict=True):
+            for place, activation in zip(places, self._activated([turns[place] for place in places], limit, cancellation), strict=True):
                 self.spent_usd += activation.cost
                 done[place] = activation
                 key = keys[place]
@@ -213,10 +244,10 @@ class Executor:
             raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD{further})")
         return covered
 
-    def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float) -> list[Activation]:
+    def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float, cancellation: Cancellation | None) -> list[Activation]:
         """Run turns in parallel, each for at most ``limit`` seconds; at 0 none is called."""
         jobs = [(f"agent {name}", traced(name, state, self._turn)) for name, state in turns if limit > 0]
-        ended = self._run(jobs, limit) if jobs else [None] * len(turns)
+        ended = self._run(jobs, limit, cancellation) if jobs else [None] * len(turns)
         late = f"gave no answer in {limit:g} s"
         return [activation or failed(name, Fault.TIMEOUT, late, limit) for (name, _), activation in zip(turns, ended, strict=True)]
 
@@ -231,8 +262,8 @@ class Executor:
             self._cache.clear()
         self._cache[key] = activation
 
-    def _run(self, jobs: Sequence[tuple[str, Coroutine[Any, Any, T]]], limit: float) -> list[T | None]:
-        """Run each coroutine in the thread of its name; None for one that took too long."""
+    def _run(self, jobs: Sequence[tuple[str, Coroutine[Any, Any, T]]], limit: float, cancellation: Cancellation | None = None) -> list[T | None]:
+        """Run each coroutine in the thread of its name; None for one that took too long or was cancelled."""
         results: list[T | None] = [None] * len(jobs)
         by_thread: dict[str, list[int]] = {}
         for place, (name, _) in enumerate(jobs):
@@ -243,12 +274,14 @@ class Executor:
             if thread is None or not thread.alive:
                 thread = self._threads[name] = WorkerThread(name)
             futures[name] = thread.submit([jobs[place][1] for place in places], limit)
+            if cancellation is not None:
+                cancellation.add(futures[name])
         wait(futures.values(), limit + _GRACE_S)
         for name, future in futures.items():
             if future.done() and not future.cancelled():
                 for place, result in zip(by_thread[name], future.result(), strict=True):
                     results[place] = result
-            else:
+            elif cancellation is None or not cancellation.cancelled:  # else the thread is not blocked, and may run the turns of others
                 self._threads.pop(name).abandon()
         return results
 

@@ -8,7 +8,6 @@ The budget is that of all paths together. A judge's turn is one of the steps; a 
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import defaultdict
@@ -60,7 +59,7 @@ async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]
     while running := [path for path in paths if path.stop is None]:
         turns = _forked(puppeteer, paths, running, turns_left)
         seconds = budget.seconds - (time.monotonic() - began)
-        done = await asyncio.to_thread(puppeteer.activate, [(name, path.state) for path, name in turns], seconds)
+        done = await puppeteer.activate([(name, path.state) for path, name in turns], seconds)
         for (path, _), activation in zip(turns, done, strict=True):
             path.take(activation)
             turns_left -= 1
@@ -126,7 +125,7 @@ async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: f
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
     question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with one line, 'ANSWER: ' and the number of the best one."
     state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
-    activation = (await asyncio.to_thread(puppeteer.activate, [(puppeteer.config.judge, state)], seconds))[0]
+    activation = (await puppeteer.activate([(puppeteer.config.judge, state)], seconds))[0]
     number = None if activation.output is None else picked_number(activation.output.content, len(answers))
     return (None if number is None else answers[number - 1]), activation.cost
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from aamc_sdk.types import Attempt, Record, new_ids
 if TYPE_CHECKING:
     from aamc_puppeteer.serving.team import Team
 
-Activate = Callable[[Sequence[tuple[str, TaskState]], float], list[Activation]]
+Activate = Callable[[Sequence[tuple[str, TaskState]], float], Awaitable[list[Activation]]]
 """Runs turns, each an agent's name and its state, within a number of seconds."""
 Choose = Callable[[TaskState], tuple[str, Decision | None] | None]
 """Returns the next agent or ``STOP``, with the decision if a policy made one; None at the end of a fixed order."""
@@ -57,7 +56,7 @@ async def work_on(activate: Activate, choose: Choose, episode: Running, budget: 
             yield Step(decision=decision, content=answer(episode.state) or "", final=True)
             return
         left = max(budget.seconds - (time.monotonic() - began), 0.0)
-        activation = (await asyncio.to_thread(activate, [(agent, episode.state)], left))[0]
+        activation = (await activate([(agent, episode.state)], left))[0]
         episode.take(activation)
         episode.check_end(budget, time.monotonic() - began)
         final = episode.stop is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.executor import Executor, pool_of
+from aamc_puppeteer.episodes.executor import Cancellation, Executor, pool_of
 from aamc_sdk import Agent, Services
 from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget
@@ -79,9 +80,14 @@ class Team(TeamOrchestrator):
         self.use(agents)
         self._made = agents
 
-    def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
-        """Run agents on states, in parallel, for at most ``seconds`` or the option ``agent_timeout``."""
-        return self._executor.activate(turns, max(seconds, 0.0))
+    async def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
+        """Run agents on states, in parallel, for at most ``seconds`` or the option ``agent_timeout``. Cancelling it cancels them."""
+        cancellation = Cancellation()
+        try:
+            return await asyncio.to_thread(self._executor.activate, turns, max(seconds, 0.0), cancellation)
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            raise
 
     def verify(self, task: Task, answer: str | None) -> Verdict | None:
         """Return the verdict on an answer; None if the task has no verifier."""
