@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,15 @@ def test_an_agent_that_hangs_is_left_behind(executors: Callable[..., Executor], 
     assert (hung.fault, quick.fault) == (Fault.TIMEOUT, None)
     again = executor.activate([("hanging", TaskState(task=TASK, steps_left=1))])[0]
     assert again.output is not None
+    released.set()
+
+
+def test_calls_at_the_same_time_leave_an_agent_behind_that_blocks_all_of_them(executors: Callable[..., Executor]) -> None:
+    released = threading.Event()
+    executor = executors(0.5, hanging=Scripted(lambda state: released.wait(60)))
+    with ThreadPoolExecutor(3) as callers:
+        found = [callers.submit(executor.activate, [("hanging", TaskState(task=TASK))]) for _ in range(3)]
+        assert [future.result()[0].fault for future in found] == [Fault.TIMEOUT] * 3
     released.set()
 
 

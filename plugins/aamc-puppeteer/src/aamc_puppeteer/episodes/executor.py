@@ -268,21 +268,24 @@ class Executor:
         by_thread: dict[str, list[int]] = {}
         for place, (name, _) in enumerate(jobs):
             by_thread.setdefault(name, []).append(place)
-        futures: dict[str, Future[list[T | None]]] = {}
+        running: dict[str, tuple[WorkerThread, Future[list[T | None]]]] = {}
         for name, places in by_thread.items():
             thread = self._threads.get(name)
             if thread is None or not thread.alive:
                 thread = self._threads[name] = WorkerThread(name)
-            futures[name] = thread.submit([jobs[place][1] for place in places], limit)
+            future = thread.submit([jobs[place][1] for place in places], limit)
+            running[name] = thread, future
             if cancellation is not None:
-                cancellation.add(futures[name])
-        wait(futures.values(), limit + _GRACE_S)
-        for name, future in futures.items():
+                cancellation.add(future)
+        wait([future for _, future in running.values()], limit + _GRACE_S)
+        for name, (thread, future) in running.items():
             if future.done() and not future.cancelled():
                 for place, result in zip(by_thread[name], future.result(), strict=True):
                     results[place] = result
             elif cancellation is None or not cancellation.cancelled:  # else the thread is not blocked, and may run the turns of others
-                self._threads.pop(name).abandon()
+                thread.abandon()
+                if self._threads.get(name) is thread:  # another call that it blocked may have abandoned it, too
+                    del self._threads[name]
         return results
 
     async def _turn(self, name: str, state: TaskState) -> Activation:
