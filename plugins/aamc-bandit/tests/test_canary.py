@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -421,6 +422,21 @@ def test_a_challenger_that_takes_too_long_delays_no_request_beyond_its_limit(nam
         decision = controller.route("Hi")
     assert decision.notes[name]["candidate"]["error"] == "no scores within 20 ms"
     assert decision.candidate == LARGE
+
+
+def test_a_shadow_that_hangs_delays_one_request_only(plugins, monkeypatch) -> None:
+    with serve(plugins, "shadow", timeout_ms=20.0) as controller:
+        challenger, released, asked = controller.router.challenger, threading.Event(), []
+        score = challenger.score
+        monkeypatch.setattr(challenger, "score", lambda request: asked.append(released.wait(60)) or score(request))
+        found = [controller.route("Hi").notes["shadow"]["candidate"]["error"] for _ in range(3)]
+        assert found == ["no scores within 20 ms", *["it still scores an earlier request"] * 2]
+        released.set()
+        while controller.router.is_late:
+            time.sleep(0.01)
+        assert asked == [True]
+        controller.route("Hi")
+        assert len(asked) == 2
 
 
 def test_a_challenger_that_cannot_learn_ends_the_trial_and_the_stable_router_learns_on(plugins, tmp_path) -> None:

@@ -76,6 +76,7 @@ class RouterPair(OnlineRouter):
         self._serves = self._starting = False
         self._start_failures: list[str] = []
         self._unusable: str | None = None
+        self._late: Future[Any] | None = None
 
     @property
     def stable(self) -> Router:
@@ -106,9 +107,15 @@ class RouterPair(OnlineRouter):
         limit_ms = self.config.timeout_ms * math.ceil(len(request) / ROWS_A_LIMIT) if self._serves else None
         wait([work], None if limit_ms is None else limit_ms / 1000)
         if not work.done():
+            self._late = work
             return scores, f"no scores within {limit_ms:g} ms"
         error = work.exception()
         return scores, work.result() if error is None else repr(error)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the challenger still scores a request that did not wait for it any longer."""
+        return self._late is not None and not self._late.done()
 
     def challenger_failed(self, why: str) -> None:
         """Handle an error of the challenger outside of a request; by default log it."""

@@ -1,7 +1,7 @@
 """``shadow``: the stable router serves, and each decision notes the choice probabilities of the challenger.
 
 The challenger changes neither the choice nor, if it fails or takes too long, the answer. It scores while the stable router does, and
-delays a request until its time limit at most.
+delays a request until its time limit at most. Until it has scored that request, it delays no other one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shadow(RouterPair):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the stable router's scores, with the challenger's choices in the notes."""
-        served, challenger = self.score_both(request)
+        served, challenger = (self.stable.score(request), "it still scores an earlier request") if self.is_late else self.score_both(request)
         if isinstance(challenger, str):
             self.challenger_failed(f"failed to score: {challenger}")
             recorded: list[dict[str, Any]] = [{"error": challenger}] * len(request)
