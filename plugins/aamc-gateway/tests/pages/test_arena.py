@@ -177,6 +177,18 @@ def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, c
     assert stub.counts("small").calls == 2
 
 
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize("form", [{"tools": [TOOL]}, {"response_format": {"type": "json_object"}}, {"n": 2}], ids=lambda form: next(iter(form)))
+def test_an_answer_in_a_form_that_a_writer_cannot_keep_to_is_a_candidate_s_own(serve: Serve, stub: StubServer, form: dict):
+    stub.scripts["small"] = Script(text="The one answer.")
+    gateway = serve({"arena": {"candidates": 2, "aggregate": "synthesize", "synthesizer": "small"}}, router={"name": "llm-only"})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", **form))
+    assert (found.status, found.headers["x-aamc-model"]) == (200, "large")
+    assert sum(stub.counts(name).calls for name in MODELS) == 2
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_call_of_a_custom_tool_is_answered_and_shown_to_voters(serve: Serve, stub: StubServer, monkeypatch, stream: bool):
     called = {"id": "c1", "type": "custom", "custom": {"name": "run", "input": "ls"}}

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat, convert_answer
+from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.exchange import DENSE_BYTES_PER_TOKEN, Exchange
@@ -18,7 +18,7 @@ from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
-from aamc_gateway.server.settings import SYNTHESIZE, ArenaSettings
+from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE, ArenaSettings
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
@@ -71,6 +71,9 @@ class MatchExchange(Exchange):
         super().__init__(gateway, attrs.evolve(request, stream=False, body=_without_stream(request.body)), route)
         self.served.streamed = request.stream
         settings: ArenaSettings = gateway.settings.arena
+        said = conversation_of(request.dialect, request.body)
+        if settings.aggregate == SYNTHESIZE and (said.tools or said.json or request.answers > 1):
+            settings = attrs.evolve(settings, aggregate=CHOOSE)  # a written answer is one free text
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
 
