@@ -60,7 +60,17 @@ def test_answers_that_wait_are_voted_on_after_the_number_of_candidates_has_chang
         return (await later.vote(decision_id, await label(later, decision_id, "small"), ANN))["new"]
 
     assert asyncio.run(vote()) == 2
-    assert {("vote:ann", "small", "middle"), ("vote:ann", "small", "large")} == set(compared(controller))
+    assert {("vote:1", "small", "middle"), ("vote:1", "small", "large")} == set(compared(controller))
+
+
+@pytest.mark.parametrize("other", [Caller(key_id="admin", name="ann", admin=True), Caller(key_id="3", name="x" * 512, admin=True)])
+def test_each_key_has_a_vote_of_its_own_whatever_its_name(controller, shared, other):
+    async def vote() -> list[int]:
+        ballots = ballots_of(controller, shared)
+        decision_id = await offered(controller, ballots)
+        return [(await ballots.vote(decision_id, winner, voter))["new"] for winner, voter in (("A", ANN), ("B", other))]
+
+    assert asyncio.run(vote()) == [2, 2]
 
 
 @pytest.mark.parametrize("votes", [("A", "B", "C"), ("A", "tie"), ("tie", "C")], ids=lambda votes: "-".join(votes))

@@ -90,7 +90,7 @@ class Ballots:
             raise Refused(f"winner must be one of {one_of([*named, TIE, SKIP])}, not {winner!r:.80}")
         new = 0
         if winner != SKIP:
-            comparisons = _comparisons(decision_id, named, winner, f"vote:{caller.name}" if caller.name else "vote")
+            comparisons = _comparisons(decision_id, named, winner, f"vote:{caller.key_id}" if caller.key_id else "vote")
             try:
                 new = sum(await asyncio.to_thread(self._controller.feedback_batch, comparisons))
             except ConflictError as error:
