@@ -363,7 +363,7 @@ def test_a_conversation_in_a_form_that_anthropic_refuses_gets_one_that_it_accept
     ("messages", "problem"),
     [
         ([*ASK, result("a")], "the tool result 'a' answers no tool call"),
-        ([*ASK, called("a"), result("a"), result("a")], "the tool result 'a' answers no tool call"),
+        ([*ASK, called("a"), result("a"), result("a")], "the tool call 'a' has more than one result; leave out"),
         ([*ASK, called("a", "b"), result("b")], "the tool call 'a' has no result"),
         ([*ASK, called("a")], "the tool call 'a' has no result"),
     ],

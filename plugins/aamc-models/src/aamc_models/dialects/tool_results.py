@@ -26,6 +26,7 @@ def with_results_after_calls(body: JSON) -> JSON:
         if message.get("role") in _RESULTS:
             results[result_id(message, field)].append(message)
     ordered: list[Any] = []
+    called: set[str] = set()
     for field, message in messages:
         if message.get("role") in _RESULTS:
             continue
@@ -34,6 +35,9 @@ def with_results_after_calls(body: JSON) -> JSON:
             if not results[call.id]:
                 raise DataError(f"the tool call {call.id!r:.80} has no result; add it after the assistant's message, or leave out the call")
             ordered.append(results[call.id].popleft())
+            called.add(call.id)
     if alone := [call_id for call_id, left in results.items() if left]:
+        if alone[0] in called:
+            raise DataError(f"the tool call {alone[0]!r:.80} has more than one result; leave out the others")
         raise DataError(f"the tool result {alone[0]!r:.80} answers no tool call; add the assistant's message with the call before it")
     return {**body, "messages": ordered} if results else body
