@@ -114,6 +114,19 @@ def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, prov
     assert calling.state().available != rests
 
 
+@pytest.mark.parametrize("end", [hang, cut], ids=["takes too long", "loses the connection"])
+def test_a_server_whose_stream_is_read_too_slowly_has_not_failed(upstream, provider, end) -> None:
+    server = upstream(then(begin("text/event-stream", None), send(event("a")), end))
+    calling = provider(base_url=server.url, retries=0, timeout_seconds=1.0, breaker_failures=1)
+
+    async def read_slowly() -> None:
+        async for _ in calling.events(CANDIDATE, CHAT):
+            await asyncio.sleep(1.5)
+
+    assert failed(lambda: asyncio.run(read_slowly())).kind in ("timeout", "connection", "protocol")
+    assert calling.state().available
+
+
 def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:
     server = upstream(cut)
     calling = provider(base_url=server.url, retries=0, breaker_failures=1, breaker_rest_s=60.0)

@@ -35,6 +35,8 @@ _LONG_ANSWER = 2**20
 _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
 _LAST_EVENTS = 16
 """Number of events at the end of a stream among which its finish is, before the usage and the last one: to read all of them would cost 5 us each."""
+_HELD_S = 1.0
+"""Time in seconds: a caller that needs more than this for the events, and more than half of the stream's time, keeps the server waiting."""
 _RESERVED = frozenset({"accept-encoding", "api-key", "authorization", "connection", "content-length", "host", "transfer-encoding", "x-api-key"})
 """Headers of a request that a caller cannot set."""
 _ERRORS = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
@@ -152,6 +154,7 @@ class HttpProvider(WireProvider):
         dialect = _USAGE_DIALECTS.get(request.api)
         monitor = StreamMonitor(dialect) if turn.counts_tokens and dialect is not None else None
         last: deque[bytes] = deque(maxlen=_LAST_EVENTS)
+        began, held_s = time.monotonic(), 0.0
         try:
             events = stream.first
             while events:
@@ -165,12 +168,15 @@ class HttpProvider(WireProvider):
                             _end_turn(turn, reported(error, event))
                     elif b"[DONE]" in event and data_of(event) == b"[DONE]":
                         _judge(turn, dialect, last)  # callers read nothing after it
+                    given = time.monotonic()
                     yield strict_event(event)
+                    held_s += time.monotonic() - given
                 events = await stream.more()
             _judge(turn, dialect, last)
         except (*_ERRORS, Failure) as raised:
             failure = redacted(raised if isinstance(raised, Failure) else failure_of(raised, self.config), turn.deployment.api_key)
-            turn.fail(failure.text)
+            if held_s <= max(_HELD_S, (time.monotonic() - began) / 2):  # else the caller, such as a slow client, used the time up
+                turn.fail(failure.text)
             raise self._error(body, turn.deployment, failure) from raised
         finally:
             turn.drop()
