@@ -156,6 +156,21 @@ def test_a_client_that_half_closes_still_reads_its_answer_or_is_dropped(serve: A
     assert stub.wait(lambda now: now.active == 0)
 
 
+def test_a_stream_to_a_client_of_http_1_0_has_no_chunks_and_ends_with_its_connection(serve: Any, stub: StubServer) -> None:
+    text = "x" * 3_000_000
+    stub.scripts["good"] = Script(text=text, chunks=100)
+    gateway = serve({"good": {}})
+    for stream in (True, False):
+        body = json.dumps(chat(stream=stream)).encode()
+        with connect(gateway.url) as client, client.makefile("rb") as answer:
+            client.sendall(head(body).replace(b"HTTP/1.1", b"HTTP/1.0") + body)
+            fields, _, content = answer.read().partition(b"\r\n\r\n")
+        assert (fields[:12], b"chunked" in fields, len(content) > len(text)) == (b"HTTP/1.1 200", False, True)
+        lines = content.removesuffix(b"\n\n").split(b"\n\n") if stream else [b"data: " + content]
+        assert all(line.startswith(b"data: ") for line in lines)
+        assert lines[-1] == b"data: [DONE]" if stream else json.loads(content)
+
+
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["whole", "unfinished"])
 def test_headers_that_are_too_large_are_refused_however_they_arrive(serve: Any, end: bytes) -> None:
     gateway = serve({"good": {}}, settings={"limits": {"header_kb": 4}})

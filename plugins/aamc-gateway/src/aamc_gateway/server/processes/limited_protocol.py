@@ -1,12 +1,14 @@
-"""Limits of connections, which ASGI has no place for: of headers, and of clients that take nothing of their answer."""
+"""Connections, as far as ASGI has no place for it: limits of headers and of clients that take nothing of their answer, and HTTP/1.0."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import orjson
 from aamc_models.dialects import error_body
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from aamc_gateway.server.settings import RequestLimits
 
@@ -63,6 +65,8 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
             if self._header_size > at_most:  # they came at once, with a part of the body perhaps
                 raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
             super().on_headers_complete()
+            if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
+                self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
 
         def send_400_response(self, msg: str) -> None:
             if self._header_size > at_most:
@@ -134,6 +138,28 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
                 self._headers_timer = None
 
     return LimitedProtocol
+
+
+def _unchunked(cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """Return the ``send`` of a request in HTTP/1.0, where an answer without a length ends with its connection."""
+    whole, ends_with_connection = cycle.send, False
+
+    async def send(message: Any) -> None:
+        nonlocal ends_with_connection
+        if message["type"] == "http.response.start":
+            ends_with_connection = all(name != b"content-length" for name, _ in message["headers"])
+            cycle.chunked_encoding = False if ends_with_connection else None
+        elif ends_with_connection:
+            if cycle.flow.write_paused and not cycle.disconnected:
+                await cycle.flow.drain()
+            if not cycle.disconnected:
+                cycle.transport.write(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            message = {**message, "body": b""}
+        await whole(message)
+
+    return send
 
 
 def _too_large(header_kb: float) -> bytes:
