@@ -106,6 +106,16 @@ def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:
     assert re.search(r"open-x}\n    abilities: \[code\]", written)
 
 
+def test_a_comment_on_the_next_candidate_stays_before_it(aamc: Aamc) -> None:
+    first = "candidates:\n  - endpoint: {provider: openai, model: gpt-x}\n"
+    rest = "    name: a\n  # the other one\n  - name: b\n"
+    Path("pool.yaml").write_text(first + rest)
+    aamc("pool.yaml", "--prices", "map.json")
+    written = Path("pool.yaml").read_text()
+    assert written.startswith(first + "    prices:")
+    assert written.endswith(rest)
+
+
 def test_the_users_own_prices_stay_unless_they_are_replaced(aamc: Aamc) -> None:
     aamc("pool.yaml", "--prices", "map.json")
     assert spec("claude-x").prices == Prices(2.0, 10.0)
@@ -197,6 +207,8 @@ def test_the_map_of_an_installed_litellm_is_read_without_importing_it(aamc: Aamc
         (["--prices", "other.json"], POOL, "other.json is not LiteLLM's price map"),
         (["--prices", "map.json"], "candidates: {", "pool.yaml is not YAML"),
         (["--prices", "map.json"], "candidates: []", "must have a list 'candidates'"),
+        (["--prices", "map.json"], "", "pool.yaml is empty"),
+        (["--prices", "map.json"], "- name: a", "pool.yaml must hold keys and values, not list"),
     ],
 )
 def test_what_cannot_be_used_is_named(aamc: Aamc, arguments: list[str], content: str, message: str) -> None:

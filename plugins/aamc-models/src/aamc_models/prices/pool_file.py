@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from aamc_models.prices.price_map import ListedModel, PriceMap
-from aamc_sdk.config import parse_yaml
+from aamc_sdk.config import load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, PoolError, read_errors
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Endpoint
@@ -62,10 +62,12 @@ class PoolFile:
         try:
             self._yaml = _round_trip(text)
             self._content: Any = self._yaml.load(text)
-            self._wanted = parse_yaml(text, str(path))
+            self._wanted = load_yaml(path)
             pool_from(self._wanted, str(path))
-        except (YAMLError, ConfigError) as error:
+        except YAMLError as error:
             raise PoolError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        except ConfigError as error:
+            raise PoolError(str(error)) from error
 
     def fill(self, prices: PriceMap, today: date, *, replace: bool = False) -> list[Priced]:
         """Fill in prices, context windows and abilities by the endpoints' models; prices get a comment with date and source.
@@ -92,9 +94,10 @@ class PoolFile:
         changes = _changes(entry, listed, replace)
         for place in (self._content, self._content["candidates"], entry) if changes else ():
             place.fa.set_block_style()  # a comment needs a line of its own
-        for position, (key, value) in enumerate(changes.items()):
+        first = _position(entry)
+        for position, (key, value) in enumerate(changes.items(), first):
             if key not in entry:
-                entry.insert(_position(entry) + position, key, value)
+                entry.insert(position, key, value)
             entry[key] = value
             self._wanted["candidates"][number][key] = value
         if "prices" in changes:
