@@ -374,6 +374,25 @@ def test_an_interruption_finishes_the_calls_under_way(collect: Collect, stub: St
     assert stub.counts("right").cancelled == stub.counts("wrong").cancelled == 0
 
 
+def test_a_second_interruption_abandons_the_calls_under_way_and_says_how_to_resume(collect: Collect, stub: StubServer, folder: Path) -> None:
+    stub.default = Script(fault="hang")
+    stub.scripts.clear()
+    arguments = ["--pool", "models.yaml", "--prompts", "questions.jsonl", "--judge", "numeric", "--out", "data/outcomes.jsonl", *ASKED]
+    command = [sys.executable, "-m", "aamc_sdk.cli", "data", "collect", *arguments, "--concurrency", "2"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert stub.wait(lambda stub: stub.active == 2)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "press Ctrl-C again" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.rstrip().endswith("run the same command again to resume")
+    assert "Traceback" not in err
+    assert [line["status"] for line in ledger()].count("cancelled") == 2
+
+
 def test_calls_at_once_are_limited_in_all_and_by_endpoint(collect: Collect, stub: StubServer) -> None:
     stub.default = Script(text="42", first_ms=20)
     stub.scripts.clear()

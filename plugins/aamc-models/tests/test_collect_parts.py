@@ -23,7 +23,7 @@ def write(folder: Path, name: str, content: str) -> Path:
 
 
 def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
-    lines = write(tmp_path, "a.jsonl", '{"question": "One?", "expected": [1, "one"], "tests": "assert f()"}\n\n{"text": "Two?"}\n')
+    lines = write(tmp_path, "a.jsonl", '{"question": "One?", "expected": [1, "one"], "tests": "assert f()"}\n\n{"text": "Two?", "answer": ""}\n')
     one, two = read_prompts(lines)
     assert (one.text, one.answers, one.tests) == ("One?", ("1", "one"), ("assert f()",))
     assert (two.text, two.answers, two.location) == ("Two?", (), f"{lines}, line 3")

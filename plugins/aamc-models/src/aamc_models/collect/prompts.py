@@ -106,7 +106,7 @@ def _prompt(row: Mapping[str, Any], location: str, prompt_field: str | None, ans
     if not isinstance(row[found], str) or not row[found].strip():
         raise DataError(f"{location}: {found!r} must be a text that is not empty, not {row[found]!r:.80}")
     check_text(row[found], f"{location}: {found!r}")
-    answers = next((row[field] for field in ((answer_field,) if answer_field else ANSWER_FIELDS) if row.get(field) is not None), ())
+    answers = next((row[field] for field in ((answer_field,) if answer_field else ANSWER_FIELDS) if row.get(field) not in (None, "")), ())
     return Prompt(
         text=row[found],
         answers=_texts(answers, f"{location}: the answer"),

@@ -129,6 +129,8 @@ async def _collect(collector: Collector, prompts: Sequence[Prompt], out: Path, *
         with progress() as shown, _stop_on_signals(collector):
             shown.start("prompts", len(prompts))
             await collector.run(prompts, lambda: shown.advance(1, usd=collector.budget.spent_usd))
+    except asyncio.CancelledError:  # by the second Ctrl-C
+        collector.stopped = "an interruption"
     finally:
         document = _write(collector, prompts, out)
         await collector.models.close()
