@@ -34,6 +34,36 @@ def test_an_orchestrator_answers_in_the_dialect_whole_and_streamed(serve: Serve,
     assert "aamc/puppeteer" in [model["id"] for model in http(f"{gateway.url}/v1/models").json["data"]]
 
 
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def test_fields_that_an_orchestrator_does_not_read_are_named(serve: Serve):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    body = chat("aamc/puppeteer", TASK, user="anna", tools=TOOLS, n=None, max_tokens=5)
+    body["messages"].insert(0, {"role": "system", "content": "Answer in French."})
+    for stream in (False, True):
+        found = http(f"{gateway.url}/v1/chat/completions", {**body, "stream": stream})
+        assert (found.status, found.headers["x-aamc-dropped"]) == (200, "max_tokens, system, tools")
+    assert found.events[-1]["aamc"]["dropped"] == ["max_tokens", "system", "tools"]
+    assert "x-aamc-dropped" not in http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK)).headers
+    anthropic = {"model": "aamc/puppeteer", "max_tokens": 5, "top_k": 3, "messages": [{"role": "user", "content": TASK}]}
+    assert http(f"{gateway.url}/v1/messages", anthropic).headers["x-aamc-dropped"] == "max_tokens, top_k"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "problem"),
+    [
+        ("chat/completions", chat("", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]), "reads text only"),
+        ("completions", {"prompt": ["One?", "Two?"]}, "prompt must be one text"),
+        ("responses", {"input": "And then?", "previous_response_id": "resp_1"}, "previous_response_id cannot be used here"),
+    ],
+)
+def test_words_that_an_orchestrator_would_not_get_are_refused(serve: Serve, path, body, problem):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    found = http(f"{gateway.url}/v1/{path}", {**body, "model": "aamc/puppeteer"})
+    assert (found.status, problem in found.json["error"]["message"]) == (400, True)
+
+
 @pytest.mark.parametrize("how", ["reasoning", "content", "none"])
 def test_steps_before_the_last_are_shown_as_the_settings_say(serve: Serve, how):
     file = {"orchestrators": {"puppeteer": {"agents": ["calculator", "retriever"], "show_steps": how}}}

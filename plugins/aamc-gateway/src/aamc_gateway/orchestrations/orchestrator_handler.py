@@ -10,11 +10,11 @@ from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, wants_usage
+from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
 
 from aamc_gateway.access.callers import refused_for_now
 from aamc_gateway.forwarding.event_sender import EventSender
-from aamc_gateway.forwarding.header_values import model_header
+from aamc_gateway.forwarding.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -31,18 +31,23 @@ if TYPE_CHECKING:
     from aamc_gateway.orchestrations.orchestration import Orchestration
     from aamc_gateway.server.gateway import Gateway
 
+_READ = frozenset(("messages", "model", "stream", "stream_options", "user"))
+"""Fields of chat that have an effect."""
+
 
 async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request by an orchestrator; its budget is reserved."""
     if request.api not in DIALECTS:
         raise Refused(f"{request.model} answers conversations only; use /v1/chat/completions")
+    if request.has_media:
+        raise Refused(f"{request.model} reads text only; leave out images and files, or ask a model")
     if gateway.log_watch.is_away():
         raise refused_for_now("the decision log cannot be written now")
     orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
-    tokens = request.prompt_tokens(CHARACTERS_PER_TOKEN)
+    tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), _unread_fields(request)
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
-    work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
+    work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
             await work.run()
@@ -61,12 +66,22 @@ class Work:
     """
 
     def __init__(
-        self, gateway: Gateway, request: ClientRequest, send: Send, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission
+        self,
+        gateway: Gateway,
+        request: ClientRequest,
+        send: Send,
+        route: str,
+        orchestration: Orchestration,
+        limit_usd: float,
+        admission: Admission,
+        dropped: Sequence[str],
     ) -> None:
         self._gateway, self._request, self._send, self._orchestration, self._limit_usd = gateway, request, send, orchestration, limit_usd
         self._admission = admission
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
-        self.sender.headers = [model_header(request.model)]
+        self._dropped = dropped
+        self._headers = [model_header(request.model), *([dropped_header(self._dropped)] if self._dropped else [])]
+        self.sender.headers = self._headers
         self.served = served_request(request, route)
         self._spent_usd, self._tokens, self._ended = 0.0, 0, False
         self._records: Sequence[Record] = ()
@@ -100,12 +115,14 @@ class Work:
             stop = "no step" if session is None else session.ending()
             name = f"the orchestrator {self._orchestration.name!r}"
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
-        headers = [model_header(request.model), *cost_header(self._spent_usd)]
+        headers = [*self._headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
             headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
         usage = {"prompt_tokens": 0, "completion_tokens": self._tokens, "total_tokens": self._tokens}
+        if self._dropped:
+            document["dropped"] = self._dropped
         how = self._orchestration.settings.show_steps
         if events is not None:
             delta = {"content": session.answer}
@@ -153,6 +170,18 @@ class Work:
         served.usage = Usage(output_tokens=self._tokens)
         self._admission.settle(self._spent_usd, self._tokens)
         self._gateway.metrics.served(served)
+
+
+def _unread_fields(request: ClientRequest) -> list[str]:
+    """Return the fields of a request that have no effect on an orchestrator's answer, in the words of chat.
+
+    Raises:
+        DataError: The request has words that chat cannot express, such as several prompts.
+    """
+    converted = convert_request(request.dialect, "chat", request.body)
+    roles = {message.get("role") for message in converted.body["messages"]}
+    unread = {name for name, value in converted.body.items() if name not in _READ and value not in (None, [], {})}
+    return sorted({*converted.dropped, *unread, *({"system"} if roles & {"system", "developer"} else ())})
 
 
 def _described(step: Step) -> str:
