@@ -13,7 +13,7 @@ from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.server.settings import ArenaSettings
 
 from aamc_sdk import MetaController
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 ANN, BEN = Caller(key_id="1", name="ann"), Caller(key_id="2", name="ben", admin=True)
@@ -101,6 +101,18 @@ def test_a_vote_that_the_log_did_not_take_can_be_repeated_or_changed(controller,
         return [(await ballots.vote(decision_id, winner, voter))["new"] for winner, voter in (("B", ANN), ("B", ANN), ("A", BEN))]
 
     assert asyncio.run(vote()) == [2, 0, 2]
+
+
+def test_answers_are_not_lost_while_they_cannot_be_kept_for_a_vote(controller, shared, monkeypatch):
+    async def away(*arguments, **options):
+        raise StoreAwayError("the shared state is away")
+
+    async def offer() -> bool:
+        monkeypatch.setattr(shared, "put", away)
+        decision = controller.route("hello")
+        return await ballots_of(controller, shared).offer(controller.store.record(decision.id), "hello", [("small", "a"), ("large", "b")], ANN)
+
+    assert asyncio.run(offer()) is False
 
 
 def test_a_tie_is_a_comparison_of_all_answers(controller, shared):

@@ -6,6 +6,7 @@ Prompts and answers wait in the state that the workers share, never in the log, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import orjson
 
 from aamc_gateway.server.interfaces import Caller, Refused
 from aamc_gateway.server.settings import ArenaSettings
-from aamc_sdk.errors import ConflictError, one_of
+from aamc_sdk.errors import ConflictError, StoreError, one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Feedback
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aamc_sdk import MetaController
     from aamc_sdk.types import Record
 
+logger = logging.getLogger(__name__)
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TIE, SKIP = "tie", "skip"
 _MATCH, _WAITING = "arena/match/", "arena/waiting/"
@@ -43,11 +45,15 @@ class Ballots:
         decision_id = record.decision.id
         shuffled = sorted(answers, key=lambda answer: uniform(self._controller.seed, f"{decision_id}/shown/{answer[0]}"))
         match = {"id": decision_id, "prompt": prompt, "answers": shuffled, "key_id": caller.key_id, "tenant": caller.tenant, "time": time.time()}
-        await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s)
-        size = int(self._settings.keep_mb * 1e6)
-        await self._shared.put(_MATCH + decision_id, orjson.dumps(match), self._settings.keep_s, group="arena", max_bytes=size)
-        waiting = str(match["time"]).encode()
-        await self._shared.put(_WAITING + decision_id, waiting, self._settings.keep_s, group=_GROUP, max_bytes=_INDEX_BYTES)
+        try:
+            await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s)
+            size = int(self._settings.keep_mb * 1e6)
+            await self._shared.put(_MATCH + decision_id, orjson.dumps(match), self._settings.keep_s, group="arena", max_bytes=size)
+            waiting = str(match["time"]).encode()
+            await self._shared.put(_WAITING + decision_id, waiting, self._settings.keep_s, group=_GROUP, max_bytes=_INDEX_BYTES)
+        except StoreError as error:  # the answers are paid, and must not be lost for this
+            logger.warning("nobody can vote on the answers of decision %s: %s", decision_id, error)
+            return False
         return True
 
     async def next(self) -> tuple[dict[str, Any] | None, int]:
