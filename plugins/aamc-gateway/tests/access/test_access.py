@@ -309,6 +309,21 @@ def test_a_shared_state_that_is_away_refuses_what_has_a_budget(store: Store, mon
     run(store, test)
 
 
+def test_a_gateway_without_keys_goes_on_while_the_shared_state_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        async def away(group: str) -> Any:
+            raise StoreAwayError("the server is away")
+
+        assert (await access.caller([])).admin
+        monkeypatch.setattr(shared, "scan", away)
+        access._checked -= 100.0
+        assert (await access.caller([])).admin
+        error = await refused(Access(AccessSettings(), shared).caller([]))  # it may have keys
+        assert (error.status, error.kind) == (503, "unavailable")
+
+    run(store, test)
+
+
 def test_the_calendar_knows_the_ends_of_months() -> None:
     def end(when: float, period: str) -> float:
         return claims_module._window(period, when)[1]

@@ -171,9 +171,13 @@ class Access:
         return self._has_tenants
 
     async def _has_keys(self) -> bool:
-        """Return whether there are keys; once there are, the gateway needs them for good."""
+        """Return whether there are keys; once there are, the gateway needs them for good. While that is unknown, what was last known holds."""
         if not self._needs_keys and time.monotonic() > self._checked + FRESH_S:
-            self._needs_keys = bool(await self._shared.scan(GROUP))
+            try:
+                self._needs_keys = bool(await self._shared.scan(GROUP))
+            except StoreAwayError:
+                if self._checked == -math.inf:
+                    raise
             self._checked = time.monotonic()
         return self._needs_keys
 
