@@ -152,7 +152,12 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 def public_message(error: AamcError) -> str:
-    """Return an error's message for clients of the gateway: the ``public`` one of a failed call, or of a failed call that caused the error."""
+    """Return an error's message for clients of the gateway: the ``public`` one of a failed call, or of a failed call that caused the error.
+
+    Where the log is kept is not for them.
+    """
+    if isinstance(error, StoreAwayError):
+        return "the decision log or the state of the gateway cannot be used now; try again in a moment"
     call = error if isinstance(error, ProviderError) else error.__cause__  # such as an agent's
     return call.public if isinstance(call, ProviderError) else str(error)
 

@@ -20,7 +20,7 @@ from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 
-from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, StoreAwayError, public_message
 from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
@@ -102,6 +102,7 @@ def test_the_message_of_an_agent_whose_call_failed_names_no_address() -> None:
     error.__cause__ = call
     assert public_message(error) == "model 'x' cannot be reached"
     assert public_message(AamcError("no text to read")) == "no text to read"
+    assert "redis" not in public_message(StoreAwayError("the log redis://own-host/0 cannot be reached"))
 
 
 def test_the_error_event_of_a_stream_names_no_address(serve: Serve, stub: Any) -> None:

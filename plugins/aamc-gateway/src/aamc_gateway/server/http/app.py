@@ -16,7 +16,7 @@ from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
 from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_sdk.errors import AamcError, PluginError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError
 
 logger = logging.getLogger(__name__)
 _AT_START = ("host", "port", "workers")
@@ -76,6 +76,8 @@ class GatewayApp:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
+            elif isinstance(error, StoreAwayError):  # where it is kept is not for clients
+                logger.error("a request of %s failed: %s", scope["path"], error)  # noqa: TRY400  # a traceback says no more
             elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
                 logger.error("a request of %s failed: %s", scope["path"], error, exc_info=logger.isEnabledFor(logging.DEBUG))  # noqa: TRY400
             await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
