@@ -90,6 +90,20 @@ def test_an_answer_is_not_lost_where_the_other_workers_cannot_learn_who_gave_it(
         assert running.chat(stream=stream, headers={"x-aamc-session": f"s{stream}"}).status == 200
 
 
+def test_a_conversation_goes_on_where_the_other_workers_cannot_be_asked_who_answered_it(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*arguments: Any) -> None:
+        raise StoreAwayError("away")
+
+    monkeypatch.setattr(SharedState, "get", away)
+    running = serve({"workers": 2}, one=Script(), two=Script())
+    said = [("user", "Hello"), ("assistant", "Hi."), ("user", "And now?")]
+    messages = [{"role": role, "content": text} for role, text in said]
+    for model in ("aamc/auto", "one"):
+        assert running.ask("/v1/chat/completions", {"model": model, "messages": messages}).status == 200
+    stored = running.ask("/v1/responses", {"model": "aamc/auto", "input": "And now?", "previous_response_id": "resp_1"})
+    assert stored.status == 503  # one server alone has the conversation
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_feedback_is_inferred_of_conversations_that_the_arena_answers_too(serve: Any, share: float) -> None:
     running = serve({"arena": {"share": share, "candidates": 2}, "implicit": {"rephrasing": True}}, one=Script(), two=Script())

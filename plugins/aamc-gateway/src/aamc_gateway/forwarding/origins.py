@@ -11,6 +11,7 @@ from aamc_models.dialects import last_call
 
 from aamc_gateway.requests.sessions import Answered
 from aamc_gateway.server.interfaces import Refused
+from aamc_sdk.errors import StoreAwayError
 
 if TYPE_CHECKING:
     from aamc_gateway.requests.client_request import ClientRequest
@@ -52,6 +53,7 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
 
     Raises:
         Refused: The request continues an answer that the gateway does not know, or another tenant's.
+        StoreAwayError: Only one candidate can continue it, and the other workers cannot be asked for it.
     """
     if request.dialect == "responses":
         await gateway.owners.check(request.caller, request.body)
@@ -64,7 +66,11 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         keys += [*([] if call_id is None else [(gateway.calls, call_key(request.session, call_id))]), (gateway.sessions, request.session)]
     answered = None
     for sessions, key in keys:
-        answered = answered or await sessions.find(key)
+        try:
+            answered = answered or await sessions.find(key)
+        except StoreAwayError:
+            if fixed:
+                raise
     if answered is not None and answered.candidate not in gateway.upstreams:
         answered = None  # the pool has changed since
     if answered is None:
