@@ -165,8 +165,14 @@ async def find_key(shared: SharedState, which: str) -> Key:
 
 
 async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[Key, str]:
-    """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and spending stay."""
+    """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and spending stay.
+
+    Raises:
+        DataError: There is no such key, or it is not active, so its new secret would be refused.
+    """
     key = await find_key(shared, which)
+    if (state := key.state(time.time())) != "active":
+        raise DataError(f"the key {key.name!r} ({key.id}) is {state}; make another one with: aamc keys add NAME")
     secret = new_key(key.id)
     key = attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)
     await write_key(shared, key)
