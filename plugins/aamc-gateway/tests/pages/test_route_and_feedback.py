@@ -31,6 +31,11 @@ def test_route_explains_a_decision_and_calls_no_model(serve: Serve, stub: StubSe
     assert not any(stub.counts(name).calls for name in MODELS)
 
 
+def test_route_uses_up_no_limit_of_tokens(serve: Serve):
+    gateway = serve({"access": {"limits": {"tokens_per_minute": 5_000}}})
+    assert [http(f"{gateway.url}/v1/route", {"text": "Sort a list"}).status for _ in range(3)] == [200] * 3
+
+
 def test_route_shows_that_neither_system_prompts_nor_tool_results_are_classified(serve: Serve):
     messages = [
         {"role": "system", "content": "SECRET"},

@@ -411,5 +411,6 @@ class Exchange:
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self.spent_usd
         if self._admission is not None:
-            self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
+            is_known = tokens_of(served.usage) or error_kind or not served.calls
+            self._admission.settle(served.cost_usd, self._spent_tokens if is_known else None)
         self.gateway.metrics.served(served)
