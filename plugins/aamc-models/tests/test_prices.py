@@ -116,6 +116,17 @@ def test_a_comment_on_the_next_candidate_stays_before_it(aamc: Aamc) -> None:
     assert written.endswith(rest)
 
 
+@pytest.mark.parametrize("prices", ["{input: 9, output: 9}   # our contract", "\n      input: 9\n      output: 9   # our contract"])
+def test_replaced_prices_leave_the_comments_around_them(aamc: Aamc, prices: str) -> None:
+    last = "    # above\n    prices: "
+    rest = "\n    # below\n\n  # the other one\n  - name: b\n"
+    Path("pool.yaml").write_text(f"candidates:\n  - name: a\n    endpoint: {{provider: openai, model: gpt-x}}\n{last}{prices}{rest}")
+    for _ in range(2):
+        aamc("pool.yaml", "--prices", "map.json", "--replace")
+    written = Path("pool.yaml").read_text()
+    assert (last + "{input: 0.15" in written, written.endswith(rest), "contract" in written) == (True, True, False)
+
+
 def test_the_users_own_prices_stay_unless_they_are_replaced(aamc: Aamc) -> None:
     aamc("pool.yaml", "--prices", "map.json")
     assert spec("claude-x").prices == Prices(2.0, 10.0)

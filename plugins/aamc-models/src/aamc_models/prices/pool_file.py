@@ -94,14 +94,14 @@ class PoolFile:
         changes = _changes(entry, listed, replace)
         for place in (self._content, self._content["candidates"], entry) if changes else ():
             place.fa.set_block_style()  # a comment needs a line of its own
-        first = _position(entry)
+        first, below = _position(entry), _comments_below(entry, "prices")
         for position, (key, value) in enumerate(changes.items(), first):
             if key not in entry:
                 entry.insert(position, key, value)
             entry[key] = value
             self._wanted["candidates"][number][key] = value
         if "prices" in changes:
-            entry.yaml_add_eol_comment(f"{today.isoformat()}, {prices.source}: {listed.name}", "prices", 0)
+            entry.yaml_add_eol_comment(f"{today.isoformat()}, {prices.source}: {listed.name}{below}", "prices", 0)
         return Priced(candidate=name, status=FILLED if "prices" in changes else KEPT, model=listed.name, has_prices=True, tiered=listed.tiered)
 
     def text(self) -> str:
@@ -129,6 +129,14 @@ def _changes(entry: Mapping[str, Any], listed: ListedModel, replace: bool) -> di
         changes["abilities"] = CommentedSeq(sorted(listed.abilities))
         changes["abilities"].fa.set_flow_style()
     return changes
+
+
+def _comments_below(entry: CommentedMap, key: str) -> str:
+    """Return the lines of comments between the value of a key and the next key or candidate, which ruamel.yaml keeps with the value's own comment."""
+    value = entry.get(key)
+    holders = [entry.ca.items.get(key), *([value.ca.items.get(list(value)[-1])] if isinstance(value, CommentedMap) and value else [])]
+    lines = [holder[2].value.partition("\n")[2].rstrip("\n") for holder in holders if holder is not None and holder[2] is not None]
+    return "".join(f"\n{text}" for text in lines if text)
 
 
 def _position(entry: CommentedMap) -> int:
