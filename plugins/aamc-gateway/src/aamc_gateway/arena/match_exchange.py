@@ -71,9 +71,10 @@ class MatchExchange(Exchange):
         super().__init__(gateway, attrs.evolve(request, stream=False, body=_without_stream(request.body)), route)
         self.served.streamed = request.stream
         settings: ArenaSettings = gateway.settings.arena
-        said = conversation_of(request.dialect, request.body)
-        if settings.aggregate == SYNTHESIZE and (said.tools or said.json or request.answers > 1):
-            settings = attrs.evolve(settings, aggregate=CHOOSE)  # a written answer is one free text
+        if settings.aggregate == SYNTHESIZE:
+            said = conversation_of(request.dialect, request.body)
+            if said.tools or said.json or request.answers > 1:
+                settings = attrs.evolve(settings, aggregate=CHOOSE)  # a written answer is one free text
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
 

@@ -16,6 +16,7 @@ from aamc_gateway.access.callers import refused_for_now
 from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
+from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.answers import send_json
@@ -45,7 +46,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         raise refused_for_now("the decision log cannot be written now")
     orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
-    tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), _unread_fields(request)
+    tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
