@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import redis
 from aamc_stores.redis_log.scripts import COMMIT
-from aamc_stores.spool import Spool, default_spool
+from aamc_stores.spool import Spool, default_spools
 from waiting import wait_until
 
 from aamc_sdk.controller import MetaController
@@ -266,7 +266,7 @@ def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
         assert controller.explain(names[-1]).record.decision.id == names[-1]
         server.start()
         wait_until(lambda: len(controller.store.experience().feedback) == 4)
-        assert default_spool(server.url, server.url, "aamc").parent == tmp_path / "aamc"
+        assert default_spools(server.url, server.url, "aamc")[0].parent == tmp_path / "aamc"
         assert len(list((tmp_path / "aamc").glob("spool-*.db"))) == 1
         controller.store.drop()
 
@@ -288,14 +288,22 @@ def test_what_waits_is_delivered_by_a_program_with_another_password(postgres_ser
         store.drop()
 
 
-def test_a_spool_that_an_earlier_version_named_by_the_whole_url_is_used_on(tmp_path, monkeypatch):
+def test_what_waits_in_a_spool_that_an_earlier_version_named_by_the_password_is_delivered(postgres_server, tmp_path, monkeypatch):
+    """The entries leave that file at the first start, so that they are found after the password changes too."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    url, name = "redis://:secret@host/0", "redis://host/0"
-    named = default_spool(url, name, "aamc")
-    assert named == default_spool("redis://:other@host/0", name, "aamc") != default_spool(url, name, "other")
-    earlier = named.with_name(f"spool-{hashlib.sha256(f'{url} aamc'.encode()).hexdigest()[:16]}.db")
-    Spool(earlier).close()
-    assert default_spool(url, name, "aamc") == earlier
+    prefix = f"t{uuid.uuid4().hex[:16]}"
+    url, name = (postgres_server.url.replace("aamc@", user) for user in ("aamc:old@", ""))
+    present, earlier = default_spools(url, name, prefix)
+    assert present == default_spools(url.replace("old", "new"), name, prefix)[0] != earlier
+    with closing(Spool(earlier)) as spool:
+        spool.put([(Feedback(decision_id=each, quality=1.0), None) for each in ("d", "e")])
+        spool.set_aside(2, "refused")
+    with closing(open_store(url, get_plugin_manager(), {"prefix": prefix, "retry_s": 0.1})) as store:
+        store.flush()
+        assert [each.id for each in store.pending()] == ["d/explicit"]
+        store.drop()
+    with closing(Spool(present)) as now, closing(Spool(earlier)) as then:
+        assert (now.counts(), then.counts()) == ((0, 1), (0, 0))
 
 
 def test_a_retry_while_the_server_is_away_is_what_it_is_elsewhere(log, server):

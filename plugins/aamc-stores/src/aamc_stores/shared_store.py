@@ -21,7 +21,7 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import FITTING_CHARACTERS, Batch, Entry, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
-from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
+from aamc_stores.spool import Spool, SpoolError, default_spools, name_of
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -54,8 +54,10 @@ class SharedStore(PartitionedStore):
             raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _ and must not start with a digit: {config.prefix!r}")
         self._connect()
         self._epoch = self.batch(0, 0).epoch
-        spool = Path(config.spool) if config.spool else default_spool(url, self.name, config.prefix)
-        self._spool = Spool(spool, round(1e6 * config.max_spool_mb), config.prefix)
+        spool, earlier = default_spools(url, self.name, config.prefix)
+        self._spool = Spool(Path(config.spool or spool), round(1e6 * config.max_spool_mb), config.prefix)
+        if not config.spool:
+            self._spool.adopt(earlier)
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()

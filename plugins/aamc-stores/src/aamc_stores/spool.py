@@ -53,17 +53,17 @@ _ABOUT = """SELECT n, line FROM spool WHERE refused IS NULL AND decision_id IN (
 _REFUSED = "SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL"
 
 
-def default_spool(url: str, name: str, prefix: str) -> Path:
-    """Return the file for a server's log, in the user's folder for programs' state.
+def default_spools(url: str, name: str, prefix: str) -> tuple[Path, Path]:
+    """Return the file for a server's log, in the user's folder for programs' state, and the one that earlier versions used.
 
     Args:
-        url: The server's URL: a file that an earlier version named by it may have entries, and is used on.
+        url: The server's URL, by which earlier versions named the file.
         name: The URL without user and password, which may change while entries wait.
         prefix: The log's prefix.
     """
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "aamc"
-    earlier, present = (folder / f"spool-{hashlib.sha256(f'{each} {prefix}'.encode()).hexdigest()[:16]}.db" for each in (url, name))
-    return earlier if earlier.exists() else present
+    present, earlier = (folder / f"spool-{hashlib.sha256(f'{each} {prefix}'.encode()).hexdigest()[:16]}.db" for each in (name, url))
+    return present, earlier
 
 
 class SpoolError(StoreAwayError):
@@ -84,7 +84,7 @@ class Spool:
 
     def __init__(self, path: Path, max_bytes: float = math.inf, prefix: str = "") -> None:
         self.path = path = path.resolve()  # the program may change its working directory
-        self._max_bytes = max_bytes
+        self._max_bytes, self._prefix = max_bytes, prefix
         self._lock = ProcessLock("the decision log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,22 @@ class Spool:
             self._file = file_identity(path)
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
+
+    def adopt(self, earlier: Path) -> None:
+        """Take over the entries of the file that an earlier version used, if there is one and it is not this spool's own.
+
+        The file stays, since a program of that version may have it open. A process that is killed meanwhile leaves copies, which count once.
+        """
+        if earlier == self.path or not earlier.exists():
+            return
+        try:
+            with closing(_connect(earlier, self._prefix)) as source, transaction(source):
+                lines = source.execute("SELECT kind, id, decision_id, line, refused FROM spool ORDER BY n").fetchall()
+                with self._writing() as connection:
+                    connection.executemany("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES (?, ?, ?, ?, ?)", lines)
+                source.execute("DELETE FROM spool")
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error, earlier) from error
 
     def put(self, entries: Sequence[Entry]) -> list[bool]:
         """Keep entries durably in order, up to the first that is refused; return which of them are new here.
@@ -241,9 +257,9 @@ class Spool:
         with self._using() as connection, transaction(connection):
             yield connection
 
-    def _refusal(self, error: BaseException) -> SpoolError:
+    def _refusal(self, error: BaseException, path: Path | None = None) -> SpoolError:
         advice = advice_on(error) or "name another file by the option spool"
-        return SpoolError(f"the spool {self.path} cannot be used ({error}); {advice}")
+        return SpoolError(f"the spool {path or self.path} cannot be used ({error}); {advice}")
 
 
 def _connect(path: Path, prefix: str) -> sqlite3.Connection:
