@@ -17,6 +17,8 @@ PARTITIONS_PER_LIMIT = 16
 """Partitions that fill ``max_gb``, so that the size of a log falls by little when one goes."""
 RENEWED_DAYS = 7.0
 """Days without ``put_snapshot`` after which a router no longer holds back a log that has no limit in days."""
+SHORTEST_RENEWAL_DAYS = 2 / 24
+"""The same in a log with a shorter limit: a router that learns puts its snapshot every hour."""
 UNLEARNED = -1
 """The epoch of a floor without content: after a user was forgotten, its router has yet to learn the log again, and holds all partitions back."""
 JUMP_SECONDS = 3600.0
@@ -76,7 +78,7 @@ def needed_gb(partitions: int, size: int, retention: Retention) -> float:
 
 def renewed_since(retention: Retention, now: float) -> float:
     """Return the time since which a snapshot must have been put, new or not, so that its router counts as one that still learns."""
-    return now - (RENEWED_DAYS if retention.days is None else retention.days) * DAY_SECONDS
+    return now - (RENEWED_DAYS if retention.days is None else max(retention.days, SHORTEST_RENEWAL_DAYS)) * DAY_SECONDS
 
 
 def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:

@@ -74,6 +74,7 @@ def test_only_routers_that_still_learn_hold_a_partition_back():
     since = renewed_since(Retention(days=2), NOON)
     assert since == NOON - 2 * DAY
     assert renewed_since(Retention(max_gb=1), NOON) == NOON - 7 * DAY
+    assert renewed_since(Retention(days=0.01), NOON) == NOON - 2 * 3600  # each renews its snapshot every hour
     assert covered_position([(70, NOON), (90, NOON - DAY), (10, NOON - 3 * DAY)], since) == 70
     assert covered_position([(10, NOON - 3 * DAY)], since) == covered_position([], since) == math.inf
 
