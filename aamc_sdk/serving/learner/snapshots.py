@@ -11,14 +11,14 @@ import time
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, StoreError
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter
 from aamc_sdk.storage import to_json
 from aamc_sdk.types import Snapshot, StateDelta
@@ -151,6 +151,8 @@ class KeptState:
         deltas = self._store.deltas(self._name, snapshot.position, snapshot.epoch) or ()
         if not accepts(snapshot, LogPoint.of(deltas[-1] if deltas else snapshot)):
             return None
+        with suppress(StoreError):  # the next full snapshot does it too
+            self._store.put_snapshot(self._name, snapshot)  # renews it: retention waits for a router that learns again after a long stop
         with without_collections():
             self._load_snapshot(router, snapshot)
             try:

@@ -107,6 +107,18 @@ def test_a_lost_start_after_a_user_was_forgotten_loses_nothing(store: SqliteStor
         assert other.health()["floors_to_clean"] == 0
 
 
+def test_a_router_that_learns_again_after_a_long_stop_holds_back_what_its_state_lacks(store: SqliteStore, clock: Clock) -> None:
+    learned(store, Changing())
+    learner = Learner(store, Changing(), lambda _: None)
+    two_days(store, clock)
+    learner.flush(60)
+    kill(learner)
+    clock.now += 10 * DAY
+    kill(Learner(store, Changing(), lambda _: None))
+    assert store.retain() == 0
+    assert learned(store, Changing()).judged == {"a": 1.0, "b": 0.5, "c": 0.5}
+
+
 def test_a_process_that_lags_misses_nothing_of_what_was_dropped(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
     """The dropped feedback lies after a kept decision that the process has learned, so only the log's start tells."""
     judge_late = Feedback(decision_id="ann1", quality=0.5, source="late", time=clock.now)
@@ -114,9 +126,7 @@ def test_a_process_that_lags_misses_nothing_of_what_was_dropped(store: SqliteSto
     with closing(opened(tmp_path / "log.db")) as slow:
         router = Changing()
         behind = Learner(slow, router, lambda _: None)
-        behind._closed = True  # its thread pauses, as a process that is stopped
-        behind.wake()
-        behind._thread.join()
+        kill(behind)  # its thread pauses, as a process that is stopped
         store.add_feedback([(judge_late, None)])
         learned(store, Changing())
         assert store.retain() == 2
@@ -124,6 +134,13 @@ def test_a_process_that_lags_misses_nothing_of_what_was_dropped(store: SqliteSto
         behind._closed = False
         behind._catch_up(report=True)
         assert router.judged == {"a": 1.5, "b": 1.0, "c": 0.5}
+
+
+def kill(learner: Learner) -> None:
+    """Stop a learner before it keeps what it has learned."""
+    learner._closed = True
+    learner.wake()
+    learner._thread.join()
 
 
 def kept_bytes(folder: Path) -> bytes:
