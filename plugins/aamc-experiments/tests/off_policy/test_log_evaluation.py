@@ -332,6 +332,12 @@ def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> 
         evaluate_log(url, plugins, names=["uniform"])
 
 
+def test_a_log_without_known_probabilities_is_not_to_be_judged_but_drawn(plugins, tmp_path) -> None:
+    log = make_log(plugins, f"sqlite:{tmp_path}/log.db", router="secretive", decisions=2)
+    with pytest.raises(DataError, match=r"could not know its propensity \(2\); log some of a router that knows its probabilities"):
+        evaluate_log(log, plugins, names=["uniform"])
+
+
 def test_yardsticks_and_no_routers_at_all_are_refused(log, plugins) -> None:
     with pytest.raises(ConfigError, match="must know outcomes in advance"):
         evaluate_log(log, plugins, names=["seer"])

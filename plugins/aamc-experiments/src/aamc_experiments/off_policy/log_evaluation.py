@@ -123,7 +123,9 @@ def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since:
     if not log.total:
         raise DataError(f"the log {url} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
-        raise DataError(f"of {quantity(log.total, 'decision')} of {url} none counts: {_reasons(log)}; give feedback on quality first")
+        unjudged = log.left_out["not_judged"] + log.left_out["only_compared"]
+        advice = "give feedback on quality first" if unjudged else "log some of a router that knows its probabilities, such as thompson"
+        raise DataError(f"of {quantity(log.total, 'decision')} of {url} none counts: {_reasons(log)}; {advice}")
     return log
 
 
