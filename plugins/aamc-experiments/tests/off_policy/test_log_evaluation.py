@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from tiny import Tiny, TinyEstimator, TinyRouter
 from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, StoreError
 from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.log import SqliteStore
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import expected_cost
 from aamc_sdk.storage import write_yaml
 from aamc_sdk.testing import POOL, run_command
-from aamc_sdk.types import Attempt, Feedback, Preference, Prices
+from aamc_sdk.types import Aggregate, Attempt, Feedback, Preference, Prices
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
 FIGURES = ("quality", "cost_usd", "latency_ms", "utility")
@@ -338,6 +340,18 @@ def test_a_log_without_known_probabilities_is_not_to_be_judged_but_drawn(plugins
         evaluate_log(log, plugins, names=["uniform"])
 
 
+def test_decisions_that_retention_has_dropped_are_counted_beside_the_others(log, plugins, monkeypatch) -> None:
+    day = datetime.now(timezone.utc).date()
+    sums = [Aggregate(str(day), name, "a", decisions=1500, judged=500, quality=400.0, costs=1000, cost_usd=2.0) for name in ("acme", None)]
+    monkeypatch.setattr(SqliteStore, "aggregates", lambda store: [*sums, Aggregate("2026-01-01", None, "a", decisions=1)])
+    found = "retention has dropped 3,000 decisions of that time (mean quality 0.800 of 1,000, mean cost 0.002 USD of 2,000), which no estimate counts"
+    begin = datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp()
+    assert found in evaluate_log(log, plugins, names=["uniform"], since=begin)["notes"]
+    assert any("has dropped 3,001 decisions" in note for note in evaluate_log(log, plugins, names=["uniform"])["notes"])
+    with pytest.raises(DataError, match=r"no decision in that time; retention has dropped 1 decision of that time \(none judged\)"):
+        evaluate_log(log, plugins, names=["uniform"], until=begin - 86_400)
+
+
 def test_yardsticks_and_no_routers_at_all_are_refused(log, plugins) -> None:
     with pytest.raises(ConfigError, match="must know outcomes in advance"):
         evaluate_log(log, plugins, names=["seer"])
@@ -369,6 +383,7 @@ def test_the_command_prints_a_table_with_the_reasons_below_it(aamc) -> None:
     assert status == 0
     assert "(as logged)" in out
     assert "reader: it reads the texts" in out
+    assert "Routers see prices that follow from the log's expected costs; --pool FILE gives them" in " ".join(out.split())
 
 
 def test_the_command_fails_where_no_router_has_an_answer(aamc) -> None:

@@ -24,12 +24,12 @@ from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, component_errors, one_of, quantity
 from aamc_sdk.interfaces import Estimator, Router, Services
-from aamc_sdk.log import open_store
+from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
-from aamc_sdk.types import Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest
+from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -78,7 +78,7 @@ def evaluate_log(
         DataError: The log has no usable decision, or no texts to estimate again.
         ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """
-    log = _decisions(url, plugins, failure_quality, since, until)
+    log, dropped = _decisions(url, plugins, failure_quality, since, until)
     if run is not None and not set(log.candidates) & set(run.pool.names):
         if not run_optional:
             raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
@@ -104,29 +104,45 @@ def evaluate_log(
             name: _estimated(name, router, policies, outcomes, of_run=run is not None and name in run.router_names)
             for name, router in routers.items()
         },
-        "notes": list(_notes(log, described=run is not None or pool is not None)),
+        "notes": [*_notes(log, described=run is not None or pool is not None), *dropped],
     }
     result: dict[str, Any] = plain(document)
     return result
 
 
-def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since: float | None, until: float | None) -> LoggedDecisions:
-    """Read the decisions of a log.
+def _decisions(
+    url: str, plugins: Plugins, failure_quality: float | None, since: float | None, until: float | None
+) -> tuple[LoggedDecisions, Sequence[str]]:
+    """Read the decisions of a log, and remark on those that it had.
 
     Raises:
         DataError: None of them can be used.
     """
     with closing(open_store(url, plugins, existing=True)) as store:
         log = read_log(store, failure_quality, since, until)
+        dropped = list(_dropped([each for each in store.aggregates() if is_within(_begin(each.day), since, until)]))
     if not log.total and (since is not None or until is not None):
-        raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
+        raise DataError(f"{url} has no decision in that time; {dropped[0] if dropped else 'give an earlier --since or a later --until'}")
     if not log.total:
         raise DataError(f"the log {url} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
         unjudged = log.left_out["not_judged"] + log.left_out["only_compared"]
         advice = "give feedback on quality first" if unjudged else "log some of a router that knows its probabilities, such as thompson"
         raise DataError(f"of {quantity(log.total, 'decision')} of {url} none counts: {_reasons(log)}; {advice}")
-    return log
+    return log, dropped
+
+
+def _begin(day: str) -> float:
+    return datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
+
+
+def _dropped(sums: Sequence[Aggregate]) -> Iterator[str]:
+    """Yield a remark on the decisions that retention has dropped, if there are some."""
+    count, judged, costs = (sum(getattr(each, name) for each in sums) for name in ("decisions", "judged", "costs"))
+    if count:
+        figures = [f"mean quality {sum(each.quality for each in sums) / judged:.3f} of {judged:,}"] if judged else []
+        figures += [f"mean cost {sum(each.cost_usd for each in sums) / costs:.3g} USD of {costs:,}"] if costs else []
+        yield f"retention has dropped {quantity(count, 'decision')} of that time ({', '.join(figures) or 'none judged'}), which no estimate counts"
 
 
 def _iso(when: float | None) -> str | None:
