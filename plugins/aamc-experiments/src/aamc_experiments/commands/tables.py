@@ -122,7 +122,7 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
     title = f"{document['log']}: {quantity(decisions['counted'], 'counted decision')}; doubly robust estimates"
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
-    notes = [INTERVALS, *refused, *warned, *(f"{note.capitalize()}." for note in document["notes"])]
+    notes = [INTERVALS, *refused, *warned, *(f"{note[0].upper()}{note[1:]}." for note in document["notes"])]
     headings = ["worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"]
     table = new_table(["router"], headings, title=title, notes=notes)
     logged = (_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS)
