@@ -35,8 +35,8 @@ EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
 """Searches for pending entries while the log takes as much feedback as may be pending."""
-READ_AT_ONCE = 20_000
-"""Entries of one batch when a whole log is read."""
+READ_AT_ONCE = 2_000
+"""Entries of one batch when a whole log is read. Decisions may hold long prompts, and larger batches are no faster."""
 BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""
 

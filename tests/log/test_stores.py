@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
+from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import Plugins
@@ -69,6 +69,21 @@ def ids(store: Store, after: int = 0, limit: int = 1000) -> tuple[list[str], lis
 
 def called(store: Store) -> list[tuple[int, str, float]]:
     return [(attempt.n, attempt.candidate, attempt.cost_usd) for attempt in store.experience().attempts]
+
+
+def test_a_whole_log_is_read_in_parts_whose_prompts_fit_in_memory(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt may have 100,000 characters."""
+    read, parts = store.batch, list[int]()
+
+    def batch(after: int, limit: int) -> Batch:
+        found = read(after, limit)
+        parts.append(len(found.rows))
+        return found
+
+    monkeypatch.setattr(store, "batch", batch)
+    store.add([decision_row(record(f"d{n}"), store_text=False) for n in range(2100)])
+    assert sum(1 for _ in store.placed()) == 2100
+    assert parts == [2000, 100, 0]
 
 
 def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> None:

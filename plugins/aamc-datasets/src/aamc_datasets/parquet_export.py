@@ -20,7 +20,7 @@ from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
 """The name of the store that reads the files."""
-_READ_AT_ONCE = 20_000
+_READ_AT_ONCE = 2_000
 _LATE_FIELDS = ("kind", "id", "decision_id", "candidate", "content", "time", "revision")
 """The fields of attempts and feedback; the others are of decisions."""
 _LATE_COLUMNS = ", ".join(_LATE_FIELDS)
