@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 FULL_SECONDS = 3600.0
 """Maximum time between two full snapshots, without which retention drops nothing."""
+START_FULL_SECONDS = 60.0
+"""The same after a start from a snapshot and changes: retention would wait as long as each process ends within the hour."""
 FULL_SNAPSHOT_DELAY_S = 3.0
 """Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
 MAX_CHANGED = 0.5
@@ -161,6 +163,8 @@ class KeptState:
                 logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
                 self._load_snapshot(router, snapshot)
                 self.whole_next = True
+        if deltas:
+            self._full_at -= FULL_SECONDS - START_FULL_SECONDS
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:

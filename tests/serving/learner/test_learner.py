@@ -436,6 +436,21 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
     learner.close()
 
 
+def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else retention waits for a router whose processes all end within the hour."""
+    monkeypatch.setattr(learning, "CHANGES_EVERY", 2)
+    monkeypatch.setattr(keeping, "MAX_CHANGED", 1000.0)
+    monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
+    for name in ("ann1", "ann2"):
+        learner = Learner(store, Changing(), lambda _: None)
+        judge(store, name)
+        learner.close()
+    assert full_position(store, Changing()) == 0
+    monkeypatch.setattr(keeping, "START_FULL_SECONDS", 0.0)
+    learned(store, Changing())
+    assert full_position(store, Changing()) == 4
+
+
 def test_two_processes_on_one_file_learn_alone_and_restart_from_either_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "CHANGES_EVERY", 2)
     monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 6)
