@@ -84,6 +84,12 @@ def test_a_model_counts_as_one_candidate() -> None:
         ArenaVotes.Config(candidates={"x": ["m"], "y": ["m"]})
 
 
+def test_a_prompt_that_only_looks_like_turns_is_a_text(write: Write, reader: ArenaVotes) -> None:
+    prompts = ["[1", "[]", "[" * 100_000]
+    dataset = reader.read(str(write("votes.csv", HEADER + "".join(f"x,y,{prompt},tie\n" for prompt in prompts))))
+    assert prompts == [query.text for query in dataset.queries]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -121,6 +121,7 @@ def test_without_labels_there_are_none(write: Write, reader: OutcomesFormat) -> 
         (line(small={"quality": 1, "latency_ms": float("inf")}), "latency_ms of 'small' must be a number from 0 to 1e\\+12, not inf"),
         (line(small={"quality": 1}) + line(smal={"quality": 1}), "line 2: .*pool.yaml has no candidate 'smal'; did you mean 'small'"),
         (line(small={"quality": 1}), "candidate 'large' of .*pool.yaml has no outcome"),
+        ('{"query": "a", "category": "\\ud800", "outcomes": {}}', "line 1: 'category' must be valid Unicode"),
         ('{"query": "a", "category": 3, "outcomes": {}}', "'category' must be a text, not 3"),
         ('{"query": "a", "complexity": 2, "outcomes": {}}', "complexity must be a number from 0 to 1, not 2"),
         ('{"query": "a", "tool_use": "yes", "outcomes": {}}', "tool_use must be 0 or 1, not 'yes'"),
@@ -205,6 +206,19 @@ def test_parquet_maps_are_read_and_bad_rows_are_counted(reader: OutcomesFormat, 
     np.testing.assert_array_equal([[0.5]], outcomes.quality)
     with pytest.raises(DataError, match=r"bad\.parquet, row 2: quality of 'm' must be a number from 0 to 1, not 2\.0"):
         reader.read(str(tmp_path / "bad.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "message"),
+    [
+        (pa.array([[1, 2]]), r"'outcomes' must be an object by candidate, not \[1, 2\]"),
+        (pa.array([[("m", 1.0), ("m", 0.0)]], pa.map_(pa.string(), pa.float64())), "key 'm' occurs twice in one object"),
+    ],
+)
+def test_parquet_lists_and_maps_with_a_key_twice_are_refused(reader: OutcomesFormat, tmp_path: Path, outcomes: pa.Array, message: str) -> None:
+    pq.write_table(pa.table({"query": ["a"], "outcomes": outcomes}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=rf"rows\.parquet, row 1: {message}"):
+        reader.read(str(tmp_path / "rows.parquet"))
 
 
 def test_a_file_that_is_no_parquet_is_refused(write: Write, reader: OutcomesFormat) -> None:

@@ -104,6 +104,7 @@ def test_prices_can_be_given_and_are_needed_for_models_that_the_paper_does_not_p
         ("a.csv", f"prompt,{WEAK},{WEAK}\nq,True,True\n", f"more than one column {WEAK}"),
         ("a.csv", "sample_id,prompt,eval_name,m,m|total_cost\n1,q,e,1,0.1\n", "looks like format routerbench"),
         ("a.csv", "text,complexity,category,tool_use\na,1,b,0\n", "no column 'prompt'.*looks like format synthetic"),
+        ("a.csv", f"prompt,{WEAK},\nq,True,\n", r"a\.csv: a candidate's name must not be empty"),
         ("a.txt", "", r"neither \.csv nor \.jsonl"),
         ("mt_bench.jsonl", "", "is empty"),
         ("mt_bench.jsonl", "3\n", "line 1: must be an object with category"),

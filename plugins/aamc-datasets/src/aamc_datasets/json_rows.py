@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types import check_text
 
 T = TypeVar("T")
 MAX_USD = 1e12
@@ -84,8 +85,12 @@ def parse_json(text: str, where: str) -> Any:
         raise DataError(f"{where} is not valid JSON ({error}); the file may be cut off there") from error
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; refuse duplicate keys, whose value is ambiguous."""
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object.
+
+    Raises:
+        DataError: A key occurs twice, so that its value is ambiguous.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -93,7 +98,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:
@@ -113,11 +118,12 @@ def text(row: Mapping[str, Any], key: str) -> str:
     """Return a key's text.
 
     Raises:
-        DataError: The value is empty or not a text.
+        DataError: The value is empty, not a text, or has a lone surrogate.
     """
     value = row[key]
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{key!r} must be a text that is not empty, not {value!r:.80}")
+    check_text(value, repr(key))
     return value
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, text
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, text, unique_keys
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
-from aamc_sdk.types import estimated_tokens
+from aamc_sdk.types import check_text, estimated_tokens
 
 Figures = tuple[float, float, float, float]
 """Quality, cost in USD, latency in ms, output tokens; NaN where unknown."""
@@ -73,8 +73,11 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
             outcomes = row.get("outcomes")
             if isinstance(outcomes, str):
                 outcomes = parse_json(outcomes, f"{file}, row {number}: the column outcomes")
-            elif isinstance(outcomes, list):
-                outcomes = dict(outcomes)
+            elif isinstance(outcomes, list) and all(isinstance(pair, tuple) for pair in outcomes):  # a map
+                try:
+                    outcomes = unique_keys(outcomes)
+                except DataError as error:
+                    raise DataError(f"{file}, row {number}: {error}") from error
             if isinstance(outcomes, dict):  # a struct has every candidate in every row
                 outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
             yield number, {**row, "outcomes": outcomes}
@@ -148,6 +151,9 @@ def _tool_use(value: Any) -> float:
 
 def _optional_text(content: Mapping[str, Any], key: str) -> str | None:
     value = content.get(key)
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return None
+    if not isinstance(value, str):
         raise DataError(f"{key!r} must be a text, not {value!r:.80}")
+    check_text(value, repr(key))
     return value

@@ -99,7 +99,7 @@ def _first_turn(prompt: str) -> str:
     """Return the first turn of a prompt: a text, or a JSON list of turns, which may contain unpaired surrogates."""
     try:
         turns = json.loads(prompt) if prompt.startswith("[") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return prompt
     if not isinstance(turns, list) or not turns or not isinstance(turns[0], str) or not turns[0].strip():
         return prompt

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import score
+from aamc_datasets.json_rows import score, text, unique_keys
 from aamc_datasets.published.score_table import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
@@ -51,7 +51,9 @@ class LLMRouter(DatasetFormat):
 def _read(file: Path) -> Any:
     try:
         with read_errors(file, "check its permissions"):
-            return json.loads(file.read_bytes())
+            return json.loads(file.read_bytes(), object_pairs_hook=unique_keys)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not valid JSON ({error}); it may be cut off") from error
 
@@ -93,6 +95,11 @@ def _rows(file: Path) -> list[dict[str, Any]]:
             if not isinstance(row.get(key), kind) or not row[key]:
                 wanted = "a text" if kind is str else "an object of scores by candidate"
                 raise DataError(f"{where}: {key!r} must be {wanted} that is not empty, not {row.get(key)!r:.80}{nearest(key, set(row) - {key})}")
+        try:
+            for key in ("question", "task_name"):
+                text(row, key)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
     return content
 
 

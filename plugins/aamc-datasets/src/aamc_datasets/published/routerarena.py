@@ -6,6 +6,7 @@ is right.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:
     if result is None:  # an answer without a judgement
         result = {"score": None, "inference_cost": None}
     require(result, ("score", "inference_cost"))
+    usage = line.get("token_usage") or {}
+    if not isinstance(usage, Mapping):
+        raise DataError(f"'token_usage' must be an object, not {usage!r:.80}")
     index = str(line.get("global_index") or "")
     return (
         index or question,
@@ -63,5 +67,5 @@ def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:
         text(line, "llm_selected"),
         score(result["score"], "score", strict),
         bounded_number(result["inference_cost"], "inference_cost", MAX_USD),
-        bounded_number((line.get("token_usage") or {}).get("output_tokens"), "output_tokens", MAX_TOKENS),
+        bounded_number(usage.get("output_tokens"), "output_tokens", MAX_TOKENS),
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.routing import expected_cost
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
@@ -150,7 +150,11 @@ class ScoreTable:
             DataError: A candidate has neither a cost nor a price.
         """
         known = prices or {}
-        pool = options.priced(Pool(ModelSpec(name, prices=known.get(name)) for name in self.candidates), source)
+        try:
+            candidates = Pool(ModelSpec(name, prices=known.get(name)) for name in self.candidates)
+        except PoolError as error:
+            raise DataError(f"{source}: {error}") from error
+        pool = options.priced(candidates, source)
         queries = [options.query(text) for text in self.texts]
         outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd, self.output_tokens)
         labels = Labels(category=np.array(self.categories) if any(self.categories) else None)
