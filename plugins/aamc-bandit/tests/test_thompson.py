@@ -194,6 +194,16 @@ def test_a_category_is_believed_by_itself_where_it_has_evidence() -> None:
     assert abs(unknown[0] - unknown[2]) < 1e-9
 
 
+@pytest.mark.parametrize("judged", [[("small", 1.0)] * 500 + [("large", 1.0)] * 150, [("small", 0.0)] * 500 + [("large", 0.0)] * 150])
+def test_candidates_that_always_or_never_succeed_have_the_probabilities_of_their_posteriors(judged: list[tuple[str, float]]) -> None:
+    router = make(min_samples=0)
+    router.learn(log(*judged, category="code"))
+    belief, _ = router.belief(EvidenceKeys(category="chat"), POOL)
+    draws = np.random.default_rng(0).beta(belief.alpha, belief.beta, size=(200_000, 3))
+    expected = np.bincount(draws.argmax(axis=1), minlength=3) / len(draws)
+    assert probabilities(router, ask(category="chat")) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / len(draws)))
+
+
 @pytest.mark.parametrize("blend", BLENDS)
 def test_a_users_own_evidence_is_theirs(blend: str) -> None:
     router = make(blend=blend)

@@ -40,7 +40,7 @@ from aamc_bandit.thompson.hierarchy import (
     shrinkage_posterior,
     unscaled_belief,
 )
-from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
+from aamc_bandit.thompson.options import MIN_PRIOR, PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
 from aamc_bandit.thompson.state_file import StateFile
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
@@ -146,7 +146,7 @@ class Thompson(OnlineRouter):
         if config.blend == SHRINKAGE:
             nested = config.kept == 1 and not config.window
             posterior = shrinkage_posterior([_wins_losses(table) for table in tables], prior, self._strengths, nested)
-            return unscaled_belief(posterior), everywhere[:, 2]
+            return unscaled_belief(np.maximum(posterior, MIN_PRIOR)), everywhere[:, 2]  # below it the quadrature is wrong
         belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
             if not config.use_thompson_sampling:  # the original exploits the plain mean
