@@ -45,6 +45,11 @@ def test_equal_candidates_are_equally_likely() -> None:
     assert best(*[(3, 2, 1, 0)] * 4) == pytest.approx([0.25] * 4, abs=1e-12)
 
 
+def test_where_quality_does_not_count_the_greater_shift_is_the_best_however_far_from_zero() -> None:
+    assert best((3, 2, 0, -1e9), (2, 3, 0, -1e9 - 100)) == pytest.approx([1, 0], abs=1e-9)
+    assert best((3, 2, 0, 1e12)).tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

@@ -27,7 +27,7 @@ from aamc_sdk.types import Floats
 
 _TINY = 1e-100
 MIN_SCALE = 1e-9
-"""Smaller scales are raised to this one, so that utilities within rounding of each other tie."""
+"""Smaller scales are raised to this one, times a shift beyond 1, so that utilities within rounding of each other tie."""
 _RADIUS, _RADIUS_AT_AN_END = 3.0, 4.5
 """Half the width of the integrated range in the angle arcsin(sqrt(theta)), in 1 / sqrt(alpha + beta); less than 1e-6 of the mass is outside."""
 _CELL = 0.8
@@ -60,7 +60,7 @@ def beta_best_probabilities(alpha: Floats, beta: Floats, scale: Floats, shift: F
         scale: The factor on theta, at least 0, ``[M]``.
         shift: The utility at theta 0, ``[M]``.
     """
-    scale = np.maximum(scale, MIN_SCALE)
+    scale = np.maximum(scale, MIN_SCALE * np.maximum(np.abs(shift), 1.0))
     low, high = _angles(alpha, beta)
     lower, upper = shift + scale * np.sin(low) ** 2, shift + scale * np.sin(high) ** 2
     floor = lower.max()
