@@ -38,6 +38,10 @@ def test_a_model_may_describe_its_servers_itself(key):
         ({"model_config": {"a": {"preferred_endpoints": ["lost"]}}}, "names the endpoint 'lost'"),
         ({"vllm_endpoints": [{"name": "one"}], "model_config": {"a": {"preferred_endpoints": ["one"]}}}, "must have address and port"),
         ({"vllm_endpoints": "one", "model_config": {}}, "must be a list"),
+        ({"model_config": {"a": {"preferred_endpoints": 8000}}}, r"model_config\[a\]: preferred_endpoints must be a list of endpoints, not 8000"),
+        ({"vllm_endpoints": [ONE], "model_config": {"a": {"preferred_endpoints": [["one"]]}}}, r"names the endpoint \['one'\]"),
+        ({"vllm_endpoints": [{**ONE, "weight": "high"}], "model_config": {"a": {"preferred_endpoints": ["one"]}}}, "'one' .* weight .* not 'high'"),
+        ({"vllm_endpoints": [{**ONE, "models": 7}], "model_config": {"a": {}}}, "models of the endpoint 'one' must be a list, not 7"),
     ],
 )
 def test_a_server_that_cannot_be_called_is_an_error(content, message):

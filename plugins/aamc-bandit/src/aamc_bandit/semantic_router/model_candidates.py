@@ -71,17 +71,18 @@ def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each model's endpoint, by model: one deployment for each of its servers.
 
     Raises:
-        ConfigError: A server has no address, or a model names one that does not exist.
+        ConfigError: A server has no address or a wrong value, or a model names one that does not exist.
     """
     servers = {str(server.get("name")): server for server in _servers(content)}
     found = {}
     for path, name, figures in _descriptions(content):
         if path == MODEL_CARDS:
             continue
-        given = next((figures[key] for key in REFERENCES if figures.get(key)), None)
-        if given is None:
-            given = [each for each, server in servers.items() if name in (server.get("models") or ())]
-        deployments = [_deployment(reference, servers, name) for reference in given or ()]
+        key = next((key for key in REFERENCES if figures.get(key)), None)
+        given = [each for each, server in servers.items() if name in _served(each, server)] if key is None else figures[key]
+        if not isinstance(given, list):
+            raise ConfigError(f"{path}[{name}]: {key} must be a list of endpoints, not {given!r:.80}")
+        deployments = [_deployment(reference, servers, name) for reference in given]
         if len(deployments) == 1:
             found[name] = {"provider": "openai", "model": name, **{key: value for key, value in deployments[0].items() if key != "weight"}}
         elif deployments:
@@ -89,10 +90,18 @@ def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _served(name: str, server: Mapping[str, Any]) -> list[Any]:
+    """Return the models that a server lists."""
+    models = server.get("models") or []
+    if not isinstance(models, list):
+        raise ConfigError(f"the models of the endpoint {name!r} must be a list, not {models!r:.80}")
+    return models
+
+
 def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model: str) -> dict[str, Any]:
     if isinstance(reference, Mapping):
         server: Mapping[str, Any] = reference
-    elif reference in servers:
+    elif isinstance(reference, str) and reference in servers:
         server = servers[reference]
     else:
         raise ConfigError(f"the model {model!r} names the endpoint {reference!r:.80}, which the file does not describe; add it to {SECTION}")
@@ -106,6 +115,8 @@ def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model:
     base = address if "://" in address else f"{server.get('protocol') or 'http'}://{address}"
     deployment = {"base_url": base if base.rstrip("/").endswith("/v1") else f"{base.rstrip('/')}/v1"}
     weight = server.get("weight")
+    if weight is not None and not is_price(weight):
+        raise ConfigError(f"the endpoint {server.get('name')!r:.80} of the model {model!r} must have a weight of at least 0, not {weight!r:.80}")
     return deployment if weight is None else {**deployment, "weight": float(weight)}
 
 
