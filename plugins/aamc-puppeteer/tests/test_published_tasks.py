@@ -94,6 +94,11 @@ def test_a_bad_row_is_named(write: Write, name: str, rows: Any, error: str) -> N
         read_published(name, str(write("rows.jsonl", rows)))
 
 
+def test_a_csv_row_with_more_fields_than_the_header_is_refused(write: Write) -> None:
+    with pytest.raises(DataError, match=r"rows\.csv, row 1 has more fields than the header; quote"):
+        read_published("srdd", str(write("rows.csv", "Name,Description,Category\nClock,Shows hours, minutes,Tools\n")))
+
+
 @pytest.mark.parametrize(("name", "content", "error"), [("rows.txt", "x", "must end with one of"), ("rows.parquet", "x", "give a Parquet file")])
 def test_a_file_of_another_kind_is_refused(write: Write, name: str, content: str, error: str) -> None:
     with pytest.raises(DataError, match=error):

@@ -147,7 +147,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".json":
         try:
             document = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield from ((f"line {number}", row) for number, row in json_lines(path))  # JSON lines under the other suffix, as MuSiQue's
             return
         rows = document.get("Data", document.get("data")) if isinstance(document, Mapping) else document
@@ -157,7 +157,10 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
         return
     reader = csv.DictReader(io.StringIO(content), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
     try:
-        yield from ((f"line {reader.line_num}", row) for row in reader)
+        for row in reader:
+            if None in row:
+                raise DataError(f"{path}, line {reader.line_num} has more fields than the header; quote texts that hold the separator")
+            yield f"line {reader.line_num}", row
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 

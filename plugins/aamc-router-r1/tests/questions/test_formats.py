@@ -55,7 +55,16 @@ def test_a_bad_line_is_named_by_its_number(line, message, tmp_path):
         read_questions("nq", tmp_path / "nq.jsonl")
 
 
-@pytest.mark.parametrize(("file", "content"), [("x.txt", "x"), ("x.json", '{"a": 1}'), ("x.jsonl", ""), ("x.csv", 'Question,Answer\n"q')])
+@pytest.mark.parametrize(("name", "content"), [("x.csv", "Question,Answer\nWho, then?,Ada\n"), ("x.tsv", "Question\tAnswer\nWho?\tAda\tBen\n")])
+def test_a_row_with_more_fields_than_the_header_is_refused(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match="line 2 has more fields than the header; quote"):
+        read_questions("bamboogle", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("x.txt", "x"), ("x.json", '{"a": 1}'), ("x.json", "[" * 100_000), ("x.jsonl", ""), ("x.csv", 'Question,Answer\n"q')]
+)
 def test_a_file_without_questions_is_refused(file, content, tmp_path):
     (tmp_path / file).write_text(content)
     with pytest.raises(DataError, match=file):

@@ -173,7 +173,10 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
     with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as lines:
-        yield from enumerate(csv.DictReader(lines), start=1)
+        for number, row in enumerate(csv.DictReader(lines), start=1):
+            if None in row:
+                raise DataError(f"{file}, row {number} has more fields than the header; quote texts that hold commas")
+            yield number, row
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:
