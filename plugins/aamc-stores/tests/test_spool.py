@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from aamc_stores.spool import Spool
+from aamc_stores.spool import Spool, default_spools
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Erasure, entry_of
@@ -235,3 +235,14 @@ def test_it_is_the_same_file_in_another_working_directory(tmp_path, monkeypatch)
     monkeypatch.chdir("/")
     assert spool.put([judged("d")]) == [True]
     spool.close()
+
+
+def test_a_spool_in_a_folder_behind_a_link_is_not_taken_over_by_itself(tmp_path, monkeypatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "link"))
+    present, earlier = default_spools("redis://host/0", "redis://host/0", "aamc")  # a URL without a password
+    with closing(Spool(present)) as spool:
+        spool.put([(Feedback(decision_id="d", quality=1.0), None)])
+        spool.adopt(earlier)
+        assert spool.counts() == (1, 0)

@@ -98,7 +98,7 @@ class Spool:
 
         The file stays, since a program of that version may have it open. A process that is killed meanwhile leaves copies, which count once.
         """
-        if earlier == self.path or not earlier.exists():
+        if earlier.resolve() == self.path or not earlier.exists():
             return
         try:
             with closing(_connect(earlier, self._prefix)) as source, transaction(source):
