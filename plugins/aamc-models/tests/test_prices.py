@@ -127,6 +127,17 @@ def test_replaced_prices_leave_the_comments_around_them(aamc: Aamc, prices: str)
     assert (last + "{input: 0.15" in written, written.endswith(rest), "contract" in written) == (True, True, False)
 
 
+def test_a_comment_within_replaced_prices_goes_with_them(aamc: Aamc) -> None:
+    head = "candidates:\n  - name: a\n    endpoint: {provider: openai, model: gpt-x}\n    prices:"
+    Path("pool.yaml").write_text(head + "\n      # our contract\n      input: 9\n      output: 9\n  # the other one\n  - name: b\n")
+    status, _, err = aamc("pool.yaml", "--prices", "map.json", "--replace")
+    assert status == 0, err
+    written = Path("pool.yaml").read_text()
+    assert "prices: {input: 0.15" in written
+    assert written.endswith("\n  # the other one\n  - name: b\n")
+    assert "contract" not in written
+
+
 def test_the_users_own_prices_stay_unless_they_are_replaced(aamc: Aamc) -> None:
     aamc("pool.yaml", "--prices", "map.json")
     assert spec("claude-x").prices == Prices(2.0, 10.0)

@@ -101,6 +101,7 @@ class PoolFile:
             entry[key] = value
             self._wanted["candidates"][number][key] = value
         if "prices" in changes:
+            entry.ca.items.get("prices", [])[3:] = [None]  # a comment within the replaced prices, beside which ruamel.yaml adds none
             entry.yaml_add_eol_comment(f"{today.isoformat()}, {prices.source}: {listed.name}{below}", "prices", 0)
         return Priced(candidate=name, status=FILLED if "prices" in changes else KEPT, model=listed.name, has_prices=True, tiered=listed.tiered)
 
