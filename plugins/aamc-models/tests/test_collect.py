@@ -383,8 +383,7 @@ def test_a_second_interruption_abandons_the_calls_under_way_and_says_how_to_resu
     assert stub.wait(lambda stub: stub.active == 2)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    while "press Ctrl-C again" not in process.stderr.readline():
-        pass
+    assert any("press Ctrl-C again" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
