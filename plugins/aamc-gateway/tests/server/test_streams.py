@@ -17,7 +17,7 @@ from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_models.dialects import ChatEvents
 from aamc_models.testing import Script, StubServer
 
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ProviderError, StoreAwayError
 
 PATHS = {"chat/completions": "messages", "messages": "messages", "responses": "input", "completions": "prompt"}
 
@@ -157,6 +157,24 @@ def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> No
     assert events == ["error"]
     request.end.assert_called_once_with(200, "server")
     assert [int(number) for number in re.findall(rb'"sequence_number":(\d+)', b"".join(sent))] == list(range(sent[1].count(b"data:") + 1))
+
+
+def test_a_stream_that_a_log_which_is_away_ends_names_no_address_and_the_servers_log_does(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+
+    async def work() -> None:
+        sender = EventSender(send, "chat", 1.0, lambda kind: None)
+        with sender:
+            await sender.write(b": the first\n\n")
+        await sender.fail(StoreAwayError("the log redis://own-host/0 cannot be reached"), Mock())
+
+    asyncio.run(work())
+    assert b"cannot be used now" in sent[-1]
+    assert b"own-host" not in sent[-1]
+    assert "own-host" in caplog.text
 
 
 def test_a_silent_stream_is_kept_alive_and_the_closing_object_names_its_model(serve: Any) -> None:

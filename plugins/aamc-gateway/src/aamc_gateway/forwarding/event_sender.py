@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import error_event
 
-from aamc_sdk.errors import AamcError, public_message
+from aamc_sdk.errors import AamcError, StoreAwayError, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.request_figures import Ending
     from aamc_gateway.server.interfaces import Send
 
+logger = logging.getLogger(__name__)
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment that keeps connections open while the answer is awaited."""
@@ -74,6 +76,8 @@ class EventSender:
         """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
+        if isinstance(error, StoreAwayError):  # where it is kept is not for clients
+            logger.error("a stream failed: %s", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))
