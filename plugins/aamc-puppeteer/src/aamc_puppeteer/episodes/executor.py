@@ -9,8 +9,9 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,6 +44,8 @@ def pool_of(agents: Sequence[Agent]) -> Pool:
 
 
 T = TypeVar("T")
+Job = Callable[[], Coroutine[Any, Any, T]]
+"""Returns the coroutine to run."""
 
 
 class WorkerThread:
@@ -59,12 +62,12 @@ class WorkerThread:
         """Whether the thread still runs; a coroutine in it may have ended it."""
         return self._thread.is_alive()
 
-    def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
-        """Start coroutines in parallel; the result of one that takes longer than ``limit`` seconds is None."""
-        return asyncio.run_coroutine_threadsafe(self._in_parallel(coroutines, limit), self._loop)
+    def submit(self, jobs: Sequence[Job[T]], limit: float) -> Future[list[T | None]]:
+        """Start jobs in parallel; the result of one that takes longer than ``limit`` seconds is None."""
+        return asyncio.run_coroutine_threadsafe(self._in_parallel(jobs, limit), self._loop)
 
-    async def _in_parallel(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
-        tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    async def _in_parallel(self, jobs: Sequence[Job[T]], limit: float) -> list[T | None]:
+        tasks = [asyncio.ensure_future(job()) for job in jobs]  # called here, since a thread that is abandoned may never come to it
         try:
             done, late = await asyncio.wait(tasks, timeout=limit)
         except asyncio.CancelledError:
@@ -216,7 +219,7 @@ class Executor:
     def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
         """Return the verdict on each answer; None for a task without a verifier."""
         jobs = {
-            place: ("verifiers", _verify(task, answer))
+            place: ("verifiers", partial(_verify, task, answer))
             for place, (task, answer) in enumerate(answers)
             if task.verifier is not None and answer is not None
         }
@@ -246,7 +249,7 @@ class Executor:
 
     def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float, cancellation: Cancellation | None) -> list[Activation]:
         """Run turns in parallel, each for at most ``limit`` seconds; at 0 none is called."""
-        jobs = [(f"agent {name}", traced(name, state, self._turn)) for name, state in turns if limit > 0]
+        jobs = [(f"agent {name}", partial(traced, name, state, self._turn)) for name, state in turns if limit > 0]
         ended = self._run(jobs, limit, cancellation) if jobs else [None] * len(turns)
         late = f"gave no answer in {limit:g} s"
         return [activation or failed(name, Fault.TIMEOUT, late, limit) for (name, _), activation in zip(turns, ended, strict=True)]
@@ -262,8 +265,8 @@ class Executor:
             self._cache.clear()
         self._cache[key] = activation
 
-    def _run(self, jobs: Sequence[tuple[str, Coroutine[Any, Any, T]]], limit: float, cancellation: Cancellation | None = None) -> list[T | None]:
-        """Run each coroutine in the thread of its name; None for one that took too long or was cancelled."""
+    def _run(self, jobs: Sequence[tuple[str, Job[T]]], limit: float, cancellation: Cancellation | None = None) -> list[T | None]:
+        """Run each job in the thread of its name; None for one that took too long or was cancelled."""
         results: list[T | None] = [None] * len(jobs)
         by_thread: dict[str, list[int]] = {}
         for place, (name, _) in enumerate(jobs):
