@@ -57,6 +57,8 @@ class Number(click.FloatRange):
         return number
 
 
+_FIRST, _LAST = (day.replace(tzinfo=timezone.utc).timestamp() for day in (datetime.min, datetime.max.replace(microsecond=0)))
+"""The first and the last second of the calendar in UTC: messages and file names hold times as dates."""
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -78,11 +80,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         seconds = _seconds(str(value))
         if not seconds:
             self.fail(f"{value!r} is not a duration such as 30m, 12h, 30d or 4w", param, ctx)
+        if time.time() + seconds > _LAST:
+            self.fail(f"{value!r} from now is after the year 9999; give a shorter duration", param, ctx)
         return seconds
-
-
-_FIRST, _LAST = (day.replace(tzinfo=timezone.utc).timestamp() for day in (datetime.min, datetime.max.replace(microsecond=0)))
-"""The first and the last second of the calendar in UTC: messages and file names hold times as dates."""
 
 
 class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only

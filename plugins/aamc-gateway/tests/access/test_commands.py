@@ -71,6 +71,7 @@ def test_a_revoked_key_is_listed_as_such() -> None:
         (["revoke", "nobody"], 1, "there is no active key of the name or id 'nobody'"),
         (["add", "ci", "--expires", "soon"], 2, "'soon' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "0d"], 2, "'0d' is not a duration such as 30m, 12h, 30d or 4w"),
+        (["add", "ci", "--expires", "99999999999d"], 2, "'99999999999d' from now is after the year 9999; give a shorter duration"),
         (["add", "ci", "--usd-per-day", "-1"], 2, "-1"),
         (["add", ""], 1, "the name of a key must not be empty"),
     ],
