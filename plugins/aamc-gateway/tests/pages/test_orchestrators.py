@@ -50,6 +50,14 @@ def test_fields_that_an_orchestrator_does_not_read_are_named(serve: Serve):
     assert http(f"{gateway.url}/v1/messages", anthropic).headers["x-aamc-dropped"] == "max_tokens, top_k"
 
 
+def test_a_budget_that_an_orchestrator_does_not_fit_names_budget_usd_which_limits_its_cost(serve: Serve):
+    gateway = serve({"access": {"limits": {"usd_per_day": 0.5}}, "orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    url = f"{gateway.url}/v1/chat/completions"
+    refused = http(url, chat("aamc/puppeteer", TASK))
+    assert (refused.status, "this request may cost up to 1 USD: lower its budget_usd, or ask a model" in refused.body.decode()) == (402, True)
+    assert http(url, chat("aamc/puppeteer?budget_usd=0.1", TASK)).status == 200
+
+
 @pytest.mark.parametrize(
     ("path", "body", "problem"),
     [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
-from aamc_gateway.access.claims import UNPRICED, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.claims import FEWER_TOKENS, UNPRICED, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
@@ -103,6 +103,7 @@ class Access:
         calls: int = 1,
         user: str | None = None,
         advice: str = UNPRICED,
+        saving: str = FEWER_TOKENS,
     ) -> Admission:
         """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
@@ -115,6 +116,7 @@ class Access:
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
             advice: Advice where the cost is unknown, by its cause.
+            saving: Advice where the cost is more than is left.
 
         Raises:
             Refused: A limit or budget has not enough left.
@@ -126,7 +128,7 @@ class Access:
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice)
+        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice, saving)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
 

@@ -18,6 +18,8 @@ from aamc_gateway.access.shared import Claim, Exceeded
 USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
 UNPRICED = "ask a model with prices, or add them to the pool"
 """Advice where no model has prices."""
+FEWER_TOKENS = "ask for fewer tokens (max_tokens), or for a cheaper model"
+"""Advice where a model's answer may cost more than is left."""
 _MINUTE_S = 60.0
 _LATE_S = 3600.0
 
@@ -54,6 +56,7 @@ class Demand:
         tokens: The maximum of its tokens.
         enough_usd: The costs in USD of which the largest that fits is reserved, where not all of ``max_usd`` is left; those of the candidates.
         advice: Advice where the cost is unknown, by its cause.
+        saving: Advice where the cost is more than is left.
     """
 
     max_usd: float
@@ -61,6 +64,7 @@ class Demand:
     tokens: float
     enough_usd: Sequence[float] = ()
     advice: str = UNPRICED
+    saving: str = FEWER_TOKENS
 
 
 @attrs.frozen
@@ -72,6 +76,7 @@ class LimitedClaim:
     unit: str
     period: str
     ends: float
+    saving: str = FEWER_TOKENS
 
     def passes_at(self, now: float) -> float:
         """Return when a used-up limit may have something left, in seconds since the epoch; infinity for a budget that is not renewed."""
@@ -85,7 +90,7 @@ class LimitedClaim:
             if used - found.held + self.claim.least <= limit:
                 held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
                 return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
-            asks = f"this request may cost up to {_usd(self.claim.least)} USD: ask for fewer tokens (max_tokens), or for a cheaper model"
+            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {self.saving}"
             renewed = self.ends != math.inf and self.claim.least <= limit
             after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
             wait = max(1.0, self.ends - time.time()) if renewed else None
@@ -121,7 +126,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
             why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice}"
             raise Refused(why, status=402, kind="budget")
-        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
+        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd, demand.saving)
 
 
 def counters_of(holder: Holder, now: float) -> dict[str, str]:
@@ -130,13 +135,15 @@ def counters_of(holder: Holder, now: float) -> dict[str, str]:
     return {claim.period: claim.claim.counter for claim in claims_of(holder, demand, now) if claim.unit == USD}
 
 
-def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:
+def _claim(
+    holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None, saving: str = FEWER_TOKENS
+) -> LimitedClaim:
     name, ends = _window(period, now)
     counter = f"{holder.scope}|{unit}|{name}"
     least = amount if least is None else min(least, amount)
     if period != "minute":
         expires = ends if ends == math.inf else ends + _LATE_S
-        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends)
+        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends, saving)
     begin = ends - _MINUTE_S
     before = f"{holder.scope}|{unit}|{begin - _MINUTE_S:.0f}"
     weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before

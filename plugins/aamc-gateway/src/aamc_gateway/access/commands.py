@@ -65,7 +65,7 @@ def keys() -> None:
 @click.option(
     "--models",
     metavar="A,B",
-    help="Candidates and orchestrators that the key may use (default: all); unchecked, as the gateway's pool is unknown here.",
+    help="Candidates and orchestrators (aamc/NAME) that the key may use (default: all); unchecked, as the gateway's pool is unknown here.",
 )
 @click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget a day, in UTC.")
 @click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget a calendar month, in UTC.")

@@ -47,7 +47,8 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
     tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
-    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
+    saving, user = "lower its budget_usd, or ask a model", request.query.user
+    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
