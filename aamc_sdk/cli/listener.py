@@ -16,6 +16,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: The address cannot be used.
     """
+    import errno
     import socket  # here, as the start of other commands would wait for it
 
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -25,5 +26,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port (0 for a free one)") from error
+        not_here = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        advice = "--host, such as 127.0.0.1, or 0.0.0.0 for all addresses" if not_here else "--port (0 for a free one)"
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another {advice}") from error
     return listener

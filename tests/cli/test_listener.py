@@ -19,6 +19,7 @@ def test_a_port_that_another_program_listens_on_is_refused():
         listening_socket("127.0.0.1", other.getsockname()[1])
 
 
-def test_an_address_of_another_machine_is_refused():
-    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"):
-        listening_socket("192.0.2.1", 0)
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "127.0.0.1:80"])
+def test_an_address_of_another_machine_or_of_none_is_refused(host):
+    with pytest.raises(ConfigError, match=rf"cannot listen on {host}:0: .+; choose another --host, such as 127\.0\.0\.1, or 0\.0\.0\.0 for all"):
+        listening_socket(host, 0)
