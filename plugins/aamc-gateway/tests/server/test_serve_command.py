@@ -194,6 +194,14 @@ def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path,
     assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
 
 
+def test_an_untrained_orchestrator_is_refused_with_the_settings_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("serve.yaml").write_text("gateway: {orchestrators: {puppeteer: {}}}")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml"])
+    assert isinstance(result.exception, AamcError)
+    assert "(for a gateway: run and agents in its file)" in str(result.exception)
+
+
 def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", "--host", "0.0.0.0", "--port", "0"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

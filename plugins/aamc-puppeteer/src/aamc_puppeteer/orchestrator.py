@@ -114,7 +114,7 @@ class Puppeteer(Team):
         if team.agents is None:
             raise CheckpointError(
                 f"there is no trained orchestrator under runs; {train}, or name its folder with --run; "
-                "or name agents that work in a fixed order: --agents calculator,python"
+                "or name agents that work in a fixed order: --agents calculator,python (for a gateway: run and agents in its file)"
             )
         if team.paths is not None:
             raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
