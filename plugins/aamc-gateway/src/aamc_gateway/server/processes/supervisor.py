@@ -80,7 +80,7 @@ def run(launch: Launch) -> None:
 
 def _announce(launch: Launch, address: str) -> None:
     what = "the provider echo, which calls no model (name a pool with --pool)" if launch.is_trial else "the candidates of the pool"
-    kept = f" The log is in memory; keys that were made are in another one (name it, such as --store {STORE})." if launch.in_memory else ""
+    kept = f" The log is in memory. To keep it, and to use keys, name a file: --store {STORE}." if launch.in_memory else ""
     click.echo(f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.{kept}", err=True)
 
 
