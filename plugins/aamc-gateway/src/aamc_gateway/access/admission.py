@@ -45,7 +45,7 @@ class Reservation:
         except StoreAwayError as error:
             raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
-            raise claims[found.claim].refusal(found)
+            raise claims[found.claim].refusal(found, demand.saving)
         return cls(shared, token, claims, found.amount)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:

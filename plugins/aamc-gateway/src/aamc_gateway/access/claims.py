@@ -76,21 +76,20 @@ class LimitedClaim:
     unit: str
     period: str
     ends: float
-    saving: str = FEWER_TOKENS
 
     def passes_at(self, now: float) -> float:
         """Return when a used-up limit may have something left, in seconds since the epoch; infinity for a budget that is not renewed."""
         return now + 1.0 if self.unit == PARALLEL else self.ends
 
-    def refusal(self, found: Exceeded) -> Refused:
-        """Return the refusal of a request that does not fit."""
+    def refusal(self, found: Exceeded, saving: str = FEWER_TOKENS) -> Refused:
+        """Return the refusal of a request that does not fit; ``saving`` is the advice where its cost is more than is left."""
         limit, who, used = self.claim.limit, self.holder.label, found.used
         if self.unit == USD:
             left = f"the budget of {who} has {_usd(max(0.0, limit - used))} USD left of {_usd(limit)} USD {_PERIODS[self.period]}"
             if used - found.held + self.claim.least <= limit:
                 held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
                 return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
-            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {self.saving}"
+            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {saving}"
             renewed = self.ends != math.inf and self.claim.least <= limit
             after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
             wait = max(1.0, self.ends - time.time()) if renewed else None
@@ -126,7 +125,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
             why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice}"
             raise Refused(why, status=402, kind="budget")
-        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd, demand.saving)
+        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 
 
 def counters_of(holder: Holder, now: float) -> dict[str, str]:
@@ -135,15 +134,13 @@ def counters_of(holder: Holder, now: float) -> dict[str, str]:
     return {claim.period: claim.claim.counter for claim in claims_of(holder, demand, now) if claim.unit == USD}
 
 
-def _claim(
-    holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None, saving: str = FEWER_TOKENS
-) -> LimitedClaim:
+def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:
     name, ends = _window(period, now)
     counter = f"{holder.scope}|{unit}|{name}"
     least = amount if least is None else min(least, amount)
     if period != "minute":
         expires = ends if ends == math.inf else ends + _LATE_S
-        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends, saving)
+        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends)
     begin = ends - _MINUTE_S
     before = f"{holder.scope}|{unit}|{begin - _MINUTE_S:.0f}"
     weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before
