@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import score, text, unique_keys
+from aamc_datasets.json_rows import score, unique_keys
 from aamc_datasets.published.score_table import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
 from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
 from aamc_sdk.routing import pool_from
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Floats, check_text
 
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
 
@@ -92,14 +92,12 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise DataError(f"{where} must be an object, not {row!r:.80}")
         for key, kind in (("question", str), ("task_name", str), ("scores", dict)):
-            if not isinstance(row.get(key), kind) or not row[key]:
+            value = row.get(key)
+            if not isinstance(value, kind) or not (value.strip() if isinstance(value, str) else value):
                 wanted = "a text" if kind is str else "an object of scores by candidate"
-                raise DataError(f"{where}: {key!r} must be {wanted} that is not empty, not {row.get(key)!r:.80}{nearest(key, set(row) - {key})}")
-        try:
-            for key in ("question", "task_name"):
-                text(row, key)
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
+                raise DataError(f"{where}: {key!r} must be {wanted} that is not empty, not {value!r:.80}{nearest(key, set(row) - {key})}")
+            if isinstance(value, str):
+                check_text(value, f"{where}: {key!r}")
     return content
 
 
