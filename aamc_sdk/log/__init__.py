@@ -11,7 +11,7 @@ from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, decoded, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, Export, LedgerStore, read_batches
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
@@ -33,6 +33,7 @@ __all__ = [
     "FITTING_CHARACTERS",
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
+    "READ_AT_ONCE",
     "UNLEARNED",
     "Batch",
     "Entry",

@@ -123,7 +123,7 @@ def test_a_partition_that_goes_while_it_is_exported_keeps_its_file(days, monkeyp
 def going(tmp_path, monkeypatch) -> Iterator[SqliteStore]:
     """Return a log of ten decisions with feedback of one day, some of which go as soon as an export has read the decisions."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aamc_datasets.parquet_export._READ_AT_ONCE", 10)
+    monkeypatch.setattr("aamc_datasets.parquet_export.READ_AT_ONCE", 10)
     monkeypatch.setattr("aamc_sdk.log.ledger_store.READ_AT_ONCE", 10)
     with MetaController.build(router="random", pool=POOL, store="sqlite:log.db", seed=0) as controller:
         for day in range(2):
@@ -149,7 +149,7 @@ def going(tmp_path, monkeypatch) -> Iterator[SqliteStore]:
 def test_decisions_that_go_while_they_are_exported_are_in_no_file_without_their_feedback(going, monkeypatch, exported: bool) -> None:
     if exported:
         with monkeypatch.context() as earlier:
-            earlier.setattr("aamc_datasets.parquet_export._READ_AT_ONCE", 40)
+            earlier.setattr("aamc_datasets.parquet_export.READ_AT_ONCE", 40)
             export(going)
     found = export(going)
     assert decisions() == dict(zip(FILES, [10 if exported else 6, 10], strict=False))

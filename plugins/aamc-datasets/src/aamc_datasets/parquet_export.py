@@ -15,12 +15,11 @@ import attrs
 
 from aamc_datasets.parquet_files import ParquetWriter, read_decisions, source_of, writing
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, Erasure, Export, Exported, LedgerStore, Row, Selection, still_has
+from aamc_sdk.log import DECISION, READ_AT_ONCE, Erasure, Export, Exported, LedgerStore, Row, Selection, still_has
 from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
 """The name of the store that reads the files."""
-_READ_AT_ONCE = 2_000
 _LATE_FIELDS = ("kind", "id", "decision_id", "candidate", "content", "time", "revision")
 """The fields of attempts and feedback; the others are of decisions."""
 _LATE_COLUMNS = ", ".join(_LATE_FIELDS)
@@ -249,7 +248,7 @@ class _Exporter:
 def _entries(store: LedgerStore, first: int, last: int) -> Iterator[tuple[int, Row]]:
     """Yield the entries from one position to another."""
     after = first - 1
-    while after < last and (batch := store.batch(after, min(_READ_AT_ONCE, last - after))).position > after:
+    while after < last and (batch := store.batch(after, min(READ_AT_ONCE, last - after))).position > after:
         yield from ((position, row) for position, row in batch.placed if position <= last)
         after = batch.position
 
