@@ -194,6 +194,7 @@ def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path,
     assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
 
 
+@pytest.mark.one_python  # the puppeteer is installed there alone
 def test_an_untrained_orchestrator_is_refused_with_the_settings_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("serve.yaml").write_text("gateway: {orchestrators: {puppeteer: {}}}")
