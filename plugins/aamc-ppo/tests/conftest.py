@@ -18,10 +18,11 @@ POOL = Pool(
 
 
 class BanditStreams:
-    """Streams whose queries are one category each; success is a coin with the true quality."""
+    """Streams whose queries are one category each; success is a coin with the true quality. Those of the same number draw the same."""
 
-    def __init__(self, env, n, seed, preferences):
+    def __init__(self, env, n, seed, streams, preferences):
         self.num_envs, self.env, self.preferences = n, env, preferences
+        self.numbers = np.arange(n) if streams is None else streams
         self.rng = np.random.default_rng(seed)
         each = env.request(np.arange(len(CATEGORIES)), np.zeros(3))
         self.features, self.expected = encode(each, env.reward), each.expected
@@ -30,7 +31,7 @@ class BanditStreams:
         return self.env.request(self.category, self.preferences)
 
     def observations(self):
-        self.category = self.rng.integers(len(CATEGORIES), size=self.num_envs)
+        self.category = self.rng.integers(len(CATEGORIES), size=self.num_envs)[self.numbers]
         query, pair = self.features.query[self.category], self.features.pair[self.category]
         return np.concatenate((query, self.preferences, pair.reshape(self.num_envs, -1)), axis=1, dtype=np.float32)
 
@@ -40,7 +41,7 @@ class BanditStreams:
 
     def step(self, actions):
         chosen = (self.category, actions)
-        success = (self.rng.random(self.num_envs) < self.env.truth[chosen]).astype(float)
+        success = (self.rng.random(self.num_envs)[self.numbers] < self.env.truth[chosen]).astype(float)
         happened = Outcomes(success, self.expected.cost_usd[chosen], self.expected.latency_ms[chosen])
         vector = self.env.reward.vector(happened)
         if self.env.broken:
@@ -77,7 +78,7 @@ class Bandit(Environment):
         return build_request([Query("What?")] * len(category), self.pool, preferences, estimates=estimates, quality=quality)
 
     def vector(self, n, split, *, request=None, seed=0, streams=None, preferences=None):
-        return BanditStreams(self, n, seed, preferences)
+        return BanditStreams(self, n, seed, streams, preferences)
 
     def router(self, seed=0, **options):
         return PPORouter(PPOConfig(**options), Services(pool=self.pool, reward=self.reward, make=None, seed=seed, device="cpu"))

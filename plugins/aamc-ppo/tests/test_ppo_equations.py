@@ -16,6 +16,7 @@ from aamc_ppo.ppo import (
     initial_critic,
     initial_policy,
     kl_from_old,
+    less_shared_luck,
     log_softmax,
     utility,
     value_loss,
@@ -41,6 +42,27 @@ def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
     advantages = gae(rewards, seen, next_values, np.zeros((6, 4), bool), gamma=0.9, gae_lambda=1.0)
     returns = sum(0.9**t * rewards[t] for t in range(6)) + 0.9**6
     assert advantages[0] == pytest.approx(returns - seen[0])
+
+
+def test_a_stream_is_compared_with_the_others_of_its_group():
+    advantages = np.array([[1, 2, 6, 5, 7, 9]], np.float32)
+    others = np.array([[4, 3.5, 1.5, 8, 7, 6]])
+    beta = (advantages * others).sum() / (others**2).sum()
+    assert less_shared_luck(advantages, 3) == pytest.approx(advantages - beta * others)
+    assert less_shared_luck(advantages, 1) is advantages
+
+
+def test_what_a_group_has_in_common_is_gone():
+    rng = np.random.default_rng(0)
+    luck, own = rng.normal(size=(50, 16, 1)).repeat(4, axis=2), rng.normal(0, 0.1, (50, 16, 4))
+    found = less_shared_luck((luck + own).reshape(50, 64).astype(np.float32), 4)
+    assert found.std() < 0.13  # own luck, and a third of the others'
+    assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.85
+
+
+def test_streams_without_common_luck_keep_their_advantages():
+    advantages = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
+    assert np.abs(less_shared_luck(advantages, 4) - advantages).max() < 0.1
 
 
 def test_a_truncation_ends_the_sum_but_keeps_the_final_observations_value():

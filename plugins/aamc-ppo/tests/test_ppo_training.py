@@ -9,6 +9,7 @@ import torch
 from aamc_ppo.ppo import combined_factors
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
+from aamc_ppo.training import TrainingLoop
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
@@ -197,6 +198,26 @@ def test_without_an_environment_there_is_an_error(bandit):
 def test_rollouts_are_whole_steps_of_all_streams(bandit):
     with pytest.raises(ConfigError, match="multiple of n_streams"):
         bandit(0).router(0, n_streams=100, n_steps=256)
+
+
+def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit):
+    env = bandit(0)
+    router = env.router(0, **TINY)
+    loop = TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+    streams, observations = loop.streams(0)
+    preferences = streams.preferences.reshape(4, 4, 3)
+    assert (preferences == preferences[:, :1]).all()
+    assert len(np.unique(preferences[:, 0], axis=0)) == 4
+    for actions in np.random.default_rng(0).integers(5, size=(20, 16)):
+        observations, *_ = streams.step(actions)
+        groups = observations.reshape(4, 4, -1)
+        assert (groups == groups[:, :1]).all()
+    assert len(np.unique(streams.category)) > 1
+
+
+def test_groups_divide_the_streams(bandit):
+    with pytest.raises(ConfigError, match=r"n_streams must be a multiple of group_size \(3\), not 16; change one of them"):
+        bandit(0).router(0, **TINY, group_size=3)
 
 
 def test_a_rollout_has_two_decisions_as_the_spread_of_one_advantage_is_unknown(bandit):

@@ -135,20 +135,24 @@ class TrainingLoop:
 
     def streams(self, rollout: int) -> tuple[RoutingStreams, Array32]:
         """Return new training streams and their first observations, with random numbers that follow from the rollout's number."""
-        rng = self._generator(rollout, "train")
-        return self._start("train", self._training.request, self._preferences(self._config.n_streams, rng), rng)
+        rng, groups = self._generator(rollout, "train"), self._config.n_streams // self._config.group_size
+        return self._start("train", self._training.request, self._preferences(groups, rng), self._config.group_size, rng)
 
     def validation_streams(self, n: int) -> tuple[RoutingStreams, Array32]:
         """Return n validation streams, the same ones each time, and their first observations; two streams have the same preference."""
         rng = self._generator(self.rollouts, "validation")
-        return self._start("validation", self._training.validation_request, np.tile(self._preferences(n // 2, rng), (2, 1)), rng)
+        return self._start("validation", self._training.validation_request, np.tile(self._preferences(n // 2, rng), (2, 1)), 1, rng)
 
     def _preferences(self, n: int, rng: np.random.Generator) -> Floats:
         return draw_preferences(self._config.preference_sampling, Preference.parse(self._config.preference).array, n, rng)
 
-    def _start(self, split: str, request: RoutingRequest | None, preferences: Floats, rng: np.random.Generator) -> tuple[RoutingStreams, Array32]:
-        seed = int(rng.integers(2**31))
-        streams = self._env.vector(len(preferences), split, request=request, seed=seed, preferences=preferences)
+    def _start(
+        self, split: str, request: RoutingRequest | None, preferences: Floats, group_size: int, rng: np.random.Generator
+    ) -> tuple[RoutingStreams, Array32]:
+        """Start ``group_size`` streams of the same queries and chances for each preference."""
+        seed, numbers = int(rng.integers(2**31)), np.arange(len(preferences)).repeat(group_size)
+        preferences = preferences.repeat(group_size, axis=0)
+        streams = self._env.vector(len(numbers), split, request=request, seed=seed, streams=numbers, preferences=preferences)
         observations, _ = streams.reset(seed=seed)
         return streams, observations
 
