@@ -18,6 +18,8 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Endpoint, M
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 """The exceptions that cancel a call."""
+_STATUSES = {"request": "refused", "cancelled": "cancelled"}
+"""The statuses of attempts by the kind of their error; ``"error"`` for the others."""
 _NO_USAGE = Usage()
 LOST_AFTER_SECONDS = 600.0
 """Age in seconds after which a call is assumed lost and no longer counts as in flight."""
@@ -121,7 +123,7 @@ class Call:
         if isinstance(error, CANCELLED):
             status, message = "cancelled", "the caller cancelled the call"
         elif isinstance(error, Exception | SystemExit):
-            status = "refused" if isinstance(error, ProviderError) and error.kind == "request" else "error"
+            status = _STATUSES.get(error.kind, "error") if isinstance(error, ProviderError) else "error"
             message = str(error) or type(error).__name__
         if self._decision_id is not None and self._record is not None:
             await self._record(self._attempt(self._decision_id, status, message))

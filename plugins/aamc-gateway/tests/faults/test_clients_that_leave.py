@@ -13,7 +13,7 @@ import aiohttp
 import httpx
 import pytest
 from aamc_models.testing import Script, StubServer
-from faults.conftest import ask_all, chat
+from faults.conftest import ask_all, chat, entries
 
 
 def connect(url: str, receive_bytes: int | None = None) -> socket.socket:
@@ -86,6 +86,22 @@ def test_a_slow_reader_holds_the_upstream_up_and_reads_all(serve: Any, stub: Stu
             return sum([len(part) async for part in answer.content.iter_any()])
 
     assert asyncio.run(main()) > len(text) * 0.9
+
+
+def test_a_stream_that_its_client_reads_too_slowly_is_cancelled_not_a_failure_of_its_model(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(text="x" * 64_000_000, chunks=2000)
+    gateway = serve({"good": {"timeout_seconds": 2.0}})
+    body = json.dumps(chat(stream=True)).encode()
+    with connect(gateway.url, receive_bytes=4096) as client, client.makefile("rb") as answer:
+        client.sendall(head(body) + body)
+        time.sleep(4.0)
+        last = b""
+        while part := answer.read1(2**20):
+            last = (last + part)[-1000:]
+            if last.endswith(b"0\r\n\r\n"):
+                break
+    assert b"was read too slowly" in last
+    assert [(entry["candidate"], entry["status"]) for entry in entries(gateway, "attempt")] == [("good", "cancelled")]
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -54,6 +54,7 @@ _ADVICE = {
     "server": "check the server, or try again later",
     "configuration": "check the endpoint's model, and the end of its base_url, usually /v1",
     "request": "check base_url, model and key of the endpoint, and the candidate's parameters",
+    "cancelled": "read the stream faster, or raise timeout_seconds of the endpoint",
     "failed": "check base_url, model and key",
 }
 _PUBLIC = {
@@ -64,6 +65,7 @@ _PUBLIC = {
     "authentication": "refuses the key that it was given",
     "configuration": "is not known to its server",
     "request": "refused the request",
+    "cancelled": "broke off: its answer was read too slowly",
 }
 
 

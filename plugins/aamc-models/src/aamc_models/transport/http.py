@@ -175,7 +175,9 @@ class HttpProvider(WireProvider):
             _judge(turn, dialect, last)
         except (*_ERRORS, Failure) as raised:
             failure = redacted(raised if isinstance(raised, Failure) else failure_of(raised, self.config), turn.deployment.api_key)
-            if held_s <= max(_HELD_S, (time.monotonic() - began) / 2):  # else the caller, such as a slow client, used the time up
+            if held_s > max(_HELD_S, (time.monotonic() - began) / 2):  # the caller, such as a slow client, used the time up
+                failure = attrs.evolve(failure, text=f"was read too slowly and {failure.text}", kind="cancelled")
+            else:
                 turn.fail(failure.text)
             raise self._error(body, turn.deployment, failure) from raised
         finally:
