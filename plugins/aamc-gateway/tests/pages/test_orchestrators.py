@@ -58,6 +58,14 @@ def test_a_budget_that_an_orchestrator_does_not_fit_names_budget_usd_which_limit
     assert http(url, chat("aamc/puppeteer?budget_usd=0.1", TASK)).status == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_budget_usd_in_which_no_step_fits_is_refused_as_a_budget(serve: Serve, stream: bool):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer?budget_usd=0", TASK, stream=stream))
+    assert (found.status, found.json["error"]["code"]) == (402, "insufficient_quota")
+    assert found.json["error"]["message"] == "0 USD are too little for the orchestrator 'puppeteer' (out of budget): raise budget_usd, or ask a model"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "problem"),
     [

@@ -116,6 +116,9 @@ class Work:
         if session is None or session.answer is None:
             stop = "no step" if session is None else session.ending()
             name = f"the orchestrator {self._orchestration.name!r}"
+            if session is not None and _is_out_of_usd(session):
+                why = f"{self._limit_usd:g} USD are too little for {name} ({stop}): raise budget_usd, or ask a model"
+                raise Refused(why, status=402, kind="budget")
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         headers = [*self._headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
@@ -184,6 +187,11 @@ def _unread_fields(request: ClientRequest) -> list[str]:
     roles = {message.get("role") for message in converted.body["messages"]}
     unread = {name for name, value in converted.body.items() if name not in _READ and value not in (None, [], {})}
     return sorted({*converted.dropped, *unread, *({"system"} if roles & {"system", "developer"} else ())})
+
+
+def _is_out_of_usd(session: Session) -> bool:
+    """Return whether a session ended because of its cost; ``out_of_budget`` may mean its time, too."""
+    return session.stop == "out_of_usd" or (session.stop == "out_of_budget" and session.cost_usd >= session.budget.cost_usd)
 
 
 def _described(step: Step) -> str:
