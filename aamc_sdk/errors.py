@@ -112,7 +112,8 @@ class ProviderError(AamcError, RuntimeError):
     Attributes:
         kind: ``"connection"``, ``"timeout"``, ``"rate_limit"``, ``"server"`` (it failed or is overloaded), ``"protocol"`` (the answer is broken
             or was cut, or the connection was lost before it), ``"authentication"``, ``"configuration"`` (the server has no such model or address),
-            ``"request"`` (it refuses the request), ``"cancelled"`` (the caller read the stream too slowly), or ``"failed"`` for anything else.
+            ``"request"`` (it refuses the request), ``"cancelled"`` (the caller read the stream too slowly), ``"unexpected"`` (the provider
+            raised an error that is not the SDK's), or ``"failed"`` for anything else.
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.

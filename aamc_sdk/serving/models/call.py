@@ -129,7 +129,7 @@ class Call:
             await self._record(self._attempt(self._decision_id, status, message))
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
             failed = f"calling {self._candidate.name!r} failed"
-            raise ProviderError(f"{failed}: {type(error).__name__}: {error}", public=failed) from error
+            raise ProviderError(f"{failed}: {type(error).__name__}: {error}", kind="unexpected", public=failed) from error
 
     def _attempt(self, decision_id: str, status: str, error: str | None) -> Attempt:
         usage = self.usage

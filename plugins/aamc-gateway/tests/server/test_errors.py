@@ -20,7 +20,7 @@ from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 
-from aamc_sdk.errors import AamcError, PoolError, ProviderError, StoreAwayError, public_message
+from aamc_sdk.errors import AamcError, PluginError, PoolError, ProviderError, StoreAwayError, public_message
 from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
@@ -276,3 +276,38 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(serv
     (record,) = [record for record in caplog.records if "/v1/chat/completions failed" in record.message]
     assert "failed: KeyError: 'prices'" in record.message
     assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")
+
+
+class BrokenWire(Wire):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(events=(CHUNK,))
+        self._error = error
+
+    async def send(self, candidate: Any, request: WireRequest) -> WireReply:
+        raise self._error
+
+    async def events(self, candidate: Any, request: WireRequest) -> Any:
+        async for event in super().events(candidate, request):
+            yield event
+        raise self._error
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_operator_sees_where_a_provider_fails_unexpectedly(serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool) -> None:
+    running = serve(good=Script())
+    pretend(running, "good", BrokenWire(KeyError("/srv/secrets")))
+    answer = running.chat(stream=streamed)
+    assert (answer.status, b"calling 'good' failed" in answer.body, b"secrets" in answer.body) == (200 if streamed else 502, True, False)
+    (record,) = [record for record in caplog.records if "calling 'good' failed: KeyError: '/srv/secrets'" in record.message]
+    assert "raise self._error" in record.exc_text
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_the_operator_sees_a_component_that_fails_in_a_stream_and_while_debugging_where(serve: Serve, caplog: Any, level: str) -> None:
+    running = serve(good=Script())
+    pretend(running, "good", BrokenWire(PluginError("provider 'own' failed: KeyError: 'prices'")))
+    with caplog.at_level(level, "aamc_gateway"):
+        answer = running.chat(stream=True)
+    assert (answer.status, b'"error"' in answer.body) == (200, True)
+    (record,) = [record for record in caplog.records if "a stream failed: provider 'own' failed" in record.message]
+    assert bool(record.exc_info) == (level == "DEBUG")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import error_event
 
-from aamc_sdk.errors import AamcError, StoreAwayError, public_message
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.request_figures import Ending
@@ -78,6 +78,8 @@ class EventSender:
         self._count("cut" if kind == "protocol" else "error")
         if isinstance(error, StoreAwayError):  # where it is kept is not for clients
             logger.error("a stream failed: %s", error)
+        elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
+            logger.error("a stream failed: %s", error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))

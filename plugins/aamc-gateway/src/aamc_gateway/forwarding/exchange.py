@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aamc_gateway.forwarding.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 
+logger = logging.getLogger(__name__)
 DENSE_BYTES_PER_TOKEN = 2
 """Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
 HeaderList = list[tuple[bytes, bytes]]
@@ -305,6 +307,8 @@ class Exchange:
             call.held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
         if error is not None:
             figures.error_kind, figures.status = error.kind, error.status
+            if error.kind == "unexpected":
+                logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
             self._failures.append((error, call.prepared.request.api == self.request.api))
             self.gateway.metrics.fallback(call.upstream.name, error.kind)
