@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import httpx
@@ -39,3 +40,24 @@ def test_a_request_beyond_the_budget_is_refused_or_goes_to_the_candidate_that_fi
             body = {"model": "strong", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
             answer = httpx.post(f"{gateway.url}/v1/messages", json=body, timeout=60)
             assert answer.json()["error"]["type"] == "billing_error"
+
+
+@pytest.mark.parametrize("left", [0.15, 0.05])
+def test_a_request_that_fits_only_a_candidate_over_its_minute_limit_says_when_it_may_come_again(left: float, tmp_path: Path) -> None:
+    script = Script(output_tokens=10, prompt_tokens=10)
+    limits = {"limits": {"usd_total": 0.1 + left}, "models": {"cheap": {"requests_per_minute": 1}}}
+    with StubServer({"cheap": script, "strong": script}) as stub:
+        candidates = [
+            stub_candidate(name, f"{stub.url}/v1", input_price=0.0, output_price=price) for name, price in (("cheap", 1e4), ("strong", 1e6))
+        ]
+        with ForkedGateway(tmp_path, candidates, settings={"access": {"over_budget": "cheaper", **limits}}) as gateway:
+            body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
+            assert httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
+            time.sleep(0.5)  # a worker remembers for a quarter of a second which candidates are over their limits
+            refused = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
+    if left < 0.1:  # an answer of cheap costs 0.1 USD
+        assert (refused.status_code, refused.headers.get("retry-after")) == (402, None)
+    else:
+        assert refused.status_code == 503
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert "cheap is over a limit of its own; try again later" in refused.json()["error"]["message"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from aamc_gateway.access.settings import Limits
@@ -19,7 +21,10 @@ class Refused(AamcError):
         kind: ``"authentication"``, ``"budget"``, ``"model_not_found"``, ``"not_found"``, ``"permission"``, ``"rate_limit"``, ``"request"``,
             ``"timeout"`` or ``"unavailable"``.
         retry_after_s: Time in seconds after which the same request may pass; None if that is unknown.
+        left_usd: What the budget that refused it has left, in USD; NaN for other refusals.
     """
+
+    left_usd = math.nan
 
     def __init__(self, message: str, *, status: int = 400, kind: str = "request", retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.settings import CHEAPER
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.origins import UNKNOWN, call_key, find_origin
@@ -122,7 +123,20 @@ class Exchange:
         request, access = self.request, self.gateway.access
         demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
         user, advice = request.query.user, request.unknown_cost_advice
-        self._admission = await access.admit(request.caller, user=user, tokens=self._max_tokens(), advice=advice, **demand)
+        try:
+            self._admission = await access.admit(request.caller, user=user, tokens=self._max_tokens(), advice=advice, **demand)
+        except Refused as error:
+            fitting = self._full_but_fitting(error.left_usd) if "least_cost_usd" in demand else {}  # the arena needs all of its candidates
+            if fitting:
+                raise unavailable(self.gateway, fitting) from error
+            raise
+
+    def _full_but_fitting(self, left_usd: float) -> Mapping[str, LimitedClaim]:
+        """Return the candidates that could answer for what a budget has left, once their own limits are renewed."""
+        gateway = self.gateway
+        if gateway.settings.access.over_budget != CHEAPER:
+            return {}
+        return {name: claim for name, claim in self._full.items() if self.max_cost_usd(gateway.upstreams[name], self.request) <= left_usd}
 
     def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
         """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
