@@ -120,11 +120,22 @@ def test_the_environment_gives_an_admin_key(store: Store, monkeypatch: pytest.Mo
 
 def test_a_key_names_its_models() -> None:
     caller = Caller(name="ci", models=frozenset({"cheap", "aamc/auto"}))
-    caller.check_model("cheap")
+    known = {"aamc/auto", "cheap", "strong"}
+    caller.check_model("cheap", known)
     with pytest.raises(Refused, match=r"may not use the model 'cheep'; did you mean 'cheap'.*it may use aamc/auto, cheap"):
-        caller.check_model("cheep")
+        caller.check_model("cheep", known)
     with pytest.raises(Refused, match="is not an admin key"):
         caller.check_admin()
+
+
+def test_models_of_a_key_that_there_are_not_are_not_advised() -> None:
+    caller = Caller(name="ci", models=frozenset({"cheap", "puppeteer"}))
+    caller.check_models({"cheap", "aamc/puppeteer"})
+    with pytest.raises(Refused, match=r"may not use the model 'aamc/puppeteer'; it may use cheap$"):
+        caller.check_model("aamc/puppeteer", {"cheap", "aamc/puppeteer"})
+    wrong = r"the key 'bot' allows only puppeteer, and there is no such model; did you mean 'aamc/puppeteer'\?; make another key with"
+    with pytest.raises(Refused, match=wrong):
+        Caller(name="bot", models=frozenset({"puppeteer"})).check_models({"cheap", "aamc/puppeteer"})
 
 
 def test_a_request_without_limits_touches_no_shared_state() -> None:

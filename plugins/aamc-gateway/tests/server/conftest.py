@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import pytest
 import yaml
+from aamc_gateway.access.keys import add_key
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
@@ -79,6 +80,12 @@ class Running:
         """Return the log, with everything that was served so far."""
         self.gateway.controller._commits.flush()
         return self.gateway.controller.store.experience()
+
+
+def key(running: Running, name: str, **fields: Any) -> dict[str, str]:
+    """Return the header of a new key."""
+    made = asyncio.run_coroutine_threadsafe(add_key(running.gateway.shared, name=name, **fields), running.loop)
+    return {"authorization": f"Bearer {made.result(30)[1]}"}
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
+from server.conftest import key
 
 from aamc_sdk.errors import AamcError, PluginError, PoolError, ProviderError, StoreAwayError, public_message
 from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
@@ -311,3 +312,16 @@ def test_the_operator_sees_a_component_that_fails_in_a_stream_and_while_debuggin
     assert (answer.status, b'"error"' in answer.body) == (200, True)
     (record,) = [record for record in caplog.records if "a stream failed: provider 'own' failed" in record.message]
     assert bool(record.exc_info) == (level == "DEBUG")
+
+
+@pytest.mark.one_python  # the puppeteer is installed there alone
+def test_a_key_for_an_orchestrator_s_bare_name_is_said_to_be_wrong_whatever_is_asked(serve: Serve) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    wrong, right = key(running, "wrong", models=["puppeteer"]), key(running, "right", models=["aamc/puppeteer"])
+    for model in ("puppeteer", "aamc/puppeteer", "aamc/auto", "good"):
+        refused = running.chat(model=model, headers=wrong)
+        assert (refused.status, "did you mean 'aamc/puppeteer'" in refused.json["error"]["message"]) == (403, True)
+    for model in ("aamc/auto", "good"):
+        refused = running.chat(model=model, headers=right)
+        assert (refused.status, "it may use aamc/puppeteer" in refused.json["error"]["message"]) == (403, True)
+    assert running.chat("What is 12 * (3 + 4)?", model="aamc/puppeteer", headers=right).status == 200

@@ -10,17 +10,11 @@ from typing import Any
 
 import pytest
 from aamc_gateway.access import Caller
-from aamc_gateway.access.keys import add_key
 from aamc_gateway.access.settings import Limits
 from aamc_models.testing import Script, StubServer
+from server.conftest import key
 
 CHAT = [{"role": "user", "content": "hi"}]
-
-
-def key(running: Any, name: str, **fields: Any) -> dict[str, str]:
-    """Return the header of a new key."""
-    made = asyncio.run_coroutine_threadsafe(add_key(running.gateway.shared, name=name, **fields), running.loop)
-    return {"authorization": f"Bearer {made.result(30)[1]}"}
 
 
 def form(*fields: str) -> bytes:

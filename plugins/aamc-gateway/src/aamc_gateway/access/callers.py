@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import attrs
 
 from aamc_gateway.access.settings import Limits
-from aamc_sdk.errors import AamcError, nearest
+from aamc_sdk.errors import AamcError, nearest, one_of
 
 
 class Refused(AamcError):
@@ -68,12 +69,18 @@ class Caller:
         """Return whether it may use a candidate or an orchestrator."""
         return not self.models or model in self.models
 
-    def check_model(self, model: str) -> None:
-        """Raise Refused if it may not use a candidate or an orchestrator."""
+    def check_model(self, model: str, known: Collection[str]) -> None:
+        """Raise Refused if it may not use a candidate or an orchestrator; of its models only the known ones are advised."""
         if not self.may_use(model):
-            allowed = ", ".join(sorted(self.models))
-            hint = f"the key {self.name!r} may not use the model {model!r}{nearest(model, self.models)}; it may use {allowed}"
+            allowed = self.models.intersection(known)
+            hint = f"the key {self.name!r} may not use the model {model!r}{nearest(model, allowed)}; it may use {', '.join(sorted(allowed))}"
             raise Refused(hint, status=403, kind="permission")
+
+    def check_models(self, known: Collection[str]) -> None:
+        """Raise Refused if it may use some models only, and none of them is known: the key itself is wrong."""
+        if self.models and self.models.isdisjoint(known):
+            wrong = f"the key {self.name!r} allows only {one_of(self.models)}, and there is no such model{nearest(min(self.models), known)}"
+            raise Refused(f"{wrong}; make another key with: aamc keys add NAME --models A,B", status=403, kind="permission")
 
     def check_admin(self) -> None:
         """Raise Refused unless it is an admin key."""

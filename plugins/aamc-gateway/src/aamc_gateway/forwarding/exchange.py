@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.usage import tokens_of
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
-from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
+from aamc_sdk.errors import DataError, NoCandidateError, ProviderError, one_of
 from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
@@ -87,6 +87,9 @@ class Exchange:
         else:
             if request.caller.models:
                 names = [name for name in names if request.caller.may_use(name)]
+                if not names:
+                    why = f"the key {request.caller.name!r} allows no model of this API to choose from; it may use {one_of(request.caller.models)}"
+                    raise Refused(why, status=403, kind="permission")
             full = await gateway.access.full()
             if full:
                 self._full = {name: full[name] for name in names if name in full}
