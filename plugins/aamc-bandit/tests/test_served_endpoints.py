@@ -20,6 +20,11 @@ def test_one_server_is_an_endpoint_and_several_are_deployments():
     assert "c" not in found
 
 
+def test_the_weight_of_a_models_only_server_has_no_effect():
+    found = read_endpoints({"vllm_endpoints": [{**ONE, "weight": 0}], "model_config": {"a": {"preferred_endpoints": ["one"]}}})
+    assert found["a"]["base_url"] == "http://10.0.0.1:8000/v1"
+
+
 def test_a_server_may_list_its_models():
     found = read_endpoints({"vllm_endpoints": [{**ONE, "models": ["a"]}], "model_config": {"a": {}}})
     assert found["a"]["base_url"] == "http://10.0.0.1:8000/v1"
@@ -41,6 +46,10 @@ def test_a_model_may_describe_its_servers_itself(key):
         ({"model_config": {"a": {"preferred_endpoints": 8000}}}, r"model_config\[a\]: preferred_endpoints must be a list of endpoints, not 8000"),
         ({"vllm_endpoints": [ONE], "model_config": {"a": {"preferred_endpoints": [["one"]]}}}, r"names the endpoint \['one'\]"),
         ({"vllm_endpoints": [{**ONE, "weight": "high"}], "model_config": {"a": {"preferred_endpoints": ["one"]}}}, "'one' .* weight .* not 'high'"),
+        (
+            {"vllm_endpoints": [{**ONE, "weight": 0}, TWO], "model_config": {"a": {"preferred_endpoints": ["one", "two"]}}},
+            "endpoint 'one' of the model 'a' must have a weight above 0, not 0: it would never be called; leave out the endpoint or its weight",
+        ),
         ({"vllm_endpoints": [{**ONE, "models": 7}], "model_config": {"a": {}}}, "models of the endpoint 'one' must be a list, not 7"),
     ],
 )

@@ -82,7 +82,7 @@ def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         given = [each for each, server in servers.items() if name in _served(each, server)] if key is None else figures[key]
         if not isinstance(given, list):
             raise ConfigError(f"{path}[{name}]: {key} must be a list of endpoints, not {given!r:.80}")
-        deployments = [_deployment(reference, servers, name) for reference in given]
+        deployments = [_deployment(reference, servers, name, is_only=len(given) == 1) for reference in given]
         if len(deployments) == 1:
             found[name] = {"provider": "openai", "model": name, **{key: value for key, value in deployments[0].items() if key != "weight"}}
         elif deployments:
@@ -98,7 +98,7 @@ def _served(name: str, server: Mapping[str, Any]) -> list[Any]:
     return models
 
 
-def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model: str) -> dict[str, Any]:
+def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model: str, *, is_only: bool) -> dict[str, Any]:
     if isinstance(reference, Mapping):
         server: Mapping[str, Any] = reference
     elif isinstance(reference, str) and reference in servers:
@@ -115,8 +115,11 @@ def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model:
     base = address if "://" in address else f"{server.get('protocol') or 'http'}://{address}"
     deployment = {"base_url": base if base.rstrip("/").endswith("/v1") else f"{base.rstrip('/')}/v1"}
     weight = server.get("weight")
+    whose = f"the endpoint {server.get('name')!r:.80} of the model {model!r}"
     if weight is not None and not is_price(weight):
-        raise ConfigError(f"the endpoint {server.get('name')!r:.80} of the model {model!r} must have a weight of at least 0, not {weight!r:.80}")
+        raise ConfigError(f"{whose} must have a weight of at least 0, not {weight!r:.80}")
+    if weight == 0 and not is_only:
+        raise ConfigError(f"{whose} must have a weight above 0, not 0: it would never be called; leave out the endpoint or its weight")
     return deployment if weight is None else {**deployment, "weight": float(weight)}
 
 
