@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 from server.conftest import key
 
-from aamc_sdk.errors import AamcError, PluginError, PoolError, ProviderError, StoreAwayError, public_message
+from aamc_sdk.errors import AamcError, PluginError, PoolError, ProviderError, StoreAwayError, StoreError, public_message
 from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
@@ -190,6 +191,28 @@ def test_the_calls_of_the_arena_are_logged_before_anyone_can_vote(serve: Serve, 
     assert answer.status == 200
     assert sorted(logged) == [("one", "ok"), ("other", "ok")]
     assert logged[-1][0] == answer.headers["x-aamc-model"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_inferred_feedback_that_the_log_refuses_is_no_error_of_the_answer_sent_before(
+    serve: Serve, monkeypatch: Any, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    def refuse(feedback: Any) -> None:
+        raise StoreError("the log is full")
+
+    running = serve(good=Script())
+    monkeypatch.setattr(running.gateway.controller, "feedback_batch", refuse)
+    events: list[str] = []
+    monkeypatch.setattr(running.gateway.metrics, "stream_event", lambda kind, *_: events.append(kind))
+    turns = [{"role": "user", "content": "Solve it"}, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Use a better model"}]
+    running.chat(messages=turns[:1], headers={"x_aamc_session": "s"})
+    answer = running.chat(messages=turns, headers={"x_aamc_session": "s"}, stream=stream)
+    assert answer.status == 200
+    until = time.monotonic() + 30
+    while "an implicit judgement of decision" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.01)
+    assert "is not in the log: the log is full" in caplog.text
+    assert "error" not in events
 
 
 def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that_leaves_another(serve: Serve, monkeypatch: Any) -> None:

@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.usage import tokens_of
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
-from aamc_sdk.errors import DataError, NoCandidateError, ProviderError, one_of
+from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError, one_of
 from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
@@ -419,7 +419,10 @@ class Exchange:
         if request.mode == "route" and self.decision is not None:
             inferred = self.gateway.signals.observe(request, self.decision, time.time())
             if inferred is not None:
-                await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
+                try:
+                    await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
+                except AamcError as error:  # the answer is sent
+                    logger.warning("an implicit judgement of decision %s is not in the log: %s", inferred.decision_id, error)
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""
