@@ -18,9 +18,9 @@ from aamc_report.style import OTHERS, new_figure, styled, use_log_axis
 from speed.reach import INSTANCES, ours
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "64": {"minibatch": 64, "n_streams": 8, "n_steps": 2048},
-    "512": {"minibatch": 512, "n_streams": 64, "n_steps": 4096},
-    "4,096 (default)": {},
+    "64": {"minibatch": 64, "n_streams": 8, "group_size": 1, "n_steps": 2048},
+    "512": {"minibatch": 512, "n_streams": 64, "group_size": 1, "n_steps": 4096},
+    "2,048 (default)": {},
 }
 """Options by the minibatch."""
 INSTANCE = "the default"

@@ -1,7 +1,8 @@
-"""The share of the gap that router ``ppo`` closes with random pools: prints JSON.
+"""Measure the share of the gap that router ``ppo`` closes with random pools; prints JSON.
 
 Each pool has qualities from .45 to .95, service times from .1 to 4 s, prices from .1 to 12 USD per million output tokens, and a price of cached
-tokens of a tenth, a quarter or half of the input's. Dearer candidates are better, and slower as a rule.
+tokens of a tenth, a quarter or half of the input's. A candidate of higher price has a higher quality, and usually a longer service time. The
+share is given for gaps of any size, also for those that ``aamc bench control`` calls null because their interval includes 0.
 
     python benchmarks/control_pools.py --sizes 2 3 8 --scenarios rate-limit prompt-cache
 """
@@ -28,7 +29,7 @@ def random_pool(size: int, number: int) -> tuple[dict[str, Any], dict[str, Any]]
     rng = np.random.default_rng(1000 * size + number + 77)
     quality, price = np.sort(rng.uniform(0.45, 0.95, size)), np.sort(np.exp(rng.uniform(np.log(0.1), np.log(12), size)))
     service_ms = np.sort(np.exp(rng.uniform(np.log(100), np.log(4000), size)))
-    service_ms = service_ms[np.argsort(np.argsort(np.argsort(quality) + rng.normal(0, 1, size)))]
+    service_ms = service_ms[np.argsort(np.argsort(np.arange(size) + rng.normal(0, 1, size)))]
     pool, skills = [], {}
     for m in range(size):
         prices = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAME = {"gamma": 0.0, "epochs": 4, "minibatch": 512}
 """Our options in a comparison at the same settings."""
-AS_ITS_DEFAULTS = {"gamma": 0.99, "epochs": 10, "minibatch": 64, "n_streams": 8, "n_steps": 2048, "learning_rate": 3e-4}
+AS_ITS_DEFAULTS = {"gamma": 0.99, "epochs": 10, "minibatch": 64, "n_streams": 8, "group_size": 1, "n_steps": 2048, "learning_rate": 3e-4}
 BEST = {"gamma": 0.0, "n_epochs": 4, "batch_size": 512, "learning_rate": 1e-3, "ent_coef": 0.0}
 """The best known settings of Stable-Baselines3 on this simulator."""
 SETTINGS: dict[str, dict[str, Any]] = {"defaults": {}, "eight": {**BEST, "n_steps": 256}, "streams": {**BEST, "n_steps": 32}}

@@ -16,8 +16,8 @@ from aamc_ppo.ppo import (
     initial_critic,
     initial_policy,
     kl_from_old,
-    less_shared_luck,
     log_softmax,
+    subtract_group_baseline,
     utility,
     value_loss,
 )
@@ -48,21 +48,21 @@ def test_a_stream_is_compared_with_the_others_of_its_group():
     advantages = np.array([[1, 2, 6, 5, 7, 9]], np.float32)
     others = np.array([[4, 3.5, 1.5, 8, 7, 6]])
     beta = (advantages * others).sum() / (others**2).sum()
-    assert less_shared_luck(advantages, 3) == pytest.approx(advantages - beta * others)
-    assert less_shared_luck(advantages, 1) is advantages
+    assert subtract_group_baseline(advantages, 3) == pytest.approx(advantages - beta * others)
+    assert subtract_group_baseline(advantages, 1) is advantages
 
 
 def test_what_a_group_has_in_common_is_gone():
     rng = np.random.default_rng(0)
     luck, own = rng.normal(size=(50, 16, 1)).repeat(4, axis=2), rng.normal(0, 0.1, (50, 16, 4))
-    found = less_shared_luck((luck + own).reshape(50, 64).astype(np.float32), 4)
+    found = subtract_group_baseline((luck + own).reshape(50, 64).astype(np.float32), 4)
     assert found.std() < 0.13  # own luck, and a third of the others'
     assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.85
 
 
 def test_streams_without_common_luck_keep_their_advantages():
     advantages = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
-    assert np.abs(less_shared_luck(advantages, 4) - advantages).max() < 0.1
+    assert np.abs(subtract_group_baseline(advantages, 4) - advantages).max() < 0.1
 
 
 def test_a_truncation_ends_the_sum_but_keeps_the_final_observations_value():

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.ppo import combined_factors
+from aamc_ppo.ppo import combined_factors, policy_function, subtract_group_baseline
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import TrainingLoop
@@ -213,6 +213,21 @@ def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit
         groups = observations.reshape(4, 4, -1)
         assert (groups == groups[:, :1]).all()
     assert len(np.unique(streams.category)) > 1
+
+
+def test_the_baseline_of_a_group_changes_advantages_and_no_target_of_the_critic(bandit):
+    env = bandit(0, bias=0.2)
+    router = env.router(0, **TINY)
+    loop = TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+    streams, observations = loop.streams(0)
+    rng = np.random.default_rng(0)
+    play(policy_function(loop._ppo.policy(), loop.candidates, env.reward), streams, observations, loop._rollout, rng)
+    grouped = loop._ppo._batch(loop._rollout)
+    loop._ppo._config = attrs.evolve(loop._ppo._config, group_size=1)
+    alone = loop._ppo._batch(loop._rollout)
+    expected = subtract_group_baseline(alone["advantage"].numpy().reshape(16, 16), 4)
+    assert grouped["advantage"].numpy() == pytest.approx(expected.ravel(), abs=1e-5)
+    assert torch.equal(grouped["target"], alone["target"])
 
 
 def test_groups_divide_the_streams(bandit):

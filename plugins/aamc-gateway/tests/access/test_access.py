@@ -131,8 +131,10 @@ def test_a_key_names_its_models() -> None:
 def test_models_of_a_key_that_there_are_not_are_not_advised() -> None:
     caller = Caller(name="ci", models=frozenset({"cheap", "puppeteer"}))
     caller.check_models({"cheap", "aamc/puppeteer"})
-    with pytest.raises(Refused, match=r"may not use the model 'aamc/puppeteer'; it may use cheap$"):
+    with pytest.raises(Refused, match=r"may not use the model 'aamc/puppeteer'; here it may use cheap$"):
         caller.check_model("aamc/puppeteer", {"cheap", "aamc/puppeteer"})
+    with pytest.raises(Refused, match=r"here it may use none$"):
+        Caller(name="ci", models=frozenset({"aamc/puppeteer"})).check_model("cheap", {"cheap"})
     wrong = r"the key 'bot' allows only puppeteer, and there is no such model; did you mean 'aamc/puppeteer'\?; make another key with"
     with pytest.raises(Refused, match=wrong):
         Caller(name="bot", models=frozenset({"puppeteer"})).check_models({"cheap", "aamc/puppeteer"})

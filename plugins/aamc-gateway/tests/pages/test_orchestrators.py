@@ -63,7 +63,8 @@ def test_a_budget_usd_in_which_no_step_fits_is_refused_as_a_budget(serve: Serve,
     gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer?budget_usd=0", TASK, stream=stream))
     assert (found.status, found.json["error"]["code"]) == (402, "insufficient_quota")
-    assert found.json["error"]["message"] == "0 USD are too little for the orchestrator 'puppeteer' (out of budget): raise budget_usd, or ask a model"
+    why = "budget_usd 0 covers no answer of the orchestrator 'puppeteer' (out of budget); raise it, or name a model"
+    assert found.json["error"]["message"] == why
 
 
 @pytest.mark.parametrize(

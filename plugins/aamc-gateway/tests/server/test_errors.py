@@ -341,6 +341,8 @@ def test_the_operator_sees_a_component_that_fails_in_a_stream_and_while_debuggin
 def test_a_key_for_an_orchestrator_s_bare_name_is_said_to_be_wrong_whatever_is_asked(serve: Serve) -> None:
     running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
     wrong, right = key(running, "wrong", models=["puppeteer"]), key(running, "right", models=["aamc/puppeteer"])
+    refused = running.chat(model="aamc/auto", headers=key(running, "auto", models=["aamc/auto"]))
+    assert (refused.status, "there is no such model" in refused.json["error"]["message"]) == (403, False)
     for model in ("puppeteer", "aamc/puppeteer", "aamc/auto", "good"):
         refused = running.chat(model=model, headers=wrong)
         assert (refused.status, "did you mean 'aamc/puppeteer'" in refused.json["error"]["message"]) == (403, True)

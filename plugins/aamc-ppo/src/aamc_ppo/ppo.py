@@ -3,7 +3,7 @@
 Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the reward that each stream's preference makes of the objectives. Policy
 and critic are linear in the preference's weights, so one of each serves all preferences. docs/reference/ppo.md numbers the equations.
 
-Shapes: B decisions, M candidates, Q query features, E embedding width, F = 6 pair features, K = 3 objectives, T steps of n streams.
+Shapes: B decisions, M candidates, Q query features, E embedding width, F = 6 pair features, K = 3 objectives, T steps of n streams in groups of G.
 Formulas take numpy arrays (rollouts, decisions) or torch tensors (updates); ``xp`` is the module of their arrays. torch is imported where a
 training begins, so options and decisions load without it.
 """
@@ -45,7 +45,7 @@ class PPOConfig:
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(128, "environment streams played in parallel", at_least=1)
     group_size: int = option(
-        4, "streams with the same preference, queries and chances, whose advantages are compared; divides n_streams; 1: no comparison", at_least=1
+        4, "streams that share preference, queries and random numbers, for a leave-one-out baseline; divides n_streams; 1: no baseline", at_least=1
     )
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
     validation_steps: int = option(
@@ -282,13 +282,13 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray
     return advantages
 
 
-def less_shared_luck(advantages: Array32, group_size: int) -> Array32:
-    """Return the advantages ``[T, n]`` less a multiple beta of those of the other streams of the same group: A_i - beta mean_{j != i} A_j (8).
+def subtract_group_baseline(advantages: Array32, group_size: int) -> Array32:
+    """Return the advantages ``[T, n]`` less a leave-one-out baseline: A_i - beta mean_{j != i} A_j, over the other streams j of i's group (8).
 
-    Streams of a group lie side by side and meet the same queries, gaps and chances, so they have most of their luck in common. The others'
-    advantages do not depend on a stream's own action, so the gradient keeps its expectation: the leave-one-out baseline (Kool et al. 2019, "Buy 4
-    REINFORCE Samples, Get a Baseline for Free!") on equal inputs (Mao et al. 2019, arXiv:1807.02264). Beta is the coefficient of least
-    squares, which leaves the least variance.
+    The G streams of a group are adjacent and share preference, queries and random numbers, so their advantages are correlated. Those of the
+    others do not depend on a stream's own action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline
+    for Free!"; on equal inputs Mao et al. 2019, arXiv:1807.02264), but for the little that one action changes beta, the coefficient of least
+    squares without an intercept over the rollout.
     """
     if group_size == 1:
         return advantages
@@ -429,7 +429,7 @@ class PPO:
         advantage = gae(expected, horizon * value, horizon * next_value, rollout.truncated, gamma, config.gae_lambda)
         target = value + advantage / horizon
         advantage += (weights * (rollout.reward - rollout.pooled[:-1, :, :OBJECTIVES])).sum(axis=2)
-        advantage = less_shared_luck(advantage, config.group_size)
+        advantage = subtract_group_baseline(advantage, config.group_size)
         arrays: dict[str, Any] = {
             "query": inputs.query[:-1],
             "weights": weights,

@@ -149,7 +149,7 @@ class TrainingLoop:
     def _start(
         self, split: str, request: RoutingRequest | None, preferences: Floats, group_size: int, rng: np.random.Generator
     ) -> tuple[RoutingStreams, Array32]:
-        """Start ``group_size`` streams of the same queries and chances for each preference."""
+        """Return ``group_size`` streams with the same queries and random numbers for each preference, and their first observations."""
         seed, numbers = int(rng.integers(2**31)), np.arange(len(preferences)).repeat(group_size)
         preferences = preferences.repeat(group_size, axis=0)
         streams = self._env.vector(len(numbers), split, request=request, seed=seed, streams=numbers, preferences=preferences)

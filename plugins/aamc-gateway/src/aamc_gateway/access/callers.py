@@ -25,11 +25,11 @@ class Refused(AamcError):
         left_usd: What the budget that refused it has left, in USD; NaN for other refusals.
     """
 
-    left_usd = math.nan
-
-    def __init__(self, message: str, *, status: int = 400, kind: str = "request", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 400, kind: str = "request", retry_after_s: float | None = None, left_usd: float = math.nan
+    ) -> None:
         super().__init__(message)
-        self.status, self.kind, self.retry_after_s = status, kind, retry_after_s
+        self.status, self.kind, self.retry_after_s, self.left_usd = status, kind, retry_after_s, left_usd
 
 
 def refused_for_now(why: str) -> Refused:
@@ -73,7 +73,7 @@ class Caller:
         """Raise Refused if it may not use a candidate or an orchestrator; of its models only the known ones are advised."""
         if not self.may_use(model):
             allowed = self.models.intersection(known)
-            hint = f"the key {self.name!r} may not use the model {model!r}{nearest(model, allowed)}; it may use {', '.join(sorted(allowed))}"
+            hint = f"the key {self.name!r} may not use the model {model!r}{nearest(model, allowed)}; here it may use {one_of(allowed)}"
             raise Refused(hint, status=403, kind="permission")
 
     def check_models(self, known: Collection[str]) -> None:

@@ -93,9 +93,7 @@ class LimitedClaim:
             renewed = self.ends != math.inf and self.claim.least <= limit
             after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
             wait = max(1.0, self.ends - time.time()) if renewed else None
-            refused = Refused(f"{left}; {asks}{after}", status=402, kind="budget", retry_after_s=wait)
-            refused.left_usd = limit - used
-            return refused
+            return Refused(f"{left}; {asks}{after}", status=402, kind="budget", retry_after_s=wait, left_usd=limit - used)
         if self.unit == PARALLEL:
             return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
         if self.claim.amount > limit:

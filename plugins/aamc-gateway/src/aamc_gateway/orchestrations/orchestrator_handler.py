@@ -117,7 +117,7 @@ class Work:
             stop = "no step" if session is None else session.ending()
             name = f"the orchestrator {self._orchestration.name!r}"
             if session is not None and _is_out_of_usd(session):
-                why = f"{self._limit_usd:g} USD are too little for {name} ({stop}): raise budget_usd, or ask a model"
+                why = f"budget_usd {self._limit_usd:g} covers no answer of {name} ({stop}); raise it, or name a model"
                 raise Refused(why, status=402, kind="budget")
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         headers = [*self._headers, *cost_header(self._spent_usd)]

@@ -56,7 +56,7 @@ class RequestReader:
     ) -> None:
         self._preferences = preferences
         self._settings, self._names, self._orchestrators = settings, frozenset(each.name for each in candidates), frozenset(orchestrators)
-        self._callable = self._names.union(PREFIX + name for name in orchestrators)
+        self._known = self._names.union({ROUTE, ARENA}, (PREFIX + name for name in orchestrators))
         self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in candidates))
         self._session_header = settings.sessions.header.lower().encode("latin-1")
         self._own_headers = frozenset((self._session_header, *_SESSION_HEADERS, _PREFERENCE, b"x-stainless-retry-count"))
@@ -71,7 +71,7 @@ class RequestReader:
             DataError: A field has a wrong type.
             PreferenceError: The preference cannot be used.
         """
-        caller.check_models(self._callable)
+        caller.check_models(self._known)
         size = len(raw)
         own, passed = self._headers(headers)
         mode, model, in_model = self._model(body.get("model"))
@@ -80,7 +80,7 @@ class RequestReader:
         said = conversation_of(dialect, body) if api == dialect or api == "count_tokens" else Conversation(human=())
         user, session = self._identity(own, body, said, arguments, caller)
         if mode != "route" or model != ROUTE:
-            caller.check_model(model, {ROUTE, ARENA, *self._callable})
+            caller.check_model(model, self._known)
         return ClientRequest(
             dialect=dialect,
             api=api,
