@@ -1,6 +1,6 @@
 """PPO with small and with large minibatches, over steps and over time: prints JSON and draws the curves.
 
-Small minibatches come from fewer streams; all other options are the defaults. Expected qualities are unknown,
+Small minibatches come from fewer streams, without groups; all other options are the defaults. Expected qualities are unknown,
 as in ``aamc bench speed``, so that there is something to learn from the first step on. The measure is the mean true expected reward
 over the lattice of preferences, as a share of the way from ``random`` to ``oracle``.
 

@@ -4,7 +4,9 @@ Each pool has qualities from .45 to .95, service times from .1 to 4 s, prices fr
 tokens of a tenth, a quarter or half of the input's. A candidate of higher price has a higher quality, and usually a longer service time. The
 share is given for gaps of any size, also for those that ``aamc bench control`` calls null because their interval includes 0.
 
-    python benchmarks/control_pools.py --sizes 2 3 8 --scenarios rate-limit prompt-cache
+Further arguments are those of ``aamc bench control``.
+
+    python benchmarks/control_pools.py --sizes 2 3 8 --scenario rate-limit,prompt-cache
 """
 
 from __future__ import annotations
@@ -21,43 +23,36 @@ import numpy as np
 import yaml
 
 CATEGORIES = ("chat", "code", "math")
-SCENARIOS = ("scarce-server", "rate-limit", "daily-budget", "batching", "forecast", "prompt-cache")
+CONTROL = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "bench", "control", "--json", "--seeds", "21"]
 
 
 def random_pool(size: int, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a pool of ``size`` candidates and its world, as the contents of their files."""
     rng = np.random.default_rng(1000 * size + number + 77)
-    quality, price = np.sort(rng.uniform(0.45, 0.95, size)), np.sort(np.exp(rng.uniform(np.log(0.1), np.log(12), size)))
+    quality = np.sort(rng.uniform(0.45, 0.95, size))
+    price = np.sort(np.exp(rng.uniform(np.log(0.1), np.log(12), size))).tolist()
     service_ms = np.sort(np.exp(rng.uniform(np.log(100), np.log(4000), size)))
-    service_ms = service_ms[np.argsort(np.argsort(np.arange(size) + rng.normal(0, 1, size)))]
+    service_ms = service_ms[np.argsort(np.argsort(np.arange(size) + rng.normal(0, 1, size)))].round()
     pool, skills = [], {}
     for m in range(size):
-        prices = {
-            "input": round(price[m] / 3, 4),
-            "output": round(price[m], 4),
-            "cached_input": round(price[m] / 3 * rng.choice([0.1, 0.25, 0.5]), 4),
-        }
-        latency = {"network_ms": 40, "service_ms": round(service_ms[m])}
-        pool.append({"name": f"m{m}", "description": f"model {m}", "prices": _plain(prices), "latency": latency})
-        success = {category: round(np.clip(quality[m] + rng.normal(0, 0.06), 0.05, 0.99), 3) for category in CATEGORIES}
-        skills[f"m{m}"] = {"success": _plain(success), "slope": round(float(rng.uniform(1, 4)), 2), "tools": 0.0, "price": round(float(price[m]), 4)}
-    categories = {category: {"complexity": round(float(rng.uniform(0.3, 0.7)), 2)} for category in CATEGORIES}
+        cached = price[m] / 3 * float(rng.choice([0.1, 0.25, 0.5]))
+        prices = {"input": round(price[m] / 3, 4), "output": round(price[m], 4), "cached_input": round(cached, 4)}
+        latency = {"network_ms": 40, "service_ms": float(service_ms[m])}
+        pool.append({"name": f"m{m}", "description": f"model {m}", "prices": prices, "latency": latency})
+        success = {category: round(float(np.clip(quality[m] + rng.normal(0, 0.06), 0.05, 0.99)), 3) for category in CATEGORIES}
+        skills[f"m{m}"] = {"success": success, "slope": round(rng.uniform(1, 4), 2), "tools": 0.0, "price": round(price[m], 4)}
+    categories = {category: {"complexity": round(rng.uniform(0.3, 0.7), 2)} for category in CATEGORIES}
     return {"candidates": pool}, {"categories": categories, "candidates": skills}
 
 
-def _plain(numbers: dict[str, Any]) -> dict[str, float]:
-    return {name: float(number) for name, number in numbers.items()}
-
-
-def measure(size: int, number: int, scenarios: list[str], options: list[str]) -> list[dict[str, Any]]:
+def measure(size: int, number: int, further: list[str]) -> list[dict[str, Any]]:
     """Return the gap in reward and the share of it that is closed, for each scenario."""
     with tempfile.TemporaryDirectory() as folder:
         pool, world = (Path(folder, name) for name in ("pool.yaml", "world.yaml"))
         for path, content in zip((pool, world), random_pool(size, number), strict=True):
             path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "bench", "control", "--json", "--scenario", ",".join(scenarios)]
-        command += ["--pool", str(pool), "--set", f"environment.world={world}", "--out", str(Path(folder, "run")), *options]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        files = ["--pool", str(pool), "--set", f"environment.world={world}", "--out", str(Path(folder, "run"))]
+        found = json.loads(subprocess.run([*CONTROL, *files, *further], check=True, stdout=subprocess.PIPE).stdout)
     rows = []
     for scenario in found["scenarios"]:
         ppo, greedy, reference = (scenario["policies"][name]["mean_reward"] for name in ("ppo", "greedy-truth", "reference"))
@@ -71,11 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(range(2, 9)))
     parser.add_argument("--pools", type=int, default=2, help="pools of each size")
-    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=SCENARIOS)
-    parser.add_argument("--seeds", default="21", help="seeds of aamc bench control, such as 0,1,2")
     arguments, further = parser.parse_known_args()
-    options = ["--seeds", arguments.seeds, *further]
-    rows = [row for size in arguments.sizes for number in range(arguments.pools) for row in measure(size, number, arguments.scenarios, options)]
+    rows = [row for size in arguments.sizes for number in range(arguments.pools) for row in measure(size, number, further)]
     print(json.dumps({"arguments": {**vars(arguments), "further": further}, "rows": rows}, indent=1))
 
 

@@ -54,13 +54,13 @@ def test_a_stream_is_compared_with_the_others_of_its_group():
 
 def test_what_a_group_has_in_common_is_gone():
     rng = np.random.default_rng(0)
-    luck, own = rng.normal(size=(50, 16, 1)).repeat(4, axis=2), rng.normal(0, 0.1, (50, 16, 4))
-    found = subtract_group_baseline((luck + own).reshape(50, 64).astype(np.float32), 4)
-    assert found.std() < 0.13  # own luck, and a third of the others'
+    shared, own = rng.normal(size=(50, 16, 1)).repeat(4, axis=2), rng.normal(0, 0.1, (50, 16, 4))
+    found = subtract_group_baseline((shared + own).reshape(50, 64).astype(np.float32), 4)
+    assert found.std() < 0.13  # own noise, and a third of the others'
     assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.85
 
 
-def test_streams_without_common_luck_keep_their_advantages():
+def test_streams_that_share_nothing_keep_their_advantages():
     advantages = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
     assert np.abs(subtract_group_baseline(advantages, 4) - advantages).max() < 0.1
 

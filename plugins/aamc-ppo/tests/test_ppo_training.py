@@ -200,11 +200,13 @@ def test_rollouts_are_whole_steps_of_all_streams(bandit):
         bandit(0).router(0, n_streams=100, n_steps=256)
 
 
-def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit):
-    env = bandit(0)
+def loop_of(env):
     router = env.router(0, **TINY)
-    loop = TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
-    streams, observations = loop.streams(0)
+    return TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+
+
+def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit):
+    streams, observations = loop_of(bandit(0)).streams(0)
     preferences = streams.preferences.reshape(4, 4, 3)
     assert (preferences == preferences[:, :1]).all()
     assert len(np.unique(preferences[:, 0], axis=0)) == 4
@@ -217,8 +219,7 @@ def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit
 
 def test_the_baseline_of_a_group_changes_advantages_and_no_target_of_the_critic(bandit):
     env = bandit(0, bias=0.2)
-    router = env.router(0, **TINY)
-    loop = TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+    loop = loop_of(env)
     streams, observations = loop.streams(0)
     rng = np.random.default_rng(0)
     play(policy_function(loop._ppo.policy(), loop.candidates, env.reward), streams, observations, loop._rollout, rng)
