@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import error_event
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, public_message
+from aamc_gateway.observe.request_log import tell_operator
+from aamc_sdk.errors import AamcError, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.request_figures import Ending
     from aamc_gateway.server.interfaces import Send
 
-logger = logging.getLogger(__name__)
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment that keeps connections open while the answer is awaited."""
@@ -76,10 +75,7 @@ class EventSender:
         """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
-        if isinstance(error, StoreAwayError):  # where it is kept is not for clients
-            logger.error("a stream failed: %s", error)
-        elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
-            logger.error("a stream failed: %s", error, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
+        tell_operator("a stream", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))

@@ -15,13 +15,22 @@ import orjson
 
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.settings import LogSettings
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError
 
+logger = logging.getLogger(__name__)
 _SECRET = re.compile(
     r"(\b(?:(?:sk|pk|key|xai)-|(?:hf|gsk|ghp)_|AIza)[A-Za-z0-9]{0,4})[A-Za-z0-9_-]{8,}"  # keys of known forms
     r"|((?:Bearer|Basic)\s+)[^\s'\"]+"
     r"|(://[^/@\s:]*:)[^/@\s]+(?=@)",
     re.IGNORECASE,
 )
+
+
+def tell_operator(what: str, error: AamcError) -> None:
+    """Log an error that the client cannot mend: of a plugin, with its traceback at DEBUG, or of a store, whose address no client is told."""
+    if isinstance(error, PluginError | StoreAwayError):
+        traced = isinstance(error, PluginError) and logger.isEnabledFor(logging.DEBUG)
+        logger.error("%s failed: %s", what, error, exc_info=error if traced else None)
 
 
 def redacted(text: str) -> str:

@@ -11,12 +11,13 @@ from starlette.routing import compile_path
 
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
+from aamc_gateway.observe.request_log import tell_operator
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
 from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError
+from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
 _AT_START = ("host", "port", "workers")
@@ -76,10 +77,7 @@ class GatewayApp:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
-            elif isinstance(error, StoreAwayError):  # where it is kept is not for clients
-                logger.error("a request of %s failed: %s", scope["path"], error)  # noqa: TRY400  # a traceback says no more
-            elif isinstance(error, PluginError):  # its operator can mend it, the client cannot
-                logger.error("a request of %s failed: %s", scope["path"], error, exc_info=logger.isEnabledFor(logging.DEBUG))  # noqa: TRY400
+            tell_operator(f"a request of {scope['path']}", error)
             await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
         except Exception as error:
             if start.status:
