@@ -16,6 +16,7 @@ from aamc_gateway.forwarding.upstreams import Upstream
 from aamc_gateway.forwarding.whole_answers import send_reply
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_models.testing import Script, StubServer
+from server.conftest import key
 
 from aamc_sdk.interfaces import WireReply
 
@@ -226,6 +227,13 @@ def test_models_are_listed_in_the_form_of_both_dialects(serve: Any) -> None:
     assert running.ask("/v1/models/one", method="HEAD").status == 200
     unknown = running.ask("/v1/models/on", method="GET")
     assert (unknown.status, unknown.json["error"]["message"]) == (404, "there is no model 'on'; did you mean 'one'?; GET /v1/models lists them")
+
+
+def test_models_that_a_key_may_not_use_are_not_listed(serve: Any) -> None:
+    running = serve(one=Script(), two=Script())
+    for models, listed in ((["one"], ["aamc/auto", "one"]), (["one", "aamc/arena"], ["aamc/auto", "aamc/arena", "one"])):
+        entries = running.ask("/v1/models", method="GET", **key(running, models[-1], models=models)).json["data"]
+        assert [entry["id"] for entry in entries] == listed
 
 
 def test_files_and_images_pass_through_to_the_named_model(serve: Any, stub: StubServer) -> None:

@@ -12,7 +12,7 @@ from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
-from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
+from aamc_gateway.requests.routing_arguments import PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Receive, RouteEndpoint, Scope, Send
@@ -100,5 +100,5 @@ def _entries(gateway: Gateway, scope: Scope) -> list[dict[str, Any]]:
             "owned_by": "aamc" if name.startswith(PREFIX) else gateway.upstreams[name].provider_name,
         }
         for name in names
-        if name in (ROUTE, ARENA) or caller.may_use(name)
+        if name == ROUTE or caller.may_use(name)
     ]
