@@ -9,7 +9,7 @@ from aamc_datasets import plugin
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import assert_conforms
 
-FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "embedllm", "arena", "log"}
+FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "llmrouterbench", "embedllm", "arena", "log"}
 COMMANDS = {"data generate", "data inspect", "data convert", "data fetch"}
 
 

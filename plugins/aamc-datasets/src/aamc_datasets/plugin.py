@@ -15,6 +15,7 @@ def aamc_datasets() -> list[Component]:
         Component("routellm", "aamc_datasets.published.routellm:RouteLLM", "RouteLLM's CSV files of right and wrong answers, and mt_bench.jsonl."),
         Component("routerarena", "aamc_datasets.published.routerarena:RouterArena", "RouterArena's folder of evaluated answers, one file per model."),
         Component("routerbench", "aamc_datasets.published.routerbench:RouterBench", "RouterBench's scores and costs as CSV or Parquet."),
+        Component("llmrouterbench", "aamc_datasets.published.llmrouterbench:LLMRouterBench", "LLMRouterBench's folder of results, one file per run."),
         Component("embedllm", "aamc_datasets.published.embedllm:EmbedLLM", "EmbedLLM's right and wrong answers, one row per answer."),
         Component("arena", "aamc_datasets.published.arena_votes:ArenaVotes", "Chatbot Arena's votes, for routers that learn from comparisons."),
         Component("log", "aamc_datasets.log:LogFormat", "A decision log: served decisions, their attempts and feedback."),

@@ -78,6 +78,8 @@ def _recognised(location: Path) -> tuple[str, Path]:
     folder = location if location.is_dir() else location.parent
     if (folder / "llm_candidates.json").is_file():
         return "llmrouter", folder
+    if location.is_dir() and any(location.rglob("*-????????_??????.json")):
+        return "llmrouterbench", location
     for file in _readable(location):
         columns = _columns(file)
         for name, signs in SIGNS:

@@ -1,1 +1,1 @@
-"""Dataset formats of published outcomes: LLMRouter, RouteLLM, RouterArena, RouterBench, EmbedLLM and Chatbot Arena."""
+"""Dataset formats of published outcomes: LLMRouter, RouteLLM, RouterArena, RouterBench, LLMRouterBench, EmbedLLM and Chatbot Arena."""
