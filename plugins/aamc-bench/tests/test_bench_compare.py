@@ -50,6 +50,9 @@ def test_every_router_has_a_row_and_every_form_has_every_row(compared: Path) -> 
         text = (compared / f"comparison.{form}").read_text()
         assert all(text.count(name) >= 1 for name in ROUTERS)
         assert "nan" not in text
+    gains = (compared / "llmrouterbench.md").read_text()
+    assert "| dataset | router | AvgAcc | Gain@R | Gain@B | Gap@O | PerfGain | CostSave |" in gains
+    assert all(gains.count(f"| {name} |") == 1 for name in ROUTERS)
     assert {path.name for path in (compared / "figures").iterdir()} == {"comparison.png", "comparison.svg"}
 
 

@@ -24,6 +24,7 @@ from aamc_experiments.evaluation import (
 from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 
+from aamc_bench.accuracy_gains import accuracy_gains
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain, read_arrays, write_arrays
 from aamc_sdk.types import Floats
@@ -118,6 +119,7 @@ def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, ya
         **found.headline,
         "relative_quality": best / yardsticks.candidates.quality.max(axis=1),
         **{f"cost_at_{share}": values for share, values in found.cost_at_quality.items()},
+        **accuracy_gains(comparison, router, yardsticks.resampling),
     }
 
 

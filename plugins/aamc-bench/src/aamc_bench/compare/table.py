@@ -49,6 +49,16 @@ METRICS = (
     Metric("latency, ms", key="mean_latency_ms", write=milliseconds, better=""),
 )
 """The table's metrics; a metric that applies nowhere is left out."""
+LLMROUTERBENCH = (
+    Metric("AvgAcc", key="average_accuracy", write=percent),
+    Metric("Gain@R", key="gain_at_random", write=percent),
+    Metric("Gain@B", key="gain_at_best", write=percent),
+    Metric("Gap@O", key="gap_at_oracle", write=percent, better="lower"),
+    Metric("PerfGain", key="performance_gain", write=percent),
+    Metric("CostSave", key="cost_saving", write=percent),
+)
+"""The metrics of LLMRouterBench, see :mod:`aamc_bench.accuracy_gains`; a table of their own."""
+MEASURED = (*METRICS, *LLMROUTERBENCH)
 DRAWN = ("aiq", "expected_utility")
 """The metrics in the figure: over all costs, and over all preferences."""
 FILES_ONLY = ("success_rate", "mean_cost_usd", "mean_latency_ms")
@@ -65,6 +75,13 @@ NOTE = (
     "cost at 97%: minimum cost for 97% of that candidate's quality, as a share of its cost. "
     "Bold: better than every other router except yardsticks, each paired interval excludes zero. "
     "wins, ties, losses: against each other router by mean reward on the same rows, randomisation test, Holm's correction, 5%."
+)
+
+GAINS_NOTE = (
+    "The measures of LLMRouterBench (arXiv:2601.07206), with the intervals of the other table. AvgAcc: mean over categories of the mean quality, at "
+    "the preference (1, 0, 0). Gain@R, Gain@B: relative gain over uniform choices and over the single candidate of the best AvgAcc. Gap@O: relative "
+    "gap to the best candidate of every query. PerfGain: maximum gain over that single candidate on the sweep of preferences. CostSave: maximum "
+    "share of its cost that a preference saves without less AvgAcc."
 )
 
 
@@ -94,7 +111,7 @@ class DatasetComparison:
         samples = of_shared_routers(samples)
         routers = samples[0].routers.tolist()
         tests = pairwise_tests(samples, resamples)
-        figures = {metric.key: over_seeds(samples, metric.key, seed) for metric in METRICS}
+        figures = {metric.key: over_seeds(samples, metric.key, seed) for metric in MEASURED}
         return cls(name, routers, figures, tests, win_counts(tests, routers), questions(samples))
 
     @classmethod
@@ -103,7 +120,7 @@ class DatasetComparison:
         routers = [router for router in blocks[0].routers if all(router in block.routers for block in blocks)]
         rows = [[block.routers.index(router) for router in routers] for block in blocks]
         figures = {
-            metric.key: np.mean([block.figures[metric.key][own] for block, own in zip(blocks, rows, strict=True)], axis=0) for metric in METRICS
+            metric.key: np.mean([block.figures[metric.key][own] for block, own in zip(blocks, rows, strict=True)], axis=0) for metric in MEASURED
         }
         counts = {router: {column.key: sum(block.counts[router][column.key] for block in blocks) for column in COUNTS} for router in routers}
         return cls(EVERYWHERE, routers, figures, (), counts, len(blocks) * min(block.units for block in blocks))  # all datasets weigh alike
@@ -112,7 +129,7 @@ class DatasetComparison:
         """Return a record for each router; yardsticks are never the best."""
         rows: list[dict[str, Any]] = [{"dataset": self.name, "router": router} for router in self.routers]
         rivals = np.array([router not in yardsticks for router in self.routers])
-        for metric in METRICS:
+        for metric in MEASURED:
             values = self.figures[metric.key]
             competing = np.where(rivals[:, None], values, np.nan)
             best = clear_best(competing, metric.better == "lower") if metric.better else None
@@ -147,18 +164,14 @@ def win_counts(tests: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> di
 
 
 def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
-    """Return the comparison's table and that of its paired tests."""
+    """Return the comparison's table, that of its paired tests, and LLMRouterBench's measures where queries have categories."""
     records = document["records"]
-    known = [metric for metric in METRICS if any(record[metric.key]["value"] is not None for record in records)]
     seeds = ", ".join(map(str, document["options"]["seeds"]))
+    title = f"Routers on {', '.join(about['dataset'] for about in document['datasets'])}; seeds {seeds}"
+    gains = _known(LLMROUTERBENCH, records)
     return {
-        "comparison": Table.of_records(
-            f"Routers on {', '.join(about['dataset'] for about in document['datasets'])}; seeds {seeds}",
-            ("dataset", "router"),
-            [*known, *COUNTS],
-            records,
-            NOTE,
-        ),
+        "comparison": Table.of_records(title, ("dataset", "router"), [*_known(METRICS, records), *COUNTS], records, NOTE),
+        **({"llmrouterbench": Table.of_records(title, ("dataset", "router"), gains, records, GAINS_NOTE)} if gains else {}),
         "tests": Table.of_records(
             "Each pair of routers on the same rows",
             ("dataset", "a", "b"),
@@ -166,6 +179,11 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
             [{**test, **_test_figures(test)} for test in document["tests"]],
         ),
     }
+
+
+def _known(metrics: Sequence[Metric], records: Sequence[TableRecord]) -> list[Metric]:
+    """Return the metrics that apply to a router."""
+    return [metric for metric in metrics if any(record[metric.key]["value"] is not None for record in records)]
 
 
 def _test_figures(test: Mapping[str, Any]) -> dict[str, Any]:
