@@ -211,11 +211,6 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
     return row.with_fields(fields, columns_from(ATTEMPT, fields))
 
 
-def feedback_attempt_id(feedback: Feedback) -> str:
-    """Return the row's id of the attempt that comes with a piece of feedback."""
-    return f"{feedback.decision_id}/feedback/{feedback.id}"
-
-
 def numbered(row: Row, n: int) -> Row:
     """Return an attempt's row with a number."""
     return row.with_fields(row.fields | {"n": n}, {**columns_of(row), "attempt": n})

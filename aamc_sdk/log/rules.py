@@ -28,7 +28,6 @@ from aamc_sdk.log.rows import (
     attempt_row,
     candidates_of,
     columns_of,
-    feedback_attempt_id,
     feedback_row,
     numbered,
     same_attempt,
@@ -44,7 +43,6 @@ _MAX_ID_BYTES = {DECISION: MAX_NAME_BYTES, FEEDBACK: _FEEDBACK_BYTES, ATTEMPT: M
 _NOUNS = {DECISION: "a decision", FEEDBACK: "a piece of feedback", ATTEMPT: "an attempt"}
 FITTING_CHARACTERS = MAX_NAME_BYTES // 4
 """Length in characters up to which every name is short enough."""
-_PENDING_STAYS = "%s stays pending until its id is sent again with other content: %s"
 
 
 def warn_of_pending(rows: Iterable[Row]) -> None:
@@ -64,11 +62,7 @@ def append(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
         raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each a unique id")
-    return _append_numbered(ledger, _with_numbers(ledger, rows))
-
-
-def _append_numbered(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
-    """Append entries that have different keys, and whose attempts have numbers."""
+    rows = _with_numbers(ledger, rows)
     new = [_is_new(ledger, row) for row in rows]
     fresh = list(compress(rows, new))
     for row in fresh:
@@ -117,9 +111,8 @@ def append_feedback(ledger: Excerpt, feedback: Feedback, attempt: Attempt | None
     """
     rows = [feedback_row(feedback)]
     if attempt is not None:
-        numbers = [_number(row) for row in ledger.find(ATTEMPT, feedback_attempt_id(feedback))] or [_next_number(ledger, feedback.decision_id)]
-        rows.insert(0, attempt_row(attrs.evolve(attempt, n=numbers[0]), feedback_id=feedback.id))
-    return _append_numbered(ledger, rows)[-1]
+        rows.insert(0, attempt_row(attrs.evolve(attempt, n=None), feedback_id=feedback.id))
+    return append(ledger, rows)[-1]
 
 
 def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
@@ -127,7 +120,7 @@ def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     attempts = [(row, _number(row)) for row in rows if row.kind == ATTEMPT]
     if all(n is not None for _, n in attempts):
         return rows
-    free = {row.decision_id: _next_number(ledger, row.decision_id) for row, _ in attempts}
+    free = {row.decision_id: 1 + max(map(_number, _attempts(ledger, row.decision_id)), default=-1) for row, _ in attempts}
     for row, n in attempts:
         if n is not None:
             free[row.decision_id] = max(free[row.decision_id], 1 + n)
@@ -144,10 +137,6 @@ def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
 def _attempts(ledger: Excerpt, decision_id: str) -> list[Row]:
     """Return a decision's attempts, placed or pending."""
     return [row for row in (*ledger.history(decision_id), *ledger.pending(decision_id)) if row.kind == ATTEMPT]
-
-
-def _next_number(ledger: Excerpt, decision_id: str) -> int:
-    return 1 + max(map(_number, _attempts(ledger, decision_id)), default=-1)
 
 
 def _number(row: Row) -> Any:
@@ -240,7 +229,7 @@ def _release(ledger: Excerpt, row: Row) -> None:
     try:
         _check(row, history)
     except StoreError as error:  # the decision itself is right, so it must not fail
-        logger.warning(_PENDING_STAYS, row.name, error)
+        logger.warning("%s stays pending until its id is sent again with other content: %s", row.name, error)
     else:
         ledger.place(row.with_candidate(_candidate_of(row, history)))
 
