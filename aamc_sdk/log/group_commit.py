@@ -27,8 +27,6 @@ MAX_PER_GROUP = 1024
 _INTERRUPTS = (KeyboardInterrupt, SystemExit)
 """Exceptions that a signal's handler raises in the committing thread, which may be any writer's."""
 
-_Waiting = tuple[Write[Any], "Future[Any]"]
-
 
 class _Item:
     """A write or a job that waits.
@@ -63,13 +61,13 @@ def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
 
 
 class GroupCommit:
-    """Commits writes in groups: the thread of the first writer commits those of all that wait. Each caller returns when its write is durable.
+    """Commits writes in groups. Each caller returns when its write is durable.
 
     Args:
         commit: Commits a group, whole or not at all, and returns the results of :func:`run_writes`. A StoreAwayError is raised in every caller
             of the group; after another error the group is divided, until only the callers whose writes fail see it.
         finish: Called after the last group.
-        sync: Called on a thread of its own at most ``sync_s`` after a commit, however many follow; its errors are logged. None for nothing.
+        sync: Called on a thread of its own at most ``sync_s`` after a commit or function; its errors are logged. None for nothing.
         sync_s: Time in seconds.
     """
 
@@ -145,10 +143,10 @@ class GroupCommit:
         with self._lock:
             if self._leader is not item:
                 return
-            following = next((each for each in self._queue if not each.abandoned), None)
-            if following is not None:
-                following.signal.set()  # before it leads: where an interrupt comes between, the repetition sets it again
-            self._leader = following
+            next_leader = next((each for each in self._queue if not each.abandoned), None)
+            if next_leader is not None:
+                next_leader.signal.set()  # before it leads: where an interrupt comes between, the repetition sets it again
+            self._leader = next_leader
 
     def close(self) -> None:
         """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
@@ -170,14 +168,15 @@ class GroupCommit:
         try:
             writes = [item for item in group if isinstance(item.work, Write)]
             if writes:
-                self._commit_group([(item.work, item.future) for item in writes])
+                self._commit_group(writes)
                 for item in writes:
                     item.signal.set()
                 self._sync_later()
             for item in group:
                 if not isinstance(item.work, Write):
-                    _call(item.work, item.future)
+                    _call(item)
                     item.signal.set()
+                    self._sync_later()
         except BaseException:
             with self._lock:
                 self._queue.extendleft(item for item in reversed(group) if not item.future.done())
@@ -187,7 +186,7 @@ class GroupCommit:
             raise
 
     def _sync_later(self) -> None:
-        if self._sync is not None and self._timer is None:
+        if self._sync is not None and self._timer is None and not self._ended:
             self._timer = threading.Timer(self._sync_s, self._sync_now)
             self._timer.daemon = True
             self._timer.start()
@@ -200,9 +199,9 @@ class GroupCommit:
         except OSError:
             logger.exception("the last commits may not be on disk yet")
 
-    def _commit_group(self, group: list[_Waiting]) -> None:
+    def _commit_group(self, group: list[_Item]) -> None:
         try:
-            results = self._commit([write for write, _ in group])
+            results = self._commit([item.work for item in group])
         except _INTERRUPTS:  # of this thread, and no fault of a write
             raise
         except BaseException as error:  # raised in each waiting caller, whatever it is
@@ -211,20 +210,20 @@ class GroupCommit:
                 self._commit_group(group[:middle])
                 self._commit_group(group[middle:])
                 return
-            for _, future in group:
-                future.set_exception(error)
+            for item in group:
+                item.future.set_exception(error)
             return
-        for (_, future), result in zip(group, results, strict=True):
+        for item, result in zip(group, results, strict=True):
             if isinstance(result, StoreError):
-                future.set_exception(result)
+                item.future.set_exception(result)
             else:
-                future.set_result(result)
+                item.future.set_result(result)
 
 
-def _call(job: Callable[[], Any], future: Future[Any]) -> None:
+def _call(item: _Item) -> None:
     try:
-        future.set_result(job())
+        item.future.set_result(item.work())
     except _INTERRUPTS:
         raise
     except BaseException as error:  # raised in the waiting caller, whatever it is
-        future.set_exception(error)
+        item.future.set_exception(error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Excerpt, GroupCommit, Row, Write, run_writes
+from aamc_sdk.log.group_commit import _Item
 from aamc_sdk.log.rules import MAX_NAME_BYTES, append_decisions, has_fitting_names
 
 
@@ -274,9 +274,9 @@ def test_a_commit_that_fails_is_told_to_its_writers_and_the_next_goes_on() -> No
 
 def together(commits: Commits, writes: Sequence[Write[Any]]) -> list[Any]:
     """Commit writes as one group, and return what each was told."""
-    waiting: list[tuple[Write[Any], Future[Any]]] = [(write, Future()) for write in writes]
+    waiting = [_Item(write) for write in writes]
     commits.group._commit_group(waiting)
-    return [future.exception(0) or future.result(0) for _, future in waiting]
+    return [item.future.exception(0) or item.future.result(0) for item in waiting]
 
 
 def test_a_write_that_breaks_its_group_is_alone_told_so() -> None:

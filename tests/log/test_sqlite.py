@@ -190,6 +190,11 @@ def test_a_log_that_was_removed_or_replaced_takes_no_more(tmp_path: Path) -> Non
         path.unlink()
         with pytest.raises(StoreAwayError, match="removed or replaced"):
             store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])
+        with closing(open_log(path)) as another:
+            with pytest.raises(StoreAwayError, match="removed or replaced"):
+                store.put_snapshot("ours", Snapshot(1, b"state"))
+            assert another.snapshot("ours") is None
+        path.unlink()
         path.touch()
         with pytest.raises(StoreAwayError, match="removed or replaced"):
             store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])

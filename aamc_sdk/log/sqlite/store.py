@@ -8,14 +8,13 @@ wait for writes. Several processes may share a file. A file that cannot be writt
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -177,8 +176,7 @@ class SqliteStore(PartitionedStore):
         """Keep a snapshot; a log that is only read keeps none, and a restart learns again."""
         if self.config.read_only:
             return
-        with self._connected() as connection, transaction(connection):
-            States(connection).put_snapshot(name, snapshot)
+        self._change(lambda connection: States(connection).put_snapshot(name, snapshot))
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the changes that continue from a state of that name, in order; None where nothing does."""
@@ -189,8 +187,7 @@ class SqliteStore(PartitionedStore):
         """Keep the changes of a state if they continue from the newest; return whether they do. A log that is only read keeps none."""
         if self.config.read_only:
             return False
-        with self._connected() as connection, transaction(connection):
-            return States(connection).put_delta(name, delta)
+        return self._change(lambda connection: States(connection).put_delta(name, delta))
 
     def partitions(self) -> Sequence[Partition]:
         """Return the log's partitions, the oldest first."""
@@ -216,23 +213,14 @@ class SqliteStore(PartitionedStore):
 
     def _drop_part(self, oldest: Partition) -> int | None:
         """Drop some decisions between two groups of writes, then pause for as long as that took, so that other writers get the file."""
-        begun = time.monotonic()
-        dropped = self._writer.run(functools.partial(self._drop_some, oldest))
+        begun, since = time.monotonic(), renewed_since(self.config.retention, time.time())
+        dropped = self._change(lambda connection: Partitions(connection).drop(oldest, DROPPED_AT_ONCE, since))
         self._ending.wait(time.monotonic() - begun)
         return dropped
 
-    def _drop_some(self, oldest: Partition) -> int | None:
-        since = renewed_since(self.config.retention, time.time())
-        with self._explained(), transaction(self._connection):
-            return Partitions(self._connection).drop(oldest, DROPPED_AT_ONCE, since)
-
     def _drop_expired(self) -> None:
         if not self.config.read_only:
-            self._writer.run(self._drop_expired_now)
-
-    def _drop_expired_now(self) -> None:
-        with self._explained(), transaction(self._connection):
-            Partitions(self._connection).drop_expired(self.config.retention)
+            self._change(lambda connection: Partitions(connection).drop_expired(self.config.retention))
 
     def _vacuum(self, at_once: bool) -> None:
         """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""
@@ -252,7 +240,7 @@ class SqliteStore(PartitionedStore):
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """
         decisions = super().forget(user, tenant)
-        with self._connected() as connection:
+        with self._explained(), contextlib.closing(connect(self._address("rw"))) as connection:
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if held_up:
@@ -261,13 +249,15 @@ class SqliteStore(PartitionedStore):
         return decisions
 
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._connected() as connection, transaction(connection):
+        def erase(connection: sqlite3.Connection) -> tuple[int, int]:
             count, position = EntryTable(connection).erase(erasure, after, limit)
             if count < limit:
                 States(connection).forget()
                 if erasure.user is None:
                     Partitions(connection).erase_tenant(erasure.tenant)
             return count, position
+
+        return self._change(erase)
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to."""
@@ -279,14 +269,12 @@ class SqliteStore(PartitionedStore):
         if self.config.read_only:
             super().note_export(export)
             return
-        with self._connected() as connection, transaction(connection):
-            connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format))
+        self._change(lambda connection: connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format)))
 
     def discard_export(self, export: Export) -> None:
         """Stop remembering an exported file."""
         if not self.config.read_only:
-            with self._connected() as connection, transaction(connection):
-                connection.execute("DELETE FROM exports WHERE path = ?", (export.path,))
+            self._change(lambda connection: connection.execute("DELETE FROM exports WHERE path = ?", (export.path,)))
 
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
@@ -329,11 +317,9 @@ class SqliteStore(PartitionedStore):
         return self._writer.run(write)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        if file_identity(self._opened) != self._file:
-            raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
         try:
-            with self._explained(), transaction(self._connection):
-                table = EntryTable(self._connection, self._written)
+            with self._writing() as connection:
+                table = EntryTable(connection, self._written)
                 excerpt = table.excerpt(writes)
                 results = run_writes(writes, excerpt)
                 table.write(excerpt, self.config.retention)
@@ -351,11 +337,22 @@ class SqliteStore(PartitionedStore):
             finally:
                 os.close(descriptor)
 
+    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Make a change in a transaction between two groups of writes, and return its result."""
+
+        def run() -> T:
+            with self._writing() as connection:
+                return change(connection)
+
+        return self._writer.run(run)
+
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one task."""
-        with self._explained(), contextlib.closing(connect(self._address("rw"))) as connection:
-            yield connection
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction of the writer's connection."""
+        if file_identity(self._opened) != self._file:
+            raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
+        with self._explained(), transaction(self._connection):
+            yield self._connection
 
     def _address(self, mode: str) -> str:
         """Return the URI to open the file with; a read-only store ignores ``mode``.
