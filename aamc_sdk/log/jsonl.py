@@ -124,7 +124,8 @@ def _check_decision(fields: Mapping[str, Any]) -> None:
     if not isinstance(candidates, list) or chosen not in candidates:
         raise DataError(f"a decision's candidates must be a list of names, {chosen!r} among them, not {candidates!r:.80}")
     figures = {"wait_ms": fields["wait_ms"], "cost_usd": expected["cost_usd"], "latency_ms": expected["latency_ms"]}
-    figures |= {name: values for name, values in (("quality", expected["quality"]), ("in_flight", fields.get("in_flight"))) if values is not None}
+    optional = {"quality": expected, "output_tokens": expected, "in_flight": fields, "pressure": fields}
+    figures |= {name: place[name] for name, place in optional.items() if place.get(name) is not None}
     for name, values in figures.items():
         if not isinstance(values, list) or len(values) != len(candidates) or not all(isinstance(value, int | float | None) for value in values):
             raise DataError(f"a decision's {name} must be {len(candidates)} numbers, one a candidate, not {values!r:.80}")

@@ -145,9 +145,9 @@ def check_content(content: Mapping[str, Any]) -> None:
 
 @cache
 def _whole_content() -> Any:
-    """Return the type of a content with all its parts, and with the parts of a decision that no column needs."""
+    """Return the type of a content with all its parts, also those that no column needs."""
     decision = msgspec.defstruct("Decision", [("utilities", dict[str, float | None], {}), ("notes", dict[str, Any], {})], bases=(_Decision,))
-    own = {**_OWN, "decision": (decision,)}
+    own = {**_OWN, "decision": (decision,), "budget_usd": (float | None, None), "quality_floor": (float | None, None)}
     return msgspec.defstruct("Content", [*((name, *own[name]) for name in own), *((name, each.type) for name, each in _SHARED.items())], kw_only=True)
 
 
