@@ -12,7 +12,6 @@ import attrs
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import (
-    MAX_TIME,
     check_choice,
     check_count,
     check_figure,
@@ -26,7 +25,6 @@ from aamc_sdk.types.checks import (
     plain_count,
 )
 from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.texts import check_name, check_text
 
 MAX_WEIGHT = 1_000_000
 """Maximum weight of one piece of feedback: sums of such weights stay exact enough for every router."""
@@ -125,7 +123,7 @@ class Attempt:
     cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
     latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
     output_tokens: int | None = None
-    error: str | None = None
+    error: str | None = attrs.field(default=None, validator=attrs.validators.optional(check_text_field))
     status: str = attrs.field(kw_only=True)
     cost_source: str = attrs.field(kw_only=True)
     first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)
@@ -143,10 +141,14 @@ class Attempt:
 
     def __attrs_post_init__(self) -> None:
         check_optional_counts(self, _COUNTS)
-        if self.error is not None:
-            check_text(self.error, "an attempt's error")
         check_choice(self.status, ATTEMPT_STATUSES, "an attempt's status")
         check_choice(self.cost_source, COST_SOURCES, "an attempt's cost_source")
+
+
+def _check_decision_id(feedback: Feedback, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise DataError(f"feedback names its decision by the id that routing returned, not {value!r:.80}")
+    check_name_field(feedback, attribute, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -170,17 +172,17 @@ class Feedback:
         DataError: A value cannot be used, or there is neither or both of quality and comparison.
     """
 
-    decision_id: str
+    decision_id: str = attrs.field(validator=_check_decision_id)
     quality: float | None = None
-    candidate: str | None = None
-    over: str | None = None
+    candidate: str | None = attrs.field(default=None, validator=check_name_or_none)
+    over: str | None = attrs.field(default=None, validator=check_name_or_none)
     tie: bool = False
     confidence: float = 1.0
     weight: float = 1.0
-    source: str = "explicit"
-    time: float = 0.0
+    source: str = attrs.field(default="explicit", validator=check_name_field)
+    time: float = attrs.field(default=0.0, validator=check_time)
     revision: int = attrs.field(default=0, converter=plain_count, validator=check_count)
-    id: str = attrs.field()
+    id: str = attrs.field(validator=check_name_field)
 
     @id.default
     def _default_id(self) -> str:
@@ -197,12 +199,6 @@ class Feedback:
         return is_implicit(self.source)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.decision_id, str) or not self.decision_id:
-            raise DataError(f"feedback names its decision by the id that routing returned, not {self.decision_id!r:.80}")
-        for name in ("decision_id", "candidate", "over", "source", "id"):
-            value = getattr(self, name)
-            if value is not None or name in ("source", "id"):
-                check_name(value, f"a feedback's {name}")
         if (self.quality is None) == (self.over is None):
             found = "neither" if self.quality is None else "both"
             raise DataError(f"feedback must give either a quality or the candidate that was beaten (over), not {found}")
@@ -211,8 +207,6 @@ class Feedback:
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
         _check_range("weight", self.weight, MAX_WEIGHT)
-        if not is_amount(self.time) or not self.time <= MAX_TIME:
-            raise DataError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise DataError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_text_field, names_field
-from aamc_sdk.types.texts import check_name
+from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_text_field, is_amount, names_field
 
 CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
@@ -23,8 +22,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and not (known and 0 <= value <= 1):  # type: ignore[operator]  # a number here
+    if value is not None and not (is_amount(value) and value <= 1):  # type: ignore[operator]  # a number here
         raise DataError(f"a turn's rating must be a number from 0 to 1, or None if unknown, not {value!r}")
 
 
@@ -74,19 +72,16 @@ class Query:
     """
 
     text: str = attrs.field(validator=check_text_field)
-    user: str | None = None
-    session: str | None = None
+    user: str | None = attrs.field(default=None, validator=check_name_or_none)
+    session: str | None = attrs.field(default=None, validator=check_name_or_none)
     needs: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
     prompt_tokens: int | None = None
     output_tokens: int | None = None
-    cached_on: str | None = None
+    cached_on: str | None = attrs.field(default=None, validator=check_name_or_none)
     turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
-    tenant: str | None = attrs.field(default=None, kw_only=True)
+    tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("user", "session", "cached_on", "tenant"):
-            if (value := getattr(self, name)) is not None:
-                check_name(value, f"a query's {name}")
         check_optional_counts(self, ("prompt_tokens", "output_tokens"))
 
     @property
