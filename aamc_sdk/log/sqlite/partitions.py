@@ -14,7 +14,7 @@ from aamc_sdk.log.options import Retention
 from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import DECISION, Row
 from aamc_sdk.log.sqlite.states import States
-from aamc_sdk.log.sqlite.table import EntryTable, TableCache
+from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Aggregate, Partition
 
 _NAMED = "decision_id IN (SELECT value FROM json_each(?))"
@@ -27,7 +27,7 @@ class Partitions:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._table = EntryTable(connection, TableCache())
+        self._table = EntryTable(connection)
 
     def all(self) -> list[Partition]:
         """Return the partitions, the oldest first."""

@@ -105,12 +105,6 @@ class EntryTable:
         """Return the entries whose decision is not in the log."""
         return self._rows(f"{_SELECT} WHERE position IS NULL ORDER BY n")
 
-    def rows(self, after: int, limit: int) -> list[tuple[int, Row]]:
-        """Return at most ``limit`` entries after a position, with their positions."""
-        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
-        found = self._connection.execute(query, (after, limit)).fetchall()
-        return list(zip([each[0] for each in found], self.rows_from([each[1:] for each in found]), strict=True))
-
     def add_outcomes(self, found: RowOutcomes) -> None:
         """Add the decisions between the two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
         bounds = (-math.inf if found.since is None else found.since, math.inf if found.until is None else found.until)
@@ -121,8 +115,9 @@ class EntryTable:
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
-        placed = self.rows(after, limit)
-        rows, end = [row for _, row in placed], placed[-1][0] if placed else after
+        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
+        found = self._connection.execute(query, (after, limit)).fetchall()
+        rows, positions = self.rows_from([each[1:] for each in found]), [each[0] for each in found]
         own = {row.id: row for row in rows if row.kind == DECISION}
         earlier = {row.decision_id for row in rows} - own.keys()
         decisions = [*(self._rows(_EARLIER, DECISION, json.dumps(list(earlier))) if earlier else ()), *own.values()]
@@ -131,7 +126,8 @@ class EntryTable:
         before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision, NULL FROM entries WHERE position = ?", after)
         start, *_ = self.bounds()
         follows = followed(after, before[0].name if before else None, start, self.position)
-        return Batch(end, rows, decisions, self.epoch, follows, replaced, start=start, positions=[position for position, _ in placed])
+        end = positions[-1] if positions else after
+        return Batch(end, rows, decisions, self.epoch, follows, replaced, start=start, positions=positions)
 
     def excerpt(self, writes: Sequence[Write[Any]]) -> Excerpt:
         """Return the part of the log that some writes need."""
@@ -211,18 +207,14 @@ class EntryTable:
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE {which} LIMIT :limit"  # noqa: S608  # constants
         values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
         found = self._connection.execute(query, values).fetchall()
-        self._erase_rows(self.rows_from([each[1:] for each in found]), erasure, limit)
-        return len(found), found[-1][0] if found else after
-
-    def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
-        """Erase decisions; if they are fewer than ``limit``, they are the last ones."""
         self._cache.read_templates(self._connection)
-        values = [(self._packed(row), row.id) for row in map(erasure.applied, rows)]
+        erased = [(self._packed(row), row.id) for row in map(erasure.applied, self.rows_from([each[1:] for each in found]))]
         tenant = ", tenant = NULL" if erasure.user is None else ""
         erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608
-        self._connection.executemany(erase, values)
-        if len(rows) < limit:
+        self._connection.executemany(erase, erased)
+        if len(found) < limit:
             self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (max(time.time(), erasure.latest), erasure.digest))
+        return len(found), found[-1][0] if found else after
 
     def forgotten_digests(self) -> dict[str, float]:
         """Return the time at which each user was forgotten, by the user's digest; logs of the first versions have none."""
