@@ -13,9 +13,9 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
+from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log.decision_row import decision_from, decision_row, redacted
+from aamc_sdk.log.decision_row import decision_from, decision_row, record_from, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
@@ -23,7 +23,7 @@ from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_from, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name
 
@@ -220,6 +220,17 @@ class LedgerStore(Store):
         found.add_entries(logged_entry(row) for _, row in self.placed())
         return found.outcomes()
 
+    def record(self, decision_id: str) -> Record:
+        """Return a decision's record."""
+        row = self._find(decision_id)
+        if row is None:
+            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+        return record_from(row)
+
+    def episode(self, episode_id: str) -> Sequence[Record]:
+        """Return the records of an episode's decisions in log order."""
+        return [record_from(row) for row in self._find_episode(episode_id)]
+
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position."""
         return self.batch(after, limit).experience()
@@ -257,6 +268,14 @@ class LedgerStore(Store):
         """Return the number of pending pieces of feedback, and of pending attempts."""
         kinds = [row.kind for row in self.pending_rows()]
         return kinds.count(FEEDBACK), kinds.count(ATTEMPT)
+
+    @abc.abstractmethod
+    def _find(self, decision_id: str) -> Row | None:
+        """Return a decision's row."""
+
+    def _find_episode(self, episode_id: str) -> Sequence[Row]:
+        """Return an episode's decisions in log order; by default by reading the whole log."""
+        return [row for _, row in self.placed() if row.kind == DECISION and columns_of(row)["episode"] == episode_id]
 
     @abc.abstractmethod
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:

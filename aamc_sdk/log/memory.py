@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.log.decision_row import decision_row, record_from
+from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.options import LedgerOptions
-from aamc_sdk.log.rows import DECISION, FEEDBACK, Row, columns_of
+from aamc_sdk.log.rows import DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import append, fits, warn_of_pending
 from aamc_sdk.types import Decision, Query, Record, Records, Snapshot, StateDelta
 
@@ -93,10 +93,6 @@ class MemoryLedger(Excerpt):
         super().drop(row)
         self.dropped.clear()
 
-    def episode(self, episode_id: str) -> list[Row]:
-        """Return the decisions of an episode in log order."""
-        return [row.copy() for row in self.placed if row.kind == DECISION and columns_of(row)["episode"] == episode_id]
-
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the decisions that they refer to."""
         rows = [row.copy() for row in self.placed[after : after + limit]]
@@ -139,18 +135,10 @@ class MemoryStore(LedgerStore):
                     return records.decisions
         return super().add_decisions(records)
 
-    def record(self, decision_id: str) -> Record:
-        """Return a decision's record."""
+    def _find(self, decision_id: str) -> Row | None:
         with self._reading() as ledger:
             found = ledger.find(DECISION, decision_id)
-        if not found:
-            raise UnknownDecisionError(f"no decision of the log has the id {decision_id!r}")
-        return record_from(found[0].copy())
-
-    def episode(self, episode_id: str) -> Sequence[Record]:
-        """Return the records of an episode's decisions in log order."""
-        with self._reading() as ledger:
-            return [record_from(row) for row in ledger.episode(episode_id)]
+        return found[0].copy() if found else None
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
-from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, record_from, replaced_rows, transaction
+from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, replaced_rows, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.testing import check_component
 
@@ -221,23 +221,17 @@ class Shelf(LedgerStore):
     def pending_rows(self):
         return self.shelves[self.url][1]
 
-    def record(self, decision_id):
-        for row in self.rows(0, 10**9):
-            if (row.kind, row.id) == (DECISION, decision_id):
-                return record_from(row)
-        raise UnknownDecisionError(f"no decision {decision_id!r}")
-
     def batch(self, after=0, limit=1000):
         everything, rows = self.rows(0, 10**9), self.rows(after, limit)
         named = {row.decision_id for row in rows}
         decisions = [row for row in everything if row.kind == DECISION and row.id in named]
         return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything))
 
-    def experience(self, after=0, limit=1000):
-        return self.batch(after, limit).experience()
-
     def close(self):
         self.closed = True
+
+    def _find(self, decision_id):
+        return next((row for row in self.rows(0, 10**9) if (row.kind, row.id) == (DECISION, decision_id)), None)
 
     def _counts(self):
         return len(self.rows(0, 10**9)), 0

@@ -21,8 +21,7 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log.decision_row import record_from
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
@@ -38,7 +37,7 @@ from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -136,24 +135,18 @@ class SqliteStore(PartitionedStore):
         elif self._opened.is_file() and (size := self._opened.stat().st_size) < _SMALLEST_PAGE and not self._has_changes():
             raise StoreError(f"the file {self.path} is {'too short for a log' if size else 'empty'}; delete it or choose another path")
 
-    def record(self, decision_id: str) -> Record:
-        """Return a decision's record."""
-        with self._reading() as table:
-            row = table.find(decision_id)
-        if row is None:
-            raise UnknownDecisionError(f"no decision of the log {self.path} has the id {decision_id!r}")
-        return record_from(row)
-
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         with self._reading() as table:
             return table.batch(after, limit)
 
-    def episode(self, episode_id: str) -> Sequence[Record]:
-        """Return the records of an episode's decisions in log order."""
+    def _find(self, decision_id: str) -> Row | None:
         with self._reading() as table:
-            rows = table.episode(episode_id)
-        return [record_from(row) for row in rows]
+            return table.find(decision_id)
+
+    def _find_episode(self, episode_id: str) -> Sequence[Row]:
+        with self._reading() as table:
+            return table.episode(episode_id)
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""

@@ -113,10 +113,6 @@ class SharedStore(PartitionedStore):
             batch = Batch(after, (), (), self._epoch, None)
         return batch.experience()
 
-    def episode(self, episode_id: str) -> Sequence[Record]:
-        """Return the records of an episode's decisions in log order; those in the spool are not among them."""
-        return [record_from(row) for row in self._find_episode(episode_id)]
-
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state, the spool's among them; the server's are left out while it cannot be read.
 
@@ -295,14 +291,6 @@ class SharedStore(PartitionedStore):
     @abc.abstractmethod
     def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         """Commit a group of writes by running them on the entries that they need."""
-
-    @abc.abstractmethod
-    def _find(self, decision_id: str) -> Row | None:
-        """Return a decision's row."""
-
-    @abc.abstractmethod
-    def _find_episode(self, episode_id: str) -> Sequence[Row]:
-        """Return an episode's decisions in log order."""
 
     @abc.abstractmethod
     def drop(self) -> None:
