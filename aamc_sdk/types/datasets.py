@@ -145,6 +145,7 @@ class Experience:
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
             records=[self.records[row] for row in rows] if self.records else (),
+            decision_ids=[decision.id for decision in decisions],
         )
 
 

@@ -15,6 +15,7 @@ def logged(texts):
         attempts=[Attempt(decision.id, 0, "a") for decision in decisions],
         feedback=[Feedback(decision_id=decision.id, quality=1.0) for decision in decisions],
         expected_quality=[{"a": float(row)} for row in range(len(texts))],
+        decision_ids=[decision.id for decision in decisions],
     )
 
 
@@ -28,6 +29,7 @@ def test_rows_come_with_the_experience_about_their_questions_alone():
     assert [feedback.decision_id for feedback in part.experience.feedback] == ["0", "3"]
     assert len(part.experience.estimates) == 2
     assert part.experience.expected_quality == [{"a": 0.0}, {"a": 3.0}]
+    assert part.experience.rows == {"0": 0, "3": 1}
 
 
 def test_no_question_of_a_split_is_in_the_experience_of_another():

@@ -46,6 +46,8 @@ def test_a_log_with_texts_is_one_dataset(tmp_path: Path) -> None:
     assert found.pool.names == POOL.names
     assert len(found.experience.decisions) == REQUESTS
     assert [(item.quality, item.revision) for item in found.experience.feedback if item.decision_id == found.experience.decisions[0].id] == [(1.0, 1)]
+    kinds = [type(entry).__name__ for entry in found.experience.entries]
+    assert kinds == ["Attempt", *["Attempt", "Feedback"] * (REQUESTS * 3 // 4 - 1), "Feedback"]
     known = ~np.isnan(found.outcomes.quality)
     chosen = [found.pool.names.index(decision.candidate) for decision in found.experience.decisions]
     assert known.sum() == REQUESTS * 3 // 4

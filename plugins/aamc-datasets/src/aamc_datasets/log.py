@@ -17,7 +17,7 @@ import numpy as np
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import DECISION, Batch, open_store, outcomes_of, read_batches
+from aamc_sdk.log import DECISION, FEEDBACK, Batch, open_store, outcomes_of, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Outcomes
 
@@ -38,7 +38,7 @@ class LogFormat(DatasetFormat):
         if not path:
             raise DataError("no log was given; name its store's URL after the format's colon, such as log:sqlite:state.db")
         with closing(open_store(path, get_plugin_manager(), existing=True)) as store:
-            experience = _latest(_whole(store))
+            experience = _whole(store)
         if not experience.decisions:
             raise DataError(f"the log {path} has no decision yet; serve some requests first")
         names = dict.fromkeys(name for record in experience.records for name in record.candidates)
@@ -56,18 +56,16 @@ class LogFormat(DatasetFormat):
 
 
 def _whole(store: Store) -> Experience:
-    """Return a whole log, in batches: one large read would keep a server from serving others, or not be answered in time."""
+    """Return a whole log without the feedback that later revisions replaced.
+
+    It is read in batches: one large read would keep a server from serving others, or not be answered in time.
+    """
     batches = list(read_batches(store))
-    last, rows = batches[-1], [row for batch in batches for row in batch.rows]
+    last, entries = batches[-1], [row for batch in batches for row in batch.rows]
+    latest = {row.id: row for row in entries if row.kind == FEEDBACK}
+    rows = [row for row in entries if row.kind != FEEDBACK or latest[row.id] is row]
     decisions = [row for row in rows if row.kind == DECISION]
     return Batch(last.position, rows, decisions, last.epoch, batches[0].follows, start=last.start).experience()
-
-
-def _latest(experience: Experience) -> Experience:
-    """Return a whole log without the feedback that later revisions replaced."""
-    latest = {feedback.id: feedback for feedback in experience.feedback}
-    feedback = [item for item in experience.feedback if latest[item.id] is item]
-    return attrs.evolve(experience, feedback=feedback, replaced=())
 
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
