@@ -33,8 +33,8 @@ class Erasure:
     Attributes:
         user: The user; None for all users of the tenant, and then the tenant's name is erased too.
         tenant: The tenant; None for the user in all tenants.
-        latest: The time of the latest decision that was erased. It is ahead of the clock if another machine's was: a store keeps this time with
-            the digest then, so that a copy of the decision cannot bring the user back.
+        latest: The time of the latest decision that was erased. If it is ahead of this machine's clock, the store keeps it with the digest, so
+            that a copy of the decision cannot bring the user back.
     """
 
     user: str | None

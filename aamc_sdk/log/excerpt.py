@@ -104,9 +104,9 @@ class Write(Generic[T]):
         run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        feedback_alone: The feedback that it adds in order, where it does nothing else; its result is then that of adding these.
-        decisions_alone: The decisions that it adds, where it does nothing else and only a known id can be refused; its result is then, for each, the
-            earlier decision of its id, or None.
+        feedback_alone: The feedback that it adds in order, if it adds nothing else; its result is then that of adding feedback.
+        decisions_alone: The decisions that it adds, if it adds nothing else and can be refused for a known id alone; its result is then the earlier
+            decision of each id, or None.
     """
 
     run: Callable[[Excerpt], T]
@@ -117,7 +117,7 @@ class Write(Generic[T]):
 
 
 def plain_decisions(writes: Sequence[Write[Any]]) -> Sequence[Row]:
-    """Return the decisions of writes that add nothing else, if their ids differ: those that the log does not have are new; otherwise nothing."""
+    """Return the decisions of writes that add only decisions, all with different ids; nothing for other writes."""
     if not all(write.decisions_alone for write in writes):
         return ()
     rows = [row for write in writes for row in write.decisions_alone]

@@ -25,7 +25,7 @@ class Batch:
         follows: Name of the entry before the batch; ``""``: the batch starts with the first entry, or entries were lost; None: retention
             dropped the entry.
         replaced: The revisions of feedback that entries of the batch replaced.
-        last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
+        last: Name of the entry at the position; None for that of the last row, or of the entry before an empty batch.
         start: The position of the last entry that retention has dropped, 0 for none.
         positions: The position of each entry; without any, the last ones up to ``position``.
     """

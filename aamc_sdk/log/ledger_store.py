@@ -34,7 +34,7 @@ MAX_SNAPSHOTS = 8
 EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
-"""Searches for pending entries while the log takes as much feedback as may be pending."""
+"""Searches for pending entries while as much feedback comes as may be pending."""
 READ_AT_ONCE = 2_000
 """Entries of one batch when a whole log is read. Decisions may hold long prompts, and larger batches are no faster."""
 BATCH_ENTRIES = 1000
@@ -107,7 +107,7 @@ class LedgerStore(Store):
         return new
 
     def expire_pending(self) -> int:
-        """Delete entries whose decision did not come in time, and the oldest of too many; return their number.
+        """Delete pending entries that are too old, and the oldest beyond the maximum; return their number.
 
         Called periodically by :meth:`add_feedback`. A warning says how many were deleted. After the clock was set, none is deleted for its age.
         """
@@ -121,7 +121,7 @@ class LedgerStore(Store):
         return dropped
 
     def _expire_at_times(self, added: int) -> None:
-        """Expire pending entries every hour, and after much feedback; not at once, when an old log may just be read in."""
+        """Expire pending entries every hour, and after much feedback; not at the first call, since an old log may just be imported."""
         self._added += added
         self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_SECONDS
         if time.monotonic() >= self._next_expiry or self._added >= self.config.max_pending / EXPIRIES:

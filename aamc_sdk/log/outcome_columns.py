@@ -101,7 +101,7 @@ _SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
     "expected": msgspec.json.Decoder(_Expected),
     "wait_ms": msgspec.json.Decoder(_Numbers),
 }
-"""Parts that other decisions are likely to have too, so that equal ones are decoded once."""
+"""Parts that many decisions have in common; equal ones are decoded once."""
 _ANY: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _PER_CANDIDATE = {
     "expected_quality": "expected.quality",
@@ -221,10 +221,10 @@ class OutcomeColumns:
         if name in _PER_CANDIDATE:
             return self._by_candidate(values, pool)
         if name == "probabilities":
-            chances = self._by_candidate(list(map(_chances, read["decision"], read["candidates"])), pool)
-            known = ~np.isnan(chances).all(axis=1)
-            chances[known] = np.nan_to_num(chances[known])
-            return chances
+            probabilities = self._by_candidate(list(map(_probabilities, read["decision"], read["candidates"])), pool)
+            known = ~np.isnan(probabilities).all(axis=1)
+            probabilities[known] = np.nan_to_num(probabilities[known])
+            return probabilities
         if name == "mask":
             return self._mask(values, pool)
         if name == "preference":
@@ -310,7 +310,7 @@ def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Ra
     return list(map(known.__getitem__, texts))
 
 
-def _chances(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
+def _probabilities(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
     """Return the probability of each candidate of a decision; None where it is not known."""
     if drawn.propensity is None:
         return None

@@ -151,8 +151,8 @@ class RowOutcomes:
         Raises:
             StoreError: An entry is damaged.
         """
-        following = iter(entries)
-        while batch := list(itertools.islice(following, JOINED_AT_ONCE)):
+        remaining = iter(entries)
+        while batch := list(itertools.islice(remaining, JOINED_AT_ONCE)):
             of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
             try:
                 for entry in batch:

@@ -128,7 +128,7 @@ class PartitionedStore(LedgerStore):
             self._retention.start()
 
     def _stop_retention(self) -> None:
-        """End that thread; twice, or in a forked child, does nothing."""
+        """End the retention's thread; does nothing when called again or in a forked child."""
         self._ending.set()
         if self._retention is not None:
             self._retention.join()

@@ -61,8 +61,8 @@ def oldest_goes(partitions: Sequence[Partition], retention: Retention, now: floa
 def needed_gb(partitions: int, size: int, retention: Retention) -> float:
     """Return the smallest useful ``max_gb`` where the present one leaves no room for decisions, else 0.
 
-    Where the newest partition alone is beyond the limit, most of the log are its tables, learned states and sums, which no partition takes along.
-    The smallest useful limit gives decisions as much room again.
+    If the newest partition alone is beyond the limit, most of the log is tables, learned states and sums, which no dropped partition frees.
+    The smallest useful limit leaves decisions as much room again.
 
     Args:
         partitions: Number of the log's partitions.

@@ -20,8 +20,8 @@ from aamc_sdk.log.rows import DECISION, Row
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""
-POOR = 0.3
-"""The share of its size that a decision may keep before it becomes a template itself."""
+MAX_PACKED_SHARE = 0.3
+"""A decision whose packed size is a larger share than this becomes a template itself."""
 MIN_WINDOW_BITS = 12
 """Minimum window size, as a power of 2. 32 KB windows (256 KB per entry) take longer to clear than to compress."""
 MAX_TEMPLATES = 255
@@ -50,9 +50,9 @@ class Templates:
             StoreError: One is damaged.
         """
         for number, content in enumerate(contents, 1 + len(self)):
-            sort = _sort_of(content, f"template {number}")
+            group = _group_of(content, f"template {number}")
             self._contents.append(content)
-            self._alike[sort].append(number)
+            self._alike[group].append(number)
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's packed content, and the new template to keep with it; None if the log has its template.
@@ -62,9 +62,9 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[_sort_of(content, row.name)]
+        alike = self._alike[_group_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
-        if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
+        if len(packed) <= MAX_PACKED_SHARE * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
         template = erased(row, without_tenant=True).content.encode()
         self.extend([template])
@@ -119,15 +119,15 @@ class _RoutedBy(msgspec.Struct):
     router: str = ""
 
 
-class _Sort(msgspec.Struct):
+class _Group(msgspec.Struct):
     decision: _RoutedBy
     candidates: list[str]
 
 
-_sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everything
+_groups = msgspec.json.Decoder(_Group)  # several times as fast as reading everything
 
 
-def _sort_of(content: bytes, name: str) -> tuple[str, ...]:
+def _group_of(content: bytes, name: str) -> tuple[str, ...]:
     """Return the router and the candidates of a decision, which all decisions of one template share."""
-    found = decoded(_sorts, content, name)
+    found = decoded(_groups, content, name)
     return found.decision.router, *found.candidates

@@ -31,7 +31,7 @@ RESTORE = "restore the file, or train again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
-    A link stays, and leads to the new file. A pipe or a device such as ``/dev/null`` stays too, and is written as it goes.
+    A link stays, and leads to the new file. A pipe or a device such as ``/dev/null`` is written directly.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full.

@@ -162,8 +162,8 @@ class Dataset:
         experience: Logged decisions, for routers that learn from logs.
         source: The dataset's origin, for reports.
         cost_note: The origin of the costs, where they were not measured.
-        groups: What each row belongs to, such as its user: the rows of one group stay in one split. A row is then a decision of the
-            experience. None: rows with equal or similar questions stay together.
+        groups: The group of each row, such as its user; the rows of one group stay in one split, and each row is a decision of the experience.
+            None: rows with equal or similar questions stay together.
         row_fields: Names of the fields that a subclass adds with one value a row.
     """
 

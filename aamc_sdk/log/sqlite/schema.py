@@ -104,7 +104,7 @@ def make(path: Path) -> None:
             _move(draft, path)
     finally:
         for name in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
-            with suppress(OSError):  # the folder may be none, which SQLite has said
+            with suppress(OSError):  # if there is no folder, SQLite has raised the error already
                 Path(name).unlink(missing_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
@@ -159,7 +159,7 @@ def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _announce(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Say how long a migration takes that rewrites the entries, if that is long."""
+    """Warn of a migration that rewrites the entries and takes long."""
     (count,) = connection.execute("SELECT coalesce(max(n), 0) FROM entries").fetchone() if version else (0,)
     if (seconds := count / _ENTRIES_A_SECOND) > 1:
         logger.warning("%s is of version %d; its %d entries are migrated to version %d, about %d s", path, version, count, SCHEMA, seconds)

@@ -216,7 +216,7 @@ class SqliteStore(PartitionedStore):
             self._change(lambda connection: Partitions(connection).drop_expired(self.config.retention))
 
     def _vacuum(self, at_once: bool) -> None:
-        """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""
+        """Return free pages to the disk. Files that earlier versions made keep them for later entries."""
         with self._reading_connection() as connection:
             mode, free, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("auto_vacuum", "freelist_count", "page_count"))
         if mode == 0 or not (at_once or free > _FREE_SHARE * pages):
