@@ -110,16 +110,11 @@ class ServingSettings:
             seed=content.get("seed", 0),
             device=content.get("device", "auto"),
         )
-        _check_shared(settings.preset, settings.seed, settings.device, settings.pool)
+        if settings.preset not in PRESETS:
+            raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {settings.preset!r}")
+        if settings.device not in DEVICES:
+            raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {settings.device!r}")
+        check_seed(settings.seed)
+        if settings.pool is not None and not (isinstance(settings.pool, str | Mapping) and settings.pool):
+            raise ConfigError(f"pool must be the name or file of a pool, or its content, not {settings.pool!r}")
         return settings
-
-
-def _check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
-    """Check the settings that all components share."""
-    if preset not in PRESETS:
-        raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {preset!r}")
-    if device not in DEVICES:
-        raise ConfigError(f"device must be one of {one_of(DEVICES)}, not {device!r}")
-    check_seed(seed)
-    if pool is not None and not (isinstance(pool, str | Mapping) and pool):
-        raise ConfigError(f"pool must be the name or file of a pool, or its content, not {pool!r}")
