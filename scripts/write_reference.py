@@ -72,7 +72,7 @@ The file, run or log that an option names counts as data, for every command.
 ## Shell completion
 
 Completion knows commands, options, their choices, and the names of installed components: `aamc run --router gr<TAB>`,
-`aamc run --routers greedy,or<TAB>`, `aamc data inspect out<TAB>`, `aamc plugins show router <TAB>`. Switch it on with one line:
+`aamc run --routers greedy,or<TAB>`, `aamc data inspect out<TAB>`, `aamc plugins show router <TAB>`. Enable it with one line:
 
 | shell | line | file |
 |---|---|---|

@@ -44,7 +44,7 @@ UNTRAINED_ROUTER = "thompson"
 @click.option(
     "--option", "assignments", multiple=True, metavar="KEY=VALUE", help="Request parameter for the model, such as temperature=0; repeatable."
 )
-@click.option("--stream", "streamed", is_flag=True, help="Print the answer while it comes.")
+@click.option("--stream", "streamed", is_flag=True, help="Print the answer as it arrives.")
 @JSON
 @click.pass_context
 def complete(

@@ -41,7 +41,7 @@ _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool) -> None:
     """Check the installation: versions, plugins, torch and devices, encoders, logs and the sandbox, each problem with its fix.
 
-    The exit status is 1 if something needed is broken.
+    The exit status is 1 if a required part is broken.
 
     Example: aamc doctor --store postgres://db/aamc
     """

@@ -66,11 +66,11 @@ def feedback() -> None:
 @feedback.command()
 @click.argument("decision_id", metavar="ID")
 @click.option("--quality", type=Number(0, 1), metavar="Q", help="Quality of the answer, from 0 to 1.")
-@click.option("--over", metavar="NAME", help="Instead of a quality: the candidate that the answer beat, or tied with.")
+@click.option("--over", metavar="NAME", help="Instead of a quality: the candidate with the worse answer, or with --tie an equally good one.")
 @click.option("--tie", is_flag=True, help="With --over: both answers were equally good.")
 @click.option("--candidate", metavar="NAME", help="The judged candidate (default: the one that served).")
 @click.option("--confidence", type=Number(0, 1), default=1.0, metavar="C", help="Confidence of the source, from 0 to 1 (default: 1).")
-@click.option("--source", default="explicit", help="Source of the feedback, which counts once a decision (default: explicit).")
+@click.option("--source", default="explicit", help="Source of the feedback; each source counts once per decision (default: explicit).")
 @click.option("--revision", type=click.IntRange(0, 10**12), default=0, metavar="N", help="Replaces lower revisions of the source (default: 0).")
 @click.option("--id", metavar="ID", help="Id of the feedback (default: the decision's id and the source).")
 @click.option("--wait", is_flag=True, help="Accept feedback on a decision that is not in the log yet.")
@@ -205,7 +205,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 @feedback.command()
 @_on_a_log
 def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Drop decisions beyond the limits of the log's retention, now; a server that has the log open does so every minute.
+    """Drop decisions beyond the log's retention limits now. A program that has the log open does this every minute.
 
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """

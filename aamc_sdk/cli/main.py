@@ -29,7 +29,7 @@ GROUPS = {
 }
 """The headings of ``aamc --help`` and the commands below each; other commands follow as "More"."""
 SECTIONS = {
-    "bench": "Run an experiment that can be interrupted and resumed; writes tables and figures.",
+    "bench": "Run resumable benchmarks of routers, with tables and figures.",
     "data": "Generate, collect, inspect and convert datasets.",
     "models": "Check the models of a pool, and fill in their prices.",
     "reproduce": "Reproduce a figure of the AAMC paper with its data.",

@@ -151,10 +151,10 @@ UNTIL = click.option("--until", type=When(), metavar="TIME", help="Only decision
 """The option ``--until``."""
 OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")
 """The option ``--out``."""
-RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an interrupted job from its folder, with its own options.")
+RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume the interrupted job in this folder, with its original options.")
 """The option ``--resume``."""
 PREFERENCE = click.option(
-    "--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: that of the run or configuration, else 0.9,0.08,0.02)."
+    "--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: from the run or configuration, else 0.9,0.08,0.02)."
 )
 """The option ``--preference``."""
 USER = click.option("--user", metavar="U", help="Id of the user, for routers that personalise (default: none).")
@@ -168,7 +168,7 @@ def _read_key(ctx: click.Context, option: click.Parameter, path: Path | None) ->
 
 
 USER_KEY_FILE = click.option(
-    "--user-key-file", "user_key", type=InputFile(), callback=_read_key, help="File of the key that turns user ids into the log's pseudonyms."
+    "--user-key-file", "user_key", type=InputFile(), callback=_read_key, help="File with the key for the log's user pseudonyms."
 )
 """The option ``--user-key-file``; a command gets the key as ``user_key``."""
 

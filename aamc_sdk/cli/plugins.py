@@ -11,7 +11,7 @@ from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
 
-ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")
+ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")
 
 
 @click.group(invoke_without_command=True)

@@ -20,9 +20,9 @@ class Retention:
 class LedgerOptions:
     """The options of every log."""
 
-    store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
+    store_text: bool = option(False, "Whether the log keeps prompts; otherwise only their estimates and token counts.")
     pending_days: float = option(30.0, "Days after which feedback without a decision is deleted.", above=0)
-    max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
+    max_pending: int = option(100_000, "Maximum number of pending entries; the oldest ones beyond it are deleted.", at_least=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ class FallibleOptions(LedgerOptions):
 
     on_store_failure: str = option(
         "refuse",
-        "When a decision cannot be logged: refuse it, or serve it unlogged, with an unknown propensity, and count it.",
+        "If a decision cannot be logged: refuse it, or serve it unlogged with unknown propensity and count it.",
         choices=("refuse", "serve"),
     )
 
@@ -42,7 +42,7 @@ class StoreOptions(FallibleOptions):
 
     retention: Retention = option(  # noqa: RUF009  # it is frozen
         Retention(),
-        "Limits of the log, days and max_gb (GB of 1e9 bytes), beyond which the oldest partitions go, and aggregate_days of the sums over them.",
+        "Limits beyond which the oldest partitions are dropped, days and max_gb (GB of 1e9 bytes), and aggregate_days for the sums over them.",
     )
     durability: str = option(
         "durable",

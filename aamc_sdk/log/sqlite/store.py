@@ -72,7 +72,7 @@ _READ_ONLY_ADVICE = {
 class SqliteOptions(StoreOptions):
     """The options of the log in a file."""
 
-    read_only: bool = option(False, "Whether the file is only read, as on a medium that cannot be written.")
+    read_only: bool = option(False, "Whether the file is only read, for example on a read-only mount.")
 
 
 class SqliteStore(PartitionedStore):

@@ -29,7 +29,7 @@ class PythonConfig(ToolConfig):
     billed_seconds: float | None = billed(5.0)
     seconds: float = option(5.0, "Seconds after which a program is stopped.", above=0.0)
     memory_mb: int = option(512, "Maximum memory of a program in MB, including the interpreter's 30.", at_least=64)
-    unconfined: bool = option(False, "Run programs also where the kernel does not confine them: only programs that you trust.")
+    unconfined: bool = option(False, "Run programs even if the kernel cannot confine them. Use it only for programs that you trust.")
 
 
 class Python(Tool):

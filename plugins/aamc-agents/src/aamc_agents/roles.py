@@ -25,7 +25,7 @@ _PROMPT_CHARACTERS = 4_000
 class RoleConfig(ModelConfig):
     """The model, and the amount of context in its prompt."""
 
-    history_characters: int = option(12_000, "Maximum characters of the work so far in the prompt, the latest.", at_least=0)
+    history_characters: int = option(12_000, "Maximum characters of the latest work in the prompt.", at_least=0)
     file_characters: int = option(4_000, "Maximum characters of each of the task's files in the prompt.", at_least=0)
 
 

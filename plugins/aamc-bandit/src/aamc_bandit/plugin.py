@@ -13,9 +13,9 @@ def aamc_routers() -> list[Component]:
         Component("thompson", "aamc_bandit.thompson:Thompson", "Draws each candidate with the probability that it is the best."),
         Component("epsilon-greedy", "aamc_bandit.thompson:EpsilonGreedy", best),
         Component("linear-thompson", "aamc_bandit.linear:LinearThompson", "Learns online how each candidate's quality depends on the query."),
-        Component("canary", "aamc_bandit.trials.canary:Canary", "A new router serves a share of the requests, a proven one the rest."),
+        Component("canary", "aamc_bandit.trials.canary:Canary", "A new router serves a share of the requests, the stable one the rest."),
         Component("paced", "aamc_bandit.pacing.router:Paced", "Keeps budgets and a service level around any router."),
-        Component("shadow", "aamc_bandit.trials.shadow:Shadow", "One router serves, and decisions note the choices of another."),
+        Component("shadow", "aamc_bandit.trials.shadow:Shadow", "One router serves, and decisions record the choices of another."),
     ]
 
 

@@ -97,7 +97,9 @@ class SmallOptions:
     """Options of ``slm-only``."""
 
     model: str = option("SLM-Medium", "Candidate to choose if the pool has it.")
-    share: float = option(0.8, "Otherwise the cheapest candidate with at least this share of the best mean training quality.", at_least=0, at_most=1)
+    share: float = option(
+        0.8, "Without that candidate: the cheapest one with at least this share of the best mean training quality.", at_least=0, at_most=1
+    )
 
 
 class SlmOnly(_OrderedRouter):
@@ -188,7 +190,7 @@ class BestSingle(MeansRouter):
 class RandomOptions:
     """Options of ``random``."""
 
-    sample: bool = option(True, "Sample from the allowed candidates; false chooses the first of them.")
+    sample: bool = option(True, "Sample from the allowed candidates; false: choose the first one.")
 
 
 class Random(Router):

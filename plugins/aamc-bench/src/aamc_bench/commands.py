@@ -58,7 +58,7 @@ def compare(**given: Any) -> None:
 def scalability(**given: Any) -> None:
     """Measure decision time and utility against the number of candidates.
 
-    Pools grow from the default one, or --pool, by seeded variations of its models in the simulator. Routers are trained for each
+    A larger pool has seeded variations of the models of the default pool, or of --pool, in the simulator. Routers are trained for each
     size; then their decisions are timed while nothing else runs.
 
     Example: aamc bench scalability --model-counts 3,5,10,20 --n-queries 1000
@@ -80,7 +80,7 @@ def scalability(**given: Any) -> None:
 )
 @benchmark_options()
 def unseen_models(**given: Any) -> None:
-    """Measure routing with candidates without training outcomes.
+    """Measure routing with candidates that have no training outcomes.
 
     Estimator and routers are trained without K candidates, which are then added with their descriptions alone, with some outcomes
     of each, and with all. The routing without them is measured too.
@@ -98,9 +98,9 @@ def unseen_models(**given: Any) -> None:
 @click.option(
     "--n-episodes",
     type=click.IntRange(min=1, max=MAXIMUM_EPISODES),
-    help="Simulator streams, or as many samples of test rows, for each measurement (default: 20).",
+    help="Simulator streams, or samples of test rows, per measurement (default: 20).",
 )
-@click.option("--kinds", metavar="A,B,...", help="Of estimates, typos, case, padding, prefix and shift (default: all).")
+@click.option("--kinds", metavar="A,B,...", help="Kinds of noise: estimates, typos, case, padding, prefix, shift (default: all).")
 @click.option("--groups", type=click.IntRange(min=2), help="Groups of categories that shift holds out in turn (default: 2).")
 @ROUTERS
 @DATASET
@@ -109,7 +109,7 @@ def unseen_models(**given: Any) -> None:
 def robustness(**given: Any) -> None:
     """Measure routers under noise on estimates and texts, and on categories without training data.
 
-    RUN is the folder of a run to measure as it is. Without RUN a run is made first.
+    RUN is the folder of a finished run. Without RUN, a run is made first.
 
     Example: aamc bench robustness runs/latest --noise-levels 0.0,0.1,0.2,0.3 --n-episodes 20
     """
@@ -121,12 +121,12 @@ def robustness(**given: Any) -> None:
 @click.command("bandit")
 @DATASETS
 @ROUTERS
-@click.option("--scenarios", metavar="A,B,...", help="Of stationary, drift, new-model, delayed, sparse, poisoned and restart (default: all).")
-@click.option("--estimates", metavar="A,B", help="Training of the estimator: outcomes, labels (default: both).")
+@click.option("--scenarios", metavar="A,B,...", help="Scenarios: stationary, drift, new-model, delayed, sparse, poisoned, restart (default: all).")
+@click.option("--estimates", metavar="A,B", help="Training data of the estimator: outcomes, labels (default: both).")
 @SEEDS
-@click.option("--streams", type=click.IntRange(min=1, max=MAXIMUM_EPISODES), help="Streams of each seed (default: 2).")
-@click.option("--steps", type=click.IntRange(min=1, max=MAXIMUM), help="Decisions of a stream, at most one for each row (default: 800).")
-@click.option("--traffic", metavar="A,B,...", help="Traffic of the budgets, of stationary, drift and bursty, or none (default: all).")
+@click.option("--streams", type=click.IntRange(min=1, max=MAXIMUM_EPISODES), help="Streams per seed (default: 2).")
+@click.option("--steps", type=click.IntRange(min=1, max=MAXIMUM), help="Decisions per stream, at most one per row (default: 800).")
+@click.option("--traffic", metavar="A,B,...", help="Traffic for --budgets: stationary, drift, bursty, or none (default: all).")
 @click.option(
     "--budgets",
     type=Numbers(float, minimum=0, maximum=1, minimum_open=True),
@@ -135,12 +135,12 @@ def robustness(**given: Any) -> None:
 )
 @benchmark_options("lexical")
 def bandit(**given: Any) -> None:
-    """Measure the cost of learning online in scenarios of service.
+    """Measure the cost of learning online, in several scenarios.
 
     Routers without training outcomes decide held-out rows one by one and learn from feedback. Regret is the sum of the differences
     to each query's best reward. The best fixed candidate and random choices are measured too.
 
-    Under a day's budget, the router paced is compared with ParetoBandit where that is installed (pip install paretobandit).
+    If ParetoBandit is installed (pip install paretobandit), router paced is compared with it under a daily budget.
 
     Example: aamc bench bandit --dataset llmrouter:data/llmrouter --scenarios stationary,drift --seeds 0,1,2
     """
@@ -157,7 +157,7 @@ def bandit(**given: Any) -> None:
 @SEEDS
 @click.option("--steps", type=click.IntRange(min=1), help="Training decisions of ppo (default: the preset's).")
 @click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of ppo (default: full).")
-@click.option("--sb3", is_flag=True, help="Also train Stable-Baselines3's PPO, where it is installed.")
+@click.option("--sb3", is_flag=True, help="Also train Stable-Baselines3's PPO, if it is installed.")
 @WORKERS
 @OUT
 @RESUME
@@ -166,7 +166,7 @@ def control(**given: Any) -> None:
     """Measure the gain from planning ahead under load, limits and budgets.
 
     Router ppo is trained with true expectations and random preferences, then compared at one preference with random choices, greedy on
-    estimates, greedy on true expectations, and the reference policy that is computed for the scenario.
+    estimates, greedy on true expectations, and the scenario's reference policy.
 
     Example: aamc bench control --scenario scarce-server --set environment.load=2 --preference 0.98,0,0.02 --seeds 0,1,2
     """
@@ -177,7 +177,7 @@ def control(**given: Any) -> None:
 
 
 @click.command("speed")
-@click.option("--parts", metavar="A,B,...", help="Of simulator, ppo, decision, estimate, startup and evaluation (default: all).")
+@click.option("--parts", metavar="A,B,...", help="Parts: simulator, ppo, decision, estimate, startup, evaluation (default: all).")
 @click.option("--preset", type=click.Choice(["quick", "full"]), help="quick shortens long work and extrapolates (default: quick).")
 @OUT
 @RESUME
@@ -200,14 +200,14 @@ def speed(**given: Any) -> None:
 
 
 @click.command("fig5")
-@click.option("--run", type=Folder(path_type=Path), help="An existing run (default: make one, as aamc run --router ppo does).")
+@click.option("--run", type=Folder(path_type=Path), help="Existing run (default: make one like aamc run --router ppo).")
 @SEED
 @run_options()
 @click.pass_context
 def fig5(ctx: click.Context, /, **given: Any) -> None:
     """Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies, with 95% intervals.
 
-    Writes figures/fig5.png and .svg, their data as fig5.csv and fig5.json, and the paper's claims with our values.
+    Writes figures/fig5.png and .svg, their data as fig5.csv and fig5.json, and the paper's claims with the run's values.
 
     Example: aamc reproduce fig5 --preset full
     """

@@ -84,11 +84,11 @@ def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list
 
 
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time (default: one for each core).")
-ROUTERS = click.option("--routers", metavar="A,B,...", help="Routers to measure, the one in question first.")
+ROUTERS = click.option("--routers", metavar="A,B,...", help="Routers to measure, the main one first.")
 DATASETS = click.option("--dataset", "datasets", multiple=True, metavar="FORMAT:PATH", help="Dataset; repeatable (default: synthetic).")
 DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="Dataset (default: synthetic).")
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness (default: 0).")
-SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,...", help="Seeds; everything is done once for each.")
+SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,...", help="Seeds; the benchmark is repeated for each.")
 
 _RUN = (
     click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),

@@ -54,7 +54,7 @@ def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for train.csv, val.csv and test.csv.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed; the same seed gives the same texts.")
 @click.option(
-    "--shares", metavar="NAME=N,...", callback=_parse_shares, help="Relative frequencies of categories, such as code=3,chat=1 (default: all alike)."
+    "--shares", metavar="NAME=N,...", callback=_parse_shares, help="Relative frequencies of categories, such as code=3,chat=1 (default: equal)."
 )
 @JSON
 def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares: Mapping[str, float], as_json: bool) -> None:

@@ -181,13 +181,13 @@ def _receive(url: str, part: Path) -> None:
 @click.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for NAME/SPLIT.jsonl and checksums.json.")
-@click.option("--split", "splits", multiple=True, metavar="NAME", help="Split to download, such as train; may be repeated (default: all).")
-@click.option("--host", default=HOST, metavar="URL", help="Base address of the files, for a mirror (default: FlashRAG's on Hugging Face).")
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Split to download, such as train; repeatable (default: all).")
+@click.option("--host", default=HOST, metavar="URL", help="Base URL of the files, for a mirror (default: FlashRAG's on Hugging Face).")
 @JSON
 def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], host: str, as_json: bool) -> None:
-    """Download datasets: nq, hotpotqa, triviaqa, popqa, 2wiki, musique, bamboogle. Later aamc data and aamc train read them, as nq:FILE.
+    """Download datasets: nq, hotpotqa, triviaqa, popqa, 2wiki, musique, bamboogle. Use them with aamc data and aamc train as nq:FILE.
 
-    Checksums are recorded at the first download and compared from then on. An interrupted download continues where it stopped.
+    Checksums are recorded at the first download and compared at later ones. An interrupted download continues where it stopped.
 
     Example: aamc data fetch nq hotpotqa --out data/questions
     """

@@ -34,6 +34,6 @@ def aamc_commands() -> list[Component]:
     return [
         Component("data generate", "aamc_datasets.data_commands:generate", "Write a synthetic dataset as train.csv, val.csv and test.csv."),
         Component("data fetch", "aamc_datasets.downloads:fetch_datasets", "Download public question-answering datasets."),
-        Component("data inspect", "aamc_datasets.data_commands:inspect", "Summarise datasets, and count the questions that two of them share."),
+        Component("data inspect", "aamc_datasets.data_commands:inspect", "Summarise datasets, and count questions shared by two of them."),
         Component("data convert", "aamc_datasets.data_commands:convert", "Write a dataset with outcomes in the native format."),
     ]

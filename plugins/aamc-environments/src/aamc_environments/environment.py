@@ -48,7 +48,7 @@ class StreamOptions:
 
     preferences: str = option(
         "dirichlet",
-        "distribution of preferences where the caller gives none",
+        "distribution of preferences if the caller gives none",
         choices=KINDS,
     )
     preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preferences fixed")

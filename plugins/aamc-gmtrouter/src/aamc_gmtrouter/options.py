@@ -17,18 +17,18 @@ class GMTRouterConfig:
 
     model: str = option(
         "combined",
-        "combined: the preference model, plus the graph network where it improves users it was not trained on; preference: the first alone; "
-        "graph: the network alone, the published method",
+        "combined: the preference model, plus the graph network if it improves predictions for new users; preference: only the preference model; "
+        "graph: only the network, the published method",
         choices=("combined", "preference", "graph"),
     )
     objective: str = option(
         "pairwise", "pairwise: compare the answers of a turn; absolute: compare each answer with an average model", choices=("pairwise", "absolute")
     )
-    record_per_user: int = option(10, "turns of a user in the graph, the latest", at_least=1)
+    record_per_user: int = option(10, "number of latest turns of a user in the graph", at_least=1)
     prediction_count: int = option(256, "predicted pairs per training step of the graph network", at_least=1)
     multi_turn: bool = option(True, "link each session and turn to the next one in the graph")
     aggregation: str = option("mean", "how the states of a user's sessions join the user's own state", choices=("mean", "last"))
-    history: int = option(64, "turns of a user that the router keeps, the latest", at_least=1)
+    history: int = option(64, "number of latest turns of a user that the router keeps", at_least=1)
     use_context: bool = option(True, "use the text that describes the user (a leading system turn) as the user's first feature")
     use_preferred: bool = option(True, "use the models that a user prefers in general as weak evidence")
     dimensions: int = option(32, "maximum width of reduced embeddings", at_least=1)

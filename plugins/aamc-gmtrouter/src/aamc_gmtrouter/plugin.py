@@ -9,10 +9,10 @@ from aamc_sdk import Component, hookimpl
 def aamc_routers() -> list[Component]:
     """Offer the personal router and simple routers to compare it with."""
     return [
-        Component("gmtrouter", "aamc_gmtrouter.router:GMTRouter", "Predicts from a graph of a user's rated turns which model they will prefer."),
-        Component("bradley-terry", "aamc_gmtrouter.baselines:BradleyTerry", "The model that all users together prefer."),
-        Component("user-elo", "aamc_gmtrouter.baselines:UserElo", "A user's own Elo ratings, shrunk toward those of all users."),
-        Component("user-ridge", "aamc_gmtrouter.baselines:UserRidge", "Ridge regression over models, of a user's own judgements alone."),
+        Component("gmtrouter", "aamc_gmtrouter.router:GMTRouter", "Predicts from a graph of a user's rated turns which model the user will prefer."),
+        Component("bradley-terry", "aamc_gmtrouter.baselines:BradleyTerry", "The model that users prefer on average."),
+        Component("user-elo", "aamc_gmtrouter.baselines:UserElo", "A user's Elo ratings, shrunk towards the ratings of all users."),
+        Component("user-ridge", "aamc_gmtrouter.baselines:UserRidge", "Ridge regression over models, on a user's own judgements."),
     ]
 
 

@@ -50,7 +50,7 @@ class PPOConfig:
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
     validation_steps: int = option(
         131_072,
-        "validation decisions per trust factor, half of them warm-up; more where a shared resource recovers slowly; 0: keep the trained policy",
+        "validation decisions per trust factor, half of them warm-up; more if a shared resource recovers slowly; 0: keep the trained policy",
         at_least=0,
     )
     epochs: int = option(3, "passes over each rollout", at_least=1)
@@ -59,11 +59,11 @@ class PPOConfig:
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
     gamma: float | None = option(
         None,
-        "discount per step; 0: a decision is judged by its own reward alone; none: 0.9925, or more where a shared resource takes longer to recover",
+        "discount per step; 0: only a decision's own reward counts; none: 0.9925, or more if a shared resource takes longer to recover",
         at_least=0,
         at_most=MAX_GAMMA,
     )
-    gae_lambda: float = option(0.98, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
+    gae_lambda: float = option(0.98, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
@@ -79,7 +79,7 @@ class PPOConfig:
     embedding: int = option(16, "width of a candidate's embedding", at_least=1)
     temperature: float = option(40.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
     checkpoint_every: int = option(100_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
-    sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
+    sample: bool = option(False, "draw decisions from the policy instead of taking the candidate with maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"total_timesteps": 1_200_000, "gamma": 0.99},

@@ -14,12 +14,12 @@ from aamc_sdk.cli import JSON
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File for the page alone (default: report.html and figures/ in the run's folder; for several runs comparison.html here).",
+    help="File for the page, without figures (default: report.html and figures/ in the run's folder; for several runs, comparison.html here).",
 )
-@click.option("--no-texts", is_flag=True, help="Name disputed questions by their hash, for a page to share.")
+@click.option("--no-texts", is_flag=True, help="Show hashes instead of questions, for a page to share.")
 @JSON
 def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bool) -> None:
-    """Make the figures and the page of a run again, or compare several RUNS; print the page's path.
+    """Write the figures and the page of a run again, or compare several RUNS, and print the path of the page.
 
     RUNS are folders (default: runs/latest).
 

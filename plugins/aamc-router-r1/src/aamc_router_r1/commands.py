@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command("serve-router")
-@click.option("--run", type=Folder(path_type=Path), help="Folder of a trained router-r1 (default: the policy of --set orchestrator.policy).")
-@click.option("--pool", metavar="NAME|FILE", help="Candidates of requests that name none, and the policy (default: as trained).")
+@click.option("--run", type=Folder(path_type=Path), help="Folder of a trained router-r1 (default: the policy from --set orchestrator.policy).")
+@click.option("--pool", metavar="NAME|FILE", help="Candidates for requests without any, and the policy (default: as trained).")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as orchestrator.policy=NAME; repeatable.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", default=8100, type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8100).")
 @click.pass_context
 def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assignments: tuple[str, ...], host: str, port: int) -> None:
-    """Serve a policy to semantic routers: POST /route with a query and candidates names the model to call.
+    """Serve a policy to semantic routers: POST /route with a query and candidates returns the model to call.
 
     Example: aamc serve-router --pool pool.yaml --set orchestrator.policy=small
     """
@@ -49,8 +49,8 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
 @click.command()
 @click.argument("file", required=False, type=InputFile())
 @click.option("--store", metavar="URL", help="Log with the episode, such as sqlite:log.db, instead of FILE.")
-@click.option("--episode", metavar="ID", help="Show this episode only; with --store, its id or a decision's.")
-@click.option("--html", "page_file", type=click.Path(path_type=Path), help="Write the episodes as a page of HTML.")
+@click.option("--episode", metavar="ID", help="Show only this episode; with --store, its id or the id of one of its decisions.")
+@click.option("--html", "page_file", type=click.Path(path_type=Path), help="Write the episodes as an HTML page.")
 @click.pass_context
 def trace(ctx: click.Context, /, file: Path | None, store: str | None, episode: str | None, page_file: Path | None) -> None:
     """Show episodes of router-r1 from FILE, the trajectories of aamc orchestrate, or from a log.

@@ -30,24 +30,24 @@ class TrainingOptions:
 
     model: str = option("Qwen/Qwen2.5-3B-Instruct", "Causal language model to train: a folder, or a name that transformers downloads.")
     replies: str = option(
-        AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if each record can be, else live."
+        AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if possible for each record, else live."
     )
     training_alphas: tuple[float, ...] = option(
-        (), "Weights of the cost to draw from in training; prompts state the drawn one, in service the nearest. () for alpha."
+        (), "Weights of the cost to draw from in training; prompts state the drawn weight, in service the nearest one. () for alpha."
     )
 
     warm_start_epochs: float = option(1.0, "Epochs over the demonstrations of the records, before reinforcement learning; 0 for none.", at_least=0)
     warm_start_learning_rate: float = option(1e-5, "Learning rate of the warm start.", above=0)
-    warm_start_batch_size: int = option(32, "Demonstrations of one update of the warm start.", at_least=1)
+    warm_start_batch_size: int = option(32, "Demonstrations per update of the warm start.", at_least=1)
 
-    steps: int = option(225, "Updates by GRPO, unless num_epochs is set; 0 for the warm start alone.", at_least=0)
+    steps: int = option(225, "Updates by GRPO, unless num_epochs is set; 0 for only the warm start.", at_least=0)
     num_epochs: float = option(0.0, "Epochs over the questions by GRPO; 0 to make a number of steps instead.", at_least=0)
-    batch_size: int = option(64, "Questions of one update.", at_least=1)
-    group_size: int = option(8, "Episodes of each question; an episode's advantage is its reward relative to its group.", at_least=2)
+    batch_size: int = option(64, "Questions per update.", at_least=1)
+    group_size: int = option(8, "Episodes per question; an episode's advantage is its reward relative to its group.", at_least=2)
     micro_batch_size: int = option(8, "Episodes on each device at a time; gradients are accumulated over the rest.", at_least=1)
     advantage_scale: str = option(
         GROUP,
-        "Divisor of advantages: the standard deviation of the rewards of the group, as in GRPO, or of the update's batch, or none.",
+        "Divisor of advantages: the standard deviation of the rewards in the group, as in GRPO, or in the update's batch, or none.",
         choices=(GROUP, "batch", "none"),
     )
     learning_rate: float = option(1e-6, "Learning rate of GRPO.", above=0)
@@ -58,10 +58,10 @@ class TrainingOptions:
 
     lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)
     precision: str = option(AUTO, "Number format of training: bf16, fp32, or auto: bf16 on a GPU.", choices=PRECISIONS)
-    gradient_checkpointing: bool = option(False, "Compute activations twice, to need less memory.")
+    gradient_checkpointing: bool = option(False, "Compute activations twice, to save memory.")
     processes: int = option(1, "Processes of the training, one for each GPU, run by accelerate.", at_least=1)
     save_every: int = option(25, "Updates between checkpoints and validations.", at_least=1)
-    validation_questions: int = option(128, "Questions of a validation; it selects the best checkpoint.", at_least=1)
+    validation_questions: int = option(128, "Questions per validation, which selects the best checkpoint.", at_least=1)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -71,19 +71,19 @@ class ServerOptions:
     router_r1_server_url: str = option("", "Address of a server with POST /route, such as aamc serve-router; '' to ask the policy itself.")
     server_api: str = option(ROUTE, "How the server is asked: POST /route, or a chat completion.", choices=(ROUTE, CHAT))
     server_model: str = option("router-r1", "The policy's name on the server, for chat completions.")
-    enable_llm_routing: bool = option(True, "Whether a policy is asked; otherwise the fallback decides.")
-    llm_routing_fallback: str = option("thompson", "Router that decides where the policy gives no usable answer; error to raise instead.")
+    enable_llm_routing: bool = option(True, "Whether the policy is asked; otherwise the fallback decides.")
+    llm_routing_fallback: str = option("thompson", "Router that decides if the policy gives no usable answer; error: raise an error instead.")
     fallback_options: Mapping[str, Any] = option({}, "Options of the fallback.")
     use_router_r1_rewards: bool = option(False, "Whether the fallback learns from rewards of quality and cost instead of quality alone.")
-    cost_reward_alpha: float = option(0.3, "Weight of the cost in these rewards.", at_least=0, at_most=1)
+    cost_reward_alpha: float = option(0.3, "Weight of the cost in the rewards of use_router_r1_rewards.", at_least=0, at_most=1)
     format_reward_penalty: float = option(-1.0, "Reward of a failed call; the fallback learns it as 0.", at_most=0)
     note_thinking: bool = option(False, "Whether decisions note the policy's thinking; it may quote the request, and the log keeps notes.")
-    timeout_seconds: float = option(10.0, "Time limit of a decision, retries included, in seconds.", above=0)
-    retries: int = option(1, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
-    breaker_failures: int = option(5, "Failures in a row after which the server is not asked for a while.", at_least=1)
-    breaker_rest_seconds: float = option(10.0, "Seconds of that rest.", above=0)
-    cache_size: int = option(1000, "Number of decisions that are remembered, by query and candidates; 0 for none.", at_least=0)
-    cache_seconds: float = option(300.0, "Time for which a decision is remembered, in seconds.", at_least=0)
+    timeout_seconds: float = option(10.0, "Time limit of a decision in seconds, including retries.", above=0)
+    retries: int = option(1, "Number of retries after a lost connection, a timeout, or status 408, 409, 429 or 5xx.", at_least=0)
+    breaker_failures: int = option(5, "Consecutive failures after which the server gets no requests.", at_least=1)
+    breaker_rest_seconds: float = option(10.0, "Seconds without requests after these failures.", above=0)
+    cache_size: int = option(1000, "Number of cached decisions, by query and candidates; 0 for none.", at_least=0)
+    cache_seconds: float = option(300.0, "Time for which a decision is cached, in seconds.", at_least=0)
 
 
 def preference_of(alpha: float) -> Preference:
@@ -98,7 +98,7 @@ class PolicyOptions:
     policy: str = option("", "Candidate of the pool that acts as the policy; '' for the trained checkpoint.")
     router_model_path: str = option("", "Folder of a trained router-r1 whose policy is asked, unless policy names a candidate.")
     codec: str = option(TAGS, "Form of the actions: tags in the text, as published, or tool calls.", choices=CODECS)
-    continues: bool = option(False, "Whether the server continues one message, as in training; vLLM does. Otherwise each turn is a message.")
+    continues: bool = option(False, "Whether the server continues one message, as in training (vLLM does); otherwise each turn is a message.")
     consult_policy: bool = option(False, "Whether the policy may also be consulted as a model of the pool.")
     aliases: Mapping[str, str] = option({}, "Further names of candidates in searches, each with the candidate's name.")
     quality: Mapping[str, Mapping[str, float]] = option({}, "Measured quality in [0, 1] for the prompt, by candidate and category.")
@@ -112,7 +112,7 @@ class PolicyOptions:
     rounds: int = option(4, "Maximum number of routing rounds; one last turn without routing follows.", at_least=0)
     calls: int = option(1, "Maximum number of models that one turn consults; they are called in parallel.", at_least=1)
     turn_tokens: int = option(1024, "Maximum tokens of a turn of the policy.", at_least=1)
-    observation_tokens: int = option(600, "Maximum tokens of a reply that the policy sees; the rest is cut off.", at_least=1)
+    observation_tokens: int = option(600, "Maximum tokens of a reply in the policy's context; the rest is cut off.", at_least=1)
     routed_tokens: int = option(512, "Maximum tokens of a consulted model's answer.", at_least=1)
     routed_temperature: float = option(0.0, "Temperature of consulted models.", at_least=0)
     call_seconds: float = option(120.0, "Time limit of one call, in seconds.", above=0)
@@ -120,10 +120,10 @@ class PolicyOptions:
     episode_usd: float | None = option(None, "Maximum cost of an episode in USD; none for no limit.", above=0)
     episode_seconds: float = option(600.0, "Time limit of an episode, in seconds.", above=0)
     aggregation: str = option(
-        POLICY, "Answer where the policy gives none: policy: none; vote: the most frequent reply; best: that of the best model.", choices=AGGREGATIONS
+        POLICY, "Answer if the policy gives none: policy: none; vote: the most frequent reply; best: the best model's reply.", choices=AGGREGATIONS
     )
 
-    enable_multi_round_aggregation: bool = option(False, "As aggregation: vote, by its name in vLLM Semantic Router.")
+    enable_multi_round_aggregation: bool = option(False, "The same as aggregation: vote, under its name in vLLM Semantic Router.")
 
     @property
     def aggregates_by(self) -> str:
@@ -160,17 +160,20 @@ class ChoiceOptions:
     """Options of router ``router-r1-choice``."""
 
     model: str = option(
-        "HuggingFaceTB/SmolLM2-135M-Instruct", "Causal language model to train, of attention layers: a folder, or a name that transformers downloads."
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "Causal language model with attention layers to train: a folder, or a name that transformers downloads.",
     )
-    question_characters: int = option(1000, "Characters of a query that the model reads; of a longer one half from each end.", at_least=2)
+    question_characters: int = option(
+        1000, "Maximum characters read from a query; of a longer one, half from the start and half from the end.", at_least=2
+    )
     rows: int = option(0, "Maximum number of training rows, drawn at random; 0 for all.", at_least=0)
     warm_start_epochs: float = option(1.0, "Epochs of learning to name the candidate with the highest reward.", at_least=0)
-    epochs: float = option(1.0, "Epochs of policy gradient after them.", at_least=0)
-    batch_size: int = option(32, "Rows of one update.", at_least=1)
+    epochs: float = option(1.0, "Epochs of policy gradient after the warm start.", at_least=0)
+    batch_size: int = option(32, "Rows per update.", at_least=1)
     micro_batch_size: int = option(8, "Maximum number of rows on the device at a time, a divisor of batch_size; gradients are added up.", at_least=1)
     learning_rate: float = option(5e-5, "Highest learning rate; it rises over the first 5% of the updates and falls to 0 by a cosine.", above=0)
-    entropy: float = option(0.01, "Weight of the policy's entropy beside the reward.", at_least=0)
+    entropy: float = option(0.01, "Weight of the policy's entropy, relative to the reward.", at_least=0)
     lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)
     precision: str = option(AUTO, "Number format: bf16, fp32, or auto: bf16 on a GPU.", choices=PRECISIONS)
     save_every: int = option(25, "Updates between checkpoints.", at_least=1)
-    sample: bool = option(False, "Whether decisions are drawn from the probabilities; the most probable candidate is taken otherwise.")
+    sample: bool = option(False, "Whether decisions are drawn from the probabilities; otherwise the most probable candidate is chosen.")

@@ -32,7 +32,7 @@ def aamc_datasets() -> list[Component]:
         Component("2wiki", f"{formats}:TwoWiki", "2WikiMultihopQA: questions of several hops with gold answers."),
         Component("musique", f"{formats}:MuSiQue", "MuSiQue: questions of two to four hops with gold answers."),
         Component("bamboogle", f"{formats}:Bamboogle", "Bamboogle: questions of two hops with gold answers."),
-        Component("router-r1", "aamc_router_r1.data:RoutingRecords", "Training records of Router-R1: questions, models, the best of them."),
+        Component("router-r1", "aamc_router_r1.data:RoutingRecords", "Training records of Router-R1: questions, models and the best model."),
         Component("router-r1-world", "aamc_router_r1.world:WorldTasks", "Tasks of a synthetic world with known truth."),
     ]
 

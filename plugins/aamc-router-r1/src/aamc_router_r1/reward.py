@@ -184,7 +184,7 @@ class RewardOptions:
     format_penalty: float = option(-1.0, "Reward of a malformed episode.", at_most=0)
     cost_tokens: str = option(BOTH, "Tokens that cost: all, or those of completions only.", choices=(BOTH, COMPLETION))
     cost_window: int = option(1000, "Number of recent costs that scale a cost.", at_least=1)
-    vsr_scale: float = option(VSR_SCALE, "Model size times output tokens that gets no cost reward in mode vsr.", above=0)
+    vsr_scale: float = option(VSR_SCALE, "Model size times output tokens at which the cost reward is 0 in mode vsr.", above=0)
 
     def score(
         self,

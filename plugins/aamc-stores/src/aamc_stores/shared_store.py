@@ -32,11 +32,11 @@ _FLUSHED_AT_ONCE = 500
 class SharedOptions(StoreOptions):
     """The options of the stores on servers."""
 
-    prefix: str = option("aamc", "Prefix of the log's tables or keys, of letters, digits and _; tells several logs on one server apart.")
-    spool: str = option("", "File in which writes wait while the server is away (default: one in the user's state folder).")
-    timeout_s: float = option(5.0, "Time after which a server that does not answer, or a lock that is not free, counts as away, in seconds.", above=0)
-    max_spool_mb: float = option(1000.0, "Size of the spool in MB of 1e6 bytes, beyond which it takes no more writes.", above=0)
-    retry_s: float = option(1.0, "Time between two tries to reach a server that is away, in seconds.", above=0)
+    prefix: str = option("aamc", "Prefix of the log's tables or keys (letters, digits and _); distinguishes several logs on one server.")
+    spool: str = option("", "File for writes while the server is away (default: a file in the user's state folder).")
+    timeout_s: float = option(5.0, "Time in seconds after which a server counts as away if it does not answer or a lock is not free.", above=0)
+    max_spool_mb: float = option(1000.0, "Maximum size of the spool in MB (1e6 bytes); a full spool takes no writes.", above=0)
+    retry_s: float = option(1.0, "Time between two attempts to reach a server that is away, in seconds.", above=0)
 
 
 class SharedStore(PartitionedStore):

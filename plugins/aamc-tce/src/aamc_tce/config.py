@@ -41,7 +41,7 @@ class TCEConfig(LearningConfig):
         "Number format of a fine-tuning's forward passes; auto is bfloat16 on a GPU that computes it, float16 on any other, never on a CPU.",
         choices=("auto", "bfloat16", "float16", "never"),
     )
-    max_length: int = option(256, "Maximum number of tokens read from a text: half from the start and half from the end of a longer one.", at_least=8)
+    max_length: int = option(256, "Maximum tokens read from a text; of a longer one, half from the start and half from the end.", at_least=8)
     layers: int = option(4, "Pooled layers of a frozen encoder, evenly spaced from its input to its last layer.", at_least=1)
     dimensions: int = option(256, "Principal components kept of a frozen encoder's embedding.", at_least=1)
     hidden: int = option(256, "Units of the hidden layer of the heads.", at_least=1)

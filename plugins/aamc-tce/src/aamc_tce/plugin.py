@@ -15,6 +15,6 @@ def aamc_estimators() -> list[Component]:
 def aamc_checks() -> list[Component]:
     """Announce the checks of encoders and their cache."""
     return [
-        Component("encoders", "aamc_tce.checks:check_encoders", "Text encoders at hand."),
+        Component("encoders", "aamc_tce.checks:check_encoders", "Available text encoders."),
         Component("embedding-cache", "aamc_tce.checks:check_cache", "The cache of embeddings."),
     ]

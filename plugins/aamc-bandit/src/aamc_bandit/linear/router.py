@@ -59,11 +59,13 @@ class LinearThompsonOptions(OutcomeOptions):
     complexity_sd: float = option(0.2, "prior standard deviation of the effect of complexity, and of tool use, from 0 to 1", above=0)
     embedding_sd: float = option(0.05, "prior standard deviation of the effect of one number of the reduced embedding", above=0)
     noise_sd: float = option(0.45, "standard deviation of an outcome's quality around its expectation", above=0)
-    residual: float = option(0.3, "factor on the prior standard deviations where an estimator expects a quality", above=0, at_most=1)
+    residual: float = option(0.3, "factor on the prior standard deviations if an estimator predicts the quality", above=0, at_most=1)
     discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback of weight 1 on it", above=0, at_most=1)
     newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
-    cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
+    cost_weight: float = option(
+        0.2, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
+    )
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
 
 

@@ -56,9 +56,9 @@ class ThompsonOptions(OutcomeOptions):
         at_most=1,
     )
     session_context_weight: float = option(
-        0.5, "weight of a session's own evidence, likewise; in blend linear, the weight of the session's success share", at_least=0, at_most=1
+        0.5, "the same for a session's own evidence; in blend linear, the weight of the session's success share", at_least=0, at_most=1
     )
-    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference, and where epsilon-greedy explores")
+    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference, and when epsilon-greedy explores")
     cost_weight: float = option(
         DEFAULT_COST_WEIGHT, "weight of cost in requests without a preference; the whole range of cost is worth 0.2 times it in quality", at_least=0
     )
@@ -73,17 +73,17 @@ class ThompsonOptions(OutcomeOptions):
     prior_alpha: float = option(1.0, "prior wins of every candidate", at_least=MIN_PRIOR)
     prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
     category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
-    max_category_prior: float = option(25.0, "maximum number of outcomes that a category's prior counts as: what was learned outside it", at_least=1)
+    max_category_prior: float = option(25.0, "maximum number of outcomes that a category's prior, learned outside it, counts as", at_least=1)
     personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
     session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
     max_personal_prior: float = option(100.0, "maximum number of outcomes that the prior of a user or session counts as", at_least=1)
     discount: float | None = option(None, discount_help(HALF_LIFE), above=0, at_most=1)
     window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
     shared_sessions: bool = option(
-        False, "a session's evidence counts for whoever names its id, as in vLLM Semantic Router; false keeps it to its tenant and user"
+        False, "a session's evidence counts for every request with its id, as in vLLM Semantic Router; false: only for its tenant and user"
     )
-    max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
-    max_sessions: int = option(2_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
+    max_users: int = option(100_000, "maximum number of users kept, the most recent ones", at_least=1)
+    max_sessions: int = option(2_000, "maximum number of sessions kept, the most recent ones", at_least=1)
     category_scores: Mapping[str, Mapping[str, float]] = option(
         {}, "quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category"
     )

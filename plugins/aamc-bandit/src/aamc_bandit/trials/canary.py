@@ -51,7 +51,7 @@ class CanaryOptions(RouterPairOptions):
     share_file: str = option("", "file with the share, read again whenever it changes; overrides share")
     by_user: bool = option(False, "whether each user always gets the same router, the challenger for a share of the users")
     max_failures: int = option(
-        5, "failures of the challenger to score in this process that end the trial; 100 decisions without one make up for one", at_least=1
+        5, "failures of the challenger to score in this process that end the trial; 100 decisions without a failure cancel one", at_least=1
     )
     max_error_excess: float = option(0.05, "rate of failed calls in excess of the stable router's above which the trial ends", at_least=0.0)
     max_cost_ratio: float = option(10.0, "mean cost of a call above which the trial ends, as a multiple of the stable router's", above=0)

@@ -24,7 +24,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
     The test is sequential: repeated looks are valid. At most 5% of trials without a difference ever show one, however long they
     run.
 
-    The log keeps the report's statistics, so the next report reads later entries only; with --since or --until it keeps none.
+    The log keeps the report's statistics, so the next report reads only later entries. With --since or --until, it keeps none.
 
     Example: aamc canary --store sqlite:state.db
     """

@@ -29,7 +29,7 @@ SUBSAMPLE = 0.5
 class Options:
     """Options of ``gbdt``."""
 
-    trees: int = option(100, "Trees of each candidate.", at_least=1)
+    trees: int = option(100, "Trees per candidate.", at_least=1)
     depth: int = option(4, "Maximum depth of a tree.", at_least=1, at_most=10)
     learning_rate: float = option(0.05, "Factor on the values of each tree.", above=0, at_most=1)
     leaf_rows: int = option(50, "Minimum number of training rows in a leaf.", at_least=1)

@@ -103,8 +103,8 @@ class QueueOptions(StreamOptions):
     scenario: str = option("default", "shared resource of the calls, and the defaults of load and bursts", choices=tuple(SCENARIOS))
     load: float | None = option(
         None,
-        "demand if the scarce candidates served every query, relative to what they can serve: utilisation of the slowest candidate, in scenario "
-        "rate-limit of the limit, in daily-budget of the budget by the most expensive candidate; none: the scenario's, default 0.6",
+        "demand if the scarce candidates served every query, relative to their capacity: utilisation of the slowest candidate; in scenario "
+        "rate-limit, of the limit; in daily-budget, of the budget by the most expensive candidate; none: the scenario's, default 0.6",
         above=0.0,
         at_most=100.0,
     )
@@ -119,10 +119,10 @@ class QueueOptions(StreamOptions):
         "mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0",
         at_least=0.0,
     )
-    slots: int = option(4, "scenario batching: calls that each candidate serves at a time", at_least=1)
-    tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens a minute of a stream; none: from load", above=0.0)
-    budget_usd: float | None = option(None, "scenario daily-budget: USD a day of a stream; none: from load", at_least=0.0)
-    day: int = option(100, "scenario daily-budget: queries a day", at_least=1)
+    slots: int = option(4, "scenario batching: number of calls that each candidate serves in parallel", at_least=1)
+    tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens per minute of a stream; none: from load", above=0.0)
+    budget_usd: float | None = option(None, "scenario daily-budget: USD per day of a stream; none: from load", at_least=0.0)
+    day: int = option(100, "scenario daily-budget: queries per day", at_least=1)
     session_turns: float = option(8.0, "scenario prompt-cache: mean number of a session's turns", at_least=1.0)
     turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0)
     service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")

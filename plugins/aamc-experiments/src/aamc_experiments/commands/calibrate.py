@@ -16,11 +16,11 @@ from aamc_sdk.errors import OutputError, split_advice
 @click.option("--quality-floor", type=float, metavar="F", help="Minimum quality, as a share of the best single candidate's.")
 @click.option("--budget-usd-per-1k", type=float, metavar="B", help="Maximum cost in USD per 1,000 queries.")
 @click.option("--strong-share", type=float, metavar="S", help="Maximum share of calls to the strongest candidate.")
-@click.option("--p95-ms", type=float, metavar="X", help="Maximum latency in ms that 5% of the queries may exceed.")
+@click.option("--p95-ms", type=float, metavar="X", help="Latency in ms that at most 5% of the queries may exceed.")
 @click.option(
     "--confidence", type=float, metavar="P", help="Share of bootstrap resamples that must meet the target (default: 0.95); 0 ignores resamples."
 )
-@click.option("--name", help="Name of the preference (default: the target's name and value; after a miss with -missed).")
+@click.option("--name", help="Name of the preference (default: the target's name and value, with -missed after a miss).")
 @click.option("--save-missed", is_flag=True, help="Save the preference even if it misses the target; the exit status is still 1.")
 @JSON
 @click.pass_context
@@ -29,8 +29,8 @@ def calibrate(
 ) -> None:
     """Find the preference at which the router of RUN (default: runs/latest) meets a target on validation rows.
 
-    The run keeps it under a name: use it with aamc route TEXT --preference NAME. A preference that meets the target on too few
-    resamples is not kept, and the exit status is 1.
+    The preference is saved in the run under a name, for aamc route TEXT --preference NAME. If it meets the target on too few
+    resamples, it is not saved, and the exit status is 1.
 
     Example: aamc calibrate runs/latest --quality-floor 0.97
     """

@@ -41,7 +41,7 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
     metavar="[FOLDER]",
     is_flag=False,
     flag_value="",
-    help="Trained estimator (default: the run's own): with --router for it, with --logs to estimate texts again, else to score it alone.",
+    help="Trained estimator (default: the run's own): for --router, to estimate texts again with --logs, or to score alone.",
 )
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on tasks, trained in RUN or with --set orchestrator.KEY=VALUE.")
 @click.option(
@@ -49,8 +49,8 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 )
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
-@click.option("--strict", is_flag=True, help="Fail if a component was trained on a row, instead of leaving such rows out.")
-@click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
+@click.option("--strict", is_flag=True, help="Fail if a component was trained on a row, instead of leaving the row out.")
+@click.option("--logs", metavar="URL", help="Estimate results from this decision log instead, such as sqlite:state.db.")
 @SINCE
 @UNTIL
 @click.option(
@@ -62,13 +62,13 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 @click.option("--n-episodes", type=click.IntRange(min=1, max=10_000), help="With --router, streams of the simulator per preference (default: 64).")
 @PREFERENCE
 @click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: nothing is written).")
-@click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router beats the best constant choice at its cost.")
+@click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router is better than the best constant choice at the same cost.")
 @JSON
 @click.pass_context
 def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Compare the routers of RUN (default: runs/latest) on other data, or on its own test rows.
 
-    Rows of other data that the run was trained on are left out, and so are near-duplicates of them.
+    Training rows of the run, and their near-duplicates, are left out of other data.
 
     A router from aamc train (RUN or --router) is compared with baselines trained on the same rows. With --router, --dataset names other rows
     to train the baselines and compare on, and --config and --set change settings, such as those of the simulator.

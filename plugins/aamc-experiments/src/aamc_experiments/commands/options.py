@@ -30,7 +30,7 @@ CONFIG = click.option(
     "configs",
     multiple=True,
     type=InputFile(),
-    help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
+    help="YAML file of options, or a configuration file of another system; repeatable, later files win.",
 )
 """The option ``--config``."""
 SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as router.learning_rate=1e-4; repeatable.")
@@ -38,7 +38,7 @@ SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", h
 _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
-    click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay, but queue without outcomes)."),
+    click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay; queue for data without outcomes)."),
     click.option("--pool", metavar="NAME|FILE", help="Candidates (default: those of the data, else the default pool)."),
     click.option("--reward", metavar="NAME", help="Reward (default: linear)."),
     click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
@@ -46,7 +46,7 @@ _OPTIONS = (
     PREFERENCE,
     CONFIG,
     SET,
-    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Values that options start from (default: quick)."),
+    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of the options (default: quick)."),
     click.option("--seed", type=int, help="Seed of all randomness (default: 0)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
 )

@@ -24,18 +24,18 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 @click.command()
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
 @click.option("--from", "continue_from", metavar="RUN", help="Train the orchestrator of RUN further, on tasks or on a log with feedback.")
-@click.option("--budget-usd", type=Number(min=0), metavar="USD", help="End the training of an orchestrator when its agents have cost this amount.")
+@click.option("--budget-usd", type=Number(min=0), metavar="USD", help="Maximum cost of an orchestrator's training.")
 @experiment_options
 @OUT
 @RESUME
-@click.option("--export", "form", metavar="FORM", help="Further form of the trained component, such as onnx for the estimator tce.")
+@click.option("--export", "form", metavar="FORM", help="Additional format of the trained component, such as onnx for the estimator tce.")
 @JSON
 @click.pass_context
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
-    Afterwards runs/latest holds the trained router, unless it names another run and --out a folder elsewhere: aamc evaluate compares it with the
-    baselines, and aamc route asks it.
+    Use the trained router with aamc route, or compare it with the baselines with aamc evaluate. It becomes runs/latest, unless --out is a folder
+    outside runs/ and runs/latest already exists.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """

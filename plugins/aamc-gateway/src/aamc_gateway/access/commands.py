@@ -65,15 +65,15 @@ def keys() -> None:
 @click.option(
     "--models",
     metavar="A,B",
-    help="Candidates and orchestrators (aamc/NAME) that the key may use (default: all); unchecked, as the gateway's pool is unknown here.",
+    help="Candidates and orchestrators (aamc/NAME) that the key may use (default: all); not checked, because the gateway's pool is unknown here.",
 )
-@click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget a day, in UTC.")
-@click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget a calendar month, in UTC.")
-@click.option("--usd-total", type=Number(min=0), metavar="USD", help="Budget in all.")
-@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests a minute.")
-@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers a minute.")
+@click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget per day (UTC).")
+@click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget per calendar month (UTC).")
+@click.option("--usd-total", type=Number(min=0), metavar="USD", help="Total budget.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests per minute.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers per minute.")
 @click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
-@click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key ends, such as 30d (default: never).")
+@click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key expires, such as 30d (default: never).")
 @click.option("--admin", is_flag=True, help="Also allow the dashboard, /metrics, and feedback and votes of an admin.")
 @_of_a_log
 def add(
@@ -113,7 +113,7 @@ def add(
 @keys.command("list")
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with the spent part of their budgets."""
+    """List the keys, with their budgets and spending."""
     from aamc_sdk.cli import new_table, print_table, write_json_line
 
     documents = _with_shared(ctx, run, store, _documents)
@@ -134,7 +134,7 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
 @click.argument("key", metavar="NAME|ID")
 @_of_a_log
 def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None, as_json: bool) -> None:
-    """Revoke a key for good. A running gateway refuses it within 2 seconds."""
+    """Revoke a key permanently. A running gateway refuses it within 2 seconds."""
     from aamc_gateway.access.keys import revoke_key
     from aamc_sdk.cli import write_json_line
 
@@ -152,7 +152,7 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
 )
 @_of_a_log
 def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
-    """Replace the secret of a key and show it once; its limits, and the spent part of them, stay."""
+    """Replace the secret of a key and show it once. Its limits and spending stay."""
     from aamc_gateway.access.keys import rotate_key
 
     found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))

@@ -21,8 +21,8 @@ class Limits:
     usd_per_day: float | None = option(None, "USD that requests may cost a day.", at_least=0)
     usd_per_month: float | None = option(None, "USD that requests may cost a calendar month.", at_least=0)
     usd_total: float | None = option(None, "USD that requests may cost in all.", at_least=0)
-    requests_per_minute: int | None = option(None, "Requests a minute.", at_least=1)
-    tokens_per_minute: int | None = option(None, "Tokens of prompts and answers a minute.", at_least=1)
+    requests_per_minute: int | None = option(None, "Requests per minute.", at_least=1)
+    tokens_per_minute: int | None = option(None, "Tokens of prompts and answers per minute.", at_least=1)
     parallel_requests: int | None = option(None, "Requests at the same time.", at_least=1)
 
     @property

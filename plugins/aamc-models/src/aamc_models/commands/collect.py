@@ -38,14 +38,12 @@ NO_LIMIT = float("inf")
 
 @click.command("collect")
 @click.option("--pool", required=True, metavar="NAME|FILE", help="Models to ask.")
-@click.option("--prompts", "source", required=True, type=InputFile(), help="Prompts: .jsonl, .csv, or .txt with one a line.")
+@click.option("--prompts", "source", required=True, type=InputFile(), help="Prompts: .jsonl, .csv, or .txt with one per line.")
 @click.option("--judge", "spec", required=True, metavar="SPEC", help="Scores the answers: exact, numeric, tests, python:MODULE:FUNCTION, model:NAME.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write, such as outcomes.jsonl.")
 @click.option("--candidates", metavar="A,B,...", help="Ask only these models of the pool (default: all).")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first prompts (default: all).")
-@click.option(
-    "--budget-usd", type=Number(min=0), default=NO_LIMIT, metavar="USD", help="Stop before more is spent, restarts included (default: no limit)."
-)
+@click.option("--budget-usd", type=Number(min=0), default=NO_LIMIT, metavar="USD", help="Maximum cost, including earlier starts (default: no limit).")
 @click.option("--allow-unknown-cost", is_flag=True, help="Also call models without prices; their cost counts as 0.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of calls at once.")
 @click.option("--max-tokens", type=click.IntRange(min=1), default=4096, show_default=True, help="Maximum tokens of an answer.")
@@ -60,7 +58,7 @@ NO_LIMIT = float("inf")
 def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Ask each model of the pool each prompt, judge the answers, and write the outcomes for aamc run --dataset outcomes:FILE.
 
-    Every call is kept in a ledger next to the file. The same command again continues where the last one stopped, and pays for no answer twice.
+    Every call is kept in a ledger next to the file. Run the same command again to continue where it stopped; no answer is paid for twice.
 
     Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
     """

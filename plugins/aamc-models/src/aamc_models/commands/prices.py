@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 @click.command("prices")
 @click.argument("pool", type=InputFile())
 @click.option(
-    "--prices", "source", type=InputFile(), help="LiteLLM's model_prices_and_context_window.json (default: that of the installed package litellm)."
+    "--prices",
+    "source",
+    type=InputFile(),
+    help="LiteLLM's model_prices_and_context_window.json (default: the file of the installed package litellm).",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write (default: POOL itself).")
-@click.option("--replace", is_flag=True, help="Overwrite prices that POOL has.")
+@click.option("--replace", is_flag=True, help="Overwrite existing prices.")
 @JSON
 def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_json: bool) -> None:
     """Fill prices, context windows and abilities into the pool file POOL, by its endpoints' models, from LiteLLM's price map.
 
-    Comments and all other keys stay as they are, and so do prices that POOL has. Each filled price gets a comment with the date.
+    Comments, all other keys and existing prices stay. Each filled price gets a comment with the date.
 
     Example: aamc models prices pool.yaml --prices model_prices_and_context_window.json
     """

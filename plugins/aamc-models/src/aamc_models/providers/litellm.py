@@ -50,7 +50,7 @@ class LiteLLMOptions:
     settings: Mapping[str, Any] = option({}, "Further arguments of litellm.acompletion, such as aws_region_name: eu-west-1.")
     remote_files: bool = option(False, "Accept addresses of images and files in requests, which LiteLLM may fetch itself; else only their data.")
     timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
-    retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+    retries: int = option(2, "Number of retries after a lost connection, a timeout, or status 408, 409, 429 or 5xx.", at_least=0)
     max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt; a longer Retry-After ends the attempts.", at_least=0.0)
 
     def __attrs_post_init__(self) -> None:

@@ -24,7 +24,7 @@ _COMMON = frozenset({"chat", "completions", "embeddings"})
 class OpenAIOptions(EndpointOptions):
     """The options of an endpoint of the provider ``openai``."""
 
-    base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 where it has that.")
+    base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
 
 

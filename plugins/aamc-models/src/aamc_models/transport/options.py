@@ -49,10 +49,12 @@ class EndpointOptions:
     first_token_timeout_s: float = option(60.0, "Maximum seconds until the first event of a streamed answer.", above=0.0)
     idle_timeout_s: float = option(60.0, "Maximum seconds without a byte once an answer has begun.", above=0.0)
     timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
-    retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+    retries: int = option(2, "Number of retries after a lost connection, a timeout, or status 408, 409, 429 or 5xx.", at_least=0)
     max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt; a longer Retry-After ends the attempts.", at_least=0.0)
-    breaker_failures: int = option(5, "Failures in a row after which a deployment rests; so do 10 of the last 20.", at_least=1)
-    breaker_rest_s: float = option(10.0, "Seconds of rest until one call probes the deployment again.", above=0.0)
+    breaker_failures: int = option(
+        5, "Consecutive failures after which a deployment gets no calls; 10 failures of the last 20 calls have the same effect.", at_least=1
+    )
+    breaker_rest_s: float = option(10.0, "Seconds without calls, until one call tests the deployment again.", above=0.0)
     max_answer_bytes: int = option(256 * 2**20, "Maximum bytes of a whole answer, or of one event of a streamed one.", at_least=1)
     apis: Sequence[str] = option([], "The server's APIs, such as [chat, responses] (default: by its address).")
 

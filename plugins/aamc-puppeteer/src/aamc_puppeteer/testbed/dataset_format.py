@@ -53,7 +53,7 @@ class SuiteOptions:
 
     verifier: str = option("", "Verifier instead of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
     judge: Mapping[str, Any] = option({}, "Options of the judge model, such as endpoint, model and prices.")
-    unconfined: bool = option(False, "Run unit tests also where the kernel does not confine programs: only programs that you trust.")
+    unconfined: bool = option(False, "Run unit tests even if the kernel cannot confine programs. Use it only for programs that you trust.")
     size: int = option(300, "Number of tasks in a generated suite.", at_least=1, at_most=100_000)
     difficulty: int = option(0, "Difficulty of a generated suite's tasks from 1 to 3; 0 for all in turn.", at_least=0, at_most=DIFFICULTIES)
     seed: int | None = option(None, "Seed of a generated suite; the run's seed if null.", at_least=0)

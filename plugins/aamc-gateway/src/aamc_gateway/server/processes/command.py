@@ -14,11 +14,11 @@ from aamc_sdk.cli import InputFile
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8000).")
 @click.option("--run", metavar="RUN", help="Folder of the run whose router is served.")
 @click.option("--router", metavar="NAME|FOLDER", help="Router to serve, or the folder of a trained one (default: thompson).")
-@click.option("--config", type=InputFile(), metavar="FILE", help="Configuration file: ours, with a section gateway, or one of vLLM Semantic Router.")
+@click.option("--config", type=InputFile(), metavar="FILE", help="Configuration file with a section gateway, or a file of vLLM Semantic Router.")
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
 @click.option(
-    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory where nothing is named)."
+    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without any of these options)."
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
