@@ -394,7 +394,7 @@ class MetaController:
 
         Raises:
             PoolError: No candidate has an endpoint.
-            DataError: ``options`` are no mapping, or have tools beside ``on_text``.
+            DataError: ``options`` are not a mapping, or have tools together with ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         self._guard.check()

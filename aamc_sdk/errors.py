@@ -116,7 +116,7 @@ class ProviderError(AamcError, RuntimeError):
             raised an error that is not the SDK's), or ``"failed"`` for anything else.
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
-        retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.
+        retry_after_s: Time in seconds after which the server accepts another call; None if it is unknown.
         public: Message without secrets, for clients of the gateway.
     """
 

@@ -18,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda")
 MAX_SEED = 2**32 - 1
 """The maximum seed that every generator accepts: scikit-learn's seeds have 32 bits."""
 NO_ESTIMATOR = "none"
-"""The name that means no estimator."""
+"""The name that selects no estimator."""
 
 
 @attrs.frozen

@@ -61,7 +61,7 @@ class Agent(BaseComponent):
         """Act on the state of a task.
 
         Raises:
-            AamcError: The agent cannot do its part, such as on a task that is not for it; the orchestrator goes on with others.
+            AamcError: The agent cannot do its part, for example because the task is of another kind; the orchestrator continues with others.
         """
 
 

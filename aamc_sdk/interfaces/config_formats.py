@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class ForeignSettings:
-    """The settings that a configuration file of another system stands for.
+    """The settings read from a configuration file of another system.
 
     Attributes:
         content: The same settings by the keys of our own configuration files.

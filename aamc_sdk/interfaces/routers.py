@@ -23,8 +23,8 @@ class Requirements:
 
     Attributes:
         estimator: It cannot score without an estimator.
-        outcomes: It learns from outcomes only; comparisons teach it nothing.
-        comparisons: It learns which candidate did best in a row; a row with a single candidate's outcome teaches it nothing.
+        outcomes: It learns only from outcomes, not from comparisons.
+        comparisons: It learns which candidate was best in a row; it learns nothing from a row with a single candidate's outcome.
         text: It reads the queries' texts, which a log keeps only on request.
         history: It reads the queries' earlier turns.
         training: It cannot serve before it is trained.
@@ -97,7 +97,7 @@ class OnlineRouter(Router):
             not replay the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
-        learns_calls: Whether decisions and calls change what it decides next, such as by their costs: they are learned as soon as they are in the
+        learns_calls: Whether decisions and calls change its next decisions, such as by their costs: they are learned as soon as they are in the
             log. Otherwise they are learned within a second, or with the next feedback.
     """
 

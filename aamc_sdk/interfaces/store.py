@@ -43,7 +43,7 @@ class Store(NamedComponent):
 
     @abc.abstractmethod
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
-        """Append decisions with their records, all or none; return each as it is in the log, a new one as the same object.
+        """Append decisions with their records, all or none; return the logged decisions, a new one as the same object.
 
         A known decision id with the same request (see :func:`aamc_sdk.types.request_fingerprint`) adds nothing: the decision in the log is returned.
 

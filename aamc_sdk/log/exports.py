@@ -17,7 +17,7 @@ from aamc_sdk.log.rows import DECISION, Row, columns_of
 
 @attrs.frozen
 class Selection:
-    """A selection of a log's decisions; an attempt or feedback goes with its decision.
+    """A selection of a log's decisions, with their attempts and feedback.
 
     Attributes:
         tenant: The tenant of the decisions; None for all.

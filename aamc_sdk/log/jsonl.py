@@ -26,7 +26,7 @@ T = TypeVar("T")
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
 """Sections of a decision's entry that are keys and values."""
 Entry = Row | tuple[Feedback, Attempt | None]
-"""An addition to a log: an entry as it is kept, or feedback with a call that has no number yet."""
+"""An addition to a log: an entry in stored form, or feedback with a call that has no number yet."""
 
 
 def line_of(entry: Entry) -> str:

@@ -74,7 +74,7 @@ class LedgerStore(Store):
         self._unlogged = 0
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
-        """Append decisions, all or none; return each as it is in the log.
+        """Append decisions, all or none; return the logged decisions.
 
         With ``on_store_failure=serve``, decisions that cannot be logged now are returned with an unknown propensity, and counted.
         """

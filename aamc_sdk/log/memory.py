@@ -128,7 +128,7 @@ class MemoryStore(LedgerStore):
         self._closed = False
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
-        """Append decisions, all or none; return each as it is in the log."""
+        """Append decisions, all or none; return the logged decisions."""
         if isinstance(records, Records):
             with self._lock:
                 if self._open.add_unread(records, self.config.store_text):
@@ -170,7 +170,7 @@ class MemoryStore(LedgerStore):
                 ledger.deltas.pop(oldest, None)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None if there are none."""
         with self._lock:
             kept = list(self._ledger.deltas[name])
             return deltas_after(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None

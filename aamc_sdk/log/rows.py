@@ -62,7 +62,7 @@ _candidates = msgspec.json.Decoder(_Candidates)
 
 @attrs.frozen(slots=False)
 class Row:
-    """One entry of the log, as it is kept.
+    """One entry of the log, in stored form.
 
     Attributes:
         kind: ``DECISION``, ``ATTEMPT`` or ``FEEDBACK``.
@@ -109,7 +109,7 @@ class Row:
         return row
 
     def copy(self) -> Row:
-        """Return this row as another object, which keeps what it parses of its content to itself."""
+        """Return this row as another object, with a separate cache of its parsed content."""
         row = object.__new__(Row)
         row.__dict__.update(self.__dict__)
         return row
@@ -234,7 +234,7 @@ def same_attempt(left: Row, right: Row) -> bool:
 
 
 def feedback_row(feedback: Feedback) -> Row:
-    """Return feedback as it is kept; its time is no part of its content, so a later repetition is still the same."""
+    """Return feedback in stored form; its time is not part of its content, so a later repetition is still the same."""
     fields = {
         "decision_id": feedback.decision_id,
         "quality": feedback.quality,

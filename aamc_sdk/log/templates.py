@@ -83,7 +83,7 @@ class Templates:
             raise StoreError(f"an entry of the log is damaged ({error}): restore a copy of the log") from error
 
     def unpack_all(self, packed: Sequence[bytes | str]) -> list[bytes | str]:
-        """Return contents in UTF-8; text, as earlier versions kept it, is returned as it is.
+        """Return contents in UTF-8; text, the form of earlier versions, is returned unchanged.
 
         Raises:
             StoreError: One is damaged, or its template is missing.

@@ -98,7 +98,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
-        PluginError: The router's scores have the wrong shape or leave nothing to choose.
+        PluginError: The router's scores have the wrong shape or leave no candidate to choose.
     """
     chosen, propensities, found = _choose(scores, request, sample, seed, ids)
     return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
@@ -123,7 +123,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.
-        PluginError: The router's scores have the wrong shape or leave nothing to choose.
+        PluginError: The router's scores have the wrong shape or leave no candidate to choose.
     """
     _check(scores, request)
     if sample and scores.probabilities is not None:

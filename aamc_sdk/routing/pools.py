@@ -94,7 +94,7 @@ def pool_to(pool: Pool) -> dict[str, Any]:
 
 
 def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> Pool:
-    """Return a pool by the name of a component, or from a YAML file or the content of one; a pool as it is.
+    """Return a pool by the name of a component, or from a YAML file or the content of one; a pool is returned unchanged.
 
     Raises:
         PoolError: The file cannot be used, or the name is a folder or not a string.

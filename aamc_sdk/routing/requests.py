@@ -225,7 +225,7 @@ def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | 
     Args:
         queries: B queries.
         pool: M candidates.
-        output_tokens: Lengths of the answers ``[B, M]``; NaN, or None, where only the queries tell.
+        output_tokens: Lengths of the answers ``[B, M]``; NaN or None if they depend only on the queries.
     """
     tokens = token_counts(queries)
     cost = _cost(queries, tokens, pool)

@@ -236,7 +236,7 @@ class Run:
 def find_checkpoint(name: str, kind: str) -> Path | None:
     """Return the checkpoint that ``--router`` or ``--estimator`` names; None for a component's name.
 
-    A path has a slash, so that no folder hides the component of its name. A run's folder stands for its own router or estimator.
+    A path has a slash, so that no folder hides the component of its name. A run's folder selects its own router or estimator.
 
     Raises:
         CheckpointError: The path has no checkpoint, or is the folder of an evaluation.

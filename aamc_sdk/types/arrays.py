@@ -28,7 +28,7 @@ def _optional(function: Callable[[Floats], Floats], array: Floats | None) -> Flo
 
 @attrs.frozen(eq=False)
 class Estimates:
-    """An estimator's description of B queries. It depends on nothing but each query, so it can be cached.
+    """An estimator's description of B queries. It depends only on each query, so it can be cached.
 
     Attributes:
         complexity: Complexity from 0 (easy) to 1 (hard), ``[B]``.

@@ -67,7 +67,7 @@ class Experience:
         feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
         decision_ids: The decisions' ids, one each, to find a decision without reading it; or none at all.
 
-    The experience of a store reads its rows lazily: most entries of a log teach nothing, and reading a decision takes longest.
+    The experience of a store reads its rows lazily: routers learn nothing from most entries, and reading a decision takes longest.
     """
 
     position: int

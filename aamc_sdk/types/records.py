@@ -67,7 +67,7 @@ class Record:
 
 
 def request_fingerprint(record: Record) -> str:
-    """Return the digest that tells two requests under one decision id apart.
+    """Return the digest that distinguishes two requests with the same decision id.
 
     It covers text, turns, tenant, user, session, needs, preference, budget and minimum quality; not the pool's state,
     which changes between two tries.

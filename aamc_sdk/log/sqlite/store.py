@@ -172,7 +172,7 @@ class SqliteStore(PartitionedStore):
         self._change(lambda connection: States(connection).put_snapshot(name, snapshot))
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None if there are none."""
         with self._reading_connection() as connection:
             return States(connection).deltas(name, after, epoch)
 
@@ -258,7 +258,7 @@ class SqliteStore(PartitionedStore):
             return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
 
     def note_export(self, export: Export) -> None:
-        """Remember a file that entries are exported to; a log that is only read remembers nothing."""
+        """Record a file to which entries are exported; a read-only log records nothing."""
         if self.config.read_only:
             super().note_export(export)
             return

@@ -150,7 +150,7 @@ class Learner:
         }
 
     def close(self) -> None:
-        """Learn the present log, keep the state, and stop; closing twice does nothing. A process that follows another one only stops."""
+        """Learn the present log, save the state, and stop; closing twice does nothing. A process that follows another one only stops."""
         if not self._closed and self.is_learner:
             with suppress(PluginError):  # a failure to learn was reported when it happened
                 self.flush()

@@ -110,7 +110,7 @@ class Session:
         return len(self._steps)
 
     async def steps(self) -> AsyncIterator[Step]:
-        """Work on the task, yielding each step as it is done.
+        """Work on the task and yield each step when it is done.
 
         The step that uses up the budget is the last, whether the orchestrator looks at its budget or not. At the time limit a step in progress is
         cancelled; one that blocks its thread cannot be. A subclass that works in another way keeps to the budget itself.

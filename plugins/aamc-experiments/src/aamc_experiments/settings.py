@@ -79,7 +79,7 @@ class Settings(ServingSettings):
     """Everything that determines the result of an experiment.
 
     Attributes:
-        environment: The environment of training and evaluation; an empty name stands for the one that fits the data.
+        environment: The environment of training and evaluation; an empty name selects the one that fits the data.
         dataset: The queries, with or without outcomes.
         test_dataset: The test queries; None to hold out a fifth of ``dataset``.
         routers: The routers to compare with, by name in tables; None for all baselines that this installation and data allow.

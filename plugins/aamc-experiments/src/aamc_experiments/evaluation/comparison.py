@@ -54,7 +54,7 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
     Args:
         headline: The user's preference, row 0.
         latency_counts: Whether latency is known. If not, its weight in the headline is dropped and the rest rescaled,
-            and the sweep stands for the lattice.
+            and the sweep replaces the lattice.
 
     Raises:
         PreferenceError: The headline preference weighs only latency, which is not known.

@@ -52,7 +52,7 @@ class ComparisonRequest:
         """Return the preferences to compare at, ``[P, 3]``.
 
         Args:
-            outcomes: The outcomes of the rows, if known beforehand; they tell whether latency is known.
+            outcomes: The outcomes of the rows, if known beforehand; they show whether latency is known.
 
         Raises:
             PreferenceError: The headline preference weighs only latency, which is not known.

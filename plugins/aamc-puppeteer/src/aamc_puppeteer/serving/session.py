@@ -106,7 +106,7 @@ class PuppeteerSession(Session):
         self._join_usd = 0.0
 
     async def steps(self) -> AsyncIterator[Step]:
-        """Work on the task, yielding each step as it is done."""
+        """Work on the task and yield each step when it is done."""
         task, content = as_task(self.task), ""
         with episode_span(TaskState(task=task, steps_left=self.budget.steps)) as end:
             if self._puppeteer.forks(self.budget):

@@ -39,7 +39,7 @@ class RedisStore(SharedStore):
         self._states.put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None if there are none."""
         return self._states.deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
