@@ -22,7 +22,7 @@ from aamc_sdk.errors import quantity
 COLUMNS = (
     Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
     Column("Mean quality", "0 to 1", "Mean quality of the answers.", "mean_quality", fixed(3)),
-    Column("Mean cost", PER_THOUSAND, "Mean cost of 1,000 queries, including the cost of deciding.", "mean_cost_usd"),
+    Column("Mean cost", PER_THOUSAND, "Mean cost of 1,000 queries, including the cost of the decision.", "mean_cost_usd"),
     Column("Mean latency", "ms", "Mean time from request to answer.", "mean_latency_ms", milliseconds),
     Column("p95 latency", "ms", "95% of the queries have less latency.", "p95_latency_ms", milliseconds),
     Column("Efficiency", "", "Success rate over cost and latency, each in units of llm-only's.", "efficiency"),
@@ -39,7 +39,7 @@ COLUMNS = (
 FURTHER_COLUMNS = (
     Column("Mean reward", "", "Quality, cheapness and quickness, weighted by the preference.", "mean_reward", fixed(3)),
     Column("Worst regret", "", "Maximum shortfall of the mean reward to oracle's over all preferences.", "worst_regret", fixed(3)),
-    Column("Hypervolume", "", "Volume that the router's preferences dominate together in the space of objectives.", "hypervolume", fixed(3)),
+    Column("Hypervolume", "", "Volume dominated by the router's preferences together, in the space of objectives.", "hypervolume", fixed(3)),
     Column("Sparsity", "", "Mean squared gap between neighbouring trade-offs; smaller is denser.", "sparsity"),
     Column("Arena score", "", "RouterArena's score of quality and cost.", "arena_score", fixed(3)),
     Column("Brier", "", "Mean squared error of the expected quality.", "brier", fixed(3)),
@@ -53,14 +53,14 @@ FURTHER_COLUMNS = (
 ALIGNED = {"mean_cost_usd": 1000.0, "efficiency": 1.0, "sparsity": 1.0}
 """The metrics with as many decimals as the smallest value of their column needs, each with the factor of its unit."""
 PAIRED_COLUMNS = (
-    Column("Difference", "", "Mean reward of the first minus that of the second.", "difference"),
+    Column("Difference", "", "Mean reward of the first minus mean reward of the second.", "difference"),
     Column("p", "", "Probability that chance alone gives a difference this large, in either direction.", "p"),
     Column("p, corrected", "Holm", "The same, corrected for the number of comparisons.", "p_holm"),
 )
 GATE_COLUMNS = (
     Column("Passes", "", "Whether the whole interval of each tested gap lies above zero."),
-    Column("Quality gap", "", "Mean quality minus that of the best constant choice at the router's cost.", "quality_gap", fixed(4)),
-    Column("Reward gap", "", "Mean reward minus that of the best single candidate.", "reward_gap", fixed(4)),
+    Column("Quality gap", "", "Mean quality minus the quality of the best constant choice at the router's cost.", "quality_gap", fixed(4)),
+    Column("Reward gap", "", "Mean reward minus the mean reward of the best single candidate.", "reward_gap", fixed(4)),
     Column("Way to the oracle", "", "Share of the way in reward from the best single candidate to the oracle.", "oracle_share", percent),
 )
 LIMITS: Mapping[str, tuple[str, str, float]] = {
@@ -70,9 +70,9 @@ LIMITS: Mapping[str, tuple[str, str, float]] = {
 }
 """The limits that a run measures: each one's label in the table, its metric, and the metric's factor."""
 LIMIT_COLUMNS = (
-    Column("Limit", "", "The maximum that the router was given, or its share of a request."),
+    Column("Limit", "", "The router's limit, or its share per request."),
     Column("Measured", "", "The figure on these queries."),
-    Column("Kept", "", "Whether the figure is within the limit; in brackets where the interval reaches beyond it."),
+    Column("Kept", "", "Whether the figure is within the limit; in brackets if the interval reaches beyond it."),
     Column("Multiplier", "", "The price in utility of one unit of the limited amount."),
 )
 PANELS: tuple[tuple[str, str, Format], ...] = (

@@ -23,9 +23,9 @@ from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
 CAPTION = (
-    "The router in question, at the preference above. Left: the share of each category's queries that each model was given, in per cent. "
+    "The run's router, at the preference above. Left: the share of each category's queries that each model got, in per cent. "
     "Right: the share that failed. None could: no model answers well. Overrated: another model would have succeeded, and the router "
-    "expected no more of it. Traded: it expected more of one that would have succeeded, and chose another for its cost or latency. Avoidable: "
+    "did not expect more from it. Traded: it expected more from one that would have succeeded, but chose another for its cost or latency. Avoidable: "
     "another would have succeeded, and the expected quality is unknown."
 )
 SHADES = ("#f2f5f9", "#7fb0d6", "#0a5c9e")

@@ -26,7 +26,7 @@ MAXIMUM_QUESTIONS = 12
 MAXIMUM_LETTERS = 600
 """Letters of a question that are shown."""
 COLUMNS = (
-    Column("Expected", "quality", "Quality that the router in question expected of this choice."),
+    Column("Expected", "quality", "Quality that the run's router expected from this choice."),
     Column("Quality", "", "Realised quality."),
     Column("Cost", PER_THOUSAND, "Realised cost, of 1,000 such answers."),
 )
@@ -39,7 +39,7 @@ class DisputedAnswer:
     Attributes:
         candidate: Its name.
         routers: The routers that chose it.
-        expected: The quality that the router in question expected of it; NaN if unknown.
+        expected: The quality that the run's router expected from it; NaN if unknown.
         quality: The realised quality; in streams the mean over the routers that chose it.
         cost_usd: The realised cost, likewise, without the cost of deciding.
     """
@@ -68,7 +68,7 @@ def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Disput
 
     Args:
         comparison: The routers' decisions.
-        headline: The position of the router in question.
+        headline: The position of the run's router.
         maximum: The maximum number of questions.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The summary of a page: the router in question compared with choosing one model for every query."""
+"""The summary of a page: the run's router compared with choosing one model for every query."""
 
 from __future__ import annotations
 
