@@ -78,8 +78,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
     choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
-    With --orchestrator, or if RUN holds one, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and
-    --routers: on its own test tasks, or on those of --dataset that it was not trained on.
+    With --orchestrator, or if RUN contains one, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and
+    --routers: on its own test tasks, or on the tasks of --dataset that were not in its training.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
