@@ -19,9 +19,31 @@ Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Fl
 """One preference for all requests, or one for each."""
 
 
+def _is_number(value: object) -> bool:
+    """Whether a value is a number: not NaN, and not too large for a float."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    except OverflowError:
+        return False
+
+
+def _check_budget(arguments: object, field: object, value: Any) -> None:
+    if value is not None and not (_is_number(value) and value >= 0):
+        raise DataError(f"budget_usd must be a number of at least 0, in USD, not {value!r:.80}")
+
+
+def _check_floor(arguments: object, field: object, value: Any) -> None:
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        raise DataError(f"quality_floor must be a number from 0 to 1, not {value!r:.80}")
+
+
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
-    """The optional arguments of one request, see :meth:`aamc_sdk.MetaController.route`."""
+    """The optional arguments of one request, see :meth:`aamc_sdk.MetaController.route`.
+
+    Raises:
+        DataError: The budget is not a number of at least 0, or the minimum quality not one from 0 to 1.
+    """
 
     user: str | None = None
     session: str | None = None
@@ -30,8 +52,8 @@ class RouteArguments:
     unavailable: Collection[str] = ()
     wait_ms: Mapping[str, float] | None = None
     state: PoolState | None = None
-    budget_usd: float | None = None
-    quality_floor: float | None = None
+    budget_usd: float | None = attrs.field(default=None, validator=_check_budget)
+    quality_floor: float | None = attrs.field(default=None, validator=_check_floor)
     decision_id: str | None = None
     episode: str | None = None
 
@@ -81,18 +103,6 @@ class RouteArguments:
 _ROUTE_ARGUMENTS = frozenset(field.name for field in attrs.fields(RouteArguments))
 
 
-def check_budget(budget_usd: object) -> None:
-    """Check a request's budget."""
-    if budget_usd is not None and not (is_number(budget_usd) and budget_usd >= 0):  # type: ignore[operator]  # a number
-        raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget_usd!r:.80}")
-
-
-def check_floor(quality_floor: object) -> None:
-    """Check a request's minimum quality."""
-    if quality_floor is not None and not (is_number(quality_floor) and 0 <= quality_floor <= 1):  # type: ignore[operator]  # a number
-        raise DataError(f"quality_floor must be a number from 0 to 1, not {quality_floor!r:.80}")
-
-
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
     """Check that the names of arguments are known."""
     for name in given:
@@ -137,9 +147,9 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     """Return the attempt with the given fields; None if all are None."""
     check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
-    for name in ("cost_usd", "latency_ms", "first_token_ms"):
-        if name in given and not (is_number(given[name]) and 0 <= given[name] < math.inf):
-            raise DataError(f"{name} must be a finite number of at least 0, not {given[name]!r:.80}")
+    for name, value in given.items():
+        if isinstance(value, float) and math.isnan(value):  # a mistake of the caller's, which Attempt would take for unknown
+            raise DataError(f"{name} must be a number, not nan; leave it out if it is unknown")
     return Attempt(decision_id, **given) if given else None
 
 
@@ -147,14 +157,6 @@ def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> F
     """Return the feedback with the given fields."""
     check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
     return Feedback(decision_id=decision_id, **{"time": now, **judgement})
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number: not NaN, and not too large for a float."""
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
-    except OverflowError:
-        return False
 
 
 def _is_given(names: Collection[str] | None) -> bool:

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import ConfigError, PluginError, one_of
-from aamc_sdk.routing.arguments import check_floor
 from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
@@ -203,10 +202,8 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
 
     Raises:
-        DataError: The minimum is not a number from 0 to 1.
         PluginError: The scores cannot be used.
     """
-    check_floor(quality_floor)
     _check(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality

@@ -15,7 +15,7 @@ import numpy as np
 from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, check_budget, check_floor, weights_of
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
@@ -179,7 +179,6 @@ class Decider:
 
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
-        check_budget(arguments.budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
         request = build_request(
@@ -242,14 +241,12 @@ class Decider:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
 
         Raises:
-            DataError: The budget is not a number of at least 0, the minimum quality not one from 0 to 1, or an id is not a text.
+            DataError: An id is not a text.
             PreferenceError: A preference cannot be used.
         """
         self._guard.check()
         if ids is None:
             return None
-        check_budget(arguments.budget_usd)
-        check_floor(arguments.quality_floor)
         served = self._components
         weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
         records = []
