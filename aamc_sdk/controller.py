@@ -51,17 +51,16 @@ class MetaController:
     """
 
     def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
-        store, router = components.store, components.router
+        self.store, self._store_errors = components.store, components.store_errors
         with ExitStack() as unusable:
-            unusable.callback(store.close)
+            unusable.callback(self.store.close)
             self._user_id = user_ids(user_key)
-            if router.privileged:
+            if components.router.privileged:
                 why = "must know outcomes in advance, so it is for evaluation only"
                 raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
             self.pool = components.pool
             self.reward = components.reward
-            self.router = router
-            self.store, self._store_errors = store, components.store_errors
+            self.router = components.router
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
@@ -71,14 +70,14 @@ class MetaController:
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
             self._loop = components.loop
-            self._commits = CommitQueue(store, self._events.decided, partial(self._wake_learner, of_calls=True))
+            self._commits = CommitQueue(self.store, self._events.decided, partial(self._wake_learner, of_calls=True))
             self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events, self._commits)
             self.models = components.models
-            self.models.record_attempts(partial(self._threads.run, self._add_finished_call))
+            self.models.record_attempts(partial(self._threads.run, self._add_attempt))
             self.learner: Learner | None = None
-            if isinstance(router, OnlineRouter):
-                router.attach(store, self._user_id)
-                self.learner = Learner(store, router, self._events.learned)
+            if isinstance(self.router, OnlineRouter):
+                self.router.attach(self.store, self._user_id)
+                self.learner = Learner(self.store, self.router, self._events.learned)
             unusable.pop_all()
 
     @classmethod
@@ -307,7 +306,8 @@ class MetaController:
             DataError: A figure is unknown, or cannot be used.
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
-        return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
+        with self._guard:
+            return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
@@ -341,7 +341,8 @@ class MetaController:
         """
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
-            self._add_attempt(attempt)
+            with self._guard:
+                self._add_attempt(attempt)
             return True
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:
@@ -417,9 +418,8 @@ class MetaController:
             StoreError: The store cannot forget, or the controller is closed.
         """
         check_name(user, "the user to forget")
-        with self._guard:
-            with self._store_errors():
-                decisions = self.store.forget(self._user_id(user), tenant)
+        with self._guard, self._store_errors():
+            decisions = self.store.forget(self._user_id(user), tenant)
             self._wake_learner()
         return decisions
 
@@ -477,17 +477,11 @@ class MetaController:
         self.close()
 
     def _add_attempt(self, attempt: Attempt) -> int:
-        with self._guard:
-            with self._store_errors():
-                (number,) = self.store.add_attempts([attempt])
-            self._wake_learner()
-        return number
-
-    def _add_finished_call(self, attempt: Attempt) -> None:
-        """Write the attempt of a call of ``complete``, without the guard: closing waits for these calls first."""
+        """Write a call; without the guard, since one of ``complete`` that has ended must still be logged while the controller closes."""
         with self._store_errors():
-            self.store.add_attempts([attempt])
+            (number,) = self.store.add_attempts([attempt])
         self._wake_learner()
+        return number
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the call that it reports, and return whether each is new."""

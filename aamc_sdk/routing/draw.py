@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import ConfigError, PluginError, one_of
+from aamc_sdk.errors import PluginError, one_of
 from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
@@ -43,8 +43,7 @@ class _Distribution:
         mask: The allowed candidates, as bytes.
         probabilities: Probabilities of the draw, ``[B, M]``.
         rows: The same as numbers.
-        cumulative: Their running sums.
-        last: The position of each row's last candidate of positive probability.
+        cumulative: Their running sums; infinite from the last candidate of positive probability on, as rounding may leave less than 1.
         by_name: Each row's probabilities by candidate's name.
     """
 
@@ -53,7 +52,6 @@ class _Distribution:
     probabilities: Floats
     rows: list[list[float]]
     cumulative: list[list[float]]
-    last: list[int]
     by_name: Sequence[Mapping[str, float]]
 
     @classmethod
@@ -66,16 +64,17 @@ class _Distribution:
             return found
         _check_numbers(scores.utility, request, "utility")  # it is recorded
         array = allowed_probabilities(given, request)
-        last = array.shape[1] - 1 - (array[:, ::-1] > 0).argmax(axis=1)
+        cumulative = array.cumsum(axis=1)
+        cumulative[cumulative >= cumulative[:, -1:]] = np.inf
         by_name = [ByName(request.pool.names, row) for row in array]
-        found = cls(request.pool, mask, array, array.tolist(), array.cumsum(axis=1).tolist(), last.tolist(), by_name)
+        found = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
         if not (given.flags.writeable or scores.utility.flags.writeable):
             scores.__dict__[_CACHED] = found
         return found
 
     def sample(self, uniforms: Sequence[float]) -> list[int]:
         """Return the position of the candidate that each random number chooses."""
-        return [min(bisect_right(row, number), last) for row, number, last in zip(self.cumulative, uniforms, self.last, strict=True)]
+        return [bisect_right(row, number) for row, number in zip(self.cumulative, uniforms, strict=True)]
 
 
 class Drawn(NamedTuple):
@@ -234,11 +233,9 @@ def decide(
         PluginError: The scores cannot be used.
         TypeError: They are something else.
     """
-    if len(ids) != (rows := len(request)):
-        raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
-    probabilities = itertools.repeat({}, rows) if distribution is None else distribution.by_name
+    probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
     recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
         Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
