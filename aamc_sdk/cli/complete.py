@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, request_parameters, text_argument
-from aamc_sdk.cli.output import printable
+from aamc_sdk.cli.output import printable, write_json_line
+from aamc_sdk.errors import CheckpointError
 
 if TYPE_CHECKING:
     from aamc_sdk.controller import MetaController
@@ -100,7 +102,6 @@ def _components(
 ) -> ServedComponents:
     """Return the components of the run, with the endpoints of the pool if there is one; without a run, untrained ones for the pool."""
     from aamc_sdk.config import ServingSettings
-    from aamc_sdk.errors import CheckpointError
     from aamc_sdk.serving import load_checkpoints, make_components
 
     if pool is not None and not has_run:
@@ -119,10 +120,6 @@ def _attempts(controller: MetaController, before: int, decision_id: str | None) 
 
 
 def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:
-    import attrs
-
-    from aamc_sdk.cli.output import write_json_line
-
     keys = ("candidate", "status", "error", "cost_usd", "cost_source", "latency_ms", "first_token_ms")
     write_json_line(
         {

@@ -11,6 +11,8 @@ from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN, STORE
+from aamc_sdk.cli.output import show_explanation
+from aamc_sdk.errors import CheckpointError
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Record
@@ -28,7 +30,6 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
     With --store alone, runs/latest is used only if it has the decision's candidates. Without a run, the explanation is complete except for expected
     rewards and the preference that would have changed the choice.
     """
-    from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
     from aamc_sdk.explain import explain
     from aamc_sdk.log import open_store
@@ -48,7 +49,6 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
 
 def _shares_candidates(folder: Path, record: Record) -> bool:
     """Return whether a folder holds a run that can explain a decision."""
-    from aamc_sdk.errors import CheckpointError
     from aamc_sdk.serving import Run
 
     try:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
@@ -230,8 +231,6 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 @_on_a_log
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
     """Show the log's partitions: their decisions, age and size."""
-    import attrs
-
     with _opened(ctx, run, store) as log:
         found = log.partitions()
     if as_json:

@@ -17,7 +17,8 @@ import click
 
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, text_argument
-from aamc_sdk.cli.output import printable
+from aamc_sdk.cli.output import console, printable, write_json_line
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, quantity, read_errors
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
@@ -60,8 +61,6 @@ def orchestrate(
 
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
-    from aamc_sdk.cli.output import console
-    from aamc_sdk.errors import AamcError
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import SessionOrchestrator, find_orchestrator
 
@@ -122,8 +121,6 @@ def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuer
 
 
 def _read(path: Path) -> str:
-    from aamc_sdk.errors import read_errors
-
     with read_errors(path, "give a text file in UTF-8"):
         return path.read_text(encoding="utf-8")
 
@@ -139,7 +136,6 @@ def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
 
 def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
     """Return a session on a task."""
-    from aamc_sdk.errors import ConfigError
     from aamc_sdk.interfaces import Budget
     from aamc_sdk.serving import Session, SessionOrchestrator, TeamOrchestrator
 
@@ -154,8 +150,6 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
 
 def _check_places(kept: Path, graph: Path | None) -> None:
     """Check, before the first call, that the results can be written."""
-    from aamc_sdk.errors import OutputError
-
     if graph is not None and graph.suffix.lower() != ".png":
         raise click.UsageError(f"--graph draws a PNG; name a file that ends in .png, not {str(graph)!r}")
     for place in (kept, *([] if graph is None else [graph])):
@@ -173,7 +167,6 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
     Raises:
         PluginError: A session with records of its own does not end.
     """
-    from aamc_sdk.errors import PluginError
     from aamc_sdk.interfaces import EventLoopThread
     from aamc_sdk.serving import SessionOrchestrator
 
@@ -217,9 +210,6 @@ async def _work(session: Session, show: Callable[[Any], None]) -> None:
 
 def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
-    from aamc_sdk.cli.output import console, write_json_line
-    from aamc_sdk.errors import quantity
-
     if as_json:
         document = {"schema": 1, "task": session.task.text, "answer": session.answer, "cost_usd": session.cost_usd}
         write_json_line({**document, **about, **session.document()})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
+from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
+from aamc_sdk.plugins import KINDS, describe_options
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")
 
@@ -33,8 +36,6 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     found = plugins_of(ctx)
     offers = sorted(found.offers if with_unlisted else found, key=lambda offer: (offer.kind, offer.component.name))
     if as_json:
-        import json
-
         rows = [
             {
                 "kind": offer.kind,
@@ -46,7 +47,7 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
             }
             for offer in offers
         ]
-        click.echo(json.dumps({"schema": 1, "plugins": rows}))
+        click.echo(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
         return
     _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
     if unlisted := len(found.offers) - len(offers):
@@ -70,14 +71,10 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
 
     Example: aamc plugins show router ppo
     """
-    from aamc_sdk.plugins import describe_options
-
     found = plugins_of(ctx)
     offer = found.find(kind, name)
     options = describe_options(found.load(kind, name))
     if as_json:
-        from aamc_sdk.cli.output import write_json_line
-
         about = {"schema": 1, "kind": kind, "name": name, "distribution": offer.plugin.distribution, "summary": offer.component.summary}
         write_json_line(about | {"options": options})
         return
@@ -103,8 +100,6 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
 
     Examples: aamc plugins check aamc-ppo, aamc plugins check router ppo
     """
-    from aamc_sdk.cli.output import console
-    from aamc_sdk.plugins import KINDS
     from aamc_sdk.testing import check_component, check_distribution
     from aamc_sdk.testing.findings import HangError
 
@@ -123,8 +118,6 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     if any(isinstance(finding.error, HangError) for finding in failed):
         leave_threads_behind(ctx)
     if as_json:
-        from aamc_sdk.cli.output import write_json_line
-
         rows = [{"component": f.component, "check": f.check, "passed": f.passed, "skipped": f.skipped, "message": f.message} for f in findings]
         write_json_line({"schema": 1, "distribution": distribution, "findings": rows})
     else:

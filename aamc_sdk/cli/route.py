@@ -9,6 +9,7 @@ import click
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, text_argument
+from aamc_sdk.cli.output import show_explanation
 
 
 @click.command()
@@ -29,7 +30,6 @@ def route(
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """
-    from aamc_sdk.cli.output import show_explanation
     from aamc_sdk.controller import MetaController
     from aamc_sdk.serving import load_checkpoints
 
