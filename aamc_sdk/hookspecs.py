@@ -8,6 +8,9 @@ The other hooks are events. They run on a thread of their own, after the data is
 the log. Their errors are logged and have no other effect.
 """
 
+# Specifications have no bodies:
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -47,67 +50,67 @@ class Component:
 
 
 @hookspec
-def aamc_estimators() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_estimators() -> list[Component]:
     """Offer estimators: classes of :class:`aamc_sdk.interfaces.Estimator`."""
 
 
 @hookspec
-def aamc_routers() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_routers() -> list[Component]:
     """Offer routers: classes of :class:`aamc_sdk.interfaces.Router`."""
 
 
 @hookspec
-def aamc_environments() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_environments() -> list[Component]:
     """Offer environments: classes of :class:`aamc_sdk.interfaces.Environment`."""
 
 
 @hookspec
-def aamc_rewards() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_rewards() -> list[Component]:
     """Offer rewards: classes of :class:`aamc_sdk.interfaces.Reward`."""
 
 
 @hookspec
-def aamc_model_pools() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_model_pools() -> list[Component]:
     """Offer model pools: functions without arguments that return a :class:`aamc_sdk.types.Pool`."""
 
 
 @hookspec
-def aamc_providers() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_providers() -> list[Component]:
     """Offer providers: classes of :class:`aamc_sdk.interfaces.Provider`, named in a candidate's ``endpoint``."""
 
 
 @hookspec
-def aamc_datasets() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_datasets() -> list[Component]:
     """Offer dataset formats: classes of :class:`aamc_sdk.interfaces.DatasetFormat`."""
 
 
 @hookspec
-def aamc_agents() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_agents() -> list[Component]:
     """Offer agents: classes of :class:`aamc_sdk.interfaces.Agent`."""
 
 
 @hookspec
-def aamc_orchestrators() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_orchestrators() -> list[Component]:
     """Offer orchestrators: classes of :class:`aamc_sdk.interfaces.Orchestrator`."""
 
 
 @hookspec
-def aamc_stores() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_stores() -> list[Component]:
     """Offer stores: classes of :class:`aamc_sdk.interfaces.Store`, chosen by a URL's scheme."""
 
 
 @hookspec
-def aamc_config_formats() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_config_formats() -> list[Component]:
     """Offer formats of other systems' configuration files: classes of :class:`aamc_sdk.interfaces.ConfigFormat`."""
 
 
 @hookspec
-def aamc_commands() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_commands() -> list[Component]:
     """Offer commands: ``click.Command`` objects; the component's name is the path on the command line."""
 
 
 @hookspec
-def aamc_checks() -> list[Component]:  # type: ignore[empty-body]  # a specification
+def aamc_checks() -> list[Component]:
     """Offer checks for ``aamc doctor``: functions without arguments that return a list of :class:`aamc_sdk.interfaces.Diagnosis`."""
 
 

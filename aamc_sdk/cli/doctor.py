@@ -190,7 +190,6 @@ def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Di
         return
     try:
         run = Run.open(folder)
-        run.refuse_evaluation()
         run.router(plugins, run.services(plugins))
     except AamcError as error:
         state, advice = split_advice(" ".join(str(error).split()))

@@ -34,7 +34,7 @@ class ProcessLock:
 
     def check(self) -> None:
         """Raise ForkedError in a forked process."""
-        if os.getpid() != self._process:  # not self.forked: each decision takes several locks
+        if self.forked:
             raise ForkedError(f"this process is a fork, and lacks the threads of {self._what}; build it after the fork")
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
-from aamc_sdk.testing.findings import SignatureError, require, skip
+from aamc_sdk.testing.findings import SignatureError, may_refuse, require, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query
 from aamc_sdk.types.checks import is_amount
@@ -34,11 +34,9 @@ def check_it_answers_a_task(subject: Subject) -> None:
     agent = subject.make()
     state = SimpleNamespace(task=Query(_TASK), outputs=(), history=(), steps_left=1, cost=0.0, seed=0)
     try:
-        agent.check()
-        output = asyncio.run(asyncio.wait_for(agent.execute(state), _SECONDS))
-    except AamcError as error:
-        require(str(error), "the error has no message")
-        skip(f"it cannot answer the kit's task ({error})")
+        with may_refuse("it cannot answer the kit's task"):
+            agent.check()
+            output = asyncio.run(asyncio.wait_for(agent.execute(state), _SECONDS))
     except asyncio.TimeoutError:
         skip(f"it does not answer within {_SECONDS:g} s")
     except AttributeError as error:
@@ -114,11 +112,8 @@ def _if_trained(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
 
     @functools.wraps(check)
     def checked(subject: Subject) -> None:
-        try:
+        with may_refuse("it does not train on the kit's data"):
             _ = subject.trained
-        except AamcError as error:
-            require(str(error), "the error has no message")
-            skip(f"it does not train on the kit's data: {error}")
         check(subject)
 
     return checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def check_it_recognizes_its_example(subject: Subject) -> None:
 
 def check_its_example_can_be_served(subject: Subject) -> None:
     """``serving`` returns the settings of a controller, by the keys of our own files, and leaves the content as it was."""
-    found = _unchanging(subject.target().serving, "serving")(_example(subject), _PATH)
+    found = _translated(subject, "serving")
     require(isinstance(found, ForeignSettings), f"serving must return aamc_sdk.interfaces.ForeignSettings, not {type(found).__name__}")
     require(found.pool is None or isinstance(found.pool, Pool), f"the pool of serving must be aamc_sdk.Pool or None, not {type(found.pool).__name__}")
     _require_keys("serving", found.content, SERVING_KEYS)
@@ -57,7 +57,7 @@ def check_its_example_can_be_served(subject: Subject) -> None:
 def check_its_example_can_be_an_experiment(subject: Subject) -> None:
     """``experiment`` returns the settings of an experiment, by the keys of our own files, whether the command line names a router or not."""
     for router in (None, "random"):
-        found = _unchanging(subject.target().experiment, "experiment")(_example(subject), _PATH, None, router)
+        found = _translated(subject, "experiment", None, router)
         _require_keys("experiment", found, (*SERVING_KEYS, *EXPERIMENT_KEYS))
         if "router" in found:
             Choice.of(found["router"], "experiment: router")
@@ -97,16 +97,12 @@ def _damaged(example: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
                 yield f"{key}.{where}", {**example, key: inner}
 
 
-def _unchanging(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Return a method that must not change its content, which other readers of the file get too."""
-
-    def call(content: Mapping[str, Any], *arguments: Any) -> Any:
-        before = copy.deepcopy(content)
-        found = method(content, *arguments)
-        require_same(before, content, "content", name)
-        return found
-
-    return call
+def _translated(subject: Subject, method: str, *arguments: Any) -> Any:
+    """Return the result of a method for the example, which it must not change: other readers of the file get it too."""
+    example, content = _example(subject), _example(subject)
+    found = getattr(subject.target(), method)(content, _PATH, *arguments)
+    require_same(example, content, "content", method)
+    return found
 
 
 def _require_keys(method: str, content: object, known: tuple[str, ...]) -> None:

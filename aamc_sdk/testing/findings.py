@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from traceback import extract_tb, walk_stack, walk_tb
@@ -16,7 +16,7 @@ from unittest import SkipTest
 
 import attrs
 
-from aamc_sdk.errors import PluginError, read_only_hint
+from aamc_sdk.errors import AamcError, PluginError, read_only_hint
 from aamc_sdk.interfaces import BaseComponent
 
 T = TypeVar("T")
@@ -67,6 +67,28 @@ def require(condition: object, message: str) -> None:
     """Raise AssertionError with the message unless the condition holds; unlike ``assert``, this also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)
+
+
+def must_raise(expected: type[Exception], action: Callable[[], object], what: str) -> Exception:
+    """Return the error that an action raises; raise AssertionError if it raises another one, or none."""
+    try:
+        action()
+    except expected as error:
+        return error
+    except Exception as error:
+        raise AssertionError(f"{what} must raise {expected.__name__}, not {type(error).__name__}: {error}") from error
+    raise AssertionError(f"{what} must raise {expected.__name__}, but raised nothing")
+
+
+@contextmanager
+def may_refuse(skipped: str = "") -> Iterator[None]:
+    """Accept an AamcError with a message in place of a result, where a component may say that it cannot work; with ``skipped``, skip the check."""
+    try:
+        yield
+    except AamcError as error:
+        require(str(error), "the error has no message")
+        if skipped:
+            skip(f"{skipped}: {error}")
 
 
 def skip(reason: str) -> NoReturn:

@@ -8,9 +8,7 @@ import threading
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Router
-from aamc_sdk.routing import draw
 from aamc_sdk.testing.another_process import in_another_process
 from aamc_sdk.testing.components import (
     LEARNER_CHECKS,
@@ -21,16 +19,12 @@ from aamc_sdk.testing.components import (
     require_no_threads,
     require_same,
 )
-from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
 from aamc_sdk.testing.online_routers import ONLINE_CHECKS, example_log
-from aamc_sdk.testing.scores import request_of, require_scores, same_scores
+from aamc_sdk.testing.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject, equal, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores
-
-
-def _ids(request: RoutingRequest) -> list[str]:
-    return [f"0/0/{row}" for row in range(len(request))]
 
 
 def check_shapes(subject: Subject) -> None:
@@ -54,7 +48,7 @@ def check_masks(subject: Subject) -> None:
 def _require_allowed(subject: Subject, request: RoutingRequest) -> None:
     scores = subject.trained.score(request)
     for sample in (False, True):
-        chosen = draw(scores, request, sample, 0, _ids(request)).chosen
+        chosen = chosen_of(scores, request, sample)
         require(request.mask[np.arange(len(request)), chosen].all(), "a masked candidate was drawn")
 
 
@@ -91,10 +85,8 @@ def check_untrained_it_scores_or_says_so(subject: Subject) -> None:
     """Without training, a router scores, or raises an AamcError with a message; ``requires`` may declare that it cannot."""
     if subject.target.requires.training:
         skip("it requires training, so it is not served without")
-    try:
+    with may_refuse():
         require_scores(subject.make().score(request_of(subject)), request_of(subject))
-    except AamcError as error:
-        require(str(error), "the error has no message")
 
 
 def check_ascore_and_score_agree(subject: Subject) -> None:
@@ -209,16 +201,19 @@ def check_scoring_from_several_threads(subject: Subject) -> None:
 
 def check_without_an_estimator_it_works_or_says_so(subject: Subject) -> None:
     """Without estimates, a router decides or raises an AamcError with a message."""
-    request = request_of(subject)
-    nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
-    bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
-    try:
+    bare = _without_estimator(subject)
+    with may_refuse():
         scores = subject.trained.score(bare)
         missing = "without an estimator request.expected.quality is None: score without it, or raise an AamcError"
         require(np.shape(scores.utility) == bare.mask.shape, f"utility must be numbers {bare.mask.shape}, not {scores.utility!r:.40}; {missing}")
-        draw(scores, bare, subject.trained.samples, 0, _ids(bare))
-    except AamcError as error:
-        require(str(error), "the error has no message")
+        chosen_of(scores, bare, subject.trained.samples)
+
+
+def _without_estimator(subject: Subject) -> RoutingRequest:
+    """Return the request of the checks as it is without an estimator."""
+    request = request_of(subject)
+    expected = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
+    return attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=expected)
 
 
 def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
@@ -239,10 +234,8 @@ def check_an_earlier_request_changes_no_scores(subject: Subject) -> None:
 
 def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:
     """A router with ``uses_estimates = False`` gives the same scores without estimates and expected quality."""
-    request = request_of(subject)
-    nothing = Outcomes(None, request.expected.cost_usd, request.expected.latency_ms)
-    bare = attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=nothing)
-    alike = subject.target.uses_estimates or same_scores(subject.trained.score(request), subject.trained.score(bare))
+    with_estimates, without = request_of(subject), _without_estimator(subject)
+    alike = subject.target.uses_estimates or same_scores(subject.trained.score(with_estimates), subject.trained.score(without))
     require(alike, "uses_estimates is False, but the estimates change the scores")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError, StoreError
 from aamc_sdk.log.json_text import check_plain
@@ -23,13 +24,18 @@ def same_scores(left: Scores, right: Scores, tolerance: float = 1e-6) -> bool:
     return equal(left.utility, right.utility, tolerance) and equal(left.probabilities, right.probabilities, tolerance)
 
 
+def chosen_of(scores: Scores, request: RoutingRequest, sample: bool) -> NDArray[np.intp]:
+    """Return the position of the candidate that the core draws for each row."""
+    return draw(scores, request, sample, 0, [str(row) for row in range(len(request))]).chosen
+
+
 def require_scores(scores: Scores, request: RoutingRequest) -> None:
     """Raise AssertionError unless the core can draw from the scores and log them, and the numbers are in their ranges."""
     require(isinstance(scores, Scores), f"score must return aamc_sdk.Scores, not {type(scores).__name__}")
     rows, quality = len(request), scores.expected_quality
     try:
         for sample in (False, True):
-            draw(scores, request, sample, 0, [str(row) for row in range(rows)])
+            chosen_of(scores, request, sample)
         for note in scores.notes:
             check_plain(note)
     except PluginError as error:

@@ -82,7 +82,7 @@ def test_an_agent_without_an_answer_is_caught(offer):
 
 def test_an_agent_that_says_what_it_needs_is_skipped(offer):
     skipped = [finding.message for finding in check_component("agent", "mine", offer("agent", Idle)) if finding.skipped]
-    assert skipped == ["it cannot answer the kit's task (name a model by the option model)"]
+    assert skipped == ["it cannot answer the kit's task: name a model by the option model"]
 
 
 class Closing(FairAgent):

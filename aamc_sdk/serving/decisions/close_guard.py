@@ -22,6 +22,9 @@ class CloseGuard:
 
     Work runs inside ``with guard: ...``.
 
+    Attributes:
+        closed: Whether the guard is closed.
+
     Raises:
         StoreError: The guard is closed; the work does not start.
         ForkedError: This process is a fork of the one that made the guard.
@@ -31,22 +34,17 @@ class CloseGuard:
         self._lock = ProcessLock("the controller")
         self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
         self._inside = 0
-        self._closed = False
+        self.closed = False
 
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that made the guard."""
         return self._lock.forked
 
-    @property
-    def closed(self) -> bool:
-        """Whether the guard is closed."""
-        return self._closed
-
     def check(self) -> None:
         """Check that work may start: the guard is open, and this process is not a fork."""
         self._lock.check()
-        if self._closed:
+        if self.closed:
             raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
@@ -57,13 +55,13 @@ class CloseGuard:
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._closed:
+            if self.closed:
                 self._empty.notify_all()
 
     def close(self) -> None:
         """Admit no more work and wait for the work in progress; closing twice does nothing."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._empty.wait_for(lambda: self._inside == 0)
 
 

@@ -140,7 +140,7 @@ class KeptState:
         now = time.monotonic()
         return now - self._full_at >= FULL_SECONDS if self._held is None else now >= self._held[0]
 
-    def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> LogPoint | None:
+    def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
         """Load the newest state of the log into a router; return its place, or None if the log has none or ``accepts`` refuses it.
 
         Args:
@@ -190,7 +190,7 @@ class KeptState:
             self.whole_next = True
             return False
         if self.whole_next:
-            self.keep_whole(router, point)
+            self._keep_whole(router, point)
         elif self._held is not None:
             self._put_held()
         elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
@@ -200,7 +200,7 @@ class KeptState:
             self._put_held()
         return True
 
-    def keep_whole(self, router: OnlineRouter, point: LogPoint) -> None:
+    def _keep_whole(self, router: OnlineRouter, point: LogPoint) -> None:
         """Keep a full snapshot of a router at a place."""
         if self._gives_changes:
             router.changes()  # they are part of the whole
@@ -216,7 +216,7 @@ class KeptState:
         """Keep the last state: as a whole if that is cheap."""
         self.keep(router, point)
         if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
-            self.keep_whole(router, point)
+            self._keep_whole(router, point)
 
     def _send(self) -> bool:
         """Keep the changes that are not kept yet; return whether they continue from the log's newest state."""

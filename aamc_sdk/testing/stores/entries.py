@@ -11,8 +11,8 @@ import numpy as np
 
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError
 from aamc_sdk.testing.components import THREADS, from_threads
-from aamc_sdk.testing.findings import checks_in, require
-from aamc_sdk.testing.stores.logs import CHOSEN, ID, empty_store, ids, must_raise, records, whole_log
+from aamc_sdk.testing.findings import checks_in, must_raise, require
+from aamc_sdk.testing.stores.logs import CHOSEN, ID, empty_store, ids, records, whole_log
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL
 from aamc_sdk.types import Attempt, Feedback

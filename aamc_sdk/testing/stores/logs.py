@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,3 @@ def ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, 
         [feedback.id for part in parts for feedback in part.feedback],
         [(attempt.decision_id, attempt.n) for part in parts for attempt in part.attempts],
     )
-
-
-def must_raise(error: type[Exception], action: Callable[[], Any], what: str) -> None:
-    """Require that an action raises an error."""
-    try:
-        action()
-    except error:
-        return
-    except Exception as other:
-        raise AssertionError(f"{what} must raise {error.__name__}, not {type(other).__name__}: {other}") from other
-    raise AssertionError(f"{what} must raise {error.__name__}, but raised nothing")

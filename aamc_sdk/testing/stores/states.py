@@ -8,8 +8,8 @@ import attrs
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, must_raise, records, whole_log
+from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
+from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, records, whole_log
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Feedback, Snapshot, StateDelta
 
