@@ -12,7 +12,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.serving.learner.snapshots import KeptState, LogPoint, restore, state_name, state_of
+from aamc_sdk.serving.learner.snapshots import LogPoint, SavedState, restore, state_name, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ POLL_SECONDS = 1.0
 SNAPSHOT_EVERY = 10_000
 """Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
 CHANGES_EVERY = 2_000
-"""Log entries after which changes are kept, where each process learns alone."""
+"""Log entries after which changes are saved, where each process learns alone."""
 SHARE_SECONDS = 0.5
 """Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
 FOLLOW_SECONDS = 0.25
@@ -41,7 +41,7 @@ ELECTION_SECONDS = 1.0
 RELOAD_SECONDS = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
 RETRY_SECONDS = 5.0
-"""Time after which a state is kept that could not be kept before."""
+"""Time after which saving a state is tried again."""
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
 
@@ -79,7 +79,7 @@ class Learner:
         self._report = report
         self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = self._flushing = 0
-        self._closed = self._away = self._stalled = self._keeping_failed = self._refused = False
+        self._closed = self._away = self._stalled = self._saving_failed = self._refused = False
         self._point = self._served_point = LogPoint()
         self._reported_position = self._known_start = self._cleaned_epoch = 0
         self._damaged_position = -1
@@ -93,7 +93,7 @@ class Learner:
         gives_changes = router.snapshots and router.changes() is not None
         self._name, self._shared = name, store.shares_learning and gives_changes
         self.is_learner = not self._shared
-        self._kept = KeptState(store, name, followed=self._shared, gives_changes=gives_changes)
+        self._saved = SavedState(store, name, followed=self._shared, gives_changes=gives_changes)
         self._start()
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
@@ -141,12 +141,12 @@ class Learner:
         end = self.position if self._end is None else self._end[1]
         with suppress(StoreAwayError):
             end = self._store.position()
-        lag, kept = max(0, end - self.position), self._kept
+        lag, saved = max(0, end - self.position), self._saved
         return {
             "is_learner": float(self.is_learner),
             "learner_lag": lag,
             "staleness_s": time.monotonic() - self._current_at if lag or self._stalled or self._away else 0.0,
-            "snapshot_age_s": 0.0 if kept.point == self._point or not self._router.snapshots else kept.age_seconds,
+            "snapshot_age_s": 0.0 if saved.point == self._point or not self._router.snapshots else saved.age_seconds,
         }
 
     def close(self) -> None:
@@ -160,9 +160,9 @@ class Learner:
         self._thread.join()
         if not closed and self.is_learner and self._router.snapshots and self.error is None:
             try:
-                self._kept.close(self._learning, self._point)
+                self._saved.close(self._learning, self._point)
             except (Exception, SystemExit) as error:  # a router's save may raise anything; the next start learns more again, no less
-                logger.warning("the router's state could not be kept: %s", error if isinstance(error, AamcError) else repr(error))
+                logger.warning("the router's state could not be saved: %s", error if isinstance(error, AamcError) else repr(error))
 
     @property
     def _stopped(self) -> bool:
@@ -207,16 +207,16 @@ class Learner:
         if not self._shared:
             return POLL_SECONDS
         if self.is_learner:
-            return SHARE_SECONDS if self._point == self._kept.point else max(0.0, self._next_share - time.monotonic())
+            return SHARE_SECONDS if self._point == self._saved.point else max(0.0, self._next_share - time.monotonic())
         return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
 
     def _catch_up(self, report: bool) -> None:
         try:
             self._away = False
             while not self._stopped and self._is_elected() and self._learn_batch(report):
-                self._keep_in_time(caught_up=False)
+                self._save_if_due(caught_up=False)
             if self.is_learner:
-                self._keep_in_time(caught_up=True)
+                self._save_if_due(caught_up=True)
             else:
                 self._follow()
         except StoreAwayError as error:
@@ -269,38 +269,38 @@ class Learner:
                 self._report(feedback)
         return True
 
-    def _keep_in_time(self, caught_up: bool) -> None:
+    def _save_if_due(self, caught_up: bool) -> None:
         """Save the learned state if enough was learned, or if it is time."""
-        kept, waits = self._kept, time.monotonic() < self._next_share
-        if not self._router.snapshots or (waits and self._keeping_failed):
+        saved, waits = self._saved, time.monotonic() < self._next_share
+        if not self._router.snapshots or (waits and self._saving_failed):
             return
         if self._shared:
-            due = self._point != kept.point and not waits
+            due = self._point != saved.point and not waits
         else:
-            due = self.position - kept.point.position >= (SNAPSHOT_EVERY if kept.whole_next else CHANGES_EVERY)
-        if due or kept.due or (caught_up and kept.empty):
-            self._keep()
+            due = self.position - saved.point.position >= (SNAPSHOT_EVERY if saved.full_next else CHANGES_EVERY)
+        if due or saved.due or (caught_up and saved.empty):
+            self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         self._next_share = time.monotonic() + SHARE_SECONDS
         try:
-            kept = self._kept.keep(self._learning, self._point)
+            saved = self._saved.save(self._learning, self._point)
         except StoreError as error:  # the next start learns more again, no less
-            if not self._keeping_failed:
-                logger.warning("the router's state could not be kept, which is tried again: %s", error)
-            self._keeping_failed, self._next_share = True, time.monotonic() + RETRY_SECONDS
+            if not self._saving_failed:
+                logger.warning("the router's state could not be saved, which is tried again: %s", error)
+            self._saving_failed, self._next_share = True, time.monotonic() + RETRY_SECONDS
             return
-        self._keeping_failed = False
-        if not kept and self._shared and not self._refused:  # another process learns too, and was first
+        self._saving_failed = False
+        if not saved and self._shared and not self._refused:  # another process learns too, and was first
             self._next_election = 0.0
             self._load()
-        self._refused = not kept  # a second time in succession, the whole state is kept next: no changes continue from the log's state
+        self._refused = not saved  # a second time in succession, the next state is a full snapshot: no changes continue from the log's state
 
     def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
         """Load the newest state of the log, if it has one that is accepted; return whether it has."""
         self._reported_position = max(self._reported_position, self.position)  # the state may be an earlier one
         try:
-            found = self._kept.load(self._learning, accepts)
+            found = self._saved.load(self._learning, accepts)
         except CheckpointError as error:
             logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
             self._reset()
@@ -313,7 +313,7 @@ class Learner:
         """Go back to the initial state."""
         restore(self._learning, self._initial_state)
         self._point = LogPoint(epoch=self._point.epoch)
-        self._kept.begin(self._point)
+        self._saved.begin(self._point)
 
     def _load_beyond(self, start: int) -> bool:
         """Load the log's state if it has learned more, after entries up to ``start``, and later ones with them, were dropped; return whether so."""
@@ -339,15 +339,15 @@ class Learner:
             self._learning = second
         self._reported_position = max(self._reported_position, left.position)
         self._point = NOWHERE  # if the log cannot be read now, the next batch leads here again
-        self._kept.begin(self._point)
+        self._saved.begin(self._point)
         if not (self._router.snapshots and self._load(lambda snapshot, end: end != left or left.epoch != epoch)):
             self._point = LogPoint(epoch=epoch)
-            self._kept.begin(self._point)
+            self._saved.begin(self._point)
         elif self._point.epoch != epoch:
-            self._learning.prepare_replay(self._store)  # this state was kept for the entries that the log has dropped
+            self._learning.prepare_replay(self._store)  # this state was saved for the entries that the log has dropped
             self._point = attrs.evolve(self._point, epoch=epoch)
-            self._kept.begin(self._point)
-            self._keep()
+            self._saved.begin(self._point)
+            self._save()
 
     def _second_router(self) -> OnlineRouter:
         """Return a router in the initial state, to learn the log while the present one serves."""
@@ -365,7 +365,7 @@ class Learner:
     def _take_over(self) -> None:
         """Give the served router the state of the second one, which has learned the log."""
         if self._learning is not self._router:
-            self._keep()  # changes are those since the state was loaded
+            self._save()  # changes are those since the state was loaded
             restore(self._router, state_of(self._learning))
             self._learning.close()
             self._learning = self._router
@@ -375,9 +375,9 @@ class Learner:
         if self._learning is not self._router:
             self._learning.close()
             self._learning, self._point = self._router, self._served_point
-            self._kept.begin(NOWHERE)  # the served state is none of the log's any more
-        elif self._point != self._kept.point:
-            self._keep()
+            self._saved.begin(NOWHERE)  # the log no longer has the served state
+        elif self._point != self._saved.point:
+            self._save()
 
     def _follow(self) -> None:
         """Apply the changes that another process has published; where none continue from this one, load its state.
@@ -385,14 +385,14 @@ class Learner:
         Changes continue from a state that the log has. A process that resigned before all that it learned was published loads the log's state.
         """
         self._note_end()
-        self._stalled = self._point != self._kept.point or self.position == self._damaged_position
+        self._stalled = self._point != self._saved.point or self.position == self._damaged_position
         if not self._stalled:
             try:
-                self._stalled = not self._kept.follow(self._router)
+                self._stalled = not self._saved.follow(self._router)
             except CheckpointError as error:
                 logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
-                self._stalled, self._damaged_position = True, self._kept.point.position
-            self._point = self._kept.point
+                self._stalled, self._damaged_position = True, self._saved.point.position
+            self._point = self._saved.point
         if self._stalled and time.monotonic() >= self._next_reload:
             self._next_reload = time.monotonic() + RELOAD_SECONDS
             self._load_published()

@@ -35,9 +35,9 @@ START_FULL_SECONDS = 60.0
 FULL_SNAPSHOT_DELAY_S = 3.0
 """Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
 MAX_CHANGED = 0.5
-"""Size of all changes after a full snapshot, as a share of its own, above which another one is kept: a start reads both."""
+"""Size of all changes after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
-"""Size of a full snapshot up to which one is kept at the end."""
+"""Size of a full snapshot up to which one is saved at the end."""
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
 """Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
 
@@ -100,18 +100,18 @@ class LogPoint:
     last: str = ""
 
     @classmethod
-    def of(cls, kept: Snapshot | StateDelta) -> LogPoint:
-        """Return the place of a state that the log keeps."""
-        return cls(kept.position, kept.epoch, kept.last)
+    def of(cls, saved: Snapshot | StateDelta) -> LogPoint:
+        """Return the place of a saved state."""
+        return cls(saved.position, saved.epoch, saved.last)
 
 
-class KeptState:
-    """Keeps the state of one router in the log, and takes over the states that other processes keep there. Used by one thread.
+class SavedState:
+    """Saves the state of one router in the log, and loads the states that other processes save there. Used by one thread.
 
     Attributes:
-        point: The place of the newest state that this process kept or took over.
+        point: The place of the newest state that this process saved or loaded.
         empty: Whether the log has no state of the router, as far as this process knows.
-        whole_next: Whether the next state is kept as a whole: the log has none that changes continue from.
+        full_next: Whether the next state is a full snapshot: the log has none that changes continue from.
     """
 
     def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
@@ -122,23 +122,23 @@ class KeptState:
     def begin(self, point: LogPoint) -> None:
         """Continue from a state that the log does not have."""
         self.point = self._taken = point
-        self.empty = self.whole_next = True
+        self.empty = self.full_next = True
         self._unsent: deque[StateDelta] = deque()
         self._sending = False
-        self._held: tuple[float, Snapshot] | None = None
+        self._delayed: tuple[float, Snapshot] | None = None
         self._full_bytes = self._changed_bytes = 0
-        self._full_at = self._kept_at = time.monotonic()
+        self._full_at = self._saved_at = time.monotonic()
 
     @property
     def age_seconds(self) -> float:
-        """Time since a state was kept or taken over."""
-        return time.monotonic() - self._kept_at
+        """Time since a state was saved or loaded."""
+        return time.monotonic() - self._saved_at
 
     @property
     def due(self) -> bool:
-        """Whether a full snapshot should be kept although nothing was learned: retention counts routers that renew theirs."""
+        """Whether to save a full snapshot although nothing was learned: retention counts routers that renew theirs."""
         now = time.monotonic()
-        return now - self._full_at >= FULL_SECONDS if self._held is None else now >= self._held[0]
+        return now - self._full_at >= FULL_SECONDS if self._delayed is None else now >= self._delayed[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
         """Load the newest state of the log into a router; return its place, or None if the log has none or ``accepts`` refuses it.
@@ -162,7 +162,7 @@ class KeptState:
             except CheckpointError as error:
                 logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
                 self._load_snapshot(router, snapshot)
-                self.whole_next = True
+                self.full_next = True
         if deltas:
             self._full_at -= FULL_SECONDS - START_FULL_SECONDS
         return self.point
@@ -173,88 +173,88 @@ class KeptState:
         self._apply(router, deltas or ())
         return deltas is not None
 
-    def keep(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Save the router's state at a place in the log, as changes or as a whole; return False if another process saved a state first.
+    def save(self, router: OnlineRouter, point: LogPoint) -> bool:
+        """Save the router's state at a place in the log, as changes or in full; return False if another process saved a state first.
 
         After a StoreError the next call tries again.
         """
-        if not self.whole_next and point != self._taken:
+        if not self.full_next and point != self._taken:
             changes = router.changes() if self._gives_changes else None
-            self.whole_next = changes is None
+            self.full_next = changes is None
             if changes is not None:
                 self._unsent.append(StateDelta(self._taken.position, point.position, changes, point.epoch, point.last))
                 self._taken = point
         if not self._send():
             self._unsent.clear()
-            self._held = None
-            self.whole_next = True
+            self._delayed = None
+            self.full_next = True
             return False
-        if self.whole_next:
-            self._keep_whole(router, point)
-        elif self._held is not None:
-            self._put_held()
+        if self.full_next:
+            self._save_full(router, point)
+        elif self._delayed is not None:
+            self._save_delayed()
         elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
-            self._held = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
-            self._put_held()
+            self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
+            self._save_delayed()
         return True
 
-    def _keep_whole(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Keep a full snapshot of a router at a place."""
+    def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:
+        """Save a full snapshot of a router at a place."""
         if self._gives_changes:
-            router.changes()  # they are part of the whole
+            router.changes()  # they are part of the snapshot
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
         self._store.put_snapshot(self._name, snapshot)
         self._unsent.clear()
-        self._held = None
+        self._delayed = None
         self._note_full(snapshot)
-        self._note_kept(point)
-        self._taken, self.whole_next = point, False
+        self._note_saved(point)
+        self._taken, self.full_next = point, False
 
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Keep the last state: as a whole if that is cheap."""
-        self.keep(router, point)
+        """Save the last state, in full if that is cheap."""
+        self.save(router, point)
         if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
-            self._keep_whole(router, point)
+            self._save_full(router, point)
 
     def _send(self) -> bool:
-        """Keep the changes that are not kept yet; return whether they continue from the log's newest state."""
+        """Save the changes that are not saved yet; return whether they continue from the log's newest state."""
         while self._unsent:
             delta = self._unsent[0]
-            again, self._sending = self._sending, True  # stays true where the store raises: it may have kept them
-            kept = self._store.put_delta(self._name, delta)
+            again, self._sending = self._sending, True  # stays true where the store raises: it may have saved them
+            saved = self._store.put_delta(self._name, delta)
             self._sending = False
-            if not kept and not (again and self._store.deltas(self._name, delta.position, delta.epoch) is not None):
+            if not saved and not (again and self._store.deltas(self._name, delta.position, delta.epoch) is not None):
                 return False
             self._unsent.popleft()
             self._changed_bytes += len(delta.content)
-            self._note_kept(LogPoint.of(delta))
+            self._note_saved(LogPoint.of(delta))
         return True
 
-    def _put_held(self) -> None:
-        """Keep the full snapshot that was taken before, once it is time."""
-        if self._held is not None and time.monotonic() >= self._held[0]:
-            self._store.put_snapshot(self._name, self._held[1])
-            self._held = None
-            self._kept_at = time.monotonic()
+    def _save_delayed(self) -> None:
+        """Save the full snapshot that was taken before, once it is time."""
+        if self._delayed is not None and time.monotonic() >= self._delayed[0]:
+            self._store.put_snapshot(self._name, self._delayed[1])
+            self._delayed = None
+            self._saved_at = time.monotonic()
 
     def _load_snapshot(self, router: OnlineRouter, snapshot: Snapshot) -> None:
         restore(router, snapshot.content)
         self.begin(LogPoint.of(snapshot))
         self._note_full(snapshot)
-        self.empty = self.whole_next = False
+        self.empty = self.full_next = False
 
     def _apply(self, router: OnlineRouter, deltas: Sequence[StateDelta]) -> None:
         for delta in deltas:
             router.apply_changes(delta.content)
             self._changed_bytes += len(delta.content)
-            self._note_kept(LogPoint.of(delta))
+            self._note_saved(LogPoint.of(delta))
             self._taken = self.point
 
     def _note_full(self, snapshot: Snapshot) -> None:
         self._full_bytes, self._changed_bytes, self._full_at = len(snapshot.content), 0, time.monotonic()
 
-    def _note_kept(self, point: LogPoint) -> None:
-        self.point, self._kept_at = point, time.monotonic()
+    def _note_saved(self, point: LogPoint) -> None:
+        self.point, self._saved_at = point, time.monotonic()
         self.empty = False

@@ -178,7 +178,7 @@ def test_a_last_save_that_fails_is_a_warning(failure: type[BaseException], store
     judge(store, "ann1")
     learner.flush(60)
     learner.close()
-    assert "the router's state could not be kept: " in caplog.text
+    assert "the router's state could not be saved: " in caplog.text
     assert learned(store, Tally()).judged == {"a": 0.5}
 
 

@@ -85,7 +85,7 @@ def settle(*replicas: Replica) -> None:
     for each in replicas:
         learner = each.learner
         wait_until(lambda learner=learner, log=each.store: learner.position == MemoryStore.position(log))  # type: ignore[misc]
-        wait_until(lambda learner=learner: learner._kept.point == learner._point)  # type: ignore[misc]
+        wait_until(lambda learner=learner: learner._saved.point == learner._point)  # type: ignore[misc]
 
 
 def break_off(store: SharedStore, method: str, committed: bool) -> Callable[[], None]:
@@ -112,7 +112,7 @@ def learn_unkept(first: Replica, *names: str) -> None:
     """Let the elected process learn entries whose publication fails."""
     first.tell(*names)
     wait_until(lambda: first.learner.position == MemoryStore.position(first.store))
-    wait_until(lambda: first.learner._keeping_failed)
+    wait_until(lambda: first.learner._saving_failed)
 
 
 def depose(first: Replica) -> None:
