@@ -62,7 +62,7 @@ def orchestrate(
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_sdk.log import open_store
-    from aamc_sdk.serving import SessionOrchestrator, find_orchestrator
+    from aamc_sdk.serving import find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
     team, options = _options(given)
@@ -77,17 +77,7 @@ def orchestrate(
         log = partial(open_store, url, plugins_of(ctx), {"store_text": True})
         store = opened.enter_context(closing(log())) if given["store"] else None  # before the first call
         began = time.monotonic()
-        try:
-            with console(stderr=True).status("working") as status:
-                _run(ctx, session, status.console.print)
-        except KeyboardInterrupt:
-            if session.count:
-                session.keep(path)
-                click.echo(f"The episode so far is in {path}", err=True)
-            raise
-        finally:
-            if isinstance(orchestrator, SessionOrchestrator):
-                orchestrator.close()
+        _solve(ctx, session, path)
         records, attempts = session.log()
         logged = {"id": records[-1].decision.id} if records and url else {}
         _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
@@ -159,6 +149,23 @@ def _check_places(kept: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another folder")
         if not os.access(place if place.exists() else place.parent, os.W_OK):
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
+
+
+def _solve(ctx: click.Context, session: Session, path: Path) -> None:
+    """Work on the task, and close the orchestrator; after Ctrl-C the episode so far is appended to a file."""
+    from aamc_sdk.serving import SessionOrchestrator
+
+    try:
+        with console(stderr=True).status("working") as status:
+            _run(ctx, session, status.console.print)
+    except KeyboardInterrupt:
+        if session.count:
+            session.keep(path)
+            click.echo(f"The episode so far is in {path}", err=True)
+        raise
+    finally:
+        if isinstance(session.orchestrator, SessionOrchestrator):
+            session.orchestrator.close()
 
 
 def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:

@@ -47,11 +47,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         raise StoreError(f"{those}; use the run that made it")
     request = recorded_request(record, pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
-    weights, contributions = np.ones(3), np.full((len(record.candidates), 3), np.nan)
-    if reward is not None:
-        weights = reward.weights(request.preferences)[0]
-        contributions = np.where(weights == 0, 0.0, weights * reward.vector(expected)[0])
-    rewards = np.where((np.isnan(contributions) | (weights == 0)).all(axis=1), np.nan, np.nansum(contributions, axis=1))
+    contributions, rewards = _expected_rewards(reward, request, expected)
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
@@ -105,6 +101,17 @@ def _expected(record: Record, request: RoutingRequest) -> Outcomes:
     """Return the expected outcomes, with the router's own prediction of quality if it recorded one."""
     quality = record.decision.notes.get(EXPECTED_QUALITY)
     return request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
+
+
+def _expected_rewards(reward: Reward | None, request: RoutingRequest, expected: Outcomes) -> tuple[Floats, Floats]:
+    """Return the contributions of the objectives ``[M, 3]``, and their sums ``[M]``; NaN where unknown."""
+    if reward is None:
+        unknown = np.full((len(request.pool), 3), np.nan)
+        return unknown, unknown[:, 0]
+    weights = reward.weights(request.preferences)[0]
+    contributions = np.where(weights == 0, 0.0, weights * reward.vector(expected)[0])
+    known = ((weights > 0) & ~np.isnan(contributions)).any(axis=1)
+    return contributions, np.where(known, np.nansum(contributions, axis=1), np.nan)
 
 
 def _recorded(record: Record, figures: Mapping[str, float | None]) -> Floats:

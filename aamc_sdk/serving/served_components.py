@@ -110,11 +110,6 @@ def load_checkpoints(
     run = Run.open(folder) if trained is None else Run.holding(trained)
     if run is None:
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
-    checkpoint = None if estimator is None else find_checkpoint(estimator, "estimator")
-    if estimator is not None and checkpoint is None:
-        raise ConfigError(
-            f"--estimator must be the folder of a trained estimator, not {estimator!r}; train one with: aamc train --estimator {estimator}"
-        )
     services = run.services(plugins)
     candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
     if isinstance(router, Mapping):
@@ -124,15 +119,11 @@ def load_checkpoints(
     else:
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
-    known = run.estimator(plugins, services)
-    used = known if checkpoint is None else load_component(checkpoint, "estimator", plugins, services)
-    if checkpoint is not None and served.uses_estimates and estimates_fingerprint(used) != estimates_fingerprint(known):
-        logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, checkpoint)
     return ServedComponents(
         pool=candidates,
         reward=services.reward,
         router=served,
-        estimator=used,
+        estimator=_served_estimator(estimator, served, run, services, plugins),
         models=_client(services, candidates, plugins),
         preference=run.settings.preference,
         preference_given=True,
@@ -144,6 +135,20 @@ def load_checkpoints(
         typical=run.candidate_means,
         store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
     )
+
+
+def _served_estimator(name: str | None, router: Router, run: Run, services: Services, plugins: Plugins) -> Estimator | None:
+    """Return the run's estimator, or the one of a named folder in its place."""
+    own = run.estimator(plugins, services)
+    if name is None:
+        return own
+    folder = find_checkpoint(name, "estimator")
+    if folder is None:
+        raise ConfigError(f"--estimator must be the folder of a trained estimator, not {name!r}; train one with: aamc train --estimator {name}")
+    other: Estimator = load_component(folder, "estimator", plugins, services)
+    if router.uses_estimates and estimates_fingerprint(other) != estimates_fingerprint(own):
+        logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, folder)
+    return other
 
 
 def _same_candidates(pool: Pool, endpoints: Pool) -> Pool:
