@@ -7,11 +7,12 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
-from aamc_sdk.testing.findings import SignatureError, may_refuse, require, skip
+from aamc_sdk.testing.findings import SignatureError, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query
 from aamc_sdk.types.checks import is_amount
@@ -22,9 +23,8 @@ _TASK = "What is two and two?"
 
 def check_an_agent_is_a_candidate(subject: Subject) -> None:
     """An agent has a candidate of the component's name as its spec."""
-    spec = getattr(subject.make(), "spec", None)
-    require(isinstance(spec, Candidate), f"an agent's spec must be an aamc_sdk.Candidate, not {type(spec).__name__}")
-    assert isinstance(spec, Candidate)  # for type checkers
+    spec: Any = getattr(subject.make(), "spec", None)
+    require_type(spec, Candidate, "an agent's spec must be an aamc_sdk.Candidate")
     why = "teams, and options by agent, find the agent by it"
     require(spec.name == subject.name, f"the name of an agent's spec must be the component's name, {subject.name!r}, not {spec.name!r}: {why}")
 
@@ -43,8 +43,8 @@ def check_it_answers_a_task(subject: Subject) -> None:
         if error.obj is not state.task:
             raise
         skip(f"it needs a task with {error.name!r}, which the kit's task lacks")
-    require(isinstance(output, AgentOutput), f"execute must return aamc_sdk.AgentOutput, not {type(output).__name__}")
-    require(isinstance(output.content, str), f"the content must be a text, not {type(output.content).__name__}")
+    require_type(output, AgentOutput, "execute must return aamc_sdk.AgentOutput")
+    require_type(output.content, str, "the content must be a text")
     unknown = "where it is unknown, return 0, and cost_known: False in metadata"
     require(math.isfinite(output.cost) and output.cost >= 0, f"the cost must be USD of at least 0, not {output.cost}; {unknown}")
 
@@ -81,9 +81,8 @@ def check_steps_lead_to_an_answer(subject: Subject) -> None:
 
 
 def _require_step(step: Step) -> None:
-    require(isinstance(step.content, str), f"a step's content must be a text, not {type(step.content).__name__}")
-    of_decision = step.decision is None or isinstance(step.decision, Decision)
-    require(of_decision, f"a step's decision must be an aamc_sdk.types.Decision or None, not {type(step.decision).__name__}")
+    require_type(step.content, str, "a step's content must be a text")
+    require_type(step.decision, Decision | None, "a step's decision must be an aamc_sdk.types.Decision or None")
     known = is_amount(step.cost_usd) and math.isfinite(step.cost_usd)
     require(known, f"a step's cost must be USD of at least 0, not {step.cost_usd!r}; where it is unknown, give 0")
     require(is_token_count(step.tokens), f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")

@@ -20,7 +20,7 @@ import numpy as np
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import to_json
-from aamc_sdk.testing.findings import SignatureError, must_raise, require
+from aamc_sdk.testing.findings import SignatureError, must_raise, require, require_type
 from aamc_sdk.testing.subject import Subject, changed, splits
 
 _RUNS_NO_CODE = {".json", ".jsonl", ".safetensors", ".txt", ".csv", ".md", ".yaml", ".yml", ".onnx", ".npz", ".npy"}
@@ -99,7 +99,7 @@ def check_training_returns_metrics(subject: Subject) -> None:
     """``train`` returns a mapping of JSON types; ``"curve"`` is a list of mappings."""
     _ = subject.trained
     metrics = subject.metrics
-    require(isinstance(metrics, Mapping), f"train must return a mapping of metrics, not {type(metrics).__name__}")
+    require_type(metrics, Mapping, "train must return a mapping of metrics")
     to_json(metrics)
     curve = metrics.get("curve", [])
     require(all(isinstance(point, Mapping) for point in curve), "metrics['curve'] must be a list of mappings")

@@ -12,7 +12,7 @@ from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettin
 from aamc_sdk.errors import AamcError, ConfigError, PreferenceError, one_of
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 from aamc_sdk.testing.components import require_same
-from aamc_sdk.testing.findings import SignatureError, checks_in, require, skip
+from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Pool
 
@@ -45,8 +45,8 @@ def check_it_recognizes_its_example(subject: Subject) -> None:
 def check_its_example_can_be_served(subject: Subject) -> None:
     """``serving`` returns the settings of a controller, by the keys of our own files, and leaves the content as it was."""
     found = _translated(subject, "serving")
-    require(isinstance(found, ForeignSettings), f"serving must return aamc_sdk.interfaces.ForeignSettings, not {type(found).__name__}")
-    require(found.pool is None or isinstance(found.pool, Pool), f"the pool of serving must be aamc_sdk.Pool or None, not {type(found.pool).__name__}")
+    require_type(found, ForeignSettings, "serving must return aamc_sdk.interfaces.ForeignSettings")
+    require_type(found.pool, Pool | None, "the pool of serving must be aamc_sdk.Pool or None")
     _require_keys("serving", found.content, SERVING_KEYS)
     try:
         ServingSettings.of(found.content)
@@ -83,7 +83,7 @@ def _example(subject: Subject) -> Mapping[str, Any]:
     example = subject.target().example()
     if example is None:
         skip("it has no example: return the content of a valid file from example")
-    require(isinstance(example, Mapping), f"example must return the content of a file, a mapping, not {type(example).__name__}")
+    require_type(example, Mapping, "example must return the content of a file, a mapping")
     return copy.deepcopy(dict(example))
 
 
@@ -105,9 +105,8 @@ def _translated(subject: Subject, method: str, *arguments: Any) -> Any:
     return found
 
 
-def _require_keys(method: str, content: object, known: tuple[str, ...]) -> None:
-    require(isinstance(content, Mapping), f"{method} must return keys and values, not {type(content).__name__}")
-    assert isinstance(content, Mapping)  # for type checkers
+def _require_keys(method: str, content: Any, known: tuple[str, ...]) -> None:
+    require_type(content, Mapping, f"{method} must return keys and values")
     unknown = sorted(str(key) for key in content if key not in known)
     require(not unknown, f"{method} returns the keys {', '.join(unknown)}, which mean nothing here (keys: {one_of(known)})")
 

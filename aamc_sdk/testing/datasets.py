@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import checks_in, may_refuse, must_raise, require
+from aamc_sdk.testing.findings import checks_in, may_refuse, must_raise, require, require_type
 from aamc_sdk.testing.subject import Subject, changed
 from aamc_sdk.types import Dataset, check_dataset, question
 
@@ -50,7 +50,7 @@ def _require_apart(splits: Mapping[str, Dataset]) -> None:
 
 def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
     """Raise AssertionError unless a dataset has rows, and each of its arrays one row a query and values in its range."""
-    require(isinstance(dataset, Dataset), f"read must return aamc_sdk.Dataset, not {type(dataset).__name__}")
+    require_type(dataset, Dataset, "read must return aamc_sdk.Dataset")
     require(len(dataset) > 0, f"{split} is empty")
     try:
         check_dataset(dataset, split)

@@ -18,7 +18,7 @@ from aamc_sdk.testing.components import (
     require_no_threads,
     require_same,
 )
-from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
+from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
@@ -36,7 +36,7 @@ def _require_unit(name: str, values: Floats, shape: tuple[int, ...]) -> None:
 
 
 def _require_estimates(estimates: Estimates, rows: int) -> None:
-    require(isinstance(estimates, Estimates), f"estimate must return aamc_sdk.Estimates, not {type(estimates).__name__}")
+    require_type(estimates, Estimates, "estimate must return aamc_sdk.Estimates")
     _require_unit("complexity", estimates.complexity, (rows,))
     _require_unit("tool_use", estimates.tool_use, (rows,))
     _require_unit("categories", estimates.categories, (rows, len(estimates.category_names)))
@@ -200,7 +200,7 @@ def check_embeddings_of_texts(subject: Subject) -> None:
     together = subject.trained.embed(texts)
     if together is None:
         skip("it embeds no texts (embed returns None)")
-    require(isinstance(together, np.ndarray), f"embed must return an array [N, D], not {type(together).__name__}")
+    require_type(together, np.ndarray, "embed must return an array [N, D]")
     require(together.ndim == 2 and len(together) == len(texts), f"embed must return [N, D], not {np.shape(together)} for {len(texts)} texts")
     require(np.isfinite(together).all(), "embeddings of texts must be finite")
     require(equal(subject.trained.embed(texts[1:]), together[1:], 1e-4), "a text has another embedding alone than in its batch")

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from queue import SimpleQueue
 from traceback import extract_tb, walk_stack, walk_tb
-from types import FrameType
+from types import FrameType, UnionType
 from typing import Any, NoReturn, TypeVar
 from unittest import SkipTest
 
@@ -67,6 +67,11 @@ def require(condition: object, message: str) -> None:
     """Raise AssertionError with the message unless the condition holds; unlike ``assert``, this also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)
+
+
+def require_type(value: object, kind: type | UnionType, what: str) -> None:
+    """Raise AssertionError unless a value has a type; ``what`` says which one, such as ``"read must return aamc_sdk.Dataset"``."""
+    require(isinstance(value, kind), f"{what}, not {type(value).__name__}")
 
 
 def must_raise(expected: type[Exception], action: Callable[[], object], what: str) -> Exception:

@@ -11,7 +11,7 @@ from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.components import require_same
-from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.findings import checks_in, require, require_type, skip
 from aamc_sdk.testing.scores import request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
@@ -87,7 +87,7 @@ def check_a_copy_follows_the_changes(subject: Subject) -> None:
         changes = learner.changes()
         if changes is None:
             skip("changes returns None: copies load its whole state")
-        require(isinstance(changes, bytes), f"changes must return bytes, which are sent to other processes, or None, not {type(changes).__name__}")
+        require_type(changes, bytes, "changes must return bytes, which are sent to other processes, or None")
         copied.apply_changes(changes)
         advice = "changes must bring all that was learned since its last call"
         require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import OK
 from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import require, require_type
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Pool, Preference, Query
 
@@ -17,7 +17,7 @@ from aamc_sdk.types import Pool, Preference, Query
 def check_it_is_a_pool(subject: Subject) -> None:
     """The target, called without arguments, returns the same pool each time."""
     pool = subject.target()
-    require(isinstance(pool, Pool), f"the target must return aamc_sdk.Pool, not {type(pool).__name__}")
+    require_type(pool, Pool, "the target must return aamc_sdk.Pool")
     require(pool == subject.target(), "two calls return two different pools")
 
 
@@ -44,7 +44,7 @@ def check_a_request_is_routable(subject: Subject) -> None:
 
 def check_it_is_a_command_with_help(subject: Subject) -> None:
     """The target is a click command with a help text, and so is each option."""
-    require(isinstance(subject.target, click.Command), f"the target must be a click.Command, not {type(subject.target).__name__}")
+    require_type(subject.target, click.Command, "the target must be a click.Command")
     require(subject.target.help, "the command has no help: give its function a docstring")
     for parameter in subject.target.params:
         if isinstance(parameter, click.Option):
@@ -66,9 +66,9 @@ def check_unknown_options_are_wrong_usage(subject: Subject) -> None:
 def check_it_returns_diagnoses(subject: Subject) -> None:
     """The target, called without arguments, returns diagnoses; each that is not ok has advice."""
     found = subject.target()
-    require(isinstance(found, list), f"the target must return a list, not {type(found).__name__}")
+    require_type(found, list, "the target must return a list")
     for diagnosis in found:
-        require(isinstance(diagnosis, Diagnosis), f"the list must hold aamc_sdk.interfaces.Diagnosis, not {type(diagnosis).__name__}")
+        require_type(diagnosis, Diagnosis, "the list must hold aamc_sdk.interfaces.Diagnosis")
         require(diagnosis.status == OK or diagnosis.advice, f"{diagnosis.subject} is not ok and has no advice")
 
 

@@ -12,7 +12,7 @@ import attrs
 
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.testing.components import OPTION_CHECKS, require_asynchronous_iterator, require_no_threads, require_same
-from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
+from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import ModelSpec
 from aamc_sdk.types.checks import is_amount
@@ -35,7 +35,7 @@ def check_calls_take_options(subject: Subject) -> None:
 def check_its_state_is_known(subject: Subject) -> None:
     """``state`` returns an EndpointState at once: it is called for each decision."""
     state = subject.make().state()
-    require(isinstance(state, EndpointState), f"state must return aamc_sdk.interfaces.EndpointState, not {type(state).__name__}")
+    require_type(state, EndpointState, "state must return aamc_sdk.interfaces.EndpointState")
 
 
 def check_its_threads_let_the_program_end(subject: Subject) -> None:
@@ -63,14 +63,14 @@ def check_it_answers(subject: Subject) -> None:
 
 
 def _require_completion(completion: Completion, dialect: str) -> None:
-    require(isinstance(completion, Completion), f"complete must return aamc_sdk.Completion, not {type(completion).__name__}")
+    require_type(completion, Completion, "complete must return aamc_sdk.Completion")
     message = completion.message
-    require(isinstance(message, Mapping), f"a completion's message must be a mapping, not {type(message).__name__}: {_OPENAI_MESSAGE}")
+    require_type(message, Mapping, "a completion's message must be a mapping")
     if dialect == "openai":
         written = message.get("role") == "assistant" and isinstance(message.get("content"), str)
         require(written, f"a completion's message must be {_OPENAI_MESSAGE}, not {message!r:.80}")
     require(completion.text, "the completion has no text")
-    require(isinstance(completion.usage, Usage), f"a completion's usage must be aamc_sdk.interfaces.Usage, not {type(completion.usage).__name__}")
+    require_type(completion.usage, Usage, "a completion's usage must be aamc_sdk.interfaces.Usage")
     _require_amount(completion.cost_usd, "a completion's cost_usd")
     _require_amount(completion.latency_ms, "a completion's latency_ms")
 
@@ -78,11 +78,10 @@ def _require_completion(completion: Completion, dialect: str) -> None:
 def _require_chunks(chunks: Sequence[Chunk]) -> None:
     require(chunks, "stream must yield at least one aamc_sdk.interfaces.Chunk")
     for chunk in chunks:
-        require(isinstance(chunk, Chunk), f"stream must yield aamc_sdk.interfaces.Chunk objects, not {type(chunk).__name__}")
-        require(isinstance(chunk.content, str), f"a chunk's content must be a text, not {type(chunk.content).__name__}")
+        require_type(chunk, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects")
+        require_type(chunk.content, str, "a chunk's content must be a text")
         _require_amount(chunk.cost_usd, "a chunk's cost_usd")
-        known = chunk.usage is None or isinstance(chunk.usage, Usage)
-        require(known, f"a chunk's usage must be aamc_sdk.interfaces.Usage or None, not {type(chunk.usage).__name__}")
+        require_type(chunk.usage, Usage | None, "a chunk's usage must be aamc_sdk.interfaces.Usage or None")
     require("".join(chunk.content for chunk in chunks), "the stream has no text")
 
 

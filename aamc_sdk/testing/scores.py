@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import PluginError, StoreError
 from aamc_sdk.log.json_text import check_plain
 from aamc_sdk.routing import draw
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import require, require_type
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Pool, RoutingRequest, Scores
@@ -31,7 +31,7 @@ def chosen_of(scores: Scores, request: RoutingRequest, sample: bool) -> NDArray[
 
 def require_scores(scores: Scores, request: RoutingRequest) -> None:
     """Raise AssertionError unless the core can draw from the scores and log them, and the numbers are in their ranges."""
-    require(isinstance(scores, Scores), f"score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    require_type(scores, Scores, "score must return aamc_sdk.Scores")
     rows, quality = len(request), scores.expected_quality
     try:
         for sample in (False, True):
