@@ -286,7 +286,7 @@ class MetaController:
         return await self._decider.start(given.query(query), preference, given)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Record a call soon, together with those of other requests; feedback that comes later is written later."""
+        """Record a call soon, in a batch with those of other requests, and before any feedback that comes after it."""
         self._commits.add_attempt(attempt)
 
     def attempt(self, decision_id: str, **figures: Any) -> int:

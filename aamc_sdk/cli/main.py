@@ -123,13 +123,12 @@ class CommandTree(click.Group):
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None
             rows[name] = own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands for {name}.")
-        groups = (
-            {"Commands": tuple(rows)} if self.path else {**GROUPS, "More": tuple(rows.keys() - {name for names in GROUPS.values() for name in names})}
-        )
+        grouped = {name for names in GROUPS.values() for name in names}
+        groups = {"Commands": list(rows)} if self.path else {**GROUPS, "More": [name for name in rows if name not in grouped]}
         for heading, names in groups.items():
             if found := [(name, rows[name]) for name in names if name in rows]:
                 with formatter.section(heading):
-                    formatter.write_dl(sorted(found) if heading in ("Commands", "More") else found)
+                    formatter.write_dl(found)
 
 
 def _with_hyphens(name: str) -> str:

@@ -63,7 +63,7 @@ class _Distribution:
         if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
             return found
         _check_numbers(scores.utility, request, "utility")  # it is recorded
-        array = allowed_probabilities(given, request)
+        array = _allowed_probabilities(given, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
         by_name = [ByName(request.pool.names, row) for row in array]
@@ -125,7 +125,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
     """
     _check(scores, request)
     if sample and scores.probabilities is not None:
-        return allowed_probabilities(scores.probabilities, request)
+        return _allowed_probabilities(scores.probabilities, request)
     chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
@@ -138,7 +138,7 @@ def _check(scores: Scores, request: RoutingRequest) -> None:
         _check_numbers(scores.expected_quality, request, "expected_quality")
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if not isinstance(spent, float) or spent != 0:
-            check_spent(name, spent, len(request))
+            _check_spent(name, spent, len(request))
 
 
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
@@ -152,7 +152,7 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
     return np.asarray(np.where(mask, utility, -np.inf).argmax(axis=1))
 
 
-def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
+def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
     """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
     allowed = np.where(request.mask, _check_scores(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
@@ -279,7 +279,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     return notes
 
 
-def check_spent(name: str, spent: Any, rows: int) -> None:
+def _check_spent(name: str, spent: Any, rows: int) -> None:
     """Check the costs of decisions that scores state."""
     amounts = np.asarray(spent)
     right_shape = amounts.shape in ((), (rows,))

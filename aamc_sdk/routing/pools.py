@@ -109,10 +109,11 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
         return pool_from(name, "pool")
     if not isinstance(name, str):
         raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
-    if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
-        return read_pool(Path(name))
-    if name not in plugins.names("model_pool") and Path(name).is_dir():
-        raise PoolError(f"{name} is a folder; name a pool file in it, such as {Path(name, 'pool.yaml')}")
+    if name not in plugins.names("model_pool"):
+        if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+            return read_pool(Path(name))
+        if Path(name).is_dir():
+            raise PoolError(f"{name} is a folder; name a pool file in it, such as {Path(name, 'pool.yaml')}")
     with component_errors(f"model_pool {name!r} cannot be made"):
         pool = plugins.load("model_pool", name)()
     if not isinstance(pool, Pool):

@@ -113,10 +113,10 @@ def run_checks(
     seconds: float = CHECK_SECONDS,
     begin: Callable[[str], object] | None = None,
 ) -> list[Finding]:
-    """Run each check separately, so that one failure does not stop the others; a TypeError that an earlier check met counts as skipped.
+    """Run each check separately, so that one failure does not stop the others.
 
-    Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
-    skipped, as they may wait for it, and so they are after a SignatureError.
+    A check that fails with the TypeError of an earlier one counts as skipped: a wrong signature, such as that of ``__init__``, would fail nearly
+    every check. After a check that hangs, and after a SignatureError, all further checks are skipped.
     """
     findings: list[Finding] = []
     first: dict[str, str] = {}

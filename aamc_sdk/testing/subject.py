@@ -98,13 +98,13 @@ class Subject:
         return self.opened(component)
 
     def opened(self, part: Any) -> Any:
-        """Return a component, or the streams of an environment, after noting that :meth:`close` is to close it if it can be closed."""
+        """Return a component, or the streams of an environment; :meth:`close` will close it."""
         if hasattr(part, "close"):
             self._opened.append(part)
         return part
 
     def close(self) -> None:
-        """Close what was made, whatever its ``close`` raises: checks report it. Then end the event loops of all services."""
+        """Close everything that was made, then end the event loops of all services; errors of ``close`` are for checks to report."""
         for part in self._opened:
             with suppress(Exception):
                 closing = part.close()
@@ -137,12 +137,12 @@ class Subject:
 
     @cached_property
     def again(self) -> Any:
-        """Another component, made and trained as ``trained`` was.
+        """A second component, made and trained as ``trained`` was.
 
-        ``started`` has the threads that this left, those of event loops among them, and ``global_changes`` what it changed outside of the
-        component: here, as the first training also imports libraries, which may draw numbers.
+        Its training sets ``started``, the threads that it left running, event loops included, and ``global_changes``, the global state that it
+        changed. The first training cannot tell: it also imports libraries, which may draw numbers.
         """
-        _ = self.trained  # starts what all components share
+        _ = self.trained  # starts the threads that all components share
         before, training = set(threading.enumerate()), self.training()
         with watched() as self.global_changes:
             component, _ = self._made_and_trained(training)
@@ -176,7 +176,7 @@ class Subject:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Collect what a block changes outside of a component, and put it back: the global generators, numpy's error handling, standard output."""
+    """List the global state that a block changes, and restore it: the global generators, numpy's error handling, standard output."""
     found: list[str] = []
     kept, printed = _global_state(), io.StringIO()
     np.random.seed()  # another state, so that a block that seeds as one before is found too

@@ -142,7 +142,7 @@ class Decider:
         return StartedDecision(record.decision, record, self._commits.add_decision(record))
 
     def _new_id(self) -> str:
-        """Return an id of many that are made at once: each call of the system lets other threads take the interpreter."""
+        """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
         try:
             return self._ids.pop()
         except IndexError:  # none is left; asking first would race with the threads of other event loops

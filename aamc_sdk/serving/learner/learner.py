@@ -316,7 +316,7 @@ class Learner:
         self._saved.begin(self._point)
 
     def _load_beyond(self, start: int) -> bool:
-        """Load the log's state if it has learned more, after entries up to ``start``, and later ones with them, were dropped; return whether so."""
+        """After the log dropped its entries up to ``start``, load its saved state if that has learned more; return whether it was loaded."""
         at, self._known_start = self.position, start
         if self._router.snapshots and self._load(lambda snapshot, end: end.position > at):
             return True
@@ -327,7 +327,7 @@ class Learner:
         return False
 
     def _restart(self, epoch: int) -> None:
-        """Go back to the log's own state, else to the initial one; feedback that is learned again is not reported again."""
+        """Go back to the log's saved state, else to the initial one; feedback that is learned again is not reported again."""
         left = self._point
         self._router.prepare_replay(self._store)
         if left.position > 0 or self._learning is not self._router:
@@ -371,7 +371,7 @@ class Learner:
             self._learning = self._router
 
     def _resign(self) -> None:
-        """Continue from the log's state: another process learns now."""
+        """Stop learning, since another process does it now; continue from the log's state."""
         if self._learning is not self._router:
             self._learning.close()
             self._learning, self._point = self._router, self._served_point
@@ -380,9 +380,9 @@ class Learner:
             self._save()
 
     def _follow(self) -> None:
-        """Apply the changes that another process has published; where none continue from this one, load its state.
+        """Apply the changes that another process has published, or load its state where they do not continue from this one's.
 
-        Changes continue from a state that the log has. A process that resigned before all that it learned was published loads the log's state.
+        Changes continue only from a state in the log. A process that resigned before it published everything loads the log's state.
         """
         self._note_end()
         self._stalled = self._point != self._saved.point or self.position == self._damaged_position
@@ -413,7 +413,7 @@ class Learner:
             self._stalled, self._damaged_position = False, -1
 
     def _note_end(self) -> None:
-        """Note when this process last knew the whole log, by asking where it ends."""
+        """Note when this process last knew the whole log: ask for the log's end, and whether the end that was asked for before is reached."""
         if self._end is None or self.position >= self._end[1]:
             if self._end is not None:
                 self._current_at = max(self._current_at, self._end[0])

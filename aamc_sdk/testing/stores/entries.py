@@ -26,11 +26,11 @@ def check_a_decision_is_returned_as_it_was_logged(subject: Subject) -> None:
         require(list(added) == [given.decision], f"add_decisions must return the decisions in the log, not {added!r:.200}")
         found = store.record(ID)
         require(found.decision == given.decision, f"the decision came back as {found.decision}")
-        require(found.candidates == given.candidates, "the candidates came back otherwise")
-        require(found.masked_why == given.masked_why, "the reasons of masks came back otherwise")
+        require(found.candidates == given.candidates, "the candidates came back changed")
+        require(found.masked_why == given.masked_why, "the reasons of masks came back changed")
         for name in ("cost_usd", "latency_ms", "known_quality"):
-            require(equal(getattr(found.expected, name), getattr(given.expected, name)), f"expected.{name} came back otherwise")
-        require(equal(found.estimates.complexity, given.estimates.complexity), "the estimates came back otherwise")
+            require(equal(getattr(found.expected, name), getattr(given.expected, name)), f"expected.{name} came back changed")
+        require(equal(found.estimates.complexity, given.estimates.complexity), "the estimates came back changed")
 
 
 def check_an_unknown_propensity_stays_unknown(subject: Subject) -> None:
@@ -164,7 +164,7 @@ def check_attempts_without_a_number_take_the_next(subject: Subject) -> None:
         given = attrs.asdict(attrs.evolve(early, n=0))
         returned = attrs.asdict(found[0])
         wrong = [name for name, value in given.items() if value == value and returned[name] != value]  # NaN is unequal to itself
-        require(not wrong, f"an attempt came back otherwise in {', '.join(wrong)}")
+        require(not wrong, f"an attempt came back changed in {', '.join(wrong)}")
 
 
 def check_an_episode_is_read_in_log_order(subject: Subject) -> None:
