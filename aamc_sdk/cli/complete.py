@@ -18,7 +18,6 @@ from aamc_sdk.cli.output import printable, write_json_line
 from aamc_sdk.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from aamc_sdk.controller import MetaController
     from aamc_sdk.interfaces import Completion
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ServedComponents
@@ -87,7 +86,8 @@ def complete(
         finally:
             if came:
                 click.echo()
-        attempts = _attempts(controller, before, answer.decision_id)
+        logged = controller.store.experiences(before)
+        attempts = [attempt for batch in logged for attempt in batch.attempts if attempt.decision_id == answer.decision_id]
         log = (named["store"] or controller.store.url) if controller.store.persistent else None
     if as_json:
         _write_document(answer, attempts)
@@ -111,12 +111,6 @@ def _components(
         return load_checkpoints(run, plugins, router=router, estimator=estimator, store=store, pool=pool)
     except CheckpointError as error:
         raise error if has_run else CheckpointError(f"{error}, or name your models with --pool") from error
-
-
-def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:
-    """Return the decision's calls, from the entries of the log since a position."""
-    batches = controller.store.experiences(before)
-    return [attempt for batch in batches for attempt in batch.attempts if attempt.decision_id == decision_id]
 
 
 def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:

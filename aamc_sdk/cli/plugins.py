@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
@@ -80,14 +79,11 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
         return
     click.echo(f"{kind} {name} ({offer.plugin.distribution} {offer.plugin.version}): {offer.component.summary}")
     for option in options:
-        click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{_presets(option['presets'])}")
+        presets = "".join(f"; {preset}: {value!r}" for preset, value in option["presets"].items())
+        click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{presets}")
         click.echo(f"      {option['meaning']}")
         if option["allowed"]:
             click.echo(f"      {'One of' if option['choices'] else 'Must be'}: {option['allowed']}")
-
-
-def _presets(presets: dict[str, Any]) -> str:
-    return "".join(f"; {preset}: {value!r}" for preset, value in presets.items())
 
 
 @plugins.command()

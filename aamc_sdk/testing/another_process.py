@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,20 +56,18 @@ class _Offered:
 
 
 def _run(folder: Path) -> None:
+    """Write the result of the method for the component with the saved state, or why that cannot be made."""
     kind, name, offered, options, method = pickle.loads((folder / _GIVEN).read_bytes())  # noqa: S301  # of our own process
-    (folder / _FOUND).write_bytes(pickle.dumps(_result(kind, name, offered, options, method, folder / _STATE)))
-
-
-def _result(
-    kind: str, name: str, offered: Sequence[tuple[str, Component]], options: Mapping[str, Any], method: Callable[[Subject, Any], Any], state: Path
-) -> tuple[Any, str]:
+    found, why = None, ""
     with closing(Subject(kind, name, Plugins({"kit": _Offered(offered)}, discover=False), options)) as subject:
         try:
             component = subject.make()
         except PluginError as error:  # it, or a component that it takes as an option, is of a module of the tests
-            return None, str(error)
-        component.load(state)
-        return method(subject, component), ""
+            why = str(error)
+        else:
+            component.load(folder / _STATE)
+            found = method(subject, component)
+    (folder / _FOUND).write_bytes(pickle.dumps((found, why)))
 
 
 if __name__ == "__main__":
