@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PluginError, component_errors
+from aamc_sdk.errors import component_errors
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -63,15 +63,11 @@ def build_request(
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
-        try:  # not component_errors, which takes each decision a microsecond
+        with component_errors(f"{estimator.message_name} failed"):
             estimates = _checked(estimator.estimate(queries), len(queries)) if estimates is None else estimates
             shape = len(queries), len(pool)
             quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality") if quality is None else quality
             lengths = _checked_lengths(estimator.answer_lengths(estimates, pool), shape, "answer_lengths") if lengths is None else lengths
-        except AamcError:
-            raise
-        except (Exception, SystemExit) as error:  # it may raise anything
-            raise PluginError(f"{estimator.message_name} failed: {type(error).__name__}: {error}") from error
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ class ServedComponents:
     def _class_name(self) -> str:
         return type(self.router).__name__
 
-    def store_errors(self) -> AbstractContextManager[None]:
+    def store_errors(self) -> component_errors:
         """Return a context in which whatever the store raises is an error of the SDK that names it."""
         return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 

@@ -25,8 +25,11 @@ def _prepared(subject: Subject) -> Any:
 
 
 def _streams(subject: Subject, **arguments: Any) -> Any:
+    """Return streams of the training split that have been reset."""
     request = make_request(subject.train_set)
-    return subject.opened(_prepared(subject).vector(_STREAMS, "train", request=request, **arguments))
+    streams = subject.opened(_prepared(subject).vector(_STREAMS, "train", request=request, **arguments))
+    streams.reset(seed=0)
+    return streams
 
 
 def _allowed(streams: Any) -> Any:
@@ -73,7 +76,6 @@ def check_info_belongs_to_the_query_that_was_asked(subject: Subject) -> None:
     """``info["row"]`` is the row of the present query in ``dataset``; a call that costs something there costs something here."""
     environment, streams = _prepared(subject), _streams(subject)
     dataset = environment.dataset("train")
-    streams.reset(seed=0)
     for _ in range(_STEPS):
         asked, actions = list(map(question, streams.request().queries)), _allowed(streams)
         info = streams.step(actions)[-1]
@@ -153,7 +155,6 @@ def check_given_preferences_are_kept(subject: Subject) -> None:
     """Given preferences stay the same on every step."""
     preferences = np.random.default_rng(0).dirichlet((1, 1, 1), _STREAMS)
     streams = _streams(subject, preferences=preferences)
-    streams.reset(seed=0)
     for _ in range(3):
         require(equal(streams.request().preferences, preferences), "request() must have the preferences given to vector")
         streams.step(_allowed(streams))
@@ -162,7 +163,6 @@ def check_given_preferences_are_kept(subject: Subject) -> None:
 def check_masked_actions_are_reported(subject: Subject) -> None:
     """``info["masked"]`` marks the masked actions, which have the quality 0."""
     streams = _streams(subject)
-    streams.reset(seed=0)
     for step in range(_STEPS):
         mask = streams.request().mask
         actions = np.full(_STREAMS, step % mask.shape[1])
@@ -175,7 +175,6 @@ def check_masked_actions_are_reported(subject: Subject) -> None:
 def check_requests_have_hindsight(subject: Subject) -> None:
     """``request`` returns one row a stream, with an allowed candidate and hindsight."""
     streams = _streams(subject)
-    streams.reset(seed=0)
     request = streams.request()
     require(len(request) == _STREAMS, f"request must have {_STREAMS} rows, not {len(request)}")
     require(request.mask.any(axis=1).all(), "each row of request needs an allowed candidate")
@@ -185,7 +184,6 @@ def check_requests_have_hindsight(subject: Subject) -> None:
 def check_data_stays_as_it_was(subject: Subject) -> None:
     """The environment changes no array of its splits, which others are trained and compared on."""
     streams = _streams(subject)
-    streams.reset(seed=0)
     for _ in range(_STEPS):
         streams.step(_allowed(streams))
     streams.close()
