@@ -21,8 +21,8 @@ DEFAULT = "puppeteer"
 """The orchestrator to use if none is named and none was trained."""
 
 
-def newest_orchestrator(name: str | None = None) -> Path:
-    """Return the folder of the orchestrator of that name trained last, below ``runs/``. A damaged one is left out with a warning."""
+def newest_orchestrator(name: str | None = None) -> Path | None:
+    """Return the folder of the orchestrator, of that name, trained last below ``runs/``; None without any. A warning names a damaged one."""
     found = []
     for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}"):
         if path.parents[1].is_symlink():
@@ -34,10 +34,7 @@ def newest_orchestrator(name: str | None = None) -> Path:
             continue
         if name in (None, trained):
             found.append(path)
-    if not found:
-        how = f"train one with: aamc train --orchestrator {name or DEFAULT}"
-        raise CheckpointError(f"there is no trained orchestrator under runs; {how}, or name its folder with --run")
-    return max(found, key=lambda path: path.stat().st_mtime).parents[1]
+    return max(found, key=lambda path: path.stat().st_mtime).parents[1] if found else None
 
 
 def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, options: Mapping[str, Any] | None = None) -> Orchestrator:
@@ -94,9 +91,8 @@ def find_orchestrator(
         UnknownComponentError: No plugin offers the orchestrator or an agent.
     """
     if folder is None:
-        try:
-            folder = newest_orchestrator(name)
-        except CheckpointError:
+        folder = newest_orchestrator(name)
+        if folder is None:
             return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
     elif name is not None and (trained := trained_name(folder, name)) != name:
         raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
