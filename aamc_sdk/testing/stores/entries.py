@@ -12,7 +12,7 @@ import numpy as np
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError
 from aamc_sdk.testing.components import THREADS, from_threads
 from aamc_sdk.testing.findings import checks_in, must_raise, require
-from aamc_sdk.testing.stores.logs import CHOSEN, ID, empty_store, ids, records, whole_log
+from aamc_sdk.testing.stores.logs import CHOSEN, ID, empty_store, ids, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL
 from aamc_sdk.types import Attempt, Feedback
@@ -37,7 +37,7 @@ def check_an_unknown_propensity_stays_unknown(subject: Subject) -> None:
     """A propensity of NaN comes back as NaN, so that it is never counted off-policy."""
     with empty_store(subject) as store:
         (given,) = records(1)
-        store.add_decisions([attrs.evolve(given, decision=attrs.evolve(given.decision, propensity=math.nan))])
+        store.add_decisions([with_decision(given, propensity=math.nan)])
         require(math.isnan(store.record(ID).decision.propensity), "an unknown propensity must come back as NaN")
         require(math.isnan(store.outcomes().propensity[0]), "outcomes must give an unknown propensity as NaN")
 
@@ -47,11 +47,11 @@ def check_asking_again_returns_the_logged_decision(subject: Subject) -> None:
     with empty_store(subject) as store:
         (given,) = records(1)
         store.add_decisions([given])
-        again = attrs.evolve(given, decision=attrs.evolve(given.decision, candidate=POOL.names[0], propensity=0.25), wait_ms=given.wait_ms + 1)
+        again = attrs.evolve(with_decision(given, candidate=POOL.names[0], propensity=0.25), wait_ms=given.wait_ms + 1)
         found = store.add_decisions([again])
         require([decision.candidate for decision in found] == [CHOSEN], "asking again must return the decision that is in the log")
         require(ids(whole_log(store, 100))[0] == [ID], "asking again must add nothing")
-        other = attrs.evolve(given, query=attrs.evolve(given.query, session="another"))
+        other = with_query(given, session="another")
         must_raise(StoreError, lambda: store.add_decisions([records(1, 1)[0], other]), "another request under a known id")
         require(ids(whole_log(store, 100))[0] == [ID], "of a batch that is refused nothing may be kept")
 
@@ -170,7 +170,7 @@ def check_attempts_without_a_number_take_the_next(subject: Subject) -> None:
 def check_an_episode_is_read_in_log_order(subject: Subject) -> None:
     """``episode`` returns the records of decisions that share an episode's id."""
     with empty_store(subject) as store:
-        given = [attrs.evolve(record, decision=attrs.evolve(record.decision, episode=f"task-{n % 2}")) for n, record in enumerate(records(4))]
+        given = [with_decision(record, episode=f"task-{n % 2}") for n, record in enumerate(records(4))]
         store.add_decisions(given)
         found = [record.decision.id for record in store.episode("task-1")]
         require(found == ["decision-1", "decision-3"], f"an episode must have its decisions in log order, not {found}")
@@ -206,7 +206,7 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
 def check_outcomes_of_a_time(subject: Subject) -> None:
     """``outcomes`` gives the figures of decisions from ``since`` and before ``until``; an unknown column is a DataError."""
     with empty_store(subject) as store:
-        store.add_decisions([attrs.evolve(each, decision=attrs.evolve(each.decision, time=100.0 * n)) for n, each in enumerate(records(4), 1)])
+        store.add_decisions([with_decision(each, time=100.0 * n) for n, each in enumerate(records(4), 1)])
         store.add_attempts([Attempt(f"decision-{n}", 0, CHOSEN, cost_usd=0.1 * n, latency_ms=10.0 * n) for n in range(4)])
         store.add_feedback([(Feedback(decision_id=f"decision-{n}", quality=0.25 * n), None) for n in range(4)])
         for since, until, rows in ((None, None, [0, 1, 2, 3]), (200.0, 400.0, [1, 2]), (250.0, None, [2, 3]), (None, 200.0, [0])):

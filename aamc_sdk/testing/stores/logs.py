@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store, rules
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Experience, Preference, Records
+from aamc_sdk.types import Decision, Experience, Preference, Record, Records
 
 ID, CHOSEN = "decision-0", POOL.names[3]
 
@@ -55,6 +55,16 @@ def records(size: int, first: int = 0) -> Records:
     request = make_request(make_dataset(size, first))
     decisions = [Decision(f"decision-{first + row}", CHOSEN, 0.5, Preference(), {CHOSEN: 0.5}, "kit") for row in range(size)]
     return Records(decisions, request)
+
+
+def with_decision(record: Record, **fields: Any) -> Record:
+    """Return a record with other fields of its decision."""
+    return attrs.evolve(record, decision=attrs.evolve(record.decision, **fields))
+
+
+def with_query(record: Record, **fields: Any) -> Record:
+    """Return a record with other fields of its query."""
+    return attrs.evolve(record, query=attrs.evolve(record.query, **fields))
 
 
 def whole_log(store: Store, step: int) -> list[Experience]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 
-import attrs
-
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
-from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, records, whole_log
+from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Feedback, Snapshot, StateDelta
 
@@ -63,7 +61,7 @@ def check_forgetting_erases_what_was_logged(subject: Subject) -> None:
     """``forget`` erases a user's decisions and no others, drops the snapshots, which were learned from them, and begins a new epoch."""
     options = {"store_text": True} if has_option(subject, "store_text") else {}
     with empty_store(subject, **options) as store:
-        store.add_decisions([attrs.evolve(each, query=attrs.evolve(each.query, user=f"user-{n}", session="s")) for n, each in enumerate(records(2))])
+        store.add_decisions([with_query(each, user=f"user-{n}", session="s") for n, each in enumerate(records(2))])
         store.put_snapshot("kit", Snapshot(store.position(), b"learned"))
         before, kept = store.experience().epoch, store.record("decision-1").query
         erased = _forget(store, "user-0")
@@ -89,15 +87,15 @@ def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
     """A decision of before ``forget`` that comes later is erased as it is written; a store that cannot forget says so."""
     with empty_store(subject) as store:
         (given,) = records(1)
-        early = attrs.evolve(given, decision=attrs.evolve(given.decision, time=time.time() - 60.0), query=attrs.evolve(given.query, user="ann"))
+        early = with_query(with_decision(given, time=time.time() - 60.0), user="ann")
         _forget(store, "ann")
         store.add_decisions([early])
         require(store.record(ID).query.user is None, "a decision that its user made before being forgotten must be erased as it is written")
-        later = attrs.evolve(early, decision=attrs.evolve(early.decision, id="decision-1", time=time.time() + 60.0))
+        later = with_decision(early, id="decision-1", time=time.time() + 60.0)
         store.add_decisions([later])
         require(store.record("decision-1").query.user == "ann", "a user who comes back later is a new user")
         _forget(store, "ann")
-        store.add_decisions([attrs.evolve(later, decision=attrs.evolve(later.decision, id="copy"))])
+        store.add_decisions([with_decision(later, id="copy")])
         require(store.record("copy").query.user is None, "a decision whose time was ahead of the clock must be erased in a copy that comes later too")
 
 
