@@ -9,22 +9,21 @@ from aamc_sdk.interfaces import Reward
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
-from aamc_sdk.types import Floats, Outcomes
+from aamc_sdk.types import Dataset, Floats, Outcomes
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
 _FACTORS = (1.0, 0.0, 0.1, 10.0, 1000.0)
 """Factors of costs and latencies: a linear objective holds far outside the fitted outcomes, a clipped one does not."""
 
 
-def _outcomes(subject: Subject) -> Outcomes:
-    assert subject.test_set.outcomes is not None
-    return subject.test_set.outcomes
+def _outcomes(dataset: Dataset) -> Outcomes:
+    assert dataset.outcomes is not None
+    return dataset.outcomes
 
 
 def _fitted(subject: Subject) -> Reward:
     reward: Reward = subject.make()
-    assert subject.train_set.outcomes is not None
-    reward.fit(subject.train_set.outcomes)
+    reward.fit(_outcomes(subject.train_set))
     return reward
 
 
@@ -36,7 +35,7 @@ def _scalars(reward: Reward, outcomes: Outcomes) -> Floats:
 
 def check_shapes(subject: Subject) -> None:
     """Known outcomes have three finite objectives and a finite reward under each preference."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     shape = outcomes.cost_usd.shape
     vector = reward.vector(outcomes)
     require(vector.shape == (*shape, 3), f"vector must be {(*shape, 3)}, not {vector.shape}")
@@ -47,7 +46,7 @@ def check_shapes(subject: Subject) -> None:
 
 def check_no_rows(subject: Subject) -> None:
     """An empty batch has an empty reward."""
-    nothing = _outcomes(subject).take(slice(0, 0))
+    nothing = _outcomes(subject.test_set).take(slice(0, 0))
     require(_scalars(_fitted(subject), nothing).size == 0, "the reward of no outcomes must be empty")
 
 
@@ -58,8 +57,8 @@ def check_slopes_and_offsets(subject: Subject) -> None:
         skip("it has no slopes and offsets (affine is None)")
     _require_lines(reward, subject, "")
     require(reward.affine is reward.affine, "slopes and offsets (affine) must be the same object until the reward changes")
-    assert subject.train_set.outcomes is not None
-    reward.fit(attrs.evolve(subject.train_set.outcomes, cost_usd=7 * subject.train_set.outcomes.cost_usd))
+    train = _outcomes(subject.train_set)
+    reward.fit(attrs.evolve(train, cost_usd=7 * train.cost_usd))
     _require_lines(reward, subject, " after a second fit")
 
 
@@ -69,7 +68,7 @@ def _require_lines(reward: Reward, subject: Subject, when: str) -> None:
     slopes, offsets = reward.affine
     shapes = np.shape(slopes), np.shape(offsets)
     require(shapes == ((3,), (3,)), f"slopes and offsets (affine) must be (3,) each, not {shapes[0]} and {shapes[1]}")
-    outcomes = _outcomes(subject)
+    outcomes = _outcomes(subject.test_set)
     for factor in _FACTORS:
         scaled = attrs.evolve(outcomes, cost_usd=factor * outcomes.cost_usd, latency_ms=factor * outcomes.latency_ms)
         figures = np.stack((scaled.known_quality, scaled.cost_usd, scaled.latency_ms), axis=-1)
@@ -88,7 +87,7 @@ def check_weights_stay_on_the_simplex(subject: Subject) -> None:
 
 def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
     """Higher quality, lower cost and lower latency never lower the reward."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     outcomes = attrs.evolve(outcomes, quality=0.5 * outcomes.known_quality)  # half as good: answers of the kit are good or bad
     before = _scalars(reward, outcomes)
     improved = {
@@ -102,7 +101,7 @@ def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
 
 def check_unknown_outcomes(subject: Subject) -> None:
     """An unknown objective is NaN, does not change other outcomes, and matters only with a weight above 0."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     vector = reward.vector(attrs.evolve(outcomes, quality=None))
     same_shape = vector.shape == (*outcomes.cost_usd.shape, 3)
     require(same_shape and np.isnan(vector[..., 0]).all(), "the objective of quality None must be NaN: outcomes.known_quality is")
@@ -126,14 +125,14 @@ def check_outcomes_stay_as_they_are(subject: Subject) -> None:
 
 def check_a_row_does_not_depend_on_its_batch(subject: Subject) -> None:
     """A row has the same reward alone as in its batch."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     alone = _scalars(reward, outcomes.take(slice(1, 2)))
     require(equal(alone, _scalars(reward, outcomes)[:, 1:2]), "a row has another reward alone than in its batch: take scales in fit only")
 
 
 def check_outcomes_without_differences(subject: Subject) -> None:
     """The reward is finite where all costs and latencies are equal, or latencies are unknown."""
-    outcomes = _outcomes(subject)
+    outcomes = _outcomes(subject.test_set)
     flat = attrs.evolve(outcomes, cost_usd=np.full_like(outcomes.cost_usd, 0.01), latency_ms=np.full_like(outcomes.latency_ms, 100.0))
     for what, known in (
         ("equal costs and latencies", flat),
@@ -146,7 +145,7 @@ def check_outcomes_without_differences(subject: Subject) -> None:
 
 def check_instances_share_nothing(subject: Subject) -> None:
     """Fitting another instance to other outcomes changes no reward of this one."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     before = _scalars(reward, outcomes).copy()
     subject.make().fit(attrs.evolve(outcomes, cost_usd=7 * outcomes.cost_usd, latency_ms=3 * outcomes.latency_ms))
     require(equal(before, _scalars(reward, outcomes)), "fitting one instance changes another one's rewards: keep the scales in the instance")
@@ -154,7 +153,7 @@ def check_instances_share_nothing(subject: Subject) -> None:
 
 def check_save_and_load(subject: Subject) -> None:
     """A reward that loads a saved state gives the same rewards."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     require(equal(_scalars(reward, outcomes), _scalars(subject.reloaded(reward), outcomes)), "the loaded reward differs")
 
 

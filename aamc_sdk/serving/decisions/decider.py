@@ -135,9 +135,9 @@ class Decider:
         if isinstance(self._router, AsyncRouter):
             drawn = await self.adrawn(self._router, *asked)
         elif self._mean_ms < LOOP_MS:
-            drawn = self._drawn_in_time(*asked)
+            drawn = self._drawn_and_timed(*asked)
         else:
-            drawn = await self._threads.run(self._drawn_in_time, *asked)
+            drawn = await self._threads.run(self._drawn_and_timed, *asked)
         record = drawn[0]
         return StartedDecision(record.decision, record, self._commits.add_decision(record))
 
@@ -149,7 +149,7 @@ class Decider:
             name, *self._ids = new_ids(_IDS_AT_ONCE)
             return name
 
-    def _drawn_in_time(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+    def _drawn_and_timed(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
         """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
         began, busy = time.perf_counter(), time.thread_time()
         drawn = self.drawn(queries, preference, arguments, ids)
