@@ -321,13 +321,7 @@ def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
 
 
 def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
-    """Return why an offer cannot be used beside the others; None if it can.
-
-    Args:
-        offer: The offer.
-        owners: The plugins that offer its kind and name; one that offers it twice is there twice.
-        commands: The distribution of each command.
-    """
+    """Return why an offer cannot be used beside the others; None if it can. A plugin that offers it twice is among its owners twice."""
     kind, name, own = offer.kind, offer.component.name, offer.plugin.distribution
     if len(owners) > 1:
         plugins = list(dict.fromkeys(owners))
@@ -344,11 +338,7 @@ def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) 
 
 
 def _check_class(offer: Offer, target: Any) -> None:
-    """Check that the target of a kind with an interface is a class of it, with the declarations that are read before it is made.
-
-    Raises:
-        PluginError: It is not.
-    """
+    """Check that the target of a kind with an interface is a class of it, with the declarations that are read before it is made."""
     if offer.kind in _WITHOUT_INTERFACE:  # first, as the interfaces take commands a third of their time to start
         return
     from aamc_sdk.interfaces import INTERFACES, NoOptions, Requirements
@@ -364,11 +354,7 @@ def _check_class(offer: Offer, target: Any) -> None:
 
 
 def _checked(kind: str, offered: object) -> list[Component]:
-    """Return the result of a component hook as a list.
-
-    Raises:
-        PluginError: It is no list of components, or a component has a wrong name or target.
-    """
+    """Return the result of a component hook, which must be a list of components with valid names and targets."""
     if not isinstance(offered, Iterable):
         raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not {offered!r:.200}")
     components = list(offered)

@@ -150,11 +150,7 @@ def export(
 
 
 def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
-    """Write entries as JSON Lines, those that are pending last if all are meant.
-
-    Raises:
-        StoreError: Retention dropped decisions of the log meanwhile, so their later entries are missing.
-    """
+    """Write entries as JSON Lines; without a selection the pending ones too, at the end."""
     from aamc_sdk.log import Exported, line_of, still_has
     from aamc_sdk.storage import replacing_alone
 
@@ -172,11 +168,7 @@ def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
 
 
 def _check_replaceable(file: Path) -> None:
-    """Check that a file to be written is not a log, such as the exported one.
-
-    Raises:
-        OutputError: It is one.
-    """
+    """Check that a file to be written is not a log, such as the exported one."""
     if not file.is_file():
         return
     with file.open("rb") as old:

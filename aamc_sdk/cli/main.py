@@ -202,12 +202,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 
 
 def _place(error: BaseException, *, first: int = 0) -> str:
-    """Return the innermost line of a plugin in an error's traceback, such as ``in router.py:12 of acme_routing, ``; ``""`` if there is none.
-
-    Args:
-        error: The error.
-        first: Number of outer frames to leave out.
-    """
+    """Return the innermost line of a plugin in an error's traceback from frame ``first`` on, such as ``in router.py:12 of acme_routing, ``."""
     from importlib import metadata
 
     modules = {entry.module.partition(".")[0] for entry in metadata.entry_points(group="aamc")} - {"aamc_sdk"}

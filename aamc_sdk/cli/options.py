@@ -185,12 +185,7 @@ def text_argument(name: str) -> Callable[[C], C]:
 
 
 def split_names(names: str, option: str = "--routers", example: str = "greedy,oracle") -> list[str]:
-    """Return the names in the value ``A,B`` of an option.
-
-    Args:
-        names: The value.
-        option: The option, for messages.
-        example: A valid value, for messages.
+    """Return the names in the value ``A,B`` of an option; messages name the option and a valid example.
 
     Raises:
         click.UsageError: The value has no name, or a name twice.

@@ -169,11 +169,7 @@ def _solve(ctx: click.Context, session: Session, path: Path) -> None:
 
 
 def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:
-    """Work on the task in a thread of its own. A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads.
-
-    Raises:
-        PluginError: A session with records of its own does not end.
-    """
+    """Work on the task in a thread of its own. A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads."""
     from aamc_sdk.interfaces import EventLoopThread
     from aamc_sdk.serving import SessionOrchestrator
 

@@ -14,11 +14,7 @@ _BEFORE_A_PATH = ("dataset", "store")
 
 
 class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
-    """The name of a component, several after commas, or a file.
-
-    Args:
-        kind: The kind of the component.
-    """
+    """The name of a component of one kind, several after commas, or a file."""
 
     name = "text"
 

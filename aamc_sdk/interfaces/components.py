@@ -91,12 +91,7 @@ class ExportableComponent(BaseComponent):
 
     @abc.abstractmethod
     def export(self, folder: Path, form: str) -> None:
-        """Export one of the forms, next to the saved state.
-
-        Args:
-            folder: The folder that :meth:`BaseComponent.save` wrote.
-            form: One of ``exports``.
-        """
+        """Export one of the forms of ``exports`` into the folder that :meth:`BaseComponent.save` wrote."""
 
 
 class Reward(BaseComponent):

@@ -60,9 +60,6 @@ class Environment(BaseComponent):
         """Return the relative frequencies of categories in queries that a dataset format generates; None leaves them to the format.
 
         A format that generates queries takes them as its option ``shares``, unless the user sets that.
-
-        Args:
-            config: The environment's options.
         """
         return None
 

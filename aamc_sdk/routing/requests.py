@@ -216,12 +216,8 @@ def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | 
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
     The candidate that holds the conversation's prompt cache reads the prompt at its cached price, any other at the full
-    price. So the cost of a switch includes the lost cache.
-
-    Args:
-        queries: B queries.
-        pool: M candidates.
-        output_tokens: Lengths of the answers ``[B, M]``; NaN or None if they depend only on the queries.
+    price. So the cost of a switch includes the lost cache. Where the lengths of the answers ``output_tokens`` ``[B, M]`` are NaN or not given,
+    those of the queries count.
     """
     tokens = token_counts(queries)
     cost = _cost(queries, tokens, pool)

@@ -31,11 +31,7 @@ R = TypeVar("R", bound="Run")
 
 
 class Run:
-    """A run's folder.
-
-    Args:
-        folder: The path of the folder.
-    """
+    """A run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -164,10 +160,7 @@ class Run:
         return {name: Preference(*found["preference"]) for name, found in self.calibrations.items()}
 
     def preference(self, text: str | None) -> Preference:
-        """Return a preference.
-
-        Args:
-            text: Weights, or the name of a calibrated preference; None for the run's own.
+        """Return a preference from its weights or the name of a calibrated one; the run's own when None.
 
         Raises:
             PreferenceError: The text is neither.
@@ -198,12 +191,7 @@ class Run:
         return component
 
     def router(self, plugins: Plugins, services: Services, name: str | None = None) -> Router:
-        """Return one of the run's routers.
-
-        Args:
-            plugins: The plugins that offer components.
-            services: The services of :meth:`services`.
-            name: The router's name; the run's own router when None.
+        """Return one of the run's routers, made with the services of :meth:`services`; the run's own router when ``name`` is None.
 
         Raises:
             CheckpointError: The run does not hold that router, or its training is unfinished.

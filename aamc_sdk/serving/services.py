@@ -29,11 +29,7 @@ def make_services(
 ) -> Services:
     """Return the services for making components; components that these make start from the same preset.
 
-    Args:
-        pool: The candidates.
-        plugins: The plugins that offer components.
-        settings: Preset, seed and device.
-        reward: The shared reward; a linear reward without scales when None, as for making the reward itself.
+    Without a reward they have a linear one without scales, as for making the reward itself.
     """
 
     def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -55,12 +51,6 @@ def make_services(
 
 
 def services_with_reward(pool: Pool, plugins: Plugins, settings: ServingSettings) -> Services:
-    """Return the services with the settings' reward, whose scales the caller fits or loads.
-
-    Args:
-        pool: The candidates.
-        plugins: The plugins that offer components.
-        settings: Preset, seed, device and reward.
-    """
+    """Return the services with the settings' reward, whose scales the caller fits or loads."""
     reward: Reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
     return make_services(pool, plugins, settings, reward)

@@ -238,12 +238,7 @@ class Decider:
         return Records(logged, drawn.request)
 
     def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
-        """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
-
-        Raises:
-            DataError: An id is not a text.
-            PreferenceError: A preference cannot be used.
-        """
+        """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None."""
         self._guard.check()
         if ids is None:
             return None

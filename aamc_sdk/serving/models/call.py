@@ -153,10 +153,6 @@ def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[At
     """Return the calls of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
 
     A refusal counts as an error if another candidate answered the request.
-
-    Args:
-        attempts: The calls that are not logged yet.
-        ended: Whether the request has ended.
     """
     statuses = [attempt.status for attempt in attempts]
     if "refused" not in statuses:

@@ -27,9 +27,6 @@ class ModelClient:
     A provider is made once for each candidate and kept. Costs are the provider's own figure if it reports one, else list prices
     times usage; NaN if neither is known. Every call with a decision's id is recorded as an attempt, failed and cancelled calls included.
 
-    Args:
-        make_provider: Makes the provider of an endpoint.
-
     Attributes:
         tracker: Counts the calls in flight.
     """
@@ -203,12 +200,7 @@ class ModelClient:
     ) -> Completion:
         """Return the answer of a decision's candidate, or of the router's next allowed choice when a call fails.
 
-        Args:
-            decision: The decision.
-            pool: The candidates.
-            messages: The conversation.
-            options: Parameters of the request.
-            on_text: Awaited with each piece of the answer's text as it comes; None to ask for the whole answer at once.
+        ``on_text`` is awaited with each piece of the answer's text as it comes; without it, the whole answer is asked for at once.
 
         Raises:
             ProviderError: Every allowed candidate failed, or one failed after its first text.

@@ -79,12 +79,7 @@ class TeamOptions:
 
 
 class Session:
-    """The work of an orchestrator on one task: iterate over :meth:`steps`, then read the result.
-
-    Args:
-        orchestrator: Works on the task.
-        task: The task.
-        budget: Limits of the work.
+    """The work of an orchestrator on one task within a budget: iterate over :meth:`steps`, then read the result.
 
     Attributes:
         answer: The content of the final step, else of the last step; None if that is empty or there is no step.
@@ -139,11 +134,8 @@ class Session:
                 await steps.aclose()
 
     async def _next(self, steps: AsyncIterator[Step], until: float) -> Any:
-        """Return the next step; ``_END`` after the last one, or if the time limit breaks it off.
-
-        The step is cancelled within the running task, as an orchestrator may hold contexts that belong to it.
-        """
-        task = asyncio.current_task()
+        """Return the next step; ``_END`` after the last one, or if the time limit breaks it off."""
+        task = asyncio.current_task()  # it is cancelled, and no task of its own, as an orchestrator may hold contexts that belong to it
         assert task is not None
         cancelled = False
 
