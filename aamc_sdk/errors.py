@@ -218,10 +218,7 @@ def router_error(name: str, error: BaseException) -> PluginError:
 class component_errors:  # noqa: N801  # used like a function; a generator would take each decision a microsecond more
     """Turns a component's exceptions into an error of the SDK that begins with ``what``, and so names the component. A context manager.
 
-    Args:
-        what: The beginning of the message.
-        passes: Exceptions that are left as they are, besides the SDK's own.
-        raises: The class of the error.
+    Errors of the SDK, and those of the class ``passes``, are left as they are.
     """
 
     def __init__(self, what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> None:

@@ -40,12 +40,7 @@ def write_json_line(document: Any) -> None:
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
-    """Return a console for tables; brackets and ``:x:`` in names and paths are neither markup nor emoji.
-
-    Args:
-        width: Columns, if the output is not a terminal.
-        stderr: Whether to write to standard error instead of standard output.
-    """
+    """Return a console for tables, of ``width`` columns if it is not a terminal; brackets and ``:x:`` in names are neither markup nor emoji."""
     from rich.console import Console
 
     found = Console(markup=False, emoji=False, stderr=stderr)
@@ -79,12 +74,7 @@ def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) 
     """Print a table without cutting its content.
 
     Columns with ``no_wrap``, those of numbers, keep their width; the texts of the others are folded. Where that is not enough, the last
-    columns are left out, and a note names them.
-
-    Args:
-        table: The table.
-        width: Columns, if the output is not a terminal.
-        stderr: Whether to write to standard error instead of standard output.
+    columns are left out, and a note names them. Output that is not a terminal has ``width`` columns.
     """
     shown = console(width, stderr=stderr)
     table.pad_edge = False

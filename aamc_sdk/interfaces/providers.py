@@ -41,12 +41,7 @@ class Provider(BaseComponent):
 
     @abc.abstractmethod
     async def complete(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> Completion:
-        """Return the whole answer.
-
-        Args:
-            candidate: The candidate to call.
-            messages: The conversation.
-            **options: Parameters of the request, such as ``temperature``.
+        """Return the whole answer to a conversation; ``options`` are parameters of the request, such as ``temperature``.
 
         Raises:
             ProviderError: The call failed.

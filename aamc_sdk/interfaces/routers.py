@@ -125,10 +125,7 @@ class OnlineRouter(Router):
         """Return an identifier of the initial state, if the state itself cannot serve as one; called after :meth:`attach`.
 
         The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router with a state file stores the
-        identifier there.
-
-        Returns:
-            Any bytes; None if the initial state is the same at each start.
+        identifier there. None if the initial state is the same at each start.
         """
         return None
 
@@ -139,10 +136,8 @@ class OnlineRouter(Router):
     def changes(self) -> bytes | None:
         """Return the changes since the last call of this method, of :meth:`BaseComponent.load` or of :meth:`apply_changes`.
 
-        Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole.
-
-        Returns:
-            The changes; None if the router can only save its whole state.
+        Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole. None if the
+        router can only save its whole state.
         """
         return None
 

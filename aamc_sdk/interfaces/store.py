@@ -137,23 +137,16 @@ class Store(NamedComponent):
         """
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; empty where it is the newest.
+        """Return the changes that continue from the state of a name at a position and epoch, in order; empty where it is the newest.
 
-        Args:
-            name: The snapshots' name.
-            after: The position of the state.
-            epoch: The epoch of the state.
-
-        Returns:
-            None where no changes continue from it: load the snapshot instead, if there is one.
+        None where no changes continue from it: load the snapshot instead, if there is one.
         """
         return None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep the changes of a state; they are part of :meth:`deltas` until a snapshot at their position or a later one is kept.
 
-        Returns:
-            Whether they were kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
+        Return whether they were kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
         """
         return False
 

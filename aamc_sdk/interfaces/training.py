@@ -43,11 +43,7 @@ class NoProgress:
 
 
 class TrainingEnvironment(Environment):
-    """Wraps an environment and refuses its split ``test``.
-
-    Args:
-        env: The wrapped environment. Its other attributes can be read too.
-    """
+    """Wraps an environment and refuses its split ``test``. Other attributes of the wrapped environment can be read too."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env

@@ -217,16 +217,9 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
 def decide(
     request: RoutingRequest, scores: Scores, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
-    """Return a decision for each row of a request.
+    """Return a decision for each row of a request, drawn from the scores' probabilities with ``sample``, else of the maximum utility.
 
-    Args:
-        request: The request, B rows.
-        scores: The router's scores.
-        ids: Ids of the B decisions; with the seed they determine the draws.
-        router: The router's name.
-        sample: Whether to draw from the probabilities, or to take the maximum utility.
-        seed: The seed of the draws.
-        episode: The episode that the decisions belong to; None for none.
+    The seed and the decisions' ids determine the draws.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.

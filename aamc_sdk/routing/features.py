@@ -58,12 +58,9 @@ class Features:
 
 
 def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | None = None) -> Features:
-    """Return the features of a request.
+    """Return the features of a request, with its expected cost and latency on the reward's scales.
 
-    Args:
-        request: The request.
-        reward: Scales expected cost and latency.
-        categories: The categories that the policy was trained with; the estimates' own when None.
+    The categories are those that the policy was trained with; the estimates' own when None.
     """
     return Features(
         query=encode_queries(request.queries, request.estimates, categories),

@@ -57,12 +57,7 @@ EMBEDDING_WIDTH = 8
 
 
 def make_dataset(size: int, first: int = 0) -> Dataset:
-    """Return ``size`` labelled queries with outcomes.
-
-    Args:
-        size: Number of queries.
-        first: Number of the first query; datasets with separate ranges share no question.
-    """
+    """Return ``size`` labelled queries with outcomes, numbered from ``first`` on; datasets with separate ranges share no question."""
     numbers = np.arange(first, first + size)
     category = np.array(CATEGORIES)[numbers % len(CATEGORIES)]
     complexity = (numbers * 0.37) % 1.0
@@ -122,12 +117,9 @@ def estimates_of(dataset: Dataset) -> Estimates:
 
 
 def make_request(dataset: Dataset, pool: Pool = POOL, *, hindsight: bool = False) -> RoutingRequest:
-    """Return the request of a dataset's rows, under four preferences in turn.
+    """Return the request of the rows of a :func:`make_dataset`, under four preferences in turn; ``hindsight`` is for privileged routers.
 
-    Args:
-        dataset: A dataset of :func:`make_dataset`.
-        pool: Candidates out of ``POOL`` and ``NEWCOMER``, in any order.
-        hindsight: Whether to add true outcomes, for privileged routers.
+    The pool's candidates are out of ``POOL`` and ``NEWCOMER``, in any order.
     """
     preferences = np.array([Preference().array, (0.6, 0.4, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
     estimates = estimates_of(dataset)

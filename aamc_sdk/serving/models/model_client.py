@@ -152,11 +152,8 @@ class ModelClient:
         """Return the state of a pool for a request that will be answered: candidates that cannot be called are unavailable.
 
         These are candidates without an endpoint, with a server that rests after failures, or with no request left in their rate limit. If nothing
-        would be left, only those without an endpoint are: the call itself then says why it fails, and when to try again.
-
-        Args:
-            pool: The candidates.
-            given: The state that the caller knows; that of this client's own calls when None.
+        would be left, only those without an endpoint are: the call itself then says why it fails, and when to try again. Without a ``given``
+        state, that of this client's own calls counts.
 
         Raises:
             PoolError: No candidate has an endpoint.

@@ -49,14 +49,10 @@ def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, o
 
 
 def trained_name(folder: Path, wanted: str | None = None) -> str:
-    """Return the name of the orchestrator that a folder holds.
-
-    Args:
-        folder: The folder of its training.
-        wanted: The orchestrator that is asked for, for the message; the default one when None.
+    """Return the name of the orchestrator that the folder of its training holds.
 
     Raises:
-        CheckpointError: The folder holds none.
+        CheckpointError: The folder holds none; the message says how to train the wanted one.
     """
     is_training = (folder / "run.yaml").is_file()
     if not (is_complete(folder / ORCHESTRATOR) and is_training):
