@@ -47,13 +47,7 @@ def splits() -> tuple[Dataset, Dataset, Dataset]:
 
 
 class Subject:
-    """A component under test.
-
-    Args:
-        kind: One of ``aamc_sdk.plugins.KINDS``.
-        name: The component's name.
-        plugins: The plugins that offer the component, and those that it takes as options.
-        options: Options on top of preset ``quick``, for instance to shorten training.
+    """A component under test. Its options are on top of preset ``quick``, for instance to shorten training.
 
     Attributes:
         train_set: Rows to train on; ``validation_set`` and ``test_set`` are others.
