@@ -169,7 +169,10 @@ def _solve(ctx: click.Context, session: Session, path: Path) -> None:
 
 
 def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:
-    """Work on the task in a thread of its own. A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads."""
+    """Work on the task in a thread of its own, and show each step as it is done.
+
+    A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads.
+    """
     from aamc_sdk.interfaces import EventLoopThread
     from aamc_sdk.serving import SessionOrchestrator
 
@@ -177,7 +180,9 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
 
     async def work() -> None:
         try:
-            await _work(session, show)
+            async for step in session.steps():
+                for line in session.describe(step):
+                    show(printable(line) if isinstance(line, str) else line)
         finally:
             ended.set()
 
@@ -202,13 +207,6 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
         raise PluginError(f"{session.orchestrator.message_name} did not end at its time limit of {seconds:g} s; its results are lost")
     else:
         session.break_off()
-
-
-async def _work(session: Session, show: Callable[[Any], None]) -> None:
-    """Work on the task and show each step as it is done."""
-    async for step in session.steps():
-        for line in session.describe(step):
-            show(printable(line) if isinstance(line, str) else line)
 
 
 def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
