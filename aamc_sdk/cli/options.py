@@ -35,11 +35,7 @@ class InputFile(click.Path):
         super().__init__(path_type=Path, allow_dash=allow_dash)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert the value.
-
-        Raises:
-            DataError: There is no such file.
-        """
+        """Convert the value; a missing file raises a DataError."""
         path = Path(value)
         if not (self.allow_dash and str(path) == "-") and (path.is_dir() or not path.exists()):  # a pipe is not a regular file, and can be read
             raise DataError(f"cannot read {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}; check the path")

@@ -60,19 +60,11 @@ class TrainingEnvironment(Environment):
         self._env.prepare(splits)
 
     def dataset(self, split: str) -> Dataset:
-        """Return a split with outcomes.
-
-        Raises:
-            DataError: The split is ``test``.
-        """
+        """Return a split with outcomes; ``test`` raises a DataError."""
         return self._env.dataset(_not_test(split))
 
     def vector(self, n: int, split: str, **options: Any) -> RoutingStreams:
-        """Return n streams of a split's queries.
-
-        Raises:
-            DataError: The split is ``test``.
-        """
+        """Return n streams of a split's queries; ``test`` raises a DataError."""
         used = _not_test(split)
         with component_errors(f"{self._env.message_name} failed"):  # else the router that is trained would be blamed
             return self._env.vector(n, used, **options)

@@ -59,11 +59,7 @@ class RouteArguments:
 
     @property
     def pool_state(self) -> PoolState | None:
-        """The state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool.
-
-        Raises:
-            DataError: A value cannot be used.
-        """
+        """The state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool."""
         state = self.state
         if state is not None and not isinstance(state, PoolState):
             raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
@@ -82,11 +78,7 @@ class RouteArguments:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RouteArguments:
-        """Return the arguments from a mapping.
-
-        Raises:
-            DataError: A name is unknown.
-        """
+        """Return the arguments from a mapping; an unknown name raises a DataError."""
         check_names(given, _ROUTE_ARGUMENTS, "routing")
         return cls(**given)
 

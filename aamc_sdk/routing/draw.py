@@ -199,9 +199,6 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
     """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
 
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
-
-    Raises:
-        PluginError: The scores cannot be used.
     """
     _check(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)

@@ -139,11 +139,7 @@ class LinearReward(Reward):
         write_json(folder / "reward.json", {"cost_usd": attrs.astuple(self.cost), "latency_ms": attrs.astuple(self.latency)})
 
     def load(self, folder: Path) -> None:
-        """Read the scales.
-
-        Raises:
-            CheckpointError: The file is missing or damaged.
-        """
+        """Read the scales."""
         path = folder / "reward.json"
         saved = read_json_object(path)
         try:

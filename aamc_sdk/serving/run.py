@@ -54,20 +54,12 @@ class Run:
         return next((cls.open(above) for above in checkpoint.resolve().parents[:2] if (above / "run.yaml").is_file()), None)
 
     def refuse_orchestrator(self) -> None:
-        """Check that the run trained no orchestrator.
-
-        Raises:
-            CheckpointError: The run holds an orchestrator.
-        """
+        """Raise a CheckpointError if the run trained an orchestrator."""
         if self.content["goal"] == ORCHESTRATOR:
             raise CheckpointError(f"{self.folder} holds an orchestrator and no router; use it with: aamc orchestrate TASK --run {self.folder}")
 
     def refuse_evaluation(self) -> None:
-        """Check that the run holds routers.
-
-        Raises:
-            CheckpointError: The run is an evaluation of another run, which the message names, or holds an orchestrator.
-        """
+        """Raise a CheckpointError if the run has no routers: it evaluates another run, which the message names, or trained an orchestrator."""
         self.refuse_orchestrator()
         if self.content["goal"] == EVALUATION:
             raise CheckpointError(f"{self.folder} holds an evaluation and no router; use the evaluated run {self.content['evaluates']}")

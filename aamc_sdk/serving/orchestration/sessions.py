@@ -190,11 +190,7 @@ class Session:
         return (), ()
 
     def keep(self, path: Path) -> None:
-        """Append the episode to a file as a line of JSON.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
+        """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""
         document = {"schema": 1, "task": self.task.text, "answer": self.answer, "cost_usd": self.cost_usd, **self.document()}
         with write_errors(path, "choose another file with --trajectory"), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
