@@ -108,12 +108,11 @@ class Learner:
         """Whether decisions and calls are learned as soon as they are in the log."""
         return self._router.learns_calls
 
-    def wake(self) -> int:
-        """Notify the thread that the log has grown; return the number that :meth:`flush` waits for."""
+    def wake(self) -> None:
+        """Notify the thread that the log has grown."""
         with self._changed:
             self._requested += 1
             self._changed.notify_all()
-            return self._requested
 
     def flush(self, timeout: float | None = None) -> None:
         """Return when the router knows the present log, after ``timeout`` seconds, or when the log cannot be read now.
@@ -126,9 +125,10 @@ class Learner:
         if self._shared:
             with suppress(StoreAwayError):
                 end = self._store.position()
-        requested = self.wake()
         with self._changed:
+            self._requested += 1
             self._flushing += 1
+            requested = self._requested
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopped or (self._done >= requested and (self._away or self._knows(end))), timeout)
             self._flushing -= 1
