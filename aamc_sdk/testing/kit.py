@@ -66,10 +66,10 @@ def check_component(
     """
     plugins.find(kind, name)
     label = f"{kind} {name}"
-    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins), seconds, begin)
+    subject = Subject(kind, name, plugins, options)
+    loading = run_checks(label, [check_it_loads], subject, seconds, begin)
     if not loading[0].passed:
         return loading
-    subject = Subject(kind, name, plugins, options)
     findings = run_checks(label, checks_of(kind), subject, seconds, begin)
     if not any(isinstance(finding.error, HangError) for finding in findings):  # closing it would wait for what hangs
         subject.close()
