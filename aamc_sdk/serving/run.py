@@ -227,8 +227,9 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
     if is_complete(folder):
         return folder
     if (folder / "run.yaml").is_file():
-        Run(folder).refuse_evaluation()
-        return folder / "estimator" if kind == "estimator" else folder / "routers" / Run(folder).router_name
+        run = Run(folder)
+        run.refuse_evaluation()
+        return folder / "estimator" if kind == "estimator" else folder / "routers" / run.router_name
     raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
 
 
