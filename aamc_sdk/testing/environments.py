@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
 from aamc_sdk.routing import encode
@@ -125,7 +126,7 @@ def check_the_same_seed_gives_the_same_trajectory(subject: Subject) -> None:
     require(equal(first, second), "two runs with the same seed differ")
 
 
-def _trajectory(streams: Any, seed: int = 7) -> Floats:
+def _trajectory(streams: Any, seed: int | None = 7) -> Floats:
     """Return observations and rewards of all steps, ``[steps, n, width + 1]``."""
     seen = []
     observation, _ = streams.reset(seed=seed)
@@ -141,6 +142,21 @@ def check_reset_follows_its_seed(subject: Subject) -> None:
     first, again, other = _trajectory(streams), _trajectory(streams), _trajectory(streams, seed=8)
     require(equal(first, again), "reset with the same seed gives another trajectory the second time: make the generator anew in reset")
     require(not equal(first, other), "reset ignores its seed: seeds 7 and 8 give the same trajectory")
+    first, other = (_trajectory(_streams(subject, seed=seed), seed=None) for seed in (3, 4))
+    require(not equal(first, other), "vector ignores its seed, which reset without one follows: seeds 3 and 4 give the same trajectory")
+
+
+def check_a_given_request_is_played(subject: Subject) -> None:
+    """``vector`` plays the request that it is given, which has the estimator's expectations, and makes none of its own."""
+    request = make_request(subject.train_set)
+    marked = attrs.evolve(request, expected=attrs.evolve(request.expected, quality=np.linspace(0, 1, len(request))[:, None] * np.ones(len(POOL))))
+    streams = subject.opened(_prepared(subject).vector(_STREAMS, "train", request=marked))
+    streams.reset(seed=0)
+    present = streams.request()
+    row = {question(query): row for row, query in enumerate(subject.train_set.queries)}
+    rows = [row[question(query)] for query in present.queries]
+    kept = equal(present.expected.known_quality, marked.expected.known_quality[rows])
+    require(kept, "request() must have the expected quality of the request given to vector: routers would practise on other estimates than they get")
 
 
 def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None:
@@ -195,7 +211,8 @@ def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:
     streams = _streams(subject)
     first, _ = streams.reset(seed=0)
     for _ in range(_LONG):
-        _, _, _, truncated, info = streams.step(_allowed(streams))
+        _, _, terminated, truncated, info = streams.step(_allowed(streams))
+        require(not terminated.any(), "streams never terminate, they are only truncated")
         if truncated.any():
             require(np.array_equal(info.get("_final_obs"), truncated), "info['_final_obs'] must mark the truncated streams")
             final = np.stack(list(info["final_obs"][truncated]))

@@ -47,6 +47,20 @@ class Deaf:
         return super().reset(seed=0)
 
 
+class Unseeded(TableEnvironment):
+    """Ignores the seed of vector."""
+
+    def vector(self, n, split, *, seed=0, **arguments):
+        return super().vector(n, split, **arguments)
+
+
+class OwnRequest(TableEnvironment):
+    """Makes its own request in place of the given one."""
+
+    def vector(self, n, split, *, request=None, **arguments):
+        return super().vector(n, split, **arguments)
+
+
 class Continuing:
     """Seeds a generator once, and draws on from it after reset."""
 
@@ -127,6 +141,14 @@ class Abrupt:
         return *rest, {key: value for key, value in info.items() if "final_obs" not in key}
 
 
+class EndsForGood:
+    """Terminates where it should truncate."""
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        return observation, reward, truncated, terminated, info
+
+
 class OldStep:
     """Returns one flag, as Gym did."""
 
@@ -173,6 +195,7 @@ def test_the_kits_own_environment_passes_every_check(offer):
         (Headstrong, "given preferences are kept"),
         (Blind, "requests have hindsight"),
         (Abrupt, "streams that are cut off show their end"),
+        (EndsForGood, "streams that are cut off show their end"),
     ],
 )
 def test_a_broken_environment_is_caught(offer, change, check):
@@ -181,6 +204,11 @@ def test_a_broken_environment_is_caught(offer, change, check):
 
 def test_an_environment_that_changes_its_data_is_caught(offer):
     assert "data stays as it was" in failed(offer("environment", Filling), "environment")
+
+
+@pytest.mark.parametrize(("target", "check"), [(Unseeded, "reset follows its seed"), (OwnRequest, "a given request is played")])
+def test_an_environment_that_ignores_an_argument_of_vector_is_caught(offer, target, check):
+    assert failed(offer("environment", target), "environment") == {check}
 
 
 @pytest.mark.parametrize("target", [TestsOnTraining, TableOfTraining])
