@@ -93,11 +93,14 @@ def check_answer_lengths_for_any_pool(subject: Subject) -> None:
 
 
 def check_out_of_fold_quality(subject: Subject) -> None:
-    """Out-of-fold quality, if any, has one row for each training row."""
+    """Out-of-fold quality, if any, has one row for each training row, of models that have not seen it."""
     quality = subject.trained.out_of_fold()
     if quality is None:
         skip("it has no out-of-fold predictions (out_of_fold returns None)")
     _require_unit("out_of_fold", quality, (TRAIN_ROWS, len(POOL)))
+    seen = subject.trained.quality(subject.trained.estimate(subject.train_set.queries), POOL)
+    advice = "fit a model on the other rows for each fold, or return None"
+    require(not equal(quality, seen), f"out_of_fold predicts the training rows as quality does, from a model that was fitted on them: {advice}")
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
@@ -180,8 +183,7 @@ def check_instances_share_nothing(subject: Subject) -> None:
     """Training another instance on other data changes no estimate of this one; other estimates have another fingerprint."""
     queries = subject.test_set.queries
     before, quality = copy.deepcopy(subject.trained.estimate(queries)), copy.deepcopy(_quality(subject.trained, subject))
-    other = subject.make()
-    other.train(subject.other_training())
+    other = subject.other
     after = subject.trained.estimate(queries)
     alike = _same(before, after) and equal(quality, _quality(subject.trained, subject), 1e-5)
     require(alike, "training one instance changes another one's estimates: keep what is learned in the instance, not in its class or module")
@@ -207,9 +209,23 @@ def check_embeddings_of_texts(subject: Subject) -> None:
 
 
 def check_untrained_it_estimates_or_says_so(subject: Subject) -> None:
-    """Without training, an estimator returns estimates, NaN where unknown, or raises an AamcError with a message."""
+    """Without training, an estimator returns estimates, NaN where unknown, and no quality, or raises an AamcError with a message."""
+    untrained, rows = subject.make(), len(subject.test_set)
     with may_refuse():
-        _require_estimates(subject.make().estimate(subject.test_set.queries), len(subject.test_set))
+        estimates = untrained.estimate(subject.test_set.queries)
+        _require_estimates(estimates, rows)
+        quality = untrained.quality(estimates, POOL)
+        if quality is not None:
+            _require_unit("quality without training", quality, (rows, len(POOL)))
+
+
+def check_training_with_missing_outcomes(subject: Subject) -> None:
+    """Training on a table with missing cells, as most have, leaves the estimates and the expected quality of every candidate known."""
+    estimates = subject.other.estimate(subject.test_set.queries)
+    _require_estimates(estimates, len(subject.test_set))
+    quality = subject.other.quality(estimates, POOL)
+    known = quality is None or not np.isnan(quality).any()
+    require(known, "a few unknown outcomes (NaN) among the training rows make the expected quality unknown: leave them out of the fit")
 
 
 def check_training_without_outcomes(subject: Subject) -> None:

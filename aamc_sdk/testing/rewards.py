@@ -123,6 +123,25 @@ def check_outcomes_stay_as_they_are(subject: Subject) -> None:
         require_same(before, given, "outcomes", name)
 
 
+def check_outcomes_of_any_shape(subject: Subject) -> None:
+    """``vector`` takes outcomes of any shape: environments give it one outcome a stream, ``[n]``."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    rows = len(outcomes.cost_usd)
+    chosen = np.arange(rows), np.arange(rows) % outcomes.cost_usd.shape[1]
+    single = Outcomes(outcomes.known_quality[chosen], outcomes.cost_usd[chosen], outcomes.latency_ms[chosen])
+    alike = equal(reward.vector(single), reward.vector(outcomes)[chosen])
+    require(alike, "the objectives of outcomes [n] must be [n, 3], and equal those in a table: stack them with axis=-1")
+
+
+def check_preferences_stay_as_they_are(subject: Subject) -> None:
+    """``weights`` changes no preferences, which the log reads too, also where an objective is unknown."""
+    outcomes = _outcomes(subject)
+    reward, given = subject.make(), _PREFERENCES.copy()
+    reward.fit(attrs.evolve(outcomes, latency_ms=np.full_like(outcomes.latency_ms, np.nan)))
+    reward.weights(given)
+    require_same(_PREFERENCES, given, "preferences", "weights")
+
+
 def check_a_row_does_not_depend_on_its_batch(subject: Subject) -> None:
     """A row has the same reward alone as in its batch."""
     reward, outcomes = _fitted(subject), _outcomes(subject.test_set)

@@ -22,7 +22,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Orchestrator, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
-from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_judgements
+from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_gaps, with_judgements
 from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
@@ -112,8 +112,15 @@ class Subject:
             loop.close()
 
     def other_training(self) -> Training:
-        """Return a training on other data."""
-        return self._training(self.validation_set, with_judgements(self.test_set))
+        """Return a training on other data, whose table of outcomes lacks a few cells, as most tables do."""
+        training = self._training(self.validation_set, with_judgements(self.test_set))
+        return attrs.evolve(training, dataset=with_gaps(training.dataset))
+
+    @cached_property
+    def other(self) -> Any:
+        """A component that was made and trained on other data; checks share it and must not change it."""
+        component, _ = self._made_and_trained(self.other_training())
+        return component
 
     @cached_property
     def trained(self) -> Any:

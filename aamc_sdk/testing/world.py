@@ -81,6 +81,16 @@ def with_judgements(dataset: Dataset) -> Dataset:
     return attrs.evolve(dataset, experience=experience)
 
 
+def with_gaps(dataset: Dataset) -> Dataset:
+    """Return a dataset of :func:`make_dataset` without the outcome of one candidate in each fifth row, of each candidate in turn."""
+    assert dataset.outcomes is not None
+    rows = np.arange(0, len(dataset), 5)
+    figures = {name: np.array(values, dtype=float) for name, values in attrs.asdict(dataset.outcomes, recurse=False).items()}
+    for values in figures.values():
+        values[rows, rows // 5 % len(POOL)] = np.nan
+    return attrs.evolve(dataset, outcomes=Outcomes(**figures))
+
+
 def _text(category: str, n: int) -> str:
     return _TEMPLATES[category].format(n=n) + ", please" * (n % 5)
 

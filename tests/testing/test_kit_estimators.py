@@ -20,8 +20,9 @@ class FairEstimator(Estimator):
     mean = 0.0
 
     def train(self, training):
-        self.mean = 0.0 if training.dataset.outcomes is None else float(training.dataset.outcomes.quality.mean())
-        self.rows = len(training.dataset)
+        quality = np.zeros((len(training.dataset), 1)) if training.dataset.outcomes is None else training.dataset.outcomes.quality
+        self.mean = float(np.nanmean(quality))
+        self.means_without = [float(np.nanmean(np.delete(quality, row, axis=0))) for row in range(len(quality))]
         return {"mean": self.mean}
 
     def estimate(self, queries):
@@ -32,7 +33,7 @@ class FairEstimator(Estimator):
         return np.full((len(estimates), len(pool)), self.mean)
 
     def out_of_fold(self):
-        return np.full((self.rows, len(self.services.pool)), self.mean)
+        return np.tile(np.array(self.means_without)[:, None], (1, len(self.services.pool)))
 
     def save(self, folder):
         write_json(folder / "mean.json", {"mean": self.mean})
@@ -74,6 +75,36 @@ class SlowestFirst(FairEstimator):
 class InSample(FairEstimator):
     def out_of_fold(self):
         return np.full((1, len(self.services.pool)), 0.5)
+
+
+class SeesItsRows(FairEstimator):
+    def out_of_fold(self):
+        return np.full((len(self.means_without), len(self.services.pool)), self.mean)
+
+
+class NeedsEveryOutcome(FairEstimator):
+    def train(self, training):
+        found = super().train(training)
+        if training.dataset.outcomes is not None:
+            self.mean = float(training.dataset.outcomes.quality.mean())
+        return found
+
+
+class Unready(FairEstimator):
+    """Predicts quality from a table that only training makes."""
+
+    table = None
+
+    def train(self, training):
+        self.table = np.ones(1)
+        return super().train(training)
+
+    def load(self, folder):
+        super().load(folder)
+        self.table = np.ones(1)
+
+    def quality(self, estimates, pool):
+        return self.table[0] * super().quality(estimates, pool)
 
 
 class Relabelled(FairEstimator):
@@ -194,6 +225,9 @@ def test_a_fair_estimator_passes_every_check(offer):
         (MoreThanTheMean, "answer lengths for any pool"),
         (SlowestFirst, "answer lengths for any pool"),
         (InSample, "out of fold quality"),
+        (SeesItsRows, "out of fold quality"),
+        (NeedsEveryOutcome, "training with missing outcomes"),
+        (Unready, "untrained it estimates or says so"),
         (Relabelled, "save and load"),
         (Absent, "estimating from several threads"),
         (Sorting, "an earlier result stays as it is"),

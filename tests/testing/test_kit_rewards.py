@@ -84,6 +84,24 @@ class InPlace(LinearReward):
         return super().vector(outcomes)
 
 
+class TablesOnly(LinearReward):
+    """Takes outcomes ``[B, M]`` alone."""
+
+    affine = None
+
+    def vector(self, outcomes):
+        return np.stack(np.moveaxis(super().vector(outcomes), -1, 0), axis=2)
+
+
+class Rewriting(LinearReward):
+    """Drops the weight of an unknown latency in place."""
+
+    def weights(self, preferences):
+        found = super().weights(preferences)
+        preferences[...] = found
+        return found
+
+
 class Relative(LinearReward):
     """Scales by the batch instead of the training outcomes."""
 
@@ -136,6 +154,8 @@ class Global(LinearReward):
         (Relative, "a row does not depend on its batch"),
         (Dividing, "outcomes without differences"),
         (Global, "instances share nothing"),
+        (TablesOnly, "outcomes of any shape"),
+        (Rewriting, "preferences stay as they are"),
     ],
 )
 def test_a_broken_reward_is_caught(offer, target, check):

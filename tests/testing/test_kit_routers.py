@@ -35,7 +35,7 @@ class FairRouter(OnlineRouter):
     judged: dict = {}  # noqa: RUF012  # likewise: sum of qualities and number of them, by candidate
 
     def train(self, training):
-        self.bonus = dict(zip(training.dataset.pool.names, training.dataset.outcomes.quality.mean(axis=0).tolist(), strict=True))
+        self.bonus = dict(zip(training.dataset.pool.names, np.nanmean(training.dataset.outcomes.quality, axis=0).tolist(), strict=True))
         return {"curve": [{"step": 0, "quality": max(self.bonus.values())}]}
 
     def score(self, request):
@@ -65,6 +65,13 @@ class FairRouter(OnlineRouter):
     def load(self, folder):
         saved = read_json(folder / "bonus.json")
         self.bonus, self.judged = saved["bonus"], {name: tuple(judged) for name, judged in saved["judged"].items()}
+
+
+class NeedsEveryOutcome(FairRouter):
+    def train(self, training):
+        found = super().train(training)
+        self.bonus = dict.fromkeys(self.bonus, float(training.dataset.outcomes.quality.mean()))
+        return found
 
 
 class WrongShape(FairRouter):
@@ -571,6 +578,7 @@ class WholeChanges(FairRouter):
     ("target", "check"),
     [
         (WrongShape, "shapes"),
+        (NeedsEveryOutcome, "training with missing outcomes"),
         (Nan, "shapes"),
         (OnlyTheFirst, "masks"),
         (Positional, "permuted candidates"),
