@@ -7,6 +7,7 @@ import math
 import attrs
 import numpy as np
 
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
@@ -92,6 +93,17 @@ def check_a_copy_follows_the_changes(subject: Subject) -> None:
         advice = "changes must bring all that was learned since its last call"
         require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")
         require(state_of(learner) == state_of(copied), f"a copy that applied the changes saves another state: {advice}")
+    nothing = learner.changes()
+    require(isinstance(nothing, bytes), f"changes must return bytes where nothing has changed too, not {type(nothing).__name__}")
+    copied.apply_changes(nothing)
+    require(state_of(learner) == state_of(copied), "changes without anything learned change a copy's state")
+    try:
+        copied.apply_changes(changes[: len(changes) // 2])
+    except CheckpointError:
+        return
+    except Exception as error:
+        raise AssertionError(f"apply_changes of changes cut in half must raise CheckpointError, not {type(error).__name__}: {error}") from error
+    raise AssertionError("apply_changes of changes cut in half must raise CheckpointError, but raised nothing")
 
 
 def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
@@ -99,7 +111,7 @@ def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
     _skip_without_learning(subject)
     log, request = example_log(8, feedback=False), _users_request(subject)
     again, decision = log.take(np.array([0])), log.decisions[0]
-    first = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1.0)
+    first = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1.0, confidence=0.5)
     last = attrs.evolve(first, quality=0.0)
     revision, other = attrs.evolve(last, revision=1), attrs.evolve(last, id="another")
     revised, both, alone = (subject.reloaded(subject.trained) for _ in range(3))
@@ -108,7 +120,7 @@ def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
         router.learn(attrs.evolve(again, position=log.position + 1, made=0, attempts=(), feedback=later, replaced=replaced))
     wanted = alone.score(request).utility
     off, off_of_both = (np.abs(router.score(request).utility - wanted).max() for router in (revised, both))
-    advice = "take back what a revision replaced (experience.replaced_by)"
+    advice = "take back what a revision replaced (experience.replaced_by), with the weight that it had"
     require(off <= max(off_of_both / 2, _ROUNDING), f"feedback that was revised from 1 to 0 does not count as feedback of 0: {advice}")
 
 

@@ -6,6 +6,8 @@ import click
 import numpy as np
 from click.testing import CliRunner
 
+from aamc_sdk.config import configure
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import OK
 from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
@@ -32,6 +34,17 @@ def check_it_can_be_written_and_read(subject: Subject) -> None:
     """The pool is the same after writing and reading a pool file."""
     pool = subject.target()
     require(pool_from(pool_to(pool), subject.name) == pool, "the pool changes when it is written and read")
+
+
+def check_endpoints_can_be_used(subject: Subject) -> None:
+    """Each endpoint names an installed provider, and options that the provider has."""
+    for candidate in subject.target():
+        endpoint = getattr(candidate, "endpoint", None)
+        if endpoint is not None:
+            try:
+                configure(subject.plugins.load("provider", endpoint.provider).Config, endpoint.options)
+            except AamcError as error:
+                raise AssertionError(f"the endpoint of candidate {candidate.name!r} cannot be used: {error}") from error
 
 
 def check_a_request_is_routable(subject: Subject) -> None:
@@ -72,6 +85,12 @@ def check_it_returns_diagnoses(subject: Subject) -> None:
         require(diagnosis.status == OK or diagnosis.advice, f"{diagnosis.subject} is not ok and has no advice")
 
 
-POOL_CHECKS = (check_it_is_a_pool, check_candidates_are_described, check_it_can_be_written_and_read, check_a_request_is_routable)
+POOL_CHECKS = (
+    check_it_is_a_pool,
+    check_candidates_are_described,
+    check_it_can_be_written_and_read,
+    check_endpoints_can_be_used,
+    check_a_request_is_routable,
+)
 COMMAND_CHECKS = (check_it_is_a_command_with_help, check_help_is_printed, check_unknown_options_are_wrong_usage)
 DIAGNOSIS_CHECKS = (check_it_returns_diagnoses,)

@@ -57,7 +57,7 @@ EMBEDDING_WIDTH = 8
 
 
 def make_dataset(size: int, first: int = 0) -> Dataset:
-    """Return ``size`` labelled queries with outcomes, numbered from ``first`` on; datasets with separate ranges share no question."""
+    """Return ``size`` labelled queries with outcomes and right answers, numbered from ``first`` on; datasets with separate ranges share no question."""
     numbers = np.arange(first, first + size)
     category = np.array(CATEGORIES)[numbers % len(CATEGORIES)]
     complexity = (numbers * 0.37) % 1.0
@@ -67,7 +67,8 @@ def make_dataset(size: int, first: int = 0) -> Dataset:
         for name, n, tool in zip(category, numbers, tool_use, strict=True)
     ]
     labels = Labels(complexity=complexity, category=category, tool_use=tool_use)
-    return Dataset(queries, POOL, _outcomes(queries, complexity, numbers), labels, source="aamc_sdk.testing")
+    references = [str(n) for n in numbers]
+    return Dataset(queries, POOL, _outcomes(queries, complexity, numbers), labels, references, source="aamc_sdk.testing")
 
 
 def with_judgements(dataset: Dataset) -> Dataset:

@@ -57,6 +57,13 @@ class Unpriced(FairAgent):
         return AgentOutput("8", cost=math.nan)
 
 
+class Costly(FairAgent):
+    max_cost_usd = 0.01
+
+    async def execute(self, state):
+        return AgentOutput("8", cost=0.02)
+
+
 class Idle(FairAgent):
     def check(self):
         raise ConfigError("name a model by the option model")
@@ -78,6 +85,7 @@ class Moody(FairOrchestrator):
 def test_an_agent_without_an_answer_is_caught(offer):
     assert failed(offer("agent", Silent), "agent") == {"it answers a task"}
     assert failed(offer("agent", Unpriced), "agent") == {"it answers a task"}
+    assert failed(offer("agent", Costly), "agent") == {"it answers a task"}
 
 
 def test_an_agent_that_says_what_it_needs_is_skipped(offer):
@@ -178,6 +186,19 @@ class Quiet(Counting):
 )
 def test_the_training_of_an_orchestrator_is_checked(offer, target, checks):
     assert failed(offer("orchestrator", target), "orchestrator") == checks
+
+
+class Graded(Counting):
+    """Learns from right answers."""
+
+    def prepare(self, training):
+        if training.dataset.references is None:
+            raise DataError("the dataset has no right answers")
+
+
+def test_the_kit_has_right_answers_for_orchestrators(offer):
+    findings = check_component("orchestrator", "mine", offer("orchestrator", Graded))
+    assert not any(finding.skipped for finding in findings)
 
 
 class OfTasks(Counting):

@@ -1,10 +1,13 @@
 """Each broken pool is caught by the check that is meant for it."""
 
+import re
+
 import pytest
-from offering import failed
+from offering import Offering, failed
 
 from aamc_sdk import Candidate, ModelSpec, Pool, Prices
-from aamc_sdk.testing import check_distribution
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.testing import Subject, check_distribution, checks_of
 
 
 def nameless_pool():
@@ -13,6 +16,10 @@ def nameless_pool():
 
 def free_pool():
     return Pool([Candidate("a", "An agent.")])
+
+
+def pool_of(endpoint):
+    return lambda: Pool([ModelSpec("a", "A model.", prices=Prices(1, 1), endpoint=endpoint)])
 
 
 def no_pool():
@@ -25,6 +32,22 @@ def no_pool():
 )
 def test_a_broken_pool_is_caught(offer, target, check):
     assert check in failed(offer("model_pool", target), "model_pool")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ({"provider": "ecko"}, "no provider is named 'ecko'; did you mean 'echo'?"),
+        ({"provider": "echo", "repli": "yes"}, "no option 'repli'; did you mean 'reply'?"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_is_named(endpoint, message):
+    plugins = Plugins({"mine": Offering("model_pool")})
+    subject = Subject("model_pool", "mine", plugins)
+    subject.target = pool_of(endpoint)
+    (check,) = (check for check in checks_of("model_pool") if check.__name__ == "check_endpoints_can_be_used")
+    with pytest.raises(AssertionError, match=f"the endpoint of candidate 'a' cannot be used: .*{re.escape(message)}"):
+        check(subject)
 
 
 def test_a_distribution_is_checked_whole(offer):

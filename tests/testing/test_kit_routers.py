@@ -410,12 +410,45 @@ class LastChanges(FairRouter):
         return to_json(self.last).encode()
 
     def apply_changes(self, changes):
-        self.judged = self.judged | {name: tuple(judged) for name, judged in json.loads(changes).items()}
+        try:
+            changed = json.loads(changes)
+        except ValueError as error:
+            raise CheckpointError("the changes are damaged") from error
+        self.judged = self.judged | {name: tuple(judged) for name, judged in changed.items()}
 
 
 class AllChanges(LastChanges):
     def changes(self):
         return to_json(self.judged).encode()
+
+
+class TrustingChanges(AllChanges):
+    def apply_changes(self, changes):
+        json.loads(changes)
+        super().apply_changes(changes)
+
+
+class IdleChanges(AllChanges):
+    """Has no changes where nothing was learned since the last call."""
+
+    sent = None
+
+    def changes(self):
+        if self.sent == self.judged:
+            return None
+        self.sent = self.judged
+        return super().changes()
+
+
+class Unweighted(FairRouter):
+    """Learns feedback by its weight, and takes it back by the weight 1."""
+
+    def learn(self, experience):
+        for feedback in experience.feedback:
+            weight, replaced = feedback.average_weight, experience.replaced_by(feedback)
+            self.add(feedback.candidate, weight * feedback.quality, weight)
+            if replaced is not None:
+                self.add(replaced.candidate, -replaced.quality, -1)
 
 
 class Marking(FairRouter):
@@ -621,7 +654,10 @@ class WholeChanges(FairRouter):
         (Personal, "learning survives a save"),
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
+        (Unweighted, "a revision replaces what it revises"),
         (LastChanges, "a copy follows the changes"),
+        (TrustingChanges, "a copy follows the changes"),
+        (IdleChanges, "a copy follows the changes"),
         (WholeChanges, "a copy follows the changes"),
         (Marking, "the log stays as it is"),
         (Noted, "shapes"),
