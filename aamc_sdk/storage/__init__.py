@@ -24,13 +24,14 @@ from aamc_sdk.storage.files import (
     write_yaml,
 )
 from aamc_sdk.storage.folders import locked, make_folder
-from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
+from aamc_sdk.storage.training_checkpoint import TrainingCheckpoint, load_training_checkpoint, save_training_checkpoint
 
 __all__ = [
     "COMPONENT",
     "RESTORE",
     "RESUME_FOLDER",
     "TRAINING",
+    "TrainingCheckpoint",
     "array_hash",
     "check_file_hashes",
     "component_of",

@@ -82,7 +82,10 @@ def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 
 @attrs.frozen(slots=False)
 class Pool:
-    """The candidates of a request, in a fixed order.
+    """The candidates of a request, in a fixed order. ``len(pool)`` is their number, and iteration yields them.
+
+    Attributes:
+        candidates: The candidates: ``pool.candidates[pool.index(name)]`` is the one of a name.
 
     Raises:
         PoolError: The pool is empty, two candidates have the same name, or an entry is not a candidate.
