@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Store(NamedComponent):
     """The log of decisions, attempts and feedback. All methods may be called from any thread.
 
-    A store is made as ``Class(url, config)``: ``config`` has the options after the URL's ``?``, which ``url`` no longer has. A method that writes returns when the entry is durable. Where an unknown number is stored, it is
-    NULL or null, and NaN in memory.
+    A store is made as ``Class(url, config)``: ``config`` has the options after the URL's ``?``, which ``url`` no longer has. A method that writes
+    returns when the entry is durable. An unknown number is NULL or null in storage, and NaN in memory.
 
     Attributes:
         Config: The class of the options in the URL.

@@ -25,10 +25,14 @@ def _prepared(subject: Subject) -> Any:
     return environment
 
 
+def _new_streams(subject: Subject, **arguments: Any) -> Any:
+    """Return streams of the training split."""
+    return subject.opened(_prepared(subject).vector(_STREAMS, "train", request=make_request(subject.train_set), **arguments))
+
+
 def _streams(subject: Subject, **arguments: Any) -> Any:
     """Return streams of the training split that have been reset."""
-    request = make_request(subject.train_set)
-    streams = subject.opened(_prepared(subject).vector(_STREAMS, "train", request=request, **arguments))
+    streams = _new_streams(subject, **arguments)
     streams.reset(seed=0)
     return streams
 
@@ -142,7 +146,7 @@ def check_reset_follows_its_seed(subject: Subject) -> None:
     first, again, other = _trajectory(streams), _trajectory(streams), _trajectory(streams, seed=8)
     require(equal(first, again), "reset with the same seed gives another trajectory the second time: make the generator anew in reset")
     require(not equal(first, other), "reset ignores its seed: seeds 7 and 8 give the same trajectory")
-    first, other = (_trajectory(_streams(subject, seed=seed), seed=None) for seed in (3, 4))
+    first, other = (_trajectory(_new_streams(subject, seed=seed), seed=None) for seed in (3, 4))
     require(not equal(first, other), "vector ignores its seed, which reset without one follows: seeds 3 and 4 give the same trajectory")
 
 

@@ -125,7 +125,7 @@ def check_outcomes_stay_as_they_are(subject: Subject) -> None:
 
 def check_outcomes_of_any_shape(subject: Subject) -> None:
     """``vector`` takes outcomes of any shape: environments give it one outcome a stream, ``[n]``."""
-    reward, outcomes = _fitted(subject), _outcomes(subject)
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     rows = len(outcomes.cost_usd)
     chosen = np.arange(rows), np.arange(rows) % outcomes.cost_usd.shape[1]
     single = Outcomes(outcomes.known_quality[chosen], outcomes.cost_usd[chosen], outcomes.latency_ms[chosen])
@@ -135,7 +135,7 @@ def check_outcomes_of_any_shape(subject: Subject) -> None:
 
 def check_preferences_stay_as_they_are(subject: Subject) -> None:
     """``weights`` changes no preferences, which the log reads too, also where an objective is unknown."""
-    outcomes = _outcomes(subject)
+    outcomes = _outcomes(subject.test_set)
     reward, given = subject.make(), _PREFERENCES.copy()
     reward.fit(attrs.evolve(outcomes, latency_ms=np.full_like(outcomes.latency_ms, np.nan)))
     reward.weights(given)

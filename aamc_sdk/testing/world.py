@@ -57,7 +57,7 @@ EMBEDDING_WIDTH = 8
 
 
 def make_dataset(size: int, first: int = 0) -> Dataset:
-    """Return ``size`` labelled queries with outcomes and right answers, numbered from ``first`` on; datasets with separate ranges share no question."""
+    """Return ``size`` labelled queries with outcomes and right answers, numbered from ``first`` on; separate ranges share no question."""
     numbers = np.arange(first, first + size)
     category = np.array(CATEGORIES)[numbers % len(CATEGORIES)]
     complexity = (numbers * 0.37) % 1.0

@@ -183,7 +183,9 @@ def _known_mean(values: Floats) -> Floats:
 
 @attrs.frozen(eq=False, slots=False)  # quicker to construct
 class RoutingRequest:
-    """The input of a router, for a batch of B requests; ``len(request)`` is B. In service its arrays are read-only, since the log and other routers read them too.
+    """The input of a router, for a batch of B requests; ``len(request)`` is B.
+
+    In service its arrays are read-only, since the log and other routers read them too.
 
     Attributes:
         queries: The B queries.
