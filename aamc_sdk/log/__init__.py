@@ -18,12 +18,12 @@ from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, feedback_row, fingerprint_bytes
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, feedback_content, feedback_row, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
-from aamc_sdk.log.templates import Templates
+from aamc_sdk.log.templates import Templates, plain_packed
 
 __all__ = [
     "ATTEMPT",
@@ -31,6 +31,7 @@ __all__ = [
     "DECISION",
     "FEEDBACK",
     "FITTING_CHARACTERS",
+    "KIND_COLUMNS",
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
     "READ_AT_ONCE",
@@ -76,6 +77,7 @@ __all__ = [
     "entry_of",
     "erased_if_forgotten",
     "extends_chain",
+    "feedback_content",
     "feedback_row",
     "file_identity",
     "fingerprint_bytes",
@@ -88,6 +90,7 @@ __all__ = [
     "open_store",
     "outcomes_of",
     "plain_decisions",
+    "plain_packed",
     "read_batches",
     "record_from",
     "renewed_since",

@@ -34,22 +34,22 @@ def decision_row(record: Record, store_text: bool) -> Row:
         "query": _query_fields(query) if store_text else redacted_fields(query),
         "estimates": {
             "complexity": estimates.complexity.item(0),
-            "categories": estimates.categories[0].tolist(),
+            "categories": estimates.categories.tolist()[0],
             "category_names": estimates.category_names,
             "tool_use": estimates.tool_use.item(0),
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
         "expected": _expected_fields(record.expected),
-        "wait_ms": record.wait_ms[0].tolist(),
+        "wait_ms": record.wait_ms.tolist()[0],
         "masked_why": record.masked_why,
     }
     if not record.preference_given:
         content["preference_given"] = False
     if record.in_flight is not None:
-        content["in_flight"] = record.in_flight[0].tolist()
+        content["in_flight"] = record.in_flight.tolist()[0]
     if record.pressure is not None:
-        content["pressure"] = record.pressure[0].tolist()
+        content["pressure"] = record.pressure.tolist()[0]
     if record.budget_usd is not None:
         content["budget_usd"] = float(record.budget_usd)
     if record.quality_floor is not None:
@@ -64,6 +64,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),
+        group=(decision.router, record.candidates),
     )
 
 
@@ -88,10 +89,10 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
 
 def _expected_fields(expected: Outcomes) -> dict[str, Any]:
     return {
-        "quality": None if expected.quality is None else expected.quality[0].tolist(),
-        "cost_usd": expected.cost_usd[0].tolist(),
-        "latency_ms": expected.latency_ms[0].tolist(),
-        "output_tokens": None if expected.output_tokens is None else expected.output_tokens[0].tolist(),
+        "quality": None if expected.quality is None else expected.quality.tolist()[0],
+        "cost_usd": expected.cost_usd.tolist()[0],
+        "latency_ms": expected.latency_ms.tolist()[0],
+        "output_tokens": None if expected.output_tokens is None else expected.output_tokens.tolist()[0],
     }
 
 

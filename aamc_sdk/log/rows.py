@@ -75,6 +75,7 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
+        group: A decision's router and candidates, if they are known without parsing the content; decisions of one group share templates.
     """
 
     kind: str
@@ -87,6 +88,7 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+    group: tuple[str, tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     def unpacked_by(self, unpack: Callable[[], str]) -> Row:
         """Return this row, whose content a function returns when it is first asked for."""
@@ -233,8 +235,8 @@ def same_attempt(left: Row, right: Row) -> bool:
     return first == second
 
 
-def feedback_row(feedback: Feedback) -> Row:
-    """Return feedback in stored form; its time is not part of its content, so a later repetition is still the same."""
+def feedback_content(feedback: Feedback) -> str:
+    """Return the JSON of feedback; its time is not part of it, so a later repetition is still the same."""
     fields = {
         "decision_id": feedback.decision_id,
         "quality": feedback.quality,
@@ -247,15 +249,20 @@ def feedback_row(feedback: Feedback) -> Row:
         **({"revision": feedback.revision} if feedback.revision else {}),
         "id": feedback.id,
     }
+    return encode(fields)
+
+
+def feedback_row(feedback: Feedback) -> Row:
+    """Return feedback as it is kept."""
     return Row(
         kind=FEEDBACK,
         id=feedback.id,
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
-        content=encode(fields),
+        content=feedback_content(feedback),
         time=float(feedback.time),  # NumPy's numbers are no numbers to SQLite and Redis
         revision=feedback.revision,
-        columns=columns_from(FEEDBACK, fields),
+        columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
     )
 
 

@@ -38,7 +38,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._contents: list[bytes] = []
-        self._alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._alike: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -59,10 +59,10 @@ class Templates:
 
         Attempts and feedback, which are short, are not compressed.
         """
-        content = row.content.encode()
         if row.kind != DECISION:
-            return bytes([_PLAIN]) + content, None
-        alike = self._alike[_group_of(content, row.name)]
+            return plain_packed(row.content), None
+        content = row.content.encode()
+        alike = self._alike[row.group or _group_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= MAX_PACKED_SHARE * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -109,6 +109,11 @@ class Templates:
         return b"%c%b%b" % (number, packing.compress(content), packing.flush())
 
 
+def plain_packed(content: str) -> bytes:
+    """Return a content packed without compression."""
+    return bytes([_PLAIN]) + content.encode()
+
+
 @lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
 def _compressor(template: bytes, bits: int) -> zlib._Compress:
     """Return a compressor that knows a template; only copies of it are used. It takes up to 256 KB."""
@@ -121,13 +126,13 @@ class _RoutedBy(msgspec.Struct):
 
 class _Group(msgspec.Struct):
     decision: _RoutedBy
-    candidates: list[str]
+    candidates: tuple[str, ...]
 
 
 _groups = msgspec.json.Decoder(_Group)  # several times as fast as reading everything
 
 
-def _group_of(content: bytes, name: str) -> tuple[str, ...]:
+def _group_of(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the router and the candidates of a decision, which all decisions of one template share."""
     found = decoded(_groups, content, name)
-    return found.decision.router, *found.candidates
+    return found.decision.router, found.candidates

@@ -9,7 +9,8 @@ import pytest
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import Row
+from aamc_sdk.log import Row, record_from
+from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.templates import MAX_ALIKE, MAX_TEMPLATES, Templates
 from aamc_sdk.types import Feedback
 
@@ -38,6 +39,16 @@ def test_decisions_of_one_router_take_a_fraction_and_one_template(rows):
     packed = [templates.pack(row)[0] for row in decisions]
     assert len(templates) == 1
     assert sum(map(len, packed)) < 0.25 * sum(len(row.content) for row in decisions)
+
+
+def test_a_new_decision_finds_the_template_of_one_that_was_read(rows):
+    read, written = Templates(), Templates()
+    _, template = read.pack(rows[0])
+    assert template is not None
+    written.extend([template])
+    new = decision_row(record_from(rows[1]), store_text=True)
+    assert read.pack(new) == written.pack(rows[1])
+    assert len(read) == len(written) == 1
 
 
 def test_templates_hold_no_text_user_session_or_tenant(rows):
