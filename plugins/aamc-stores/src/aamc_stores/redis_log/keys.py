@@ -24,7 +24,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_content, fingerprint_bytes, plain_packed
+from aamc_sdk.types import Feedback
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
 """Fields of a decision's hash besides attempts and feedback: its embedding, its latest entry, and the decision itself."""
@@ -130,9 +131,12 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     return _encoder.encode(values)
 
 
-def feedback_value(content: bytes, when: float) -> bytes:
-    """Return the end of the value that holds feedback: what follows its candidate."""
-    return _encoder.encode(content) + _encoder.encode(when)
+def plain_feedback(feedback: Feedback) -> tuple[str, str, bytes] | None:
+    """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
+    if decision_of(feedback.id) != feedback.decision_id:
+        return None
+    content, source = plain_packed(feedback_content(feedback)), feedback.id[len(feedback.decision_id) + 1 :]
+    return feedback.decision_id, f"f/{source}", _encoder.encode((content, float(feedback.time)))[1:]  # without the array's first byte
 
 
 def with_number(number: int, value: bytes) -> bytes:

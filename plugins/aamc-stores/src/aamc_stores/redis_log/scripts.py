@@ -20,18 +20,19 @@ local function apply()
     if not journal[2] then return end
     local base, size = struct.unpack('>I8I8', journal[1])
     local stream, decision, position = P .. 'stream', P .. 'decision:', base
+    local call, try, pack, format = redis.call, redis.pcall, struct.pack, string.format
     for _, op in ipairs(cmsgpack.unpack(journal[2])) do
         local kind = op[1]
         if kind == 1 then kind, op = 5, {5, string.match(op[6], '^%Z+'), op[4], op[5], op[7]} end
         if kind == 5 then
             position = position + 1
-            local number = struct.pack('>I8', position)
-            if op[5] then
-                redis.call('HSET', decision .. op[2], op[3], number .. op[4], 'p', number .. op[5])
+            local number, id, field, write = pack('>I8', position), op[2], op[3], op[5]
+            if write then
+                call('HSET', decision .. id, field, number .. op[4], 'p', number .. write)
             else
-                redis.call('HSET', decision .. op[2], op[3], number .. op[4])
+                call('HSET', decision .. id, field, number .. op[4])
             end
-            local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[2] .. '\\0' .. op[3])
+            local added = try('XADD', stream, format('%.0f-0', position), 'e', id .. '\\0' .. field)
             if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
         elseif kind == 2 then
             redis.call('HSET', op[3], op[4], struct.pack('>I8', base + op[2]) .. op[5])
@@ -162,11 +163,13 @@ local function served(attempt)
     return status == 'ok' or not status and string.find(attempt, '"error":%s*null', content)
 end
 apply()
-local ops, bytes = {}, tonumber(ARGV[3])
+local moved = redis.call('EXISTS', P .. 'moved') == 1
+local ops, keys, bytes = {}, {}, tonumber(ARGV[3])
 for n, new in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local id, field, rest = unpack(new)
+    local id, field, rest = new[1], new[2], new[3]
     local source, decision, attempt, latest = string.sub(field, 2), nil, nil, 0
-    if redis.call('EXISTS', P .. 'feedback:' .. id .. source, P .. 'revisions:' .. id .. source) > 0 then return -1 end
+    keys[#keys + 1] = P .. 'feedback:' .. id .. source
+    if moved then keys[#keys + 1] = P .. 'revisions:' .. id .. source end
     local found = redis.call('HGETALL', P .. 'decision:' .. id)
     for i = 1, #found, 2 do
         local name, value = found[i], found[i + 1]
@@ -183,6 +186,9 @@ for n, new in ipairs(cmsgpack.unpack(ARGV[1])) do
     local value = '\\148\\194' .. candidate(attempt or decision) .. rest
     bytes = bytes + #value
     ops[n] = {5, id, field, value, ARGV[2]}
+end
+for i = 1, #keys, 1000 do
+    if redis.call('EXISTS', unpack(keys, i, math.min(i + 999, #keys))) > 0 then return -1 end
 end
 local partition, count = redis.call('GET', P .. 'newest') or '0', #ops
 ops[count + 1] = {3, partition}

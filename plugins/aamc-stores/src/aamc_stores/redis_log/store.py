@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, feedback_row, plain_decisions, run_writes
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, plain_decisions, run_writes
 from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
-from aamc_stores.redis_log.keys import decision_of, feedback_value, field_of, is_default
+from aamc_stores.redis_log.keys import decision_of, plain_feedback
 from aamc_stores.redis_log.migration import migrate
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.retention import RedisRetention
@@ -89,10 +89,10 @@ class RedisStore(SharedStore):
         self._server.close()
 
     def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
-        rows = [feedback_row(each) for each in feedback]
-        if not all(map(is_default, rows)):  # such an id has a key of its own
+        found = [plain_feedback(each) for each in feedback]
+        if None in found:
             return False
-        new = [(row.decision_id, field_of(row), binary(feedback_value(self._packing.pack(row, []), row.time))) for row in rows]
+        new = [(name, field, binary(value)) for name, field, value in filter(None, found)]
         size = sum(ENTRY_BYTES + 2 * len(field) + len(name) for name, field, _ in new)
         return self._server.write(FEEDBACK, packed(new), write_id(), str(size)) is not None
 
