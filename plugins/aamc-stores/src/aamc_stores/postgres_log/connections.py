@@ -25,6 +25,8 @@ AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 """Errors of a server that is lost or cannot write, whatever the content; a read-only server is one that another has replaced."""
 _PLANS = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan"
 """Every query of a store has an index. Planning it for each partition takes longer than the query, so it is planned once."""
+_JOINS = "SET enable_nestloop = off"
+"""A prepared statement may join many rows, which the planner cannot know."""
 _FIRST_WITH_IDLE_TIMEOUT = 140000
 
 
@@ -75,7 +77,7 @@ class Connections:
 
     def __init__(self, url: str, timeout_s: float, settings: str, prepared: str = "") -> None:
         self._url = url
-        self._settings = "; ".join(filter(None, (_PLANS, settings, prepared)))
+        self._settings = "; ".join((_PLANS, settings, *((_JOINS, prepared) if prepared else ())))
         self._timeout_s = timeout_s
         self._options: dict[str, Any] = {"tcp_user_timeout": round(1000 * timeout_s), "keepalives_idle": 5}
         if prepared:

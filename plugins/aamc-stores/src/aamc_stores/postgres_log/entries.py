@@ -17,6 +17,7 @@ from psycopg.sql import Literal
 from aamc_sdk.log import (
     COLUMNS,
     DECISION,
+    KIND_COLUMNS,
     Batch,
     Erasure,
     Excerpt,
@@ -26,6 +27,7 @@ from aamc_sdk.log import (
     Templates,
     Write,
     begins_partition,
+    columns_of,
     erased_if_forgotten,
     fingerprint_bytes,
     followed,
@@ -35,7 +37,7 @@ from aamc_sdk.log import (
 )
 from aamc_sdk.types import Partition
 from aamc_stores.postgres_log.feedback import INSERT_FEEDBACK
-from aamc_stores.postgres_log.tables import Tables, array, column_values
+from aamc_stores.postgres_log.tables import Tables, array
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -65,9 +67,9 @@ _OUTCOMES = """
         SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
     ORDER BY position
 """
-_COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, {columns})
+_COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, %s)
     FROM STDIN (FORMAT BINARY)"""
-_COPY_TYPES = ("int4", "int8", *["text"] * 4, "bytea", "float8", "bytea", "int8", "bytea", "text", *map(str.lower, COLUMNS.values()))
+_COPY_TYPES = ("int4", "int8", *["text"] * 4, "bytea", "float8", "bytea", "int8", "bytea", "text")
 _HOLD = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (kind, id, revision) DO UPDATE SET candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
 _ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL,
@@ -190,9 +192,10 @@ class Entries:
         templates = self._writers_templates
         if len(templates) < state.templates:
             templates.extend(self._templates_after(connection, len(templates)))
-        new = []
-        with connection.cursor().copy(self._tables.query(_COPY)) as copy:
-            copy.set_types(_COPY_TYPES)
+        new, kinds = [], {row.kind for row in rows}
+        columns = [name for name in COLUMNS if any(name in KIND_COLUMNS[kind] for kind in kinds)]  # each more takes time, even if it is NULL
+        with connection.cursor().copy(self._tables.query(_COPY % ", ".join(columns))) as copy:
+            copy.set_types((*_COPY_TYPES, *(COLUMNS[name].lower() for name in columns)))
             for position, row in enumerate(rows, state.position + 1):  # the server reads the first rows while the next ones are packed
                 content, template = templates.pack(row)
                 if template is not None:
@@ -200,7 +203,7 @@ class Entries:
                 digest = fingerprint_bytes(row.fingerprint)
                 text = row.fingerprint if digest is None and row.fingerprint else None
                 kept = (partitions[row.decision_id], position, row.kind, row.id, row.decision_id, row.candidate, content, row.time, row.embedding)
-                copy.write_row((*kept, row.revision, digest, text, *column_values(row)))
+                copy.write_row((*kept, row.revision, digest, text, *map(columns_of(row).get, columns)))
         self._keep_templates(connection, len(templates), new)
 
     def _keep_templates(self, connection: psycopg.Connection, count: int, new: Sequence[bytes]) -> None:
