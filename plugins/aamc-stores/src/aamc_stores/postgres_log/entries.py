@@ -56,9 +56,10 @@ _ABOUT = """
     PREPARE {about} (text[], text[]) AS
     SELECT {rule_row}, position FROM {entries} WHERE decision_id = ANY($1) AND kind != 'feedback'
     UNION ALL SELECT {rule_row}, position FROM {entries} WHERE kind = 'feedback' AND id = ANY($2)
-    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE decision_id = ANY($1)
-    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE kind = 'feedback' AND id = ANY($2) AND decision_id != ALL($1)
+    UNION ALL SELECT {pending_row}, n FROM {pending}
+        WHERE EXISTS (SELECT FROM {pending}) AND (decision_id = ANY($1) OR kind = 'feedback' AND id = ANY($2))
 """
+"""Mostly nothing is pending, and then no name is looked up there."""
 _OUTCOMES = """
     SELECT kind, decision_id, id, candidate, time, propensity,
         CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,

@@ -21,7 +21,7 @@ INSERT_FEEDBACK = """
         FROM unnest($1, $2, string_to_array($3, E'\\x01'), $4, $5) WITH ORDINALITY AS new (id, decision_id, content, time, quality, n)
             JOIN served USING (decision_id)
         WHERE NOT EXISTS (SELECT FROM {entries} WHERE kind = 'feedback' AND id = ANY($1))
-            AND NOT EXISTS (SELECT FROM {pending} WHERE kind = 'feedback' AND id = ANY($1)))
+            AND NOT EXISTS (SELECT FROM {pending} WHERE EXISTS (SELECT FROM {pending}) AND kind = 'feedback' AND id = ANY($1)))
     INSERT INTO {entries} (partition, position, kind, id, decision_id, candidate, packed, time, revision, quality)
     SELECT partition, (SELECT position FROM {version}) + n, 'feedback', id, decision_id, candidate,
         '\\x00' || convert_to(content, 'UTF8'), time, 0, quality
