@@ -131,6 +131,39 @@ def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_read
     assert "journal" not in keys(store)
 
 
+@pytest.fixture
+def acknowledged(log, monkeypatch):
+    """Return a log and the names of many decisions that are acknowledged, and whose journal is not applied yet."""
+    store, names = log(), [f"d{number:03}" for number in range(200)]
+    run_all = store._server._run_all
+    monkeypatch.setattr(store._server, "_run_ahead", lambda calls: run_all(calls[:1]))
+    store.add_decisions(records(*names))
+    assert "journal" in keys(store)
+    return store, names
+
+
+def test_many_entries_that_are_acknowledged_and_not_applied_are_forgotten_with_their_user(acknowledged, log):
+    assert log().forget("ann") == len(acknowledged[1])
+
+
+def test_many_entries_that_are_acknowledged_and_not_applied_survive_a_kill(acknowledged, server):
+    store, names = acknowledged
+    server.kill()
+    server.start()
+    wait_until(lambda: store.health()["away"] == 0)
+    assert everything(store) == (names, [])
+
+
+def test_a_process_sees_its_own_many_entries_applied(log):
+    store, names = log(), [f"d{number:03}" for number in range(500)]
+    store.add_decisions(records(*names))
+    assert len(store._server.names("user:ann")) == len(names)
+    assert "journal" not in keys(store)
+    store.add_feedback([(Feedback(decision_id=name, quality=1.0), None) for name in names])
+    assert store.health()["entries"] == 2 * len(names)
+    assert "journal" not in keys(store)
+
+
 def test_a_journal_that_an_earlier_program_left_is_finished(log, monkeypatch):
     store = log()
     commit_alone(store, monkeypatch)
@@ -172,10 +205,10 @@ def test_one_id_of_feedback_on_two_decisions_is_refused_in_whichever_order_two_r
     second = Feedback(decision_id="z", quality=0.5, id="k/e")
     write, overtaken = store._server.write, []
 
-    def late(*arguments):
+    def late(*arguments, **options):
         if not overtaken:
             overtaken.append(other.add_feedback([(second, None)]))
-        return write(*arguments)
+        return write(*arguments, **options)
 
     monkeypatch.setattr(store._server, "write", late)
     with pytest.raises(StoreError, match="'k/e' is in the log with other content"):

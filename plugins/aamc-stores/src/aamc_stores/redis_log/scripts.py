@@ -4,7 +4,8 @@ A group of writes is committed in two steps. COMMIT looks whether what the group
 command, the journal; FEEDBACK computes a group and keeps it. APPLY then writes the journal's commands and deletes it. A server that is killed in the
 middle of a transaction keeps its beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A
 single command is there whole or not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice.
-Every reader and writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
+Every reader and writer finishes a journal that is left before it goes on. A group is acknowledged after both steps; one of many entries after the
+first, which makes it durable, so that its caller goes on while the server applies it.
 
 A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
 ``[5, decision, field, value, write]`` sets a field of a decision's hash to the next position after base and a value, and appends the place to the

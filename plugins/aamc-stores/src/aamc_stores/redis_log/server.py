@@ -19,6 +19,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
+from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.types import Partition
 from aamc_stores.redis_log.keys import plain_text
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
@@ -29,6 +30,8 @@ Check = tuple[Any, ...]
 Op = Sequence[Any]
 """A command of a journal, see :mod:`aamc_stores.redis_log.scripts`."""
 _LONGEST_PAUSE = 0.02
+_MANY = 100
+"""Entries of a group that take the server longer to apply than one more sync of its append-only file."""
 _NOT_NOW = (
     *("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only"),
     *("Can not run script with write flag", "-OOM", "-MISCONF", "Errors writing to the AOF", "BUSY"),
@@ -124,6 +127,8 @@ class RedisServer:
             raise ConfigError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
         self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
         self.name = name
+        self._lock = ProcessLock("the decision log")
+        self._applying: list[Any] = []
         self._prefix = f"{prefix}:"
         self._digests = {script: hashlib.sha1(script.encode()).hexdigest() for script in _SCRIPTS}  # noqa: S324  # Redis names scripts so
 
@@ -161,28 +166,31 @@ class RedisServer:
                 self._run(APPLY, ())
             return _decoder.decode(found)
 
-    def commit(self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, always: bool = False) -> int | None:
+    def commit(
+        self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, entries: int = 0, always: bool = False
+    ) -> int | None:
         """Commit a group of commands, each of which may run twice, all or none, if the checks hold; ``always``: also when the memory is full.
 
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
         """
-        return self.write(COMMIT_ALWAYS if always else COMMIT, packed(list(checks)), packed(ops), str(partition), str(size))
+        return self.write(COMMIT_ALWAYS if always else COMMIT, packed(list(checks)), packed(ops), str(partition), str(size), entries=entries)
 
-    def write(self, script: str, *arguments: Any) -> int | None:
-        """Run a script that keeps a journal, and apply the journal.
+    def write(self, script: str, *arguments: Any, entries: int = 0) -> int | None:
+        """Run a script that keeps a journal, and apply the journal; one of many entries while the caller goes on.
 
         Returns:
             The log's last position before the group; None where the script kept nothing.
         """
         calls = [(script, arguments), (APPLY, ())]
         with self.explained():
+            run = self._run_ahead if entries >= _MANY else self._run_all
             try:
-                base = self._run_all(calls)
+                base = run(calls)
             except NoScriptError:  # the server was started anew
                 for script, _ in calls:
                     self.client.script_load(script)
-                base = self._run_all(calls)
+                base = run(calls)
         return None if base < 0 else base
 
     def change(self, attempt: Callable[[], T | None]) -> T:
@@ -199,12 +207,14 @@ class RedisServer:
     def hash(self, name: str) -> dict[str, bytes]:
         """Return a hash by its name."""
         with self.explained():
+            self._finish()
             found: dict[bytes, bytes] = self.client.hgetall(self.key(name))  # type: ignore[assignment]  # never decoded
             return {field.decode(): value for field, value in found.items()}
 
     def names(self, name: str) -> list[str]:
         """Return the members of a set of names, in alphabetical order."""
         with self.explained():
+            self._finish()
             found: set[bytes] = self.client.smembers(self.key(name))  # type: ignore[assignment]  # never decoded
             return sorted(member.decode() for member in found)
 
@@ -222,6 +232,7 @@ class RedisServer:
 
     def close(self) -> None:
         """Close the connections."""
+        self._settle()
         self.client.close()
 
     @contextmanager
@@ -232,6 +243,7 @@ class RedisServer:
             StoreAwayError: The server cannot be reached, or takes no writes for now.
             StoreError: The server refused something.
         """
+        self._settle()
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -248,6 +260,38 @@ class RedisServer:
         except NoScriptError:
             return self.client.eval(script, 1, key, *arguments)
 
+    def _finish(self) -> None:
+        """Apply a journal, whose group may be acknowledged; scripts that read do so themselves."""
+        if self.client.exists(self.key("journal")):
+            self._run(APPLY, ())
+
+    def _settle(self) -> None:
+        """Wait until the server has applied the groups of many entries that this process has written."""
+        with self._lock:
+            while self._applying:
+                connection = self._applying.pop()
+                try:
+                    connection.read_response()
+                except redis.RedisError:  # whoever comes next applies the journal
+                    connection.disconnect()
+                finally:
+                    self.client.connection_pool.release(connection)
+
+    def _run_ahead(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
+        """Run scripts; return the result of the first one, which is on disk, while the server runs the others."""
+        pool = self.client.connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            self._send(connection, calls[:1])
+            found = int(connection.read_response())
+            self._send(connection, calls[1:])
+        except BaseException:
+            connection.disconnect()  # answers may still be on their way
+            pool.release(connection)
+            raise
+        self._applying.append(connection)
+        return found
+
     def _run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
         """Run scripts in one round trip; return the result of the first one.
 
@@ -256,9 +300,8 @@ class RedisServer:
         pool = self.client.connection_pool
         connection: Any = pool.get_connection()
         try:
-            commands = [("EVALSHA", self._digests[script], 1, self._prefix, *arguments) for script, arguments in calls]
-            connection.send_packed_command([b"".join(connection.pack_commands(commands))])
-            found = [_response(connection) for _ in commands]
+            self._send(connection, calls)
+            found = [_response(connection) for _ in calls]
         except BaseException:
             connection.disconnect()  # answers may still be on their way
             raise
@@ -268,6 +311,10 @@ class RedisServer:
             if isinstance(response, redis.ResponseError):
                 raise response
         return int(found[0])
+
+    def _send(self, connection: Any, calls: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        commands = [("EVALSHA", self._digests[script], 1, self._prefix, *arguments) for script, arguments in calls]
+        connection.send_packed_command([b"".join(connection.pack_commands(commands))])
 
 
 def _response(connection: Any) -> Any:

@@ -94,7 +94,7 @@ class RedisStore(SharedStore):
             return False
         new = [(name, field, binary(value)) for name, field, value in filter(None, found)]
         size = sum(ENTRY_BYTES + 2 * len(field) + len(name) for name, field, _ in new)
-        return self._server.write(FEEDBACK, packed(new), write_id(), str(size)) is not None
+        return self._server.write(FEEDBACK, packed(new), write_id(), str(size), entries=len(new)) is not None
 
     def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         decisions = list(dict.fromkeys(name for write in writes for name in write.decisions))
@@ -121,7 +121,7 @@ class RedisStore(SharedStore):
             return results
         if any(row.kind == DECISION for row in placed):
             group.checks.append(self._epoch_check(facts))
-        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition) is None:
+        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(placed)) is None:
             self._packing.discard()
             return None
         return results
