@@ -267,6 +267,8 @@ class RedisServer:
 
     def _settle(self) -> None:
         """Wait until the server has applied the groups of many entries that this process has written."""
+        if self._lock.forked:  # the connections are its parent's
+            return
         with self._lock:
             while self._applying:
                 connection = self._applying.pop()
