@@ -37,6 +37,48 @@ class Backwards(MemoryStore):
         return attrs.evolve(found, decisions=list(found.decisions)[::-1], records=list(found.records)[::-1])
 
 
+class Restarting(MemoryStore):
+    """Names no entry before a batch."""
+
+    def experience(self, after=0, limit=1000):
+        return attrs.evolve(super().experience(after, limit), follows="")
+
+
+class Plain(MemoryStore):
+    """Keeps no embeddings."""
+
+    def record(self, decision_id):
+        found = super().record(decision_id)
+        return attrs.evolve(found, estimates=attrs.evolve(found.estimates, embedding=None))
+
+
+class Recalling(MemoryStore):
+    """Keeps snapshots of earlier epochs."""
+
+    def put_snapshot(self, name, snapshot):
+        super().put_snapshot(name, attrs.evolve(snapshot, epoch=self.experience().epoch))
+
+
+class Hoarding(MemoryStore):
+    """Keeps the snapshot of every name."""
+
+    def put_snapshot(self, name, snapshot):
+        super().put_snapshot(name, snapshot)
+        self.__dict__.setdefault("all", {})[name] = snapshot
+
+    def snapshot(self, name):
+        return super().snapshot(name) or (self.__dict__.get("all", {}).get(name) if name.startswith("kit-") else None)
+
+
+class Journal(SqliteStore):
+    """Also appends each user to a file."""
+
+    def add_decisions(self, records):
+        with Path(self.url.partition(":")[2]).with_name("journal.txt").open("a") as file:
+            file.writelines(f"{record.query.user}\n" for record in records)
+        return super().add_decisions(records)
+
+
 class Mixed(MemoryStore):
     def experience(self, after=0, limit=1000):
         found = super().experience(after, limit)
@@ -179,6 +221,11 @@ class Numbering(MemoryStore):
         (Impatient, {"early feedback waits for its decision"}),
         (Backwards, {"experience keeps the order of the log"}),
         (Mixed, {"records go with decisions"}),
+        (Restarting, {"experience keeps the order of the log"}),
+        (Plain, {"a decision is returned as it was logged"}),
+        (Recalling, {"forgetting erases what was logged"}),
+        (Hoarding, {"few snapshots are kept"}),
+        (Journal, {"forgetting leaves no bytes"}),
         (Forgetful, {"a later revision replaces feedback"}),
         (Rerolled, {"asking again returns the logged decision"}),
         (Certain, {"an unknown propensity stays unknown"}),
@@ -277,8 +324,10 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
     findings = {finding.check: finding for finding in check_component("store", "mine", offer("store", Shelf))}
     assert {check: re.sub(r"mine:\S+|\(.*", "", finding.message).strip() for check, finding in findings.items() if finding.skipped} == {
         "the newest snapshot is kept": "it keeps no snapshots",
+        "few snapshots are kept": "it keeps no snapshots",
         "deltas are a chain": "it keeps no changes of snapshots",
         "forgetting erases what was logged": "the store  cannot forget a user",
+        "forgetting leaves no bytes": "it keeps its log in no file of the kit's folder",
         "a forgotten user stays forgotten": "the store  cannot forget a user",
         "retention drops whole decisions that were learned": "it has no option retention",
         "files that are no log are refused": "it keeps its log in no file of the kit's folder",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from pathlib import Path
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log import MAX_SNAPSHOTS, open_store
 from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
-from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, records, whole_log, with_decision, with_query
+from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, new_url, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Feedback, Snapshot, StateDelta
 
@@ -23,6 +26,18 @@ def check_the_newest_snapshot_is_kept(subject: Subject) -> None:
             require(store.snapshot("kit") == Snapshot(5, b"five", last="x"), "a snapshot must stay until a newer one comes")
         store.put_snapshot("kit", Snapshot(6, b"six"))
         require(store.snapshot("kit") == Snapshot(6, b"six"), "a newer snapshot must replace an older one")
+
+
+def check_few_snapshots_are_kept(subject: Subject) -> None:
+    """A log keeps the snapshots of the last names, so that it does not grow with each router that was ever served from it."""
+    with empty_store(subject) as store:
+        for n in range(MAX_SNAPSHOTS + 1):
+            store.put_snapshot(f"kit-{n}", Snapshot(5, b"five"))
+        if store.snapshot(f"kit-{MAX_SNAPSHOTS}") is None:
+            skip("it keeps no snapshots (snapshot returns None after put_snapshot)")
+        kept = [n for n in range(MAX_SNAPSHOTS + 1) if store.snapshot(f"kit-{n}") is not None]
+        limit = f"of more than {MAX_SNAPSHOTS} snapshots (aamc_sdk.log.MAX_SNAPSHOTS) those written longest ago must go"
+        require(kept == list(range(1, MAX_SNAPSHOTS + 1)), f"{limit}; of {MAX_SNAPSHOTS + 1} the log keeps the numbers {kept}")
 
 
 def check_deltas_are_a_chain(subject: Subject) -> None:
@@ -73,6 +88,23 @@ def check_forgetting_erases_what_was_logged(subject: Subject) -> None:
         require(store.record("decision-1").query == kept, "forget must leave other users' decisions")
         require(store.snapshot("kit") is None, "forget must drop the snapshots: they were learned from the erased decisions")
         require(store.experience().epoch > before, "forget must begin a new epoch, so that routers learn the log again")
+        store.put_snapshot("kit", Snapshot(store.position(), b"learned", epoch=before))
+        require(store.snapshot("kit") is None, "put_snapshot must leave out a snapshot of an earlier epoch: it was learned from the erased decisions")
+
+
+def check_forgetting_leaves_no_bytes(subject: Subject) -> None:
+    """After ``forget`` the user's name and text are in no file of the store any more, such as in earlier lines of a file that only grows."""
+    text, user = "what-was-asked", "who-asked"
+    options = {"store_text": True} if has_option(subject, "store_text") else {}
+    with new_url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
+        store.add_decisions([with_query(each, text=text, user=user) for each in records(1)])
+        file = Path(url.partition(":")[2].partition("?")[0])
+        if not file.is_file():
+            skip("it keeps its log in no file of the kit's folder")
+        _forget(store, user)
+        contents = {path.name: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
+        left = sorted(name for name, content in contents.items() if text.encode() in content or user.encode() in content)
+        require(not left, f"forget must leave nothing of the user in the store's files: {', '.join(left)} still has the name or the text")
 
 
 def _forget(store: Store, user: str) -> int:
