@@ -7,6 +7,7 @@ Components are imported when they are used, not when they are listed.
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import re
@@ -67,10 +68,10 @@ class Plugin:
 
 @attrs.frozen
 class Offer:
-    """A component and the plugin that offers it, or a plugin that failed.
+    """A component and the plugin that offers it, or a plugin that failed or handles events.
 
     Attributes:
-        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed.
+        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed or handles events.
         component: The component.
         plugin: The plugin.
         error: Why the component cannot be used; None if it can.
@@ -129,10 +130,16 @@ class Plugins:
             self._collect(module, plugin, kind, hook)
 
     def _check_hooks(self, module: object) -> None:
-        """Check that each hook of a plugin that is not optional exists."""
-        for hook in self._manager.get_hookcallers(module) or ():
-            if not hook.has_spec() and not all(implementation.optionalhook for implementation in hook.get_hookimpls()):
+        """Check that a plugin has hooks, each of which exists, unless it is optional, and can be called."""
+        hooks = self._manager.get_hookcallers(module)
+        if not hooks:
+            raise PluginError(f"it has no hook: write @hookimpl above each of its hooks, such as aamc_routers (hooks: {one_of(_HOOKS)})")
+        for hook in hooks:
+            own = [implementation for implementation in hook.get_hookimpls() if implementation.plugin is module]
+            if not hook.has_spec() and not all(implementation.optionalhook for implementation in own):
                 raise PluginError(unknown_name("there is no hook", hook.name, _HOOKS, "hooks"))
+            if any(inspect.iscoroutinefunction(implementation.function) for implementation in own):
+                raise PluginError(f"hook {hook.name} must be a plain function (def): nothing awaits it, so as `async def` it does nothing")
 
     def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -246,6 +253,15 @@ class Plugins:
     def loaded(self) -> list[Plugin]:
         """The plugins that were loaded, also those that announce no component."""
         return list(self._plugins.values())
+
+    @property
+    def handlers(self) -> list[Offer]:
+        """The plugins that handle events, each as an offer of kind ``"plugin"`` whose summary names the events."""
+        events = {
+            plugin: sorted({hook.name for hook in self._manager.get_hookcallers(module) or ()} & set(_HOOKS) - set(KINDS.values()))
+            for module, plugin in self._plugins.items()
+        }
+        return [Offer("plugin", Component(plugin.name, "", f"Handles {', '.join(names)}."), plugin) for plugin, names in events.items() if names]
 
     def has_listeners(self, event: str) -> bool:
         """Return whether any plugin implements an event."""

@@ -110,6 +110,33 @@ def test_a_misspelt_hook_is_an_error_with_the_nearest():
     assert error.startswith("loading failed: PluginError: there is no hook 'aamc_roters'; did you mean 'aamc_routers'? (hooks: aamc_agents, ")
 
 
+def test_a_hook_that_nothing_would_await_is_an_error():
+    class Later:
+        @hookimpl
+        async def aamc_decided(self, decision):
+            """Would never run."""
+
+    found = plugins(later=Later())
+    assert errors(found) == [
+        "loading failed: PluginError: hook aamc_decided must be a plain function (def): nothing awaits it, so as `async def` it does nothing"
+    ]
+    assert not found.has_listeners("aamc_decided")
+
+
+def test_the_events_that_a_plugin_handles_are_listed():
+    class Handler(Offering):
+        @hookimpl
+        def aamc_run_finished(self, folder):
+            """Handle the event."""
+
+        @hookimpl
+        def aamc_decided(self, decision):
+            """Handle the event."""
+
+    found = plugins(handler=Handler(), other=Offering(Component("other", "a:b", "")))
+    assert [(offer.plugin.name, offer.component.summary) for offer in found.handlers] == [("handler", "Handles aamc_decided, aamc_run_finished.")]
+
+
 LIST = "a component hook must return a list of aamc_sdk.Component, not "
 TARGET = "component 'x' must name its class as 'package.module:Class', not "
 NAMED = "the name of a router must begin with a letter or digit and hold only letters, digits, '-', '_' and '.', not "

@@ -31,9 +31,10 @@ def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
 @JSON
 @click.pass_context
 def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
-    """List the components of all plugins, and the plugins that failed."""
+    """List the components of all plugins, the plugins that handle events, and those that failed."""
     found = plugins_of(ctx)
-    offers = sorted(found.offers if with_unlisted else found, key=lambda offer: (offer.kind, offer.component.name))
+    listed = list(found.offers if with_unlisted else found)
+    offers = sorted([*listed, *found.handlers], key=lambda offer: (offer.kind, offer.component.name))
     if as_json:
         rows = [
             {
@@ -49,7 +50,7 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
         return
     _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
-    if unlisted := len(found.offers) - len(offers):
+    if unlisted := len(found.offers) - len(listed):
         click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
 
 

@@ -94,23 +94,21 @@ def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str
 def check_distribution(
     distribution: str, plugins: Plugins, *, seconds: float = CHECK_SECONDS, begin: Callable[[str], object] | None = None
 ) -> list[Finding]:
-    """Check all components of an installed distribution; arguments as for :func:`check_component`.
+    """Check the plugins and all components of an installed distribution; arguments as for :func:`check_component`.
 
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
-        PluginError: Its plugins announce no component.
     """
     offers = [offer for offer in plugins if offer.plugin.distribution == distribution]
-    if not offers:
-        if silent := [plugin.name for plugin in plugins.loaded if plugin.distribution == distribution]:
-            advice = "does @hookimpl stand above its functions, and is one of them aamc_routers or the like? Events announce none"
-            raise PluginError(f"{distribution!r} is installed, but its plugin {one_of(silent)} announces no component: {advice}")
-        names = {offer.plugin.distribution for offer in plugins}
+    installed = {*plugins.loaded, *(offer.plugin for offer in plugins)}
+    own = sorted({plugin.name for plugin in installed if plugin.distribution == distribution})
+    if not own:
+        names = {plugin.distribution for plugin in installed}
         is_known = any(distribution in known.values() for known in known_distributions().values())
         hint = f"; install it: pip install {distribution}" if is_known else nearest(distribution, names)
         raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
-    for name in sorted({offer.plugin.name for offer in offers}):
+    for name in own:
         findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds, begin)
     for offer in offers:
         if offer.error is None:

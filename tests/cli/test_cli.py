@@ -375,6 +375,17 @@ def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
     assert "ERROR" in aamc("plugins")[1]
 
 
+def test_plugins_lists_the_plugins_that_handle_events(aamc, monkeypatch) -> None:
+    class Handler:
+        @hookimpl
+        def aamc_decided(self, decision):
+            """Handle the event."""
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"handler": Handler()}, discover=False))
+    status, out, err = aamc("plugins")
+    assert (status, out, err) == (0, "plugin  handler  handler  Handles aamc_decided.\n", "")
+
+
 def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:
     class Trials:
         @hookimpl

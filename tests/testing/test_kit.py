@@ -65,9 +65,9 @@ def test_the_command_prints_why_a_check_does_not_apply(monkeypatch):
     assert status == 0
     assert "skipped  store memory: entries are there when the log is opened again: persistent is False: its log ends with the process\n" in out
     assert "ok       store memory: options have defaults and meanings\n" in out
-    assert err.endswith(" passed, 0 failed, 3 skipped\n")
+    assert err.endswith(" passed, 0 failed, 4 skipped\n")
     document = json.loads(run_command("plugins", "check", "small", "--json")[1])
-    assert [finding["skipped"] for finding in document["findings"]].count(True) == 3
+    assert [finding["skipped"] for finding in document["findings"]].count(True) == 4
 
 
 def test_unknown_names_are_errors(offer):
@@ -127,13 +127,23 @@ def test_a_forgotten_call_of_the_base_class_is_named(offer):
     assert messages(offer("router", Uninitialized))["shapes"].startswith(expected)
 
 
-def test_a_plugin_that_announces_nothing_is_named():
+def test_a_plugin_without_a_hook_is_named():
     class Silent:
         def aamc_routers(self):
             return [Component("lost", "nowhere.at.all:Router", "")]
 
-    with pytest.raises(PluginError, match="'silent' is installed, but its plugin silent announces no component: does @hookimpl stand above"):
-        check_distribution("silent", Plugins({"silent": Silent()}, discover=False))
+    found = {finding.check: finding.message for finding in check_distribution("silent", Plugins({"silent": Silent()}, discover=False))}
+    assert found["can be used"].startswith("loading failed: PluginError: it has no hook: write @hookimpl above each of its hooks")
+
+
+def test_a_plugin_that_only_handles_events_can_be_checked():
+    class Handler:
+        @hookimpl
+        def aamc_decided(self, decision):
+            pass
+
+    findings = check_distribution("handler", Plugins({"handler": Handler()}, discover=False))
+    assert [(finding.component, finding.check, finding.passed) for finding in findings] == [("plugin handler", "announcing is light", True)]
 
 
 class Hanging(Router):
