@@ -24,7 +24,7 @@ from aamc_sdk.testing.online_routers import ONLINE_CHECKS, example_log
 from aamc_sdk.testing.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject, equal, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
-from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores
+from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores, Turn
 
 
 def check_shapes(subject: Subject) -> None:
@@ -255,6 +255,16 @@ def check_texts_are_declared_where_they_matter(subject: Subject) -> None:
     queries = [attrs.evolve(query, text="", prompt_tokens=query.expected_prompt_tokens) for query in request.queries]
     alike = same_scores(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
     require(alike, "the texts of queries change the scores: declare requires = Requirements(text=True)")
+
+
+def check_earlier_turns_are_declared_where_they_matter(subject: Subject) -> None:
+    """A router without ``requires.history`` gives the same scores whatever was said before."""
+    if subject.target.requires.history:
+        skip("requires.history says that it reads earlier turns")
+    request, turns = request_of(subject), (Turn("user", "Translate this."), Turn("assistant", "Which language?"))
+    queries = [attrs.evolve(query, turns=turns, prompt_tokens=query.expected_prompt_tokens) for query in request.queries]
+    alike = same_scores(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
+    require(alike, "the earlier turns of queries change the scores: declare requires = Requirements(history=True)")
 
 
 def check_several_preferences_at_once(subject: Subject) -> None:

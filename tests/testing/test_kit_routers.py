@@ -476,6 +476,12 @@ class Reading(FairRouter):
         return Scores(super().score(request).utility * (1 + written[:, None]))
 
 
+class Conversing(FairRouter):
+    def score(self, request):
+        turns = np.array([len(query.turns) for query in request.queries], dtype=float)
+        return Scores(super().score(request).utility * (1 + turns[:, None]))
+
+
 class ClosedOnce(FairRouter):
     def __init__(self, config, services):
         super().__init__(config, services)
@@ -663,6 +669,7 @@ class WholeChanges(FairRouter):
         (Noted, "shapes"),
         (Listing, "shapes"),
         (Reading, "texts are declared where they matter"),
+        (Conversing, "earlier turns are declared where they matter"),
         (ClosedOnce, "closing twice does nothing"),
         (LeavesAThread, "closing ends its threads"),
         (TrainsInThreads, "closing ends its threads"),
