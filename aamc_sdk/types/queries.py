@@ -46,8 +46,8 @@ class Turn:
 def _turns(values: Iterable[Turn]) -> tuple[Turn, ...]:
     if values == ():  # most queries have none
         return ()
-    turns = (values,) if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
-    if not all(isinstance(turn, Turn) for turn in turns):
+    turns = None if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
+    if turns is None or not all(isinstance(turn, Turn) for turn in turns):
         raise DataError(f"a query's turns must be a list of aamc_sdk.Turn, not {values!r:.80}")
     return turns
 

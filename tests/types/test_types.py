@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
-from aamc_sdk.types import Attempt, PoolState
+from aamc_sdk.types import Attempt, PoolState, Turn
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
@@ -29,6 +29,12 @@ def test_a_query_assumes_256_output_tokens():
 def test_a_querys_text_must_be_a_string(text):
     with pytest.raises(DataError, match="must be a string"):
         Query(text)
+
+
+@pytest.mark.parametrize("turns", [Turn("user", "hi"), "hi", 3, [{"role": "user", "content": "hi"}]])
+def test_a_querys_turns_must_be_a_list_of_turns(turns):
+    with pytest.raises(DataError, match=r"a query's turns must be a list of aamc_sdk\.Turn, not"):
+        Query("", turns=turns)
 
 
 @pytest.mark.parametrize("name", ["user", "session", "cached_on"])
