@@ -209,7 +209,7 @@ def check_embeddings_of_texts(subject: Subject) -> None:
 
 
 def check_untrained_it_estimates_or_says_so(subject: Subject) -> None:
-    """Without training, an estimator returns estimates, NaN where unknown, and no quality, or raises an AamcError with a message."""
+    """Without training, estimates and expected quality are in their ranges, NaN or None where unknown, or an AamcError has a message."""
     untrained, rows = subject.make(), len(subject.test_set)
     with may_refuse():
         estimates = untrained.estimate(subject.test_set.queries)

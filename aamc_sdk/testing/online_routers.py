@@ -12,7 +12,7 @@ from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.components import require_same
-from aamc_sdk.testing.findings import checks_in, require, require_type, skip
+from aamc_sdk.testing.findings import checks_in, must_raise, require, require_type, skip
 from aamc_sdk.testing.scores import request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
@@ -94,16 +94,10 @@ def check_a_copy_follows_the_changes(subject: Subject) -> None:
         require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")
         require(state_of(learner) == state_of(copied), f"a copy that applied the changes saves another state: {advice}")
     nothing = learner.changes()
-    require(isinstance(nothing, bytes), f"changes must return bytes where nothing has changed too, not {type(nothing).__name__}")
+    require_type(nothing, bytes, "changes must return bytes where nothing has changed too")
     copied.apply_changes(nothing)
     require(state_of(learner) == state_of(copied), "changes without anything learned change a copy's state")
-    try:
-        copied.apply_changes(changes[: len(changes) // 2])
-    except CheckpointError:
-        return
-    except Exception as error:
-        raise AssertionError(f"apply_changes of changes cut in half must raise CheckpointError, not {type(error).__name__}: {error}") from error
-    raise AssertionError("apply_changes of changes cut in half must raise CheckpointError, but raised nothing")
+    must_raise(CheckpointError, lambda: copied.apply_changes(changes[: len(changes) // 2]), "apply_changes of changes cut in half")
 
 
 def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
