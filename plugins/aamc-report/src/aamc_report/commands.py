@@ -14,7 +14,7 @@ from aamc_sdk.cli import JSON
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File for the page, without figures (default: report.html and figures/ in the run's folder; for several runs, comparison.html here).",
+    help="File for the page; figures/ is not written (default: report.html and figures/ in the run's folder; comparison.html here for several runs).",
 )
 @click.option("--no-texts", is_flag=True, help="Show hashes instead of questions, for a page to share.")
 @JSON
