@@ -237,7 +237,7 @@ class RedisServer:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Raise the client's errors as the log's.
+        """Wait for the groups that this process has written, and raise the client's errors as the log's.
 
         Raises:
             StoreAwayError: The server cannot be reached, or takes no writes for now.
