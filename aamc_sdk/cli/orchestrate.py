@@ -41,7 +41,7 @@ WAKE_S = 0.2
 @click.option("--pool", metavar="NAME|FILE", help="Models that agents call by their endpoints (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
-@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Maximum cost (default: no limit).")
+@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when the cost reaches this (default: no limit).")
 @click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, even within a step (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one per line.")

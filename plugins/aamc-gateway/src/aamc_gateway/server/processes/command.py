@@ -18,7 +18,7 @@ from aamc_sdk.cli import InputFile
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
 @click.option(
-    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without any of these options)."
+    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without a run, router or pool)."
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
