@@ -118,7 +118,7 @@ def test_questions_asked_in_different_words_are_counted(tmp_path: Path, services
     with caplog.at_level(logging.WARNING):
         dataset = read(tmp_path, services)
     assert dataset.queries[0].text == ANSWER["prompt"]
-    assert "models were asked 1 questions in different words, such as aime/hybrid/1" in caplog.text
+    assert "models were asked 1 question in different words, such as aime/hybrid/1" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_questions_asked_in_different_words_are_counted(tmp_path: Path, services
         ("{", r"cannot read .*Input data was truncated; give results of LLMRouterBench"),
         ("[]", r"Expected `object`, got `array`"),
         ('{"model_name": "a", "split": "b"}', r"missing required field `dataset_name`"),
-        (json.dumps({"dataset_name": "a", "split": "b", "model_name": "c", "records": []}), r"has no answers of the chosen models and datasets"),
+        (json.dumps({"dataset_name": "a", "split": "b", "model_name": "c", "records": []}), r"no answers of the chosen models and datasets; choose"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, services: Services, content: str, message: str) -> None:

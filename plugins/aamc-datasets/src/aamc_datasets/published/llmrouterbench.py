@@ -22,7 +22,7 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, score
 from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, option
-from aamc_sdk.errors import DataError, read_errors, unknown_name
+from aamc_sdk.errors import DataError, quantity, read_errors, unknown_name
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
@@ -130,12 +130,10 @@ class LLMRouterBench(DatasetFormat):
                     reworded.add(key)
                 rows.append((key, run.model_name, *self._figures(answer, where)))
         if not rows:
-            raise DataError(f"{folder} has no answers of the chosen models and datasets")
+            raise DataError(f"{folder} has no answers of the chosen models and datasets; choose others with the options setting, models and datasets")
         if reworded:
-            first = "/".join(min(reworded))
-            logger.warning(
-                "%s: models were asked %d questions in different words, such as %s; the first wording counts", folder, len(reworded), first
-            )
+            asked, first = quantity(len(reworded), "question"), "/".join(min(reworded))
+            logger.warning("%s: models were asked %s in different words, such as %s; the first wording counts", folder, asked, first)
         keys, models, scores, costs, lengths = zip(*rows, strict=True)
         quality = self.config.clipped(np.array(scores), folder)
         categories = [dataset for dataset, _, _ in keys]
