@@ -298,8 +298,10 @@ def test_each_source_may_bring_figures_of_its_own(controller: MetaController) ->
         ({"over": "small"}, "cannot beat itself"),
         ({"over": "small", "candidate": "small"}, "cannot beat itself"),
         ({"quality": 1, "candidate": "huge"}, "no candidate 'huge'"),
-        ({"quality": 1, "cost_usd": -1.0}, "cost_usd must be"),
-        ({"quality": 1, "latency_ms": math.nan}, "latency_ms must be"),
+        ({"quality": 1, "cost_usd": -1.0}, r"cost_usd must be a number from 0 to 1e\+12, not -1.0; leave it out if it is unknown"),
+        ({"quality": 1, "cost_usd": 10**100}, r"cost_usd must be a number from 0 to 1e\+12, not 10{79};"),
+        ({"quality": 1, "latency_ms": math.nan}, "latency_ms must be a number, not nan; leave it out if it is unknown"),
+        ({"quality": 1, "latency_ms": np.float32("nan")}, "latency_ms must be a number, not nan; leave it out if it is unknown"),
         ({"quality": 1, "latency_ms": "310"}, "latency_ms must be"),
     ],
 )

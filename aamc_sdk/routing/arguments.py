@@ -140,7 +140,7 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
-        if isinstance(value, float) and math.isnan(value):  # a mistake of the caller's, which Attempt would take for unknown
+        if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
             raise DataError(f"{name} must be a number, not nan; leave it out if it is unknown")
     return Attempt(decision_id, **given) if given else None
 

@@ -63,7 +63,8 @@ def json_figures(values: object, count: int) -> list[float]:
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
     if not is_amount(value) or value > MAX_FIGURE:  # type: ignore[operator]  # a number
-        raise DataError(f"{field_label(instance, attribute)} must be a number from 0 to {MAX_FIGURE:g}, or NaN if unknown, not {value!r}")
+        label, unknown = field_label(instance, attribute), "leave it out if it is unknown"
+        raise DataError(f"{label} must be a number from 0 to {MAX_FIGURE:g}, not {value!r:.80}; {unknown}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
