@@ -15,7 +15,7 @@ import pytest
 from offering import failed
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, replaced_rows, transaction
+from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, replaced_rows
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.testing import check_component
 
@@ -127,8 +127,7 @@ class Hasty(SqliteStore):
         return sum(self._drop_oldest() for _ in self.partitions()[1:])
 
     def _drop_oldest(self):
-        with self._connected() as connection, transaction(connection):
-            return Partitions(connection).drop(Partitions(connection).all()[0], 10, time.time() + 1)
+        return self._change(lambda connection: Partitions(connection).drop(Partitions(connection).all()[0], 10, time.time() + 1))
 
 
 class Silent(SqliteStore):
