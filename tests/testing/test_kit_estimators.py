@@ -189,7 +189,7 @@ class Centred(FairEstimator):
 
 class NeedsTraining(FairEstimator):
     def estimate(self, queries):
-        _ = self.rows
+        _ = self.means_without
         return super().estimate(queries)
 
 
