@@ -168,6 +168,9 @@ def test_relaxed_commits_are_synced_soon_without_another_write(tmp_path: Path, m
             store.add_decisions(decision(name))
             assert synced.wait(30)
             synced.clear()
+        store.put_snapshot("ours", Snapshot(2, b"state"))
+        assert synced.wait(30)
+        synced.clear()
     with closing(opened(tmp_path / "log.db")) as store:
         store.add_decisions(decision("c"))
         assert not synced.is_set()  # SQLite itself has synced it
