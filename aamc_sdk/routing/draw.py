@@ -216,7 +216,7 @@ def decide(
 ) -> list[Decision]:
     """Return a decision for each row of a request, drawn from the scores' probabilities with ``sample``, else of the maximum utility.
 
-    The seed and the decisions' ids determine the draws.
+    The seed and ``ids``, those of the B decisions, determine the draws.
 
     Raises:
         NoCandidateError: Every candidate of a row is masked.

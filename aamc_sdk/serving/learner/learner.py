@@ -413,7 +413,7 @@ class Learner:
             self._stalled, self._damaged_position = False, -1
 
     def _note_end(self) -> None:
-        """Note when this process last knew the whole log: ask for the log's end, and whether the end that was asked for before is reached."""
+        """Ask for the log's end; once the end asked for before is reached, note that the whole log was known then."""
         if self._end is None or self.position >= self._end[1]:
             if self._end is not None:
                 self._current_at = max(self._current_at, self._end[0])

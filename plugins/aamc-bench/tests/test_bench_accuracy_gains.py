@@ -34,6 +34,10 @@ def test_a_category_without_a_query_in_a_resample_does_not_count() -> None:
     np.testing.assert_allclose(category_average(QUALITY, CATEGORY, only_math), [[3 / 4, 1 / 4]])
 
 
+def test_rows_without_a_category_do_not_count() -> None:
+    np.testing.assert_allclose(category_average(QUALITY, np.array(["math", "math", "", "code"]), ONCE), [[1 / 2, 1 / 2]])
+
+
 def test_gains_are_relative_to_uniform_choices_the_best_single_candidate_and_the_oracle() -> None:
     found = measured([0, 0, 0, 1])  # 2/3 of math, all of code
     assert found["average_accuracy"] == pytest.approx(5 / 6)

@@ -83,6 +83,14 @@ def test_a_setting_of_the_paper_chooses_models_datasets_and_splits(tmp_path: Pat
     assert [len(SETTINGS[name].datasets) for name in ("performance", "performance-cost")] == [15, 10]
 
 
+def test_models_of_a_setting_that_are_missing_are_named(tmp_path: Path, services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    for model in SETTINGS["performance-cost"].models[2:]:
+        write(tmp_path, model, [ANSWER])
+    with caplog.at_level(logging.WARNING):
+        read(tmp_path, services, setting="performance-cost")
+    assert "has no results of claude-sonnet-4, deepseek-r1-0528, which setting 'performance-cost' includes" in caplog.text
+
+
 def test_options_name_models_and_datasets(tmp_path: Path, services: Services) -> None:
     for model in ("gpt-5", "glm-4.6", "other"):
         write(tmp_path, model, [ANSWER])

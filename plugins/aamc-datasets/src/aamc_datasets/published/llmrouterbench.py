@@ -22,7 +22,7 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, score
 from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, option
-from aamc_sdk.errors import DataError, quantity, read_errors, unknown_name
+from aamc_sdk.errors import DataError, one_of, quantity, read_errors, unknown_name
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
@@ -156,6 +156,8 @@ class LLMRouterBench(DatasetFormat):
             named = (not models or run.model_name in models) and (not datasets or run.dataset_name in datasets)
             if named and (not setting.splits or run.split in setting.splits) and not run.demo:
                 newest[run.dataset_name, run.split, run.model_name] = file
+        if missing := set(models) - {model for _, _, model in newest}:
+            logger.warning("%s has no results of %s, which setting %r includes", folder, one_of(missing), config.setting)
         return {newest[run]: runs[newest[run]] for run in sorted(newest)}
 
     def _figures(self, answer: _Answer, where: str) -> tuple[float, float, float]:
