@@ -165,7 +165,9 @@ def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_u
         return ""
     rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
     if ahead < 0:
-        return f"By expected reward alone {runner_up.name} is ahead ({chosen.name} {rewards}); the router's own utility decided."
+        how = ", too," if runner_up.utility > chosen.utility else " alone"
+        reason = "" if runner_up.utility >= chosen.utility else "; the router's own utility decided"
+        return f"By expected reward{how} {runner_up.name} is ahead ({chosen.name} {rewards}){reason}."
     if explanation.lost_on is None or f"{chosen.expected_reward:.4g}" == f"{runner_up.expected_reward:.4g}":
         return f"Their expected rewards are equal ({rewards})."
     behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]

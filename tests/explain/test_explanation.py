@@ -293,6 +293,17 @@ def test_utility_and_expected_reward_are_distinguished_and_no_lead_is_claimed_th
     assert {"utility", "expected_reward"} <= set(found.to_dict()["candidates"][0])
 
 
+def test_a_draw_is_not_explained_by_a_utility_that_is_not_higher_than_the_runner_up_s() -> None:
+    for utility, sentence in (
+        ((1.0, 2.0, 0.0), "By expected reward, too, middle is ahead"),
+        ((2.0, 2.0, 0.0), "By expected reward alone middle is ahead"),
+    ):
+        router = Fixed(utility, [1.0, 0.0, 0.0])
+        found = explain(decided(router, Preference(1, 0, 0)), router, REWARD, POOL)
+        assert "small was drawn with probability 1" in found.why
+        assert f"{sentence} (small 0.5 against 0.8)." in found.why
+
+
 def test_a_decision_without_recorded_utilities_says_so() -> None:
     record = decided(Greedy(), Preference(0.5, 0.3, 0.2))
     old = attrs.evolve(record, decision=attrs.evolve(record.decision, utilities={}))
