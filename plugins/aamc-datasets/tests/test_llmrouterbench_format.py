@@ -91,6 +91,17 @@ def test_models_of_a_setting_that_are_missing_are_named(tmp_path: Path, services
     assert "has no results of claude-sonnet-4, deepseek-r1-0528, which setting 'performance-cost' includes" in caplog.text
 
 
+def test_a_named_model_without_results_on_the_chosen_datasets_is_not_said_to_be_of_the_setting(
+    tmp_path: Path, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "gpt-5", [ANSWER])
+    write(tmp_path, "other", [ANSWER], dataset="gpqa", split="test")
+    with caplog.at_level(logging.WARNING):
+        read(tmp_path, services, models=("gpt-5", "other"), datasets=("aime",))
+    assert "has no results of other on the chosen datasets" in caplog.text
+    assert "setting" not in caplog.text
+
+
 def test_options_name_models_and_datasets(tmp_path: Path, services: Services) -> None:
     for model in ("gpt-5", "glm-4.6", "other"):
         write(tmp_path, model, [ANSWER])

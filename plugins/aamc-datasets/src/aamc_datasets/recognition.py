@@ -31,7 +31,7 @@ def existing(path: str, wanted: str) -> Path:
         DataError: The path does not exist.
     """
     if not path:
-        raise ConfigError(f"no path was given; name a {wanted} after the format's colon")
+        raise ConfigError(f"no path was given after the format's colon; name a {wanted}")
     location = Path(path).expanduser()
     if not location.exists():
         raise DataError(f"{path} does not exist; name a {wanted}")

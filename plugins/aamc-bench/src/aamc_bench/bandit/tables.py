@@ -105,7 +105,7 @@ NOTE = (
     "over best fixed: regret minus that of the candidate that was best in hindsight. saved vs published: regret of published minus the router's, on "
     "the same streams. estimates: what the estimator was trained on: outcomes of other rows, or only their categories and complexity "
     "(labels). Means over seeds and streams, with Student's 95% intervals over seeds. "
-    "Bold: less regret than every other router except yardsticks, each paired interval excludes zero."
+    "Bold: less regret than every other router except reference routers, each paired interval excludes zero."
 )
 PANELS_PER_ROW = 4
 

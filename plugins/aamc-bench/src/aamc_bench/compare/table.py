@@ -73,7 +73,7 @@ NOTE = (
     "Means over seeds, with 95% intervals of the hierarchical bootstrap (seeds, then the test rows or streams of each). "
     "rel. quality: the router's best mean quality, as a share of the best single candidate's. "
     "cost at 97%: minimum cost for 97% of that candidate's quality, as a share of its cost. "
-    "Bold: better than every other router except yardsticks, each paired interval excludes zero. "
+    "Bold: better than every other router except reference routers, each paired interval excludes zero. "
     "wins, ties, losses: against each other router by mean reward on the same rows, randomisation test, Holm's correction, 5%."
 )
 

@@ -157,7 +157,8 @@ class LLMRouterBench(DatasetFormat):
             if named and (not setting.splits or run.split in setting.splits) and not run.demo:
                 newest[run.dataset_name, run.split, run.model_name] = file
         if missing := set(models) - {model for _, _, model in newest}:
-            logger.warning("%s has no results of %s, which setting %r includes", folder, one_of(missing), config.setting)
+            why = " on the chosen datasets" if config.models else f", which setting {config.setting!r} includes"
+            logger.warning("%s has no results of %s%s", folder, one_of(missing), why)
         return {newest[run]: runs[newest[run]] for run in sorted(newest)}
 
     def _figures(self, answer: _Answer, where: str) -> tuple[float, float, float]:
