@@ -20,7 +20,7 @@ from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.outcome_columns import check_content
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Turn, check_name
 
 T = TypeVar("T")
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
@@ -119,6 +119,11 @@ def _check_decision(fields: Mapping[str, Any]) -> None:
     _check_mapping("utilities", decision.get("utilities", {}))
     _check_fields(Decision, decision, DECISION)
     _check_fields(Query, fields["query"], "query")
+    turns = fields["query"].get("turns", [])
+    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+        raise DataError(f"a query's turns must be a list of objects, not {turns!r:.80}")
+    for turn in turns:
+        _check_fields(Turn, turn, "turn")
     Preference.of(decision["preference"])
     chosen = decision["candidate"]
     if not isinstance(candidates, list) or chosen not in candidates:

@@ -229,6 +229,11 @@ def exported(aamc) -> dict[str, Any]:
         ("decision.utilities", 3, "a decision's utilities must be keys and values, not 3"),
         ("decision.utilities", {"a": "high"}, "Expected `float | null`, got `str` - at `$.decision.utilities[...]`"),
         ("estimates.complexity", [1], "Expected `float | null`, got `array` - at `$.estimates.complexity`"),
+        ("query.turns", None, "a query's turns must be a list of objects, not None"),
+        ("query.turns", 5, "a query's turns must be a list of objects, not 5"),
+        ("query.turns", ["hello"], "a query's turns must be a list of objects, not ['hello']"),
+        ("query.turns", [{"role": "user"}], "turn must have the field 'content'"),
+        ("query.turns", [{"role": "user", "content": "hello", "name": "ann"}], "turn has no field 'name'"),
         ("estimates.category_names", ["code"], "a decision's categories must be 1 numbers, one a name, not [0."),
     ],
 )

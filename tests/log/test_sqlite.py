@@ -200,6 +200,17 @@ def test_a_log_that_was_removed_or_replaced_takes_no_more(tmp_path: Path) -> Non
             store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])
 
 
+@pytest.mark.parametrize("content", [None, b"not a database" * 100])
+def test_reading_a_log_that_was_removed_or_replaced_says_so(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(StoreAwayError, match="was removed or replaced while it was open: open it again"):
+            store.health()
+
+
 def test_a_damaged_entry_is_told_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:

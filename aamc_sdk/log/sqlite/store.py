@@ -92,6 +92,7 @@ class SqliteStore(PartitionedStore):
         self.path = Path(name)
         self._opened = self.path.resolve()
         self._copies = contextlib.ExitStack()
+        self._file: tuple[int, int] | None = None
         try:
             self._connection = self._connect()
         except BaseException:
@@ -343,9 +344,13 @@ class SqliteStore(PartitionedStore):
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Begin a transaction of the writer's connection."""
         if file_identity(self._opened) != self._file:
-            raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
+            raise StoreAwayError(f"{self._replaced}: nothing was written; open it again")
         with self._explained(), transaction(self._connection):
             yield self._connection
+
+    @property
+    def _replaced(self) -> str:
+        return f"the decision log {self.path} was removed or replaced while it was open"
 
     def _address(self, mode: str) -> str:
         """Return the URI to open the file with; a read-only store ignores ``mode``.
@@ -421,6 +426,8 @@ class SqliteStore(PartitionedStore):
         try:
             yield
         except sqlite3.Error as error:
+            if self._file not in (None, file_identity(self._opened)):
+                raise StoreAwayError(f"{self._replaced}: open it again") from error
             advice = advice_on(error, _READ_ONLY_ADVICE if self.config.read_only else _ADVICE) or "nothing was written"
             kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # other errors are about the content
             raise kind(f"the decision log {self.path} cannot be used ({error}): {advice}") from error
