@@ -222,3 +222,17 @@ def test_the_file_is_for_its_owner_only(store: Store) -> None:
         assert file.stat().st_mode & 0o077 == 0
 
     run(store, test)
+
+
+def test_a_file_that_was_removed_or_replaced_takes_no_more(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        await shared.put("key", b"1")
+        file = Path(store.url.partition(":")[2] + ".gateway")
+        file.unlink()
+        with pytest.raises(StoreAwayError, match=r"was removed or replaced while it was open: start the gateway again"):
+            await shared.get("key")
+        file.touch()
+        with pytest.raises(StoreAwayError):
+            await shared.put("key", b"2")
+
+    run(store, test)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import advice_on, connect, transaction, write_ahead
+from aamc_sdk.log import advice_on, connect, file_identity, transaction, write_ahead
 
 _NAMES = "(SELECT value FROM json_each(?))"
 
@@ -33,14 +33,19 @@ class SqliteBackend(SqlBackend):
     def __init__(self, path: Path | None, *, durable: bool = False, lease_s: float = LEASE_S) -> None:
         super().__init__("shared_", "?", _NAMES, lease_s)
         self._name = "in memory" if path is None else str(path)
+        self._path = None if path is None else path.resolve()
         try:
             self._connection = _opened(path, durable)
         except (sqlite3.Error, OSError) as error:
             advice = advice_on(error) or "its folder must exist and be writable"
             raise StoreError(f"the shared state {self._name} cannot be opened: {error}; {advice}") from error
 
+        self._file = None if self._path is None else file_identity(self._path)
+
     @contextmanager
     def _transaction(self, *, exclusive: bool) -> Iterator[float]:
+        if self._path is not None and file_identity(self._path) != self._file:
+            raise StoreAwayError(f"the shared state {self._name} was removed or replaced while it was open: start the gateway again")
         try:
             if exclusive:
                 with transaction(self._connection):
