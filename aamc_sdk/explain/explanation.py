@@ -166,7 +166,7 @@ def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_u
     rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
     if ahead < 0:
         how = ", too," if runner_up.utility > chosen.utility else " alone"
-        reason = "" if runner_up.utility >= chosen.utility else "; the router's own utility decided"
+        reason = "; the router's own utility decided" if chosen.utility > runner_up.utility else ""
         return f"By expected reward{how} {runner_up.name} is ahead ({chosen.name} {rewards}){reason}."
     if explanation.lost_on is None or f"{chosen.expected_reward:.4g}" == f"{runner_up.expected_reward:.4g}":
         return f"Their expected rewards are equal ({rewards})."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Turn,
 T = TypeVar("T")
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
 """Sections of a decision's entry that are keys and values."""
+_NEVER_NEGATIVE = ("wait_ms", "cost_usd", "latency_ms")
+"""Figures of a decision's candidates of which no negative one exists."""
 Entry = Row | tuple[Feedback, Attempt | None]
 """An addition to a log: an entry in stored form, or feedback with a call that has no number yet."""
 
@@ -132,8 +135,18 @@ def _check_decision(fields: Mapping[str, Any]) -> None:
     optional = {"quality": expected, "output_tokens": expected, "in_flight": fields, "pressure": fields}
     figures |= {name: place[name] for name, place in optional.items() if place.get(name) is not None}
     for name, values in figures.items():
-        if not isinstance(values, list) or len(values) != len(candidates) or not all(isinstance(value, int | float | None) for value in values):
-            raise DataError(f"a decision's {name} must be {len(candidates)} numbers, one a candidate, not {values!r:.80}")
+        least, bound = (0.0, " of at least 0") if name in _NEVER_NEGATIVE else (-math.inf, "")
+        if not isinstance(values, list) or len(values) != len(candidates) or not all(_is_figure(value, least) for value in values):
+            raise DataError(f"a decision's {name} must be {len(candidates)} numbers{bound}, one a candidate, not {values!r:.80}")
+    probabilities = decision.get("probabilities", {})
+    if isinstance(probabilities, Mapping) and not all(
+        name in candidates and _is_figure(value, 0.0) and value <= 1 for name, value in probabilities.items() if value is not None
+    ):
+        raise DataError(f"a decision's probabilities must be numbers from 0 to 1 by candidate, not {probabilities!r:.80}")
+
+
+def _is_figure(value: object, least: float) -> bool:
+    return value is None or (isinstance(value, int | float) and value >= least)
 
 
 def _check_mapping(name: str, value: object) -> None:

@@ -311,6 +311,10 @@ def test_a_decision_without_recorded_utilities_says_so() -> None:
     assert found.runner_up == "middle"
     assert "small was chosen" in found.why
     assert "no utilities were recorded" in found.why
+    record = decided(Fixed([3.0, 2.0, 1.0]), Preference(1, 0, 0))
+    old = attrs.evolve(record, decision=attrs.evolve(record.decision, utilities={}))
+    assert "is ahead" in explain(old, Fixed([3.0, 2.0, 1.0]), REWARD, POOL).why
+    assert "decided" not in explain(old, Fixed([3.0, 2.0, 1.0]), REWARD, POOL).why
 
 
 def test_a_recorded_request_comes_back_as_the_router_saw_it():
