@@ -86,6 +86,8 @@ class CostOptions:
             DataError: A cost must be computed and its candidate has no price.
         """
         by_price = np.array([measured is None or name in self.prices for name in pool.names])
+        if measured is not None:
+            by_price |= (np.isnan(measured) | np.isnan(quality)).all(axis=0) & np.isfinite(quality).any(axis=0)
         unpriced = [candidate.name for candidate, computed in zip(pool, by_price, strict=True) if computed and not _has_price(candidate)]
         if unpriced:
             example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
