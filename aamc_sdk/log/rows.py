@@ -237,7 +237,11 @@ def same_attempt(left: Row, right: Row) -> bool:
 
 def feedback_content(feedback: Feedback) -> str:
     """Return the JSON of feedback; its time is not part of it, so a later repetition is still the same."""
-    fields = {
+    return encode(_feedback_fields(feedback))
+
+
+def _feedback_fields(feedback: Feedback) -> dict[str, Any]:
+    return {
         "decision_id": feedback.decision_id,
         "quality": feedback.quality,
         "candidate": feedback.candidate,
@@ -249,20 +253,20 @@ def feedback_content(feedback: Feedback) -> str:
         **({"revision": feedback.revision} if feedback.revision else {}),
         "id": feedback.id,
     }
-    return encode(fields)
 
 
 def feedback_row(feedback: Feedback) -> Row:
-    """Return feedback as it is kept."""
+    """Return feedback in stored form."""
+    fields = _feedback_fields(feedback)
     return Row(
         kind=FEEDBACK,
         id=feedback.id,
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
-        content=feedback_content(feedback),
+        content=encode(fields),
         time=float(feedback.time),  # NumPy's numbers are no numbers to SQLite and Redis
         revision=feedback.revision,
-        columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
+        columns=columns_from(FEEDBACK, fields),
     )
 
 

@@ -104,16 +104,20 @@ def field_of(row: Row) -> str:
     if row.kind == ATTEMPT:
         begin = f"{row.decision_id}/"
         return f"a/{row.id[len(begin) :]}" if row.id.startswith(begin) else f"A/{row.id}"
-    revision = f"#{row.revision}" if row.revision else ""
-    return f"f{revision}/{row.id[len(row.decision_id) + 1 :]}" if is_default(row) else f"F{revision}/{row.id}"
+    return _feedback_field(row)
 
 
-def is_default(row: Row) -> bool:
+def _feedback_field(entry: Row | Feedback) -> str:
+    revision = f"#{entry.revision}" if entry.revision else ""
+    return f"f{revision}/{entry.id[len(entry.decision_id) + 1 :]}" if is_default(entry) else f"F{revision}/{entry.id}"
+
+
+def is_default(entry: Row | Feedback) -> bool:
     """Return whether feedback has an id of the form ``decision/source`` that no feedback on another decision can have by default.
 
     Such feedback is found in its decision's hash; other feedback has a key of its own that names the decision.
     """
-    return decision_of(row.id) == row.decision_id
+    return decision_of(entry.id) == entry.decision_id
 
 
 def decision_of(feedback_id: str) -> str | None:
@@ -133,10 +137,10 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
 
 def plain_feedback(feedback: Feedback) -> tuple[str, str, bytes] | None:
     """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
-    if decision_of(feedback.id) != feedback.decision_id:
+    if not is_default(feedback):
         return None
-    content, source = plain_packed(feedback_content(feedback)), feedback.id[len(feedback.decision_id) + 1 :]
-    return feedback.decision_id, f"f/{source}", _encoder.encode((content, float(feedback.time)))[1:]  # without the array's first byte
+    value = _encoder.encode((plain_packed(feedback_content(feedback)), float(feedback.time)))
+    return feedback.decision_id, _feedback_field(feedback), value[1:]  # without the array's first byte
 
 
 def with_number(number: int, value: bytes) -> bytes:
