@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from typing import Any
 
 import attrs
 import numpy as np
@@ -251,20 +252,22 @@ def check_texts_are_declared_where_they_matter(subject: Subject) -> None:
     """A router without ``requires.text`` gives the same scores without the texts, which logs keep only on request."""
     if subject.target.requires.text:
         skip("requires.text says that it reads texts")
-    request = request_of(subject)
-    queries = [attrs.evolve(query, text="", prompt_tokens=query.expected_prompt_tokens) for query in request.queries]
-    alike = same_scores(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
-    require(alike, "the texts of queries change the scores: declare requires = Requirements(text=True)")
+    require(_ignores(subject, text=""), "the texts of queries change the scores: declare requires = Requirements(text=True)")
 
 
 def check_earlier_turns_are_declared_where_they_matter(subject: Subject) -> None:
     """A router without ``requires.history`` gives the same scores whatever was said before."""
     if subject.target.requires.history:
         skip("requires.history says that it reads earlier turns")
-    request, turns = request_of(subject), (Turn("user", "Translate this."), Turn("assistant", "Which language?"))
-    queries = [attrs.evolve(query, turns=turns, prompt_tokens=query.expected_prompt_tokens) for query in request.queries]
-    alike = same_scores(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
-    require(alike, "the earlier turns of queries change the scores: declare requires = Requirements(history=True)")
+    turns = Turn("user", "Translate this."), Turn("assistant", "Which language?")
+    require(_ignores(subject, turns=turns), "the earlier turns of queries change the scores: declare requires = Requirements(history=True)")
+
+
+def _ignores(subject: Subject, **fields: Any) -> bool:
+    """Return whether the scores stay the same with other fields of the queries, and equal lengths of prompts."""
+    request = request_of(subject)
+    queries = [attrs.evolve(query, prompt_tokens=query.expected_prompt_tokens, **fields) for query in request.queries]
+    return same_scores(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
 
 
 def check_several_preferences_at_once(subject: Subject) -> None:
