@@ -45,9 +45,7 @@ def accuracy_gains(comparison: Comparison, router: RealisedOutcomes, resampling:
 
 def category_average(values: Floats, category: NDArray[np.str_], resampling: Resampling) -> Floats:
     """Return the unweighted mean over categories of the mean of ``[Q, K]`` values in each, ``[B, K]``; rows without a category do not count."""
-    columns = np.column_stack((values, np.ones(len(values))))
-    sums = [resampling.means(np.where((category == name)[:, None], columns, 0.0)) for name in np.unique(category[category != ""])]
-    means = [np.divide(part[:, :-1], part[:, -1:], out=np.full(part[:, :-1].shape, np.nan), where=part[:, -1:] > 0) for part in sums]
+    means = [resampling.means_of(category == name, values) for name in np.unique(category[category != ""])]
     return np.asarray(np.nanmean(means, axis=0))
 
 

@@ -68,6 +68,12 @@ class Resampling:
         totals = np.concatenate([weights @ sums for weights in self._blocks()])
         return np.asarray(totals[:, :-1] / totals[:, -1:])
 
+    def means_of(self, rows: NDArray[np.bool_], values: Floats) -> Floats:
+        """Return the mean of ``[Q, K]`` values over some rows ``[Q]`` in each resample, ``[B, K]``; NaN in a resample without any of them."""
+        columns = np.where(rows[:, None], np.column_stack((np.ones(len(values)), values)), 0.0)
+        share, sums = np.split(self.means(columns), [1], axis=1)
+        return np.asarray(np.divide(sums, share, out=np.full(sums.shape, np.nan), where=share > 0))
+
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
         order = values.argsort()

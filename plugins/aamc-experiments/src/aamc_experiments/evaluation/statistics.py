@@ -202,10 +202,9 @@ def _categories(comparison: Comparison, router: RealisedOutcomes, resampling: Re
     if not (comparison.category != "").any():
         return {}
     outcomes = router.outcomes
-    columns = np.column_stack((np.ones(len(router.success)), router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
+    columns = np.column_stack((router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
     table = {}
     for category in np.unique(comparison.category).tolist():
-        share, *sums = resampling.means(np.where((comparison.category == category)[:, None], columns, 0.0)).T
-        means = (np.divide(part, share, out=np.full(len(share), np.nan), where=share > 0) for part in sums)
+        means = resampling.means_of(comparison.category == category, columns).T
         table[category] = dict(zip(("success_rate", "mean_quality", "mean_cost_usd"), means, strict=True))
     return table
