@@ -25,7 +25,7 @@ from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending, has_fitting_names
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ class LedgerStore(Store):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        return self._append_attempts([attempt_row(attempt) for attempt in attempts])
+        calls = zip(attempts, new_ids(len(attempts)), strict=True)  # ids at once: the system call for each lets other threads take the interpreter
+        return self._append_attempts([attempt_row(attempt, call_id=call_id if attempt.n is None else None) for attempt, call_id in calls])
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""

@@ -79,8 +79,11 @@ class RouteArguments:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> RouteArguments:
         """Return the arguments from a mapping; an unknown name raises a DataError."""
-        check_names(given, _ROUTE_ARGUMENTS, "routing")
-        return cls(**given)
+        try:
+            return cls(**given)
+        except TypeError:
+            check_names(given, _ROUTE_ARGUMENTS, "routing")
+            raise
 
     def query(self, query: str | Query) -> Query:
         """Return the query with the arguments that describe it; an argument replaces the query's own value, and needs are added."""

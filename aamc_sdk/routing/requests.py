@@ -148,7 +148,7 @@ def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
         arrays += [request.mask, *request.masked_why.values()]
     for array in arrays:
         if array is not None:
-            read_only(array)
+            array.setflags(write=False)
 
 
 def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:

@@ -6,7 +6,7 @@ B queries, M candidates, C categories, D embedding width. NaN is an unknown valu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -204,6 +204,7 @@ class RoutingRequest:
         preference_given: Whether the caller chose the preferences; otherwise they are the default ones.
         embed: Returns the estimator's embeddings ``[N, D]`` of any texts, such as candidates' descriptions, or None if it has none; None
             without an estimator, and in recorded requests.
+        all_allowed: Whether no candidate is masked in any row.
     """
 
     queries: Sequence[Query]
@@ -221,14 +222,14 @@ class RoutingRequest:
     pressure: Floats | None = None
     quality_floor: float | None = attrs.field(default=None, kw_only=True)
     embed: Callable[[Sequence[str]], Floats | None] | None = attrs.field(default=None, kw_only=True)
+    all_allowed: bool = attrs.field(init=False)
+
+    @all_allowed.default
+    def _all_allowed(self) -> bool:
+        return bool(np.count_nonzero(self.mask) == self.mask.size)  # quicker than all()
 
     def __len__(self) -> int:
         return len(self.queries)
-
-    @cached_property
-    def all_allowed(self) -> bool:
-        """Whether no candidate is masked in any row."""
-        return bool(np.count_nonzero(self.mask) == self.mask.size)  # quicker than all()
 
     def batches(self, cells: int) -> Iterator[RoutingRequest]:
         """Yield the rows in order, in batches of about ``cells`` (query, candidate) pairs, so that each batch fits the processor's cache."""

@@ -33,6 +33,12 @@ def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: o
         check_name(value, field_label(instance, attribute))
 
 
+def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check that a field is a valid name, or None."""
+    if value is not None:
+        check_name_field(instance, attribute, value)
+
+
 def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Return the name of a field in messages, such as ``"a query's user"``."""
     owner = type(instance).__name__
@@ -41,6 +47,8 @@ def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
 
 def is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
+    if type(value) is float:  # the common case, checked quickly
+        return not value < 0
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
@@ -97,10 +105,6 @@ def check_count(instance: object, attribute: attrs.Attribute[Any], value: object
     checked_count(attribute.name, value)
 
 
-check_name_or_none = attrs.validators.optional(check_name_field)
-"""Check that a field is a valid name, or None."""
-
-
 def check_optional_counts(instance: object, names: Sequence[str]) -> None:
     """Check that fields are counts of tokens or calls, or None, and make them Python's own integers.
 
@@ -114,6 +118,8 @@ def check_optional_counts(instance: object, names: Sequence[str]) -> None:
 
 def names_field(values: Iterable[str]) -> frozenset[str]:
     """Convert abilities or needs to a set of names."""
+    if type(values) is frozenset and not values:  # most queries have none
+        return values
     names = as_names(values)
     if names is None:
         raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")

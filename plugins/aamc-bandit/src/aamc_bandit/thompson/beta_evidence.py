@@ -347,7 +347,7 @@ class BetaEvidence:
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
-        return bool(self._counted(level, name))
+        return any(map(self._levels[level].__contains__, _counted_names(level, name)))
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
@@ -355,9 +355,8 @@ class BetaEvidence:
         return sum(tables[1:], tables[0]) if tables else np.zeros((len(candidates), 4))
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
-        """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
-        names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
-        return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
+        """Return the evidence that counts at an entity."""
+        return [entity for each in _counted_names(level, name) if (entity := self._levels[level].get(each)) is not None]
 
     def encoded(self) -> bytes:
         """Return the evidence as JSON, at full precision."""
@@ -434,6 +433,11 @@ class BetaEvidence:
             CheckpointError: The file is missing or damaged.
         """
         self.restore(read_bytes(file))
+
+
+def _counted_names(level: str, name: str) -> tuple[str, ...]:
+    """Return the names whose evidence counts at an entity: its own, and for a user's session that of the session named by its id alone."""
+    return (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
 
 
 def _rounded(value: float) -> float:

@@ -15,7 +15,7 @@ from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.claims import FEWER_TOKENS, UNPRICED, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
-from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
+from aamc_gateway.access.settings import CHEAPER
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
 
@@ -156,7 +156,7 @@ class Access:
     def _holders(self, caller: Caller, user: str | None) -> list[Holder]:
         settings = self._settings
         found = []
-        if caller.limits != NO_LIMITS:
+        if caller.has_limits:
             who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
             found.append(Holder("key", caller.key_id, who, caller.limits))
         if caller.tenant is not None and (limits := _named(settings.tenants, caller.tenant)) is not None:

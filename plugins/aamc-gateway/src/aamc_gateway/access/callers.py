@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import attrs
 
-from aamc_gateway.access.settings import Limits
+from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_sdk.errors import AamcError, nearest, one_of
 
 
@@ -50,6 +50,7 @@ class Caller:
         models: Names of the candidates and orchestrators that it may use; empty for all.
         limits: The key's budgets and limits.
         scope: Begins the keys of values that are remembered for it: its tenant and key.
+        has_limits: Whether the key has a budget or another limit.
     """
 
     key_id: str = ""
@@ -60,10 +61,15 @@ class Caller:
     models: frozenset[str] = frozenset()
     limits: Limits = attrs.field(factory=Limits)
     scope: str = attrs.field(init=False)
+    has_limits: bool = attrs.field(init=False)
 
     @scope.default
     def _scope(self) -> str:
         return f"{self.tenant or ''}/{self.key_id}/"
+
+    @has_limits.default
+    def _has_limits(self) -> bool:
+        return self.limits != NO_LIMITS
 
     def may_use(self, model: str) -> bool:
         """Return whether it may use a candidate or an orchestrator."""

@@ -113,7 +113,7 @@ class MatchExchange(Exchange):
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
             try:
-                call = await self.begin(upstream, prepared, self.max_cost_usd(upstream, request))
+                call = await self.begin(upstream, prepared, request)
             except Refused as error:
                 self.add_refusal(error)
                 return MatchReply(upstream=upstream, prepared=prepared, error=ProviderError(str(error), kind="rate_limit"))

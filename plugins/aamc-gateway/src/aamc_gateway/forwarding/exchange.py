@@ -242,7 +242,7 @@ class Exchange:
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
-                return await self.begin(upstream, prepared, self._max_costs.get(upstream.name, math.nan))
+                return await self.begin(upstream, prepared, self.request)
             except Refused as error:
                 self.add_refusal(error)
         if self._wrong is not None and not self.served.calls and not self._refusals:
@@ -279,8 +279,8 @@ class Exchange:
         costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
         return sorted(costs, key=lambda name: costs[name], reverse=not self.request.side_request)
 
-    async def begin(self, upstream: Upstream, prepared: Prepared, max_cost_usd: float) -> UpstreamCall:
-        """Return a call of a candidate, with its share of the candidate's own limits reserved; a maximum cost of NaN is unknown.
+    async def begin(self, upstream: Upstream, prepared: Prepared, request: ClientRequest) -> UpstreamCall:
+        """Return a call of a candidate for a request, with its share of the candidate's own limits reserved.
 
         Raises:
             Refused: The candidate is over its own limits, so another one is to answer.
@@ -289,7 +289,7 @@ class Exchange:
         assert self._admission is not None
         held = None
         if self.gateway.settings.access.models:
-            held = await self._admission.use(upstream.name, max_cost_usd)
+            held = await self._admission.use(upstream.name, self.max_cost_usd(upstream, request))
         block = self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
@@ -411,7 +411,11 @@ class Exchange:
                 keys.append((gateway.calls, call_key(request.session, call_id)))
         if response_id is not None:
             keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
-        await asyncio.gather(*(sessions.note(key, upstream.name, mixed) for sessions, key in keys))
+        notes = [sessions.note(key, upstream.name, mixed) for sessions, key in keys]
+        if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
+            await notes[0]
+        else:
+            await asyncio.gather(*notes)
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -18,6 +19,7 @@ def printable(text: str) -> bytes:
     return _UNPRINTABLE.sub("?", text).encode("ascii")
 
 
+@lru_cache(1024)
 def model_header(name: str) -> tuple[bytes, bytes]:
     """Return the header with a model's name; ``%`` and characters that are not printable ASCII are percent-encoded as UTF-8."""
     return b"x-aamc-model", quote(name, safe=_KEPT, errors="replace").encode("ascii")

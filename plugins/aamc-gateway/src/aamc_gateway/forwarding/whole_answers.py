@@ -51,7 +51,8 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
     response_id = _response_id(prepared, reply)
-    await exchange.gateway.owners.note(exchange.request.caller, [response_id])
+    if response_id is not None:
+        await exchange.gateway.owners.note(exchange.request.caller, [response_id])
     await exchange.remember(upstream, response_id, _last_call(exchange.request.dialect, reply))
     await note_objects(exchange.gateway, exchange.request, reply)
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])

@@ -16,6 +16,9 @@ MAX_COST_USD = 1e4
 """A higher cost of one call is taken for a server's error."""
 _TICKS_PER_USD = 1e10
 _COST_HEADERS = ("x-litellm-response-cost", "x-aamc-cost-usd")
+_CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
+_RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
+"""The fields of OpenAI's counts: prompt and answer, and their details."""
 
 
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
@@ -24,7 +27,7 @@ def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     counted = usage if isinstance(usage, dict) else {}
     if dialect == "messages":
         return _messages_usage(counted)
-    return _openai_usage(counted, *(("input", "output") if dialect == "responses" else ("prompt", "completion")))
+    return _openai_usage(counted, *(_RESPONSES_COUNTS if dialect == "responses" else _CHAT_COUNTS))
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
@@ -41,11 +44,11 @@ def _messages_usage(counted: Mapping[str, Any]) -> Usage:
     )
 
 
-def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage:
-    prompt_tokens, output_tokens = _count(counted.get(f"{prompt}_tokens")), _count(counted.get(f"{answer}_tokens"))
-    cached = _detail(counted, f"{prompt}_tokens_details", "cached_tokens")
-    reasoning = _detail(counted, f"{answer}_tokens_details", "reasoning_tokens")
-    written = _detail(counted, f"{prompt}_tokens_details", "cache_write_tokens")
+def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str, prompt_details: str, answer_details: str) -> Usage:
+    prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
+    cached = _detail(counted, prompt_details, "cached_tokens")
+    reasoning = _detail(counted, answer_details, "reasoning_tokens")
+    written = _detail(counted, prompt_details, "cache_write_tokens")
     written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
     cached = _count(counted.get("prompt_cache_hit_tokens")) if cached is None else cached  # DeepSeek's name
     if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:

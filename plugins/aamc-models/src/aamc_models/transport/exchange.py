@@ -36,8 +36,9 @@ async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tupl
     try:
         await _check_status(response)
         body = await _body(response, max_bytes)
-    finally:
-        response.close()  # a connection whose answer was read to its end is back in the pool, any other one is closed
+    except BaseException:
+        response.close()  # its connection; that of an answer which was read to its end is back in the pool
+        raise
     headers = {lowered: value for name, value in response.headers.items() if (lowered := name.lower()) not in _HOP_HEADERS}
     return response.status, headers, body
 
@@ -161,13 +162,14 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the body."""
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        parts.append(part)
-        size += len(part)
-        if size > max_bytes:
-            raise Failure(f"answered with more than {max_bytes:,} bytes", "protocol", body=parts[0])
+    content = response.content
+    parts = [await content.readany()]
+    size = len(parts[0])
+    while not content.at_eof() and size <= max_bytes:
+        parts.append(await content.readany())
+        size += len(parts[-1])
+    if size > max_bytes:
+        raise Failure(f"answered with more than {max_bytes:,} bytes", "protocol", body=parts[0])
     return b"".join(parts)
 
 

@@ -51,16 +51,9 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
             self._reading, self._header_size = True, 0
             super().on_message_begin()
 
-        def on_url(self, url: bytes) -> None:
-            self._header_size += len(url)
-            super().on_url(url)
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._header_size += len(name) + len(value)
-            super().on_header(name, value)
-
         def on_headers_complete(self) -> None:
             self._reading, self._size = False, 0
+            self._header_size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
             self._stop_headers_timer()
             if self._header_size > at_most:  # they came at once, with a part of the body perhaps
                 raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response

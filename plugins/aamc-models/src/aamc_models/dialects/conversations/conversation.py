@@ -65,7 +65,8 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     people: list[str] = []
     kinds: set[str] = set()
     for role, content, field in _messages(dialect, body):
-        kinds.update(_kinds(content if isinstance(content, list) else [content]))
+        if not isinstance(content, str):
+            kinds.update(_kinds(content if isinstance(content, list) else [content]))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
         elif role == "user" and (spoken := _spoken(_words(content, field))):
