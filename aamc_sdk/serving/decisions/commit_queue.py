@@ -21,7 +21,7 @@ MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
 ATTEMPT_BATCH_S = 0.05
 """Time for which attempts are gathered: nobody waits for them, and a transaction takes longer than its rows."""
-DECISION_BATCH_S = 0.004
+DECISION_BATCH_S = 0.008
 """Time for which decisions are gathered while several arrive at once: a transaction and a switch of threads take longer than a row. A single
 decision is written at once."""
 RETRY_S = 1.0
