@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import PreferenceError, nearest, one_of, unknown_name
+from aamc_sdk.types.arithmetic import read_only
 
 _ROUNDING = 4 * sys.float_info.epsilon
 """Error of a sum of three rescaled weights: rescaling these again would change their last digits, and a logged preference with them."""
@@ -93,8 +95,13 @@ class Preference:
 
     @property
     def array(self) -> NDArray[np.float64]:
-        """The weights as ``[3]``."""
-        return np.array((self.quality, self.cost, self.latency))
+        """The weights as ``[3]``, read-only."""
+        return _weights(self.quality, self.cost, self.latency)
 
     def __str__(self) -> str:
         return f"{self.quality:g},{self.cost:g},{self.latency:g}"
+
+
+@lru_cache(4096)  # most requests share few preferences
+def _weights(*weights: float) -> NDArray[np.float64]:
+    return read_only(np.array(weights))

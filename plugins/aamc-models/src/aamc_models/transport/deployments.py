@@ -24,6 +24,7 @@ class Deployment:
         self.base_url = (own.base_url or shared.base_url).rstrip("/")
         self.model = own.model or shared.model
         self.api_key_env = own.api_key_env or shared.api_key_env
+        self._api_key = ""
         self.weight = own.weight
         self.in_flight = 0
         self.breaker = CircuitBreaker(shared.breaker_failures, shared.breaker_rest_s)
@@ -36,7 +37,9 @@ class Deployment:
     @property
     def api_key(self) -> str:
         """The key; ``""`` if its variable is not set."""
-        return os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        if not self._api_key and self.api_key_env:
+            self._api_key = os.environ.get(self.api_key_env, "").strip()
+        return self._api_key
 
     @property
     def shown_address(self) -> str:
