@@ -36,7 +36,7 @@ _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | Non
 class CommitQueue:
     """Writes decisions and attempts in the order in which they came.
 
-    A batch holds the decisions that arrive while the previous one is written, and for a few milliseconds more if that one had several.
+    A batch holds the decisions that arrive while the previous one is written, and for a few milliseconds after it if that one had several.
 
     Args:
         store: The log.
@@ -108,12 +108,12 @@ class CommitQueue:
 
     def _next_batch(self) -> list[_Item]:
         """Wait for an entry and return it with those that come soon after it; nothing when it is time to write the attempts."""
+        if self._busy and not self._closed:
+            time.sleep(DECISION_BATCH_S)
         try:
             batch = [self._queue.get(timeout=max(0.0, self._write_at - time.monotonic()) if self._attempts else None)]
         except queue.Empty:
             return []
-        if self._busy and not self._closed:
-            time.sleep(DECISION_BATCH_S)
         while len(batch) < MAX_PER_BATCH and not self._queue.empty():
             batch.append(self._queue.get())
         self._busy = sum(isinstance(entry, Record) for entry, _ in batch) > 1
