@@ -90,8 +90,10 @@ def broken_off(answer: Mapping[str, Any]) -> str | None:
     if answer.get("status") == "failed":
         return error_message(answer.get("error"))
     choices = answer.get("choices")
-    failed = (each for each in choices if isinstance(each, dict) and each.get("finish_reason") == "error") if isinstance(choices, list) else ()
-    return next((error_message(choice.get("error")) for choice in failed), None)
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
+            return error_message(choice.get("error"))
+    return None
 
 
 def broken_off_error(model: str, message: object, kind: str = "server", *, body: bytes = b"", status: int | None = None) -> ProviderError:

@@ -18,13 +18,13 @@ LONGEST_REST_S = 300.0
 
 
 class Deployment:
-    """A server, or one of its keys: its own options, else those of the endpoint, and its health."""
+    """A server, or one of its keys: its own options, else those of the endpoint, and its health. ``api_key`` is ``""`` if its variable is not set."""
 
     def __init__(self, own: DeploymentOptions, shared: EndpointOptions) -> None:
         self.base_url = (own.base_url or shared.base_url).rstrip("/")
         self.model = own.model or shared.model
         self.api_key_env = own.api_key_env or shared.api_key_env
-        self._api_key = ""
+        self.api_key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         self.weight = own.weight
         self.in_flight = 0
         self.breaker = CircuitBreaker(shared.breaker_failures, shared.breaker_rest_s)
@@ -33,13 +33,6 @@ class Deployment:
         self.requests = None if requests is None else RateLimit(requests)
         self.tokens = None if tokens is None else RateLimit(tokens)
         self.paused_until = 0.0
-
-    @property
-    def api_key(self) -> str:
-        """The key; ``""`` if its variable is not set."""
-        if not self._api_key and self.api_key_env:
-            self._api_key = os.environ.get(self.api_key_env, "").strip()
-        return self._api_key
 
     @property
     def shown_address(self) -> str:
