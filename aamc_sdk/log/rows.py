@@ -44,7 +44,6 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
     ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
 }
 """The columns that a kind of entry fills; the others are NULL."""
-_ATTEMPT_FIELDS = tuple(field.name for field in attrs.fields(Attempt))
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 """Fields of an attempt that version 0.1 did not have; left out where they are unknown."""
@@ -98,9 +97,11 @@ class Row:
 
     def with_fields(self, fields: dict[str, Any], columns: Mapping[str, Any]) -> Row:
         """Return this row with other content, which is encoded when it is first asked for."""
-        row = self.copy()
-        row.__dict__.update(fields=fields, columns=columns)
-        return row.unpacked_by(partial(encode, fields))
+        row = object.__new__(Row)
+        values = row.__dict__
+        values.update(self.__dict__, fields=fields, columns=columns, _unpack=partial(encode, fields))
+        values.pop("content", None)
+        return row
 
     def with_candidate(self, candidate: str) -> Row:
         """Return this row about a candidate, with what is known of its content; ``attrs.evolve`` takes several times as long."""
@@ -195,7 +196,7 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
     """
     if attempt.n is None and feedback_id is None and call_id is None:
         (call_id,) = new_ids(1)
-    fields = {name: getattr(attempt, name) for name in _ATTEMPT_FIELDS}
+    fields = attempt.__dict__.copy()
     for name in _FIGURES:
         fields[name] = null_if_unknown(fields[name])
     for name in _LATER_FIELDS:
