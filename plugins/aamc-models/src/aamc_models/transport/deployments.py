@@ -117,7 +117,8 @@ class Deployments:
             free = [deployment for deployment, wait in zip(self.all, waits, strict=True) if not wait]
             if not free:
                 return min(waits)
-            return DeploymentTurn(self, _least_loaded([each for each in free if each not in tried] or free), tokens)
+            untried = [each for each in free if each not in tried] if tried else free
+            return DeploymentTurn(self, _least_loaded(untried or free), tokens)
 
     def others_free(self, tokens: float, tried: Collection[Deployment]) -> bool:
         """Whether a deployment is free that has not failed this call."""

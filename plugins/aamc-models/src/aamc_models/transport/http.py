@@ -63,9 +63,14 @@ class HttpProvider(WireProvider):
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
+        self._key_headers = {each: self._ungiven(self.key_headers(each.api_key)) for each in self._deployments.all}
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
         self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
         self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
+
+    def _ungiven(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers that the options do not set themselves."""
+        return {name: value for name, value in headers.items() if name not in self._given}
 
     @abc.abstractmethod
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
@@ -247,7 +252,7 @@ class HttpProvider(WireProvider):
         request = body.request
         headers = self._headers.copy()
         headers |= {lowered: value for name, value in request.headers.items() if (lowered := name.lower()) not in _RESERVED}
-        headers |= {name: value for name, value in self.key_headers(deployment.api_key).items() if name not in self._given}
+        headers |= self._key_headers[deployment]
         session = await self._sessions.session()
         response = await session.request(
             request.method,
