@@ -205,8 +205,7 @@ class MetaController:
             state: The present state of the pool; ``unavailable`` and ``wait_ms`` add to it.
             budget_usd: Maximum expected cost of the answer.
             quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Without effect where it is unknown.
-            decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log,
-                even if the pool's state has changed.
+            decision_id: The decision's id, a new one when None; the same request under the same id returns the decision in the log.
             episode: The id that decisions on one task share.
 
         Raises:
@@ -216,7 +215,9 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        arguments = RouteArguments(
+        asked = self._asked(
+            query,
+            preference,
             user=user,
             session=session,
             tenant=tenant,
@@ -229,12 +230,11 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._decider.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
+        return self._decider.decide(asked)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
-        given = RouteArguments.of(arguments)
-        return explain(self._decider.record(given.query(query), preference, given), self.router, self.reward, self.pool)
+        return explain(self._decider.record(self._asked(query, preference, **arguments)), self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -263,13 +263,13 @@ class MetaController:
             return []
         if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
             raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
-        arguments = RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
-        return self._decider.decide(given, preference, arguments, ids)
+        self._guard.check()
+        asked = RouteArguments(given, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
+        return self._decider.decide(asked)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
-        given = RouteArguments.of(arguments)
-        return await self._decider.adecide(given.query(query), preference, given)
+        return await self._decider.adecide(self._asked(query, preference, **arguments))
 
     async def start_route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> StartedDecision:
         """Decide one request as :meth:`route` does, with its arguments, and return before the decision is durable; an id is always new.
@@ -279,11 +279,9 @@ class MetaController:
         Raises:
             DataError: An argument cannot be used, such as ``decision_id``.
         """
-        given = RouteArguments.of(arguments)
-        if given.decision_id is not None:
+        if arguments.pop("decision_id", None) is not None:
             raise DataError("start_route gives each decision a new id; use route for a decision_id of your own")
-        self._guard.check()
-        return await self._decider.start(given.query(query), preference, given)
+        return await self._decider.start(self._asked(query, preference, decision_id=self._decider.new_id(), **arguments))
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Record a call soon, in a batch with those of other requests, and before any feedback that comes after it."""
@@ -386,8 +384,8 @@ class MetaController:
             query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
             options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
-            on_text: Called with each piece of the answer's text as it comes, on a worker thread; None to ask for the whole answer at once, as an
-                answer to ``options`` with tools must come. After the first text no other candidate is called.
+            on_text: Called with each piece of the answer's text as it comes, on a worker thread; after the first one no other candidate is called.
+                None asks for the whole answer at once, as ``options`` with tools need it.
             **arguments: As for :meth:`route`.
 
         Returns:
@@ -398,15 +396,13 @@ class MetaController:
             DataError: ``options`` are not a mapping, or have tools together with ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
-        self._guard.check()
-        return self._loop.run(self._decider.complete(query, preference, options, RouteArguments.of(arguments), on_text))
+        return self._loop.run(self._decider.complete(self._asked(query, preference, **arguments), options, on_text))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
-        self._guard.check()
-        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(query, preference, options, RouteArguments.of(arguments))))
+        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._asked(query, preference, **arguments), options)))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -441,8 +437,7 @@ class MetaController:
 
         - ``learner_lag``: positions of the log that the router does not know yet.
         - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
-        - ``snapshot_age_s``: seconds since the log kept the router's state, as a snapshot or as changes; 0 if it has the present one,
-          or the router has no snapshots.
+        - ``snapshot_age_s``: seconds since the log kept the router's state; 0 if it has the present one, or the router has no snapshots.
         - ``is_learner``: 1 if this process learns from the log, 0 if it applies the changes that another process learned.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
@@ -475,6 +470,11 @@ class MetaController:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _asked(self, query: str | Query, preference: PreferenceLike, **arguments: Any) -> RouteArguments:
+        """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""
+        self._guard.check()
+        return RouteArguments.of(query, preference, arguments)
 
     def _add_attempt(self, attempt: Attempt) -> int:
         """Write a call; without the guard, since one of ``complete`` that has ended must still be logged while the controller closes."""

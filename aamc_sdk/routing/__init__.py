@@ -1,6 +1,5 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
-from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
@@ -35,7 +34,6 @@ __all__ = [
     "Array32",
     "Features",
     "LinearReward",
-    "RouteArguments",
     "Scale",
     "build_request",
     "cache_savings",

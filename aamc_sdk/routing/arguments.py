@@ -37,25 +37,42 @@ def _check_floor(arguments: object, field: object, value: Any) -> None:
         raise DataError(f"quality_floor must be a number from 0 to 1, not {value!r:.80}")
 
 
-@attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
+@attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
-    """The optional arguments of one request, see :meth:`aamc_sdk.MetaController.route`.
+    """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`.
 
     Raises:
         DataError: The budget is not a number of at least 0, or the minimum quality not one from 0 to 1.
     """
 
-    user: str | None = None
-    session: str | None = None
-    tenant: str | None = None
-    needs: Collection[str] = ()
-    unavailable: Collection[str] = ()
-    wait_ms: Mapping[str, float] | None = None
-    state: PoolState | None = None
-    budget_usd: float | None = attrs.field(default=None, validator=_check_budget)
-    quality_floor: float | None = attrs.field(default=None, validator=_check_floor)
-    decision_id: str | None = None
-    episode: str | None = None
+    queries: Sequence[Query]
+    preference: Preferences = None
+    ids: Sequence[str] | None = attrs.field(default=None, kw_only=True)
+    unavailable: Collection[str] = attrs.field(default=(), kw_only=True)
+    wait_ms: Mapping[str, float] | None = attrs.field(default=None, kw_only=True)
+    state: PoolState | None = attrs.field(default=None, kw_only=True)
+    budget_usd: float | None = attrs.field(default=None, validator=_check_budget, kw_only=True)
+    quality_floor: float | None = attrs.field(default=None, validator=_check_floor, kw_only=True)
+    episode: str | None = attrs.field(default=None, kw_only=True)
+
+    @classmethod
+    def of(cls, query: str | Query, preference: PreferenceLike, given: Mapping[str, Any]) -> RouteArguments:
+        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added.
+
+        Raises:
+            DataError: A name is unknown, or a value cannot be used.
+        """
+        check_names(given, _ROUTE_NAMES, "routing")
+        others = dict(given)
+        fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := others.pop(name, None)) is not None}
+        needs, decision_id = others.pop("needs", ()), others.pop("decision_id", None)
+        if _is_given(needs):
+            fields["needs"] = names_of(needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
+        if not isinstance(query, Query):
+            query = Query(query, **fields)
+        elif fields:
+            query = attrs.evolve(query, **fields)
+        return cls([query], preference, ids=None if decision_id is None else [decision_id], **others)
 
     @property
     def pool_state(self) -> PoolState | None:
@@ -71,31 +88,9 @@ class RouteArguments:
             return added
         return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
-    @property
-    def ids(self) -> list[str] | None:
-        """The decision's id in a list; None for a new one."""
-        return None if self.decision_id is None else [self.decision_id]
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> RouteArguments:
-        """Return the arguments from a mapping; an unknown name raises a DataError."""
-        try:
-            return cls(**given)
-        except TypeError:
-            check_names(given, _ROUTE_ARGUMENTS, "routing")
-            raise
-
-    def query(self, query: str | Query) -> Query:
-        """Return the query with the arguments that describe it; an argument replaces the query's own value, and needs are added."""
-        fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := getattr(self, name)) is not None}
-        if _is_given(self.needs):
-            fields["needs"] = names_of(self.needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
-        if not isinstance(query, Query):
-            return Query(query, **fields)
-        return attrs.evolve(query, **fields) if fields else query
-
-
-_ROUTE_ARGUMENTS = frozenset(field.name for field in attrs.fields(RouteArguments))
+_DESCRIBING = ("user", "session", "tenant", "needs", "decision_id")
+_ROUTE_NAMES = {field.name for field in attrs.fields(RouteArguments)} - {"queries", "preference", "ids"} | {*_DESCRIBING}
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:

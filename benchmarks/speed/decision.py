@@ -18,7 +18,8 @@ import numpy as np
 from aamc_sdk import Estimator, MetaController, Query, get_plugin_manager
 from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.routing import RouteArguments, default_pool
+from aamc_sdk.routing import default_pool
+from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.serving import make_components
 from aamc_sdk.types import Estimates, Floats, Pool
 from speed.clock import minimum_cpu_s, repeated
@@ -72,11 +73,11 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     settings = ServingSettings.of({"router": router})
     components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
-        decider, arguments = controller._decider, RouteArguments()  # only a part of route is measured
-        request = decider.request([QUERY], None, arguments)
+        decider, asked = controller._decider, RouteArguments([QUERY])  # only a part of route is measured
+        request = decider.request(asked)
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: decider.log(decider.draw(request, controller.router.score(request), None, arguments)), CALLS, 1),
+            "decide": (lambda: decider.log(decider.draw(request, controller.router.score(request), asked)), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }

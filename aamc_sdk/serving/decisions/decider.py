@@ -15,7 +15,7 @@ import numpy as np
 from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, weights_of
+from aamc_sdk.routing.arguments import RouteArguments, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
@@ -24,6 +24,7 @@ from aamc_sdk.serving.models.model_client import conversation
 from aamc_sdk.serving.served_components import ServedComponents
 from aamc_sdk.types import (
     Decision,
+    Floats,
     Preference,
     Query,
     Record,
@@ -107,41 +108,38 @@ class Decider:
         self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
 
-    def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
+    def decide(self, asked: RouteArguments) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
-        logged = self._logged(queries, preference, arguments, ids)
+        logged = self._logged(asked)
         if logged is not None:
             return [record.decision for record in logged]
-        return list(self.log(self.drawn(queries, preference, arguments, ids)).decisions)
+        return list(self.log(self.drawn(asked)).decisions)
 
-    async def adecide(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Decision:
+    def record(self, asked: RouteArguments) -> Record:
+        """Return the record of one query's decision."""
+        return (self._logged(asked) or self.log(self.drawn(asked)))[0]
+
+    async def adecide(self, asked: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
-        asked = [query], preference, arguments, arguments.ids
         if not isinstance(self._router, AsyncRouter):
-            return (await self._threads.run(self.decide, *asked))[0]
-        logged = await self._threads.run(self._logged, *asked)
+            return (await self._threads.run(self.decide, asked))[0]
+        logged = await self._threads.run(self._logged, asked)
         if logged is not None:
             return logged[0].decision
-        return (await self._threads.run(self.log, await self.adrawn(self._router, *asked))).decisions[0]
+        return (await self._threads.run(self.log, await self.adrawn(self._router, asked))).decisions[0]
 
-    def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
-        """Return the record of one query's decision."""
-        asked = [query], preference, arguments, arguments.ids
-        return (self._logged(*asked) or self.log(self.drawn(*asked)))[0]
-
-    async def start(self, query: Query, preference: Preferences, arguments: RouteArguments) -> StartedDecision:
-        """Decide one query, on a worker thread while decisions take long, and leave the writing to the queue."""
-        asked = [query], preference, arguments, [self._new_id()]
+    async def start(self, asked: RouteArguments) -> StartedDecision:
+        """Decide one query with a new id, on a worker thread while decisions take long, and leave the writing to the queue."""
         if isinstance(self._router, AsyncRouter):
-            drawn = await self.adrawn(self._router, *asked)
+            drawn = await self.adrawn(self._router, asked)
         elif self._mean_ms < LOOP_MS:
-            drawn = self._drawn_and_timed(*asked)
+            drawn = self._drawn_and_timed(asked)
         else:
-            drawn = await self._threads.run(self._drawn_and_timed, *asked)
+            drawn = await self._threads.run(self._drawn_and_timed, asked)
         record = drawn[0]
         return StartedDecision(record.decision, record, self._commits.add_decision(record))
 
-    def _new_id(self) -> str:
+    def new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
         try:
             return self._ids.pop()
@@ -149,66 +147,56 @@ class Decider:
             name, *self._ids = new_ids(_IDS_AT_ONCE)
             return name
 
-    def _drawn_and_timed(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+    def _drawn_and_timed(self, asked: RouteArguments) -> Records:
         """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
         began, busy = time.perf_counter(), time.thread_time()
-        drawn = self.drawn(queries, preference, arguments, ids)
+        drawn = self.drawn(asked)
         busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
         self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
         return drawn
 
-    async def complete(
-        self,
-        query: str | Query,
-        preference: PreferenceLike,
-        options: Mapping[str, Any] | None,
-        arguments: RouteArguments,
-        on_text: Callable[[str], object] | None = None,
-    ) -> Completion:
+    async def complete(self, asked: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if options is not None and not isinstance(options, Mapping):
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
-        models, pool, described = self._components.models, self._components.pool, arguments.query(query)
-        arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
+        models, pool = self._components.models, self._components.pool
+        asked = attrs.evolve(asked, state=models.present_state(pool, asked.state))
         with self._calls:
-            decision = await self.adecide(described, preference, arguments)
-            return await models.answer(decision, pool, conversation(described), options or {}, show)
+            decision = await self.adecide(asked)
+            return await models.answer(decision, pool, conversation(asked.queries[0]), options or {}, show)
 
-    def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
+    def request(self, asked: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
         served = self._components
-        known = [self._with_user_id(query) for query in queries]
         request = build_request(
-            known,
+            self._known(asked.queries),
             served.pool,
-            weights_of(preference, len(known), served.preference, served.preferences),
+            self._weights(asked),
             typical=served.typical,
-            state=arguments.pool_state,
-            budget_usd=arguments.budget_usd,
-            preference_given=preference is not None or served.preference_given,
+            state=asked.pool_state,
+            budget_usd=asked.budget_usd,
+            preference_given=asked.preference is not None or served.preference_given,
             estimator=served.estimator,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
+    def drawn(self, asked: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
-        request = self.request(queries, preference, arguments)
+        request = self.request(asked)
         with self._router_errors:
-            return self.draw(request, self._router.score(request), ids, arguments)
+            return self.draw(request, self._router.score(request), asked)
 
-    async def adrawn(
-        self, router: AsyncRouter, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None
-    ) -> Records:
+    async def adrawn(self, router: AsyncRouter, asked: RouteArguments) -> Records:
         """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
-        request = await self._threads.run(self.request, queries, preference, arguments)
+        request = await self._threads.run(self.request, asked)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
         with self._router_errors:
-            return self.draw(request, await asyncio.wrap_future(scoring), ids, arguments)
+            return self.draw(request, await asyncio.wrap_future(scoring), asked)
 
     async def _scored(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
@@ -219,13 +207,13 @@ class Decider:
                 raise StoreError("the controller is closed") from None
             raise
 
-    def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
+    def draw(self, request: RoutingRequest, scores: Scores, asked: RouteArguments) -> Records:
         """Draw a decision for each row."""
-        served, episode = self._components, arguments.episode
-        names = new_ids(len(request)) if ids is None else ids
-        if arguments.quality_floor is not None:
-            request = above_floor(request, scores, arguments.quality_floor)
-        drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        served = self._components
+        ids = new_ids(len(request)) if asked.ids is None else asked.ids
+        if asked.quality_floor is not None:
+            request = above_floor(request, scores, asked.quality_floor)
+        drawn = decide(request, scores, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=asked.episode)
         return Records(drawn, request)
 
     def log(self, drawn: Records) -> Records:
@@ -237,27 +225,29 @@ class Decider:
             self._events.decided(new)
         return Records(logged, drawn.request)
 
-    def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
+    def _logged(self, asked: RouteArguments) -> list[Record] | None:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None."""
-        self._guard.check()
-        if ids is None:
+        if asked.ids is None:
             return None
-        served = self._components
-        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
+        weights = np.broadcast_to(self._weights(asked), (len(asked.queries), 3)).tolist()
         records = []
-        for query, row, decision_id in zip(queries, weights, ids, strict=True):
+        for query, row, decision_id in zip(self._known(asked.queries), weights, asked.ids, strict=True):
             check_name(decision_id, "a decision's id")
             try:
-                with served.store_errors():
-                    record = served.store.record(decision_id)
+                with self._components.store_errors():
+                    record = self._components.store.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
-            asked = fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd, arguments.quality_floor)
-            if request_fingerprint(record) != asked:
+            if request_fingerprint(record) != fingerprint_of(query, Preference(*row), asked.budget_usd, asked.quality_floor):
                 return None
             records.append(record)
         return records
 
-    def _with_user_id(self, query: Query) -> Query:
-        user = None if query.user is None else self._user_id(query.user)
-        return query if user == query.user else attrs.evolve(query, user=user)
+    def _weights(self, asked: RouteArguments) -> Floats:
+        """Return one preference ``[3]``, or one for each query ``[B, 3]``."""
+        return weights_of(asked.preference, len(asked.queries), self._components.preference, self._components.preferences)
+
+    def _known(self, queries: Sequence[Query]) -> list[Query]:
+        """Return queries with the ids of users that requests and the log have."""
+        ids = [None if query.user is None else self._user_id(query.user) for query in queries]
+        return [query if user == query.user else attrs.evolve(query, user=user) for query, user in zip(queries, ids, strict=True)]

@@ -20,7 +20,8 @@ from aamc_baselines import plugin as baselines
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import RouteArguments, choice_probabilities, expected_cost
+from aamc_sdk.routing import choice_probabilities, expected_cost
+from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.serving import state_of
 from aamc_sdk.storage import save_component
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
@@ -273,7 +274,7 @@ def test_a_restart_and_a_replay_continue_from_the_same_state(plugins, clock, tmp
     options, store = {"usd_per_day": 300 * COSTS[MIDDLE]}, f"sqlite:{tmp_path / 'log.db'}"
     with served(plugins, options, store) as controller:
         drive(controller, clock, 150, 60.0, tenant="a")
-        request = controller._decider.request([attrs.evolve(QUERY, tenant="a")], None, RouteArguments())
+        request = controller._decider.request(RouteArguments([attrs.evolve(QUERY, tenant="a")]))
         state, scores = state_of(controller.router), controller.router.score(request)
     with served(plugins, options, store) as controller:
         assert state_of(controller.router) == state

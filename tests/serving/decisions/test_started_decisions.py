@@ -15,7 +15,7 @@ import pytest
 
 from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
-from aamc_sdk.routing import RouteArguments
+from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions import commit_queue, decider
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
@@ -159,7 +159,7 @@ def test_calls_are_kept_until_the_log_is_back(caplog: pytest.LogCaptureFixture) 
     [([0.5, 0.9], 0.8, [False, True]), ([0.5, 0.9], 0.95, [False, True]), ([0.5, 0.9], 0.4, [True, True]), ([math.nan, math.nan], 0.9, [True, True])],
 )
 def test_candidates_below_the_minimum_quality_are_masked(controller: MetaController, quality: Any, floor: float, allowed: Any) -> None:
-    request = controller._decider.request([Query("hi")], None, RouteArguments())
+    request = controller._decider.request(RouteArguments([Query("hi")]))
     scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
     assert above_floor(request, scores, floor).mask.tolist() == [allowed]
 
