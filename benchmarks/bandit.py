@@ -68,7 +68,7 @@ def feedback_from(users: list[str], batch: int = 0) -> Experience:
     decisions = [Decision(f"{batch}/{n}", POOL.names[m], 0.1, Preference()) for n, m in enumerate(chosen)]
     feedback = [Feedback(decision_id=f"{batch}/{n}", quality=float(won[n] < 0.5 + 0.04 * m)) for n, m in enumerate(chosen)]
     rows = np.zeros(len(users), dtype=np.intp)
-    return Experience(0, queries, ESTIMATES.take(rows), decisions, (), feedback, made=len(users))
+    return Experience(0, queries, ESTIMATES.take(rows), decisions, feedback, made=len(users))
 
 
 def measure(users: int) -> dict[str, float]:

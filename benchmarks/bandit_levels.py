@@ -68,7 +68,7 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
         m = dataset.pool.index(decision.candidate)
         quality = float(np.clip(outcome(dataset, row, m) + tastes[user, m], 0, 1))
         feedback = [Feedback(decision_id=decision.id, quality=quality)]
-        router.learn(Experience(step, queries, estimates, [decision], (), feedback, made=1))
+        router.learn(Experience(step, queries, estimates, [decision], feedback, made=1))
         total += quality
     return total / len(rows)
 

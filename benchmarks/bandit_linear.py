@@ -37,7 +37,7 @@ def feedback_on(request: RoutingRequest, seed: int) -> Experience:
     rng = np.random.default_rng(seed)
     decisions = [Decision(str(n), POOL.names[m], 0.1, Preference()) for n, m in enumerate(rng.integers(CANDIDATES, size=len(request)))]
     feedback = [Feedback(decision_id=decision.id, quality=float(rng.random())) for decision in decisions]
-    return Experience(0, request.queries, request.estimates, decisions, (), feedback, made=len(decisions))
+    return Experience(0, request.queries, request.estimates, decisions, feedback, made=len(decisions))
 
 
 def measure() -> dict[str, float]:

@@ -10,7 +10,7 @@ import attrs
 from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from
-from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
+from aamc_sdk.types import Estimates, Experience, Record
 
 
 @attrs.frozen
@@ -58,9 +58,7 @@ class Batch:
             queries=LazySequence(records, lambda record: record.query),
             estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
             decisions=LazySequence(records, lambda record: record.decision),
-            attempts=[entry for entry in entries if isinstance(entry, Attempt)],
-            feedback=[entry for entry in entries if isinstance(entry, Feedback)],
-            feedback_before=Experience.count_feedback_before(entries),
+            entries=entries,
             made=len(self.rows) - len(entries),
             epoch=self.epoch,
             expected_quality=LazySequence(records, _expected_quality),

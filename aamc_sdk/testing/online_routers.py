@@ -110,8 +110,8 @@ def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
     revision, other = attrs.evolve(last, revision=1), attrs.evolve(last, id="another")
     revised, both, alone = (subject.reloaded(subject.trained) for _ in range(3))
     for router, feedback, later, replaced in ((revised, first, [revision], [first]), (both, first, [other], ()), (alone, last, (), ())):
-        router.learn(attrs.evolve(log, feedback=[feedback]))
-        router.learn(attrs.evolve(again, position=log.position + 1, made=0, attempts=(), feedback=later, replaced=replaced))
+        router.learn(attrs.evolve(log, entries=[*log.attempts, feedback]))
+        router.learn(attrs.evolve(again, position=log.position + 1, made=0, entries=later, replaced=replaced))
     wanted = alone.score(request).utility
     off, off_of_both = (np.abs(router.score(request).utility - wanted).max() for router in (revised, both))
     advice = "take back what a revision replaced (experience.replaced_by), with the weight that it had"
@@ -126,7 +126,8 @@ def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> N
     found = []
     for named in (decision.candidate, POOL.names[1], None):
         router = subject.reloaded(subject.trained)
-        router.learn(attrs.evolve(log, feedback=[Feedback(decision_id=decision.id, candidate=named, quality=0.25)] if named else ()))
+        judged = [Feedback(decision_id=decision.id, candidate=named, quality=0.25)] if named else []
+        router.learn(attrs.evolve(log, entries=[*log.attempts, *judged]))
         found.append(router.score(request))
     chosen, other, nothing = found
     alike = same_scores(chosen, other, 1e-9) and not same_scores(chosen, nothing, 1e-9)
@@ -139,7 +140,7 @@ def check_comparisons_do_not_stop_learning(subject: Subject) -> None:
     router, log = subject.reloaded(subject.trained), example_log(8)
     names = POOL.names
     compared = [Feedback(decision_id=decision.id, candidate=names[1], over=names[0], tie=n % 2 == 1) for n, decision in enumerate(log.decisions)]
-    router.learn(attrs.evolve(log, feedback=compared))
+    router.learn(attrs.evolve(log, entries=[*log.attempts, *compared]))
     require_scores(router.score(_users_request(subject)), _users_request(subject))
 
 
@@ -168,21 +169,21 @@ def example_log(size: int = 16, feedback: bool = True) -> Experience:
     attempts = [Attempt(one.id, 0, one.candidate, cost_usd=(math.nan, 0.001)[row % 2]) for row, one in enumerate(decisions)]
     judged = [Feedback(decision_id=one.id, candidate=one.candidate, quality=row * 0.618034 % 1) for row, one in enumerate(decisions)]
     last = [attrs.evolve(judged[0], quality=0.123456, revision=1), Feedback(decision_id="1", candidate=POOL.names[0], quality=0.9, source="judge")]
-    experience = Experience(3 * size + 2, queries, estimates_of(dataset), decisions, attempts, (), made=size)
-    return attrs.evolve(experience, feedback=[*judged, *last], replaced=judged[:1]) if feedback else experience
+    experience = Experience(3 * size + 2, queries, estimates_of(dataset), decisions, attempts, made=size)
+    return attrs.evolve(experience, entries=[*attempts, *judged, *last], replaced=judged[:1]) if feedback else experience
 
 
 def _batches() -> list[Experience]:
     """Return the entries of :func:`example_log` as a store gives them: half of the decisions, what followed them, the other half, what followed."""
     log, half = example_log(), 8
     early, late, again = np.arange(half), np.arange(half, 2 * half), np.array([0, 1, *range(half, 2 * half)])
-    after = {"early": (log.attempts[:half], log.feedback[:half]), "late": (log.attempts[half:], log.feedback[half:])}
-    parts = [(early, half, (), ()), (early, 0, *after["early"]), (late, half, (), ()), (again, 0, *after["late"])]
+    parts = [(early, half, slice(0)), (early, 0, slice(half)), (late, half, slice(0)), (again, 0, slice(half, None))]
     batches, position = [], 0
-    for rows, made, attempts, feedback in parts:
-        position += made + len(attempts) + len(feedback)
-        part = attrs.evolve(log.take(rows), made=made, position=position, attempts=attempts, feedback=feedback, feedback_before=())
-        batches.append(attrs.evolve(part, replaced=[one for one in log.replaced if any(new.revision for new in feedback)]))
+    for rows, made, followed in parts:
+        entries: list[Attempt | Feedback] = [*log.attempts[followed], *log.feedback[followed]]
+        position += made + len(entries)
+        part = attrs.evolve(log.take(rows), made=made, position=position, entries=entries)
+        batches.append(attrs.evolve(part, replaced=[one for one in log.replaced if any(new.revision for new in part.feedback)]))
     return batches
 
 

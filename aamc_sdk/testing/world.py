@@ -78,7 +78,7 @@ def with_judgements(dataset: Dataset) -> Dataset:
     decisions = [Decision(f"log-{question(query)[:12]}", POOL.names[row % len(POOL)], 0.25, Preference()) for row, query in enumerate(queries)]
     quality = dataset.outcomes.known_quality
     feedback = [Feedback(decision_id=decision.id, quality=float(quality[row, row % len(POOL)])) for row, decision in enumerate(decisions)]
-    experience = Experience(2 * len(decisions), queries, estimates_of(dataset), decisions, (), feedback, made=len(decisions))
+    experience = Experience(2 * len(decisions), queries, estimates_of(dataset), decisions, feedback, made=len(decisions))
     return attrs.evolve(dataset, experience=experience)
 
 

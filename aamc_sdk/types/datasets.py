@@ -53,8 +53,7 @@ class Experience:
         queries: The query of each decision.
         estimates: The estimates of each query at the time of its decision; a function makes them when they are first asked for.
         decisions: The decisions, D of them.
-        attempts: The calls that followed, by decision id.
-        feedback: The feedback, in log order.
+        entries: The calls and the feedback that followed, in log order.
         made: Number of decisions that were made in this batch: the last ones. The earlier ones only have attempts or feedback in it.
         epoch: Number of times that a user was forgotten. State that was learned in another epoch must be learned again from the start.
         follows: Name of the log's entry before the batch, ``""`` where there is none; None where the store does not say.
@@ -64,7 +63,6 @@ class Experience:
         records: The decisions' records, one each; or none at all: then ask the log for them one by one.
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
         start: The position of the last entry that retention has dropped, 0 for none: a reader that is not there yet has missed some.
-        feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
         decision_ids: The decisions' ids, one each, to find a decision without reading it; or none at all.
 
     The experience of a store reads its rows lazily: routers learn nothing from most entries, and reading a decision takes longest.
@@ -74,8 +72,7 @@ class Experience:
     queries: Sequence[Query]
     _estimates: Estimates | Callable[[], Estimates]
     decisions: Sequence[Decision]
-    attempts: Sequence[Attempt] = ()
-    feedback: Sequence[Feedback] = ()
+    entries: Sequence[Attempt | Feedback] = ()
     made: int = 0
     epoch: int = 0
     follows: str | None = None
@@ -83,7 +80,6 @@ class Experience:
     expected_quality: Sequence[Mapping[str, float]] = ()
     records: Sequence[Record] = ()
     replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
-    feedback_before: Sequence[int] = attrs.field(default=(), kw_only=True)
     start: int = attrs.field(default=0, kw_only=True)
     decision_ids: Sequence[str] = attrs.field(default=(), kw_only=True)
 
@@ -102,20 +98,14 @@ class Experience:
         return {name: row for row, name in enumerate(self.decision_ids or [decision.id for decision in self.decisions])}
 
     @property
-    def entries(self) -> Sequence[Attempt | Feedback]:
-        """The attempts and the feedback together, in log order."""
-        if not self.attempts:
-            return self.feedback
-        before = self.feedback_before or [0] * len(self.attempts)
-        placed: list[tuple[int, int, Attempt | Feedback]] = [(count, 0, attempt) for count, attempt in zip(before, self.attempts, strict=True)]
-        placed += [(count, 1, feedback) for count, feedback in enumerate(self.feedback)]
-        return [entry for *_, entry in sorted(placed, key=lambda each: each[:2])]
+    def attempts(self) -> list[Attempt]:
+        """The calls among the entries."""
+        return [entry for entry in self.entries if isinstance(entry, Attempt)]
 
-    @staticmethod
-    def count_feedback_before(entries: Sequence[Attempt | Feedback]) -> list[int]:
-        """Return, for each attempt among entries in log order, the number of pieces of feedback before it."""
-        before = itertools.accumulate((isinstance(entry, Feedback) for entry in entries), initial=0)
-        return [count for entry, count in zip(entries, before, strict=False) if isinstance(entry, Attempt)]
+    @property
+    def feedback(self) -> list[Feedback]:
+        """The feedback among the entries."""
+        return [entry for entry in self.entries if isinstance(entry, Feedback)]
 
     def replaced_by(self, feedback: Feedback) -> Feedback | None:
         """Return the revision that a piece of feedback replaced, None for a first one."""
@@ -138,10 +128,8 @@ class Experience:
             queries=[self.queries[row] for row in rows],
             estimates=self.estimates.take(rows),
             decisions=decisions,
-            attempts=[attempt for attempt in self.attempts if attempt.decision_id in ids],
-            feedback=[feedback for feedback in self.feedback if feedback.decision_id in ids],
+            entries=[entry for entry in self.entries if entry.decision_id in ids],
             replaced=[feedback for feedback in self.replaced if feedback.decision_id in ids],
-            feedback_before=self.count_feedback_before([entry for entry in self.entries if entry.decision_id in ids]),
             made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
             records=[self.records[row] for row in rows] if self.records else (),

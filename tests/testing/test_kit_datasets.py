@@ -58,7 +58,7 @@ def logged(**changes):
     dataset = make_dataset(3)
     decisions = [Decision(f"d{n}", "SLM-Tiny", 0.5, Preference()) for n in range(3)]
     feedback = [Feedback(decision_id=decision.id, quality=1.0) for decision in decisions]
-    experience = Experience(6, dataset.queries, estimates_of(dataset), decisions, (), feedback)
+    experience = Experience(6, dataset.queries, estimates_of(dataset), decisions, feedback)
     return attrs.evolve(dataset, experience=attrs.evolve(experience, estimates=experience.estimates, **changes))
 
 
@@ -93,7 +93,7 @@ def test_logged_decisions_are_consistent():
     ("dataset", "message"),
     [
         (lambda: logged(decisions=[Decision("d0", "SLM-Tiny", 0.5, Preference())] * 3), "ids of decisions must be unique.* used twice: d0"),
-        (lambda: logged(feedback=[Feedback(decision_id="d0", quality=1.0)] * 2), "ids of feedback must be unique"),
+        (lambda: logged(entries=[Feedback(decision_id="d0", quality=1.0)] * 2), "ids of feedback must be unique"),
         (lambda: logged(queries=[]), "one query a decision, 3, not 0"),
         (lambda: with_outcomes(cost_usd=np.full((3, 4), -1.0)), "cost_usd must be finite and at least 0, or NaN where unknown, not .-1"),
         (lambda: with_outcomes(latency_ms=np.full((3, 4), np.inf)), "latency_ms must be finite"),

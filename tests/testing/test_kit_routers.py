@@ -355,7 +355,7 @@ class Remembering(FairRouter):
 
     def learn(self, experience):
         self.known |= {decision.id for decision in experience.decisions[len(experience.decisions) - experience.made :]}
-        super().learn(attrs.evolve(experience, feedback=[one for one in experience.feedback if one.decision_id in self.known]))
+        super().learn(attrs.evolve(experience, entries=[one for one in experience.entries if one.decision_id in self.known]))
 
 
 class Crediting(FairRouter):
@@ -363,7 +363,7 @@ class Crediting(FairRouter):
 
     def learn(self, experience):
         chosen = {decision.id: decision.candidate for decision in experience.decisions}
-        super().learn(attrs.evolve(experience, feedback=[attrs.evolve(one, candidate=chosen[one.decision_id]) for one in experience.feedback]))
+        super().learn(attrs.evolve(experience, entries=[attrs.evolve(one, candidate=chosen[one.decision_id]) for one in experience.entries]))
 
 
 class Personal(FairRouter):

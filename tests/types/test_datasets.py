@@ -12,8 +12,7 @@ def logged(texts):
         queries=[Query(text) for text in texts],
         estimates=Estimates.unknown(len(texts)),
         decisions=decisions,
-        attempts=[Attempt(decision.id, 0, "a") for decision in decisions],
-        feedback=[Feedback(decision_id=decision.id, quality=1.0) for decision in decisions],
+        entries=[entry for each in decisions for entry in (Attempt(each.id, 0, "a"), Feedback(decision_id=each.id, quality=1.0))],
         expected_quality=[{"a": float(row)} for row in range(len(texts))],
         decision_ids=[decision.id for decision in decisions],
     )

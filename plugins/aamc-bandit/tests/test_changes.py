@@ -87,12 +87,10 @@ def batches(pool: Pool, count: int, seed: int, epoch: int = 0) -> Iterator[Exper
             [known[name][0] for name in named],
             Estimates(estimates[:, 0], estimates[:, 1:3], ("chat", "code"), estimates[:, 3], estimates[:, 4:].astype(np.float32), "drawn"),
             [Decision(name, pool.names[0], 0.5, Preference()) for name in named],
-            [entry for entry in entries if isinstance(entry, Attempt)],
-            [entry for entry in entries if isinstance(entry, Feedback)],
+            entries,
             made=len(named),
             epoch=epoch,
             replaced=tuple(replaced),
-            feedback_before=Experience.count_feedback_before(entries),
         )
 
 

@@ -29,9 +29,7 @@ def experience(*entries: Attempt | Feedback, user: str | None = None, replaced: 
         [Query("?", user=user)] * len(names),
         Estimates.unknown(len(names)),
         [Decision(name, "small", 0.5, Preference()) for name in names],
-        [entry for entry in entries if isinstance(entry, Attempt)],
-        [entry for entry in entries if isinstance(entry, Feedback)],
-        feedback_before=Experience.count_feedback_before(entries),
+        entries,
         replaced=tuple(replaced),
     )
 

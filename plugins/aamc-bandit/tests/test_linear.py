@@ -42,7 +42,7 @@ def request(pool: Pool, codes: Any, quality: Any = None) -> RoutingRequest:
 def experience(codes: Any, candidates: list[str], qualities: Any, first: int = 0, **feedback: Any) -> Experience:
     decisions = [Decision(str(first + n), name, 1.0, Preference()) for n, name in enumerate(candidates)]
     said = [Feedback(decision_id=d.id, quality=float(q), **feedback) for d, q in zip(decisions, qualities, strict=True)]
-    return Experience(0, [Query("?")] * len(decisions), estimates(codes), decisions, (), said)
+    return Experience(0, [Query("?")] * len(decisions), estimates(codes), decisions, said)
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "linucb"}, {"mode": "linucb", "epsilon": 0.2}, {"dimensions": 0}])
@@ -113,11 +113,11 @@ def test_comparisons_are_a_win_and_a_loss_and_ties_halves(pool: Pool) -> None:
     told = experience([1, 1], ["small", "large"], [1, 1])
     win = Feedback(decision_id="0", over="middle")
     tie = Feedback(decision_id="1", over="middle", tie=True)
-    learner.learn(attrs.evolve(told, feedback=[win] * 20))
+    learner.learn(attrs.evolve(told, entries=[win] * 20))
     small, middle, large = learner.score(request(pool, [1])).expected_quality[0]
     assert small > 0.8
     assert middle == pytest.approx(1 - small)
-    learner.learn(attrs.evolve(told, feedback=[tie] * 20))
+    learner.learn(attrs.evolve(told, entries=[tie] * 20))
     assert learner.score(request(pool, [1])).expected_quality[0, 2] == large == 0.5
 
 
@@ -132,7 +132,7 @@ def test_implicit_feedback_counts_by_its_weight_and_confidence(pool: Pool) -> No
 
 def test_feedback_whose_decision_is_not_there_is_left_out(pool: Pool) -> None:
     learner = router(pool)
-    learner.learn(attrs.evolve(experience([1], ["small"], [1.0]), feedback=[Feedback(decision_id="another", quality=1.0)]))
+    learner.learn(attrs.evolve(experience([1], ["small"], [1.0]), entries=[Feedback(decision_id="another", quality=1.0)]))
     assert learner.score(request(pool, [1])).utility == pytest.approx(router(pool).score(request(pool, [1])).utility)
 
 
@@ -215,7 +215,7 @@ def play(learner: LinearThompson, pool: Pool, steps: int, seed: int) -> Iterator
         chosen = pool.index(decision.candidate)
         quality = float(rng.random() < chances[chosen])
         said = [Feedback(decision_id=decision.id, quality=quality)]
-        learner.learn(Experience(step, asked.queries, asked.estimates, [decision], (), said))
+        learner.learn(Experience(step, asked.queries, asked.estimates, [decision], said))
         yield 0.8 - chances[chosen]
 
 

@@ -42,10 +42,8 @@ def learn(router: OnlineRouter, *entries: Feedback | Attempt, replaced: tuple[Fe
         [Query("?", user=user or f"user {number % 3}", session=f"session {number % 5}") for number in numbers],
         Estimates(nothing, categories, CATEGORIES, nothing),
         [Decision(name, "a", 0.5, Preference()) for name in names],
-        [entry for entry in entries if isinstance(entry, Attempt)],
-        [entry for entry in entries if isinstance(entry, Feedback)],
+        entries,
         replaced=replaced,
-        feedback_before=Experience.count_feedback_before(entries),
     )
     router.learn(experience)
 

@@ -82,7 +82,7 @@ def log(*judged: Feedback | tuple[str, float] | tuple[str, float, str | None], u
         decisions.append(Decision(str(n), named.candidate or "small", 0.3, Preference()))
         feedback.append(attrs.evolve(named, decision_id=str(n), id=str(n)))
     known = Estimates.unknown(len(judged)) if category is None else estimates([category] * len(judged))
-    return Experience(len(judged), queries, known, decisions, (), feedback, made=len(judged))
+    return Experience(len(judged), queries, known, decisions, feedback, made=len(judged))
 
 
 def counts(router: Thompson, level: str = "global", name: str = GLOBAL_ENTITY, pool: Pool = POOL) -> list[list[float]]:
@@ -169,7 +169,7 @@ def test_feedback_about_nobody_in_particular_is_about_who_served() -> None:
 
 def test_feedback_whose_decision_is_not_there_is_left_out() -> None:
     router, experience = make(), log(("small", 1.0))
-    router.learn(attrs.evolve(experience, feedback=[attrs.evolve(experience.feedback[0], decision_id="another")]))
+    router.learn(attrs.evolve(experience, entries=[attrs.evolve(experience.feedback[0], decision_id="another")]))
     assert counts(router) == [[0, 0]] * 3
 
 
@@ -343,7 +343,7 @@ def test_a_new_candidate_starts_from_the_prior() -> None:
 def test_scores_are_kept_until_something_is_learned() -> None:
     router, request = make(), ask(user="anna")
     before = router.score(request)
-    router.learn(attrs.evolve(log(("small", 1.0)), feedback=()))
+    router.learn(attrs.evolve(log(("small", 1.0)), entries=()))
     assert router.score(request) is before
     router.learn(log(("small", 1.0), user="otto"))
     assert router.score(request) is not before
@@ -406,7 +406,7 @@ def test_a_log_teaches_the_same_however_it_is_cut(judged: list[tuple[str, float,
                 queries=experience.queries[first:last],
                 estimates=experience.estimates.take(rows),
                 decisions=experience.decisions[first:last],
-                feedback=experience.feedback[first:last],
+                entries=experience.entries[first:last],
                 made=last - first,
             )
         )
@@ -546,7 +546,7 @@ def test_a_session_counts_for_its_tenant_and_user_alone(blend: str, other: dict[
         feedback = Feedback(decision_id="d", candidate=name, quality=p)
         for learner, session in ((router, "1"), (without_session, None)):
             asked = [Query("?", session=session, **own)]
-            learner.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", name, 0.3, Preference())], (), [feedback], made=1))
+            learner.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", name, 0.3, Preference())], [feedback], made=1))
     assert choices(router, request(**own)) != choices(router, request(**other))
     assert choices(router, request(**other)) == choices(without_session, request(**other))
 
@@ -555,7 +555,7 @@ def test_a_user_of_another_tenant_is_another_user() -> None:
     router = make()
     feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
     asked = [Query("?", user="ann", tenant="acme")]
-    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], [feedback], made=1))
     assert counts(router, "user", tenant_user("ann", "acme"))[1] == [1, 0]
     assert counts(router, "user", tenant_user("ann", "globex")) == counts(router, "user", "ann") == [[0, 0]] * 3
 
@@ -565,7 +565,7 @@ def test_shared_sessions_count_for_whoever_names_them() -> None:
     router.learn(log(*[("small", 1.0), ("middle", 0.0)] * 10))
     feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
     asked = [Query("?", user="ann", session="1")]
-    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
+    router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], [feedback], made=1))
     assert list(router.evidence.entities("session")) == ["1"]
     assert probabilities(router, ask(user="bob", session="1")).tolist() != probabilities(router, ask(user="bob", session="2")).tolist()
 

@@ -35,7 +35,7 @@ def make_world(pool: Pool, seed: int = 0) -> Training:
         decisions.append(Decision(str(vote), pool.names[winner], np.nan, Preference()))
         asked.append(queries[row])
         votes.append(Feedback(decision_id=str(vote), over=pool.names[loser]))
-    experience = Experience(2 * len(votes), asked, Estimates.unknown(len(asked)), decisions, (), votes)
+    experience = Experience(2 * len(votes), asked, Estimates.unknown(len(asked)), decisions, votes)
     request = build_request(queries, pool, np.array([1.0, 0.0, 0.0]), estimates=estimates)
     return Training(dataset=Dataset(queries, pool, experience=experience), request=request)
 
@@ -81,7 +81,7 @@ def test_only_votes_on_training_questions_between_known_candidates_count(pool: P
         Feedback(decision_id="4", quality=1.0),
         Feedback(decision_id="nobody's", over="large"),
     ]
-    experience = Experience(11, asked, Estimates.unknown(5), decisions, (), feedback)
+    experience = Experience(11, asked, Estimates.unknown(5), decisions, feedback)
     found = examples_of(Dataset(queries, pool, experience=experience), pool, np.zeros((3, 1))).comparisons
     np.testing.assert_array_equal(found.row, [1, 0])
     np.testing.assert_array_equal(found.winner, [0, 1])

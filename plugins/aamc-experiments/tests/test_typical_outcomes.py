@@ -18,7 +18,7 @@ def cast(winner: str, loser: str, won: float = 1.0, weight: float = 1.0) -> Vote
 
 def log_of(*feedback: Feedback) -> Experience:
     """Return a log of one decision, for a."""
-    return Experience(2, [ASKED], Estimates.unknown(1), [Decision("1", "a", np.nan, Preference())], (), feedback)
+    return Experience(2, [ASKED], Estimates.unknown(1), [Decision("1", "a", np.nan, Preference())], feedback)
 
 
 def test_three_wins_of_four_are_a_lead_of_log_three() -> None:

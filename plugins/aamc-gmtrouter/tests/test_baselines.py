@@ -22,7 +22,7 @@ def experience(user: str, *pairs: tuple[str, str]) -> Experience:
     queries = [Query("q", user=user) for _ in pairs]
     decisions = [Decision(f"{user}-{n}", better, 1.0, Preference()) for n, (better, _) in enumerate(pairs)]
     feedback = [Feedback(decision_id=f"{user}-{n}", over=worse) for n, (_, worse) in enumerate(pairs)]
-    return Experience(len(pairs), queries, Estimates.unknown(len(pairs)), decisions, feedback=feedback)
+    return Experience(len(pairs), queries, Estimates.unknown(len(pairs)), decisions, feedback)
 
 
 def scores(router: object, user: str) -> Floats:
@@ -47,9 +47,9 @@ def test_user_ridge_is_the_closed_form_of_own_judgements() -> None:
 def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
     router = UserRidge(UserBaselineConfig(), SERVICES)
     rated = experience("ann", ("a", "b"))
-    router.learn(attrs.evolve(rated, feedback=[Feedback(id="f", decision_id="ann-0", quality=1.0)]))
+    router.learn(attrs.evolve(rated, entries=[Feedback(id="f", decision_id="ann-0", quality=1.0)]))
     assert scores(router, "ann").any()
-    router.learn(attrs.evolve(rated, feedback=[Feedback(id="f", decision_id="ann-0", quality=0.5, revision=1)]))
+    router.learn(attrs.evolve(rated, entries=[Feedback(id="f", decision_id="ann-0", quality=0.5, revision=1)]))
     assert not scores(router, "ann").any()
 
 

@@ -75,7 +75,7 @@ def test_scores_are_bit_identical_when_later_ratings_are_altered_or_removed(tria
     trial.router.learn(support(trial, user, 5))
     before = scores(trial, asked)
     later = support(trial, user, 9)
-    altered = attrs.evolve(later, feedback=later.feedback[:5])
+    altered = attrs.evolve(later, entries=later.feedback[:5])
     restore(trial.router, state)
     trial.router.learn(altered)
     assert (scores(trial, asked) == before).all()
@@ -137,7 +137,7 @@ def test_the_state_holds_no_context_but_that_of_known_users(trial: WorldTrial) -
     ann, ben = (Query("query 3 12", user=user, turns=[Turn("system", f"the secret of {user}")]) for user in ("ann", "ben"))
     scores(trial, ann, ben)
     decision, feedback = Decision("d", "model-1", 1.0, Preference()), Feedback(decision_id="d", quality=1.0)
-    trial.router.learn(Experience(1, [ann], trial.estimator.estimate([ann]), [decision], feedback=[feedback]))
+    trial.router.learn(Experience(1, [ann], trial.estimator.estimate([ann]), [decision], [feedback]))
     state = state_of(trial.router)
     assert (b"secret of ann" in state, b"secret of ben" in state) == (True, False)  # ben never judged
     log = open_store("memory:", get_plugin_manager())
@@ -152,7 +152,7 @@ def test_a_later_revision_replaces_a_rating(trial: WorldTrial) -> None:
     query = Query("query 1 1", user="ann")
 
     def experience(feedback: Feedback) -> Experience:
-        return Experience(1, [query], trial.estimator.estimate([query]), [decision], feedback=[feedback])
+        return Experience(1, [query], trial.estimator.estimate([query]), [decision], [feedback])
 
     before = scores(trial, query)
     trial.router.learn(experience(first))

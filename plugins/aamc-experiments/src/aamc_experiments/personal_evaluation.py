@@ -198,7 +198,7 @@ class PersonalMeasurement:
             and (found := self.estimator.embed([query.text for query in taken.queries])) is not None
         ):
             estimates = attrs.evolve(estimates, embedding=found)
-        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), feedback=_in_turn_order(taken))
+        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *_in_turn_order(taken)])
 
 
 def _in_turn_order(experience: Experience) -> Sequence[Feedback]:

@@ -215,7 +215,7 @@ def test_what_is_said_of_a_split_follows_its_outcomes_but_not_their_last_digits(
 def test_what_is_said_of_a_split_follows_its_comparisons() -> None:
     def voted(winner: str, loser: str) -> Dataset:
         decision = Decision("1", winner, np.nan, Preference())
-        log = Experience(2, QUERIES[:1], Estimates.unknown(1), [decision], (), [Feedback(decision_id="1", over=loser)])
+        log = Experience(2, QUERIES[:1], Estimates.unknown(1), [decision], [Feedback(decision_id="1", over=loser)])
         return Dataset(QUERIES[:1], experience=log)
 
     assert about_split(voted("a", "b")) == about_split(voted("a", "b"))

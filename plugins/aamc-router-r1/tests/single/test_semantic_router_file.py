@@ -46,7 +46,7 @@ def test_rewards_replace_qualities():
     )
     decisions = [Decision(name, name, 0.5, Preference()) for name in ("costly", "free")]
     feedback = [Feedback(decision_id=name, quality=1.0) for name in ("costly", "free")]
-    found = rewarded(Experience(4, [Query("a"), Query("b")], Estimates.unknown(2), decisions, feedback=feedback), pool, 0.3, -1.0)
+    found = rewarded(Experience(4, [Query("a"), Query("b")], Estimates.unknown(2), decisions, feedback), pool, 0.3, -1.0)
     assert [each.quality for each in found.feedback] == pytest.approx([0.7, 1.0])
 
 

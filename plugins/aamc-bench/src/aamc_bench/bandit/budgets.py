@@ -110,4 +110,4 @@ def _reported(stream: BudgetStream, step: int, decision: Decision, column: int, 
     quality, cost = (float(table[step, column]) for table in (stream.outcomes.known_quality, stream.outcomes.cost_usd))
     call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=cost)
     feedback = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=quality)
-    return Experience(step, request.queries, request.estimates, (decision,), (call,), (feedback,), expected_quality=(expected,))
+    return Experience(step, request.queries, request.estimates, (decision,), (call, feedback), expected_quality=(expected,))

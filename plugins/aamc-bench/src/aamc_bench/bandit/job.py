@@ -78,7 +78,7 @@ def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, na
 def _with_feedback(step: int, decision: Decision, stream: Stream, rows: Rows, column: int) -> Experience:
     quality = float(stream.outcomes.known_quality[step, column])
     feedback = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1 - quality if stream.inverted[step] else quality)
-    return attrs.evolve(_experience(rows, step, decision, made=0), feedback=(feedback,))
+    return attrs.evolve(_experience(rows, step, decision, made=0), entries=(feedback,))
 
 
 def _experience(rows: Rows, step: int, decision: Decision, made: int) -> Experience:

@@ -138,4 +138,4 @@ def _experience(queries: Sequence[Query], votes: Sequence[_Vote]) -> Experience:
         decisions.append(Decision(f"{SOURCE}/{row}", first, propensity=np.nan, preference=Preference(1, 0, 0), router=SOURCE))
         winner, loser = (second, first) if verdict == B else (first, second)
         feedback.append(Feedback(decision_id=f"{SOURCE}/{row}", candidate=winner, over=loser, tie=verdict == TIE, source=SOURCE))
-    return Experience(len(queries), queries, Estimates.unknown(len(queries)), decisions, feedback=feedback)
+    return Experience(len(queries), queries, Estimates.unknown(len(queries)), decisions, feedback)

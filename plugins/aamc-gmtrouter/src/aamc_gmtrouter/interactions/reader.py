@@ -184,7 +184,7 @@ class _Rows:
             {decision.candidate for decision in self._decisions} | {turn.model for query in self._queries for turn in query.turns if turn.model}
         )
         experience = Experience(
-            len(self._decisions) + len(self._feedback), self._queries, Estimates.unknown(len(self._queries)), self._decisions, feedback=self._feedback
+            len(self._decisions) + len(self._feedback), self._queries, Estimates.unknown(len(self._queries)), self._decisions, self._feedback
         )
         pool = Pool(ModelSpec(name) for name in names)
         return Dataset(self._queries, pool=pool, experience=experience, source=self._source, groups=self._users)

@@ -66,16 +66,15 @@ def rewarded(experience: Experience, pool: Pool, alpha: float, format_penalty: f
     failed = {attempt.decision_id for attempt in experience.attempts if attempt.status == "error"} - answered
     candidates = {candidate.name: candidate for candidate in pool}
 
-    def of(given: Sequence[Feedback]) -> list[Feedback]:
-        return [_rewarded(each, candidates.get(each.candidate or chosen.get(each.decision_id, "")), each.decision_id in failed) for each in given]
-
-    def _rewarded(feedback: Feedback, candidate: Candidate | None, malformed: bool) -> Feedback:
+    def _rewarded(feedback: Feedback) -> Feedback:
         if feedback.quality is None:
             return feedback
-        reward = combine(VSR, malformed, feedback.quality, price_reward(candidate), alpha, format_penalty).total
+        candidate = candidates.get(feedback.candidate or chosen.get(feedback.decision_id, ""))
+        reward = combine(VSR, feedback.decision_id in failed, feedback.quality, price_reward(candidate), alpha, format_penalty).total
         return attrs.evolve(feedback, quality=min(1.0, max(0.0, reward)))
 
-    return attrs.evolve(experience, feedback=of(experience.feedback), replaced=of(experience.replaced))
+    entries = [_rewarded(entry) if isinstance(entry, Feedback) else entry for entry in experience.entries]
+    return attrs.evolve(experience, entries=entries, replaced=list(map(_rewarded, experience.replaced)))
 
 
 def price_reward(candidate: Candidate | None) -> float:
