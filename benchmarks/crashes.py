@@ -136,7 +136,7 @@ def everything(store: SqliteStore) -> list[str]:
 def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
     """Compare a log that dropped nothing with the acknowledged entries."""
     kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
-    anew.add(store.batch(0, limit=10**9).rows)
+    anew.add([(row,) for row in store.batch(0, limit=10**9).rows])
     lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
     return {"kept": len(kept), "lost": lost, "twice": twice, "same_posterior": state_of(restarted(store)) == state_of(restarted(anew))}
 

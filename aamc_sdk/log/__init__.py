@@ -9,7 +9,7 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import Exported, ExportFormat, Selection, still_has
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, decoded, encode
-from aamc_sdk.log.jsonl import Entry, entry_of, line_of
+from aamc_sdk.log.jsonl import entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
@@ -18,8 +18,8 @@ from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, feedback_content, feedback_row, fingerprint_bytes
-from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Entry, Row, columns_of, feedback_entry, fingerprint_bytes
+from aamc_sdk.log.rules import FITTING_CHARACTERS, append
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
@@ -64,7 +64,6 @@ __all__ = [
     "aggregate_texts",
     "aggregates_of",
     "append",
-    "append_feedback",
     "begins_partition",
     "columns_of",
     "combined",
@@ -77,8 +76,7 @@ __all__ = [
     "entry_of",
     "erased_if_forgotten",
     "extends_chain",
-    "feedback_content",
-    "feedback_row",
+    "feedback_entry",
     "file_identity",
     "fingerprint_bytes",
     "followed",

@@ -8,8 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from aamc_sdk.log.rows import FEEDBACK, Row
-from aamc_sdk.types import Feedback
+from aamc_sdk.log.rows import DECISION, FEEDBACK, Row
 
 T = TypeVar("T")
 
@@ -104,21 +103,19 @@ class Write(Generic[T]):
         run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        feedback_alone: The feedback that it adds in order, if it adds nothing else; its result is then that of adding feedback.
-        decisions_alone: The decisions that it adds, if it adds nothing else and can be refused for a known id alone; its result is then the earlier
-            decision of each id, or None.
+        alone: The rows that it adds, if these are all feedback, or all decisions that can be refused for a known id alone. Its result is then
+            that of adding feedback, or the earlier decision of each id, None for a new one.
     """
 
     run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
-    feedback_alone: Sequence[Feedback] = ()
-    decisions_alone: Sequence[Row] = ()
+    alone: Sequence[Row] = ()
 
 
 def plain_decisions(writes: Sequence[Write[Any]]) -> Sequence[Row]:
     """Return the decisions of writes that add only decisions, all with different ids; nothing for other writes."""
-    if not all(write.decisions_alone for write in writes):
+    if not all(write.alone and write.alone[0].kind == DECISION for write in writes):
         return ()
-    rows = [row for write in writes for row in write.decisions_alone]
+    rows = [row for write in writes for row in write.alone]
     return rows if len({row.id for row in rows}) == len(rows) else ()

@@ -49,7 +49,7 @@ def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
     """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
     if excerpt.is_empty and (rows := plain_decisions(writes)):  # as the rules would, in half the time
         excerpt.placed.extend(rows)
-        return [[None] * len(write.decisions_alone) for write in writes]
+        return [[None] * len(write.alone) for write in writes]
     results: list[Any] = []
     for write in writes:
         try:

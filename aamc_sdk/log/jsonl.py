@@ -20,7 +20,7 @@ from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.outcome_columns import check_content
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, feedback_entry
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Turn, check_name
 
 T = TypeVar("T")
@@ -28,25 +28,22 @@ _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
 """Sections of a decision's entry that are keys and values."""
 _NEVER_NEGATIVE = ("wait_ms", "cost_usd", "latency_ms")
 """Figures of a decision's candidates of which no negative one exists."""
-Entry = Row | tuple[Feedback, Attempt | None]
-"""An addition to a log: an entry in stored form, or feedback with a call that has no number yet."""
 
 
-def line_of(entry: Entry) -> str:
+def line_of(*entry: Row) -> str:
     """Return an entry as one line of JSON."""
-    if isinstance(entry, Row):
-        fields: dict[str, Any] = dict(entry.fields)
-        if entry.kind != ATTEMPT:
-            fields["time"] = entry.time
-        if entry.embedding is not None:
-            fields["embedding"] = base64.b64encode(entry.embedding).decode()
-        if entry.fingerprint:
-            fields["fingerprint"] = entry.fingerprint
-        return json.dumps({entry.kind: fields})
-    feedback, attempt = entry
-    call = None if attempt is None else attempt_row(attempt, feedback_id=feedback.id).fields
-    row = feedback_row(feedback)
-    return json.dumps({FEEDBACK: row.fields | {"time": row.time}, ATTEMPT: call})
+    return json.dumps({row.kind: _fields(row) for row in entry})
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    fields: dict[str, Any] = dict(row.fields)
+    if row.kind != ATTEMPT:
+        fields["time"] = row.time
+    if row.embedding is not None:
+        fields["embedding"] = base64.b64encode(row.embedding).decode()
+    if row.fingerprint:
+        fields["fingerprint"] = row.fingerprint
+    return fields
 
 
 def entry_of(line: str | bytes) -> Entry:
@@ -76,12 +73,11 @@ def _entry(document: dict[str, Any]) -> Entry:
     if unknown or not (len(document) == 1 or set(document) == {FEEDBACK, ATTEMPT}):
         raise DataError(f"its keys are {', '.join(sorted(document))}" if document else "it has no keys")
     if DECISION in document:
-        return _decision(document[DECISION])
+        return (_decision(document[DECISION]),)
     if FEEDBACK not in document:
-        return _attempt_row(document[ATTEMPT])
-    feedback = _made(Feedback, document[FEEDBACK], FEEDBACK)
+        return (_attempt_row(document[ATTEMPT]),)
     call = document.get(ATTEMPT)
-    return (feedback, _attempt(call)) if call else feedback_row(feedback)
+    return feedback_entry(_made(Feedback, document[FEEDBACK], FEEDBACK), _attempt(call) if call else None)
 
 
 def _attempt_row(fields: Mapping[str, Any]) -> Row:

@@ -19,12 +19,11 @@ from aamc_sdk.log.decision_row import decision_from, decision_row, record_from, 
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_from, feedback_row
-from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending, has_fitting_names
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, columns_of, feedback_entry, feedback_from, feedback_row
+from aamc_sdk.log.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
@@ -101,7 +100,7 @@ class LedgerStore(Store):
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
-        new, refusal = self.add(feedback)
+        new, refusal = self.add([feedback_entry(*each) for each in feedback])
         if refusal is not None:
             raise refusal
         self._expire_at_times(len(feedback))
@@ -139,7 +138,7 @@ class LedgerStore(Store):
         return self._write(write)
 
     def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
-        """Append entries of any kind in order, up to the first that is refused; prompts are left out where the store keeps none.
+        """Append entries in order, each whole, up to the first that is refused; prompts are left out where the store keeps none.
 
         Returns:
             Whether each accepted entry is new, and the error of the first refused one; None if none was refused.
@@ -318,7 +317,7 @@ class LedgerStore(Store):
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
         alone = rows if all(map(has_fitting_names, rows)) else ()
-        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], decisions_alone=alone))
+        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], alone=alone))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
@@ -327,20 +326,20 @@ class LedgerStore(Store):
     def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
         """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
         redacts = not self.config.store_text
-        kept = [redacted(entry) if redacts and isinstance(entry, Row) and entry.kind == DECISION else entry for entry in entries]
+        kept = [(redacted(entry[0]),) if redacts and entry[0].kind == DECISION else entry for entry in entries]
+        last = [entry[-1] for entry in kept]
 
         def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
             new: list[bool] = []
             try:
                 for entry in kept:
-                    new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
+                    new += append(ledger, entry)[-1:]
             except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
                 return new, refusal
             return new, None
 
-        named = [entry if isinstance(entry, Row) else entry[0] for entry in kept]
-        alone = [entry[0] for entry in kept if not isinstance(entry, Row) and entry[1] is None]
-        return Write(run, [each.decision_id for each in named], [each.id for each in named], alone if len(alone) == len(kept) else ())
+        is_feedback = all(len(entry) == 1 and entry[0].kind == FEEDBACK for entry in kept)
+        return Write(run, [row.decision_id for row in last], [row.id for row in last], last if is_feedback else ())
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:

@@ -146,6 +146,10 @@ class Row:
         return decoded(_fields, self.content, self.name)
 
 
+Entry = tuple[Row, ...]
+"""An addition to a log: one row, or the row of a call and that of the feedback that it came with. The last row counts as the entry."""
+
+
 def candidates_of(row: Row) -> Sequence[str]:
     """Return the candidates of the decision that a row keeps, without parsing the rest."""
     return decoded(_candidates, row.content, row.name).candidates
@@ -236,13 +240,9 @@ def same_attempt(left: Row, right: Row) -> bool:
     return first == second
 
 
-def feedback_content(feedback: Feedback) -> str:
-    """Return the JSON of feedback; its time is not part of it, so a later repetition is still the same."""
-    return encode(_feedback_fields(feedback))
-
-
-def _feedback_fields(feedback: Feedback) -> dict[str, Any]:
-    return {
+def feedback_row(feedback: Feedback) -> Row:
+    """Return feedback in stored form; its time is not part of the content, so a later repetition is still the same."""
+    fields = {
         "decision_id": feedback.decision_id,
         "quality": feedback.quality,
         "candidate": feedback.candidate,
@@ -254,11 +254,6 @@ def _feedback_fields(feedback: Feedback) -> dict[str, Any]:
         **({"revision": feedback.revision} if feedback.revision else {}),
         "id": feedback.id,
     }
-
-
-def feedback_row(feedback: Feedback) -> Row:
-    """Return feedback in stored form."""
-    fields = _feedback_fields(feedback)
     return Row(
         kind=FEEDBACK,
         id=feedback.id,
@@ -269,6 +264,12 @@ def feedback_row(feedback: Feedback) -> Row:
         revision=feedback.revision,
         columns=columns_from(FEEDBACK, fields),
     )
+
+
+def feedback_entry(feedback: Feedback, attempt: Attempt | None) -> Entry:
+    """Return feedback with the call that came with it, which the log numbers."""
+    row = feedback_row(feedback)
+    return (row,) if attempt is None else (attempt_row(attrs.evolve(attempt, n=None), feedback_id=feedback.id), row)
 
 
 def feedback_from(row: Row) -> Feedback:

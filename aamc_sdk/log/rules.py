@@ -15,8 +15,6 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
 
-import attrs
-
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.excerpt import Excerpt
@@ -25,14 +23,11 @@ from aamc_sdk.log.rows import (
     DECISION,
     FEEDBACK,
     Row,
-    attempt_row,
     candidates_of,
     columns_of,
-    feedback_row,
     numbered,
     same_attempt,
 )
-from aamc_sdk.types import Attempt, Feedback
 
 logger = logging.getLogger(__name__)
 MAX_NAME_BYTES = 512
@@ -101,18 +96,6 @@ def append_attempts(ledger: Excerpt, rows: Sequence[Row]) -> list[int]:
     append(ledger, new)
     numbers = map(_number, rows)
     return [_number(ledger.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
-
-
-def append_feedback(ledger: Excerpt, feedback: Feedback, attempt: Attempt | None) -> bool:
-    """Append feedback, and before it the call that came with it, both or none; return whether the feedback is new.
-
-    Raises:
-        StoreError: An id is known with other content, or the feedback does not fit its decision.
-    """
-    rows = [feedback_row(feedback)]
-    if attempt is not None:
-        rows.insert(0, attempt_row(attrs.evolve(attempt, n=None), feedback_id=feedback.id))
-    return append(ledger, rows)[-1]
 
 
 def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:

@@ -217,7 +217,7 @@ def decision(name: str, user: str | None = None) -> Row:
 
 
 def adding(*rows: Row, alone: bool = True) -> Write[Any]:
-    return Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], decisions_alone=rows if alone else ())
+    return Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], alone=rows if alone else ())
 
 
 @pytest.mark.parametrize(

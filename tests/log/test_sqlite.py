@@ -338,7 +338,7 @@ def test_a_log_of_version_0_1_keeps_every_entry(tmp_path: Path) -> None:
         assert math.isnan(store.record("f").decision.propensity)
         assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
         assert set(store.forgotten(["eve", "ann"])) == {"eve"}
-        assert store.add(entries) == ([False] * 11, None)
+        assert store.add([(row,) for row in entries]) == ([False] * 11, None)
         assert store.add([entry_of(json.dumps(line)) for line in exported]) == ([False] * 11, None)
         assert store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", cost_usd=0.5))]) == [False]  # a client's retry
         assert store.add_attempts([Attempt("d", 0, "b", error="timed out"), Attempt("d")]) == [0, 3]

@@ -66,7 +66,7 @@ def test_a_log_of_version_4_keeps_every_entry_as_it_is(fourth: Path) -> None:
         entries = [*store.batch().rows, *store.pending_rows()]
         assert [json.loads(line) for line in (DATA / "version-4.jsonl").read_text().splitlines()] == [json.loads(line_of(row)) for row in entries]
         assert store.snapshot("router") == Snapshot(7, b"state", 1, "feedback/e/explicit")
-        assert store.add(entries) == ([False] * len(entries), None)
+        assert store.add([(row,) for row in entries]) == ([False] * len(entries), None)
     with closing(sqlite3.connect(fourth)) as connection:
         assert connection.execute("SELECT * FROM entries ORDER BY n").fetchall() == before
         assert connection.execute("PRAGMA user_version").fetchone() == (5,)

@@ -349,7 +349,7 @@ def test_a_backup_of_before_a_forget_brings_nobody_back(store: SqliteStore, path
     clock.now += 3 * DAY
     store.retain()
     store.forget("ann")
-    store.add(backup)
+    store.add([(row,) for row in backup])
     clock.now += 1
     decide(store, "d", user="ann")  # who comes back later is a new user
     assert [store.record(name).query.user for name in "abd"] == [None, None, "ann"]

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
+from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, feedback_entry, ledger_store, line_of, open_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import Plugins
@@ -81,7 +81,7 @@ def test_a_whole_log_is_read_in_parts_whose_prompts_fit_in_memory(store: LedgerS
         return found
 
     monkeypatch.setattr(store, "batch", batch)
-    store.add([decision_row(record(f"d{n}"), store_text=False) for n in range(2100)])
+    store.add([(decision_row(record(f"d{n}"), store_text=False),) for n in range(2100)])
     assert sum(1 for _ in store.placed()) == 2100
     assert parts == [2000, 100, 0]
 
@@ -351,7 +351,7 @@ def test_entries_on_decisions_with_longer_ids_are_refused(store: Store) -> None:
     for feedback in (Feedback(decision_id="d", quality=1.0, id="x" * 1026), Feedback(decision_id="x" * 513, quality=1.0)):
         with pytest.raises(NameLengthError, match=r"the id of a (piece of feedback|decision) must have at most"):
             store.add_feedback([(feedback, None)])
-        assert isinstance(store.add([feedback_row(feedback)])[1], NameLengthError)
+        assert isinstance(store.add([feedback_entry(feedback, None)])[1], NameLengthError)
     with pytest.raises(NameLengthError, match="the id of a decision must have at most 512 bytes"):
         store.add_attempts([Attempt("x" * 513, 0)])
     assert (ids(store), store.pending_rows()) == ((["d"], []), [])
@@ -778,8 +778,8 @@ def test_times_may_be_numpy_numbers(store: Store, number: Any) -> None:
     found = store.experience()
     assert [type(each.time) for each in (*found.decisions, *found.feedback, *store.pending())] == [float] * 3
     assert (found.decisions[0].time, found.feedback[0].time) == (7.0, 8.0)
-    waiting = (Feedback(decision_id="d", quality=number(1), time=number(8)), Attempt("d", cost_usd=number(1), output_tokens=7))
-    assert entry_of(line_of(waiting))[0].time == 8.0
+    waiting = Feedback(decision_id="d", quality=number(1), time=number(8)), Attempt("d", cost_usd=number(1), output_tokens=7)
+    assert entry_of(line_of(*feedback_entry(*waiting)))[-1].time == 8.0
 
 
 def test_an_episode_has_its_decisions_in_log_order(store: Store) -> None:

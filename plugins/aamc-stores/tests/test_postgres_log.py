@@ -71,7 +71,7 @@ def test_a_log_of_version_3_becomes_the_first_partition(log, postgres_server, pr
     assert store.snapshot("router") == Snapshot(9, b"state", 1, "decision/d4")
     assert [(each.number, each.first, each.last, each.begun) for each in store.partitions()] == [(0, 1, None, 1000.0)]
     assert store.health().items() >= {"entries": 13, "position": 10, "start": 0}.items()
-    assert store.add([row for _, row in placed]) == ([False] * 10, None)
+    assert store.add([(row,) for _, row in placed]) == ([False] * 10, None)
     decide(store, "later")
     judge(store, "d1", "later")
     assert [each.number for each in store.partitions()] == [0, 1]
@@ -241,7 +241,7 @@ def test_a_tenant_is_searched_for_while_others_write_and_their_decisions_are_for
 def test_a_spool_that_comes_late_does_not_bring_a_forgotten_user_back(log, postgres_server, tmp_path):
     """Another machine's spool keeps a decision while the user is forgotten on the server."""
     store, other = log(), log(spool=str(tmp_path / "other.db"))
-    other._spool.put([decision_row(record("waits", user="ann"), store_text=False)])
+    other._spool.put([(decision_row(record("waits", user="ann"), store_text=False),)])
     assert store.forget("ann") == 0
     other.flush()
     judge(store, "waits")
@@ -345,7 +345,7 @@ def test_a_server_that_takes_a_query_and_never_answers_counts_as_away(log, postg
         os.kill(pid, signal.SIGSTOP)
     try:
         decide(store, "b")
-        assert [entry.id for _, entry in store._spool.first(9)] in (["b"], [])  # a new connection is answered
+        assert [row.id for _, (row,) in store._spool.first(9)] in (["b"], [])  # a new connection is answered
     finally:
         for pid in backends:
             os.kill(pid, signal.SIGCONT)

@@ -484,7 +484,7 @@ def test_a_full_memory_takes_no_writes_and_retention_makes_room(log, server):
         admin.config_set("maxmemory", used)
         try:
             store.add_decisions(records("waits"))
-            assert [entry.id for _, entry in store._spool.first(9)] == ["waits"]
+            assert [row.id for _, (row,) in store._spool.first(9)] == ["waits"]
             dropped = store.retain()
             assert dropped > 0
             admin.config_set("maxmemory", used)  # the limit is looked at anew

@@ -24,7 +24,7 @@ from waiting import wait_until
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.errors import NameLengthError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import open_store
+from aamc_sdk.log import feedback_entry, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
@@ -296,7 +296,7 @@ def test_what_waits_in_a_spool_that_an_earlier_version_named_by_the_password_is_
     present, earlier = default_spools(url, name, prefix)
     assert present == default_spools(url.replace("old", "new"), name, prefix)[0] != earlier
     with closing(Spool(earlier)) as spool:
-        spool.put([(Feedback(decision_id=each, quality=1.0), None) for each in ("d", "e")])
+        spool.put([feedback_entry(Feedback(decision_id=each, quality=1.0), None) for each in ("d", "e")])
         spool.set_aside(2, "refused")
     with closing(open_store(url, get_plugin_manager(), {"prefix": prefix, "retry_s": 0.1})) as store:
         store.flush()
@@ -431,7 +431,7 @@ def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
     store = open_store(server.url, get_plugin_manager(), options)
     with _without_writes(server):
         store.add_decisions(records("d"))
-        assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
+        assert [row.id for _, (row,) in store._spool.first(9)] == ["d"]
     wait_until(lambda: not store._spool.first(1))
     assert ids(store) == (["d"], [])
     store.drop()
@@ -446,7 +446,7 @@ def test_a_postgres_lock_that_another_transaction_holds_for_long_counts_as_away(
     with psycopg.connect(server.url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (store._lock_key,))
         store.add_decisions(records("d"))
-        assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
+        assert [row.id for _, (row,) in store._spool.first(9)] == ["d"]
         with pytest.raises(StoreAwayError, match=r"another transaction holds its lock.*; the erasure is not complete: repeat it") as refused:
             store.forget("ann")
         assert "tried again" not in str(refused.value)

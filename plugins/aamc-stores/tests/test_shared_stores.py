@@ -316,7 +316,7 @@ def test_a_log_of_version_0_1_keeps_every_entry(log, server):
         assert np.isnan(store.record("f").decision.propensity)
         assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
         assert set(store.forgotten(["eve", "ann"])) == {"eve"}
-        assert store.add([*store.batch().rows, *store.pending_rows()]) == ([False] * 11, None)
+        assert store.add([(row,) for row in (*store.batch().rows, *store.pending_rows())]) == ([False] * 11, None)
         assert store.add_attempts([calls[0], Attempt("d")]) == [0, 3]
         assert store.add_feedback([(Feedback(decision_id="d", quality=0.5, revision=1), None)]) == [True]
         assert [feedback.quality for feedback in store.experience(8).replaced] == [1.0]

@@ -14,7 +14,7 @@ import pytest
 from aamc_stores.spool import Spool, default_spools
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Erasure, entry_of
+from aamc_sdk.log import Entry, Erasure, Row, entry_of, feedback_entry
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import attempt_row
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -32,16 +32,16 @@ def spool(path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def judged(name: str, quality: float = 1.0, **fields) -> tuple[Feedback, None]:
-    return Feedback(decision_id=name, quality=quality, **fields), None
+def judged(name: str, quality: float = 1.0, call: Attempt | None = None, **fields) -> Entry:
+    return feedback_entry(Feedback(decision_id=name, quality=quality, **fields), call)
 
 
-def decided(name: str):
+def decided(name: str) -> Row:
     return decision_row(Records([Decision(name, POOL.names[0], 1.0, Preference())], make_request(make_dataset(1)))[0], store_text=False)
 
 
 def waiting(spool: Spool) -> list[str]:
-    return [entry[0].id if isinstance(entry, tuple) else entry.id for _, entry in spool.first(100)]
+    return [entry[-1].id for _, entry in spool.first(100)]
 
 
 def test_a_process_that_is_late_to_remove_takes_nothing_of_another(spool, path) -> None:
@@ -71,7 +71,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
 def test_a_repetition_is_kept_once_and_known_as_such(spool) -> None:
     assert spool.put([judged("d", time=1.0)]) == [True]
     assert spool.put([judged("d", time=2.0), judged("d", source="judge")]) == [False, True]
-    assert spool.put([decided("d")]) == [True]
+    assert spool.put([(decided("d"),)]) == [True]
     assert [row and row.id for row in spool.put_decisions([decided("d")])] == ["d"]
     assert waiting(spool) == ["d/explicit", "d/judge", "d"]
 
@@ -86,19 +86,19 @@ def test_other_content_under_one_id_is_refused_and_what_stands_before_it_stays(s
 
 
 def test_of_a_whole_that_is_refused_nothing_is_kept(spool) -> None:
-    spool.put([decided("d"), judged("d", candidate=POOL.names[0])])
+    spool.put([(decided("d"),), judged("d", candidate=POOL.names[0])])
     with pytest.raises(StoreError, match="no candidate 'nobody'"):
         spool.put_attempts([attempt_row(Attempt("d", 0, POOL.names[0])), attempt_row(Attempt("d", 1, "nobody"))])
     assert waiting(spool) == ["d", "d/explicit"]
 
 
 def test_figures_may_come_after_the_feedback_that_they_belong_to(spool) -> None:
-    (feedback, _), call = judged("d"), Attempt("d", 0, "", cost_usd=0.25)
-    assert spool.put([(feedback, None), (feedback, call), (feedback, call)]) == [True, False, False]
-    (_, known), (_, more) = spool.first(9)
-    assert (known.id, more[0], more[1].cost_usd) == ("d/explicit", feedback, 0.25)
+    feedback, later = judged("d"), judged("d", call=Attempt("d", 0, "", cost_usd=0.25))
+    assert spool.put([feedback, later, later]) == [True, False, False]
+    (_, known), (_, (call, more)) = spool.first(9)
+    assert (known, more, call.fields["cost_usd"]) == (feedback, feedback[0], 0.25)
     with pytest.raises(StoreError, match="other content"):
-        spool.put([(feedback, Attempt("d", 0, "", cost_usd=0.5))])
+        spool.put([judged("d", call=Attempt("d", 0, "", cost_usd=0.5))])
 
 
 def test_a_line_that_nobody_can_read_is_set_aside(spool, path) -> None:
@@ -130,7 +130,7 @@ def test_an_attempt_without_a_number_is_numbered_as_far_as_the_spool_knows(spool
     rows = [attempt_row(Attempt("d", cost_usd=0.5)), attempt_row(Attempt("d", 3)), attempt_row(Attempt("e"))]
     assert spool.put_attempts(rows) == [0, 3, 0]
     assert spool.put_attempts(rows) == [0, 3, 0]
-    assert [entry.fields["n"] for _, entry in spool.first(9)] == [None, 3, None]  # the server gives the numbers
+    assert [row.fields["n"] for _, (row,) in spool.first(9)] == [None, 3, None]  # the server gives the numbers
     assert spool.counts() == (3, 0)
 
 
@@ -156,7 +156,7 @@ def test_another_process_that_delivers_at_once_changes_no_answer(spool, path, mo
             other.remove([number for number, _ in other.first(9)])
 
     first = decided("d")
-    other.put([first])
+    other.put([(first,)])
     monkeypatch.setattr(Spool, "_writing", writing_and_delivered)
     with closing(other):
         assert spool.put_decisions([attrs.evolve(first, content=first.content.replace(POOL.names[0], POOL.names[1]))]) == [first]
@@ -165,7 +165,7 @@ def test_another_process_that_delivers_at_once_changes_no_answer(spool, path, mo
 
 
 def test_what_waits_on_some_decisions_is_found_with_what_waits_on_those_of_some_feedback(spool) -> None:
-    spool.put([judged("d"), decided("e"), judged("e", id="thumb"), judged("f")])
+    spool.put([judged("d"), (decided("e"),), judged("e", id="thumb"), judged("f")])
     assert [number for number, _ in spool.about(["d"], [])] == [1]
     assert [number for number, _ in spool.about(["f", "unknown"], ["thumb", "f/explicit"])] == [2, 3, 4]
     spool.set_aside(4, "refused")
@@ -174,11 +174,11 @@ def test_what_waits_on_some_decisions_is_found_with_what_waits_on_those_of_some_
 
 
 def test_revisions_wait_beside_each_other(spool) -> None:
-    (feedback, _), (revised, _) = judged("d"), judged("d", quality=0.0, revision=1)
-    assert spool.put([(feedback, None), (revised, None), (revised, None)]) == [True, True, False]
+    revised = judged("d", quality=0.0, revision=1)
+    assert spool.put([judged("d"), revised, revised]) == [True, True, False]
     with pytest.raises(StoreError, match="a revision above 1"):
         spool.put([judged("d", quality=0.5)])
-    assert [entry.revision for _, entry in spool.first(9)] == [0, 1]
+    assert [row.revision for _, (row,) in spool.first(9)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,13 @@ def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten
     request = make_request(make_dataset(3))
     queries = [Query("Hi", user=user, tenant=tenant) for user, tenant in (("ann", "t1"), ("ann", "t2"), ("bob", "t1"))]
     made = [Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(3)]
-    spool.put([decision_row(record, store_text=False) for record in Records(made, attrs.evolve(request, queries=queries))])
+    spool.put([(decision_row(record, store_text=False),) for record in Records(made, attrs.evolve(request, queries=queries))])
     for number, _ in spool.first(3):
         spool.set_aside(number, "refused")
     with closing(sqlite3.connect(spool.path)) as connection, connection:
         connection.execute("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES ('decision', 'x', 'x', 'damaged', 'unreadable')")
     spool.forget(Erasure(*forgotten))
-    entries = [entry_of(line) for line, why in spool.refused() if why == "refused"]
+    entries = [entry_of(line)[0] for line, why in spool.refused() if why == "refused"]
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left
 
 
@@ -243,6 +243,6 @@ def test_a_spool_in_a_folder_behind_a_link_is_not_taken_over_by_itself(tmp_path,
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "link"))
     present, earlier = default_spools("redis://host/0", "redis://host/0", "aamc")  # a URL without a password
     with closing(Spool(present)) as spool:
-        spool.put([(Feedback(decision_id="d", quality=1.0), None)])
+        spool.put([judged("d")])
         spool.adopt(earlier)
         assert spool.counts() == (1, 0)

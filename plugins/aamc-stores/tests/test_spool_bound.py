@@ -9,12 +9,13 @@ import pytest
 from aamc_stores.spool import Spool, SpoolError
 
 from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.log import Entry, feedback_entry
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
 
 
-def judged(n: int) -> tuple[Feedback, None]:
-    return Feedback(decision_id=f"d{n}", quality=1.0), None
+def judged(n: int) -> Entry:
+    return feedback_entry(Feedback(decision_id=f"d{n}", quality=1.0), None)
 
 
 def decided(name: str) -> Records:
@@ -53,6 +54,6 @@ def test_a_store_whose_spool_is_full_refuses_or_serves_unlogged(log, server, mod
         assert (health["spooled"], health["away"], health["queued"]) == (0, 1, 0)
         assert health["spool_bytes"] > 0
         with pytest.raises(StoreAwayError, match="is full"):
-            store.add_feedback([judged(1)])
+            store.add_feedback([(Feedback(decision_id="d1", quality=1.0), None)])
     finally:
         server.start()

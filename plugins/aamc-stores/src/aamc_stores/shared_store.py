@@ -19,9 +19,23 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import FITTING_CHARACTERS, Batch, Entry, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
+from aamc_sdk.log import (
+    FEEDBACK,
+    FITTING_CHARACTERS,
+    Batch,
+    Entry,
+    Erasure,
+    GroupCommit,
+    PartitionedStore,
+    Row,
+    StoreOptions,
+    Write,
+    columns_of,
+    feedback_entry,
+    record_from,
+)
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
-from aamc_stores.spool import Spool, SpoolError, default_spools, name_of
+from aamc_stores.spool import Spool, SpoolError, default_spools
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -83,7 +97,11 @@ class SharedStore(PartitionedStore):
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new: in the spool, while the server is away."""
-        return self._or_spooled(lambda: super(SharedStore, self).add_feedback(feedback), lambda: self._spool.put(feedback))
+
+        def spool() -> list[bool]:
+            return self._spool.put([feedback_entry(*each) for each in feedback])
+
+        return self._or_spooled(lambda: super(SharedStore, self).add_feedback(feedback), spool)
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record, from the server or from the spool.
@@ -226,7 +244,7 @@ class SharedStore(PartitionedStore):
 
     def _set_aside(self, number: int, entry: Entry, why: Exception) -> None:
         where = self._spool.path
-        logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, *name_of(entry), where, why)
+        logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, entry[-1].kind, entry[-1].id, where, why)
         self._spool.set_aside(number, str(why))
 
     def _note_return(self) -> None:
@@ -277,11 +295,11 @@ class SharedStore(PartitionedStore):
         """
         feedback = _plain_feedback(writes)
         if feedback and self._add_plain(feedback):
-            return [([True] * len(write.feedback_alone), None) for write in writes]
+            return [([True] * len(write.alone), None) for write in writes]
         return self._commit_by_rules(writes)
 
     @abc.abstractmethod
-    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+    def _add_plain(self, feedback: Sequence[Row]) -> bool:
         """Add feedback on the server, without reading its decisions first; the candidate of each is the one that served its decision.
 
         Returns:
@@ -301,12 +319,12 @@ class SharedStore(PartitionedStore):
         """Close the connections."""
 
 
-def _plain_feedback(writes: Sequence[Write[Any]]) -> list[Feedback]:
+def _plain_feedback(writes: Sequence[Write[Any]]) -> list[Row]:
     """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
-    found = [feedback for write in writes for feedback in write.feedback_alone]
-    if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback_alone for write in writes):
+    found = [row for write in writes for row in write.alone if row.kind == FEEDBACK]
+    if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback for write in writes):
         return []
-    ids = {feedback.id for feedback in found}
-    longest = max(len(name) for feedback in found for name in (feedback.id, feedback.decision_id))
-    plain = all(each.candidate is None and each.over is None and each.revision == 0 for each in found)
+    ids = {row.id for row in found}
+    longest = max(len(name) for row in found for name in (row.id, row.decision_id))
+    plain = all(not row.candidate and columns_of(row)["beaten"] is None and row.revision == 0 for row in found)
     return found if plain and len(ids) == len(found) and longest <= FITTING_CHARACTERS else []

@@ -28,7 +28,6 @@ from aamc_sdk.log import (
     Row,
     advice_on,
     append,
-    append_feedback,
     connect,
     entry_of,
     file_identity,
@@ -121,12 +120,12 @@ class Spool:
 
     def put_decisions(self, rows: Sequence[Row]) -> list[Row | None]:
         """Keep decisions durably, all or none; return for each the waiting one of its id, None where it is new here."""
-        new, excerpt = self._put(rows, whole=True)
+        new, excerpt = self._put([(row,) for row in rows], whole=True)
         return [None if is_new else excerpt.find(DECISION, row.id)[-1] for row, is_new in zip(rows, new, strict=True)]
 
     def put_attempts(self, rows: Sequence[Row]) -> list[int]:
         """Keep attempts durably, all or none; return their numbers. The server may number those without one of their own otherwise."""
-        _, excerpt = self._put(rows, whole=True)
+        _, excerpt = self._put([(row,) for row in rows], whole=True)
         return [excerpt.find(ATTEMPT, row.id)[0].fields["n"] for row in rows]
 
     def _put(self, entries: Sequence[Entry], *, whole: bool) -> tuple[list[bool], Excerpt]:
@@ -147,7 +146,7 @@ class Spool:
                 new.append(is_new)
                 if is_more:
                     self._check_room(connection)
-                    values = (*name_of(entry), _decision_id(entry), line_of(entry))
+                    values = (entry[-1].kind, entry[-1].id, entry[-1].decision_id, line_of(*entry))
                     connection.execute("INSERT INTO spool (kind, id, decision_id, line) VALUES (?, ?, ?, ?)", values)
         if refusal is not None:
             raise refusal
@@ -210,8 +209,7 @@ class Spool:
         with self._using() as connection:
             found = connection.execute("SELECT line FROM spool WHERE kind = ? AND id = ? LIMIT 1", (DECISION, decision_id)).fetchone()
         with suppress(DataError):  # damaged: unknown, as it is to the server
-            entry = entry_of(found[0]) if found else None
-            return entry if isinstance(entry, Row) else None
+            return entry_of(found[0])[0] if found else None
         return None
 
     def refused(self) -> list[tuple[str, str]]:
@@ -234,9 +232,9 @@ class Spool:
         with self._writing() as connection:
             for n, line in connection.execute(_REFUSED).fetchall():
                 with suppress(DataError):  # damaged, so it is not known whose it is
-                    entry = entry_of(line)
-                    if isinstance(entry, Row) and erasure.covers(entry):
-                        connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erasure.applied(entry)), n))
+                    (row,) = entry_of(line)
+                    if erasure.covers(row):
+                        connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erasure.applied(row)), n))
 
     def close(self) -> None:
         """Close the file."""
@@ -297,9 +295,8 @@ def _lines_about(connection: sqlite3.Connection, decisions: Sequence[str], feedb
 
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
     """Return the waiting entries on the same decisions and feedback as some entries, as the log's rules see them."""
-    feedback = [name for kind, name in map(name_of, entries) if kind == FEEDBACK]
-    excerpt = Excerpt([], [])
-    for _, line in _lines_about(connection, [_decision_id(entry) for entry in entries], feedback):
+    rows, excerpt = [entry[-1] for entry in entries], Excerpt([], [])
+    for _, line in _lines_about(connection, [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK]):
         with suppress(DataError, StoreError):  # damaged, or older than these rules; reported when its turn comes
             _add(excerpt, entry_of(line))
     return excerpt
@@ -308,14 +305,5 @@ def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerp
 def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
     """Append an entry; return whether it is new, and whether anything was added: known feedback may bring a new call."""
     before = len(excerpt.placed) + len(excerpt.held)
-    is_new = append(excerpt, [entry])[0] if isinstance(entry, Row) else append_feedback(excerpt, *entry)
+    is_new = append(excerpt, entry)[-1]
     return is_new, len(excerpt.placed) + len(excerpt.held) > before
-
-
-def name_of(entry: Entry) -> tuple[str, str]:
-    """Return an entry's kind and id."""
-    return (entry.kind, entry.id) if isinstance(entry, Row) else (FEEDBACK, entry[0].id)
-
-
-def _decision_id(entry: Entry) -> str:
-    return entry.decision_id if isinstance(entry, Row) else entry[0].decision_id

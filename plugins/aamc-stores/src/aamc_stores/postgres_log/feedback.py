@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from psycopg.sql import Literal
 
-from aamc_sdk.log import feedback_content
-from aamc_sdk.types import Feedback
+from aamc_sdk.log import Row, columns_of
 from aamc_stores.postgres_log.tables import Tables, array
 
 INSERT_FEEDBACK = """
@@ -35,15 +34,15 @@ _SEPARATOR = "\x01"
 """A character that JSON escapes."""
 
 
-def feedback_insert(tables: Tables, feedback: Sequence[Feedback]) -> str:
+def feedback_insert(tables: Tables, feedback: Sequence[Row]) -> str:
     """Return the statement that inserts feedback: all of it, or nothing if some is known or its decision is not in the log.
 
     Raises:
         psycopg.DataError: A name is no text of PostgreSQL's.
     """
-    contents = _SEPARATOR.join(map(feedback_content, feedback))
-    arguments = [array([each.id for each in feedback]), array([each.decision_id for each in feedback]), contents]
-    arguments += [_numbers([each.time for each in feedback]), _numbers([each.quality for each in feedback])]
+    contents = _SEPARATOR.join(row.content for row in feedback)
+    arguments = [array([row.id for row in feedback]), array([row.decision_id for row in feedback]), contents]
+    arguments += [_numbers([row.time for row in feedback]), _numbers([columns_of(row)["quality"] for row in feedback])]
     return f"{tables.query('EXECUTE {insert_feedback}')} ({', '.join(Literal(each).as_string(None) for each in arguments)})"
 
 

@@ -16,7 +16,7 @@ import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
-from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
 from aamc_stores.postgres_log.entries import Entries
 from aamc_stores.postgres_log.feedback import feedback_insert
@@ -120,7 +120,7 @@ class PostgresStore(SharedStore):
         with self._changing(lambda: self._entries.query_about(writes)) as (connection, found):
             return self._entries.commit(connection, found, writes)
 
-    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+    def _add_plain(self, feedback: Sequence[Row]) -> bool:
         with self._changing(lambda: feedback_insert(self._tables, feedback)) as (connection, found):
             found.set_result(-1)
             is_complete = found.rowcount == len(feedback)

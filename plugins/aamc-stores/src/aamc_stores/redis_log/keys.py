@@ -24,8 +24,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_content, fingerprint_bytes, plain_packed
-from aamc_sdk.types import Feedback
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes, plain_packed
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
 """Fields of a decision's hash besides attempts and feedback: its embedding, its latest entry, and the decision itself."""
@@ -107,12 +106,12 @@ def field_of(row: Row) -> str:
     return _feedback_field(row)
 
 
-def _feedback_field(entry: Row | Feedback) -> str:
+def _feedback_field(entry: Row) -> str:
     revision = f"#{entry.revision}" if entry.revision else ""
     return f"f{revision}/{entry.id[len(entry.decision_id) + 1 :]}" if is_default(entry) else f"F{revision}/{entry.id}"
 
 
-def is_default(entry: Row | Feedback) -> bool:
+def is_default(entry: Row) -> bool:
     """Return whether feedback has an id of the form ``decision/source`` that no feedback on another decision can have by default.
 
     Such feedback is found in its decision's hash; other feedback has a key of its own that names the decision.
@@ -135,12 +134,12 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     return _encoder.encode(values)
 
 
-def plain_feedback(feedback: Feedback) -> tuple[str, str, bytes] | None:
+def plain_feedback(row: Row) -> tuple[str, str, bytes] | None:
     """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
-    if not is_default(feedback):
+    if not is_default(row):
         return None
-    value = _encoder.encode((plain_packed(feedback_content(feedback)), float(feedback.time)))
-    return feedback.decision_id, _feedback_field(feedback), value[1:]  # without the array's first byte
+    value = _encoder.encode((plain_packed(row.content), row.time))
+    return row.decision_id, _feedback_field(row), value[1:]  # without the array's first byte
 
 
 def with_number(number: int, value: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, plain_decisions, run_writes
-from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
 from aamc_stores.redis_log.keys import decision_of, plain_feedback
@@ -88,7 +88,7 @@ class RedisStore(SharedStore):
         self._states.release()
         self._server.close()
 
-    def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
+    def _add_plain(self, feedback: Sequence[Row]) -> bool:
         found = [plain_feedback(each) for each in feedback]
         if None in found:
             return False
