@@ -367,6 +367,9 @@ def _check_class(offer: Offer, target: Any) -> None:
         raise PluginError(f"Config of {offer.place} must be an attrs class of its options, not {config!r:.80}")
     if offer.kind == "router" and not isinstance(requires, Requirements | property):
         raise PluginError(f"requires of {offer.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
+    dataset = getattr(target, "default_dataset", None)
+    if offer.kind == "orchestrator" and not isinstance(dataset, str | None):
+        raise PluginError(f"default_dataset of {offer.place} must be text such as 'tasks:mixed', or None, not {dataset!r:.80}")
 
 
 def _checked(kind: str, offered: object) -> list[Component]:

@@ -484,6 +484,8 @@ def test_a_checkpoint_with_an_option_that_is_gone_says_to_train_it_again(run: Pa
 def test_what_is_no_run_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="aamc run"):
         MetaController.load(tmp_path, plugins=installed())
+    with pytest.raises(CheckpointError, match="a run is named by its folder, such as 'runs/latest', not 5"):
+        MetaController.load(5, plugins=installed())  # type: ignore[arg-type]  # a mistake
     with pytest.raises(CheckpointError, match="holds no router 'slow'"):
         MetaController.load(run, router="slow", plugins=installed())
 

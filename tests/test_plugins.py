@@ -8,7 +8,7 @@ from offering import Offering as OfferingOne
 
 from aamc_sdk import Component, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
-from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Router
+from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")
@@ -353,6 +353,13 @@ def test_a_target_that_is_no_class_of_its_kind_is_an_error_that_names_its_distri
 def test_a_class_with_a_wrong_declaration_is_an_error_that_names_its_distribution(mine, name, value, expected):
     with pytest.raises(PluginError, match=rf"^{name} of router 'mine' of mine \(mine_module:Router\) must be {expected}, not "):
         mine("router", type("Wrong", (Mine,), {name: value})).load("router", "mine")
+
+
+def test_a_default_dataset_that_is_no_text_is_an_error_that_names_the_orchestrator(mine):
+    with pytest.raises(
+        PluginError, match=r"^default_dataset of orchestrator 'mine' of mine \(mine_module:Router\) must be text such as 'tasks:mixed'"
+    ):
+        mine("orchestrator", type("Wrong", (Orchestrator,), {"default_dataset": 5})).load("orchestrator", "mine")
 
 
 @pytest.mark.parametrize("kind", ["environment", "orchestrator", "agent", "reward", "provider", "dataset", "estimator", "router"])

@@ -21,7 +21,7 @@ from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.outcome_columns import check_content
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, feedback_entry
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Turn, check_name
+from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
@@ -111,13 +111,16 @@ def _decision(fields: Mapping[str, Any]) -> Row:
 
 
 def _check_decision(fields: Mapping[str, Any]) -> None:
-    """Check that a decision's entry has all its parts, and figures of every candidate."""
+    """Check that a decision's entry has all its fields and no others, and figures of every candidate."""
+    _check_fields(Record, {name: value for name, value in fields.items() if name not in ("time", "embedding")}, "a decision's entry")
     for name in _SECTIONS:
         _check_mapping(name, fields[name])
     decision, candidates, expected = fields["decision"], fields["candidates"], fields["expected"]
     _check_mapping("utilities", decision.get("utilities", {}))
     _check_fields(Decision, decision, DECISION)
     _check_fields(Query, fields["query"], "query")
+    _check_fields(Estimates, fields["estimates"], "estimates")
+    _check_fields(Outcomes, expected, "expected")
     turns = fields["query"].get("turns", [])
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise DataError(f"a query's turns must be a list of objects, not {turns!r:.80}")

@@ -63,8 +63,10 @@ def pool_from(content: Mapping[str, Any], where: str) -> Pool:
 
 
 def _candidate(entry: Any, where: str) -> Candidate:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise PoolError(f"{where} must be a mapping with a 'name', not {entry!r}")
+    if not isinstance(entry, dict) or "name" not in entry:
+        raise PoolError(f"{where} must be a mapping with a 'name', not {entry!r:.80}")
+    if not isinstance(entry["name"], str):
+        raise PoolError(f"{where}: name must be text, not {entry['name']!r:.80}; write it in quotes")
     try:
         spec = configure(_Entry, entry, where=f"{where} ({entry['name']})")
         prices = None if spec.prices is None else configure(Prices, spec.prices, where=f"prices of {spec.name}")

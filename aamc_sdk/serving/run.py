@@ -43,6 +43,8 @@ class Run:
         Raises:
             CheckpointError: The folder holds no run; the message has the command that makes one.
         """
+        if not isinstance(folder, str | Path):
+            raise CheckpointError(f"a run is named by its folder, such as 'runs/latest', not {folder!r:.80}")
         path = Path(folder)
         if not (path / "run.yaml").is_file():
             raise CheckpointError(f"there is no run in {folder}; make one with: aamc run --router ppo --estimator tce")

@@ -37,6 +37,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": {"name": "a"}}, "must have a list 'candidates'"),
         ({"candidates": ["a"]}, "candidate 1 must be a mapping with a 'name'"),
         ({"candidates": [{"name": "a"}, {"prices": {}}]}, "candidate 2 must be a mapping with a 'name'"),
+        ({"candidates": [{"name": 5}]}, "candidate 1: name must be text, not 5; write it in quotes"),
         ({"candidates": [{"name": "a", "prices": 5}]}, "candidate 1 (a): prices must be keys and values such as {a: 1}, not 5"),
         ({"candidates": [{"name": "a", "latency": "x"}]}, "candidate 1 (a): latency must be keys and values such as {a: 1}, not 'x'"),
         ({"candidates": [{"name": "a"}, {"name": "a"}]}, "twice in the pool: a"),

@@ -123,6 +123,8 @@ def test_without_labels_there_are_none(write: Write, reader: OutcomesFormat) -> 
         (line(small={"quality": 1}), "candidate 'large' of .*pool.yaml has no outcome"),
         ('{"query": "a", "category": "\\ud800", "outcomes": {}}', "line 1: 'category' must be valid Unicode"),
         ('{"query": "a", "category": 3, "outcomes": {}}', "'category' must be a text, not 3"),
+        ('{"query": "a", "compexity": 1, "outcomes": {}}', "line 1: has the unknown key 'compexity'; did you mean 'complexity'"),
+        ('{"query": "a", "outcomes": {"small": {"quality": 1, "cost_us": 1}}}', "'small' has no field 'cost_us'; did you mean 'cost_usd'"),
         ('{"query": "a", "complexity": 2, "outcomes": {}}', "complexity must be a number from 0 to 1, not 2"),
         ('{"query": "a", "tool_use": "yes", "outcomes": {}}', "tool_use must be 0 or 1, not 'yes'"),
         ('{"query": "a", "needs": "tools", "outcomes": {}}', "'needs' must be a list of abilities, not 'tools'"),

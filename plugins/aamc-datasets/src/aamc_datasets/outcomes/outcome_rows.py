@@ -12,9 +12,26 @@ import attrs
 from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, text, unique_keys
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
-from aamc_sdk.errors import DataError, nearest
+from aamc_sdk.errors import DataError, nearest, unknown_name
 from aamc_sdk.types import check_text, estimated_tokens
 
+_KEYS = frozenset(
+    (
+        "query",
+        "outcomes",
+        "category",
+        "complexity",
+        "tool_use",
+        "reference",
+        "user",
+        "session",
+        "needs",
+        "prompt_tokens",
+        "output_tokens",
+    )
+)
+_FIELDS = ("quality", "cost_usd", "latency_ms", "prompt_tokens", "output_tokens", "response")
+"""The fields of a candidate's outcome; prompt_tokens, which ``aamc data collect`` notes, are not read."""
 Figures = tuple[float, float, float, float]
 """Quality, cost in USD, latency in ms, output tokens; NaN where unknown."""
 
@@ -89,6 +106,9 @@ def _row(location: str, content: Any) -> OutcomeRow:
     for key in ("query", "outcomes"):
         if content.get(key) is None:
             raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
+    for key in map(str, content):
+        if key not in _KEYS and (similar := nearest(key, _KEYS - content.keys())):  # a row may have other keys, such as an id
+            raise DataError(f"has the unknown key {key!r}{similar}")
     text(content, "query")
     if not isinstance(content["outcomes"], Mapping):
         raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")
@@ -122,6 +142,9 @@ def _figures(name: str, cell: Any) -> Figures:
         raise DataError(f"the outcome of {name!r} must be an object with a quality, not {cell!r:.80}")
     if "quality" not in cell:
         raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
+    for field in cell:
+        if field not in _FIELDS:
+            raise DataError(unknown_name(f"the outcome of {name!r} has no field", field, _FIELDS))
     where = f" of {name!r}"
     return (
         bounded_number(cell["quality"], f"quality{where}", 1.0),
