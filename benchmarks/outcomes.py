@@ -159,7 +159,7 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     preference = calibrate(run, plugins, NoProgress(), Target("quality-floor", FLOOR)).preference
     world, services = make_setup(run.settings, plugins), run.services(plugins)
     request = build_request(
-        world.splits["test"].queries, run.pool, preference.array, estimator=run.estimator(plugins, services), typical=run.candidate_means
+        world.splits["test"].queries, run.pool, preference.array, estimator=run.estimator(plugins, services), candidate_means=run.candidate_means
     )
     router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]

@@ -25,6 +25,7 @@ from aamc_sdk.types import (
 )
 
 T = TypeVar("T", bound=np.generic)
+_IDLE = PoolState()
 
 
 def build_request(
@@ -34,7 +35,7 @@ def build_request(
     *,
     estimates: Estimates | None = None,
     quality: Floats | None = None,
-    typical: Floats | None = None,
+    candidate_means: Floats | None = None,
     state: PoolState | None = None,
     budget_usd: float | None = None,
     preference_given: bool = True,
@@ -49,7 +50,7 @@ def build_request(
         preferences: One preference ``[3]``, or one for each query ``[B, 3]``.
         estimates: The estimator's description of the queries; unknown when None.
         quality: Expected quality ``[B, M]``; unknown when None.
-        typical: Each candidate's mean quality, cost and latency ``[M, 3]``, in place of missing prices and latencies. A candidate
+        candidate_means: Each candidate's mean quality, cost and latency ``[M, 3]``, in place of missing prices and latencies. A candidate
             without a mean is expected to be the worst of its row, but fits no budget.
         state: The present state of the candidates; all idle and available when None.
         budget_usd: Maximum expected cost of an answer. A candidate of unknown cost fits no budget.
@@ -63,19 +64,15 @@ def build_request(
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
-        with component_errors(f"{estimator.message_name} failed"):
-            estimates = _checked(estimator.estimate(queries), len(queries)) if estimates is None else estimates
-            shape = len(queries), len(pool)
-            quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality") if quality is None else quality
-            lengths = _checked_lengths(estimator.answer_lengths(estimates, pool), shape, "answer_lengths") if lengths is None else lengths
-    rows, arrays = len(queries), pool.arrays
+        estimates, quality, lengths = _described(estimator, queries, pool, estimates, quality, lengths)
+    rows, arrays, present = len(queries), pool.arrays, state or _IDLE
     tokens = token_counts(queries)
-    cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
-    wait_ms = None if state is None or not state.wait_ms else _repeated(_by_position(state.wait_ms, pool), rows)
-    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
-    forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
-    if typical is not None and not arrays.complete:
+    cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
+    needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
+    forbidden = _forbidden_cells(queries, needed, pool, present, cost_usd, budget_usd)
+    if candidate_means is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
+    wait_ms = _state_rows(present.wait_ms, pool, rows)
     request = RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
@@ -86,13 +83,33 @@ def build_request(
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
         preference_given=preference_given,
-        in_flight=None if state is None or not state.in_flight else _repeated(_by_position(state.in_flight, pool), rows),
+        in_flight=_state_rows(present.in_flight, pool, rows),
         budget_usd=budget_usd,
-        pressure=None if state is None or not state.pressure else _repeated(_by_position(state.pressure, pool), rows),
+        pressure=_state_rows(present.pressure, pool, rows),
         embed=None if estimator is None else estimator.embed,
     )
     _protect(request, with_estimates=estimates is not None)
     return request
+
+
+def _described(
+    estimator: Estimator,
+    queries: Sequence[Query],
+    pool: Pool,
+    estimates: Estimates | None,
+    quality: Floats | None,
+    lengths: AnswerLengths | None,
+) -> tuple[Estimates, Floats | None, AnswerLengths | None]:
+    """Return estimates, expected quality and lengths of answers: those given, else an estimator's."""
+    shape = len(queries), len(pool)
+    with component_errors(f"{estimator.message_name} failed"):
+        if estimates is None:
+            estimates = _checked(estimator.estimate(queries), len(queries))
+        if quality is None:
+            quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality")
+        if lengths is None:
+            lengths = _checked_lengths(estimator.answer_lengths(estimates, pool), shape, "answer_lengths")
+    return estimates, quality, lengths
 
 
 def _checked(estimates: Estimates, rows: int) -> Estimates:
@@ -131,9 +148,9 @@ def _checked_lengths(lengths: AnswerLengths | None, shape: tuple[int, int], meth
         return None
     if not isinstance(lengths, AnswerLengths):
         raise TypeError(f"{method} must return aamc_sdk.types.AnswerLengths, not {type(lengths).__name__}")
-    found = np.shape(lengths.tokens), np.shape(lengths.typical)
+    found = np.shape(lengths.tokens), np.shape(lengths.mean_tokens)
     if found != (shape, shape[1:]) or np.shape(lengths.fixed_latency) not in ((), shape[1:]):
-        expected = f"tokens of shape {shape} (queries, candidates), typical of shape {shape[1:]}, and fixed_latency of that shape or one number"
+        expected = f"tokens of shape {shape} (queries, candidates), mean_tokens of shape {shape[1:]}, and fixed_latency of that shape or one number"
         raise ValueError(f"{method} must return {expected}, not shapes {found[0]}, {found[1]} and {np.shape(lengths.fixed_latency)}")
     return lengths
 
@@ -151,12 +168,14 @@ def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
             array.setflags(write=False)
 
 
-def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
-    """Return values by name as a read-only array ``[M]`` in the pool's order, 0 for a candidate without one."""
+def _state_rows(figures: Mapping[str, float], pool: Pool, rows: int) -> Floats | None:
+    """Return values by name as a read-only array ``[rows, M]`` in the pool's order, 0 for a candidate without one; None without any."""
+    if not figures:
+        return None
     array = np.zeros(len(pool))
     for name, figure in figures.items():
         array[pool.index(name)] = figure
-    return read_only(array)
+    return _repeated(read_only(array), rows)
 
 
 def typical_request(pool: Pool) -> RoutingRequest:
@@ -181,26 +200,25 @@ def token_counts(queries: Sequence[Query]) -> Floats:
 
 
 def _expected_figures(
-    queries: Sequence[Query], tokens: Floats, pool: Pool, lengths: AnswerLengths | None, typical: Floats | None
+    queries: Sequence[Query], tokens: Floats, pool: Pool, lengths: AnswerLengths | None, candidate_means: Floats | None
 ) -> tuple[Floats, Floats, Floats | None]:
     """Return cost, unloaded latency and output tokens, ``[B, M]`` each; cost and latency are NaN, and output tokens None, where unknown."""
     arrays = pool.arrays
-    cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, len(queries))
     output = _output_tokens(queries, tokens, lengths)
+    cost_usd, latency_ms = _cost(queries, tokens, pool, None if lengths is None else output), _repeated(arrays.latency_ms, len(queries))
     relative: Floats | float = 1.0
     if output is not None:
         usual: Floats | int = DEFAULT_OUTPUT_TOKENS
         if lengths is not None:
-            cost_usd = cost_usd + (output - tokens[:, 1:]) * arrays.usd_per_token[1]
-            learned = ~np.isnan(lengths.typical)
-            usual = np.where(learned, np.maximum(lengths.typical, 1.0), DEFAULT_OUTPUT_TOKENS)
+            learned = ~np.isnan(lengths.mean_tokens)
+            usual = np.where(learned, np.maximum(lengths.mean_tokens, 1.0), DEFAULT_OUTPUT_TOKENS)
             relative = np.where(learned, output / usual, 1.0)
         if arrays.has_latency:
             latency_ms = (output / usual - 1) * arrays.service_ms + latency_ms
-    if typical is not None and not arrays.complete:
-        cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
+    if candidate_means is not None and not arrays.complete:
+        cost_usd = np.where(np.isnan(cost_usd), candidate_means[:, 1] * relative, cost_usd)
         fixed = 0.0 if lengths is None else lengths.fixed_latency
-        latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * (fixed + (1 - fixed) * relative), latency_ms)
+        latency_ms = np.where(np.isnan(latency_ms), candidate_means[:, 2] * (fixed + (1 - fixed) * relative), latency_ms)
     return cost_usd, latency_ms, None if output is None else output.repeat(len(pool) // output.shape[1], axis=1)
 
 
@@ -220,11 +238,8 @@ def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | 
     those of the queries count.
     """
     tokens = token_counts(queries)
-    cost = _cost(queries, tokens, pool)
-    if output_tokens is None:
-        return cost
-    longer = output_tokens - tokens[:, 1:]
-    return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
+    known = None if output_tokens is None else np.where(np.isnan(output_tokens), tokens[:, 1:], output_tokens)
+    return _cost(queries, tokens, pool, known)
 
 
 def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
@@ -241,12 +256,15 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
     return savings
 
 
-def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
+def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool, output_tokens: Floats | None) -> Floats:
+    """Return the cost in USD, ``[B, M]``, with the queries' own numbers of output tokens where None."""
     cost: Floats = tokens.dot(pool.arrays.usd_per_token[:2])  # `dot` is twice as fast as `@` for small arrays
     savings = cache_savings(queries, pool)
     if savings is not None:
         cost -= savings
-    return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
+    if pool.arrays.usd_per_request is not None:
+        cost = cost + pool.arrays.usd_per_request
+    return cost if output_tokens is None else np.asarray(cost + (output_tokens - tokens[:, 1:]) * pool.arrays.usd_per_token[1])
 
 
 def _or_worst(values: Floats) -> Floats:
@@ -257,7 +275,7 @@ def _or_worst(values: Floats) -> Floats:
 
 
 def _forbidden_cells(
-    queries: Sequence[Query], tokens: Floats | None, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
+    queries: Sequence[Query], tokens: Floats | None, pool: Pool, state: PoolState, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid one. Tokens are ``[B, M]``, ``[B, 1]``, or None without limits."""
     shape = len(queries), len(pool)
@@ -265,9 +283,9 @@ def _forbidden_cells(
     for need in sorted({need for query in queries for need in query.needs}):
         unable = [need not in candidate.abilities for candidate in pool]
         reasons[f"lacks {need}"] = np.logical_and.outer([need in query.needs for query in queries], unable)
-    if state is not None and state.unavailable:
+    if state.unavailable:
         reasons["unavailable"] = _columns_of(state.unavailable, pool, shape)
-    if state is not None and state.remaining:
+    if state.remaining:
         reasons["rate limit"] = _columns_of([name for name, remaining in state.remaining.items() if remaining < 1], pool, shape)
     if budget_usd is not None:
         reasons["over budget"], reasons["unknown cost, which fits no budget"] = cost_usd > budget_usd, np.isnan(cost_usd)

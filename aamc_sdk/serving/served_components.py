@@ -46,7 +46,7 @@ class ServedComponents:
         router_name: The router's name in decisions; by default that of its class.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
         loop: The event loop of the components' services.
-        typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
+        candidate_means: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
 
     pool: Pool
@@ -62,7 +62,7 @@ class ServedComponents:
     router_name: str = attrs.field()
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
     loop: EventLoopThread = attrs.field(factory=EventLoopThread)
-    typical: Floats | None = None
+    candidate_means: Floats | None = None
 
     @router_name.default
     def _class_name(self) -> str:
@@ -131,7 +131,7 @@ def load_checkpoints(
         router_name=name,
         preferences=run.calibrated_preferences,
         loop=services.loop,
-        typical=run.candidate_means,
+        candidate_means=run.candidate_means,
         store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
     )
 

@@ -82,7 +82,7 @@ def check_answer_lengths_for_any_pool(subject: Subject) -> None:
     for lengths, candidates in ((straight, len(POOL)), (grown, len(POOL) + 1)):
         shape = (len(subject.test_set), candidates)
         require(np.shape(lengths.tokens) == shape, f"expected tokens must be {shape}, not {np.shape(lengths.tokens)}")
-        require(np.shape(lengths.typical) == shape[1:], f"typical tokens must be {shape[1:]}, not {np.shape(lengths.typical)}")
+        require(np.shape(lengths.mean_tokens) == shape[1:], f"mean_tokens must be {shape[1:]}, not {np.shape(lengths.mean_tokens)}")
         require(not (lengths.tokens < 0).any() and not np.isinf(lengths.tokens).any(), "expected tokens must be at least 0, or NaN where unknown")
         fixed = np.asarray(lengths.fixed_latency)
         require(fixed.shape in ((), shape[1:]), f"fixed latencies must be {shape[1:]} or one number, not {fixed.shape}")

@@ -109,12 +109,12 @@ class AnswerLengths:
 
     Attributes:
         tokens: Expected tokens of each query and candidate, ``[B, M]``; NaN where unknown.
-        typical: Each candidate's mean in the training data, ``[M]``: the length that its mean latency belongs to.
+        mean_tokens: Each candidate's mean in the training data, ``[M]``: the length that its mean latency belongs to.
         fixed_latency: The share of each candidate's mean latency that does not grow with the length, ``[M]`` or one for all.
     """
 
     tokens: Floats
-    typical: Floats
+    mean_tokens: Floats
     fixed_latency: Floats | float = 0.0
 
 

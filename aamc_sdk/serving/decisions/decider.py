@@ -175,7 +175,7 @@ class Decider:
             self._known(asked.queries),
             served.pool,
             self._weights(asked),
-            typical=served.typical,
+            candidate_means=served.candidate_means,
             state=asked.pool_state,
             budget_usd=asked.budget_usd,
             preference_given=asked.preference is not None or served.preference_given,

@@ -51,7 +51,7 @@ def reachable(run: RunFolder, plugins: Plugins) -> dict[str, np.ndarray]:
     estimator, router = run.estimator(plugins, lent), run.router(plugins, lent)
     assert estimator is not None
     quality = estimator.quality(estimator.estimate(dataset.queries), run.pool)
-    request = build_request(dataset.queries, run.pool, Preference().array, quality=quality, typical=run.candidate_means)
+    request = build_request(dataset.queries, run.pool, Preference().array, quality=quality, candidate_means=run.candidate_means)
     found = []
     for preference in quality_cost_ray():
         utility = np.where(request.mask, router.score(request.with_preference(preference)).utility, -np.inf)

@@ -33,8 +33,8 @@ def test_a_thesis_is_expected_to_be_longer_than_a_greeting(make_estimator, pool,
     lengths = estimator.answer_lengths(estimates, pool)
     assert (lengths.tokens[0] < 100).all()
     assert (lengths.tokens[1, :2] > 1000).all()
-    assert lengths.typical[:2] == pytest.approx(np.nanmean(dataset.outcomes.output_tokens[:, :2], axis=0))
-    assert lengths.typical[2] == pytest.approx(lengths.typical[:2].mean())  # a candidate without lengths is like the others
+    assert lengths.mean_tokens[:2] == pytest.approx(np.nanmean(dataset.outcomes.output_tokens[:, :2], axis=0))
+    assert lengths.mean_tokens[2] == pytest.approx(lengths.mean_tokens[:2].mean())  # a candidate without lengths is like the others
     held_out = estimator.out_of_fold_lengths(pool)
     assert (held_out.tokens[1::2, 0] > 10 * held_out.tokens[::2, 0]).all()
     estimator.save(tmp_path)
@@ -99,7 +99,7 @@ def test_for_a_pool_the_columns_are_those_of_its_candidates():
     assert bare.fixed_latency.tolist() == [0.0, 0.0]
     lengths = for_pool(np.array([[10.0, 20.0]]), attrs.evolve(bare, fixed_latency=np.array([0.1, 0.3])), ("a", "b"), pool)
     assert lengths.tokens.tolist() == [[15.0, 10.0]]
-    assert lengths.typical.tolist() == [2.0, 1.0]
+    assert lengths.mean_tokens.tolist() == [2.0, 1.0]
     assert lengths.fixed_latency == pytest.approx([0.2, 0.1])
 
 

@@ -80,7 +80,7 @@ class ReplayEnvironment(StreamEnvironment):
         categories = () if labels is None else tuple(sorted({str(category) for category in labels}))
         typical = None if dataset.outcomes is None else dataset.outcomes.means
         return build_request(
-            dataset.queries, self.services.pool, Preference().array, estimates=estimates_from_labels(dataset, categories), typical=typical
+            dataset.queries, self.services.pool, Preference().array, estimates=estimates_from_labels(dataset, categories), candidate_means=typical
         )
 
     def _make_streams(self, split: str, setup: StreamSetup) -> ReplayStreams:

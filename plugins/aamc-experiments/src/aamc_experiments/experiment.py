@@ -294,7 +294,7 @@ class Experiment:
         if held_out is not None:
             known = {"train": {"quality": held_out.quality, "lengths": held_out.lengths}}
         return {
-            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, typical=typical, **known.get(name, {}))
+            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=typical, **known.get(name, {}))
             for name in SPLITS
         }
 

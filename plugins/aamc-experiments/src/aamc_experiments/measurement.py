@@ -192,7 +192,9 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     setup = make_evaluation_setup(run, settings, plugins, found)
     services, test = setup.services, setup.splits["test"]
     routers = {name: run.router(plugins, services, name) for name in request.names}
-    asked = build_request(test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), typical=run.candidate_means)
+    asked = build_request(
+        test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), candidate_means=run.candidate_means
+    )
     measurement = Measurement.of_run(run, setup, routers, asked, settings=settings, progress=progress or NoProgress())
     if request.out is not None:
         _begin(run, request.out, settings, services, test)

@@ -35,8 +35,8 @@ def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, len
     rows, candidates = split_hash(setup.splits["train"]), setup.services.pool.names
     known: dict[str, Any] = {}
     if lengths is not None:
-        fixed = np.broadcast_to(lengths.fixed_latency, lengths.typical.shape)
-        known = {"tokens": lengths.tokens, "typical_tokens": lengths.typical, "fixed_latency": fixed}
+        fixed = np.broadcast_to(lengths.fixed_latency, lengths.mean_tokens.shape)
+        known = {"tokens": lengths.tokens, "typical_tokens": lengths.mean_tokens, "fixed_latency": fixed}
     write_arrays(folder / OUT_OF_FOLD, {"quality": quality, "split": np.array(rows), "candidates": np.array(candidates), **known})
 
 

@@ -80,7 +80,7 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
 
     def request_of(estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
         """Return rows as routers see them."""
-        return build_request(rows.queries, pool, settings.preference.array, estimator=estimator, typical=means)
+        return build_request(rows.queries, pool, settings.preference.array, estimator=estimator, candidate_means=means)
 
     training_rows = train if knowledge == OUTCOMES else attrs.evolve(train, outcomes=None)
     estimator = trained(training_rows, pool)

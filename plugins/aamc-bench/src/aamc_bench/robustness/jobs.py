@@ -56,7 +56,9 @@ class TrainedRun:
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, or the same with other texts."""
         queries = self.world.splits["test"].queries if queries is None else queries
-        return build_request(queries, self.run.pool, self.run.settings.preference.array, estimator=self.estimator, typical=self.run.candidate_means)
+        return build_request(
+            queries, self.run.pool, self.run.settings.preference.array, estimator=self.estimator, candidate_means=self.run.candidate_means
+        )
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""

@@ -137,7 +137,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     def decide(router: Router, asked: Sequence[Query], known: Estimates) -> None:
         """Decide queries with known estimates."""
         quality = None if estimator is None else estimator.quality(known, pool)
-        request = build_request(asked, pool, preference, estimates=known, quality=quality, typical=means)
+        request = build_request(asked, pool, preference, estimates=known, quality=quality, candidate_means=means)
         draw(router.score(request), request, router.samples, seed, [str(row) for row in range(len(asked))])
 
     progress.start("Timing", len(served))

@@ -170,7 +170,7 @@ class NewcomerExperiment:
         """Compare routers on the test rows with all candidates, or without newcomers if these are not available."""
         pool, test = self.full.services.pool, self.full.splits["test"]
         request = build_request(
-            test.queries, pool, self.settings.preference.array, estimator=estimator, typical=self._typical(self.known(level)["train"])
+            test.queries, pool, self.settings.preference.array, estimator=estimator, candidate_means=self._means(self.known(level)["train"])
         )
         if not available:
             new = np.broadcast_to(np.isin(pool.names, self.newcomers), request.mask.shape)
@@ -190,16 +190,18 @@ class NewcomerExperiment:
     def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
         """Return the rows as a router sees them; training rows have out-of-fold expected quality."""
         assert rows["train"].outcomes is not None
-        typical, known = rows["train"].outcomes.means, dict[str, dict[str, Any]]()
+        means, known = rows["train"].outcomes.means, dict[str, dict[str, Any]]()
         if estimator is not None:
             quality, lengths = out_of_fold(estimator, len(rows["train"]), pool)
             known = {"train": {"quality": quality, "lengths": lengths}}
         return {
-            name: build_request(split.queries, pool, self.settings.preference.array, estimator=estimator, typical=typical, **known.get(name, {}))
+            name: build_request(
+                split.queries, pool, self.settings.preference.array, estimator=estimator, candidate_means=means, **known.get(name, {})
+            )
             for name, split in rows.items()
         }
 
-    def _typical(self, train: Dataset) -> Floats:
+    def _means(self, train: Dataset) -> Floats:
         """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN without rows."""
         assert train.outcomes is not None
         pool, own = self.full.services.pool, train.pool or self.full.services.pool
