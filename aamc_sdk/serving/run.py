@@ -83,17 +83,6 @@ class Run:
                 raise CheckpointError(f"{path} is damaged: {key!r} must be of type {kind.__name__}, not {content[key]!r:.40}; {RESTORE}")
         return content
 
-    @property
-    def splits(self) -> dict[str, Any]:
-        """The recorded number and hash of each split's queries, by the split's name.
-
-        Raises:
-            CheckpointError: ``run.yaml`` lacks it.
-        """
-        if "splits" not in self.content:
-            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: it lacks splits; {RESTORE}")
-        return dict(self.content["splits"])
-
     @cached_property
     def settings(self) -> ServingSettings:
         """The settings for serving the run."""
@@ -152,14 +141,6 @@ class Run:
     def calibrated_preferences(self) -> dict[str, Preference]:
         """The calibrated preferences, by name."""
         return {name: Preference(*found["preference"]) for name, found in self.calibrations.items()}
-
-    def preference(self, text: str | None) -> Preference:
-        """Return a preference from its weights or the name of a calibrated one; the run's own when None.
-
-        Raises:
-            PreferenceError: The text is neither.
-        """
-        return self.settings.preference if text is None else Preference.parse(text, self.calibrated_preferences)
 
     @property
     def store_url(self) -> str:

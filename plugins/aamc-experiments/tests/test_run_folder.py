@@ -1,9 +1,12 @@
 """Settings of a run's folder, and the link ``runs/latest``."""
 
+from pathlib import Path
+
 import pytest
 from aamc_experiments.run_folder import RunFolder, point_latest
 
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import write_yaml
 
 
 def test_a_damaged_preference_names_the_run(tmp_path) -> None:
@@ -32,3 +35,9 @@ def test_latest_names_the_newest_run(tmp_path) -> None:
         (runs / name).mkdir(parents=True)
         point_latest(runs / name, runs)
         assert (runs / "latest").resolve() == runs / name
+
+
+def test_a_run_without_splits_is_refused_where_they_are_compared(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "run.yaml", {"schema": 1, "settings": {}, "router": "ppo", "goal": "routing", "versions": {}})
+    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks splits; restore the file, or train again"):
+        _ = RunFolder(tmp_path).splits

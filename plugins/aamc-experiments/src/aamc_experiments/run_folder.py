@@ -21,7 +21,7 @@ from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
 from aamc_sdk.storage import RESTORE, component_of, make_folder, write_json, write_yaml
-from aamc_sdk.types import Floats, Pool
+from aamc_sdk.types import Floats, Pool, Preference
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
 """The distributions whose versions ``run.yaml`` records."""
@@ -128,6 +128,25 @@ class RunFolder(Run):
             return read_settings(self.content["settings"])
         except (ConfigError, PreferenceError) as error:
             raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}; {RESTORE}") from error
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """The recorded number and hash of each split's queries, by the split's name.
+
+        Raises:
+            CheckpointError: ``run.yaml`` lacks it.
+        """
+        if "splits" not in self.content:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: it lacks splits; {RESTORE}")
+        return dict(self.content["splits"])
+
+    def preference(self, text: str | None) -> Preference:
+        """Return a preference from its weights or the name of a calibrated one; the run's own when None.
+
+        Raises:
+            PreferenceError: The text is neither.
+        """
+        return self.settings.preference if text is None else Preference.parse(text, self.calibrated_preferences)
 
     @property
     def fingerprints(self) -> list[TrainingFingerprint]:
