@@ -59,7 +59,7 @@ class MetaController:
                 why = "must know outcomes in advance, so it is for evaluation only"
                 raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
             self.pool = components.pool
-            self.reward = components.reward
+            self.reward = components.services.reward
             self.router = components.router
             self.estimator = components.estimator
             self.preference = components.preference
@@ -69,7 +69,7 @@ class MetaController:
             self._threads = GuardedThreads(self._guard)
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
-            self._loop = components.loop
+            self._loop = components.services.loop
             self._commits = CommitQueue(self.store, self._events.decided, partial(self._wake_learner, of_calls=True))
             self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events, self._commits)
             self.models = components.models

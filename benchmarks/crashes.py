@@ -90,8 +90,8 @@ def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
     sqlite.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)
-    models = make_services(POOL, get_plugin_manager()).models
-    components = ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=store, models=models)
+    services = make_services(POOL, get_plugin_manager(), reward=make_reward(make_dataset(20)))
+    components = ServedComponents(services=services, router=Posterior(), store=store)
     controller = MetaController(components)
 
     def work(me: int) -> None:

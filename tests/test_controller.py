@@ -774,7 +774,7 @@ def test_a_router_knows_when_serving_begins_and_ends(tmp_path: Path) -> None:
         services = controller.router.services
     router = Serving(None, services)
     store = open_store(url, Plugins({"core": builtin}, discover=False))
-    controller = MetaController(ServedComponents(pool=POOL, reward=services.reward, router=router, store=store, models=services.models))
+    controller = MetaController(ServedComponents(services=services, router=router, store=store))
     controller.close()
     assert router.diary == ["serve a log of 1", "learn", "close"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
-from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
@@ -33,11 +33,10 @@ class ServedComponents:
     """The components that a controller serves with.
 
     Attributes:
-        pool: The candidates.
-        reward: Turns outcomes and a preference into utility.
+        services: The services of the components: reward, client for calling models, event loop.
         router: Scores the candidates.
         store: The decision log.
-        models: Calls the candidates.
+        pool: The candidates; those of the services when not given.
         estimator: Describes queries; None for none.
         preference: The preference of requests that give none.
         preference_given: Whether the application chose that preference.
@@ -45,15 +44,13 @@ class ServedComponents:
         plugins: The plugins that receive events; None for none.
         router_name: The router's name in decisions; by default that of its class.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
-        loop: The event loop of the components' services.
         candidate_means: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
 
-    pool: Pool
-    reward: Reward
+    services: Services
     router: Router
     store: Store
-    models: ModelClient
+    pool: Pool = attrs.field()
     estimator: Estimator | None = None
     preference: Preference = attrs.field(factory=Preference)
     preference_given: bool = False
@@ -61,12 +58,21 @@ class ServedComponents:
     plugins: Plugins | None = None
     router_name: str = attrs.field()
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
-    loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     candidate_means: Floats | None = None
+
+    @pool.default
+    def _pool_of_services(self) -> Pool:
+        return self.services.pool
 
     @router_name.default
     def _class_name(self) -> str:
         return type(self.router).__name__
+
+    @property
+    def models(self) -> ModelClient:
+        """The client for calling the candidates."""
+        assert isinstance(self.services.models, ModelClient)  # of make_services
+        return self.services.models
 
     def store_errors(self) -> component_errors:
         """Return a context in which whatever the store raises is an error of the SDK that names it."""
@@ -111,6 +117,7 @@ def load_checkpoints(
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
     services = run.services(plugins)
     candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
+    _check_endpoints(candidates, plugins)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
         name, served = choice.name, services.make("router", choice.name, choice.options)
@@ -119,18 +126,16 @@ def load_checkpoints(
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
     return ServedComponents(
+        services=services,
         pool=candidates,
-        reward=services.reward,
         router=served,
+        router_name=name,
         estimator=_served_estimator(estimator, served, run, services, plugins),
-        models=_client(services, candidates, plugins),
         preference=run.settings.preference,
         preference_given=True,
+        preferences=run.calibrated_preferences,
         seed=run.settings.seed if seed is None else seed,
         plugins=plugins,
-        router_name=name,
-        preferences=run.calibrated_preferences,
-        loop=services.loop,
         candidate_means=run.candidate_means,
         store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
     )
@@ -195,20 +200,17 @@ def make_components(
         services.reward.fit(_scale_outcomes(candidates))
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router, allow_untrained, settings.estimator)
-    client, estimator = _client(services, candidates, plugins), settings.estimator
+    _check_endpoints(candidates, plugins)
     return ServedComponents(
-        pool=candidates,
-        reward=services.reward,
+        services=services,
         router=router,
-        estimator=None if estimator is None else _estimator(estimator, plugins, services),
-        store=open_store(store, plugins),
+        router_name=settings.router.name,
+        estimator=None if settings.estimator is None else _estimator(settings.estimator, plugins, services),
         preference=settings.preference,
         preference_given=preference_given,
         seed=settings.seed,
         plugins=plugins,
-        router_name=settings.router.name,
-        models=client,
-        loop=services.loop,
+        store=open_store(store, plugins),
     )
 
 
@@ -245,8 +247,8 @@ def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estima
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
 
 
-def _client(services: Services, pool: Pool, plugins: Plugins) -> ModelClient:
-    """Return the client for calling the candidates of a pool, whose endpoints are checked now instead of at the first call."""
+def _check_endpoints(pool: Pool, plugins: Plugins) -> None:
+    """Check the candidates' endpoints now instead of at the first call."""
     for candidate in pool:
         if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
             endpoint = Endpoint.of(candidate.endpoint)
@@ -256,8 +258,6 @@ def _client(services: Services, pool: Pool, plugins: Plugins) -> ModelClient:
                 logger.warning("candidate %r of the pool cannot be called: %s", candidate.name, error)
             else:
                 configure(provider.Config, endpoint.options, where=f"the endpoint of candidate {candidate.name!r} ({endpoint.provider})")
-    assert isinstance(services.models, ModelClient)  # of make_services
-    return services.models
 
 
 def components_from_file(

@@ -43,10 +43,10 @@ def controller(pool):
         raise AssertionError("nothing is made")
 
     reward = LinearReward()
-    services = Services(pool=pool, reward=reward, make=make)
-    store = MemoryStore("memory:", StoreOptions())
     models = ModelClient(lambda endpoint: make("provider", endpoint.provider, {}))
-    with MetaController(ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=store, models=models, seed=3)) as made:
+    services = Services(pool=pool, reward=reward, make=make, models=models)
+    store = MemoryStore("memory:", StoreOptions())
+    with MetaController(ServedComponents(services=services, router=Loaded(None, services), store=store, seed=3)) as made:
         yield made
 
 

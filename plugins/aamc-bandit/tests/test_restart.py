@@ -45,7 +45,7 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
     log = open_store(store, plugins)
     described = Digits(None, services)
-    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, models=made.models, estimator=described, seed=1)
+    components = ServedComponents(services=services, router=fresh, store=log, estimator=described, seed=1)
     return MetaController(components)
 
 
@@ -76,7 +76,7 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
     assert after != before
     monkeypatch.setattr(learning, "BATCH", 1000)  # all at once, without any view
     with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
-        anew.store.add(log.batch(0, 10**6).rows)
+        anew.store.add([(row,) for row in log.batch(0, 10**6).rows])
         anew.learner.flush(60)
         assert state_of(anew.router) == after
 

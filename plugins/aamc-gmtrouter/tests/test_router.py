@@ -43,11 +43,9 @@ def trial(trained: tuple[WorldTrial, bytes]) -> WorldTrial:
 @pytest.fixture
 def controller(trial: WorldTrial) -> Iterator[MetaController]:
     parts = ServedComponents(
-        pool=trial.pool,
-        reward=trial.services.reward,
+        services=attrs.evolve(trial.services, models=make_services(trial.pool, get_plugin_manager()).models),
         router=trial.router,
         store=open_store("memory:", get_plugin_manager()),
-        models=make_services(trial.pool, get_plugin_manager()).models,
         estimator=trial.estimator,
         preference=Preference(1.0, 0.0, 0.0),
         preference_given=True,
