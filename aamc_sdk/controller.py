@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, attempt_of, feedback_of, queries_of, with_times
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
-from aamc_sdk.serving.decisions.commit_queue import CommitQueue
-from aamc_sdk.serving.decisions.decider import Decider, StartedDecision
+from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.pseudonyms import user_ids
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, check_name
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +68,9 @@ class MetaController:
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
             self._loop = components.services.loop
-            self._commits = CommitQueue(self.store, self._events.decided, partial(self._wake_learner, of_calls=True))
-            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events, self._commits)
+            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events)
             self.models = components.models
-            self.models.record_attempts(partial(self._threads.run, self._add_attempt))
+            self.models.record_attempts(lambda attempt: self._threads.run(self.log_attempts, [attempt]))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
                 self.router.attach(self.store, self._user_id)
@@ -271,21 +268,29 @@ class MetaController:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         return await self._decider.adecide(self._asked(query, preference, **arguments))
 
-    async def start_route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> StartedDecision:
-        """Decide one request as :meth:`route` does, with its arguments, and return before the decision is durable; an id is always new.
+    def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
+        """Decide one request as :meth:`route` does, with its arguments, and do not log it: for servers that log many requests together.
 
-        Servers call the model while the log commits, and answer when both are done. Decisions and attempts of many requests are written together.
-
-        Raises:
-            DataError: An argument cannot be used, such as ``decision_id``.
+        The decision's id must not leave the process before :meth:`log_decisions` has returned.
         """
-        if arguments.pop("decision_id", None) is not None:
-            raise DataError("start_route gives each decision a new id; use route for a decision_id of your own")
-        return await self._decider.start(self._asked(query, preference, decision_id=self._decider.new_id(), **arguments))
+        return self._decider.drawn(self._asked(query, preference, **arguments))[0]
 
-    def add_attempt(self, attempt: Attempt) -> None:
-        """Record a call soon, in a batch with those of other requests, and before any feedback that comes after it."""
-        self._commits.add_attempt(attempt)
+    async def adraw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
+        """Decide one request as :meth:`draw` does, without blocking the event loop."""
+        return (await self._decider.adrawn(self._asked(query, preference, **arguments)))[0]
+
+    def log_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Log decisions of :meth:`draw`, all or none; return them as they are in the log."""
+        logged = self._decider.log(records)
+        self._wake_learner(of_calls=True)
+        return logged
+
+    def log_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
+        """Log calls, all or none; return their numbers. Without the guard, since calls that have ended are logged while the controller closes."""
+        with self._store_errors():
+            numbers = self.store.add_attempts(attempts)
+        self._wake_learner(of_calls=True)
+        return numbers
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
@@ -305,7 +310,7 @@ class MetaController:
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
         with self._guard:
-            return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
+            return self.log_attempts([attempt_of(decision_id, figures) or Attempt(decision_id)])[0]
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
@@ -340,7 +345,7 @@ class MetaController:
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
             with self._guard:
-                self._add_attempt(attempt)
+                self.log_attempts([attempt])
             return True
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:
@@ -451,7 +456,6 @@ class MetaController:
             return
         self._calls.close()
         self._guard.close()
-        self._commits.close()
         if self.learner is not None:
             self.learner.close()
         try:
@@ -476,17 +480,9 @@ class MetaController:
         self._guard.check()
         return RouteArguments.of(query, preference, arguments)
 
-    def _add_attempt(self, attempt: Attempt) -> int:
-        """Write a call; without the guard, since one of ``complete`` that has ended must still be logged while the controller closes."""
-        with self._store_errors():
-            (number,) = self.store.add_attempts([attempt])
-        self._wake_learner()
-        return number
-
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the call that it reports, and return whether each is new."""
         with self._guard:
-            self._commits.flush()  # feedback is on the candidate that served, which the calls tell
             with self._store_errors():
                 new = self.store.add_feedback(judgements)
             self._wake_learner()

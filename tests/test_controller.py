@@ -565,7 +565,7 @@ def test_requests_that_race_with_closing_are_decided_or_refused(tmp_path: Path) 
         assert {decision.id for decision in again.store.experience().decisions} == set(acknowledged)
 
 
-@pytest.mark.parametrize("method", ["aroute", "start_route"])
+@pytest.mark.parametrize("method", ["aroute", "adraw"])
 def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile(method: str) -> None:
     async def work(controller: MetaController) -> None:
         task = asyncio.create_task(getattr(controller, method)("Hi"))
@@ -580,7 +580,7 @@ def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile
         assert controller.store.experience().position == 0
 
 
-@pytest.mark.parametrize("method", ["aroute", "start_route"])
+@pytest.mark.parametrize("method", ["aroute", "adraw"])
 def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with build("slow") as controller:
         decider = controller._decider
@@ -655,11 +655,8 @@ def test_a_store_that_fails_is_named(
     with pytest.raises(StoreError, match=f"^store 'memory' failed: {error}"):
         controller.route("Hi")
 
-    async def start() -> None:
-        await asyncio.wait_for((await controller.start_route("Hi")).committed, 10)
-
     with pytest.raises(StoreError, match=f"^store 'memory' failed: {error}"):
-        asyncio.run(start())
+        controller.log_decisions([controller.draw("Hi")])
 
 
 @pytest.mark.parametrize(

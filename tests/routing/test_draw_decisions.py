@@ -6,8 +6,9 @@ import pytest
 
 from aamc_sdk.errors import PluginError
 from aamc_sdk.routing import build_request, decide
+from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Preference, Scores
+from aamc_sdk.types import ModelSpec, Pool, Preference, Query, Scores
 
 REQUEST = make_request(make_dataset(3))
 
@@ -42,3 +43,13 @@ def test_what_a_decision_cost_is_noted(spent):
     scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), spent_usd=spent)
     decided = decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
     assert [decision.notes.get("spent_usd", 0) for decision in decided] == np.broadcast_to(spent, 3).tolist()
+
+
+@pytest.mark.parametrize(
+    ("quality", "floor", "allowed"),
+    [([0.5, 0.9], 0.8, [False, True]), ([0.5, 0.9], 0.95, [False, True]), ([0.5, 0.9], 0.4, [True, True]), ([np.nan, np.nan], 0.9, [True, True])],
+)
+def test_candidates_below_the_minimum_quality_are_masked(quality, floor, allowed):
+    request = build_request([Query("hi")], Pool([ModelSpec("small"), ModelSpec("large")]), Preference().array)
+    scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
+    assert above_floor(request, scores, floor).mask.tolist() == [allowed]

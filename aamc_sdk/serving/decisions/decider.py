@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
@@ -18,7 +17,6 @@ from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import RouteArguments, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
-from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.models.model_client import conversation
 from aamc_sdk.serving.served_components import ServedComponents
@@ -36,29 +34,6 @@ from aamc_sdk.types import (
     request_fingerprint,
 )
 from aamc_sdk.types.records import fingerprint_of
-
-LOOP_MS = 1.0
-"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop."""
-WAIT_MS = 20.0
-"""Time of a decision from which on it counts as waiting, as for a server; shorter pauses are those that other threads cause."""
-_WEIGHT = 1 / 32
-"""Weight of the newest decision in the mean time."""
-_IDS_AT_ONCE = 64
-
-
-@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
-class StartedDecision:
-    """A decision that is being written to the log.
-
-    Attributes:
-        decision: The decision. Its id must not leave the process yet.
-        record: The decision with its inputs.
-        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
-    """
-
-    decision: Decision
-    record: Record
-    committed: asyncio.Future[Decision]
 
 
 class _RouterErrors:
@@ -89,7 +64,6 @@ class Decider:
         threads: Do work that would block an event loop.
         calls: Admits calls of models until it is closed.
         events: Announces decisions that are new to the log.
-        commits: Writes the decisions that are returned before they are durable.
     """
 
     def __init__(
@@ -100,24 +74,25 @@ class Decider:
         threads: GuardedThreads,
         calls: CloseGuard,
         events: PluginEvents,
-        commits: CommitQueue,
     ) -> None:
         self._components, self._router = components, components.router
-        self._user_id, self._guard, self._threads, self._calls, self._events, self._commits = user_id, guard, threads, calls, events, commits
+        self._user_id, self._guard, self._threads, self._calls, self._events = user_id, guard, threads, calls, events
         self._router_errors = _RouterErrors(components, guard)
-        self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
-        self._ids: list[str] = []
 
     def decide(self, asked: RouteArguments) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
         logged = self._logged(asked)
         if logged is not None:
             return [record.decision for record in logged]
-        return list(self.log(self.drawn(asked)).decisions)
+        return list(self.log(self.drawn(asked)))
 
     def record(self, asked: RouteArguments) -> Record:
         """Return the record of one query's decision."""
-        return (self._logged(asked) or self.log(self.drawn(asked)))[0]
+        logged = self._logged(asked)
+        if logged is not None:
+            return logged[0]
+        drawn = self.drawn(asked)
+        return Records(self.log(drawn), drawn.request)[0]
 
     async def adecide(self, asked: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
@@ -126,34 +101,7 @@ class Decider:
         logged = await self._threads.run(self._logged, asked)
         if logged is not None:
             return logged[0].decision
-        return (await self._threads.run(self.log, await self.adrawn(self._router, asked))).decisions[0]
-
-    async def start(self, asked: RouteArguments) -> StartedDecision:
-        """Decide one query with a new id, on a worker thread while decisions take long, and leave the writing to the queue."""
-        if isinstance(self._router, AsyncRouter):
-            drawn = await self.adrawn(self._router, asked)
-        elif self._mean_ms < LOOP_MS:
-            drawn = self._drawn_and_timed(asked)
-        else:
-            drawn = await self._threads.run(self._drawn_and_timed, asked)
-        record = drawn[0]
-        return StartedDecision(record.decision, record, self._commits.add_decision(record))
-
-    def new_id(self) -> str:
-        """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
-        try:
-            return self._ids.pop()
-        except IndexError:  # none is left; asking first would race with the threads of other event loops
-            name, *self._ids = new_ids(_IDS_AT_ONCE)
-            return name
-
-    def _drawn_and_timed(self, asked: RouteArguments) -> Records:
-        """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
-        began, busy = time.perf_counter(), time.thread_time()
-        drawn = self.drawn(asked)
-        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
-        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
-        return drawn
+        return (await self._threads.run(self.log, await self.adrawn(asked)))[0]
 
     async def complete(self, asked: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
@@ -190,8 +138,11 @@ class Decider:
         with self._router_errors:
             return self.draw(request, self._router.score(request), asked)
 
-    async def adrawn(self, router: AsyncRouter, asked: RouteArguments) -> Records:
-        """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
+    async def adrawn(self, asked: RouteArguments) -> Records:
+        """Return decisions as :meth:`drawn` does, without blocking the caller's event loop."""
+        router = self._router
+        if not isinstance(router, AsyncRouter):
+            return await self._threads.run(self.drawn, asked)
         request = await self._threads.run(self.request, asked)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
@@ -216,14 +167,15 @@ class Decider:
         drawn = decide(request, scores, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=asked.episode)
         return Records(drawn, request)
 
-    def log(self, drawn: Records) -> Records:
-        """Write decisions and announce the new ones; return the records as they are in the log."""
+    def log(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Write decisions and announce the new ones; return the decisions as they are in the log."""
+        decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
         with self._guard:  # closing waits until the events of logged decisions are submitted
             with self._components.store_errors():
-                logged = self._components.store.add_decisions(drawn)
-                new = [decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision]
+                logged = self._components.store.add_decisions(records)
+                new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
             self._events.decided(new)
-        return Records(logged, drawn.request)
+        return logged
 
     def _logged(self, asked: RouteArguments) -> list[Record] | None:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None."""

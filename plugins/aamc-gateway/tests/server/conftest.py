@@ -78,7 +78,7 @@ class Running:
 
     def log(self) -> Experience:
         """Return the log, with everything that was served so far."""
-        self.gateway.controller._commits.flush()
+        self.gateway.commits.flush()
         return self.gateway.controller.store.experience()
 
 

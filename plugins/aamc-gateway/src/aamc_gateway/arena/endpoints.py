@@ -28,4 +28,5 @@ async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /v1/arena/ID/vote``, and ``/admin/arena/ID/vote`` for the dashboard: ``{"winner": "A"}``."""
     body = await read_json(gateway, scope, receive, '{"winner": ...}')
+    await gateway.commits.written()
     await send_safe_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), scope["caller"]))

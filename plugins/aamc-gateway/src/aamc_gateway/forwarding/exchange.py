@@ -201,7 +201,7 @@ class Exchange:
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
             query = attrs.evolve(query, cached_on=last)
-        started = await gateway.controller.start_route(
+        started = await gateway.commits.start(
             query,
             request.preference,
             unavailable=gateway.others(allowed),
@@ -304,7 +304,7 @@ class Exchange:
         if self._attempts and (settled := settled_attempts(self._attempts, ended=ended)):
             self._attempts = []
             for attempt in settled:
-                self.gateway.controller.add_attempt(attempt)
+                self.gateway.commits.add_attempt(attempt)
 
     def ended(self, call: UpstreamCall, error: ProviderError | None = None, *, cancelled: bool = False) -> None:
         """Add a call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free.
@@ -424,6 +424,7 @@ class Exchange:
             inferred = self.gateway.signals.observe(request, self.decision, time.time())
             if inferred is not None:
                 try:
+                    await self.gateway.commits.written()
                     await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
                 except AamcError as error:  # the answer is sent
                     logger.warning("an implicit judgement of decision %s is not in the log: %s", inferred.decision_id, error)

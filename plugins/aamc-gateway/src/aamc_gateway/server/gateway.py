@@ -15,6 +15,7 @@ from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
 from aamc_gateway.forwarding.cache import AnswerCache
+from aamc_gateway.forwarding.commit_queue import CommitQueue
 from aamc_gateway.forwarding.upstreams import Upstreams
 from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
@@ -48,6 +49,7 @@ class Gateway:
     """The objects that a worker shares among requests.
 
     Attributes:
+        commits: Decides requests, and writes their decisions and calls to the log.
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
         sessions: The candidate that answered each conversation last.
@@ -69,6 +71,7 @@ class Gateway:
         if shares:
             settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
+        self.commits = CommitQueue(self.controller)
         self.components, self.settings = components, settings
         self.models = components.models
         self.upstreams = Upstreams(components.pool, self.models)
@@ -156,8 +159,13 @@ class Gateway:
             orchestration.close()
         await self.models.close()
         await self.shared.close()
-        await asyncio.get_running_loop().run_in_executor(None, self.controller.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._close_log)
         await self.metrics.close()  # last, as it waits for a collector
+
+    def _close_log(self) -> None:
+        """Write what waits for the log, then close it."""
+        self.commits.close()
+        self.controller.close()
 
     def pool_state(self, *, forced: bool) -> PoolState | None:
         """Return the present state of the pool; if the request names its candidate, that of this worker's own calls only."""

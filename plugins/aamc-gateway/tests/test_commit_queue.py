@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from aamc_gateway.forwarding import commit_queue
+from aamc_gateway.forwarding.commit_queue import CommitQueue
 
 from aamc_sdk import Attempt, MetaController
-from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
-from aamc_sdk.routing.arguments import RouteArguments
-from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving.decisions import commit_queue, decider
-from aamc_sdk.serving.decisions.commit_queue import CommitQueue
-from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores
+from aamc_sdk.errors import NoCandidateError, StoreAwayError, StoreError
+from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Scores
 
 POOL = Pool([ModelSpec(name, prices=Prices(price, price), latency=Latency(1.0, 1.0)) for name, price in (("small", 1.0), ("large", 9.0))])
 
@@ -30,9 +27,15 @@ def controller(tmp_path: Path) -> Any:
         yield made
 
 
-def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaController) -> None:
+@pytest.fixture
+def commits(controller: MetaController) -> Any:
+    with closing(CommitQueue(controller)) as made:
+        yield made
+
+
+def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaController, commits: CommitQueue) -> None:
     async def main() -> None:
-        started = [await controller.start_route(f"query {n}", user="anna") for n in range(20)]
+        started = [await commits.start(f"query {n}", user="anna") for n in range(20)]
         kept = await asyncio.gather(*(one.committed for one in started))
         assert [decision.id for decision in kept] == [one.decision.id for one in started]
         for one in started:
@@ -41,7 +44,7 @@ def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaContro
     asyncio.run(main())
 
 
-def test_several_event_loops_share_a_controller(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_event_loops_share_a_queue(commits: CommitQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     class TakenMeanwhile(list[str]):
         """Ids of which another loop's thread takes the last one after this thread has seen it."""
 
@@ -52,16 +55,16 @@ def test_several_event_loops_share_a_controller(controller: MetaController, monk
             return found
 
     async def main() -> list[str]:
-        return [(await controller.start_route("hi")).decision.id for _ in range(3)]
+        return [(await commits.start("hi")).decision.id for _ in range(3)]
 
-    make = decider.new_ids
-    monkeypatch.setattr(decider, "new_ids", lambda count: TakenMeanwhile(make(2)))
+    make = commit_queue.new_ids
+    monkeypatch.setattr(commit_queue, "new_ids", lambda count: TakenMeanwhile(make(2)))
     assert len(set(asyncio.run(main()))) == 3
 
 
 @pytest.mark.parametrize(("seconds", "threads"), [(0.0, {False, True}), (0.03, {True})])
 def test_decisions_that_wait_leave_the_event_loop_free(
-    controller: MetaController, monkeypatch: pytest.MonkeyPatch, seconds: float, threads: Any
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch, seconds: float, threads: Any
 ) -> None:
     score, on_threads = controller.router.score, []
 
@@ -72,7 +75,7 @@ def test_decisions_that_wait_leave_the_event_loop_free(
 
     async def main() -> None:
         for n in range(60):
-            await (await controller.start_route(f"query {n}")).committed
+            await (await commits.start(f"query {n}")).committed
 
     monkeypatch.setattr(controller.router, "score", waiting)
     asyncio.run(main())
@@ -80,12 +83,13 @@ def test_decisions_that_wait_leave_the_event_loop_free(
     assert on_threads[0]
 
 
-def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaController) -> None:
+def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaController, commits: CommitQueue) -> None:
     async def main() -> str:
-        started = await controller.start_route("hi", unavailable=["large"])
+        started = await commits.start("hi", unavailable=["large"])
         await started.committed
-        controller.add_attempt(Attempt(started.decision.id, candidate="small", error="down"))
-        controller.add_attempt(Attempt(started.decision.id, candidate="large", cost_usd=0.5))
+        commits.add_attempt(Attempt(started.decision.id, candidate="small", error="down"))
+        commits.add_attempt(Attempt(started.decision.id, candidate="large", cost_usd=0.5))
+        await commits.written()
         await controller.afeedback(started.decision.id, quality=1.0)
         return started.decision.id
 
@@ -98,23 +102,21 @@ def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaContro
 def test_closing_writes_what_was_added(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
 
-    async def main(controller: MetaController) -> None:
-        started = await controller.start_route("hi")
-        controller.add_attempt(Attempt(started.decision.id, cost_usd=0.25))
+    async def main(commits: CommitQueue) -> None:
+        started = await commits.start("hi")
+        commits.add_attempt(Attempt(started.decision.id, cost_usd=0.25))
 
-    with MetaController.build(router="thompson", pool=POOL, store=url) as controller:
-        asyncio.run(main(controller))
+    with MetaController.build(router="thompson", pool=POOL, store=url) as controller, closing(CommitQueue(controller)) as commits:
+        asyncio.run(main(commits))
     with MetaController.build(router="thompson", pool=POOL, store=url) as controller:
         experience = controller.store.experience()
     assert (len(experience.decisions), [attempt.cost_usd for attempt in experience.attempts]) == (1, [0.25])
 
 
-def test_a_request_that_cannot_be_decided_raises_at_once(controller: MetaController) -> None:
+def test_a_request_that_cannot_be_decided_raises_at_once(commits: CommitQueue) -> None:
     async def main() -> None:
         with pytest.raises(NoCandidateError):
-            await controller.start_route("hi", unavailable=["small", "large"])
-        with pytest.raises(DataError, match="new id"):
-            await controller.start_route("hi", decision_id="mine")
+            await commits.start("hi", unavailable=["small", "large"])
 
     asyncio.run(main())
 
@@ -122,55 +124,45 @@ def test_a_request_that_cannot_be_decided_raises_at_once(controller: MetaControl
 def test_a_closed_controller_starts_no_decision(tmp_path: Path) -> None:
     controller = MetaController.build(router="thompson", pool=POOL)
     controller.close()
-    with pytest.raises(StoreError, match="closed"):
-        asyncio.run(controller.start_route("hi"))
+    with closing(CommitQueue(controller)) as commits, pytest.raises(StoreError, match="closed"):
+        asyncio.run(commits.start("hi"))
 
 
-class AwayStore:
-    """A log that is away for some writes."""
+class AwayLog:
+    """A controller whose log is away for some writes."""
 
     def __init__(self, away: int) -> None:
         self.away, self.attempts = away, list[Attempt]()
 
-    def add_attempts(self, attempts: Any) -> None:
+    def log_attempts(self, attempts: Any) -> None:
         if self.away:
             self.away -= 1
             raise StoreAwayError("away")
         self.attempts += attempts
 
-    def add_decisions(self, records: Any) -> Any:
+    def log_decisions(self, records: Any) -> Any:
         raise StoreAwayError("away")
 
 
 def test_calls_are_kept_until_the_log_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    store: Any = AwayStore(away=1)
-    queue = CommitQueue(store, lambda decisions: None, lambda: None)
+    log: Any = AwayLog(away=1)
+    queue = CommitQueue(log)
     queue.add_attempt(Attempt("d", cost_usd=1.0))
     with caplog.at_level(logging.WARNING):
         queue.flush()
-    assert store.attempts == []
+    assert log.attempts == []
     assert "kept until the log can be written" in caplog.text
     queue.close()
-    assert [attempt.cost_usd for attempt in store.attempts] == [1.0]
+    assert [attempt.cost_usd for attempt in log.attempts] == [1.0]
 
 
-@pytest.mark.parametrize(
-    ("quality", "floor", "allowed"),
-    [([0.5, 0.9], 0.8, [False, True]), ([0.5, 0.9], 0.95, [False, True]), ([0.5, 0.9], 0.4, [True, True]), ([math.nan, math.nan], 0.9, [True, True])],
-)
-def test_candidates_below_the_minimum_quality_are_masked(controller: MetaController, quality: Any, floor: float, allowed: Any) -> None:
-    request = controller._decider.request(RouteArguments([Query("hi")]))
-    scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
-    assert above_floor(request, scores, floor).mask.tolist() == [allowed]
-
-
-class SlowStore:
-    """A log whose first write takes as long as the test wants; it notes how many decisions each write has."""
+class SlowLog:
+    """A controller whose log's first write takes as long as the test wants; it notes how many decisions each write has."""
 
     def __init__(self) -> None:
         self.sizes, self.writes, self.goes_on = list[int](), threading.Event(), threading.Event()
 
-    def add_decisions(self, records: Any) -> list[Any]:
+    def log_decisions(self, records: Any) -> list[Any]:
         self.writes.set()
         self.goes_on.wait(60)
         self.sizes.append(len(records))
@@ -196,15 +188,15 @@ def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_n
 ) -> None:
     clock = HeldClock()
     monkeypatch.setattr(commit_queue, "time", clock)
-    store: Any = SlowStore()
-    queue = CommitQueue(store, lambda decisions: None, lambda: None)
+    log: Any = SlowLog()
+    queue = CommitQueue(log)
 
     async def main() -> None:
-        record = (await controller.start_route("hi")).record
+        record = controller.draw("hi")
         first = queue.add_decision(record)
-        await asyncio.to_thread(store.writes.wait, 60)
+        await asyncio.to_thread(log.writes.wait, 60)
         behind = [queue.add_decision(record) for _ in range(2)]
-        store.goes_on.set()
+        log.goes_on.set()
         await asyncio.gather(first, *behind)
         gathered = [queue.add_decision(record)]
         await asyncio.to_thread(clock.begun.wait, 60)
@@ -216,7 +208,7 @@ def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_n
 
     asyncio.run(main())
     queue.close()
-    assert store.sizes == [1, 2, 2, 1, 1]
+    assert log.sizes == [1, 2, 2, 1, 1]
     assert (
         clock.sleeps == [commit_queue.DECISION_BATCH_S] * 2
     )  # not before the first, which came alone, nor before the last, after one that was alone

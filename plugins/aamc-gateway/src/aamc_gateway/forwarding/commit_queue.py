@@ -1,4 +1,7 @@
-"""A queue of decisions and attempts that one thread writes to the log in batches, so that an event loop never waits for it."""
+"""Decisions that are returned before they are durable, and the queue whose thread writes them and the attempts in batches.
+
+The event loop never waits for the log.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,29 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import attrs
+
+from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.interfaces import Store
-from aamc_sdk.types import Attempt, Decision, Record
+from aamc_sdk.interfaces import AsyncRouter
+from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
+LOOP_MS = 1.0
+"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop."""
+WAIT_MS = 20.0
+"""Time of a decision from which on it counts as waiting, as for a server; shorter pauses are those that other threads cause."""
+_WEIGHT = 1 / 32
+"""Weight of the newest decision in the mean time."""
+_IDS_AT_ONCE = 64
+_THREADS = 32
+"""Threads for decisions that take long, mostly since they wait."""
 MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
 ATTEMPT_BATCH_S = 0.05
@@ -33,28 +49,71 @@ _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | Non
 """An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
 
 
+@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
+class StartedDecision:
+    """A decision that is being written to the log.
+
+    Attributes:
+        decision: The decision. Its id must not leave the process yet.
+        record: The decision with its inputs.
+        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
+    """
+
+    decision: Decision
+    record: Record
+    committed: asyncio.Future[Decision]
+
+
 class CommitQueue:
-    """Writes decisions and attempts in the order in which they came.
+    """Decides requests of event loops, and writes decisions and attempts in the order in which they came.
 
     A batch holds the decisions that arrive while the previous one is written, and for a few milliseconds after it if that one had several.
 
     Args:
-        store: The log.
-        decided: Called on the writing thread with decisions that are new to the log.
-        written: Called there after decisions or attempts were written.
+        controller: Decides, and logs.
     """
 
-    def __init__(self, store: Store, decided: Callable[[Sequence[Decision]], None], written: Callable[[], None]) -> None:
-        self._store, self._decided, self._written = store, decided, written
+    def __init__(self, controller: MetaController) -> None:
+        self._controller = controller
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._workers = ThreadPoolExecutor(_THREADS, "aamc-decisions")
         self._closed = False
         self._attempts: list[Attempt] = []
         self._refused: dict[str, None] = {}
         self._write_at = 0.0
         self._away = self._busy = False
         self._submitted = self._done = 0
+        self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
+        self._ids: list[str] = []
+
+    async def start(self, query: str | Query, preference: Preference | str | None = None, **arguments: Any) -> StartedDecision:
+        """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable."""
+        draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
+        if isinstance(self._controller.router, AsyncRouter):
+            record = await self._controller.adraw(*draw.args, **draw.keywords)
+        elif self._mean_ms < LOOP_MS:
+            record = self._timed(draw)
+        else:
+            record = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
+        return StartedDecision(record.decision, record, self.add_decision(record))
+
+    def _new_id(self) -> str:
+        """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
+        try:
+            return self._ids.pop()
+        except IndexError:  # none is left; asking first would race with the threads of other event loops
+            name, *self._ids = new_ids(_IDS_AT_ONCE)
+            return name
+
+    def _timed(self, draw: partial[Record]) -> Record:
+        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
+        began, busy = time.perf_counter(), time.thread_time()
+        record = draw()
+        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
+        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
+        return record
 
     @property
     def idle(self) -> bool:
@@ -78,6 +137,11 @@ class CommitQueue:
             self._put(None, written)
             written.result()
 
+    async def written(self) -> None:
+        """Wait until everything that was added before is written: feedback is on the candidate that served, which the calls tell."""
+        if not self.idle:
+            await asyncio.to_thread(self.flush)
+
     def close(self) -> None:
         """Write the remaining entries, then end the thread; closing twice does nothing."""
         with self._lock:
@@ -86,11 +150,12 @@ class CommitQueue:
         if thread is not None:
             self._queue.put((None, None))
             thread.join()
+        self._workers.shutdown()
 
     def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
         with self._lock:
             if self._closed:
-                raise StoreError("the controller is closed")
+                raise StoreError("the gateway is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="aamc-commits", daemon=True)
                 self._thread.start()
@@ -124,7 +189,6 @@ class CommitQueue:
             records = [record for record, _ in decisions]
             results = self._add_decisions(records)
             self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
-            self._decided([record.decision for record, kept in zip(records, results, strict=True) if kept is record.decision])
             _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
         if not self._attempts:
             self._write_at = time.monotonic() + ATTEMPT_BATCH_S
@@ -133,9 +197,6 @@ class CommitQueue:
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
             self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
-            self._written()
-        elif decisions:
-            self._written()
         for future in waiting:
             future.set_result(None)
         self._done += sum(entry is not None for entry, _ in batch)
@@ -155,19 +216,19 @@ class CommitQueue:
     def _add_decisions(self, records: Sequence[Record]) -> Sequence[Decision | Exception]:
         """Add decisions; return each as it is in the log, or the error that refused it."""
         try:
-            return [kept for _, kept in zip(records, self._store.add_decisions(records), strict=True)]
+            return [kept for _, kept in zip(records, self._controller.log_decisions(records), strict=True)]
         except StoreError as error:
             if len(records) == 1 or isinstance(error, StoreAwayError):
                 return [error] * len(records)
         except Exception as error:  # raised in each waiting caller, whatever it is
             logger.exception("decisions could not be written")
-            return [StoreError(f"{self._store.message_name} failed: {type(error).__name__}: {error}")] * len(records)
+            return [StoreError(f"logging failed: {type(error).__name__}: {error}")] * len(records)
         return [self._add_decisions([record])[0] for record in records]
 
     def _add_attempts(self, attempts: list[Attempt]) -> list[Attempt]:
         """Add attempts; return those that must be added again later."""
         try:
-            self._store.add_attempts(attempts)
+            self._controller.log_attempts(attempts)
         except StoreAwayError as error:
             if not self._away:
                 logger.warning("calls are kept until the log can be written again: %s", error)
