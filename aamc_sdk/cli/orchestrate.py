@@ -126,16 +126,11 @@ def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
 
 def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
     """Return a session on a task."""
-    from aamc_sdk.interfaces import Budget
-    from aamc_sdk.serving import Session, SessionOrchestrator, TeamOrchestrator
+    from aamc_sdk.serving import TeamOrchestrator, start_session
 
-    limits = {"cost_usd": given["usd"], "seconds": given["seconds"]}
     if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
         raise ConfigError(f"{orchestrator.message_name} passes no files to agents; leave --file and --documents out")
-    if isinstance(orchestrator, SessionOrchestrator):
-        steps = orchestrator.default_steps if given["steps"] is None else given["steps"]
-        return orchestrator.session(query, Budget(steps=steps, **limits))
-    return Session(orchestrator, query, Budget(**limits) if given["steps"] is None else Budget(steps=given["steps"], **limits))
+    return start_session(orchestrator, query, steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
 
 
 def _check_places(kept: Path, graph: Path | None) -> None:
@@ -153,8 +148,6 @@ def _check_places(kept: Path, graph: Path | None) -> None:
 
 def _solve(ctx: click.Context, session: Session, path: Path) -> None:
     """Work on the task, and close the orchestrator; after Ctrl-C the episode so far is appended to a file."""
-    from aamc_sdk.serving import SessionOrchestrator
-
     try:
         with console(stderr=True).status("working") as status:
             _run(ctx, session, status.console.print)
@@ -164,8 +157,7 @@ def _solve(ctx: click.Context, session: Session, path: Path) -> None:
             click.echo(f"The episode so far is in {path}", err=True)
         raise
     finally:
-        if isinstance(session.orchestrator, SessionOrchestrator):
-            session.orchestrator.close()
+        session.orchestrator.close()
 
 
 def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:

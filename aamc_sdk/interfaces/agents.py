@@ -116,6 +116,11 @@ class Orchestrator(BaseComponent):
 
     default_dataset: ClassVar[str | None] = None
 
+    @property
+    def default_steps(self) -> int:
+        """Maximum number of steps of a task unless the user gives one."""
+        return Budget().steps
+
     @abc.abstractmethod
     def run(self, task: Query, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each finished step."""
@@ -126,6 +131,9 @@ class Orchestrator(BaseComponent):
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the orchestrator; return metrics."""
         return {}
+
+    def close(self) -> None:
+        """Release threads and connections."""
 
 
 class EvaluatedOrchestrator(Orchestrator):

@@ -5,7 +5,7 @@ from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name
-from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
+from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions, start_session
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
 from aamc_sdk.serving.served_components import (
     ServedComponents,
@@ -43,6 +43,7 @@ __all__ = [
     "restore",
     "services_with_reward",
     "settled_attempts",
+    "start_session",
     "state_of",
     "trained_name",
 ]

@@ -120,8 +120,7 @@ def load_checkpoints(
     _check_endpoints(candidates, plugins)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
-        name, served = choice.name, services.make("router", choice.name, choice.options)
-        _check_trained(served, choice, allow_untrained)
+        name, served = choice.name, _new_router(choice, services, allow_untrained)
     else:
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
@@ -198,8 +197,7 @@ def make_components(
     services = services_with_reward(candidates, plugins, settings)
     with component_errors(f"{services.reward.message_name} failed"):
         services.reward.fit(_scale_outcomes(candidates))
-    router: Router = services.make("router", settings.router.name, settings.router.options)
-    _check_trained(router, settings.router, allow_untrained, settings.estimator)
+    router = _new_router(settings.router, services, allow_untrained, settings.estimator)
     _check_endpoints(candidates, plugins)
     return ServedComponents(
         services=services,
@@ -235,7 +233,9 @@ def _scale_outcomes(pool: Pool) -> Outcomes:
     return Outcomes(None, np.append(cost_usd, [[0.0]], axis=1), np.append(latency_ms, latency_ms[:, :1], axis=1))
 
 
-def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estimator: Choice | None = None) -> None:
+def _new_router(choice: Choice, services: Services, allow_untrained: bool, estimator: Choice | None = None) -> Router:
+    """Return an untrained router; one that requires training is refused."""
+    router: Router = services.make("router", choice.name, choice.options)
     if router.requires.training and not allow_untrained:
         command = ["aamc", "run"]
         for kind, named in (("router", choice), ("estimator", estimator)):
@@ -245,6 +245,7 @@ def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estima
                     command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
         how = f"train it with: {shlex.join(command)}, and serve the run's folder by MetaController.load or aamc serve --run"
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
+    return router
 
 
 def _check_endpoints(pool: Pool, plugins: Plugins) -> None:

@@ -222,17 +222,15 @@ def _document(step: Step) -> dict[str, Any]:
 class SessionOrchestrator(Orchestrator):
     """An orchestrator with its own session, which describes, logs and keeps its episodes."""
 
-    @property
-    @abc.abstractmethod
-    def default_steps(self) -> int:
-        """Maximum number of steps of a task unless the user gives one."""
-
     @abc.abstractmethod
     def session(self, task: Query, budget: Budget) -> Session:
         """Return a session on a task, which may be a :class:`TaskQuery`."""
 
-    def close(self) -> None:
-        """Release threads and connections."""
+
+def start_session(orchestrator: Orchestrator, task: Query, *, steps: int | None, cost_usd: float, seconds: float) -> Session:
+    """Return a session of an orchestrator on a task, which may be a :class:`TaskQuery`; ``steps`` is the orchestrator's own number when None."""
+    budget = Budget(steps=orchestrator.default_steps if steps is None else steps, cost_usd=cost_usd, seconds=seconds)
+    return orchestrator.session(task, budget) if isinstance(orchestrator, SessionOrchestrator) else Session(orchestrator, task, budget)
 
 
 class TeamOrchestrator(SessionOrchestrator):

@@ -28,7 +28,7 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     from aamc_experiments.orchestrator_training import read_evaluation_tasks
     from aamc_experiments.settings import Source
     from aamc_sdk.interfaces import EvaluatedOrchestrator
-    from aamc_sdk.serving import SessionOrchestrator, TeamOptions, WorkOptions, find_orchestrator, trained_name
+    from aamc_sdk.serving import TeamOptions, WorkOptions, find_orchestrator, trained_name
     from aamc_sdk.storage import locked
 
     own = WorkOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
@@ -46,8 +46,7 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
         with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed", passes=OSError):
             document = component.evaluate(dataset, routers, out, shown)
     finally:
-        if isinstance(component, SessionOrchestrator):
-            component.close()
+        component.close()
     if as_json:
         write_json_line(document)
     else:

@@ -15,8 +15,8 @@ import attrs
 
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, PluginError, ProviderError
-from aamc_sdk.interfaces import Budget, Orchestrator, Step
-from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator
+from aamc_sdk.interfaces import Orchestrator, Step
+from aamc_sdk.serving import Session, TaskQuery, TeamOptions, find_orchestrator, start_session
 from aamc_sdk.types import Query
 
 if TYPE_CHECKING:
@@ -62,16 +62,13 @@ class Orchestration:
 
     def close(self) -> None:
         """Release threads and connections."""
-        if isinstance(self._orchestrator, SessionOrchestrator):
+        if self._orchestrator is not None:
             self._orchestrator.close()
 
     def _session(self, query: Query, budget_usd: float) -> Session:
         orchestrator, settings = self.load(), self.settings
-        limits: dict[str, Any] = {"cost_usd": budget_usd, "seconds": settings.seconds}
         task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
-        if isinstance(orchestrator, SessionOrchestrator):
-            return orchestrator.session(task, Budget(steps=settings.steps or orchestrator.default_steps, **limits))
-        return Session(orchestrator, task, Budget(**limits) if settings.steps is None else Budget(steps=settings.steps, **limits))
+        return start_session(orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
 
     async def run(
         self, query: Query, budget_usd: float, log: Callable[[Session], Awaitable[None]], request_id: str
