@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import msgspec
@@ -59,6 +59,10 @@ _fields: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, A
 _candidates = msgspec.json.Decoder(_Candidates)
 
 
+def _text(content: str | Callable[[], str]) -> str:
+    return content if isinstance(content, str) else content()
+
+
 @attrs.frozen(slots=False)
 class Row:
     """One entry of the log, in stored form.
@@ -68,7 +72,7 @@ class Row:
         id: Its own id; kind, id and revision are unique.
         decision_id: The decision that it is or refers to.
         candidate: The candidate that it is about; ``""`` where the caller gave none and the decision is not in the log yet.
-        content: JSON; two entries are the same if their contents are.
+        content: JSON; two entries are the same if their contents are. A function makes it when it is first asked for.
         time: Its time, in seconds since the epoch.
         embedding: The query's embedding as little-endian float32, or None.
         revision: The revision of feedback; 0 for other entries.
@@ -81,7 +85,7 @@ class Row:
     id: str
     decision_id: str
     candidate: str
-    content: str
+    _content: str | Callable[[], str] = attrs.field(eq=_text, repr=_text)
     time: float
     embedding: bytes | None = None
     revision: int = 0
@@ -89,18 +93,16 @@ class Row:
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
     group: tuple[str, tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
-    def unpacked_by(self, unpack: Callable[[], str]) -> Row:
-        """Return this row, whose content a function returns when it is first asked for."""
-        self.__dict__.pop("content", None)
-        self.__dict__["_unpack"] = unpack
-        return self
+    @cached_property
+    def content(self) -> str:
+        """The JSON."""
+        return _text(self._content)
 
     def with_fields(self, fields: dict[str, Any], columns: Mapping[str, Any]) -> Row:
         """Return this row with other content, which is encoded when it is first asked for."""
-        row = object.__new__(Row)
-        values = row.__dict__
-        values.update(self.__dict__, fields=fields, columns=columns, _unpack=partial(encode, fields))
-        values.pop("content", None)
+        row = self.copy()
+        row.__dict__.update(fields=fields, columns=columns, _content=partial(encode, fields))
+        row.__dict__.pop("content", None)
         return row
 
     def with_candidate(self, candidate: str) -> Row:
@@ -116,15 +118,6 @@ class Row:
         row = object.__new__(Row)
         row.__dict__.update(self.__dict__)
         return row
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> str:
-            unpack = self.__dict__.get("_unpack")
-            if name != "content" or unpack is None:
-                raise AttributeError(f"a row has no {name!r}")
-            content = self.__dict__["content"] = unpack()
-            return content
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -224,14 +224,12 @@ class EntryTable:
         return self.rows_from(self._connection.execute(query, values).fetchall())
 
     def rows_from(self, found: Sequence[Sequence[Any]]) -> list[Row]:
-        """Return rows from their columns, each unpacked when it is read; fingerprints and contents of earlier versions are texts."""
+        """Return rows from their columns, each unpacked when it is read; contents of earlier versions are texts."""
         if max((packed[0] for _, _, _, _, packed, *_ in found if packed and isinstance(packed, bytes)), default=0) > len(self._cache.templates):
             self._cache.read_templates(self._connection)
         unpack = self._cache.templates.unpack
         return [
-            Row(kind, name, decision_id, candidate, "", when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "").unpacked_by(
-                partial(unpack, content)
-            )
+            Row(kind, name, decision_id, candidate, partial(unpack, content), when, embedding, revision, _fingerprint(mark))
             for kind, name, decision_id, candidate, content, when, embedding, revision, mark in found
         ]
 
@@ -246,3 +244,8 @@ class EntryTable:
         if template is not None:
             self._connection.execute("INSERT INTO templates VALUES (?, ?)", (len(self._cache.templates), template))
         return content
+
+
+def _fingerprint(kept: bytes | str | None) -> str:
+    """Return a fingerprint, which earlier versions kept as text."""
+    return kept.hex() if isinstance(kept, bytes) else kept or ""

@@ -312,12 +312,10 @@ class Entries:
         """Return the rows that ``{row}`` or ``{rule_row}`` selected; each unpacks its content when it is asked for that."""
         rows = []
         for _, kind, name, decision_id, candidate, json, packed, when, embedding, revision, fingerprint, *_ in list(found):
-            row = Row(kind, name, decision_id, candidate, json, when, embedding, revision, fingerprint)
-            if packed is not None:
-                if packed[0] > len(self._templates):
-                    self._read_templates(connection)
-                row = row.unpacked_by(partial(self._templates.unpack, packed))
-            rows.append(row)
+            if packed is not None and packed[0] > len(self._templates):
+                self._read_templates(connection)
+            content = json if packed is None else partial(self._templates.unpack, packed)
+            rows.append(Row(kind, name, decision_id, candidate, content, when, embedding, revision, fingerprint))
         return rows
 
     def _read_templates(self, connection: psycopg.Connection) -> None:

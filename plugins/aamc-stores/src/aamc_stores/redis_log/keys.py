@@ -158,13 +158,13 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
     pending, candidate, content, made, *more = _decoder.decode(value[_NUMBER_BYTES:])
+    text = partial(unpack, content)
     if kind != DECISION:
-        row = Row(kind, name, decision_id, candidate, "", made, None, revision)
-    else:
-        fingerprint, propensity, tenant = more
-        columns = {"propensity": propensity, "tenant": tenant} if brief else None
-        row = Row(kind, name, decision_id, candidate, "", made, embedding, 0, _fingerprint_from(fingerprint), columns)
-    return StoredEntry(row if brief and kind == DECISION else row.unpacked_by(partial(unpack, content)), number_of(value), pending)
+        return StoredEntry(Row(kind, name, decision_id, candidate, text, made, None, revision), number_of(value), pending)
+    fingerprint, propensity, tenant = more
+    columns = {"propensity": propensity, "tenant": tenant} if brief else None
+    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, _fingerprint_from(fingerprint), columns)
+    return StoredEntry(row, number_of(value), pending)
 
 
 def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:
