@@ -32,7 +32,7 @@ from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, read_batches, sqlite
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner, ServedComponents, make_services, state_of
-from aamc_sdk.serving.learner import learner
+from aamc_sdk.serving.learner import snapshots
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
@@ -86,7 +86,7 @@ def open_log(path: Path, max_gb: float | None = None) -> SqliteStore:
 
 def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
-    learner.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
+    snapshots.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
     partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
     sqlite.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
+from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.learner.snapshots import LogPoint, SavedState, restore, state_name, state_of
 
@@ -26,12 +26,6 @@ BATCH = 1000
 """Maximum number of log entries in one batch of learning."""
 POLL_SECONDS = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
-SNAPSHOT_EVERY = 10_000
-"""Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
-CHANGES_EVERY = 2_000
-"""Log entries after which changes are saved, where each process learns alone."""
-SHARE_SECONDS = 0.5
-"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
 FOLLOW_SECONDS = 0.25
 """Interval at which the other processes look for changes."""
 FLUSH_SECONDS = 0.02
@@ -40,8 +34,6 @@ ELECTION_SECONDS = 1.0
 """Interval at which each process asks whether it is elected."""
 RELOAD_SECONDS = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
-RETRY_SECONDS = 5.0
-"""Time after which saving a state is tried again."""
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
 
@@ -79,13 +71,13 @@ class Learner:
         self._report = report
         self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = self._flushing = 0
-        self._closed = self._away = self._stalled = self._saving_failed = self._refused = False
+        self._closed = self._away = self._stalled = False
         self._point = self._served_point = LogPoint()
         self._reported_position = self._known_start = self._cleaned_epoch = 0
         self._damaged_position = -1
         self._current_at = time.monotonic()
         self._end: tuple[float, int] | None = None  # where the log ended at a time
-        self._next_election = self._next_share = self._next_reload = 0.0
+        self._next_election = self._next_reload = 0.0
         self._initial_state = state_of(router)
         name = state_name(router, router.origin() or self._initial_state)  # forgotten users are in the name, which stays the same when they go
         router.prepare_replay(store)
@@ -207,7 +199,7 @@ class Learner:
         if not self._shared:
             return POLL_SECONDS
         if self.is_learner:
-            return SHARE_SECONDS if self._point == self._saved.point else max(0.0, self._next_share - time.monotonic())
+            return self._saved.pause(self._point)
         return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
 
     def _catch_up(self, report: bool) -> None:
@@ -270,31 +262,14 @@ class Learner:
         return True
 
     def _save_if_due(self, caught_up: bool) -> None:
-        """Save the learned state if enough was learned, or if it is time."""
-        saved, waits = self._saved, time.monotonic() < self._next_share
-        if not self._router.snapshots or (waits and self._saving_failed):
-            return
-        if self._shared:
-            due = self._point != saved.point and not waits
-        else:
-            due = self.position - saved.point.position >= (SNAPSHOT_EVERY if saved.full_next else CHANGES_EVERY)
-        if due or saved.due or (caught_up and saved.empty):
+        if self._router.snapshots and self._saved.is_due(self._point, caught_up):
             self._save()
 
     def _save(self) -> None:
-        self._next_share = time.monotonic() + SHARE_SECONDS
-        try:
-            saved = self._saved.save(self._learning, self._point)
-        except StoreError as error:  # the next start learns more again, no less
-            if not self._saving_failed:
-                logger.warning("the router's state could not be saved, which is tried again: %s", error)
-            self._saving_failed, self._next_share = True, time.monotonic() + RETRY_SECONDS
-            return
-        self._saving_failed = False
-        if not saved and self._shared and not self._refused:  # another process learns too, and was first
+        """Save the learned state; if another process learns too and was first, continue from its state."""
+        if not self._saved.save(self._learning, self._point):
             self._next_election = 0.0
             self._load()
-        self._refused = not saved  # a second time in succession, the next state is a full snapshot: no changes continue from the log's state
 
     def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
         """Load the newest state of the log, if it has one that is accepted; return whether it has."""

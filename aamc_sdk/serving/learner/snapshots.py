@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SNAPSHOT_EVERY = 10_000
+"""Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
+CHANGES_EVERY = 2_000
+"""Log entries after which changes are saved, where each process learns alone."""
+SHARE_SECONDS = 0.5
+"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
+RETRY_SECONDS = 5.0
+"""Time after which saving a state is tried again."""
 FULL_SECONDS = 3600.0
 """Maximum time between two full snapshots, without which retention drops nothing."""
 START_FULL_SECONDS = 60.0
@@ -106,23 +114,24 @@ class LogPoint:
 
 
 class SavedState:
-    """Saves the state of one router in the log, and loads the states that other processes save there. Used by one thread.
+    """Saves the state of one router in the log when it is time, and loads the states that other processes save there. Used by one thread.
 
     Attributes:
         point: The place of the newest state that this process saved or loaded.
-        empty: Whether the log has no state of the router, as far as this process knows.
-        full_next: Whether the next state is a full snapshot: the log has none that changes continue from.
     """
 
     def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
         self._store, self._name = store, name
         self._followed, self._gives_changes = followed, gives_changes
+        self._next_save = 0.0
+        self._failed = self._refused = False  # the last time
         self.begin(LogPoint())
 
     def begin(self, point: LogPoint) -> None:
         """Continue from a state that the log does not have."""
         self.point = self._taken = point
-        self.empty = self.full_next = True
+        self._empty = True  # the log has no state of the router, as far as this process knows
+        self._full_next = True  # the log has no state that changes continue from
         self._unsent: deque[StateDelta] = deque()
         self._sending = False
         self._delayed: tuple[float, Snapshot] | None = None
@@ -134,8 +143,28 @@ class SavedState:
         """Time since a state was saved or loaded."""
         return time.monotonic() - self._saved_at
 
+    def pause(self, point: LogPoint) -> float:
+        """Return the time until the state of a process that learns for all, at a place in the log, is saved."""
+        return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
+
+    def is_due(self, point: LogPoint, caught_up: bool) -> bool:
+        """Return whether to save the state at a place in the log: enough was learned, or it is time.
+
+        Args:
+            point: The place.
+            caught_up: Whether the whole log is learned.
+        """
+        waits = time.monotonic() < self._next_save
+        if waits and self._failed:
+            return False
+        if self._followed:
+            learned_enough = point != self.point and not waits
+        else:
+            learned_enough = point.position - self.point.position >= (SNAPSHOT_EVERY if self._full_next else CHANGES_EVERY)
+        return learned_enough or self._full_due or (caught_up and self._empty)
+
     @property
-    def due(self) -> bool:
+    def _full_due(self) -> bool:
         """Whether to save a full snapshot although nothing was learned: retention counts routers that renew theirs."""
         now = time.monotonic()
         return now - self._full_at >= FULL_SECONDS if self._delayed is None else now >= self._delayed[0]
@@ -162,7 +191,7 @@ class SavedState:
             except CheckpointError as error:
                 logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
                 self._load_snapshot(router, snapshot)
-                self.full_next = True
+                self._full_next = True
         if deltas:
             self._full_at -= FULL_SECONDS - START_FULL_SECONDS
         return self.point
@@ -174,26 +203,44 @@ class SavedState:
         return deltas is not None
 
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Save the router's state at a place in the log, as changes or in full; return False if another process saved a state first.
+        """Save the router's state at a place in the log; return False if another process saved one first, whose state is to be loaded.
+
+        A second time in succession, the next state is a full snapshot instead: no changes continue from the log's state. What the store does not
+        take is saved later; until then, the next start learns more again, no less.
+        """
+        self._next_save = time.monotonic() + SHARE_SECONDS
+        try:
+            saved = self._put(router, point)
+        except StoreError as error:
+            if not self._failed:
+                logger.warning("the router's state could not be saved, which is tried again: %s", error)
+            self._failed, self._next_save = True, time.monotonic() + RETRY_SECONDS
+            return True
+        self._failed = False
+        again, self._refused = self._refused, not saved
+        return saved or again or not self._followed
+
+    def _put(self, router: OnlineRouter, point: LogPoint) -> bool:
+        """Put the state into the log, as changes or in full; return False if another process put one there first.
 
         After a StoreError the next call tries again.
         """
-        if not self.full_next and point != self._taken:
+        if not self._full_next and point != self._taken:
             changes = router.changes() if self._gives_changes else None
-            self.full_next = changes is None
+            self._full_next = changes is None
             if changes is not None:
                 self._unsent.append(StateDelta(self._taken.position, point.position, changes, point.epoch, point.last))
                 self._taken = point
         if not self._send():
             self._unsent.clear()
             self._delayed = None
-            self.full_next = True
+            self._full_next = True
             return False
-        if self.full_next:
+        if self._full_next:
             self._save_full(router, point)
         elif self._delayed is not None:
             self._save_delayed()
-        elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
+        elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self._full_due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
             self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
@@ -210,11 +257,11 @@ class SavedState:
         self._delayed = None
         self._note_full(snapshot)
         self._note_saved(point)
-        self._taken, self.full_next = point, False
+        self._taken, self._full_next = point, False
 
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save the last state, in full if that is cheap."""
-        self.save(router, point)
+        self._put(router, point)
         if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
             self._save_full(router, point)
 
@@ -243,7 +290,7 @@ class SavedState:
         restore(router, snapshot.content)
         self.begin(LogPoint.of(snapshot))
         self._note_full(snapshot)
-        self.empty = self.full_next = False
+        self._empty = self._full_next = False
 
     def _apply(self, router: OnlineRouter, deltas: Sequence[StateDelta]) -> None:
         for delta in deltas:
@@ -257,4 +304,4 @@ class SavedState:
 
     def _note_saved(self, point: LogPoint) -> None:
         self.point, self._saved_at = point, time.monotonic()
-        self.empty = False
+        self._empty = False

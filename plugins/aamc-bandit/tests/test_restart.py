@@ -17,6 +17,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, state_of
 from aamc_sdk.serving.learner import learner as learning
+from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [
@@ -68,7 +69,7 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
 @pytest.mark.parametrize("router", ROUTERS, ids=lambda router: "-".join(map(str, router.values())))
 def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
-    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 40)
+    monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 40)
     monkeypatch.setattr(learning, "BATCH", 7)
     before = serve(router, pool, url, 30)
     assert serve(router, pool, url, 0) == before

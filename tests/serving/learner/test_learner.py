@@ -101,7 +101,7 @@ def test_a_restart_learns_only_what_came_after_the_view(store: Store) -> None:
 
 
 def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 4)
+    monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 4)
     monkeypatch.setattr(learning, "BATCH", 1)
     judge(store, "ann1", "bob1", "ann2")  # 6 entries
     router = Tally()
@@ -395,7 +395,7 @@ def test_a_router_is_known_to_retention_from_its_first_start(store: Store) -> No
 
 
 def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "CHANGES_EVERY", 4)
+    monkeypatch.setattr(keeping, "CHANGES_EVERY", 4)
     monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
     router = Changing()
     learner = Learner(store, router, lambda _: None)
@@ -438,7 +438,7 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
 
 def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else retention waits for a router whose processes all end within the hour."""
-    monkeypatch.setattr(learning, "CHANGES_EVERY", 2)
+    monkeypatch.setattr(keeping, "CHANGES_EVERY", 2)
     monkeypatch.setattr(keeping, "MAX_CHANGED", 1000.0)
     monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
     for name in ("ann1", "ann2"):
@@ -452,8 +452,8 @@ def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch
 
 
 def test_two_processes_on_one_file_learn_alone_and_restart_from_either_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "CHANGES_EVERY", 2)
-    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 6)
+    monkeypatch.setattr(keeping, "CHANGES_EVERY", 2)
+    monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 6)
     both = [Learner(store, Changing(), lambda _: None) for _ in range(2)]
     for number in range(30):
         judge(store, f"ann{number}")

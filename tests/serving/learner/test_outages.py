@@ -112,7 +112,7 @@ def learn_unkept(first: Replica, *names: str) -> None:
     """Let the elected process learn entries whose publication fails."""
     first.tell(*names)
     wait_until(lambda: first.learner.position == MemoryStore.position(first.store))
-    wait_until(lambda: first.learner._saving_failed)
+    wait_until(lambda: first.learner._saved._failed)
 
 
 def depose(first: Replica) -> None:

@@ -125,8 +125,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SHARE_SECONDS", "FOLLOW_SECONDS", "ELECTION_SECONDS", "RELOAD_SECONDS", "RETRY_SECONDS"):
+    for name in ("FOLLOW_SECONDS", "ELECTION_SECONDS", "RELOAD_SECONDS"):
         monkeypatch.setattr(learning, name, 0.01)
+    for name in ("SHARE_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(keeping, name, 0.01)
     monkeypatch.setattr(learning, "START_SECONDS", 0.2)
     monkeypatch.setattr(keeping, "FULL_SNAPSHOT_DELAY_S", 0.05)
 
