@@ -160,7 +160,7 @@ class MetaController:
         """Return a controller of untrained components, as a configuration file names them.
 
         Args:
-            path: A configuration file: ours, or one of another system that a plugin reads. Keys without effect are named in a warning.
+            path: A configuration file of the SDK, or one of another system that a plugin reads. Keys without effect are named in a warning.
             decision: The name of one of a foreign file's configurations; the first usable one when None.
             store: The log's URL.
             plugins: The plugins; the installed ones when None.

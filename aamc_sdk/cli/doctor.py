@@ -99,14 +99,14 @@ def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
 
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
     yield Diagnosis("Python", state)
-    ours = {name for known in known_distributions().values() for name in known.values()}
+    own = {name for known in known_distributions().values() for name in known.values()}
     offers = [offer for offer in plugins if offer.kind != "plugin"]
     for distribution in sorted({offer.plugin.distribution for offer in plugins}):
         version = next(offer.plugin.version for offer in plugins if offer.plugin.distribution == distribution)
         count = quantity(sum(offer.plugin.distribution == distribution for offer in offers), "component")
         if missing := _missing_requirements(distribution):
             yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
-        elif distribution in ours and version != __version__:
+        elif distribution in own and version != __version__:
             advice = f"pip install --upgrade {distribution} aamc-sdk"
             yield Diagnosis(distribution, f"{version} with aamc-sdk {__version__}, {count}", WARNING, advice)
         else:

@@ -20,7 +20,7 @@ class ForeignSettings:
     """The settings read from a configuration file of another system.
 
     Attributes:
-        content: The same settings by the keys of our own configuration files.
+        content: The same settings by the keys of the SDK's configuration files.
         pool: The candidates that the file describes; None if it describes none.
     """
 
@@ -55,7 +55,7 @@ class ConfigFormat(NamedComponent):
 
     @abc.abstractmethod
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
-        """Translate a file for an experiment, by the keys of our own configuration files; log a warning for keys without effect.
+        """Translate a file for an experiment, by the keys of the SDK's configuration files; log a warning for keys without effect.
 
         Args:
             content: The file's content.

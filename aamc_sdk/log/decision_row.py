@@ -1,7 +1,7 @@
 """Decisions as rows of the log, with or without their prompts.
 
 The store's option ``store_text`` decides whether prompts are kept; without it every text reads as ``""``. Fields that version 0.1 did not
-have are left out of the JSON where they have their default, so that its entries and ours compare equal.
+have are left out of the JSON where they have their default, so that its entries and those of this version compare equal.
 """
 
 from __future__ import annotations

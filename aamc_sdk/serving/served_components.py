@@ -273,7 +273,7 @@ def components_from_file(
     """Return untrained components, as a configuration file names them.
 
     Args:
-        path: A configuration file: ours, or one of another system that a plugin reads. Keys without effect are named in a warning.
+        path: A configuration file of the SDK, or one of another system that a plugin reads. Keys without effect are named in a warning.
         plugins: The plugins that offer components and formats.
         decision: The name of one of a foreign file's configurations; the first usable one when None.
         store: The log's URL.

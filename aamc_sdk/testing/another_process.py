@@ -40,7 +40,7 @@ def in_another_process(subject: Subject, component: Any, method: Callable[[Subje
         command = [sys.executable, "-m", __name__, name]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS)  # noqa: S603  # this module
         require(ended.returncode == 0, f"it fails in another process: {ended.stderr.strip().rpartition(chr(10))[2]}")
-        found, error = pickle.loads((folder / _FOUND).read_bytes())  # noqa: S301  # of our own process
+        found, error = pickle.loads((folder / _FOUND).read_bytes())  # noqa: S301  # of this process
     if error:
         skip(f"it cannot be made in another process: {error}")
     return found  # type: ignore[no-any-return]  # the result of the method
@@ -57,7 +57,7 @@ class _Offered:
 
 def _run(folder: Path) -> None:
     """Write the result of the method for the component with the saved state, or why that cannot be made."""
-    kind, name, offered, options, method = pickle.loads((folder / _GIVEN).read_bytes())  # noqa: S301  # of our own process
+    kind, name, offered, options, method = pickle.loads((folder / _GIVEN).read_bytes())  # noqa: S301  # of this process
     found, why = None, ""
     with closing(Subject(kind, name, Plugins({"kit": _Offered(offered)}, discover=False), options)) as subject:
         try:

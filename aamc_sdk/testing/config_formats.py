@@ -43,7 +43,7 @@ def check_it_recognizes_its_example(subject: Subject) -> None:
 
 
 def check_its_example_can_be_served(subject: Subject) -> None:
-    """``serving`` returns the settings of a controller, by the keys of our own files, and leaves the content as it was."""
+    """``serving`` returns the settings of a controller, by the keys of the SDK's files, and leaves the content as it was."""
     found = _translated(subject, "serving")
     require_type(found, ForeignSettings, "serving must return aamc_sdk.interfaces.ForeignSettings")
     require_type(found.pool, Pool | None, "the pool of serving must be aamc_sdk.Pool or None")
@@ -55,7 +55,7 @@ def check_its_example_can_be_served(subject: Subject) -> None:
 
 
 def check_its_example_can_be_an_experiment(subject: Subject) -> None:
-    """``experiment`` returns the settings of an experiment, by the keys of our own files, whether the command line names a router or not."""
+    """``experiment`` returns the settings of an experiment, by the keys of the SDK's files, whether the command line names a router or not."""
     for router in (None, "random"):
         found = _translated(subject, "experiment", None, router)
         _require_keys("experiment", found, (*SERVING_KEYS, *EXPERIMENT_KEYS))
