@@ -138,6 +138,7 @@ def test_an_older_decision_is_unknown_until_the_server_is_back(log, server):
     with pytest.raises(StoreAwayError, match="'before' is not in the local spool, and unknown until the server is back"):
         store.record("before")
     server.start()
+    wait_until(lambda: store.health()["away"] == 0)
     assert store.record("before").decision.id == "before"
     with pytest.raises(UnknownDecisionError, match="'never'"):
         store.record("never")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -46,26 +47,31 @@ class StoreDouble(SharedStore):
         unable: Text of ids that the server cannot hold.
         after_find: Called once, after the next search for a decision.
         commits: The decisions of each commit.
+        askers: The threads that asked the server while it was away.
     """
 
     away = read_only = False
     unable = "\0"
 
-    def __init__(self, server: MemoryLedger, spool: Path) -> None:
-        self.server, self.after_find, self.commits = server, lambda: None, []
-        super().__init__("double:", SharedOptions(spool=str(spool), retry_s=RETRY_S))
+    def __init__(self, server: MemoryLedger, spool: Path, retry_s: float = RETRY_S) -> None:
+        self.server, self.after_find, self.commits, self.askers = server, lambda: None, [], []
+        super().__init__("double:", SharedOptions(spool=str(spool), retry_s=retry_s))
 
     def reach(self) -> None:
         """Let this process reach the server, and try it with its next write; what waits is not delivered by itself."""
         self.away = self.read_only = False
-        self._away_until = 0.0
+        self._absence = ""
+
+    def _check_away(self, away: bool) -> None:
+        if away:
+            self.askers.append(threading.current_thread().name)
+            raise StoreAwayError("away")
 
     def _add_plain(self, feedback: Sequence[Feedback]) -> bool:
         return False
 
     def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        if self.away or self.read_only:
-            raise StoreAwayError("away")
+        self._check_away(self.away or self.read_only)
         if any(self.unable in name for write in writes for name in write.feedback):
             raise StoreError("an index row is too long")
         self.commits.append([name for write in writes for name in write.decisions])
@@ -79,21 +85,18 @@ class StoreDouble(SharedStore):
             return refusal
 
     def _find(self, decision_id: str) -> Row | None:
-        if self.away:
-            raise StoreAwayError("away")
+        self._check_away(self.away)
         found = self.server.find(DECISION, decision_id)
         meanwhile, self.after_find = self.after_find, lambda: None
         meanwhile()
         return found[0] if found else None
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
-        if self.away:
-            raise StoreAwayError("away")
+        self._check_away(self.away)
         return self.server.batch(after, limit)
 
     def _counts(self) -> tuple[int, int]:
-        if self.away:
-            raise StoreAwayError("away")
+        self._check_away(self.away)
         return len(self.server), 0
 
     def pending_rows(self) -> Sequence[Row]:
@@ -269,6 +272,22 @@ def test_many_threads_and_processes_keep_the_order_while_the_spool_is_delivered(
     assert store.health()["refused"] == 0
 
 
+def test_once_the_server_is_away_only_the_delivering_thread_asks_it(tmp_path):
+    with closing(StoreDouble(MemoryLedger(), tmp_path / "spool.db", retry_s=0.001)) as store:
+        store.away = True
+        store.add_decisions(decided("first"))
+        store.askers.clear()
+        for n in range(20):
+            time.sleep(0.005)
+            store.add_decisions(decided(f"d{n}"))
+            with pytest.raises(StoreAwayError):
+                store.record("elsewhere")
+        assert set(store.askers) == {"aamc-spool"}
+        store.away = False
+        wait_until(lambda: store.health()["away"] == store.health()["spooled"] == 0)
+        assert len(store.experience().decisions) == 21
+
+
 def test_a_decision_that_is_delivered_during_the_search_is_found(process):
     store, other = process(), process()
     store.away = True
@@ -290,7 +309,7 @@ def test_servers_take_writes_after_what_waits_on_the_same_decisions(log, server)
     assert store._spool.counts() == (7, 0)
     assert other.add_feedback(judged("e")) == [True]
     assert other.add_feedback(judged("before", revision=1)) == [True]
-    store._away_until = 0.0
+    store._absence = ""
     assert store.add_feedback(judged("d")) == [True]
     wait_until(lambda: store._spool.is_empty)
     assert candidates(store) == {"before/explicit": CHOSEN, "e/explicit": FALLBACK, "d/explicit": FALLBACK}

@@ -159,6 +159,24 @@ def test_while_the_backend_is_away_operations_fail_at_once() -> None:
     run(test)
 
 
+def test_a_backend_that_hangs_delays_only_the_operations_of_one_moment() -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
+        backend.is_away = True
+        with pytest.raises(StoreAwayError):
+            await shared.get("a")
+        backend.began.clear()
+        backend.go.clear()  # from now on it does not even refuse
+        await asyncio.to_thread(backend.began.wait, 60)
+        for _ in range(50):
+            with pytest.raises(StoreAwayError, match="the server is away"):
+                await asyncio.wait_for(shared.get("a"), 60)
+        backend.is_away = False
+        backend.go.set()
+        await asyncio.wait_for(used(shared, 0.0), 30)
+
+    run(test)
+
+
 def test_closing_applies_what_was_submitted_and_refuses_the_rest() -> None:
     async def test(shared: SharedState, backend: Wrapped) -> None:
         token, _ = await shared.reserve(CLAIMS)

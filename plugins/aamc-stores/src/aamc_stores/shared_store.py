@@ -7,10 +7,9 @@ import logging
 import os
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -56,6 +55,9 @@ class SharedOptions(StoreOptions):
 class SharedStore(PartitionedStore):
     """A log on a server. While the server cannot be reached, writes wait in the spool and reads find nothing new.
 
+    After a write that the server did not answer, the next ones go to the spool at once, until the delivering thread has reached the server: a
+    server that hangs delays the requests of one moment, not all of them.
+
     Raises:
         StoreError: The server cannot be reached when the store is opened, or holds a newer version of the log.
     """
@@ -72,7 +74,7 @@ class SharedStore(PartitionedStore):
         self._spool = Spool(Path(config.spool or spool), round(1e6 * config.max_spool_mb), config.prefix)
         if not config.spool:
             self._spool.adopt(earlier)
-        self._away_until = 0.0
+        self._absence = ""
         self._failure = ""
         self._closing = threading.Event()
         self._spooled = threading.Event()
@@ -112,8 +114,11 @@ class SharedStore(PartitionedStore):
         """
         row, away = None, None
         try:
+            self._check_presence()
             row = self._find(decision_id) or self._spool.decision(decision_id) or self._find(decision_id)  # it may have left the spool meanwhile
         except StoreAwayError as error:
+            self._note_absence(error)
+            self._spooled.set()  # the delivering thread asks when it is back
             row, away = self._spool.decision(decision_id), error
         if row is not None:
             return record_from(row)
@@ -139,7 +144,7 @@ class SharedStore(PartitionedStore):
         waiting, refused = self._spool.counts()
         spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued, "unlogged": self._unlogged}
         try:
-            return {**super().health(), **spool, "away": int(self._away_until > 0)}
+            return {**super().health(), **spool, "away": int(bool(self._absence))}
         except StoreAwayError:
             return {**spool, "away": 1}
 
@@ -167,6 +172,7 @@ class SharedStore(PartitionedStore):
         """
         while self._writer.run(self._deliver_next):
             pass
+        self._ask()
 
     def close(self) -> None:
         """Finish the writes, to the server or the spool, then close both; closing twice, or in a forked child, does nothing."""
@@ -191,11 +197,11 @@ class SharedStore(PartitionedStore):
 
     def _or_spooled(self, write: Callable[[], T], spool: Callable[[], T]) -> T:
         """Write to the server; when it is away, to the spool."""
-        if time.monotonic() >= self._away_until:
-            try:
-                return write()
-            except StoreAwayError as error:
-                self._note_absence(error)
+        try:
+            self._check_presence()
+            return write()
+        except StoreAwayError as error:
+            self._note_absence(error)
         try:
             return spool()
         finally:
@@ -203,6 +209,7 @@ class SharedStore(PartitionedStore):
 
     def _commit_after_spool(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         """Commit a group of writes after the entries on the same decisions that wait in the spool, whichever process put them there."""
+        self._check_presence()  # again: the group before may have found out
         try:
             if not self._spool.is_empty:
                 self._spooled.set()  # the rest may be of a process that has ended
@@ -247,15 +254,26 @@ class SharedStore(PartitionedStore):
         logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, entry[-1].kind, entry[-1].id, where, why)
         self._spool.set_aside(number, str(why))
 
+    def _check_presence(self) -> None:
+        """Raise a StoreAwayError while the server is away."""
+        if self._absence:
+            raise StoreAwayError(self._absence)
+
+    def _ask(self) -> None:
+        """Ask a server that was away whether it is back; raise StoreAwayError if not."""
+        if self._absence:
+            self.batch(0, 0)
+            self._note_return()
+
     def _note_return(self) -> None:
-        if self._away_until:
+        if self._absence:
             logger.warning("the log %s is back", self.name)
-        self._away_until = 0.0
+        self._absence = ""
 
     def _note_absence(self, error: StoreError) -> None:
-        if self._away_until == 0:
+        if not self._absence:
             logger.warning("%s; writes wait in %s until it is back", error, self._spool.path)
-        self._away_until = time.monotonic() + self.config.retry_s
+        self._absence = str(error)
 
     def _keep_flushing(self) -> None:
         """Deliver the spool's entries whenever there are some, until the store is closed; a failure is tried again."""
@@ -264,14 +282,14 @@ class SharedStore(PartitionedStore):
             self._spooled.clear()
             try:
                 self.flush()
-            except SpoolError as error:  # such as its disk that is full
-                self._note_failure(error)
-            except StoreAwayError as error:
-                self._note_absence(error)
             except Exception as error:
-                self._note_failure(error)
+                if isinstance(error, StoreAwayError) and not isinstance(error, SpoolError):
+                    self._note_absence(error)
+                else:  # such as the spool's disk that is full: writes may reach the server all the same
+                    self._note_failure(error)
+                    with suppress(StoreError):
+                        self._ask()
             else:
-                self._note_return()
                 self._failure = ""
                 continue
             self._spooled.set()

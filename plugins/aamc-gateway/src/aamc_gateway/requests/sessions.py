@@ -109,4 +109,4 @@ class Sessions:
             try:
                 await asyncio.wait_for(put, _SHARE_S)
             except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not wait or be lost for this
-                logger.warning("the other workers do not learn who answered a conversation: %s", error)
+                logger.debug("the other workers do not learn who answered a conversation: %s", error)

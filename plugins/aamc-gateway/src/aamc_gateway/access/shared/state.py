@@ -40,7 +40,7 @@ SUFFIX = ".gateway"
 """Suffix of the file of a log's shared state, after the name of the log's file."""
 _AT_ONCE = 500
 _RETRY_S = 1.0
-"""Time for which operations fail at once after the backend was away, in seconds."""
+"""Time between two questions to a backend that was away, in seconds."""
 _PATIENCE_S = 0.02
 """Time that an operation nobody waits for is kept back, in seconds, so that the next one's transaction takes it along."""
 _MAX_OWED = 10_000
@@ -49,6 +49,9 @@ _Task = tuple[Operation, "asyncio.Future[Any] | None"]
 
 class SharedState:
     """Values that expire, and counters with limits; a thread applies the operations on them in batches. All methods belong to one event loop.
+
+    After an operation that the backend did not answer, the next ones fail at once, until it has answered the thread: a server that hangs delays
+    the requests of one moment, not all of them.
 
     A reservation holds amounts of several counters until it is settled. Reservations of a worker that dies are given back ``LEASE_S`` seconds
     after it last renewed its lease, which its thread does as long as it lives. A settlement that failed since the backend was away is applied again
@@ -65,7 +68,8 @@ class SharedState:
         self._wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._owed: deque[Settle] = deque(maxlen=_MAX_OWED)
-        self._away: tuple[float, str] = (0.0, "")
+        self._absence = ""
+        self._asks_at = 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-shared-state", daemon=True)
@@ -127,6 +131,8 @@ class SharedState:
         """Apply an operation and return its result. Operations of one process are applied in the order of the calls."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+        if self._absence:
+            raise StoreAwayError(self._absence)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._add((operation, future))
         try:
@@ -172,13 +178,17 @@ class SharedState:
         while True:
             with self._changed:
                 if not self._wanted and not self._closed:
-                    self._changed.wait(max(0.0, renewed + self._renew_s - time.monotonic()))
+                    due = self._asks_at if self._absence else renewed + self._renew_s
+                    self._changed.wait(max(0.0, due - time.monotonic()))
                 batch = [self._tasks.popleft() for _ in range(min(_AT_ONCE, len(self._tasks)))]
                 self._wanted = bool(self._tasks)
                 closed = self._closed and not self._tasks
             if batch:
                 self._apply(batch)
-            if time.monotonic() >= renewed + self._renew_s:
+            if self._absence:
+                if time.monotonic() >= self._asks_at:
+                    self._ask()
+            elif time.monotonic() >= renewed + self._renew_s:
                 renewed = time.monotonic()
                 self._renew()
             if closed:
@@ -214,17 +224,35 @@ class SharedState:
 
     def _results(self, operations: Sequence[Operation]) -> Sequence[Any]:
         """Return the results of operations."""
-        until, message = self._away
-        if time.monotonic() < until:
-            raise StoreAwayError(message)
+        if self._absence:
+            raise StoreAwayError(self._absence)
         try:
             return self._backend.apply(operations)
         except StoreAwayError as error:
-            logger.warning("%s", error)
-            self._away = (time.monotonic() + _RETRY_S, str(error))
+            self._note_absence(error)
             unknown = [operation for operation in operations if isinstance(operation, Reserve)]
             self._owed.extend(Settle(operation.token, operation.claims, [0.0] * len(operation.claims)) for operation in unknown)
             raise
+
+    def _note_absence(self, error: StoreAwayError) -> None:
+        if not self._absence:
+            logger.warning("%s", error)
+        self._asks_at = time.monotonic() + _RETRY_S
+        self._absence = str(error)
+
+    def _ask(self) -> None:
+        """Ask the backend whether it is back, and apply what is owed."""
+        try:
+            self._backend.apply([Get("")])
+        except StoreAwayError as error:
+            self._note_absence(error)
+            return
+        except Exception as error:  # it answers; each operation tells what is wrong
+            logger.debug("the shared state answers: %s", error)
+        logger.warning("the shared state is back")
+        self._absence = ""
+        if self._owed:
+            self._apply([])
 
     def _renew(self) -> None:
         if self._owed:
