@@ -338,7 +338,7 @@ class Exchange:
         served, block = self.served, call.block
         served.candidate, served.usage, served.cost_source = call.upstream.name, block.usage, block.cost_source
         served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
-        served.saved_usd = price(self.gateway.best.candidate, block.usage)[0] - served.cost_usd
+        served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - served.cost_usd
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""

@@ -57,7 +57,7 @@ class Metrics:
         self.cost = Counter("aamc_cost_usd", "Cost in USD of calls and decisions, by candidate.", ["model"], **made)
         self.unknown_costs = Counter("aamc_unknown_costs", "Answers whose cost is unknown.", ["model"], **made)
         summed: Any = {**made, "multiprocess_mode": "sum"}
-        self.saved = Gauge("aamc_saved_usd", "Cost saved against the best candidate in USD; below 0 where routing cost more.", ["model"], **summed)
+        self.saved = Gauge("aamc_saved_usd", "Cost in USD saved against the most expensive candidate.", ["model"], **summed)
         self.tokens = Counter(
             "aamc_tokens", "Tokens; cached_input and cache_write are part of input, reasoning of output.", ["model", "kind"], **made
         )

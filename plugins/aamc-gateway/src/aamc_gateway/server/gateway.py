@@ -101,7 +101,7 @@ class Gateway:
         self.log_watch = LogWatch()
         self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrations))
         self.began = time.time()
-        self.best = max(self.upstreams.values(), key=lambda upstream: upstream.price_rank)
+        self.most_expensive = max(self.upstreams.values(), key=lambda upstream: upstream.price_rank)
         self._names = frozenset(components.pool.names)
         self._state: PoolState | None = None
         self._state_until = 0.0
