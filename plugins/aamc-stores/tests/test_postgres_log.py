@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from aamc_stores.postgres_log import store as postgres
 from aamc_stores.postgres_log import tables as postgres_tables
-from aamc_stores.postgres_log.connections import Leases
+from aamc_stores.postgres_log.leases import Leases
 from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until

@@ -16,9 +16,9 @@ import attrs
 import msgspec
 import pytest
 import redis
+from aamc_stores.redis_log import leases as redis_leases
 from aamc_stores.redis_log import migration as redis_migration
-from aamc_stores.redis_log import retention as redis_retention
-from aamc_stores.redis_log import states as redis_states
+from aamc_stores.redis_log import partitions as redis_partitions
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.scripts import MOVE
 from aamc_stores.redis_log.server import RedisServer
@@ -262,7 +262,7 @@ def test_the_log_is_divided_and_what_nobody_holds_back_is_dropped(log):
 
 
 def test_feedback_of_any_id_and_revision_goes_with_its_decision_and_later_places_are_skipped(log, monkeypatch):
-    monkeypatch.setattr(redis_retention, "DROPPED_AT_ONCE", 4)
+    monkeypatch.setattr(redis_partitions, "DROPPED_AT_ONCE", 4)
     store = log(**SMALL)
     add(store, "old")
     add(store, *(f"d{n}" for n in range(40)))
@@ -561,23 +561,23 @@ def test_one_process_learns_and_another_takes_over(log, monkeypatch):
     first.close()
     assert second.is_learner("router")  # at once
     lease = f"{second.config.prefix}:lease:router"
-    assert 0 < second._client.pttl(lease) <= 1000 * redis_states.LEASE_SECONDS
+    assert 0 < second._client.pttl(lease) <= 1000 * redis_leases.LEASE_SECONDS
     third = log()
     second._client.delete(lease)  # it ended while its holder was suspended
     assert third.is_learner("router")
-    monkeypatch.setattr(redis_states, "_RENEWALS", float("inf"))  # the holder asks the server now
+    monkeypatch.setattr(redis_leases, "_RENEWALS", float("inf"))  # the holder asks the server now
     assert not second.is_learner("router")
 
 
 def test_a_learner_that_cannot_reach_the_server_is_none_when_its_lease_has_ended(log, server, monkeypatch):
     store = log(timeout_s=1.0)
     assert store.is_learner("router")
-    monkeypatch.setattr(redis_states, "_RENEWALS", float("inf"))
+    monkeypatch.setattr(redis_leases, "_RENEWALS", float("inf"))
     server.kill()
     try:
         assert store.is_learner("router")  # nobody else can have it yet
-        with store._states._lock:
-            store._states._leases["router"] = time.monotonic() - 1
+        with store._leases._lock:
+            store._leases._until["router"] = time.monotonic() - 1
         assert not store.is_learner("router")
         with pytest.raises(StoreAwayError):
             store.put_delta("router", StateDelta(0, 1, b""))
@@ -715,7 +715,7 @@ def test_two_processes_move_a_log_of_version_2(log, old_names):
 
 
 def test_decisions_of_version_2_are_dropped_with_their_feedback(log, server, monkeypatch):
-    monkeypatch.setattr(redis_retention, "DROPPED_AT_ONCE", 4)
+    monkeypatch.setattr(redis_partitions, "DROPPED_AT_ONCE", 4)
     prefix = f"t{uuid.uuid4().hex[:16]}"
     write_version_2(server, prefix, [f"d{n}" for n in range(10)])
     store = log(prefix=prefix, **SMALL)

@@ -17,9 +17,10 @@ import psycopg
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
+from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
 from aamc_stores.postgres_log.feedback import feedback_insert
+from aamc_stores.postgres_log.leases import Leases
 from aamc_stores.postgres_log.partitions import Partitions
 from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables

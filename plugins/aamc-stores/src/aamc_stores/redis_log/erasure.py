@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from aamc_sdk.log import DECISION, Erasure, columns_of
 from aamc_stores.redis_log.group import DecisionHash
 from aamc_stores.redis_log.keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
+from aamc_stores.redis_log.partitions import RedisPartitions
 from aamc_stores.redis_log.reader import RedisReader
-from aamc_stores.redis_log.retention import RedisRetention
 from aamc_stores.redis_log.server import Check, Op, RedisServer, binary, write_id
 from aamc_stores.redis_log.states import RedisStates
 from aamc_stores.redis_log.templates import LogTemplates
@@ -22,8 +22,8 @@ class RedisErasure:
     An append-only file holds their bytes until its next rewrite.
     """
 
-    def __init__(self, server: RedisServer, reader: RedisReader, states: RedisStates, divided: RedisRetention) -> None:
-        self._server, self._reader, self._states, self._divided = server, reader, states, divided
+    def __init__(self, server: RedisServer, reader: RedisReader, states: RedisStates, partitions: RedisPartitions) -> None:
+        self._server, self._reader, self._states, self._partitions = server, reader, states, partitions
 
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
@@ -90,7 +90,7 @@ class RedisErasure:
             checks.append(self._states.check(facts))
             ops += self._states.dropped()
             if erasure.user is None:
-                ops += self._divided.without_tenant(erasure.tenant)
+                ops += self._partitions.without_tenant(erasure.tenant)
             forgotten_at = max(facts.now, erasure.latest, self._reader.tombstones().get(erasure.digest, 0.0))
             ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(forgotten_at)])
             ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])

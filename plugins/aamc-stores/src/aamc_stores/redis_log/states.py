@@ -1,9 +1,7 @@
-"""Learned states of routers on a Redis server: snapshots, floors and deltas; and the lease of the process that learns."""
+"""Learned states of routers on a Redis server: snapshots, floors and deltas."""
 
 from __future__ import annotations
 
-import threading
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +9,11 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import MAX_SNAPSHOTS, UNLEARNED, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.redis_log.scripts import DECISIONS, LEASE, RELEASE
+from aamc_stores.redis_log.scripts import DECISIONS
 from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, packed, write_id
 
-LEASE_SECONDS = 3.0
-"""Time without renewal after which another process is elected."""
-_RENEWALS = 3
-"""Renewals of a lease while it lasts."""
 _CONTENT_SECONDS = 3600
 """Time in which a snapshot's content that was written must be committed."""
 SNAPSHOTS, FLOORS = "snapshots", "floors"
@@ -50,9 +43,6 @@ class RedisStates:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._token = uuid.uuid4().hex
-        self._leases: dict[str, float] = {}
-        self._lock = threading.Lock()
 
     def facts(self) -> Facts:
         """Return the log's present state."""
@@ -134,39 +124,6 @@ class RedisStates:
 
         return self._server.change(put)
 
-    def is_learner(self, name: str) -> bool:
-        """Return whether this process has the lease of a name; it takes one that nobody has, and renews its own."""
-        with self._lock:
-            now, until = time.monotonic(), self._leases.get(name, 0.0)
-            if now < until - LEASE_SECONDS * (1 - 1 / _RENEWALS):
-                return True
-            try:
-                held = self._server.run(LEASE, self._lease(name), self._token, str(round(1000 * LEASE_SECONDS)))
-            except StoreAwayError:
-                return now < until
-            if held:
-                self._leases[name] = now + LEASE_SECONDS  # from before the call, so that it ends here first
-            else:
-                self._leases.pop(name, None)
-            return bool(held)
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process has a lease."""
-        now = time.monotonic()
-        with self._lock:
-            return any(now < until for until in self._leases.values())
-
-    def release(self) -> None:
-        """Give the leases back, so that another process is elected at once."""
-        with self._lock:
-            for name in self._leases:
-                try:
-                    self._server.run(RELEASE, self._lease(name), self._token)
-                except StoreAwayError:
-                    return  # they end by themselves
-            self._leases.clear()
-
     def renewed(self, kept: dict[str, State], floors: dict[str, State]) -> list[tuple[int, float]]:
         """Return the position of each router's newest snapshot or floor, and when it was put last."""
         states = [[each[name] for each in (kept, floors) if name in each] for name in {**kept, **floors}]
@@ -245,6 +202,3 @@ class RedisStates:
 
     def _deltas(self, name: str) -> str:
         return self._server.key(f"deltas:{name}")
-
-    def _lease(self, name: str) -> str:
-        return self._server.key(f"lease:{name}")

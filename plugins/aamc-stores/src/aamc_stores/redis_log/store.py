@@ -15,9 +15,10 @@ from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, State
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
 from aamc_stores.redis_log.keys import decision_of, plain_feedback
+from aamc_stores.redis_log.leases import Leases
 from aamc_stores.redis_log.migration import migrate
+from aamc_stores.redis_log.partitions import RedisPartitions
 from aamc_stores.redis_log.reader import RedisReader
-from aamc_stores.redis_log.retention import RedisRetention
 from aamc_stores.redis_log.scripts import FEEDBACK
 from aamc_stores.redis_log.server import Facts, RedisServer, binary, packed, write_id
 from aamc_stores.redis_log.states import RedisStates
@@ -48,15 +49,15 @@ class RedisStore(SharedStore):
 
     def is_learner(self, name: str) -> bool:
         """Return whether this process has the lease of a name, which ends some seconds after the last call."""
-        return self._states.is_learner(name)
+        return self._leases.holds(name)
 
     def partitions(self) -> Sequence[Partition]:
         """Return the log's partitions, the oldest first; sizes are estimated from keys and values."""
-        return self._divided.partitions()
+        return self._partitions.partitions()
 
     def aggregates(self) -> Sequence[Aggregate]:
         """Return sums over the decisions that retention has dropped."""
-        return self._divided.aggregates()
+        return self._partitions.aggregates()
 
     def drop(self) -> None:
         """Delete the log's keys."""
@@ -75,9 +76,9 @@ class RedisStore(SharedStore):
         self._server = RedisServer(self.url, self.name, self.config.prefix, self.config.timeout_s)
         self._client = self._server.client
         self._reader, self._packing = RedisReader(self._server), LogTemplates(self._server)
-        self._states = RedisStates(self._server)
-        self._divided = RedisRetention(self._server, self._states, self._reader, self.config.retention)
-        self._erasure = RedisErasure(self._server, self._reader, self._states, self._divided)
+        self._states, self._leases = RedisStates(self._server), Leases(self._server)
+        self._partitions = RedisPartitions(self._server, self._states, self._reader, self.config.retention)
+        self._erasure = RedisErasure(self._server, self._reader, self._states, self._partitions)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
         self._server.check_version()
         migrate(self._server)
@@ -85,7 +86,7 @@ class RedisStore(SharedStore):
             self._server.warn_of_losses(relaxed=self.config.durability == "relaxed")
 
     def _disconnect(self) -> None:
-        self._states.release()
+        self._leases.release()
         self._server.close()
 
     def _add_plain(self, feedback: Sequence[Row]) -> bool:
@@ -146,13 +147,13 @@ class RedisStore(SharedStore):
         return str(facts.epoch or ""), "GET", self._server.key("epoch")
 
     def _oldest_to_drop(self) -> Partition | None:
-        return self._divided.oldest_to_drop()
+        return self._partitions.oldest_to_drop()
 
     def _drop_expired(self) -> None:
-        self._divided.drop_expired()
+        self._partitions.drop_expired()
 
     def _drop_part(self, oldest: Partition) -> int | None:
-        return self._divided.drop(oldest)
+        return self._partitions.drop(oldest)
 
     def _find(self, decision_id: str) -> Row | None:
         return next(iter(self._reader.decisions([decision_id])), None)
@@ -173,7 +174,7 @@ class RedisStore(SharedStore):
             "partitions": len(partitions),
             "size_bytes": sum(each.size for each in partitions),
             "floors_to_clean": sum(UNLEARNED < state.epoch < facts.epoch for state in self._states.read("floors").values()),
-            "is_learner": float(self._states.leads),
+            "is_learner": float(self._leases.leads),
         }
 
     def _forgotten_digests(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Retention of a log on a Redis server: partitions, dropping the oldest, and aggregates."""
+"""The partitions of a log on a Redis server: retention, dropping the oldest, and aggregates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DROPPED_AT_ONCE = 500
 """Places in one transaction; others' writes come between two of them."""
 
 
-class RedisRetention:
+class RedisPartitions:
     """The partitions of a log and their retention."""
 
     def __init__(self, server: RedisServer, states: RedisStates, reader: RedisReader, limits: Retention) -> None:
