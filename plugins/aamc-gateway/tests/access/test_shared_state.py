@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import signal
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from aamc_gateway.access.shared import Claim, Exceeded, Granted, SharedState, open_shared
-from aamc_gateway.access.shared.operations import Reserve, Settle
+from aamc_gateway.access.shared.operations import Get, Reserve, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
 
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 
 every_backend = pytest.mark.parametrize("store_url", ["memory", "sqlite", "redis", "postgres"], indirect=True)
 lasting_backend = pytest.mark.parametrize("store_url", ["sqlite", "redis", "postgres"], indirect=True)
@@ -46,6 +53,37 @@ def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path) -> None:
         backend._connection.execute("PRAGMA max_page_count = 1")
         with pytest.raises(StoreAwayError, match=r"disk is full; its disk is full.*free some space"), backend._transaction(exclusive=True):
             backend._connection.execute("CREATE TABLE more AS SELECT randomblob(200000)")
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_a_server_that_takes_a_query_and_never_answers_is_away(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    server = request.getfixturevalue(f"{kind}_server")
+    url = f"{server.url}?prefix=t{uuid.uuid4().hex[:16]}&spool={tmp_path / 'spool.db'}&timeout_s=0.5"
+    with closing(open_store(url, get_plugin_manager())) as store, closing(backend_of(store, durable=False, lease_s=60.0)) as backend:
+        backend.apply([Get("a")])
+        frozen = [server._process.pid] if kind == "redis" else [backend._connection.info.backend_pid]  # type: ignore[attr-defined]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(1) as threads, pytest.raises(StoreAwayError, match="is away"):
+                threads.submit(backend.apply, [Get("a")]).result(60)
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        backend.apply([Get("a")])
+
+
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_operations_keep_their_order_whatever_scripts_the_server_knows(store: Store, redis_server: Any, restarted: bool) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.script_flush()
+        with closing(backend_of(store, durable=False, lease_s=60.0)) as backend:
+            if restarted:
+                client.script_flush()
+            claims = [claim(1.0)]
+            backend.apply([Reserve("first", claims)])
+            assert backend.apply([Settle("first", claims, [0.0]), Reserve("second", claims)])[1] == Granted(math.inf)
 
 
 @every_backend

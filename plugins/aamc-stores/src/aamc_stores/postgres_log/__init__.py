@@ -1,1 +1,7 @@
 """The log in a PostgreSQL database."""
+
+from __future__ import annotations
+
+from aamc_stores.postgres_log.connections import BoundedConnection
+
+__all__ = ["BoundedConnection"]

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from aamc_stores.postgres_log import BoundedConnection
 
 from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
@@ -33,7 +34,7 @@ class PostgresBackend(SqlBackend):
         self._url, self._name, self._timeout_s = url, name, timeout_s
         self._begin = _LOCKED.format(lock=zlib.crc32(f"aamc gateway {prefix}".encode()))
         self._synced = "on" if durable else "off"
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: BoundedConnection | None = None
         with self._transaction(exclusive=True):
             for statement in TABLES:
                 self._query(statement.format(p=f"{prefix}_shared_", blob="BYTEA", real="DOUBLE PRECISION"))
@@ -51,11 +52,13 @@ class PostgresBackend(SqlBackend):
         except psycopg.Error as error:
             raise StoreError(f"the shared state {self._name} cannot be used: {_first_line(error)}") from error
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self) -> BoundedConnection:
         limit_ms = round(1000 * self._timeout_s)
         settings = f"-c statement_timeout={limit_ms} -c idle_in_transaction_session_timeout={limit_ms} -c synchronous_commit={self._synced}"
         options: dict[str, Any] = {"connect_timeout": max(1, round(self._timeout_s)), "tcp_user_timeout": limit_ms, "keepalives_idle": 5}
-        return psycopg.connect(self._url, autocommit=True, options=settings, **options)
+        connection = BoundedConnection.connect(self._url, autocommit=True, options=settings, **options)
+        connection.limit_s = 2 * self._timeout_s  # the server's own limit ends a slow statement before
+        return connection
 
     def _query(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
         assert self._connection is not None, "a transaction opens the connection"

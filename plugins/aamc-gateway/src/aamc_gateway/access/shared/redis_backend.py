@@ -33,6 +33,10 @@ class RedisBackend(Backend):
         self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         self._client.connection_pool.connection_kwargs["decode_responses"] = False  # values are bytes, whatever the URL says
         self._worker = os.urandom(8).hex()
+        try:
+            self._load_scripts()
+        except (RedisError, OSError) as error:
+            raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
         self.renew()
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
@@ -48,8 +52,10 @@ class RedisBackend(Backend):
                 elif isinstance(operation, Get):
                     pipeline.get(f"{self._prefix}value:{operation.key}")
             replies = pipeline.execute(raise_on_error=False)
+            if any(isinstance(reply, NoScriptError) for reply in replies):  # the server was started again
+                self._load_scripts()
             for index, reply in enumerate(replies):
-                if isinstance(reply, NoScriptError):  # the server was started again
+                if isinstance(reply, NoScriptError):
                     replies[index] = self._client.eval(calls[index][0], 0, self._prefix, *calls[index][1])
                 elif isinstance(reply, Exception):
                     raise reply
@@ -66,6 +72,11 @@ class RedisBackend(Backend):
             self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
         except (RedisError, OSError) as error:
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
+
+    def _load_scripts(self) -> None:
+        """Load all scripts at once: in a batch, an operation without its script would be applied after those that have theirs."""
+        for script in _DIGESTS:
+            self._client.script_load(script)
 
     def close(self) -> None:
         """Close the connections."""
