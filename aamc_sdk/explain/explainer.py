@@ -34,8 +34,8 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
     Args:
         record: The record of the decision.
-        router: The router of the decision. No preference is searched at which the runner-up would have won without a router, or if it has
-            other utilities than the recorded ones: another router decided, or it was trained since.
+        router: The router of the decision. Without it, or if its utilities differ from the recorded ones (another router decided, or it was
+            trained since), no preference is searched at which the runner-up would have won.
         reward: The reward; None: expected rewards are unknown.
         pool: Describes the candidates; a candidate that is not in it has only its name.
 

@@ -126,7 +126,7 @@ class Reward(BaseComponent):
 
     @abc.abstractmethod
     def scalar(self, outcomes: Outcomes, preferences: Floats) -> Floats:
-        """Return the utility ``[B, M]`` of outcomes under preferences ``[B, 3]``: the sum of :meth:`weights` times :meth:`vector`.
+        """Return the reward ``[B, M]`` of outcomes under preferences ``[B, 3]``: the sum of :meth:`weights` times :meth:`vector`.
 
-        A value that is unknown counts only where its objective has a weight, and then makes the utility NaN.
+        A value that is unknown counts only where its objective has a weight, and then makes the reward NaN.
         """

@@ -133,7 +133,7 @@ class Store(NamedComponent):
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch.
 
-        At most 8 names are kept; of more, those written longest ago go.
+        At most 8 names are kept; beyond that, the least recently written are deleted.
         """
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:

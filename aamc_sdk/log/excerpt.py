@@ -103,8 +103,8 @@ class Write(Generic[T]):
         run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        alone: The rows that it adds, if these are all feedback, or all decisions that can be refused for a known id alone. Its result is then
-            that of adding feedback, or the earlier decision of each id, None for a new one.
+        alone: The rows that it adds, if it adds only feedback, or only decisions for which a known id is the only possible refusal. Its result
+            is then that of adding feedback, or for each id the decision already in the log, None if there is none.
     """
 
     run: Callable[[Excerpt], T]

@@ -29,11 +29,11 @@ from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcom
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
-"""Number of snapshots that a log keeps; of more, those written longest ago go."""
+"""Maximum number of snapshots in a log; beyond it, the least recently written are deleted."""
 EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
-"""Searches for pending entries while as much feedback comes as may be pending."""
+"""Expired entries are looked for once per ``max_pending`` / ``EXPIRIES`` added entries."""
 READ_AT_ONCE = 2_000
 """Entries of one batch when a whole log is read. Decisions may hold long prompts, and larger batches are no faster."""
 BATCH_ENTRIES = 1000

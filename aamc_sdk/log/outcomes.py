@@ -72,7 +72,7 @@ class _Calls(NamedTuple):
         return found
 
     def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether each decision has a call in ``true`` and none in ``unless``, ``[size]``."""
+        """Return ``[size]``, true for decisions with a call in ``true`` and no call in ``unless``."""
         found = np.zeros(size, dtype=bool)
         found[self.row[true]] = True
         found[self.row[unless]] = False

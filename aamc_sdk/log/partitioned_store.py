@@ -26,7 +26,7 @@ class PartitionedStore(LedgerStore):
     """
 
     Config: ClassVar[type[Any]] = StoreOptions
-    _retention: threading.Thread | None = None
+    _retention_thread: threading.Thread | None = None
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -124,14 +124,14 @@ class PartitionedStore(LedgerStore):
     def _start_retention(self) -> None:
         """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
         if self.config.retention != Retention():
-            self._retention = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
-            self._retention.start()
+            self._retention_thread = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
+            self._retention_thread.start()
 
     def _stop_retention(self) -> None:
         """End the retention's thread; does nothing when called again or in a forked child."""
         self._ending.set()
-        if self._retention is not None:
-            self._retention.join()
+        if self._retention_thread is not None:
+            self._retention_thread.join()
 
     def _keep_retaining(self) -> None:
         reported = ""

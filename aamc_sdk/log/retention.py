@@ -16,7 +16,7 @@ MAX_PARTITION_BYTES = 4e9
 PARTITIONS_PER_LIMIT = 16
 """Partitions that fill ``max_gb``, so that the size of a log falls by little when one goes."""
 RENEWED_DAYS = 7.0
-"""Days without ``put_snapshot`` after which a router no longer holds back a log that has no limit in days."""
+"""In a log without a limit in days: days without ``put_snapshot`` after which a router no longer delays dropping."""
 SHORTEST_RENEWAL_DAYS = 2 / 24
 """The same in a log with a shorter limit: a router that learns puts its snapshot every hour."""
 UNLEARNED = -1

@@ -37,7 +37,7 @@ _MAX_ID_BYTES = {DECISION: MAX_NAME_BYTES, FEEDBACK: _FEEDBACK_BYTES, ATTEMPT: M
 """Length of an entry's id: that of feedback is by default the decision's id, a slash and the source, and that of an attempt begins with it too."""
 _NOUNS = {DECISION: "a decision", FEEDBACK: "a piece of feedback", ATTEMPT: "an attempt"}
 FITTING_CHARACTERS = MAX_NAME_BYTES // 4
-"""Length in characters up to which every name is short enough."""
+"""Names of at most this many characters always fit: UTF-8 needs at most 4 bytes for each."""
 
 
 def warn_of_pending(rows: Iterable[Row]) -> None:

@@ -91,18 +91,18 @@ class SqliteStore(PartitionedStore):
             raise StoreError(f"a store in a file needs its path, such as sqlite:state.db, not {url!r}")
         self.path = Path(name)
         self._opened = self.path.resolve()
-        self._copies = contextlib.ExitStack()
+        self._resources = contextlib.ExitStack()
         self._file: tuple[int, int] | None = None
         try:
             self._connection = self._connect()
         except BaseException:
-            self._copies.close()
+            self._resources.close()
             raise
         self._file = file_identity(self._opened)
         self._written, self._read = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
-        self._writer = GroupCommit(self._commit, self._copies.close, self._sync if relaxed else None, SYNC_SECONDS)
+        self._writer = GroupCommit(self._commit, self._resources.close, self._sync if relaxed else None, SYNC_SECONDS)
         if not config.read_only:
             self._start_retention()
 
@@ -113,13 +113,13 @@ class SqliteStore(PartitionedStore):
         return not path or any(place.is_file() and place.stat().st_size > 0 for place in (Path(path), Path(f"{path}-wal")))
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the connection for writing, or the only one of a read-only store; ``_copies`` closes it."""
+        """Open the connection for writing, or the only one of a read-only store; ``_resources`` closes it."""
         if self.config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
             self._opened = self._copied()
         with self._explained():
             if not self.config.read_only:
                 self._make_if_missing()
-            connection = self._copies.enter_context(contextlib.closing(connect(self._address("rw"))))
+            connection = self._resources.enter_context(contextlib.closing(connect(self._address("rw"))))
             (check_prepared if self.config.read_only else prepare)(connection, self.path)
             if self.config.durability == "relaxed" and not self.config.read_only:
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -372,7 +372,7 @@ class SqliteStore(PartitionedStore):
 
     def _copied(self) -> Path:
         """Copy the file and its write-ahead log to a temporary folder, where SQLite can join them; return the copy's path."""
-        folder = Path(self._copies.enter_context(tempfile.TemporaryDirectory(prefix="aamc-log-")))
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="aamc-log-")))
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{self._opened}{suffix}", folder / f"log.db{suffix}")
         return folder / "log.db"

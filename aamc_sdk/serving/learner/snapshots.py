@@ -39,7 +39,7 @@ RETRY_SECONDS = 5.0
 FULL_SECONDS = 3600.0
 """Maximum time between two full snapshots, without which retention drops nothing."""
 START_FULL_SECONDS = 60.0
-"""The same after a start from a snapshot and changes: retention would wait as long as each process ends within the hour."""
+"""The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
 """Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
 MAX_CHANGED = 0.5
@@ -128,7 +128,7 @@ class SavedState:
         self.begin(LogPoint())
 
     def begin(self, point: LogPoint) -> None:
-        """Continue from a state that the log does not have."""
+        """Begin anew: no state in the log matches the router's present one."""
         self.point = self._taken = point
         self._empty = True  # the log has no state of the router, as far as this process knows
         self._full_next = True  # the log has no state that changes continue from
