@@ -1,4 +1,4 @@
-"""The log's rules, the same for every store that keeps its entries in a ledger.
+"""The log's rules, the same for every store that reads and writes excerpts of it.
 
 An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
 is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
@@ -46,10 +46,10 @@ def warn_of_pending(rows: Iterable[Row]) -> None:
         logger.warning("entries are pending until their decisions are logged: the log has no decision %s", one_of(map(repr, names)))
 
 
-def append(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
+def append(excerpt: Excerpt, rows: Sequence[Row]) -> list[bool]:
     """Append entries, all or none; return which of them are new.
 
-    Everything is checked before anything is written, so a refusal leaves the ledger as it was.
+    Everything is checked before anything is written, so a refusal leaves the excerpt as it was.
 
     Raises:
         StoreError: An id is known with other content or is too long, or an entry does not fit its decision.
@@ -57,69 +57,69 @@ def append(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
         raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each a unique id")
-    rows = _with_numbers(ledger, rows)
-    new = [_is_new(ledger, row) for row in rows]
+    rows = _with_numbers(excerpt, rows)
+    new = [_is_new(excerpt, row) for row in rows]
     fresh = list(compress(rows, new))
     for row in fresh:
         check_lengths(row)
-        _check(row, ledger.history(row.decision_id))
+        _check(row, excerpt.history(row.decision_id))
     for row in fresh:
-        _append(ledger, row)
+        _append(excerpt, row)
     return new
 
 
-def append_decisions(ledger: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
+def append_decisions(excerpt: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
     """Append decisions, all or none; return for each the earlier one of its id, None where it is new.
 
     Raises:
         StoreError: An id is known with another request.
     """
-    return [None if is_new else ledger.find(DECISION, row.id)[-1] for row, is_new in zip(rows, append(ledger, rows), strict=True)]
+    return [None if is_new else excerpt.find(DECISION, row.id)[-1] for row, is_new in zip(rows, append(excerpt, rows), strict=True)]
 
 
-def drop_pending(ledger: Excerpt, rows: Sequence[Row]) -> int:
+def drop_pending(excerpt: Excerpt, rows: Sequence[Row]) -> int:
     """Delete those of some entries that are still pending; return their number."""
-    pending = {row.key: row for decision_id in dict.fromkeys(row.decision_id for row in rows) for row in ledger.pending(decision_id)}
+    pending = {row.key: row for decision_id in dict.fromkeys(row.decision_id for row in rows) for row in excerpt.pending(decision_id)}
     dropped = [pending[row.key] for row in rows if row.key in pending]
     for row in dropped:
-        ledger.drop(row)
+        excerpt.drop(row)
     return len(dropped)
 
 
-def append_attempts(ledger: Excerpt, rows: Sequence[Row]) -> list[int]:
+def append_attempts(excerpt: Excerpt, rows: Sequence[Row]) -> list[int]:
     """Append attempts, all or none; return their numbers.
 
     Raises:
         StoreError: A decision has another call of that number, or an attempt does not fit its decision.
     """
-    new = [row for row in rows if not _is_known_call(ledger, row)]
-    append(ledger, new)
+    new = [row for row in rows if not _is_known_call(excerpt, row)]
+    append(excerpt, new)
     numbers = map(_number, rows)
-    return [_number(ledger.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
+    return [_number(excerpt.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
 
 
-def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
+def _with_numbers(excerpt: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
     attempts = [(row, _number(row)) for row in rows if row.kind == ATTEMPT]
     if all(n is not None for _, n in attempts):
         return rows
-    free = {row.decision_id: 1 + max(map(_number, _attempts(ledger, row.decision_id)), default=-1) for row, _ in attempts}
+    free = {row.decision_id: 1 + max(map(_number, _attempts(excerpt, row.decision_id)), default=-1) for row, _ in attempts}
     for row, n in attempts:
         if n is not None:
             free[row.decision_id] = max(free[row.decision_id], 1 + n)
     result = []
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
-            known = ledger.find(ATTEMPT, row.id)
+            known = excerpt.find(ATTEMPT, row.id)
             row = numbered(row, _number(known[0]) if known else free[row.decision_id])
             free[row.decision_id] += not known
         result.append(row)
     return result
 
 
-def _attempts(ledger: Excerpt, decision_id: str) -> list[Row]:
+def _attempts(excerpt: Excerpt, decision_id: str) -> list[Row]:
     """Return a decision's attempts, placed or pending."""
-    return [row for row in (*ledger.history(decision_id), *ledger.pending(decision_id)) if row.kind == ATTEMPT]
+    return [row for row in (*excerpt.history(decision_id), *excerpt.pending(decision_id)) if row.kind == ATTEMPT]
 
 
 def _number(row: Row) -> Any:
@@ -127,23 +127,23 @@ def _number(row: Row) -> Any:
     return columns_of(row)["attempt"]
 
 
-def _is_known_call(ledger: Excerpt, row: Row) -> bool:
+def _is_known_call(excerpt: Excerpt, row: Row) -> bool:
     """Return whether the log holds an attempt's call under its number but another id: the caller or feedback reported it before.
 
     Raises:
         StoreError: Another call has that number.
     """
     n = _number(row)
-    alike = [] if n is None else [known for known in _attempts(ledger, row.decision_id) if _number(known) == n and known.id != row.id]
-    if not alike or ledger.find(ATTEMPT, row.id):
+    alike = [] if n is None else [known for known in _attempts(excerpt, row.decision_id) if _number(known) == n and known.id != row.id]
+    if not alike or excerpt.find(ATTEMPT, row.id):
         return False
     if any(same_attempt(known, row) for known in alike):
         return True
     raise ConflictError(f"decision {row.decision_id!r} has another attempt {n} in the log, with other content; leave n out to take the next number")
 
 
-def _is_new(ledger: Excerpt, row: Row) -> bool:
-    known = ledger.find(row.kind, row.id)
+def _is_new(excerpt: Excerpt, row: Row) -> bool:
+    known = excerpt.find(row.kind, row.id)
     if not known:
         return True
     same = next((past for past in known if past.revision == row.revision), None)
@@ -153,7 +153,7 @@ def _is_new(ledger: Excerpt, row: Row) -> bool:
         raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content, on another decision; give it another source or id")
     if row.revision > known[-1].revision:
         return True
-    if same is not None and ledger.history(row.decision_id) and any(past.key == row.key for past in ledger.pending(row.decision_id)):
+    if same is not None and excerpt.history(row.decision_id) and any(past.key == row.key for past in excerpt.pending(row.decision_id)):
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:
         why = "its user was forgotten, or an earlier version logged it"
@@ -194,27 +194,27 @@ def _check(row: Row, history: Sequence[Row]) -> None:
         raise UnknownCandidateError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 
 
-def _append(ledger: Excerpt, row: Row) -> None:
-    history = ledger.history(row.decision_id)
+def _append(excerpt: Excerpt, row: Row) -> None:
+    history = excerpt.history(row.decision_id)
     if row.kind == DECISION:
-        ledger.place(row)
-        for pending in ledger.pending(row.id):
-            _release(ledger, pending)
+        excerpt.place(row)
+        for pending in excerpt.pending(row.id):
+            _release(excerpt, pending)
     elif history:
-        ledger.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.place(row.with_candidate(_candidate_of(row, history)))
     else:
-        ledger.hold(row)
+        excerpt.hold(row)
 
 
-def _release(ledger: Excerpt, row: Row) -> None:
+def _release(excerpt: Excerpt, row: Row) -> None:
     """Place a pending entry whose decision has come."""
-    history = ledger.history(row.decision_id)
+    history = excerpt.history(row.decision_id)
     try:
         _check(row, history)
     except StoreError as error:  # the decision itself is right, so it must not fail
         logger.warning("%s stays pending until its id is sent again with other content: %s", row.name, error)
     else:
-        ledger.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.place(row.with_candidate(_candidate_of(row, history)))
 
 
 def _candidate_of(row: Row, history: Sequence[Row]) -> str:
