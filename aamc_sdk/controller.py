@@ -66,11 +66,10 @@ class MetaController:
             self._guard = CloseGuard()
             self._threads = GuardedThreads(self._guard)
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
-            self._events = PluginEvents(components.plugins)
-            self._loop = components.services.loop
+            self._events, self._loop = PluginEvents(components.plugins), components.services.loop
             self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events)
             self.models = components.models
-            self.models.record_attempts(lambda attempt: self._threads.run(self.log_attempts, [attempt]))
+            self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
                 self.router.attach(self.store, self._user_id)
@@ -310,7 +309,7 @@ class MetaController:
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
         with self._guard:
-            return self.log_attempts([attempt_of(decision_id, figures) or Attempt(decision_id)])[0]
+            return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
@@ -345,7 +344,7 @@ class MetaController:
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
             with self._guard:
-                self.log_attempts([attempt])
+                self._add_attempt(attempt)
             return True
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:
@@ -490,6 +489,11 @@ class MetaController:
                 for feedback, _ in itertools.compress(judgements, new):
                     self._events.learned(feedback)
         return new
+
+    def _add_attempt(self, attempt: Attempt) -> int:
+        (number,) = self.log_attempts([attempt])
+        self._wake_learner()
+        return number
 
     def _wake_learner(self, *, of_calls: bool = False) -> None:
         if self.learner is not None and (self.learner.learns_calls or not of_calls):

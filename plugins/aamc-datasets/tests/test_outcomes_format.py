@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
+from aamc_datasets.outcomes.outcome_rows import parse_rows
 from aamc_datasets.outcomes.outcomes_format import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -317,3 +318,11 @@ def test_bad_lengths_of_answers_are_refused(write: Write, reader: OutcomesFormat
     write("outcomes.jsonl", line("a", small={"quality": 1, "cost_usd": 0.1, **cell}))
     with pytest.raises(DataError, match=re.escape(message)):
         reader.read(str(tmp_path))
+
+
+def test_a_row_may_have_other_keys(tmp_path: Path) -> None:
+    names = ("id", "user_id", "session_id", "category_id", "reference_answer", "tools", "input_tokens", "completion_tokens")
+    rows = [{"query": f"q{n}", "outcomes": {"a": {"quality": 1.0}}, **dict.fromkeys(names, "x")} for n in range(2)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert [row.query.text for row in parse_rows(file)] == ["q0", "q1"]

@@ -6,12 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aamc_stores.shared_store import SharedOptions, SharedStore
+from aamc_stores.spool import SpoolError
 from waiting import wait_until
 
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
@@ -286,6 +288,49 @@ def test_once_the_server_is_away_only_the_delivering_thread_asks_it(tmp_path):
         store.away = False
         wait_until(lambda: store.health()["away"] == store.health()["spooled"] == 0)
         assert len(store.experience().decisions) == 21
+
+
+def test_a_server_that_takes_no_writes_still_knows_its_decisions(process):
+    store = process()
+    store.add_decisions(decided("before"))
+    store.read_only = True
+    store.add_decisions(decided("during"))
+    assert store.record("before").decision.id == "before"
+    assert store.add_decisions(decided("before"))[0].id == "before"
+
+
+def test_a_spool_that_cannot_be_read_does_not_make_the_server_away(process, monkeypatch):
+    def broken(decision_id: str) -> None:
+        raise SpoolError("the spool cannot be read")
+
+    store = process()
+    monkeypatch.setattr(store._spool, "decision", broken)
+    with pytest.raises(SpoolError):
+        store.record("nobody")
+    assert store.health()["away"] == 0
+
+
+def test_a_group_that_waited_for_a_server_that_is_away_does_not_ask_it_again(process):
+    store = process()
+    hangs, asked = threading.Event(), threading.Event()
+
+    def commit(writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        store.askers.append(threading.current_thread().name)
+        asked.set()
+        hangs.wait(60)
+        raise StoreAwayError("it does not answer")
+
+    store._commit_by_rules = commit
+    with ThreadPoolExecutor(9) as threads:
+        first = threads.submit(store.add_decisions, decided("first"))
+        assert asked.wait(60)
+        others = [threads.submit(store.add_decisions, decided(f"d{n}")) for n in range(8)]
+        wait_until(lambda: store._writer.queued >= 8)
+        hangs.set()
+        for each in (first, *others):
+            each.result(60)
+    assert [name for name in store.askers if name != "aamc-spool"] == store.askers[:1]
+    del store._commit_by_rules
 
 
 def test_a_decision_that_is_delivered_during_the_search_is_found(process):

@@ -28,8 +28,9 @@ class Wrapped(Backend):
         self.batches: list[int] = []
         self.is_away = self.loses_answers = False
         self.refused = ""
-        self.began, self.go = threading.Event(), threading.Event()
+        self.began, self.go, self.asked, self.answers = (threading.Event() for _ in range(4))
         self.go.set()
+        self.answers.set()
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
         self.began.set()
@@ -44,7 +45,11 @@ class Wrapped(Backend):
             raise StoreAwayError("the connection was lost before the answer")
         return found
 
-    def renew(self) -> None: ...
+    def renew(self) -> None:
+        self.asked.set()
+        self.answers.wait(60)
+        if self.is_away:
+            raise StoreAwayError("the server is away")
 
     def close(self) -> None: ...
 
@@ -57,6 +62,7 @@ def run(test: Any) -> None:
             await test(shared, backend)
         finally:
             backend.go.set()
+            backend.answers.set()
             await shared.close()
             backend.inner.close()
 
@@ -164,14 +170,14 @@ def test_a_backend_that_hangs_delays_only_the_operations_of_one_moment() -> None
         backend.is_away = True
         with pytest.raises(StoreAwayError):
             await shared.get("a")
-        backend.began.clear()
-        backend.go.clear()  # from now on it does not even refuse
-        await asyncio.to_thread(backend.began.wait, 60)
+        backend.answers.clear()  # from now on it does not even refuse
+        backend.asked.clear()
+        await asyncio.to_thread(backend.asked.wait, 60)
         for _ in range(50):
             with pytest.raises(StoreAwayError, match="the server is away"):
                 await asyncio.wait_for(shared.get("a"), 60)
         backend.is_away = False
-        backend.go.set()
+        backend.answers.set()
         await asyncio.wait_for(used(shared, 0.0), 30)
 
     run(test)

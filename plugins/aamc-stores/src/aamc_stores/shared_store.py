@@ -75,6 +75,7 @@ class SharedStore(PartitionedStore):
         if not config.spool:
             self._spool.adopt(earlier)
         self._absence = ""
+        self._is_unreadable = False
         self._failure = ""
         self._closing = threading.Event()
         self._spooled = threading.Event()
@@ -114,17 +115,28 @@ class SharedStore(PartitionedStore):
         """
         row, away = None, None
         try:
-            self._check_presence()
-            row = self._find(decision_id) or self._spool.decision(decision_id) or self._find(decision_id)  # it may have left the spool meanwhile
+            row = self._find_at_server(decision_id) or self._spool.decision(decision_id)
+            row = row or self._find_at_server(decision_id)  # it may have left the spool meanwhile
+        except SpoolError:
+            raise
         except StoreAwayError as error:
-            self._note_absence(error)
-            self._spooled.set()  # the delivering thread asks when it is back
             row, away = self._spool.decision(decision_id), error
         if row is not None:
             return record_from(row)
         if away is not None:
             raise StoreAwayError(f"decision {decision_id!r} is not in the local spool, and unknown until the server is back: {away}") from away
         raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+
+    def _find_at_server(self, decision_id: str) -> Row | None:
+        if self._is_unreadable:
+            raise StoreAwayError(self._absence)
+        try:
+            return self._find(decision_id)
+        except StoreAwayError as error:
+            self._is_unreadable = True
+            self._note_absence(error)
+            self._spooled.set()  # the delivering thread asks when it is back
+            raise
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position; nothing while the server is away."""
@@ -211,6 +223,15 @@ class SharedStore(PartitionedStore):
         """Commit a group of writes after the entries on the same decisions that wait in the spool, whichever process put them there."""
         self._check_presence()  # again: the group before may have found out
         try:
+            self._deliver_about(writes)
+            return self._commit(writes)
+        except StoreAwayError as error:
+            self._note_absence(error)  # on this thread, so that the next group does not ask again
+            raise
+
+    def _deliver_about(self, writes: Sequence[Write[Any]]) -> None:
+        """Commit the entries of the spool on the decisions of some writes; what nobody can deliver keeps nobody from writing."""
+        try:
             if not self._spool.is_empty:
                 self._spooled.set()  # the rest may be of a process that has ended
                 decisions = [name for write in writes for name in write.decisions]
@@ -218,8 +239,7 @@ class SharedStore(PartitionedStore):
         except Exception as error:
             if isinstance(error, StoreAwayError) and not isinstance(error, SpoolError):
                 raise
-            self._note_failure(error)  # what nobody can deliver keeps nobody from writing
-        return self._commit(writes)
+            self._note_failure(error)
 
     def _deliver_next(self) -> bool:
         """Deliver the entries that have waited longest; return whether there were any."""
@@ -265,15 +285,24 @@ class SharedStore(PartitionedStore):
             self.batch(0, 0)
             self._note_return()
 
+    def _can_be_read(self) -> bool:
+        """Return whether the server answers reads: one that is full or read-only still knows its decisions."""
+        try:
+            self.batch(0, 0)
+        except StoreError:
+            return False
+        return True
+
     def _note_return(self) -> None:
-        if self._absence:
+        known, self._absence = self._absence, ""
+        self._is_unreadable = False
+        if known:
             logger.warning("the log %s is back", self.name)
-        self._absence = ""
 
     def _note_absence(self, error: StoreError) -> None:
-        if not self._absence:
+        known, self._absence = self._absence, str(error)  # before the log is written: other threads look at it
+        if not known:
             logger.warning("%s; writes wait in %s until it is back", error, self._spool.path)
-        self._absence = str(error)
 
     def _keep_flushing(self) -> None:
         """Deliver the spool's entries whenever there are some, until the store is closed; a failure is tried again."""
@@ -285,9 +314,10 @@ class SharedStore(PartitionedStore):
             except Exception as error:
                 if isinstance(error, StoreAwayError) and not isinstance(error, SpoolError):
                     self._note_absence(error)
+                    self._is_unreadable = not self._can_be_read()
                 else:  # such as the spool's disk that is full: writes may reach the server all the same
                     self._note_failure(error)
-                    with suppress(StoreError):
+                    with suppress(Exception):  # the thread must go on
                         self._ask()
             else:
                 self._failure = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _KEYS = frozenset(
         "output_tokens",
     )
 )
+_MISSPELT = 0.86
+"""Similarity from which on an unknown key of a row is a mistake; a row may have other keys, such as user_id or input_tokens."""
 _FIELDS = ("quality", "cost_usd", "latency_ms", "prompt_tokens", "output_tokens", "response")
 """The fields of a candidate's outcome; prompt_tokens, which ``aamc data collect`` notes, are not read."""
 Figures = tuple[float, float, float, float]
@@ -107,8 +110,8 @@ def _row(location: str, content: Any) -> OutcomeRow:
         if content.get(key) is None:
             raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
     for key in map(str, content):
-        if key not in _KEYS and (similar := nearest(key, _KEYS - content.keys())):  # a row may have other keys, such as an id
-            raise DataError(f"has the unknown key {key!r}{similar}")
+        if key not in _KEYS and (similar := get_close_matches(key, sorted(_KEYS - content.keys()), n=1, cutoff=_MISSPELT)):
+            raise DataError(f"has the unknown key {key!r}; did you mean {similar[0]!r}?")
     text(content, "query")
     if not isinstance(content["outcomes"], Mapping):
         raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")

@@ -186,7 +186,7 @@ class SharedState:
             if batch:
                 self._apply(batch)
             if self._absence:
-                if time.monotonic() >= self._asks_at:
+                if closed or time.monotonic() >= self._asks_at:
                     self._ask()
             elif time.monotonic() >= renewed + self._renew_s:
                 renewed = time.monotonic()
@@ -235,15 +235,14 @@ class SharedState:
             raise
 
     def _note_absence(self, error: StoreAwayError) -> None:
-        if not self._absence:
+        known, self._asks_at, self._absence = self._absence, time.monotonic() + _RETRY_S, str(error)
+        if not known:
             logger.warning("%s", error)
-        self._asks_at = time.monotonic() + _RETRY_S
-        self._absence = str(error)
 
     def _ask(self) -> None:
         """Ask the backend whether it is back, and apply what is owed."""
         try:
-            self._backend.apply([Get("")])
+            self._backend.renew()  # a write: a server that only reads is not back
         except StoreAwayError as error:
             self._note_absence(error)
             return
@@ -259,6 +258,8 @@ class SharedState:
             self._apply([])
         try:
             self._backend.renew()
+        except StoreAwayError as error:
+            self._note_absence(error)
         except Exception as error:  # the next round tries again
             logger.debug("the lease could not be renewed: %s", error)
 
@@ -311,7 +312,7 @@ def backend_of(store: Store, *, durable: bool, lease_s: float) -> Backend:
 
         return PostgresBackend(**server, durable=durable)
     except ImportError as error:
-        raise StoreError(f"the shared state {store.name} needs a client library: {error}; pip install aamc-stores") from error
+        raise StoreError(f"the shared state {store.name} needs a client library: {error}; pip install 'aamc-gateway[servers]'") from error
 
 
 def _scheme(store: Store) -> str:
