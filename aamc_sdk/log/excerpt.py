@@ -48,7 +48,7 @@ class Excerpt:
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return the entry of that kind and id, placed or pending, with all its revisions."""
         known = self._known.get((kind, entry_id), {})
-        return list(known.values()) if len(known) < 2 else [known[revision] for revision in sorted(known)]
+        return [known[revision] for revision in sorted(known)]
 
     def history(self, decision_id: str) -> Sequence[Row]:
         """Return a decision and its placed attempts in log order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,7 @@ from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest, unknown_name
 from aamc_sdk.types import check_text, estimated_tokens
 
-_KEYS = frozenset(
-    (
-        "query",
-        "outcomes",
-        "category",
-        "complexity",
-        "tool_use",
-        "reference",
-        "user",
-        "session",
-        "needs",
-        "prompt_tokens",
-        "output_tokens",
-    )
-)
+_KEYS = ("query", "outcomes", "category", "complexity", "tool_use", "reference", "user", "session", "needs", "prompt_tokens", "output_tokens")
 _MISSPELT = 0.86
 """Similarity from which on an unknown key of a row is a mistake; a row may have other keys, such as user_id or input_tokens."""
 _FIELDS = ("quality", "cost_usd", "latency_ms", "prompt_tokens", "output_tokens", "response")
@@ -110,8 +97,8 @@ def _row(location: str, content: Any) -> OutcomeRow:
         if content.get(key) is None:
             raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
     for key in map(str, content):
-        if key not in _KEYS and (similar := get_close_matches(key, sorted(_KEYS - content.keys()), n=1, cutoff=_MISSPELT)):
-            raise DataError(f"has the unknown key {key!r}; did you mean {similar[0]!r}?")
+        if key not in _KEYS and (meant := _meant_key(key)) is not None and meant not in content:
+            raise DataError(f"has the unknown key {key!r}; did you mean {meant!r}?")
     text(content, "query")
     if not isinstance(content["outcomes"], Mapping):
         raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")
@@ -124,6 +111,12 @@ def _row(location: str, content: Any) -> OutcomeRow:
         tool_use=_tool_use(content.get("tool_use")),
         reference=_optional_text(content, "reference"),
     )
+
+
+@lru_cache(1024)  # the rows of a file have the same keys
+def _meant_key(key: str) -> str | None:
+    """Return the key that an unknown one is a misspelling of; None if it is a key of its own."""
+    return next(iter(get_close_matches(key, _KEYS, n=1, cutoff=_MISSPELT)), None)
 
 
 def _query(content: Mapping[str, Any]) -> Query:

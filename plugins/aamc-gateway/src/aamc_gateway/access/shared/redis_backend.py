@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -33,10 +34,8 @@ class RedisBackend(Backend):
         self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         self._client.connection_pool.connection_kwargs["decode_responses"] = False  # values are bytes, whatever the URL says
         self._worker = os.urandom(8).hex()
-        try:
+        with self._reached():
             self._load_scripts()
-        except (RedisError, OSError) as error:
-            raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
         self.renew()
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
@@ -68,8 +67,13 @@ class RedisBackend(Backend):
 
     def renew(self) -> None:
         """Renew the lease, and release the reservations of dead processes; Redis itself removes expired entries."""
-        try:
+        with self._reached():
             self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
         except (RedisError, OSError) as error:
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
 

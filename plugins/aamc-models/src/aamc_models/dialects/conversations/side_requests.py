@@ -30,7 +30,7 @@ def side_request(system: str, last: str, tools: bool) -> str:
         return ""
     for head in (system[:HEAD], last[:HEAD], last[-HEAD:] if len(last) > HEAD else ""):
         text = head.lower()
-        if not text or not any(map(text.__contains__, _SUBJECTS)):  # five times as quick as the expressions below
+        if not text or not any(word in text for word in _SUBJECTS):  # five times as quick as the expressions below
             continue
         if _names_a_chat(text):
             return "title"
