@@ -447,7 +447,7 @@ class MetaController:
         """
         with self._store_errors():
             health = self.store.health()
-        return {**health, **({} if self.learner is None else self.learner.health())}
+        return {**health, **({} if self.learner is None else self.learner.health(health.get("position")))}
 
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""

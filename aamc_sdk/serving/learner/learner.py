@@ -128,11 +128,10 @@ class Learner:
             stopped = f"{self._router.message_name} failed to learn, and has stopped at position {self.position} of the log"
             raise PluginError(f"{stopped}: {self.error!r}") from self.error
 
-    def health(self) -> dict[str, float]:
-        """Return plain numbers: see :meth:`aamc_sdk.MetaController.health`."""
-        end = self.position if self._end is None else self._end[1]
-        with suppress(StoreAwayError):
-            end = self._store.position()
+    def health(self, end: float | None = None) -> dict[str, float]:
+        """Return plain numbers: see :meth:`aamc_sdk.MetaController.health`. ``end`` is the log's last position; None if it cannot be read now."""
+        if end is None:
+            end = self.position if self._end is None else self._end[1]
         lag, saved = max(0, end - self.position), self._saved
         return {
             "is_learner": float(self.is_learner),

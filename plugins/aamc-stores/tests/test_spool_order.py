@@ -62,7 +62,7 @@ class StoreDouble(SharedStore):
     def reach(self) -> None:
         """Let this process reach the server, and try it with its next write; what waits is not delivered by itself."""
         self.away = self.read_only = False
-        self._absence = ""
+        self._absence, self._is_unreadable = "", False
 
     def _check_away(self, away: bool) -> None:
         if away:
@@ -284,6 +284,7 @@ def test_once_the_server_is_away_only_the_delivering_thread_asks_it(tmp_path):
             store.add_decisions(decided(f"d{n}"))
             with pytest.raises(StoreAwayError):
                 store.record("elsewhere")
+            assert store.health()["away"] == 1
         assert set(store.askers) == {"aamc-spool"}
         store.away = False
         wait_until(lambda: store.health()["away"] == store.health()["spooled"] == 0)
@@ -354,7 +355,7 @@ def test_servers_take_writes_after_what_waits_on_the_same_decisions(log, server)
     assert store._spool.counts() == (7, 0)
     assert other.add_feedback(judged("e")) == [True]
     assert other.add_feedback(judged("before", revision=1)) == [True]
-    store._absence = ""
+    store._absence, store._is_unreadable = "", False
     assert store.add_feedback(judged("d")) == [True]
     wait_until(lambda: store._spool.is_empty)
     assert candidates(store) == {"before/explicit": CHOSEN, "e/explicit": FALLBACK, "d/explicit": FALLBACK}

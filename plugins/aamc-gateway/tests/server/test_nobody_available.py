@@ -236,6 +236,12 @@ def test_the_state_of_a_provider_without_a_wire_counts_as_it_does_in_routing(ech
     assert upstream.retry_after_s == 7.0
 
 
+def test_readyz_believes_a_log_that_knows_that_its_server_is_away(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(echoing.gateway.controller.store, "health", lambda: {"away": 1, "spooled": 3})
+    ready = echoing.ask("/readyz", method="GET")
+    assert (ready.status, ready.json["problems"]) == (503, ["the decision log cannot be reached"])
+
+
 def test_a_candidate_without_an_endpoint_is_no_model(echoing: Running) -> None:
     refused = echoing.chat(model="other")
     assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")

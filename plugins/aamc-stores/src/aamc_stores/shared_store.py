@@ -115,8 +115,8 @@ class SharedStore(PartitionedStore):
         """
         row, away = None, None
         try:
-            row = self._find_at_server(decision_id) or self._spool.decision(decision_id)
-            row = row or self._find_at_server(decision_id)  # it may have left the spool meanwhile
+            row = self._read(lambda: self._find(decision_id)) or self._spool.decision(decision_id)
+            row = row or self._read(lambda: self._find(decision_id))  # it may have left the spool meanwhile
         except SpoolError:
             raise
         except StoreAwayError as error:
@@ -126,17 +126,6 @@ class SharedStore(PartitionedStore):
         if away is not None:
             raise StoreAwayError(f"decision {decision_id!r} is not in the local spool, and unknown until the server is back: {away}") from away
         raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
-
-    def _find_at_server(self, decision_id: str) -> Row | None:
-        if self._is_unreadable:
-            raise StoreAwayError(self._absence)
-        try:
-            return self._find(decision_id)
-        except StoreAwayError as error:
-            self._is_unreadable = True
-            self._note_absence(error)
-            self._spooled.set()  # the delivering thread asks when it is back
-            raise
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position; nothing while the server is away."""
@@ -156,7 +145,7 @@ class SharedStore(PartitionedStore):
         waiting, refused = self._spool.counts()
         spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued, "unlogged": self._unlogged}
         try:
-            return {**super().health(), **spool, "away": int(bool(self._absence))}
+            return {**self._read(super().health), **spool, "away": int(bool(self._absence))}
         except StoreAwayError:
             return {**spool, "away": 1}
 
@@ -206,6 +195,18 @@ class SharedStore(PartitionedStore):
 
     def _write(self, write: Write[T]) -> T:
         return self._writer.run(write)
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """Read from the server; raise StoreAwayError at once from the first read that it does not answer until it answers again."""
+        if self._is_unreadable:
+            raise StoreAwayError(self._absence)
+        try:
+            return read()
+        except StoreAwayError as error:
+            self._is_unreadable = True
+            self._note_absence(error)
+            self._spooled.set()  # the delivering thread asks when it is back
+            raise
 
     def _or_spooled(self, write: Callable[[], T], spool: Callable[[], T]) -> T:
         """Write to the server; when it is away, to the spool."""

@@ -58,10 +58,10 @@ async def _log_problem(gateway: Gateway) -> str:
     if gateway.log_watch.is_away():
         return "the decision log cannot be written"
     try:
-        await asyncio.wait_for(asyncio.to_thread(gateway.controller.store.position), PATIENCE_S)
+        health = await asyncio.wait_for(asyncio.to_thread(gateway.controller.store.health), PATIENCE_S)
     except (AamcError, asyncio.TimeoutError):
         return "the decision log cannot be reached"
-    return ""
+    return "the decision log cannot be reached" if health.get("away") else ""
 
 
 async def _shared_problem(gateway: Gateway) -> str:
