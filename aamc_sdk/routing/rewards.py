@@ -80,19 +80,17 @@ class LinearReward(Reward):
     config: LinearRewardOptions
     cost: Scale = Scale()
     latency: Scale = Scale()
-    _affine: tuple[Scale, Scale, tuple[Floats, Floats] | None] | None = None
+    _affine: tuple[Scale, Scale, tuple[Floats, Floats]] | None = None
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None for a subclass or scales with another formula."""
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness. A subclass with another :meth:`vector` sets it to None."""
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
             known = self._affine = self.cost, self.latency, self._lines()
         return known[2]
 
-    def _lines(self) -> tuple[Floats, Floats] | None:
-        if type(self).vector is not LinearReward.vector or not type(self.cost) is type(self.latency) is Scale:
-            return None
+    def _lines(self) -> tuple[Floats, Floats]:
         slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
         return slopes, offsets
 
