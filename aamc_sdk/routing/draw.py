@@ -19,7 +19,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError, one_of
+from aamc_sdk.errors import PluginError
+from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
 from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
@@ -62,7 +63,7 @@ class _Distribution:
         found: _Distribution | None = scores.__dict__.get(_CACHED)
         if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
             return found
-        _check_numbers(scores.utility, request, "utility")  # it is recorded
+        check_numbers(scores.utility, request, "utility")  # it is recorded
         array = _allowed_probabilities(given, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
@@ -106,7 +107,7 @@ def _choose(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
     """Return :func:`draw`'s choices and propensities, and their distribution."""
-    _check(scores, request)
+    check_scores(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
@@ -123,26 +124,16 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
     """
-    _check(scores, request)
+    check_scores(scores, request)
     if sample and scores.probabilities is not None:
         return _allowed_probabilities(scores.probabilities, request)
     chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
-def _check(scores: Scores, request: RoutingRequest) -> None:
-    """Check a router's scores, except for utility and probabilities, which are checked where they are needed."""
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
-    if scores.expected_quality is not None:
-        _check_numbers(scores.expected_quality, request, "expected_quality")
-    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
-        if not isinstance(spent, float) or spent != 0:
-            _check_spent(name, spent, len(request))
-
-
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
-    utility, mask = _check_scores(scores.utility, request, "utility"), request.mask
+    utility, mask = scores.utility, request.mask
+    check_known_numbers(utility, request, "utility")
     finite = np.isfinite(utility) & mask
     if np.count_nonzero(finite) == mask.size:  # quicker than all()
         return np.asarray(utility.argmax(axis=1))
@@ -154,7 +145,8 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
 
 def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
     """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
-    allowed = np.where(request.mask, _check_scores(probabilities, request, "probabilities"), 0.0)
+    check_known_numbers(probabilities, request, "probabilities")
+    allowed = np.where(request.mask, probabilities, 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         request.check_mask()
@@ -162,45 +154,12 @@ def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Fl
     return np.asarray(allowed / totals)
 
 
-def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
-    mask = request.mask
-    if getattr(array, "shape", None) != mask.shape or array.dtype.kind not in "fiub":
-        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
-        raise PluginError(f"a router's {name} must be real numbers of shape {mask.shape} (queries, candidates), not {found}")
-
-
-def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
-    _check_numbers(array, request, name)
-    mask = request.mask
-    unknown = np.isnan(array)
-    if np.count_nonzero(unknown) and (unknown & mask).any():
-        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request, unknown & mask)}")
-    return array
-
-
-_UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
-
-
-def _nan_hint(request: RoutingRequest, found: NDArray[np.bool_]) -> str:
-    """Return the likely cause of NaN at the ``found`` cells, ``[B, M]``, and the remedy."""
-    figures = (1, "cost_usd", "prices"), (2, "latency_ms", "a latency")
-    cells = [np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0) for column, figure, _ in figures]
-    if (found & ~cells[0] & ~cells[1]).any():
-        return _UNKNOWN_CAUSE
-    for (_, figure, given), unknown in zip(figures, cells, strict=True):
-        if unknown.any():
-            names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
-            remedy = f"give {given} in the pool, or a preference without it, unless the router computes NaN itself"
-            return f"the preference weighs {figure}, which is unknown for {names}: {remedy}"
-    return _UNKNOWN_CAUSE
-
-
 def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -> RoutingRequest:
     """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
 
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
     """
-    _check(scores, request)
+    check_scores(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
     if quality is None:
@@ -267,12 +226,3 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
             if amount:
                 note[name] = amount
     return notes
-
-
-def _check_spent(name: str, spent: Any, rows: int) -> None:
-    """Check the costs of decisions that scores state."""
-    amounts = np.asarray(spent)
-    right_shape = amounts.shape in ((), (rows,))
-    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
-        found = f"{spent!r:.80}" if right_shape else f"an array of shape {amounts.shape}"
-        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")
