@@ -90,7 +90,7 @@ def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
         expected=record.expected,
         wait_ms=record.wait_ms,
         mask=np.array([[name not in masked_why for name in names]]),
-        masked_why={why: np.array([[masked_why.get(name) == why for name in names]]) for why in set(masked_why.values())},
+        forbidden={why: np.array([[masked_why.get(name) == why for name in names]]) for why in set(masked_why.values())},
         preference_given=record.preference_given,
         in_flight=record.in_flight,
         pressure=record.pressure,

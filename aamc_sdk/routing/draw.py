@@ -167,7 +167,7 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
     known = np.where(request.mask & ~np.isnan(quality), quality, -np.inf)
     best = known.max(axis=1, keepdims=True)
     low = request.mask & (known < np.minimum(best, quality_floor))
-    return attrs.evolve(request, mask=request.mask & ~low, masked_why={**request.masked_why, f"expected quality below {quality_floor:g}": low})
+    return attrs.evolve(request, mask=request.mask & ~low, forbidden={**request.forbidden, f"expected quality below {quality_floor:g}": low})
 
 
 def decide(

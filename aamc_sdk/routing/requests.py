@@ -81,7 +81,7 @@ def build_request(
         expected=Outcomes(quality, cost_usd, latency_ms if wait_ms is None else latency_ms + wait_ms, output_tokens=output),
         wait_ms=_repeated(arrays.no_wait_ms, rows) if wait_ms is None else wait_ms,
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
-        masked_why=forbidden,
+        forbidden=forbidden,
         preference_given=preference_given,
         in_flight=_state_rows(present.in_flight, pool, rows),
         budget_usd=budget_usd,
@@ -161,8 +161,8 @@ def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
     arrays: list[NDArray[Any] | None] = [request.preferences, expected.cost_usd, expected.latency_ms, expected.output_tokens, expected.quality]
     if with_estimates:
         arrays += [estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding]
-    if request.masked_why:
-        arrays += [request.mask, *request.masked_why.values()]
+    if request.forbidden:
+        arrays += [request.mask, *request.forbidden.values()]
     for array in arrays:
         if array is not None:
             array.setflags(write=False)

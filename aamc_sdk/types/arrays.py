@@ -199,7 +199,7 @@ class RoutingRequest:
         budget_usd: Maximum expected cost of an answer; None for no limit.
         quality_floor: Minimum expected quality, by which the mask is narrowed once the router has scored; None for none.
         mask: Whether a candidate is allowed, ``[B, M]``.
-        masked_why: For each reason, the cells that it forbids, ``[B, M]``.
+        forbidden: For each reason, the cells that it forbids, ``[B, M]``.
         hindsight: True outcomes; only privileged routers receive them.
         preference_given: Whether the caller chose the preferences; otherwise they are the default ones.
         embed: Returns the estimator's embeddings ``[N, D]`` of any texts, such as candidates' descriptions, or None if it has none; None
@@ -214,7 +214,7 @@ class RoutingRequest:
     expected: Outcomes
     wait_ms: Floats
     mask: NDArray[np.bool_]
-    masked_why: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
+    forbidden: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
     hindsight: Outcomes | None = None
     preference_given: bool = True
     in_flight: Floats | None = None
@@ -249,7 +249,7 @@ class RoutingRequest:
             in_flight=None if self.in_flight is None else self.in_flight[rows],
             pressure=None if self.pressure is None else self.pressure[rows],
             mask=self.mask[rows],
-            masked_why={why: where[rows] for why, where in self.masked_why.items()},
+            forbidden={why: where[rows] for why, where in self.forbidden.items()},
             hindsight=None if self.hindsight is None else self.hindsight.take(rows),
         )
 
@@ -259,7 +259,7 @@ class RoutingRequest:
 
     def reasons(self, row: int, candidate: int) -> str:
         """Return the reasons why a candidate is masked in a row; ``""`` if it is allowed."""
-        return ", ".join(why for why, where in self.masked_why.items() if where[row, candidate])
+        return ", ".join(why for why, where in self.forbidden.items() if where[row, candidate])
 
     def check_mask(self) -> None:
         """Check that each row has an allowed candidate.
@@ -279,7 +279,7 @@ class RoutingRequest:
         whose = f" for query {row}" if len(self) > 1 else ""
         raise NoCandidateError(
             f"no candidate is allowed{whose} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool",
-            {name: frozenset(why for why, where in self.masked_why.items() if where[row, m]) for m, name in enumerate(self.pool.names)},
+            {name: frozenset(why for why, where in self.forbidden.items() if where[row, m]) for m, name in enumerate(self.pool.names)},
         )
 
 

@@ -244,7 +244,7 @@ class Rescaling(FairRouter):
 
 class Unmasking(FairRouter):
     def score(self, request):
-        dict.clear(request.masked_why)
+        dict.clear(request.forbidden)
         return super().score(request)
 
 

@@ -65,8 +65,8 @@ def test_a_requests_rows_may_be_taken_more_than_once():
     taken = request.take(np.array([3, 3, 0]))
     assert [DATASET.queries[3], DATASET.queries[3], DATASET.queries[0]] == list(taken.queries)
     assert taken.hindsight.cost_usd[1].tolist() == request.hindsight.cost_usd[3].tolist()
-    for why, where in request.masked_why.items():
-        assert taken.masked_why[why][0].tolist() == where[3].tolist()
+    for why, where in request.forbidden.items():
+        assert taken.forbidden[why][0].tolist() == where[3].tolist()
 
 
 @pytest.mark.parametrize("cells", [1, 7, 1000])
@@ -95,7 +95,7 @@ def test_a_row_without_a_candidate_is_an_error_that_names_every_reason():
     request = make_request(DATASET)
     mask = request.mask.copy()
     mask[2] = False
-    nobody = attrs.evolve(request, mask=mask, masked_why={"unavailable": ~mask})
+    nobody = attrs.evolve(request, mask=mask, forbidden={"unavailable": ~mask})
     with pytest.raises(NoCandidateError, match=r"query 2 \(SLM-Tiny: unavailable; SLM-Medium: unavailable"):
         nobody.check_mask()
     with pytest.raises(NoCandidateError, match=r"^no candidate is allowed \(SLM-Tiny: unavailable; "):

@@ -195,7 +195,7 @@ def make(plugins: Plugins, name: str = "canary", **options: Any) -> RouterPair:
 def asked(rows: int) -> RoutingRequest:
     """Return requests that every candidate may answer."""
     request = make_request(make_dataset(rows))
-    return attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
+    return attrs.evolve(request, mask=np.ones_like(request.mask), forbidden={})
 
 
 def serve(plugins: Plugins, name: str = "canary", store: str = "memory:", **options: Any) -> MetaController:

@@ -36,7 +36,7 @@ def data() -> ReplayData:
     """Four hundred rows of the tiny world, whose last candidate is taken for the best."""
     dataset = make_dataset(ROWS)
     request = make_request(dataset).with_preference(np.array([0.9, 0.1, 0.0]))
-    request = attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
+    request = attrs.evolve(request, mask=np.ones_like(request.mask), forbidden={})
     request_without_best = attrs.evolve(request, expected=attrs.evolve(request.expected, quality=request.expected.quality / 2))
     services = Services(pool=POOL, reward=make_reward(dataset), make=lambda *_: None)
     blind = Training(dataset=attrs.evolve(dataset, outcomes=None), request=request)

@@ -29,7 +29,7 @@ def data() -> ReplayData:
     """Rows of the tiny world, whose routers train on the same ones without outcomes."""
     dataset = make_dataset(ROWS)
     request = make_request(dataset)
-    request = attrs.evolve(request, mask=np.ones_like(request.mask), masked_why={})
+    request = attrs.evolve(request, mask=np.ones_like(request.mask), forbidden={})
     plugins = get_plugin_manager()
     services = Services(pool=POOL, reward=make_reward(dataset), make=lambda kind, name, options: plugins.make(kind, name, services, options))
     training = Training(dataset=attrs.evolve(dataset, outcomes=None), request=request)

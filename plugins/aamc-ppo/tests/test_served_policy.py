@@ -16,7 +16,7 @@ from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.testing.world import CATEGORIES
 
 DATASET = make_dataset(12)
-REQUEST = attrs.evolve(make_request(DATASET), mask=np.random.default_rng(0).random((12, len(POOL))) < 0.8, masked_why={})
+REQUEST = attrs.evolve(make_request(DATASET), mask=np.random.default_rng(0).random((12, len(POOL))) < 0.8, forbidden={})
 ALL_ROWS, EACH_ROW = [slice(None)], [slice(row, row + 1) for row in range(len(REQUEST))]
 
 

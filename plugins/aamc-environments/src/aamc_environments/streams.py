@@ -232,7 +232,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
 
 def _changed(request: RoutingRequest, view: StepView) -> RoutingRequest:
     """Return a request under a view; waits are in it already."""
-    expected, mask, why, queries = request.expected, request.mask, dict(request.masked_why), request.queries
+    expected, mask, why, queries = request.expected, request.mask, dict(request.forbidden), request.queries
     if view.added_usd is not None:
         expected = attrs.evolve(expected, cost_usd=expected.cost_usd + view.added_usd)
     if view.allowed is not None:
@@ -240,7 +240,7 @@ def _changed(request: RoutingRequest, view: StepView) -> RoutingRequest:
     if view.context_tokens is not None:
         tokens = view.context_tokens.astype(int).tolist()
         queries = [attrs.evolve(query, prompt_tokens=query.expected_prompt_tokens + more) for query, more in zip(queries, tokens, strict=True)]
-    return attrs.evolve(request, queries=queries, expected=expected, mask=mask, masked_why=why, pressure=view.pressure)
+    return attrs.evolve(request, queries=queries, expected=expected, mask=mask, forbidden=why, pressure=view.pressure)
 
 
 def _penalise(outcomes: Outcomes, masked: NDArray[np.bool_], hindsight: Outcomes, mask: NDArray[np.bool_]) -> None:

@@ -174,7 +174,7 @@ class NewcomerExperiment:
         )
         if not available:
             new = np.broadcast_to(np.isin(pool.names, self.newcomers), request.mask.shape)
-            request = attrs.evolve(request, mask=request.mask & ~new, masked_why={**request.masked_why, HELD_OUT: new})
+            request = attrs.evolve(request, mask=request.mask & ~new, forbidden={**request.forbidden, HELD_OUT: new})
         assert self.full.splits["train"].outcomes is not None
         means = self.full.splits["train"].outcomes.means
         table = ExperimentSetup(

@@ -279,7 +279,7 @@ def _visible_request(request: RoutingRequest, conditions: Conditions) -> Routing
     """Return all rows as routers see them under some conditions."""
     expected = attrs.evolve(request.expected, cost_usd=request.expected.cost_usd * conditions.price)
     absent = np.broadcast_to(~conditions.available, request.mask.shape)
-    why = dict(request.masked_why)
+    why = dict(request.forbidden)
     if absent.any():
         why["unavailable"] = absent | why.get("unavailable", np.False_)
-    return attrs.evolve(request, expected=expected, mask=request.mask & ~absent, masked_why=why)
+    return attrs.evolve(request, expected=expected, mask=request.mask & ~absent, forbidden=why)

@@ -203,7 +203,7 @@ def logged_request(log: LoggedDecisions, rows: NDArray[np.intp], pool: Pool) -> 
         ),
         wait_ms=columns["wait_ms"][cells],
         mask=columns["mask"][cells],
-        masked_why={
+        forbidden={
             why: np.array([[row.get(name) == why for name in names] for row in reasons]) for why in {why for row in reasons for why in row.values()}
         },
         preference_given=bool(columns["preference_given"][rows[0]]),
