@@ -97,9 +97,11 @@ def state_name(router: OnlineRouter, origin: bytes) -> str:
 
 @attrs.frozen
 class LogPoint:
-    """The place in the log up to which a state has learned.
+    """The point of the log up to which a state has learned.
 
     Attributes:
+        position: The log's position.
+        epoch: Number of times that a user was forgotten before.
         last: The name of the log's entry at that position.
     """
 
@@ -109,20 +111,30 @@ class LogPoint:
 
     @classmethod
     def of(cls, saved: Snapshot | StateDelta) -> LogPoint:
-        """Return the place of a saved state."""
+        """Return the point of a saved state."""
         return cls(saved.position, saved.epoch, saved.last)
 
 
-class SavedState:
-    """Saves the state of one router in the log when it is time, and loads the states that other processes save there. Used by one thread.
+NOWHERE = LogPoint(epoch=-1)
+"""A point that no log has, so that nothing continues from it."""
+
+
+class RouterSnapshots:
+    """The snapshots of one router in the log: saves its state when it is time, and loads the states that other processes save. Used by one thread.
+
+    Args:
+        store: The log.
+        name: The name of the router's snapshots, see :func:`state_name`.
+        shared: Whether one process learns for all, and the others follow its changes.
+        gives_changes: Whether the router gives its changes, so that not each snapshot is a full one.
 
     Attributes:
-        point: The place of the newest state that this process saved or loaded.
+        point: The point of the newest state that this process saved or loaded.
     """
 
-    def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
+    def __init__(self, store: Store, name: str, *, shared: bool, gives_changes: bool) -> None:
         self._store, self._name = store, name
-        self._followed, self._gives_changes = followed, gives_changes
+        self._shared, self._gives_changes = shared, gives_changes
         self._next_save = 0.0
         self._failed = self._refused = False  # the last time
         self.begin(LogPoint())
@@ -144,20 +156,20 @@ class SavedState:
         return time.monotonic() - self._saved_at
 
     def pause(self, point: LogPoint) -> float:
-        """Return the time until the state of a process that learns for all, at a place in the log, is saved."""
+        """Return the time until the state of a process that learns for all, at a point of the log, is saved."""
         return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
-        """Return whether to save the state at a place in the log: enough was learned, or it is time.
+        """Return whether to save the state at a point of the log: enough was learned, or it is time.
 
         Args:
-            point: The place.
+            point: The point.
             caught_up: Whether the whole log is learned.
         """
         waits = time.monotonic() < self._next_save
         if waits and self._failed:
             return False
-        if self._followed:
+        if self._shared:
             learned_enough = point != self.point and not waits
         else:
             learned_enough = point.position - self.point.position >= (SNAPSHOT_EVERY if self._full_next else CHANGES_EVERY)
@@ -170,11 +182,11 @@ class SavedState:
         return now - self._full_at >= FULL_SECONDS if self._delayed is None else now >= self._delayed[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
-        """Load the newest state of the log into a router; return its place, or None if the log has none or ``accepts`` refuses it.
+        """Load the newest state of the log into a router; return its point, or None if the log has none or ``accepts`` refuses it.
 
         Args:
             router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the place of the state after its changes; returns whether to load them.
+            accepts: Called with the snapshot, and the point of the state after its changes; returns whether to load them.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
@@ -203,7 +215,7 @@ class SavedState:
         return deltas is not None
 
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Save the router's state at a place in the log; return False if another process saved one first, whose state is to be loaded.
+        """Save the router's state at a point of the log; return False if another process saved one first, whose state is to be loaded.
 
         A second time in succession, the next state is a full snapshot instead: no changes continue from the log's state. What the store does not
         take is saved later; until then, the next start learns more again, no less.
@@ -218,7 +230,7 @@ class SavedState:
             return True
         self._failed = False
         again, self._refused = self._refused, not saved
-        return saved or again or not self._followed
+        return saved or again or not self._shared
 
     def _put(self, router: OnlineRouter, point: LogPoint) -> bool:
         """Put the state into the log, as changes or in full; return False if another process put one there first.
@@ -243,12 +255,12 @@ class SavedState:
         elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self._full_due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
-            self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
+            self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._shared else 0.0), taken)
             self._save_delayed()
         return True
 
     def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Save a full snapshot of a router at a place."""
+        """Save a full snapshot of a router at a point of the log."""
         if self._gives_changes:
             router.changes()  # they are part of the snapshot
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
@@ -262,7 +274,7 @@ class SavedState:
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save the last state, in full if that is cheap."""
         self._put(router, point)
-        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
+        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._shared:
             self._save_full(router, point)
 
     def _send(self) -> bool:
