@@ -25,7 +25,7 @@ from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
 if TYPE_CHECKING:
-    from aamc_sdk.plugins import Offer, Plugins
+    from aamc_sdk.plugins import Plugin, Plugins, RegisteredComponent
 
 SUBJECT_WIDTH = 32
 """Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
@@ -100,10 +100,9 @@ def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
     yield Diagnosis("Python", state)
     own = {name for known in known_distributions().values() for name in known.values()}
-    offers = [offer for offer in plugins if offer.kind != "plugin"]
-    for distribution in sorted({offer.plugin.distribution for offer in plugins}):
-        version = next(offer.plugin.version for offer in plugins if offer.plugin.distribution == distribution)
-        count = quantity(sum(offer.plugin.distribution == distribution for offer in offers), "component")
+    versions = {plugin.distribution: plugin.version for plugin in plugins.installed}
+    for distribution, version in sorted(versions.items()):
+        count = quantity(sum(each.plugin.distribution == distribution for each in plugins), "component")
         if missing := _missing_requirements(distribution):
             yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
         elif distribution in own and version != __version__:
@@ -135,19 +134,25 @@ def _is_installed(name: str) -> bool:
 
 def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check that every plugin could announce its components, and that each of them can be imported."""
-    errors = [(offer, error) for offer in plugins.offers if (error := offer.error or _import_error(offer, plugins))]
-    for offer, error in errors:
-        advice = f"install {offer.plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={offer.plugin.name}"
-        if offer.error and offer.kind != "plugin":  # beside another component, whose plugin may be the wrong one
-            error, advice = split_advice(error)
-        yield Diagnosis(f"{offer.kind} {offer.component.name}", " ".join(error.split()), BROKEN, advice)
-    if not errors:
-        yield Diagnosis("components", f"all {len(plugins.offers)} can be imported")
+    found = [_broken(f"plugin {failure.plugin.name}", failure.error, failure.plugin) for failure in plugins.failures]
+    for each in plugins.components:
+        subject = f"{each.kind} {each.name}"
+        if each.error:  # beside another component, whose plugin may be the wrong one
+            error, advice = split_advice(each.error)
+            found.append(Diagnosis(subject, error, BROKEN, advice))
+        elif error := _import_error(each, plugins):
+            found.append(_broken(subject, error, each.plugin))
+    yield from found or [Diagnosis("components", f"all {len(plugins.components)} can be imported")]
 
 
-def _import_error(offer: Offer, plugins: Plugins) -> str:
+def _broken(subject: str, error: str, plugin: Plugin) -> Diagnosis:
+    advice = f"install {plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    return Diagnosis(subject, " ".join(error.split()), BROKEN, advice)
+
+
+def _import_error(registered: RegisteredComponent, plugins: Plugins) -> str:
     try:
-        plugins.load(offer.kind, offer.component.name)
+        plugins.load(registered.kind, registered.name)
     except PluginError as error:
         return str(error)
     return ""

@@ -118,7 +118,7 @@ class CommandTree(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by group, without importing them."""
-        summaries = {offer.component.name: offer.component.summary for offer in plugins_of(ctx) if offer.kind == "command"}
+        summaries = {each.name: each.component.summary for each in plugins_of(ctx) if each.kind == "command"}
         rows = {}
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None
