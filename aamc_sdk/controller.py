@@ -211,7 +211,7 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        asked = self._asked(
+        arguments = self._arguments(
             query,
             preference,
             user=user,
@@ -226,11 +226,11 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._decider.decide(asked)[0]
+        return self._decider.decide(arguments)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
-        return explain(self._decider.record(self._asked(query, preference, **arguments)), self.router, self.reward, self.pool)
+        return explain(self._decider.record(self._arguments(query, preference, **arguments)), self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -254,47 +254,50 @@ class MetaController:
             ids: The decisions' ids, B of them; new ones when None.
             episode: As for :meth:`route`.
         """
-        given = queries_of(queries)
-        if not given:
+        batch = queries_of(queries)
+        if not batch:
             return []
-        if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
-            raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
+        if ids is not None and (isinstance(ids, str) or len(ids) != len(batch)):
+            raise DataError(f"ids must be a sequence of {len(batch)} ids, one for each request, not {ids!r:.80}")
         self._guard.check()
-        asked = RouteArguments(given, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
-        return self._decider.decide(asked)
+        arguments = RouteArguments(batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
+        return self._decider.decide(arguments)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
-        return await self._decider.adecide(self._asked(query, preference, **arguments))
+        return await self._decider.adecide(self._arguments(query, preference, **arguments))
 
     def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
         """Decide one request as :meth:`route` does, with its arguments, and do not log it: for servers that log many requests together.
 
         The decision's id must not leave the process before :meth:`log_decisions` has returned.
         """
-        return self._decider.drawn(self._asked(query, preference, **arguments))[0]
+        return self._decider.draw(self._arguments(query, preference, **arguments))[0]
 
     async def adraw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
         """Decide one request as :meth:`draw` does, without blocking the event loop."""
-        return (await self._decider.adrawn(self._asked(query, preference, **arguments)))[0]
+        return (await self._decider.adraw(self._arguments(query, preference, **arguments)))[0]
 
     def log_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Log decisions of :meth:`draw`, all or none; return them as they are in the log."""
         logged = self._decider.log(records)
-        self._wake_learner(of_calls=True)
+        self._wake_learner(urgent=False)
         return logged
 
     def log_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
-        """Log calls, all or none; return their numbers. Without the guard, since calls that have ended are logged while the controller closes."""
+        """Log attempts, all or none; return their numbers.
+
+        Not under the guard: calls that end while the controller closes are logged too.
+        """
         with self._store_errors():
             numbers = self.store.add_attempts(attempts)
-        self._wake_learner(of_calls=True)
+        self._wake_learner(urgent=False)
         return numbers
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
-        """Record a call that was made for a decision; it is durable in the log when this returns.
+        """Record an attempt: a call that was made for a decision. It is durable in the log when this returns.
 
-        A decision may have several calls, recorded in any order, before or after feedback.
+        A decision may have several attempts, recorded in any order, before or after feedback.
 
         Args:
             decision_id: The decision.
@@ -312,7 +315,7 @@ class MetaController:
             return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
-        """Record a call as :meth:`attempt` does, without blocking the event loop."""
+        """Record an attempt as :meth:`attempt` does, without blocking the event loop."""
         return await self._threads.run(self.attempt, decision_id, **figures)
 
     def feedback(
@@ -328,7 +331,7 @@ class MetaController:
 
         Args:
             decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
-            cost_usd: Cost of the call, which is logged with the feedback.
+            cost_usd: Cost of the call; figures are logged as an attempt, with the feedback.
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
             **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
@@ -400,13 +403,13 @@ class MetaController:
             DataError: ``options`` are not a mapping, or have tools together with ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
-        return self._loop.run(self._decider.complete(self._asked(query, preference, **arguments), options, on_text))
+        return self._loop.run(self._decider.complete(self._arguments(query, preference, **arguments), options, on_text))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._asked(query, preference, **arguments), options)))
+        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._arguments(query, preference, **arguments), options)))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -474,13 +477,13 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _asked(self, query: str | Query, preference: PreferenceLike, **arguments: Any) -> RouteArguments:
+    def _arguments(self, query: str | Query, preference: PreferenceLike, **named: Any) -> RouteArguments:
         """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""
         self._guard.check()
-        return RouteArguments.of(query, preference, arguments)
+        return RouteArguments.of(query, preference, named)
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        """Write feedback, each with the call that it reports, and return whether each is new."""
+        """Write feedback, each with the attempt that it reports, and return whether each is new."""
         with self._guard:
             with self._store_errors():
                 new = self.store.add_feedback(judgements)
@@ -495,6 +498,7 @@ class MetaController:
         self._wake_learner()
         return number
 
-    def _wake_learner(self, *, of_calls: bool = False) -> None:
-        if self.learner is not None and (self.learner.learns_calls or not of_calls):
+    def _wake_learner(self, *, urgent: bool = True) -> None:
+        """Let the router learn the log's new entries now; those that are not urgent, only if it learns attempts at once."""
+        if self.learner is not None and (urgent or self.learner.learns_attempts):
             self.learner.wake()

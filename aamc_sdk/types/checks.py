@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 MAX_COUNT = 10**12
-"""Maximum count of tokens or calls; a greater one is taken for a mistake."""
+"""Maximum count of tokens or attempts; a greater one is taken for a mistake."""
 MAX_FIGURE = 1e12
 """Maximum cost in USD, time in milliseconds, or number in a pool's state. Sums of larger ones could overflow, and are mistakes."""
 MAX_TIME = 1e11
@@ -93,7 +93,7 @@ def plain_count(value: int | None) -> int | None:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """Return a count of tokens or calls as Python's own integer."""
+    """Return a count of tokens or attempts as Python's own integer."""
     count = plain_count(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
@@ -101,12 +101,12 @@ def checked_count(name: str, value: Any) -> int:
 
 
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a count of tokens or calls."""
+    """Check that a field is a count of tokens or attempts."""
     checked_count(attribute.name, value)
 
 
 def check_optional_counts(instance: object, names: Sequence[str]) -> None:
-    """Check that fields are counts of tokens or calls, or None, and make them Python's own integers.
+    """Check that fields are counts of tokens or attempts, or None, and make them Python's own integers.
 
     All in one place: a converter and a validator of each take most of the time of an object's construction.
     """

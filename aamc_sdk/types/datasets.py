@@ -53,7 +53,7 @@ class Experience:
         queries: The query of each decision.
         estimates: The estimates of each query at the time of its decision; a function makes them when they are first asked for.
         decisions: The decisions, D of them.
-        entries: The calls and the feedback that followed, in log order.
+        entries: The attempts and the feedback that followed, in log order.
         made: Number of decisions that were made in this batch: the last ones. The earlier ones only have attempts or feedback in it.
         epoch: Number of times that a user was forgotten. State that was learned in another epoch must be learned again from the start.
         follows: Name of the log's entry before the batch, ``""`` where there is none; None where the store does not say.
@@ -99,7 +99,7 @@ class Experience:
 
     @property
     def attempts(self) -> list[Attempt]:
-        """The calls among the entries."""
+        """The attempts among the entries."""
         return [entry for entry in self.entries if isinstance(entry, Attempt)]
 
     @property

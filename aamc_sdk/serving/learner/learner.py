@@ -74,9 +74,9 @@ class Learner:
         return self._consumer.point.position
 
     @property
-    def learns_calls(self) -> bool:
-        """Whether decisions and calls are learned as soon as they are in the log."""
-        return self._router.learns_calls
+    def learns_attempts(self) -> bool:
+        """Whether decisions and attempts are learned as soon as they are in the log."""
+        return self._router.learns_attempts
 
     def wake(self) -> None:
         """Notify the thread that the log has grown."""

@@ -66,7 +66,7 @@ class LogConsumer:
         Args:
             report: Whether to report its feedback, unless that was reported before.
         """
-        at, asked = self.point, time.monotonic()
+        at, read_at = self.point, time.monotonic()
         again = at.position < self._reported_position
         experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
         if experience.epoch != at.epoch or experience.follows not in (None, at.last):
@@ -76,7 +76,7 @@ class LogConsumer:
             return True
         if experience.position == at.position:
             self._take_over()
-            self.complete_at = asked
+            self.complete_at = read_at
             return False
         self._learning.learn(experience)
         self.point = LogPoint(experience.position, at.epoch, experience.last or "")

@@ -68,7 +68,7 @@ class PoolTracker:
 
 
 class Call:
-    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.attempt`.
+    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.call`.
 
     Attributes:
         usage: The tokens of the call; set inside the block.

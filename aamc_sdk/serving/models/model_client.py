@@ -75,7 +75,7 @@ class ModelClient:
         self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
     ) -> Completion:
         provider = self.provider(candidate)
-        async with self.attempt(candidate, decision_id, record) as call:
+        async with self.call(candidate, decision_id, record) as call:
             answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
@@ -92,7 +92,7 @@ class ModelClient:
             PoolError: The candidate has no endpoint.
             ProviderError: The call failed.
         """
-        return self._stream(self.attempt(candidate, decision_id), candidate, messages, options)
+        return self._stream(self.call(candidate, decision_id), candidate, messages, options)
 
     async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         provider = self.provider(candidate)
@@ -112,8 +112,8 @@ class ModelClient:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()
 
-    def attempt(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
-        """Return a block around one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
+    def call(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
+        """Return the context of one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
 
         Args:
             candidate: The candidate that is called.
@@ -121,7 +121,7 @@ class ModelClient:
             record: Records the attempt; the function of :meth:`record_attempts` when None.
 
         Raises:
-            ProviderError: The block raised an error that is not the SDK's own.
+            ProviderError: The code inside raised an error that is not the SDK's own.
         """
         return Call(self.tracker, candidate, decision_id, record or self._record)
 
@@ -210,7 +210,7 @@ class ModelClient:
                 try:
                     if on_text is None:
                         return await self._complete(candidate, own, decision.id, options, record)
-                    call = self.attempt(candidate, decision.id, record)
+                    call = self.call(candidate, decision.id, record)
                     answer = await _collected(self._stream(call, candidate, own, options), came, on_text)
                     return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=name, decision_id=decision.id)
                 except ProviderError as error:

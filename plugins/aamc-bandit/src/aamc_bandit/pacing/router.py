@@ -56,7 +56,7 @@ class Paced(WrappingRouter):
     Config = PacedOptions
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
     state_schema = 3
-    learns_calls = True
+    learns_attempts = True
     config: PacedOptions
 
     def __init__(self, config: PacedOptions, services: Services) -> None:
