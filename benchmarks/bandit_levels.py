@@ -64,7 +64,7 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
         nothing = np.full(1, np.nan)
         estimates = Estimates(nothing, np.eye(len(names))[known[row]][None], tuple(names.tolist()), nothing)
         request = build_request(queries, dataset.pool, QUALITY_ONLY, estimates=estimates)
-        (decision,) = decide(request, router.score(request), [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
+        (decision,) = decide(router.score(request), request, [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
         m = dataset.pool.index(decision.candidate)
         quality = float(np.clip(outcome(dataset, row, m) + tastes[user, m], 0, 1))
         feedback = [Feedback(decision_id=decision.id, quality=quality)]

@@ -19,7 +19,7 @@ import yaml
 from aamc_sdk.cli import aamc
 from aamc_sdk.config import parse_yaml, unstructure
 from aamc_sdk.plugins import Plugins, RegisteredComponent, describe_options, get_plugin_manager
-from aamc_sdk.routing import default_pool, pool_to
+from aamc_sdk.routing import default_pool, pool_to_dict
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -99,7 +99,7 @@ An unknown option or a value of the wrong type is an error."""
 def files(plugins: Plugins) -> Iterator[tuple[Path, str]]:
     """Yield every generated file's path and content."""
     for name, (preset, components, purpose) in CONFIGS.items():
-        simulated = {"pool": pool_to(default_pool()), "world": default_world()} if name == "sim.yaml" else {}
+        simulated = {"pool": pool_to_dict(default_pool()), "world": default_world()} if name == "sim.yaml" else {}
         yield ROOT / "configs" / name, config(plugins, preset, components, purpose, simulated)
     yield REFERENCE / "command-line.md", help_pages(plugins)
     yield REFERENCE / "options.md", option_tables(plugins)

@@ -95,9 +95,17 @@ class Drawn(NamedTuple):
 def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> Drawn:
     """Choose a candidate for each row.
 
+    Args:
+        scores: The router's scores of the B rows.
+        request: The request that it scored.
+        sample: Whether to draw from the scores' probabilities, if they have any; otherwise the maximum utility decides.
+        seed: The seed of the draws.
+        ids: The decisions' ids, B of them; with the seed they determine the draws.
+
     Raises:
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
+        TypeError: The scores are something else.
     """
     chosen, propensities, found = _choose(scores, request, sample, seed, ids)
     return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
@@ -154,7 +162,7 @@ def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Fl
     return np.asarray(allowed / totals)
 
 
-def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -> RoutingRequest:
+def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -> RoutingRequest:
     """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
 
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
@@ -171,16 +179,23 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
 
 
 def decide(
-    request: RoutingRequest, scores: Scores, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
+    scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
-    """Return a decision for each row of a request, drawn from the scores' probabilities with ``sample``, else of the maximum utility.
+    """Draw as :func:`draw` does, and return a decision for each row.
 
-    The seed and ``ids``, those of the B decisions, determine the draws.
+    Args:
+        scores: As for :func:`draw`.
+        request: As for :func:`draw`.
+        ids: As for :func:`draw`.
+        router: The router's name.
+        sample: As for :func:`draw`.
+        seed: As for :func:`draw`.
+        episode: The id that decisions on one task share.
 
     Raises:
-        NoCandidateError: Every candidate of a row is masked.
-        PluginError: The scores cannot be used.
-        TypeError: They are something else.
+        NoCandidateError: As for :func:`draw`.
+        PluginError: As for :func:`draw`.
+        TypeError: As for :func:`draw`.
     """
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()

@@ -77,7 +77,7 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
         request = decider.request(arguments)
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: decider.log(decider.draw_from(request, controller.router.score(request), arguments)), CALLS, 1),
+            "decide": (lambda: decider.log(decider.draw_from(controller.router.score(request), request, arguments)), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }

@@ -138,7 +138,7 @@ class Decider:
         """Return a decision for each query, not in the log yet."""
         request = self.request(arguments)
         with self._router_errors:
-            return self.draw_from(request, self._router.score(request), arguments)
+            return self.draw_from(self._router.score(request), request, arguments)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
         """Return decisions as :meth:`draw` does, without blocking the caller's event loop."""
@@ -149,7 +149,7 @@ class Decider:
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._score(router, request))
         with self._router_errors:
-            return self.draw_from(request, await asyncio.wrap_future(scoring), arguments)
+            return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
@@ -160,13 +160,13 @@ class Decider:
                 raise StoreError("the controller is closed") from None
             raise
 
-    def draw_from(self, request: RoutingRequest, scores: Scores, arguments: RouteArguments) -> Records:
+    def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments) -> Records:
         """Return a drawn decision for each row of a request."""
         served = self._components
         ids = new_ids(len(request)) if arguments.ids is None else arguments.ids
         if arguments.quality_floor is not None:
-            request = above_floor(request, scores, arguments.quality_floor)
-        drawn = decide(request, scores, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
+            request = above_floor(scores, request, arguments.quality_floor)
+        drawn = decide(scores, request, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
         return Records(drawn, request)
 
     def log(self, records: Sequence[Record]) -> Sequence[Decision]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, is_ctrl_c
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.serving.learner.follower import Follower
 from aamc_sdk.serving.learner.log_consumer import LogConsumer
 
@@ -57,7 +57,7 @@ class Learner:
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
         self.error: BaseException | None = None
         self._store, self._router = store, router
-        self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
+        self._changed = threading.Condition(ForkCheckedLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = self._flushing = 0
         self._closed = self._away = False
         self._next_election = 0.0

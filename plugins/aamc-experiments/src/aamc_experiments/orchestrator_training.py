@@ -100,7 +100,7 @@ class OrchestratorTraining:
             "router": "",
             ORCHESTRATOR: self.choice.name,
             "goal": Goal.ORCHESTRATOR.value,
-            "settings": {key: value for key, value in self.settings.plain().items() if key not in ROUTER_SETTINGS},
+            "settings": {key: value for key, value in self.settings.to_dict().items() if key not in ROUTER_SETTINGS},
             "resolved": {ORCHESTRATOR: unstructure(component.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
