@@ -5,7 +5,7 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import json_figures
-from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, question, text_hash
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, normalized_text, text_hash
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pools import Pool, PoolState
@@ -56,7 +56,7 @@ __all__ = [
     "json_figures",
     "last_number",
     "new_ids",
-    "question",
+    "normalized_text",
     "read_only",
     "request_fingerprint",
     "sigmoid",

@@ -116,8 +116,8 @@ class Experience:
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with their attempts and feedback."""
-        asked = set(map(question, queries))
-        return self.take(np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp))
+        asked = set(map(normalized_text, queries))
+        return self.take(np.array([row for row, query in enumerate(self.queries) if normalized_text(query) in asked], dtype=np.intp))
 
     def take(self, rows: NDArray[np.intp]) -> Experience:
         """Return some decisions, with their attempts and feedback."""
@@ -268,6 +268,6 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def question(query: Query) -> str:
+def normalized_text(query: Query) -> str:
     """Return the text without differences of spacing, case and Unicode form (NFKC): equal for queries that ask the same question."""
     return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()

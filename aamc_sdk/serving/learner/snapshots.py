@@ -31,17 +31,17 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 10_000
 """Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
 CHANGES_EVERY = 2_000
-"""Log entries after which changes are saved, where each process learns alone."""
+"""Log entries after which changes are saved if each process learns for itself."""
 SHARE_SECONDS = 0.5
-"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
+"""Time between two publications of changes if one process learns for all; also the interval at which it polls the log."""
 RETRY_SECONDS = 5.0
-"""Time after which saving a state is tried again."""
+"""Time until a failed save is tried again."""
 FULL_SECONDS = 3600.0
-"""Maximum time between two full snapshots, without which retention drops nothing."""
+"""Maximum time between two full snapshots: retention drops only entries that each active router's snapshot has learned."""
 START_FULL_SECONDS = 60.0
 """The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
-"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
+"""Time between taking a full snapshot and saving it if others follow: within it they apply the changes that it replaces."""
 MAX_CHANGED = 0.5
 """Size of all changes after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
@@ -136,18 +136,19 @@ class RouterSnapshots:
         self._store, self._name = store, name
         self._shared, self._gives_changes = shared, gives_changes
         self._next_save = 0.0
-        self._failed = self._refused = False  # the last time
+        self._failed = self._refused = False  # whether the last attempt to save failed, or was refused as another process had been first
         self.begin(LogPoint())
 
     def begin(self, point: LogPoint) -> None:
-        """Begin anew: no state in the log matches the router's present one."""
-        self.point = self._taken = point
+        """Begin at a point for which the log has no state of the router."""
+        self.point = point
+        self._taken = point  # up to which the router has given its changes
         self._empty = True  # the log has no state of the router, as far as this process knows
         self._full_next = True  # the log has no state that changes continue from
         self._unsent: deque[StateDelta] = deque()
-        self._sending = False
-        self._delayed: tuple[float, Snapshot] | None = None
-        self._full_bytes = self._changed_bytes = 0
+        self._sending = False  # the first of them may be in the log already
+        self._delayed: tuple[float, Snapshot] | None = None  # a full snapshot, and the time at which it is saved
+        self._full_bytes = self._changed_bytes = 0  # sizes of the last full snapshot, and of the changes after it
         self._full_at = self._saved_at = time.monotonic()
 
     @property

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -19,6 +19,20 @@ MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
+
+
+class _CallablePool(NamedTuple):
+    """The candidates of a pool that can be called.
+
+    Attributes:
+        pool: The pool.
+        without_endpoint: Names of the candidates without an endpoint.
+        providers: The providers that were made so far, by candidate's name.
+    """
+
+    pool: Pool
+    without_endpoint: frozenset[str]
+    providers: Mapping[str, Provider]
 
 
 class ModelClient:
@@ -34,7 +48,7 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
-        self._callable: tuple[Pool, frozenset[str], list[tuple[str, Provider]]] | None = None
+        self._callable: _CallablePool | None = None  # of the last request; made again when a provider is
         self._record: RecordAttempt | None = None
         self.tracker = PoolTracker()
 
@@ -160,17 +174,16 @@ class ModelClient:
             PluginError: A provider raised another error than the SDK's, or returned no state.
         """
         known = self._callable
-        if known is None or known[0] is not pool:
-            made = [(candidate.name, self._providers[candidate]) for candidate in pool if candidate in self._providers]
-            known = self._callable = pool, _without_endpoint(pool), made
-        _, without_endpoint, providers = known
+        if known is None or known.pool is not pool:
+            made = {candidate.name: self._providers[candidate] for candidate in pool if candidate in self._providers}
+            known = self._callable = _CallablePool(pool, _without_endpoint(pool), made)
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
-        if without_endpoint:
-            state = state.without(without_endpoint)
+        if known.without_endpoint:
+            state = state.without(known.without_endpoint)
         resting: set[str] = set()
         remaining: dict[str, float] = {}
         try:
-            for name, provider in providers:
+            for name, provider in known.providers.items():
                 endpoint = provider.state()
                 if not endpoint.available:
                     resting.add(name)
