@@ -23,7 +23,7 @@ from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArgumen
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.decisions.pseudonyms import user_ids
+from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
@@ -52,7 +52,7 @@ class MetaController:
         self.store, self._store_errors = components.store, components.store_errors
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
-            self._user_id = user_ids(user_key)
+            self._user_id = pseudonymizer(user_key)
             if components.router.privileged:
                 why = "must know outcomes in advance, so it is for evaluation only"
                 raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
@@ -65,9 +65,9 @@ class MetaController:
             self.router_name = components.router_name
             self._guard = CloseGuard()
             self._threads = GuardedThreads(self._guard)
-            self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
+            self._call_guard = CloseGuard()  # closes first: the answers of calls in progress are logged
             self._events, self._loop = PluginEvents(components.plugins), components.services.loop
-            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events)
+            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._call_guard, self._events)
             self.models = components.models
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
@@ -456,7 +456,7 @@ class MetaController:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:
             return
-        self._calls.close()
+        self._call_guard.close()
         self._guard.close()
         if self.learner is not None:
             self.learner.close()

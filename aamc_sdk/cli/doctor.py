@@ -56,13 +56,13 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
 
 
 def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, ...]) -> Iterator[Diagnosis]:
-    yield from check_versions(plugins)
-    yield from check_plugins(plugins)
+    yield from _check_versions(plugins)
+    yield from _check_plugins(plugins)
     for name in plugins.names("check"):
         yield from _checked(name, plugins)
-    yield from check_run(run, plugins, is_needed=is_needed)
+    yield from _check_run(run, plugins, is_needed=is_needed)
     for url in stores:
-        yield check_store(url, plugins)
+        yield _check_store(url, plugins)
 
 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
@@ -73,7 +73,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
                 raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
             yield found
     except PluginError:
-        return  # check_plugins reports it
+        return  # _check_plugins reports it
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything
         advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
         yield Diagnosis(f"check {name}", " ".join(f"failed: {type(error).__name__}: {error}".split()), BROKEN, advice)
@@ -93,7 +93,7 @@ def _show(found: list[Diagnosis]) -> None:
     click.echo(f"{counts['broken']} broken, {quantity(counts['warning'], 'warning')}", err=True)
 
 
-def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
+def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check Python, and each distribution with plugins: its version and its requirements."""
     from aamc_sdk.plugins import known_distributions
 
@@ -132,7 +132,7 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
+def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check that every plugin could announce its components, and that each of them can be imported."""
     found = [_broken(f"plugin {failure.plugin.name}", failure.error, failure.plugin) for failure in plugins.failures]
     for each in plugins.components:
@@ -185,7 +185,7 @@ def check_folder() -> list[Diagnosis]:
     return [Diagnosis("working folder", f"{here} is not writable", WARNING, "work in another folder, or name one with --out and --store")]
 
 
-def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
+def _check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
     """Check that a run can be served, and its log read."""
     from aamc_sdk.serving import Run
 
@@ -202,10 +202,10 @@ def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Di
         return
     yield Diagnosis(subject, f"router {run.router_name}, {quantity(len(run.pool), 'candidate')}")
     if (run.folder / "log.db").is_file():
-        yield check_store(run.store_url, plugins)
+        yield _check_store(run.store_url, plugins)
 
 
-def check_store(url: str, plugins: Plugins) -> Diagnosis:
+def _check_store(url: str, plugins: Plugins) -> Diagnosis:
     """Check that a log can be reached."""
     from aamc_sdk.log import open_store
 

@@ -117,9 +117,9 @@ def _read(path: Path) -> str:
 
 def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
     """Return the agents with their options, and the orchestrator's options, from the command line and its files."""
-    from aamc_sdk.serving import TeamOptions, WorkOptions
+    from aamc_sdk.serving import OrchestrationOptions, TeamOptions
 
-    options = WorkOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
+    options = OrchestrationOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
     names = None if given["agents"] is None else split_names(given["agents"], "--agents", "calculator,python")
     return TeamOptions(agents=names, agent_options=options.agent_options, paths=given["paths"]), options.orchestrator
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError
 from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
-from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
 """The attribute of scores that holds their distribution."""
@@ -67,7 +67,7 @@ class _Distribution:
         array = _allowed_probabilities(given, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
-        by_name = [ByName(request.pool.names, row) for row in array]
+        by_name = [NamedValues(request.pool.names, row) for row in array]
         found = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
         if not (given.flags.writeable or scores.utility.flags.writeable):
             scores.__dict__[_CACHED] = found
@@ -222,7 +222,7 @@ def _preference(quality: float, cost: float, latency: float) -> Preference:
 def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
     """Return each row's utilities by name, without masked candidates."""
     if request.all_allowed:
-        return [ByName(request.pool.names, row) for row in utility]
+        return [NamedValues(request.pool.names, row) for row in utility]
     rows = zip(utility.tolist(), request.mask.tolist(), strict=True)
     return [{name: value for name, value, allowed in zip(request.pool.names, values, mask, strict=True) if allowed} for values, mask in rows]
 
@@ -233,7 +233,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
     if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:
         for note, quality in zip(notes, scores.expected_quality, strict=True):
-            note[EXPECTED_QUALITY] = ByName(request.pool.names, quality)
+            note[EXPECTED_QUALITY] = NamedValues(request.pool.names, quality)
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue

@@ -64,7 +64,7 @@ def build_request(
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
-        estimates, quality, lengths = _described(estimator, queries, pool, estimates, quality, lengths)
+        estimates, quality, lengths = _with_estimator(estimator, queries, pool, estimates, quality, lengths)
     rows, arrays, present = len(queries), pool.arrays, state or _IDLE
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
@@ -92,7 +92,7 @@ def build_request(
     return request
 
 
-def _described(
+def _with_estimator(
     estimator: Estimator,
     queries: Sequence[Query],
     pool: Pool,
@@ -104,7 +104,7 @@ def _described(
     shape = len(queries), len(pool)
     with component_errors(f"{estimator.message_name} failed"):
         if estimates is None:
-            estimates = _checked(estimator.estimate(queries), len(queries))
+            estimates = _checked_estimates(estimator.estimate(queries), len(queries))
         if quality is None:
             quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality")
         if lengths is None:
@@ -112,7 +112,7 @@ def _described(
     return estimates, quality, lengths
 
 
-def _checked(estimates: Estimates, rows: int) -> Estimates:
+def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
     if not isinstance(estimates, Estimates):
         raise TypeError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not {type(estimates).__name__}")
     if len(estimates) != rows:

@@ -61,8 +61,8 @@ class Decider:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
         guard: Admits work until it is closed.
-        threads: Do work that would block an event loop.
-        calls: Admits calls of models until it is closed.
+        threads: Run work that would block an event loop.
+        call_guard: Admits calls of models until it is closed.
         events: Announces decisions that are new to the log.
     """
 
@@ -72,11 +72,12 @@ class Decider:
         user_id: Callable[[str], str],
         guard: CloseGuard,
         threads: GuardedThreads,
-        calls: CloseGuard,
+        call_guard: CloseGuard,
         events: PluginEvents,
     ) -> None:
         self._components, self._router = components, components.router
-        self._user_id, self._guard, self._threads, self._calls, self._events = user_id, guard, threads, calls, events
+        self._user_id, self._events = user_id, events
+        self._guard, self._call_guard, self._threads = guard, call_guard, threads
         self._router_errors = _RouterErrors(components, guard)
 
     def decide(self, arguments: RouteArguments) -> list[Decision]:
@@ -114,7 +115,7 @@ class Decider:
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
         models, pool = self._components.models, self._components.pool
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
-        with self._calls:
+        with self._call_guard:
             decision = await self.adecide(arguments)
             return await models.answer(decision, pool, conversation(arguments.queries[0]), options or {}, show)
 

@@ -73,12 +73,12 @@ def restore(component: BaseComponent, state: bytes) -> None:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
             raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
-        with without_collections():
+        with _without_collections():
             component.load(Path(folder))
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
+def _without_collections() -> Iterator[None]:
     """Pause garbage collection: a large state makes a million objects that stay, and collecting would take longer than loading."""
     enabled = gc.isenabled()
     gc.disable()
@@ -197,7 +197,7 @@ class RouterSnapshots:
             return None
         with suppress(StoreError):  # the next full snapshot does it too
             self._store.put_snapshot(self._name, snapshot)  # renews it: retention waits for a router that learns again after a long stop
-        with without_collections():
+        with _without_collections():
             self._load_snapshot(router, snapshot)
             try:
                 self._apply(router, deltas)
