@@ -53,22 +53,21 @@ class MetaController:
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
             self._user_id = pseudonymizer(user_key)
+            self.router_name = components.router_name
             if components.router.privileged:
-                why = "must know outcomes in advance, so it is for evaluation only"
-                raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
+                raise ConfigError(f"router {self.router_name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
             self.pool = components.pool
             self.reward = components.services.reward
             self.router = components.router
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
-            self.router_name = components.router_name
             self._guard = CloseGuard()
             self._threads = GuardedThreads(self._guard)
             self._call_guard = CloseGuard()  # closes first: the answers of calls in progress are logged
-            self._events, self._loop = PluginEvents(components.plugins), components.services.loop
+            self._events = PluginEvents(components.plugins)
             self._decider = Decider(components, self._user_id, self._guard, self._threads, self._call_guard, self._events)
-            self.models = components.models
+            self.models, self._loop = components.models, components.services.loop
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
@@ -142,7 +141,8 @@ class MetaController:
         """
         plugins = plugins or get_plugin_manager()
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        found, is_given = find_pool(pool, plugins), preference is not None
+        found = find_pool(pool, plugins)
+        is_given = preference is not None
         components = make_components(settings, plugins, pool=found, store=store, preference_given=is_given, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
@@ -285,10 +285,7 @@ class MetaController:
         return logged
 
     def log_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
-        """Log attempts, all or none; return their numbers.
-
-        Not under the guard: calls that end while the controller closes are logged too.
-        """
+        """Log attempts, all or none; return their numbers. Works until the log is closed, as calls may end while the controller closes."""
         with self._store_errors():
             numbers = self.store.add_attempts(attempts)
         self._wake_learner(urgent=False)

@@ -290,7 +290,8 @@ class Plugins:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything
                 plugin = self._plugins.get(implementation.plugin)
-                name, text = plugin.name if plugin else "?", str(error) if isinstance(error, AamcError) else repr(error)
+                name = plugin.name if plugin else "?"
+                text = str(error) if isinstance(error, AamcError) else repr(error)
                 debugging = logger.isEnabledFor(logging.DEBUG)
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
@@ -332,7 +333,8 @@ def describe_options(target: Any) -> list[dict[str, Any]]:
     config = getattr(target, "Config", None)
     if config is None:
         return []
-    defaults, presets = config(), getattr(config, "presets", {})
+    defaults = config()
+    presets = getattr(config, "presets", {})
     return [
         {
             "name": field.name,
@@ -384,9 +386,10 @@ def _check_class(registered: RegisteredComponent, target: Any) -> None:
     base = INTERFACES[registered.kind]
     if not (isinstance(target, type) and issubclass(target, base)):
         raise PluginError(f"{registered.place} must be a class that derives from aamc_sdk.interfaces.{base.__name__}, not {target!r:.80}")
-    config, requires = getattr(target, "Config", NoOptions), getattr(target, "requires", Requirements())
+    config = getattr(target, "Config", NoOptions)
     if not (isinstance(config, type) and attrs.has(config)):
         raise PluginError(f"Config of {registered.place} must be an attrs class of its options, not {config!r:.80}")
+    requires = getattr(target, "requires", Requirements())
     if registered.kind == "router" and not isinstance(requires, Requirements | property):
         raise PluginError(f"requires of {registered.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
     dataset = getattr(target, "default_dataset", None)

@@ -179,7 +179,8 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
             ended.set()
 
     leave_threads_behind(ctx)
-    loop, seconds = EventLoopThread(), session.budget.seconds
+    loop = EventLoopThread()
+    seconds = session.budget.seconds
     until = time.monotonic() + seconds + GRACE_S
     future: Future[None] | None = None
     try:

@@ -36,17 +36,17 @@ def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
 @click.pass_context
 def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     """List the components of all plugins, the plugins that handle events, and those that failed."""
-    found = plugins_of(ctx)
-    listed = found.components if with_unlisted else list(found)
+    installed = plugins_of(ctx)
+    listed = installed.components if with_unlisted else list(installed)
     rows = [_row(each.kind, each.name, each.plugin, each.component.summary, each.error) for each in listed]
-    rows += [_row("plugin", plugin.name, plugin, f"Handles {', '.join(events)}.") for plugin, events in found.event_handlers.items()]
-    rows += [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in found.failures]
+    rows += [_row("plugin", plugin.name, plugin, f"Handles {', '.join(events)}.") for plugin, events in installed.event_handlers.items()]
+    rows += [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in installed.failures]
     rows.sort(key=lambda row: (row["kind"], row["name"]))
     if as_json:
         click.echo(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
         return
     _print_columns([[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows])
-    if unlisted := len(found.components) - len(listed):
+    if unlisted := len(installed.components) - len(listed):
         click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
 
 
@@ -71,9 +71,9 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
 
     Example: aamc plugins show router ppo
     """
-    found = plugins_of(ctx)
-    registered = found.find(kind, name)
-    options = describe_options(found.load(kind, name))
+    installed = plugins_of(ctx)
+    registered = installed.find(kind, name)
+    options = describe_options(installed.load(kind, name))
     if as_json:
         about = {"schema": 1, "kind": kind, "name": name, "distribution": registered.plugin.distribution, "summary": registered.component.summary}
         write_json_line(about | {"options": options})
@@ -100,17 +100,17 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     from aamc_sdk.testing import check_component, check_distribution
     from aamc_sdk.testing.findings import HangError
 
-    found = plugins_of(ctx)
+    installed = plugins_of(ctx)
     if len(target) > 2:
         raise click.UsageError(f"give a distribution, or the kind and the name of a component, not {' '.join(target)!r}")
     if len(target) == 1 and target[0] in KINDS:
-        raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(found.names(target[0]))}")
-    distribution = found.find(*target).plugin.distribution if len(target) == 2 else target[0]
+        raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(installed.names(target[0]))}")
+    distribution = installed.find(*target).plugin.distribution if len(target) == 2 else target[0]
     with console(stderr=True).status("checking") as running:
         if len(target) == 2:
-            findings = check_component(*target, found, seconds=seconds, begin=running.update)
+            findings = check_component(*target, installed, seconds=seconds, begin=running.update)
         else:
-            findings = check_distribution(distribution, found, seconds=seconds, begin=running.update)
+            findings = check_distribution(distribution, installed, seconds=seconds, begin=running.update)
     failed = [finding for finding in findings if not finding.passed]
     if any(isinstance(finding.error, HangError) for finding in failed):
         leave_threads_behind(ctx)

@@ -52,6 +52,7 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the distributions and kinds that begin with the incomplete word; after a kind, its names."""
-    plugins, given = plugins_of(ctx), ctx.params.get(param.name or "") or ()
+    plugins = plugins_of(ctx)
+    given = ctx.params.get(param.name or "") or ()
     known = plugins.names(given[0]) if given else {plugin.distribution for plugin in plugins.installed} | KINDS.keys()
     return sorted(name for name in known if name.startswith(incomplete))

@@ -191,7 +191,8 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints, fields = get_type_hints(cls), attrs.fields_dict(cls)
+    hints = get_type_hints(cls)
+    fields = attrs.fields_dict(cls)
     for key, value in options.items():
         hint = _without_none(hints[key])
         if value is None and hint is not hints[key]:

@@ -65,7 +65,8 @@ class RouteArguments:
         _check_names(given, _ROUTE_NAMES, "routing")
         others = dict(given)
         fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := others.pop(name, None)) is not None}
-        needs, decision_id = others.pop("needs", ()), others.pop("decision_id", None)
+        needs = others.pop("needs", ())
+        decision_id = others.pop("decision_id", None)
         if _is_given(needs):
             fields["needs"] = names_of(needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
         if not isinstance(query, Query):

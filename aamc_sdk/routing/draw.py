@@ -58,20 +58,21 @@ class _Distribution:
     @classmethod
     def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
         """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
-        given, mask = scores.probabilities, request.mask.tobytes()
-        assert given is not None
-        found: _Distribution | None = scores.__dict__.get(_CACHED)
-        if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
-            return found
+        probabilities = scores.probabilities
+        assert probabilities is not None
+        mask = request.mask.tobytes()
+        cached: _Distribution | None = scores.__dict__.get(_CACHED)
+        if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
+            return cached
         check_numbers(scores.utility, request, "utility")  # it is recorded
-        array = _allowed_probabilities(given, request)
+        array = _allowed_probabilities(probabilities, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
         by_name = [NamedValues(request.pool.names, row) for row in array]
-        found = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
-        if not (given.flags.writeable or scores.utility.flags.writeable):
-            scores.__dict__[_CACHED] = found
-        return found
+        distribution = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
+        if not (probabilities.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_CACHED] = distribution
+        return distribution
 
     def sample(self, uniforms: Sequence[float]) -> list[int]:
         """Return the position of the candidate that each random number chooses."""
@@ -107,8 +108,9 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
         TypeError: The scores are something else.
     """
-    chosen, propensities, found = _choose(scores, request, sample, seed, ids)
-    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
+    probabilities = None if distribution is None else distribution.probabilities
+    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
 
 
 def _choose(
@@ -119,10 +121,11 @@ def _choose(
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
-    found = _Distribution.of(scores, request)
-    chosen = found.sample([uniform(seed, decision) for decision in ids])
-    known = [row[candidate] for row, candidate in zip(found.rows, chosen, strict=True)] if scores.propensity_known else [math.nan] * len(chosen)
-    return chosen, known, found
+    distribution = _Distribution.of(scores, request)
+    chosen = distribution.sample([uniform(seed, decision_id) for decision_id in ids])
+    if not scores.propensity_known:
+        return chosen, [math.nan] * len(chosen), distribution
+    return chosen, [row[candidate] for row, candidate in zip(distribution.rows, chosen, strict=True)], distribution
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -198,7 +201,8 @@ def decide(
         TypeError: As for :func:`draw`.
     """
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
-    names, now = request.pool.names, time.time()
+    names = request.pool.names
+    now = time.time()
     probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
     recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [

@@ -65,7 +65,9 @@ def build_request(
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
         estimates, quality, lengths = _with_estimator(estimator, queries, pool, estimates, quality, lengths)
-    rows, arrays, present = len(queries), pool.arrays, state or _IDLE
+    rows = len(queries)
+    arrays = pool.arrays
+    present = state or _IDLE
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
     needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
@@ -205,7 +207,8 @@ def _expected_figures(
     """Return cost, unloaded latency and output tokens, ``[B, M]`` each; cost and latency are NaN, and output tokens None, where unknown."""
     arrays = pool.arrays
     output = _output_tokens(queries, tokens, lengths)
-    cost_usd, latency_ms = _cost(queries, tokens, pool, None if lengths is None else output), _repeated(arrays.latency_ms, len(queries))
+    cost_usd = _cost(queries, tokens, pool, None if lengths is None else output)
+    latency_ms = _repeated(arrays.latency_ms, len(queries))
     relative: Floats | float = 1.0
     if output is not None:
         usual: Floats | int = DEFAULT_OUTPUT_TOKENS
@@ -247,7 +250,8 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
 
     A switch to another candidate loses them. :func:`expected_cost` subtracts them.
     """
-    prices, savings = pool.arrays.usd_per_token, None
+    prices = pool.arrays.usd_per_token
+    savings = None
     for row, query in enumerate(queries):
         if query.cached_on is not None and query.cached_on in pool.names:
             savings = np.zeros((len(queries), len(pool))) if savings is None else savings

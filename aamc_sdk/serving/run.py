@@ -125,7 +125,8 @@ class Run:
         Raises:
             CheckpointError: Their file is damaged or cannot be read.
         """
-        path, advice = self.folder / "calibrations.json", "delete it, and calibrate again with aamc calibrate"
+        path = self.folder / "calibrations.json"
+        advice = "delete it, and calibrate again with aamc calibrate"
         if not path.exists():
             return {}
         found = read_json_object(path, advice)

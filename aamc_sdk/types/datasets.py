@@ -253,7 +253,8 @@ def _wrong_experience(dataset: Dataset) -> Iterator[str]:
     experience = dataset.experience
     if experience is None:
         return
-    rows, ids = len(experience.decisions), Counter(decision.id for decision in experience.decisions)
+    rows = len(experience.decisions)
+    ids = Counter(decision.id for decision in experience.decisions)
     if len(experience.queries) != rows:
         yield f"the experience must have one query a decision, {rows}, not {len(experience.queries)}"
     if len(ids) < rows:

@@ -75,7 +75,8 @@ class Decider:
         call_guard: CloseGuard,
         events: PluginEvents,
     ) -> None:
-        self._components, self._router = components, components.router
+        self._components = components
+        self._router = components.router
         self._user_id, self._events = user_id, events
         self._guard, self._call_guard, self._threads = guard, call_guard, threads
         self._router_errors = _RouterErrors(components, guard)
@@ -113,7 +114,8 @@ class Decider:
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
-        models, pool = self._components.models, self._components.pool
+        models = self._components.models
+        pool = self._components.pool
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
         with self._call_guard:
             decision = await self.adecide(arguments)

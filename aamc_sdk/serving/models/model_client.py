@@ -218,7 +218,8 @@ class ModelClient:
         errors: list[ProviderError] = []
         async with self.request_attempts() as record:
             for name in decision.fallback_order:
-                candidate, came = pool.candidates[pool.index(name)], list[str]()
+                candidate = pool.candidates[pool.index(name)]
+                came: list[str] = []
                 own = copy.deepcopy(messages)  # what a provider changes in them must not reach the next one
                 try:
                     if on_text is None:
