@@ -141,6 +141,8 @@ class Plugins:
             self._manager.register(module, name=plugin.key)
             self._check_hooks(module)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
+            if self._manager.has_plugin(plugin.key):
+                self._manager.unregister(name=plugin.key)
             self._add_failure(plugin, "loading", error)
             return
         self._plugins[module] = plugin
@@ -171,8 +173,6 @@ class Plugins:
             self.components.extend(RegisteredComponent(kind, component, plugin) for component in components)
 
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
-        if self._manager.has_plugin(plugin.key) and where == "loading":
-            self._manager.unregister(name=plugin.key)
         self.failures.append(PluginFailure(plugin, f"{where} failed: {type(error).__name__}: {error}"))
 
     def _mark_duplicates(self) -> None:
@@ -321,32 +321,6 @@ def known_distributions() -> dict[str, dict[str, str]]:
 def get_plugin_manager() -> Plugins:
     """Discover the installed plugins and return a new :class:`Plugins`."""
     return Plugins()
-
-
-def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options.
-
-    Returns:
-        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
-        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
-    """
-    config = getattr(target, "Config", None)
-    if config is None:
-        return []
-    defaults = config()
-    presets = getattr(config, "presets", {})
-    return [
-        {
-            "name": field.name,
-            "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
-            "default": getattr(defaults, field.name),
-            "meaning": field.metadata.get("meaning", ""),
-            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
-            "allowed": field.metadata.get("allowed", ""),
-            "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
-        }
-        for field in attrs.fields(config)
-    ]
 
 
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:

@@ -17,8 +17,8 @@ import python_reference
 import yaml
 
 from aamc_sdk.cli import aamc
-from aamc_sdk.config import parse_yaml, unstructure
-from aamc_sdk.plugins import Plugins, RegisteredComponent, describe_options, get_plugin_manager
+from aamc_sdk.config import describe_options, parse_yaml, unstructure
+from aamc_sdk.plugins import Plugins, RegisteredComponent, get_plugin_manager
 from aamc_sdk.routing import default_pool, pool_to_dict
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
-from aamc_sdk.plugins import KINDS, describe_options
+from aamc_sdk.plugins import KINDS
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin
@@ -73,6 +73,8 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
     """
     installed = plugins_of(ctx)
     registered = installed.find(kind, name)
+    from aamc_sdk.config import describe_options
+
     options = describe_options(installed.load(kind, name))
     if as_json:
         about = {"schema": 1, "kind": kind, "name": name, "distribution": registered.plugin.distribution, "summary": registered.component.summary}

@@ -225,6 +225,32 @@ def _without_none(hint: Any) -> Any:
     return kinds[0] if get_origin(hint) in (Union, UnionType) and len(kinds) == 1 else hint
 
 
+def describe_options(component: Any) -> list[dict[str, Any]]:
+    """Return a component's options.
+
+    Returns:
+        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
+        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
+    """
+    config = getattr(component, "Config", None)
+    if config is None:
+        return []
+    defaults = config()
+    presets = getattr(config, "presets", {})
+    return [
+        {
+            "name": field.name,
+            "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
+            "default": getattr(defaults, field.name),
+            "meaning": field.metadata.get("meaning", ""),
+            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
+            "allowed": field.metadata.get("allowed", ""),
+            "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
+        }
+        for field in attrs.fields(config)
+    ]
+
+
 def unstructure(config: Any) -> Any:
     """Return a ``Config`` in plain values, for YAML and JSON."""
     return _converter().unstructure(config)
