@@ -45,7 +45,7 @@ KINDS = {
 }
 """Each kind of component and the hook that announces it."""
 _WITHOUT_INTERFACE = frozenset({"model_pool", "command", "check"})
-"""The kinds whose targets are no classes with a base class of ``INTERFACES``."""
+"""The kinds whose targets need not be classes."""
 _HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
 """The names of all hooks, events included."""
 _NAME = re.compile(r"[^\W_][\w.-]*")
@@ -95,7 +95,12 @@ class RegisteredComponent:
 
 @attrs.frozen
 class PluginFailure:
-    """A plugin that could not be loaded, or one of whose hooks failed, and the error in words."""
+    """A plugin that failed.
+
+    Attributes:
+        plugin: The plugin.
+        error: The failed hook, or ``loading``, and the error in words.
+    """
 
     plugin: Plugin
     error: str
@@ -176,6 +181,7 @@ class Plugins:
         self.failures.append(PluginFailure(plugin, f"{where} failed: {type(error).__name__}: {error}"))
 
     def _mark_duplicates(self) -> None:
+        """Give each component that cannot be used beside the others its error."""
         self.components.sort(key=lambda each: not each.component.listed)
         owners: dict[tuple[str, str, bool], list[Plugin]] = {}
         for each in self.components:
@@ -272,7 +278,7 @@ class Plugins:
 
     @property
     def event_handlers(self) -> dict[Plugin, list[str]]:
-        """The plugins that handle events, and the names of these."""
+        """The plugins that handle events, each with the names of these events."""
         events = set(_HOOKS) - set(KINDS.values())
         handled = {
             plugin: sorted(events & {hook.name for hook in self._manager.get_hookcallers(module) or ()}) for module, plugin in self._plugins.items()

@@ -228,6 +228,9 @@ def _without_none(hint: Any) -> Any:
 def describe_options(component: Any) -> list[dict[str, Any]]:
     """Return a component's options.
 
+    Args:
+        component: The target of the component: a class with a ``Config``, or another object, which has no options.
+
     Returns:
         For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
         ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.

@@ -150,7 +150,7 @@ class Call:
 
 
 def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[Attempt]:
-    """Return the calls of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
+    """Return the attempts of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
 
     A refusal counts as an error if another candidate answered the request.
     """
