@@ -23,7 +23,7 @@ from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArgumen
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.decisions.pseudonyms import user_ids
+from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
@@ -52,23 +52,22 @@ class MetaController:
         self.store, self._store_errors = components.store, components.store_errors
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
-            self._user_id = user_ids(user_key)
+            self._user_id = pseudonymizer(user_key)
+            self.router_name = components.router_name
             if components.router.privileged:
-                why = "must know outcomes in advance, so it is for evaluation only"
-                raise ConfigError(f"router {components.router_name!r} {why}; choose another router")
+                raise ConfigError(f"router {self.router_name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
             self.pool = components.pool
             self.reward = components.services.reward
             self.router = components.router
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
-            self.router_name = components.router_name
             self._guard = CloseGuard()
             self._threads = GuardedThreads(self._guard)
-            self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
-            self._events, self._loop = PluginEvents(components.plugins), components.services.loop
-            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events)
-            self.models = components.models
+            self._call_guard = CloseGuard()  # closes first: the answers of calls in progress are logged
+            self._events = PluginEvents(components.plugins)
+            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._call_guard, self._events)
+            self.models, self._loop = components.models, components.services.loop
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
@@ -142,7 +141,8 @@ class MetaController:
         """
         plugins = plugins or get_plugin_manager()
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        found, is_given = find_pool(pool, plugins), preference is not None
+        found = find_pool(pool, plugins)
+        is_given = preference is not None
         components = make_components(settings, plugins, pool=found, store=store, preference_given=is_given, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
@@ -211,7 +211,7 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        asked = self._asked(
+        arguments = self._arguments(
             query,
             preference,
             user=user,
@@ -226,11 +226,11 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._decider.decide(asked)[0]
+        return self._decider.decide(arguments)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
-        return explain(self._decider.record(self._asked(query, preference, **arguments)), self.router, self.reward, self.pool)
+        return explain(self._decider.record(self._arguments(query, preference, **arguments)), self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -254,47 +254,47 @@ class MetaController:
             ids: The decisions' ids, B of them; new ones when None.
             episode: As for :meth:`route`.
         """
-        given = queries_of(queries)
-        if not given:
+        batch = queries_of(queries)
+        if not batch:
             return []
-        if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
-            raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
+        if ids is not None and (isinstance(ids, str) or len(ids) != len(batch)):
+            raise DataError(f"ids must be a sequence of {len(batch)} ids, one for each request, not {ids!r:.80}")
         self._guard.check()
-        asked = RouteArguments(given, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
-        return self._decider.decide(asked)
+        arguments = RouteArguments(batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
+        return self._decider.decide(arguments)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
-        return await self._decider.adecide(self._asked(query, preference, **arguments))
+        return await self._decider.adecide(self._arguments(query, preference, **arguments))
 
     def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
         """Decide one request as :meth:`route` does, with its arguments, and do not log it: for servers that log many requests together.
 
         The decision's id must not leave the process before :meth:`log_decisions` has returned.
         """
-        return self._decider.drawn(self._asked(query, preference, **arguments))[0]
+        return self._decider.draw(self._arguments(query, preference, **arguments))[0]
 
     async def adraw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
         """Decide one request as :meth:`draw` does, without blocking the event loop."""
-        return (await self._decider.adrawn(self._asked(query, preference, **arguments)))[0]
+        return (await self._decider.adraw(self._arguments(query, preference, **arguments)))[0]
 
     def log_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Log decisions of :meth:`draw`, all or none; return them as they are in the log."""
         logged = self._decider.log(records)
-        self._wake_learner(of_calls=True)
+        self._wake_learner(urgent=False)
         return logged
 
     def log_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
-        """Log calls, all or none; return their numbers. Without the guard, since calls that have ended are logged while the controller closes."""
+        """Log attempts, all or none; return their numbers. Works until the log is closed, as calls may end while the controller closes."""
         with self._store_errors():
             numbers = self.store.add_attempts(attempts)
-        self._wake_learner(of_calls=True)
+        self._wake_learner(urgent=False)
         return numbers
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
-        """Record a call that was made for a decision; it is durable in the log when this returns.
+        """Record an attempt: a call that was made for a decision. It is durable in the log when this returns.
 
-        A decision may have several calls, recorded in any order, before or after feedback.
+        A decision may have several attempts, recorded in any order, before or after feedback.
 
         Args:
             decision_id: The decision.
@@ -312,7 +312,7 @@ class MetaController:
             return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
-        """Record a call as :meth:`attempt` does, without blocking the event loop."""
+        """Record an attempt as :meth:`attempt` does, without blocking the event loop."""
         return await self._threads.run(self.attempt, decision_id, **figures)
 
     def feedback(
@@ -328,7 +328,7 @@ class MetaController:
 
         Args:
             decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
-            cost_usd: Cost of the call, which is logged with the feedback.
+            cost_usd: Cost of the call; figures are logged as an attempt, with the feedback.
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
             **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
@@ -400,13 +400,13 @@ class MetaController:
             DataError: ``options`` are not a mapping, or have tools together with ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
-        return self._loop.run(self._decider.complete(self._asked(query, preference, **arguments), options, on_text))
+        return self._loop.run(self._decider.complete(self._arguments(query, preference, **arguments), options, on_text))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._asked(query, preference, **arguments), options)))
+        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._arguments(query, preference, **arguments), options)))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -453,7 +453,7 @@ class MetaController:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:
             return
-        self._calls.close()
+        self._call_guard.close()
         self._guard.close()
         if self.learner is not None:
             self.learner.close()
@@ -474,13 +474,13 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _asked(self, query: str | Query, preference: PreferenceLike, **arguments: Any) -> RouteArguments:
+    def _arguments(self, query: str | Query, preference: PreferenceLike, **named: Any) -> RouteArguments:
         """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""
         self._guard.check()
-        return RouteArguments.of(query, preference, arguments)
+        return RouteArguments.of(query, preference, named)
 
     def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        """Write feedback, each with the call that it reports, and return whether each is new."""
+        """Write feedback, each with the attempt that it reports, and return whether each is new."""
         with self._guard:
             with self._store_errors():
                 new = self.store.add_feedback(judgements)
@@ -495,6 +495,7 @@ class MetaController:
         self._wake_learner()
         return number
 
-    def _wake_learner(self, *, of_calls: bool = False) -> None:
-        if self.learner is not None and (self.learner.learns_calls or not of_calls):
+    def _wake_learner(self, *, urgent: bool = True) -> None:
+        """Let the router learn the log's new entries now; those that are not urgent, only if it learns attempts at once."""
+        if self.learner is not None and (urgent or self.learner.learns_attempts):
             self.learner.wake()

@@ -45,7 +45,7 @@ KINDS = {
 }
 """Each kind of component and the hook that announces it."""
 _WITHOUT_INTERFACE = frozenset({"model_pool", "command", "check"})
-"""The kinds whose targets are no classes with a base class of ``INTERFACES``."""
+"""The kinds whose targets need not be classes."""
 _HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
 """The names of all hooks, events included."""
 _NAME = re.compile(r"[^\W_][\w.-]*")
@@ -67,14 +67,14 @@ class Plugin:
 
 
 @attrs.frozen
-class Offer:
-    """A component and the plugin that offers it, or a plugin that failed or handles events.
+class RegisteredComponent:
+    """A component, its kind, and the plugin that offers it.
 
     Attributes:
-        kind: One of ``KINDS``; ``"plugin"`` for a plugin that failed or handles events.
+        kind: One of ``KINDS``.
         component: The component.
         plugin: The plugin.
-        error: Why the component cannot be used; None if it can.
+        error: Why the component cannot be used beside the others; None if it can.
     """
 
     kind: str
@@ -83,9 +83,27 @@ class Offer:
     error: str | None = None
 
     @property
+    def name(self) -> str:
+        """The component's name."""
+        return self.component.name
+
+    @property
     def place(self) -> str:
         """The component with its distribution and target, for messages."""
-        return f"{self.kind} {self.component.name!r} of {self.plugin.distribution} ({self.component.target})"
+        return f"{self.kind} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
+
+
+@attrs.frozen
+class PluginFailure:
+    """A plugin that failed.
+
+    Attributes:
+        plugin: The plugin.
+        error: The failed hook, or ``loading``, and the error in words.
+    """
+
+    plugin: Plugin
+    error: str
 
 
 def _disabled() -> frozenset[str]:
@@ -99,16 +117,21 @@ class Plugins:
     Args:
         extra: More plugin objects by name, for tests and applications.
         discover: Whether to look for installed plugins.
+
+    Attributes:
+        components: The components of all plugins, unlisted ones last; iterating over the object yields the listed ones.
+        failures: The plugins and hooks that failed.
     """
 
     def __init__(self, extra: Mapping[str, object] | None = None, discover: bool = True) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[object, Plugin] = {}
-        self.offers: list[Offer] = []
+        self.components: list[RegisteredComponent] = []
+        self.failures: list[PluginFailure] = []
         disabled = _disabled()
         if discover:
-            for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda offered: offered.name):
+            for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda entry_point: entry_point.name):
                 found = _plugin_of(entry_point)
                 if not disabled & {found.name, found.distribution}:
                     self._add(found, entry_point.load)
@@ -123,6 +146,8 @@ class Plugins:
             self._manager.register(module, name=plugin.key)
             self._check_hooks(module)
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
+            if self._manager.has_plugin(plugin.key):
+                self._manager.unregister(name=plugin.key)
             self._add_failure(plugin, "loading", error)
             return
         self._plugins[module] = plugin
@@ -146,36 +171,33 @@ class Plugins:
             if implementation.plugin is not module:
                 continue
             try:
-                offered = _checked(kind, implementation.function())
+                components = _checked(kind, implementation.function())
             except (Exception, SystemExit) as error:  # a hook may raise anything
                 self._add_failure(plugin, hook, error)
                 continue
-            self.offers.extend(Offer(kind, component, plugin) for component in offered)
+            self.components.extend(RegisteredComponent(kind, component, plugin) for component in components)
 
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
-        if self._manager.has_plugin(plugin.key) and where == "loading":
-            self._manager.unregister(name=plugin.key)
-        text = f"{where} failed: {type(error).__name__}: {error}"
-        self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
+        self.failures.append(PluginFailure(plugin, f"{where} failed: {type(error).__name__}: {error}"))
 
     def _mark_duplicates(self) -> None:
-        self.offers.sort(key=lambda offer: not offer.component.listed)
+        """Give each component that cannot be used beside the others its error."""
+        self.components.sort(key=lambda each: not each.component.listed)
         owners: dict[tuple[str, str, bool], list[Plugin]] = {}
-        for offer in self.offers:
-            owners.setdefault((offer.kind, offer.component.name, offer.component.listed), []).append(offer.plugin)
-        commands = {name: found[0].distribution for (kind, name, listed), found in owners.items() if kind == "command" and listed}
+        for each in self.components:
+            owners.setdefault((each.kind, each.name, each.component.listed), []).append(each.plugin)
+        commands = {name: plugins[0].distribution for (kind, name, listed), plugins in owners.items() if kind == "command" and listed}
         commands |= dict.fromkeys(COMMANDS, "aamc-sdk")
-        for position, offer in enumerate(self.offers):
-            if offer.error is None:
-                found = owners[offer.kind, offer.component.name, offer.component.listed]
-                self.offers[position] = attrs.evolve(offer, error=_clash(offer, found, commands))
+        self.components = [
+            attrs.evolve(each, error=_clash(each, owners[each.kind, each.name, each.component.listed], commands)) for each in self.components
+        ]
 
     def names(self, kind: str) -> list[str]:
         """Return the names of a kind's listed components, in alphabetical order."""
-        return sorted({offer.component.name for offer in self if offer.kind == kind})
+        return sorted({each.name for each in self if each.kind == kind})
 
-    def find(self, kind: str, name: str) -> Offer:
-        """Return a component's offer.
+    def find(self, kind: str, name: str) -> RegisteredComponent:
+        """Return a component by its kind and name.
 
         Raises:
             UnknownComponentError: No plugin offers it; the message suggests the nearest name.
@@ -183,13 +205,13 @@ class Plugins:
         """
         if kind not in KINDS:
             raise UnknownComponentError(unknown_name("there is no kind", kind, KINDS, "kinds"))
-        for offer in self.offers:
-            if (offer.kind, offer.component.name) == (kind, name):
-                if offer.error:
-                    raise PluginError(offer.error)
-                return offer
+        for each in self.components:
+            if (each.kind, each.name) == (kind, name):
+                if each.error:
+                    raise PluginError(each.error)
+                return each
         names = self.names(kind)
-        broken = "".join(f"; plugin {offer.plugin.name!r} is broken: {offer.error}" for offer in self.offers if offer.kind == "plugin")
+        broken = "".join(f"; plugin {failure.plugin.name!r} is broken: {failure.error}" for failure in self.failures)
         place = slash_hint(name)
         if kind == "dataset" and os.path.exists(name):  # noqa: PTH110  # pathlib is not imported for listing
             place = f"; a file is given with its format, such as outcomes:{name}"
@@ -204,13 +226,13 @@ class Plugins:
         Raises:
             PluginError: The import fails, or the target is no class of its kind; the message has the component, its distribution and the cause.
         """
-        offer = self.find(kind, name)
-        module, _, attribute = offer.component.target.partition(":")
+        registered = self.find(kind, name)
+        module, _, attribute = registered.component.target.partition(":")
         try:
             target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
-            raise PluginError(f"{offer.place} cannot be loaded: {type(error).__name__}: {error}") from error
-        _check_class(offer, target)
+            raise PluginError(f"{registered.place} cannot be loaded: {type(error).__name__}: {error}") from error
+        _check_class(registered, target)
         return target
 
     def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
@@ -250,18 +272,18 @@ class Plugins:
         return None
 
     @property
-    def loaded(self) -> list[Plugin]:
-        """The plugins that were loaded, also those that announce no component."""
-        return list(self._plugins.values())
+    def installed(self) -> set[Plugin]:
+        """All plugins that were found, including those that failed or offer no component."""
+        return {*self._plugins.values(), *(failure.plugin for failure in self.failures)}
 
     @property
-    def handlers(self) -> list[Offer]:
-        """The plugins that handle events, each as an offer of kind ``"plugin"`` whose summary names the events."""
-        events = {
-            plugin: sorted({hook.name for hook in self._manager.get_hookcallers(module) or ()} & set(_HOOKS) - set(KINDS.values()))
-            for module, plugin in self._plugins.items()
+    def event_handlers(self) -> dict[Plugin, list[str]]:
+        """The plugins that handle events, each with the names of these events."""
+        events = set(_HOOKS) - set(KINDS.values())
+        handled = {
+            plugin: sorted(events & {hook.name for hook in self._manager.get_hookcallers(module) or ()}) for module, plugin in self._plugins.items()
         }
-        return [Offer("plugin", Component(plugin.name, "", f"Handles {', '.join(names)}."), plugin) for plugin, names in events.items() if names]
+        return {plugin: names for plugin, names in handled.items() if names}
 
     def has_listeners(self, event: str) -> bool:
         """Return whether any plugin implements an event."""
@@ -274,12 +296,13 @@ class Plugins:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything
                 plugin = self._plugins.get(implementation.plugin)
-                name, text = plugin.name if plugin else "?", str(error) if isinstance(error, AamcError) else repr(error)
+                name = plugin.name if plugin else "?"
+                text = str(error) if isinstance(error, AamcError) else repr(error)
                 debugging = logger.isEnabledFor(logging.DEBUG)
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 
-    def __iter__(self) -> Iterator[Offer]:
-        return (offer for offer in self.offers if offer.component.listed)
+    def __iter__(self) -> Iterator[RegisteredComponent]:
+        return (each for each in self.components if each.component.listed)
 
 
 def install_hint(kind: str, name: str) -> str:
@@ -306,39 +329,20 @@ def get_plugin_manager() -> Plugins:
     return Plugins()
 
 
-def describe_options(target: Any) -> list[dict[str, Any]]:
-    """Return a component's options.
-
-    Returns:
-        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
-        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
-    """
-    config = getattr(target, "Config", None)
-    if config is None:
-        return []
-    defaults, presets = config(), getattr(config, "presets", {})
-    return [
-        {
-            "name": field.name,
-            "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
-            "default": getattr(defaults, field.name),
-            "meaning": field.metadata.get("meaning", ""),
-            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
-            "allowed": field.metadata.get("allowed", ""),
-            "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
-        }
-        for field in attrs.fields(config)
-    ]
-
-
 def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
     found = entry_point.dist
     return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")
 
 
-def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
-    """Return why an offer cannot be used beside the others; None if it can. A plugin that offers it twice is among its owners twice."""
-    kind, name, own = offer.kind, offer.component.name, offer.plugin.distribution
+def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
+    """Return why a component cannot be used beside the others; None if it can.
+
+    Args:
+        registered: The component.
+        owners: The plugins that offer it; one that does so twice is there twice.
+        commands: The distribution of each command.
+    """
+    kind, name, own = registered.kind, registered.name, registered.plugin.distribution
     if len(owners) > 1:
         plugins = list(dict.fromkeys(owners))
         if len(plugins) == 1:
@@ -353,30 +357,31 @@ def _clash(offer: Offer, owners: Sequence[Plugin], commands: Mapping[str, str]) 
     return None
 
 
-def _check_class(offer: Offer, target: Any) -> None:
+def _check_class(registered: RegisteredComponent, target: Any) -> None:
     """Check that the target of a kind with an interface is a class of it, with the declarations that are read before it is made."""
-    if offer.kind in _WITHOUT_INTERFACE:  # first, as the interfaces take commands a third of their time to start
+    if registered.kind in _WITHOUT_INTERFACE:  # first, as the interfaces take commands a third of their time to start
         return
     from aamc_sdk.interfaces import INTERFACES, NoOptions, Requirements
 
-    base = INTERFACES[offer.kind]
+    base = INTERFACES[registered.kind]
     if not (isinstance(target, type) and issubclass(target, base)):
-        raise PluginError(f"{offer.place} must be a class that derives from aamc_sdk.interfaces.{base.__name__}, not {target!r:.80}")
-    config, requires = getattr(target, "Config", NoOptions), getattr(target, "requires", Requirements())
+        raise PluginError(f"{registered.place} must be a class that derives from aamc_sdk.interfaces.{base.__name__}, not {target!r:.80}")
+    config = getattr(target, "Config", NoOptions)
     if not (isinstance(config, type) and attrs.has(config)):
-        raise PluginError(f"Config of {offer.place} must be an attrs class of its options, not {config!r:.80}")
-    if offer.kind == "router" and not isinstance(requires, Requirements | property):
-        raise PluginError(f"requires of {offer.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
+        raise PluginError(f"Config of {registered.place} must be an attrs class of its options, not {config!r:.80}")
+    requires = getattr(target, "requires", Requirements())
+    if registered.kind == "router" and not isinstance(requires, Requirements | property):
+        raise PluginError(f"requires of {registered.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
     dataset = getattr(target, "default_dataset", None)
-    if offer.kind == "orchestrator" and not isinstance(dataset, str | None):
-        raise PluginError(f"default_dataset of {offer.place} must be text such as 'tasks:mixed', or None, not {dataset!r:.80}")
+    if registered.kind == "orchestrator" and not isinstance(dataset, str | None):
+        raise PluginError(f"default_dataset of {registered.place} must be text such as 'tasks:mixed', or None, not {dataset!r:.80}")
 
 
-def _checked(kind: str, offered: object) -> list[Component]:
+def _checked(kind: str, result: object) -> list[Component]:
     """Return the result of a component hook, which must be a list of components with valid names and targets."""
-    if not isinstance(offered, Iterable):
-        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not {offered!r:.200}")
-    components = list(offered)
+    if not isinstance(result, Iterable):
+        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not {result!r:.200}")
+    components = list(result)
     for component in components:
         _check_component(kind, component)
     return components

@@ -24,7 +24,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, build_request, decide
-from aamc_sdk.types import Dataset, Estimates, Experience, Feedback, Query, question
+from aamc_sdk.types import Dataset, Estimates, Experience, Feedback, Query, normalized_text
 
 USERS, TASTES = 100, (0.1, 0.3)
 SEEDS = {"choose": range(5), "report": range(100, 106)}
@@ -44,7 +44,7 @@ def load(step: str) -> Dataset:
     target = Plugins().load("dataset", "llmrouter")
     read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
     assert isinstance(read, Dataset)
-    sides = split_rows([question(query) for query in read.queries], seed=0)
+    sides = split_rows([normalized_text(query) for query in read.queries], seed=0)
     return read.take(sides["train"] if step == "choose" else np.concatenate((sides["validation"], sides["test"])))
 
 
@@ -64,7 +64,7 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
         nothing = np.full(1, np.nan)
         estimates = Estimates(nothing, np.eye(len(names))[known[row]][None], tuple(names.tolist()), nothing)
         request = build_request(queries, dataset.pool, QUALITY_ONLY, estimates=estimates)
-        (decision,) = decide(request, router.score(request), [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
+        (decision,) = decide(router.score(request), request, [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
         m = dataset.pool.index(decision.candidate)
         quality = float(np.clip(outcome(dataset, row, m) + tastes[user, m], 0, 1))
         feedback = [Feedback(decision_id=decision.id, quality=quality)]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from aamc_sdk import Query, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Message
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving import make_services
 
 TURN = "<think> Which model knows it? </think><search> small: Who wrote Emma? </search>"
@@ -58,7 +58,7 @@ def make(url: str, rounds: int) -> RouterR1:
     """Return an orchestrator whose policy consults a model in each round, and never answers."""
     endpoint = {"provider": "openai", "base_url": f"{url}/v1", "retries": 0}
     candidates = [{"name": name, "prices": {"input": 1, "output": 2}, "endpoint": endpoint} for name in ("policy", "small")]
-    services = make_services(pool_from({"candidates": candidates}, "benchmark"), get_plugin_manager())
+    services = make_services(pool_from_dict({"candidates": candidates}, "benchmark"), get_plugin_manager())
     return RouterR1(configure(RouterR1.Config, {"policy": "policy", "rounds": rounds}), services)
 
 

@@ -66,7 +66,8 @@ def aamc_routers():
     return [Component("cheapest", "my_package.cheapest:Cheapest", "The cheapest allowed candidate.")]
 """,
     "aamc_sdk.plugins": """
-from aamc_sdk.plugins import describe_options, get_plugin_manager
+from aamc_sdk.config import describe_options
+from aamc_sdk.plugins import get_plugin_manager
 
 plugins = get_plugin_manager()
 print(plugins.names("router"))

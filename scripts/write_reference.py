@@ -17,9 +17,9 @@ import python_reference
 import yaml
 
 from aamc_sdk.cli import aamc
-from aamc_sdk.config import parse_yaml, unstructure
-from aamc_sdk.plugins import Offer, Plugins, describe_options, get_plugin_manager
-from aamc_sdk.routing import default_pool, pool_to
+from aamc_sdk.config import describe_options, parse_yaml, unstructure
+from aamc_sdk.plugins import Plugins, RegisteredComponent, get_plugin_manager
+from aamc_sdk.routing import default_pool, pool_to_dict
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -99,7 +99,7 @@ An unknown option or a value of the wrong type is an error."""
 def files(plugins: Plugins) -> Iterator[tuple[Path, str]]:
     """Yield every generated file's path and content."""
     for name, (preset, components, purpose) in CONFIGS.items():
-        simulated = {"pool": pool_to(default_pool()), "world": default_world()} if name == "sim.yaml" else {}
+        simulated = {"pool": pool_to_dict(default_pool()), "world": default_world()} if name == "sim.yaml" else {}
         yield ROOT / "configs" / name, config(plugins, preset, components, purpose, simulated)
     yield REFERENCE / "command-line.md", help_pages(plugins)
     yield REFERENCE / "options.md", option_tables(plugins)
@@ -154,9 +154,9 @@ def _commands(context: click.Context) -> Iterator[tuple[str, str]]:
 def option_tables(plugins: Plugins) -> str:
     """Return a table of options for each component that has any."""
     parts = [f"# Options of components\n\n<!-- {WARNING} -->\n\n{OPTIONS}\n", _contents(_documented(plugins))]
-    for offer in _documented(plugins):
-        parts.append(f"## {offer.kind} `{offer.component.name}`\n\n{offer.component.summary} (`{offer.plugin.distribution}`)\n")
-        options = describe_options(plugins.load(offer.kind, offer.component.name))
+    for each in _documented(plugins):
+        parts.append(f"## {each.kind} `{each.name}`\n\n{each.component.summary} (`{each.plugin.distribution}`)\n")
+        options = describe_options(plugins.load(each.kind, each.name))
         if options:
             parts.append(
                 "| option | type | default | values | presets | meaning |\n|---|---|---|---|---|---|\n" + "\n".join(map(_row, options)) + "\n"
@@ -164,18 +164,18 @@ def option_tables(plugins: Plugins) -> str:
     return "\n".join(parts)
 
 
-def _documented(plugins: Plugins) -> list[Offer]:
+def _documented(plugins: Plugins) -> list[RegisteredComponent]:
     """Return the components of this repository that have options, by kind and name."""
     ours = {"aamc-sdk", *(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))}
-    found = [offer for offer in plugins if offer.kind != "command" and not offer.error and offer.plugin.distribution in ours]
-    return sorted(found, key=lambda offer: (offer.kind, offer.component.name))
+    found = [each for each in plugins if each.kind != "command" and not each.error and each.plugin.distribution in ours]
+    return sorted(found, key=lambda each: (each.kind, each.name))
 
 
-def _contents(offers: list[Offer]) -> str:
+def _contents(components: list[RegisteredComponent]) -> str:
     """Return a table of the components by kind, with links to their sections."""
     rows = []
-    for kind in dict.fromkeys(offer.kind for offer in offers):
-        names = [offer.component.name for offer in offers if offer.kind == kind]
+    for kind in dict.fromkeys(each.kind for each in components):
+        names = [each.name for each in components if each.kind == kind]
         rows.append(f"| {kind} | {', '.join(f'[`{name}`](#{kind}-{name})' for name in names)} |")
     return "| kind | components |\n|---|---|\n" + "\n".join(rows) + "\n"
 

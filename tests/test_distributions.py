@@ -16,9 +16,9 @@ def test_the_file_lists_what_our_plugins_offer() -> None:
 
     known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
     offered: dict[str, dict[str, str]] = {}
-    for offer in get_plugin_manager():
-        if offer.plugin.distribution.startswith("aamc-") and offer.plugin.distribution != "aamc-sdk" and offer.error is None:
-            offered.setdefault(offer.kind, {})[offer.component.name] = offer.plugin.distribution
+    for each in get_plugin_manager():
+        if each.plugin.distribution.startswith("aamc-") and each.plugin.distribution != "aamc-sdk" and each.error is None:
+            offered.setdefault(each.kind, {})[each.name] = each.plugin.distribution
     installed = {distribution for components in offered.values() for distribution in components.values()}
     expected = {
         kind: {name: distribution for name, distribution in components.items() if distribution in installed} for kind, components in known.items()

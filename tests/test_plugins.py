@@ -69,20 +69,22 @@ def plugins(**extra):
 
 
 def errors(found):
-    return [offer.error for offer in found if offer.error]
+    return [*(failure.error for failure in found.failures), *(each.error for each in found if each.error)]
 
 
 def test_the_core_offers_its_parts_by_the_same_hooks_as_anyone():
-    found = {(offer.kind, offer.component.name): offer.plugin.distribution for offer in get_plugin_manager()}
+    found = {(each.kind, each.name): each.plugin.distribution for each in get_plugin_manager()}
     for own in (("reward", "linear"), ("model_pool", "default"), ("store", "sqlite"), ("store", "memory")):
         assert found[own] == "aamc-sdk"
 
 
 def test_every_installed_component_has_a_summary_and_a_known_kind():
-    for offer in get_plugin_manager():
-        assert offer.kind in KINDS
-        assert offer.error is None
-        assert offer.component.summary
+    found = get_plugin_manager()
+    assert found.failures == []
+    for each in found:
+        assert each.kind in KINDS
+        assert each.error is None
+        assert each.component.summary
 
 
 def test_each_instance_has_plugins_of_its_own():
@@ -134,7 +136,7 @@ def test_the_events_that_a_plugin_handles_are_listed():
             """Handle the event."""
 
     found = plugins(handler=Handler(), other=Offering(Component("other", "a:b", "")))
-    assert [(offer.plugin.name, offer.component.summary) for offer in found.handlers] == [("handler", "Handles aamc_decided, aamc_run_finished.")]
+    assert {plugin.name: events for plugin, events in found.event_handlers.items()} == {"handler": ["aamc_decided", "aamc_run_finished"]}
 
 
 LIST = "a component hook must return a list of aamc_sdk.Component, not "
@@ -245,7 +247,7 @@ def test_a_hook_that_exits_is_left_out_like_one_that_raises():
 
     found = plugins(leaving=Leaving(), mine=Offering())
     assert found.find("router", "mine").plugin.name == "mine"
-    assert any(offer.error and "SystemExit" in offer.error for offer in found)
+    assert any("SystemExit" in failure.error for failure in found.failures)
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest():

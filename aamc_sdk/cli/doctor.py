@@ -25,7 +25,7 @@ from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
 if TYPE_CHECKING:
-    from aamc_sdk.plugins import Offer, Plugins
+    from aamc_sdk.plugins import Plugin, Plugins, RegisteredComponent
 
 SUBJECT_WIDTH = 32
 """Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
@@ -56,13 +56,13 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
 
 
 def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, ...]) -> Iterator[Diagnosis]:
-    yield from check_versions(plugins)
-    yield from check_plugins(plugins)
+    yield from _check_versions(plugins)
+    yield from _check_plugins(plugins)
     for name in plugins.names("check"):
         yield from _checked(name, plugins)
-    yield from check_run(run, plugins, is_needed=is_needed)
+    yield from _check_run(run, plugins, is_needed=is_needed)
     for url in stores:
-        yield check_store(url, plugins)
+        yield _check_store(url, plugins)
 
 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
@@ -73,7 +73,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
                 raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
             yield found
     except PluginError:
-        return  # check_plugins reports it
+        return  # _check_plugins reports it
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything
         advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
         yield Diagnosis(f"check {name}", " ".join(f"failed: {type(error).__name__}: {error}".split()), BROKEN, advice)
@@ -93,17 +93,16 @@ def _show(found: list[Diagnosis]) -> None:
     click.echo(f"{counts['broken']} broken, {quantity(counts['warning'], 'warning')}", err=True)
 
 
-def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
+def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check Python, and each distribution with plugins: its version and its requirements."""
     from aamc_sdk.plugins import known_distributions
 
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
     yield Diagnosis("Python", state)
     own = {name for known in known_distributions().values() for name in known.values()}
-    offers = [offer for offer in plugins if offer.kind != "plugin"]
-    for distribution in sorted({offer.plugin.distribution for offer in plugins}):
-        version = next(offer.plugin.version for offer in plugins if offer.plugin.distribution == distribution)
-        count = quantity(sum(offer.plugin.distribution == distribution for offer in offers), "component")
+    versions = {plugin.distribution: plugin.version for plugin in plugins.installed}
+    for distribution, version in sorted(versions.items()):
+        count = quantity(sum(each.plugin.distribution == distribution for each in plugins), "component")
         if missing := _missing_requirements(distribution):
             yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
         elif distribution in own and version != __version__:
@@ -133,21 +132,27 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
+def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check that every plugin could announce its components, and that each of them can be imported."""
-    errors = [(offer, error) for offer in plugins.offers if (error := offer.error or _import_error(offer, plugins))]
-    for offer, error in errors:
-        advice = f"install {offer.plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={offer.plugin.name}"
-        if offer.error and offer.kind != "plugin":  # beside another component, whose plugin may be the wrong one
-            error, advice = split_advice(error)
-        yield Diagnosis(f"{offer.kind} {offer.component.name}", " ".join(error.split()), BROKEN, advice)
-    if not errors:
-        yield Diagnosis("components", f"all {len(plugins.offers)} can be imported")
+    found = [_broken(f"plugin {failure.plugin.name}", failure.error, failure.plugin) for failure in plugins.failures]
+    for each in plugins.components:
+        subject = f"{each.kind} {each.name}"
+        if each.error:  # beside another component, whose plugin may be the wrong one
+            error, advice = split_advice(each.error)
+            found.append(Diagnosis(subject, error, BROKEN, advice))
+        elif error := _import_error(each, plugins):
+            found.append(_broken(subject, error, each.plugin))
+    yield from found or [Diagnosis("components", f"all {len(plugins.components)} can be imported")]
 
 
-def _import_error(offer: Offer, plugins: Plugins) -> str:
+def _broken(subject: str, error: str, plugin: Plugin) -> Diagnosis:
+    advice = f"install {plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    return Diagnosis(subject, " ".join(error.split()), BROKEN, advice)
+
+
+def _import_error(registered: RegisteredComponent, plugins: Plugins) -> str:
     try:
-        plugins.load(offer.kind, offer.component.name)
+        plugins.load(registered.kind, registered.name)
     except PluginError as error:
         return str(error)
     return ""
@@ -180,7 +185,7 @@ def check_folder() -> list[Diagnosis]:
     return [Diagnosis("working folder", f"{here} is not writable", WARNING, "work in another folder, or name one with --out and --store")]
 
 
-def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
+def _check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
     """Check that a run can be served, and its log read."""
     from aamc_sdk.serving import Run
 
@@ -197,10 +202,10 @@ def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Di
         return
     yield Diagnosis(subject, f"router {run.router_name}, {quantity(len(run.pool), 'candidate')}")
     if (run.folder / "log.db").is_file():
-        yield check_store(run.store_url, plugins)
+        yield _check_store(run.store_url, plugins)
 
 
-def check_store(url: str, plugins: Plugins) -> Diagnosis:
+def _check_store(url: str, plugins: Plugins) -> Diagnosis:
     """Check that a log can be reached."""
     from aamc_sdk.log import open_store
 

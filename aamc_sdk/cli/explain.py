@@ -53,7 +53,7 @@ def _shares_candidates(folder: Path, record: Record) -> bool:
 
     try:
         run = Run.open(folder)
-        run.refuse_evaluation()
+        run.require_routers()
         return not set(record.candidates).isdisjoint(run.pool.names)
     except CheckpointError:
         return False

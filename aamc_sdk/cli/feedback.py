@@ -295,11 +295,11 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
     repeated. Exports that were deleted are no longer remembered.
     """
     from aamc_sdk.log import LedgerStore
-    from aamc_sdk.serving.decisions.pseudonyms import pseudonym
+    from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 
     if user is None and tenant is None:
         raise click.UsageError("give --user, --tenant, or both")
-    log_user = user if user is None or user_key is None else pseudonym(user, user_key)
+    log_user = None if user is None else pseudonymizer(user_key)(user)
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user, tenant)
         unerased = log.unerased_exports if isinstance(log, LedgerStore) else {}

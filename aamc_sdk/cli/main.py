@@ -51,7 +51,8 @@ class CommandTree(click.Group):
 
     def __init__(self, path: str = "", **options: Any) -> None:
         super().__init__(**options)
-        self.path, self.leaves_threads = path, False
+        self.path = path
+        self.leaves_threads = False
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
         """Map each subcommand that plugins offer to the path of its component; a group of longer paths to the first of them."""
@@ -111,14 +112,15 @@ class CommandTree(click.Group):
         """Raise the PluginError of a command that can never run beside a shorter one, which would take the rest of its path as arguments."""
         if not self.path and args[0] in COMMANDS:
             return
-        plugins, typed = plugins_of(ctx), f"{self.path}{' '.join(args)} "
+        plugins = plugins_of(ctx)
+        typed = f"{self.path}{' '.join(args)} "
         for name in plugins.names("command"):
             if typed.startswith(f"{name} ") and " " in name.removeprefix(self.path):
                 plugins.find("command", name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by group, without importing them."""
-        summaries = {offer.component.name: offer.component.summary for offer in plugins_of(ctx) if offer.kind == "command"}
+        summaries = {each.name: each.component.summary for each in plugins_of(ctx) if each.kind == "command"}
         rows = {}
         for name in self.list_commands(ctx):
             own = COMMANDS.get(name) if not self.path else None

@@ -39,19 +39,21 @@ WAKE_S = 0.2
 @click.option("--run", type=Folder(path_type=Path), help="Folder of a trained orchestrator (default: the newest under runs/).")
 @click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
 @click.option("--pool", metavar="NAME|FILE", help="Models that agents call by their endpoints (default: as trained).")
-@click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
+@click.option("--steps", type=click.IntRange(min=0), help="Maximum number of steps (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
 @click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when the cost reaches this (default: no limit).")
 @click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, even within a step (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one per line.")
-@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options; repeatable, later files win.")
+@click.option(
+    "--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options and orchestrator; repeatable, later files win."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1; repeatable."
 )
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
-@click.option("--graph", type=click.Path(path_type=Path), help="Draw the order of the agents as PNG.")
+@click.option("--graph", type=click.Path(path_type=Path), help="PNG file to draw the order of the agents to (default: none).")
 @JSON
 @click.pass_context
 def orchestrate(
@@ -68,7 +70,7 @@ def orchestrate(
     team, options = _options(given)
     orchestrator, folder = find_orchestrator(name, run, team, plugins_of(ctx), given["pool"], options)
     path = kept or (folder or Path()) / TRAJECTORIES
-    _check_places(path, graph)
+    _check_outputs(path, graph)
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
     session = _session(orchestrator, query, given)
     if graph is not None:
@@ -117,9 +119,9 @@ def _read(path: Path) -> str:
 
 def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
     """Return the agents with their options, and the orchestrator's options, from the command line and its files."""
-    from aamc_sdk.serving import TeamOptions, WorkOptions
+    from aamc_sdk.serving import OrchestrationOptions, TeamOptions
 
-    options = WorkOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
+    options = OrchestrationOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
     names = None if given["agents"] is None else split_names(given["agents"], "--agents", "calculator,python")
     return TeamOptions(agents=names, agent_options=options.agent_options, paths=given["paths"]), options.orchestrator
 
@@ -133,11 +135,11 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
     return start_session(orchestrator, query, steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
 
 
-def _check_places(kept: Path, graph: Path | None) -> None:
+def _check_outputs(trajectory: Path, graph: Path | None) -> None:
     """Check, before the first call, that the results can be written."""
     if graph is not None and graph.suffix.lower() != ".png":
         raise click.UsageError(f"--graph draws a PNG; name a file that ends in .png, not {str(graph)!r}")
-    for place in (kept, *([] if graph is None else [graph])):
+    for place in (trajectory, *([] if graph is None else [graph])):
         if place.is_dir():
             raise OutputError(f"cannot write {place}: it is a folder; name a file in it")
         if not place.parent.is_dir():
@@ -179,7 +181,8 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
             ended.set()
 
     leave_threads_behind(ctx)
-    loop, seconds = EventLoopThread(), session.budget.seconds
+    loop = EventLoopThread()
+    seconds = session.budget.seconds
     until = time.monotonic() + seconds + GRACE_S
     future: Future[None] | None = None
     try:

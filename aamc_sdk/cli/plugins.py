@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,10 @@ from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
-from aamc_sdk.plugins import KINDS, describe_options
+from aamc_sdk.plugins import KINDS
+
+if TYPE_CHECKING:
+    from aamc_sdk.plugins import Plugin
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")
 
@@ -32,30 +36,26 @@ def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
 @click.pass_context
 def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     """List the components of all plugins, the plugins that handle events, and those that failed."""
-    found = plugins_of(ctx)
-    listed = list(found.offers if with_unlisted else found)
-    offers = sorted([*listed, *found.handlers], key=lambda offer: (offer.kind, offer.component.name))
+    installed = plugins_of(ctx)
+    listed = installed.components if with_unlisted else list(installed)
+    rows = [_row(each.kind, each.name, each.plugin, each.component.summary, each.error) for each in listed]
+    rows += [_row("plugin", plugin.name, plugin, f"Handles {', '.join(events)}.") for plugin, events in installed.event_handlers.items()]
+    rows += [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in installed.failures]
+    rows.sort(key=lambda row: (row["kind"], row["name"]))
     if as_json:
-        rows = [
-            {
-                "kind": offer.kind,
-                "name": offer.component.name,
-                "distribution": offer.plugin.distribution,
-                "version": offer.plugin.version,
-                "summary": offer.component.summary,
-                "error": offer.error,
-            }
-            for offer in offers
-        ]
         click.echo(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
         return
-    _print_columns([(o.kind, o.component.name, o.plugin.distribution, f"ERROR {o.error}" if o.error else o.component.summary) for o in offers])
-    if unlisted := len(found.offers) - len(listed):
+    _print_columns([[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows])
+    if unlisted := len(installed.components) - len(listed):
         click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
 
 
-def _print_columns(rows: list[tuple[str, str, str, str]]) -> None:
-    """Print rows in columns, without a table library, whose import would take longer than the listing."""
+def _row(kind: str, name: str, plugin: Plugin, summary: str = "", error: str | None = None) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version, "summary": summary, "error": error}
+
+
+def _print_columns(rows: list[list[str]]) -> None:
+    """Print rows of four cells in columns, without a table library, whose import would take longer than the listing."""
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
@@ -71,14 +71,16 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
 
     Example: aamc plugins show router ppo
     """
-    found = plugins_of(ctx)
-    offer = found.find(kind, name)
-    options = describe_options(found.load(kind, name))
+    installed = plugins_of(ctx)
+    registered = installed.find(kind, name)
+    from aamc_sdk.config import describe_options
+
+    options = describe_options(installed.load(kind, name))
     if as_json:
-        about = {"schema": 1, "kind": kind, "name": name, "distribution": offer.plugin.distribution, "summary": offer.component.summary}
+        about = {"schema": 1, "kind": kind, "name": name, "distribution": registered.plugin.distribution, "summary": registered.component.summary}
         write_json_line(about | {"options": options})
         return
-    click.echo(f"{kind} {name} ({offer.plugin.distribution} {offer.plugin.version}): {offer.component.summary}")
+    click.echo(f"{kind} {name} ({registered.plugin.distribution} {registered.plugin.version}): {registered.component.summary}")
     for option in options:
         presets = "".join(f"; {preset}: {value!r}" for preset, value in option["presets"].items())
         click.echo(f"\n  {option['name']}: {option['type']} = {option['default']!r}{presets}")
@@ -100,17 +102,17 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     from aamc_sdk.testing import check_component, check_distribution
     from aamc_sdk.testing.findings import HangError
 
-    found = plugins_of(ctx)
+    installed = plugins_of(ctx)
     if len(target) > 2:
         raise click.UsageError(f"give a distribution, or the kind and the name of a component, not {' '.join(target)!r}")
     if len(target) == 1 and target[0] in KINDS:
-        raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(found.names(target[0]))}")
-    distribution = found.find(*target).plugin.distribution if len(target) == 2 else target[0]
+        raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(installed.names(target[0]))}")
+    distribution = installed.find(*target).plugin.distribution if len(target) == 2 else target[0]
     with console(stderr=True).status("checking") as running:
         if len(target) == 2:
-            findings = check_component(*target, found, seconds=seconds, begin=running.update)
+            findings = check_component(*target, installed, seconds=seconds, begin=running.update)
         else:
-            findings = check_distribution(distribution, found, seconds=seconds, begin=running.update)
+            findings = check_distribution(distribution, installed, seconds=seconds, begin=running.update)
     failed = [finding for finding in findings if not finding.passed]
     if any(isinstance(finding.error, HangError) for finding in failed):
         leave_threads_behind(ctx)

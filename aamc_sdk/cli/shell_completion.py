@@ -52,6 +52,7 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the distributions and kinds that begin with the incomplete word; after a kind, its names."""
-    found, given = plugins_of(ctx), ctx.params.get(param.name or "") or ()
-    known = found.names(given[0]) if given else {offer.plugin.distribution for offer in found} | KINDS.keys()
+    plugins = plugins_of(ctx)
+    given = ctx.params.get(param.name or "") or ()
+    known = plugins.names(given[0]) if given else {plugin.distribution for plugin in plugins.installed} | KINDS.keys()
     return sorted(name for name in known if name.startswith(incomplete))

@@ -1,6 +1,6 @@
 """Options of components and configuration files."""
 
-from aamc_sdk.config.options import configure, load_yaml, option, parse_yaml, set_option, to_yaml, unstructure
+from aamc_sdk.config.options import configure, describe_options, load_yaml, option, parse_yaml, set_option, to_yaml, unstructure
 from aamc_sdk.config.settings import EXPERIMENT_KEYS, NO_ESTIMATOR, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, check_seed
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ServingSettings",
     "check_seed",
     "configure",
+    "describe_options",
     "load_yaml",
     "option",
     "parse_yaml",

@@ -191,7 +191,8 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints, fields = get_type_hints(cls), attrs.fields_dict(cls)
+    hints = get_type_hints(cls)
+    fields = attrs.fields_dict(cls)
     for key, value in options.items():
         hint = _without_none(hints[key])
         if value is None and hint is not hints[key]:
@@ -222,6 +223,35 @@ def _without_none(hint: Any) -> Any:
     """Return the type of an option that may also be None; any other type as it is."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType]
     return kinds[0] if get_origin(hint) in (Union, UnionType) and len(kinds) == 1 else hint
+
+
+def describe_options(component: Any) -> list[dict[str, Any]]:
+    """Return a component's options.
+
+    Args:
+        component: The target of the component: a class with a ``Config``, or another object, which has no options.
+
+    Returns:
+        For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its
+        ``allowed`` values in words, ``""`` for any; and in ``presets`` the value of each preset that sets it.
+    """
+    config = getattr(component, "Config", None)
+    if config is None:
+        return []
+    defaults = config()
+    presets = getattr(config, "presets", {})
+    return [
+        {
+            "name": field.name,
+            "type": field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("typing.", ""),
+            "default": getattr(defaults, field.name),
+            "meaning": field.metadata.get("meaning", ""),
+            "choices": list(choices) if (choices := field.metadata.get("choices")) is not None else None,
+            "allowed": field.metadata.get("allowed", ""),
+            "presets": {preset: values[field.name] for preset, values in presets.items() if field.name in values},
+        }
+        for field in attrs.fields(config)
+    ]
 
 
 def unstructure(config: Any) -> Any:

@@ -43,7 +43,7 @@ class Choice:
             return cls(value["name"], {key: option for key, option in value.items() if key != "name"})
         raise ConfigError(f"{where} must be a name, or options with a 'name', not {value!r}")
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the form that :meth:`of` reads."""
         return {"name": self.name, **self.options}
 

@@ -51,7 +51,8 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
-    flip, is_searched = None, False
+    flip = None
+    is_searched = False
     if router is not None and reward is not None and runner_up is not None and not utility[runner_up] > utility[chosen]:
         is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
         flip = _flip(router, reward, request, runner_up) if is_searched else None
@@ -81,11 +82,13 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
 def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
     """Return a record's request in the form that the router scored."""
-    names, known, masked_why = record.candidates, {candidate.name: candidate for candidate in pool}, record.masked_why
+    names = record.candidates
+    masked_why = record.masked_why
+    described = {candidate.name: candidate for candidate in pool}
     return RoutingRequest(
         queries=[record.query],
         estimates=record.estimates,
-        pool=Pool(known.get(name, Candidate(name)) for name in names),
+        pool=Pool(described.get(name, Candidate(name)) for name in names),
         preferences=record.decision.preference.array[None],
         expected=record.expected,
         wait_ms=record.wait_ms,

@@ -19,7 +19,7 @@ from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, 
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
-from aamc_sdk.interfaces.threads import EventLoopThread, ProcessLock
+from aamc_sdk.interfaces.threads import EventLoopThread, ForkCheckedLock
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
 INTERFACES: Mapping[str, type[Any]] = {
@@ -55,6 +55,7 @@ __all__ = [
     "EventLoopThread",
     "ExportableComponent",
     "ForeignSettings",
+    "ForkCheckedLock",
     "Message",
     "ModelCaller",
     "NamedComponent",
@@ -62,7 +63,6 @@ __all__ = [
     "NoProgress",
     "OnlineRouter",
     "Orchestrator",
-    "ProcessLock",
     "Progress",
     "Provider",
     "Requirements",

@@ -97,12 +97,12 @@ class OnlineRouter(Router):
             not replay the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
-        learns_calls: Whether decisions and calls change its next decisions, such as by their costs: they are learned as soon as they are in the
-            log. Otherwise they are learned within a second, or with the next feedback.
+        learns_attempts: Whether decisions and attempts change its next decisions, such as by their costs: they are learned as soon as they are in
+            the log. Otherwise they are learned within a second, or with the next feedback.
     """
 
     snapshots: ClassVar[bool] = False
-    learns_calls: ClassVar[bool] = False
+    learns_attempts: ClassVar[bool] = False
     state_schema: ClassVar[int] = 1
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from aamc_sdk.errors import ForkedError
 
 
-class ProcessLock:
+class ForkCheckedLock:
     """A lock that raises an error in a forked process, where the thread that holds it may not exist.
 
     Args:

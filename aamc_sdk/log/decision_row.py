@@ -14,7 +14,7 @@ import numpy as np
 
 from aamc_sdk.log.json_text import check_plain, damages, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
-from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
+from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
 
@@ -98,7 +98,7 @@ def _expected_fields(expected: Outcomes) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return values by candidate's name as a dictionary, which is encoded faster; anything else as it is."""
-    return value.to_dict() if type(value) is ByName else value
+    return value.to_dict() if type(value) is NamedValues else value
 
 
 def decision_from(row: Row) -> Decision:

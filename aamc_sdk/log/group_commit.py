@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.rules import warn_of_pending
 
@@ -84,7 +84,7 @@ class GroupCommit:
         self._sync_s = sync_s
         self._timer: threading.Timer | None = None
         self._queue: deque[_Item] = deque()
-        self._process = ProcessLock("the decision log")
+        self._process = ForkCheckedLock("the decision log")
         self._lock = threading.Lock()  # not the lock of the process: an interrupt within its Python code would leave it locked
         self._leader: _Item | None = None
         self._closed = False

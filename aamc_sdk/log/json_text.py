@@ -16,7 +16,7 @@ import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.storage import plain, to_json
-from aamc_sdk.types import ByName
+from aamc_sdk.types import NamedValues
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def _converted(value: Any) -> Any:
     """Return an array as a list, and so on. Of a list or mapping msgspec writes NaN as null itself."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    if isinstance(value, ByName):
+    if isinstance(value, NamedValues):
         return value.to_dict()
     found = plain(value)
     if found is value:
@@ -52,7 +52,7 @@ def check_plain(value: Any) -> None:
     Raises:
         StoreError: A value in it is not.
     """
-    if type(value) is ByName:  # numbers
+    if type(value) is NamedValues:  # numbers
         return
     if type(value) is dict or isinstance(value, Mapping):
         value = value.values()

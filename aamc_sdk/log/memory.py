@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
@@ -124,7 +124,7 @@ class MemoryStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._ledger = MemoryLedger()
-        self._lock = ProcessLock("the decision log")
+        self._lock = ForkCheckedLock("the decision log")
         self._closed = False
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:

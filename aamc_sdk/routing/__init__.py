@@ -14,7 +14,7 @@ from aamc_sdk.routing.features import (
     encode_queries,
     hash_terms,
 )
-from aamc_sdk.routing.pools import default_pool, find_pool, pool_from, pool_to, read_pool
+from aamc_sdk.routing.pools import default_pool, find_pool, pool_from_dict, pool_to_dict, read_pool
 from aamc_sdk.routing.requests import (
     build_request,
     cache_savings,
@@ -49,8 +49,8 @@ __all__ = [
     "find_pool",
     "hash_terms",
     "out_of_fold",
-    "pool_from",
-    "pool_to",
+    "pool_from_dict",
+    "pool_to_dict",
     "read_pool",
     "token_counts",
     "typical_request",

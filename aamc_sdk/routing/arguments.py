@@ -62,10 +62,11 @@ class RouteArguments:
         Raises:
             DataError: A name is unknown, or a value cannot be used.
         """
-        check_names(given, _ROUTE_NAMES, "routing")
+        _check_names(given, _ROUTE_NAMES, "routing")
         others = dict(given)
         fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := others.pop(name, None)) is not None}
-        needs, decision_id = others.pop("needs", ()), others.pop("decision_id", None)
+        needs = others.pop("needs", ())
+        decision_id = others.pop("decision_id", None)
         if _is_given(needs):
             fields["needs"] = names_of(needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
         if not isinstance(query, Query):
@@ -93,7 +94,7 @@ _DESCRIBING = ("user", "session", "tenant", "needs", "decision_id")
 _ROUTE_NAMES = {field.name for field in attrs.fields(RouteArguments)} - {"queries", "preference", "ids"} | {*_DESCRIBING}
 
 
-def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
+def _check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
     """Check that the names of arguments are known."""
     for name in given:
         if name not in known:
@@ -135,7 +136,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     """Return the attempt with the given fields; None if all are None."""
-    check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
+    _check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
@@ -145,7 +146,7 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
 
 def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> Feedback:
     """Return the feedback with the given fields."""
-    check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
+    _check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
     return Feedback(decision_id=decision_id, **{"time": now, **judgement})
 
 

@@ -19,8 +19,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError, one_of
-from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
+from aamc_sdk.errors import PluginError
+from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
+from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
 """The attribute of scores that holds their distribution."""
@@ -57,20 +58,21 @@ class _Distribution:
     @classmethod
     def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
         """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
-        given, mask = scores.probabilities, request.mask.tobytes()
-        assert given is not None
-        found: _Distribution | None = scores.__dict__.get(_CACHED)
-        if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
-            return found
-        _check_numbers(scores.utility, request, "utility")  # it is recorded
-        array = _allowed_probabilities(given, request)
+        probabilities = scores.probabilities
+        assert probabilities is not None
+        mask = request.mask.tobytes()
+        cached: _Distribution | None = scores.__dict__.get(_CACHED)
+        if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
+            return cached
+        check_numbers(scores.utility, request, "utility")  # it is recorded
+        array = _allowed_probabilities(probabilities, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
-        by_name = [ByName(request.pool.names, row) for row in array]
-        found = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
-        if not (given.flags.writeable or scores.utility.flags.writeable):
-            scores.__dict__[_CACHED] = found
-        return found
+        by_name = [NamedValues(request.pool.names, row) for row in array]
+        distribution = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
+        if not (probabilities.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_CACHED] = distribution
+        return distribution
 
     def sample(self, uniforms: Sequence[float]) -> list[int]:
         """Return the position of the candidate that each random number chooses."""
@@ -94,26 +96,36 @@ class Drawn(NamedTuple):
 def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> Drawn:
     """Choose a candidate for each row.
 
+    Args:
+        scores: The router's scores of the B rows.
+        request: The request that it scored.
+        sample: Whether to draw from the scores' probabilities, if they have any; otherwise the maximum utility decides.
+        seed: The seed of the draws.
+        ids: The decisions' ids, B of them; with the seed they determine the draws.
+
     Raises:
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
+        TypeError: The scores are something else.
     """
-    chosen, propensities, found = _choose(scores, request, sample, seed, ids)
-    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
+    probabilities = None if distribution is None else distribution.probabilities
+    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
 
 
 def _choose(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
     """Return :func:`draw`'s choices and propensities, and their distribution."""
-    _check(scores, request)
+    check_scores(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
-    found = _Distribution.of(scores, request)
-    chosen = found.sample([uniform(seed, decision) for decision in ids])
-    known = [row[candidate] for row, candidate in zip(found.rows, chosen, strict=True)] if scores.propensity_known else [math.nan] * len(chosen)
-    return chosen, known, found
+    distribution = _Distribution.of(scores, request)
+    chosen = distribution.sample([uniform(seed, decision_id) for decision_id in ids])
+    if not scores.propensity_known:
+        return chosen, [math.nan] * len(chosen), distribution
+    return chosen, [row[candidate] for row, candidate in zip(distribution.rows, chosen, strict=True)], distribution
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -123,26 +135,16 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
     """
-    _check(scores, request)
+    check_scores(scores, request)
     if sample and scores.probabilities is not None:
         return _allowed_probabilities(scores.probabilities, request)
     chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
 
-def _check(scores: Scores, request: RoutingRequest) -> None:
-    """Check a router's scores, except for utility and probabilities, which are checked where they are needed."""
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
-    if scores.expected_quality is not None:
-        _check_numbers(scores.expected_quality, request, "expected_quality")
-    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
-        if not isinstance(spent, float) or spent != 0:
-            _check_spent(name, spent, len(request))
-
-
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
-    utility, mask = _check_scores(scores.utility, request, "utility"), request.mask
+    utility, mask = scores.utility, request.mask
+    check_known_numbers(utility, request, "utility")
     finite = np.isfinite(utility) & mask
     if np.count_nonzero(finite) == mask.size:  # quicker than all()
         return np.asarray(utility.argmax(axis=1))
@@ -154,7 +156,8 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
 
 def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
     """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
-    allowed = np.where(request.mask, _check_scores(probabilities, request, "probabilities"), 0.0)
+    check_known_numbers(probabilities, request, "probabilities")
+    allowed = np.where(request.mask, probabilities, 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         request.check_mask()
@@ -162,45 +165,12 @@ def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Fl
     return np.asarray(allowed / totals)
 
 
-def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
-    mask = request.mask
-    if getattr(array, "shape", None) != mask.shape or array.dtype.kind not in "fiub":
-        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
-        raise PluginError(f"a router's {name} must be real numbers of shape {mask.shape} (queries, candidates), not {found}")
-
-
-def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
-    _check_numbers(array, request, name)
-    mask = request.mask
-    unknown = np.isnan(array)
-    if np.count_nonzero(unknown) and (unknown & mask).any():
-        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request, unknown & mask)}")
-    return array
-
-
-_UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
-
-
-def _nan_hint(request: RoutingRequest, found: NDArray[np.bool_]) -> str:
-    """Return the likely cause of NaN at the ``found`` cells, ``[B, M]``, and the remedy."""
-    figures = (1, "cost_usd", "prices"), (2, "latency_ms", "a latency")
-    cells = [np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0) for column, figure, _ in figures]
-    if (found & ~cells[0] & ~cells[1]).any():
-        return _UNKNOWN_CAUSE
-    for (_, figure, given), unknown in zip(figures, cells, strict=True):
-        if unknown.any():
-            names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
-            remedy = f"give {given} in the pool, or a preference without it, unless the router computes NaN itself"
-            return f"the preference weighs {figure}, which is unknown for {names}: {remedy}"
-    return _UNKNOWN_CAUSE
-
-
-def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -> RoutingRequest:
+def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -> RoutingRequest:
     """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
 
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
     """
-    _check(scores, request)
+    check_scores(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
     if quality is None:
@@ -212,19 +182,27 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
 
 
 def decide(
-    request: RoutingRequest, scores: Scores, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
+    scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
-    """Return a decision for each row of a request, drawn from the scores' probabilities with ``sample``, else of the maximum utility.
+    """Draw as :func:`draw` does, and return a decision for each row.
 
-    The seed and ``ids``, those of the B decisions, determine the draws.
+    Args:
+        scores: As for :func:`draw`.
+        request: As for :func:`draw`.
+        ids: As for :func:`draw`.
+        router: The router's name.
+        sample: As for :func:`draw`.
+        seed: As for :func:`draw`.
+        episode: The id that decisions on one task share.
 
     Raises:
-        NoCandidateError: Every candidate of a row is masked.
-        PluginError: The scores cannot be used.
-        TypeError: They are something else.
+        NoCandidateError: As for :func:`draw`.
+        PluginError: As for :func:`draw`.
+        TypeError: As for :func:`draw`.
     """
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
-    names, now = request.pool.names, time.time()
+    names = request.pool.names
+    now = time.time()
     probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
     recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
@@ -248,7 +226,7 @@ def _preference(quality: float, cost: float, latency: float) -> Preference:
 def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
     """Return each row's utilities by name, without masked candidates."""
     if request.all_allowed:
-        return [ByName(request.pool.names, row) for row in utility]
+        return [NamedValues(request.pool.names, row) for row in utility]
     rows = zip(utility.tolist(), request.mask.tolist(), strict=True)
     return [{name: value for name, value, allowed in zip(request.pool.names, values, mask, strict=True) if allowed} for values, mask in rows]
 
@@ -259,7 +237,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
     if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:
         for note, quality in zip(notes, scores.expected_quality, strict=True):
-            note[EXPECTED_QUALITY] = ByName(request.pool.names, quality)
+            note[EXPECTED_QUALITY] = NamedValues(request.pool.names, quality)
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue
@@ -267,12 +245,3 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
             if amount:
                 note[name] = amount
     return notes
-
-
-def _check_spent(name: str, spent: Any, rows: int) -> None:
-    """Check the costs of decisions that scores state."""
-    amounts = np.asarray(spent)
-    right_shape = amounts.shape in ((), (rows,))
-    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
-        found = f"{spent!r:.80}" if right_shape else f"an array of shape {amounts.shape}"
-        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")

@@ -35,7 +35,7 @@ class _Entry:
 def default_pool() -> Pool:
     """Return seven models from small to very large, at public list prices."""
     text = resources.files("aamc_sdk.routing").joinpath("default_pool.yaml").read_text(encoding="utf-8")
-    return pool_from(parse_yaml(text, "default_pool.yaml"), "the default pool")
+    return pool_from_dict(parse_yaml(text, "default_pool.yaml"), "the default pool")
 
 
 def read_pool(path: Path) -> Pool:
@@ -45,12 +45,12 @@ def read_pool(path: Path) -> Pool:
         PoolError: The file, or a candidate in it, cannot be used.
     """
     try:
-        return pool_from(load_yaml(path), str(path))
+        return pool_from_dict(load_yaml(path), str(path))
     except ConfigError as error:
         raise PoolError(str(error)) from error
 
 
-def pool_from(content: Mapping[str, Any], where: str) -> Pool:
+def pool_from_dict(content: Mapping[str, Any], where: str) -> Pool:
     """Make a pool from the content of a pool file.
 
     Raises:
@@ -80,13 +80,13 @@ def _candidate(entry: Any, where: str) -> Candidate:
         raise PoolError(f"{where}: {error}") from error
 
 
-def pool_to(pool: Pool) -> dict[str, Any]:
-    """Return the content of a pool file, in the form that :func:`pool_from` reads."""
+def pool_to_dict(pool: Pool) -> dict[str, Any]:
+    """Return the content of a pool file, in the form that :func:`pool_from_dict` reads."""
     entries = []
     for candidate in pool:
         entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
         if isinstance(candidate, ModelSpec) and isinstance(candidate.endpoint, Endpoint):
-            entry["endpoint"] = candidate.endpoint.plain()
+            entry["endpoint"] = candidate.endpoint.to_dict()
         if entry.get("prices"):
             entry["prices"] = {
                 key: value for key, value in entry["prices"].items() if value not in (None, 0.0) or key in ("input", "output", "cached_input")
@@ -108,7 +108,7 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
     if isinstance(name, Path):
         return read_pool(name)
     if isinstance(name, Mapping):
-        return pool_from(name, "pool")
+        return pool_from_dict(name, "pool")
     if not isinstance(name, str):
         raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
     if name not in plugins.names("model_pool"):

@@ -64,8 +64,10 @@ def build_request(
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
-        estimates, quality, lengths = _described(estimator, queries, pool, estimates, quality, lengths)
-    rows, arrays, present = len(queries), pool.arrays, state or _IDLE
+        estimates, quality, lengths = _with_estimator(estimator, queries, pool, estimates, quality, lengths)
+    rows = len(queries)
+    arrays = pool.arrays
+    present = state or _IDLE
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
     needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
@@ -92,7 +94,7 @@ def build_request(
     return request
 
 
-def _described(
+def _with_estimator(
     estimator: Estimator,
     queries: Sequence[Query],
     pool: Pool,
@@ -104,7 +106,7 @@ def _described(
     shape = len(queries), len(pool)
     with component_errors(f"{estimator.message_name} failed"):
         if estimates is None:
-            estimates = _checked(estimator.estimate(queries), len(queries))
+            estimates = _checked_estimates(estimator.estimate(queries), len(queries))
         if quality is None:
             quality = _checked_quality(estimator.quality(estimates, pool), shape, "quality")
         if lengths is None:
@@ -112,7 +114,7 @@ def _described(
     return estimates, quality, lengths
 
 
-def _checked(estimates: Estimates, rows: int) -> Estimates:
+def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
     if not isinstance(estimates, Estimates):
         raise TypeError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not {type(estimates).__name__}")
     if len(estimates) != rows:
@@ -205,7 +207,8 @@ def _expected_figures(
     """Return cost, unloaded latency and output tokens, ``[B, M]`` each; cost and latency are NaN, and output tokens None, where unknown."""
     arrays = pool.arrays
     output = _output_tokens(queries, tokens, lengths)
-    cost_usd, latency_ms = _cost(queries, tokens, pool, None if lengths is None else output), _repeated(arrays.latency_ms, len(queries))
+    cost_usd = _cost(queries, tokens, pool, None if lengths is None else output)
+    latency_ms = _repeated(arrays.latency_ms, len(queries))
     relative: Floats | float = 1.0
     if output is not None:
         usual: Floats | int = DEFAULT_OUTPUT_TOKENS
@@ -247,7 +250,8 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
 
     A switch to another candidate loses them. :func:`expected_cost` subtracts them.
     """
-    prices, savings = pool.arrays.usd_per_token, None
+    prices = pool.arrays.usd_per_token
+    savings = None
     for row, query in enumerate(queries):
         if query.cached_on is not None and query.cached_on in pool.names:
             savings = np.zeros((len(queries), len(pool))) if savings is None else savings

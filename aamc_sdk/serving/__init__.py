@@ -5,7 +5,15 @@ from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name
-from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions, start_session
+from aamc_sdk.serving.orchestration.sessions import (
+    OrchestrationOptions,
+    Session,
+    SessionOrchestrator,
+    TaskQuery,
+    TeamOptions,
+    TeamOrchestrator,
+    start_session,
+)
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
 from aamc_sdk.serving.served_components import (
     ServedComponents,
@@ -23,6 +31,7 @@ __all__ = [
     "DefaultSettings",
     "Learner",
     "ModelClient",
+    "OrchestrationOptions",
     "Run",
     "ServedComponents",
     "Session",
@@ -30,7 +39,6 @@ __all__ = [
     "TaskQuery",
     "TeamOptions",
     "TeamOrchestrator",
-    "WorkOptions",
     "component_name",
     "components_from_file",
     "estimates_fingerprint",

@@ -13,9 +13,9 @@ from aamc_sdk.config import ServingSettings, load_yaml
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of, split_advice, unknown_name
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving.services import services_with_reward
-from aamc_sdk.storage import COMPONENT, RESTORE, component_of, is_complete, load_component, load_state, read_json_object
+from aamc_sdk.storage import COMPONENT, RESTORE, checkpoint_metadata, is_complete, load_component, load_state, read_json_object
 from aamc_sdk.types import Floats, Pool, Preference, json_figures
 
 EVALUATION = "evaluation"
@@ -60,7 +60,7 @@ class Run:
         if self.content["goal"] == ORCHESTRATOR:
             raise CheckpointError(f"{self.folder} holds an orchestrator and no router; use it with: aamc orchestrate TASK --run {self.folder}")
 
-    def refuse_evaluation(self) -> None:
+    def require_routers(self) -> None:
         """Raise a CheckpointError if the run has no routers: it evaluates another run, which the message names, or trained an orchestrator."""
         self.refuse_orchestrator()
         if self.content["goal"] == EVALUATION:
@@ -96,7 +96,7 @@ class Run:
         """The candidates."""
         path = self.folder / "pool.yaml"
         try:
-            return pool_from(load_yaml(path), str(path))
+            return pool_from_dict(load_yaml(path), str(path))
         except (ConfigError, PoolError) as error:
             raise CheckpointError(f"{error}; {RESTORE}") from error
 
@@ -112,7 +112,7 @@ class Run:
         Raises:
             CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
-        self.refuse_evaluation()
+        self.require_routers()
         routers = self.content.get("resolved", {}).get("routers", {})
         if not isinstance(routers, dict):
             raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: 'resolved.routers' is {routers!r:.40}; {RESTORE}")
@@ -125,7 +125,8 @@ class Run:
         Raises:
             CheckpointError: Their file is damaged or cannot be read.
         """
-        path, advice = self.folder / "calibrations.json", "delete it, and calibrate again with aamc calibrate"
+        path = self.folder / "calibrations.json"
+        advice = "delete it, and calibrate again with aamc calibrate"
         if not path.exists():
             return {}
         found = read_json_object(path, advice)
@@ -153,7 +154,7 @@ class Run:
         Raises:
             CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
-        self.refuse_evaluation()
+        self.require_routers()
         services = services_with_reward(self.pool, plugins, self.settings)
         load_state(services.reward, self.folder)
         return services
@@ -211,7 +212,7 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
         return folder
     if (folder / "run.yaml").is_file():
         run = Run(folder)
-        run.refuse_evaluation()
+        run.require_routers()
         return folder / "estimator" if kind == "estimator" else folder / "routers" / run.router_name
     raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
 
@@ -219,4 +220,4 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
 def component_name(name: str, kind: str) -> str:
     """Return the component's name for a name or a checkpoint's folder."""
     folder = find_checkpoint(name, kind)
-    return name if folder is None else str(component_of(folder, kind)["name"])
+    return name if folder is None else str(checkpoint_metadata(folder, kind)["name"])

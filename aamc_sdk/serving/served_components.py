@@ -120,7 +120,8 @@ def load_checkpoints(
     _check_endpoints(candidates, plugins)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
-        name, served = choice.name, _new_router(choice, services, allow_untrained)
+        name = choice.name
+        served = _new_router(choice, services, allow_untrained)
     else:
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
@@ -285,16 +286,18 @@ def components_from_file(
     """
     path = Path(path)
     content: Mapping[str, Any] = load_yaml(path)
-    found, pool = plugins.config_format(content), None
-    if found is not None:
-        with component_errors(f"{found.message_name} failed"):
-            foreign = found.serving(content, path, decision)
+    pool = None
+    config_format = plugins.config_format(content)
+    if config_format is not None:
+        with component_errors(f"{config_format.message_name} failed"):
+            foreign = config_format.serving(content, path, decision)
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}
         _check_keys(content, path)
     if changes:
-        content, pool = {**content, **changes}, None if "pool" in changes else pool
+        content = {**content, **changes}
+        pool = None if "pool" in changes else pool
     try:
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
     except ConfigError as error:

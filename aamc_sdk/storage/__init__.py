@@ -1,6 +1,15 @@
 """Atomic files, locked folders and checkpoints."""
 
-from aamc_sdk.storage.checkpoints import COMPONENT, RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, load_state, save_component
+from aamc_sdk.storage.checkpoints import (
+    COMPONENT,
+    RESUME_FOLDER,
+    TRAINING,
+    checkpoint_metadata,
+    is_complete,
+    load_component,
+    load_state,
+    save_component,
+)
 from aamc_sdk.storage.files import (
     RESTORE,
     array_hash,
@@ -34,7 +43,7 @@ __all__ = [
     "TrainingCheckpoint",
     "array_hash",
     "check_file_hashes",
-    "component_of",
+    "checkpoint_metadata",
     "file_hashes",
     "is_complete",
     "json_hash",

@@ -62,7 +62,7 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
         CheckpointError: The checkpoint is incomplete, damaged, or of another kind.
         ConfigError: One of the options is wrong.
     """
-    about = component_of(folder, kind)
+    about = checkpoint_metadata(folder, kind)
     saved = about.get("config", {})
     try:
         component = plugins.make(kind, about["name"], services, {**saved, **(options or {})})
@@ -109,7 +109,7 @@ def is_complete(folder: Path) -> bool:
     return (folder / COMPONENT).is_file()
 
 
-def component_of(folder: Path, kind: str) -> dict[str, Any]:
+def checkpoint_metadata(folder: Path, kind: str) -> dict[str, Any]:
     """Return the content of ``component.json``: kind, name, distribution, version and configuration.
 
     Raises:

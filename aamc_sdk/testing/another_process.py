@@ -35,7 +35,7 @@ def in_another_process(subject: Subject, component: Any, method: Callable[[Subje
         folder = Path(name)
         (folder / _STATE).mkdir()
         component.save(folder / _STATE)
-        offered = [(offer.kind, offer.component) for offer in subject.plugins.offers if offer.error is None]
+        offered = [(each.kind, each.component) for each in subject.plugins.components if each.error is None]
         (folder / _GIVEN).write_bytes(pickle.dumps((subject.kind, subject.name, offered, subject.options, method)))
         command = [sys.executable, "-m", __name__, name]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS)  # noqa: S603  # this module

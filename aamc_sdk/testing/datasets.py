@@ -11,7 +11,7 @@ from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import checks_in, may_refuse, must_raise, require, require_type
 from aamc_sdk.testing.subject import Subject, changed
-from aamc_sdk.types import Dataset, check_dataset, question
+from aamc_sdk.types import Dataset, check_dataset, normalized_text
 
 _SPLITS = ("train", "validation", "test")
 
@@ -43,7 +43,7 @@ def check_reading_twice_gives_the_same(subject: Subject) -> None:
 def _require_apart(splits: Mapping[str, Dataset]) -> None:
     asked: dict[str, str] = {}
     for split, dataset in splits.items():
-        for text in map(question, dataset.queries):
+        for text in map(normalized_text, dataset.queries):
             other = asked.setdefault(text, split)
             require(other == split, f"splits {other!r} and {split!r} share the question {text!r:.60}, so the test is not of unseen questions")
 

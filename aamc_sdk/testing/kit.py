@@ -99,22 +99,25 @@ def check_distribution(
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
     """
-    offers = [offer for offer in plugins if offer.plugin.distribution == distribution]
-    installed = {*plugins.loaded, *(offer.plugin for offer in plugins)}
-    own = sorted({plugin.name for plugin in installed if plugin.distribution == distribution})
+    own = sorted({plugin.name for plugin in plugins.installed if plugin.distribution == distribution})
     if not own:
-        names = {plugin.distribution for plugin in installed}
+        names = {plugin.distribution for plugin in plugins.installed}
         is_known = any(distribution in known.values() for known in known_distributions().values())
         hint = f"; install it: pip install {distribution}" if is_known else nearest(distribution, names)
         raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
     for name in own:
         findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds, begin)
-    for offer in offers:
-        if offer.error is None:
-            findings += check_component(offer.kind, offer.component.name, plugins, seconds=seconds, begin=begin)
+    for failure in plugins.failures:
+        if failure.plugin.distribution == distribution:
+            findings.append(Finding(f"plugin {failure.plugin.name}", "can be used", False, failure.error))
+    for each in plugins:
+        if each.plugin.distribution != distribution:
+            continue
+        if each.error is None:
+            findings += check_component(each.kind, each.name, plugins, seconds=seconds, begin=begin)
         else:
-            findings.append(Finding(f"{offer.kind} {offer.component.name}", "can be used", False, offer.error))
+            findings.append(Finding(f"{each.kind} {each.name}", "can be used", False, each.error))
     return findings
 
 

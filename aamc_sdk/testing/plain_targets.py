@@ -10,7 +10,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import OK
-from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
+from aamc_sdk.routing import build_request, encode_candidates, pool_from_dict, pool_to_dict
 from aamc_sdk.testing.findings import require, require_type
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Pool, Preference, Query
@@ -33,7 +33,7 @@ def check_candidates_are_described(subject: Subject) -> None:
 def check_it_can_be_written_and_read(subject: Subject) -> None:
     """The pool is the same after writing and reading a pool file."""
     pool = subject.target()
-    require(pool_from(pool_to(pool), subject.name) == pool, "the pool changes when it is written and read")
+    require(pool_from_dict(pool_to_dict(pool), subject.name) == pool, "the pool changes when it is written and read")
 
 
 def check_endpoints_can_be_used(subject: Subject) -> None:

@@ -2,12 +2,12 @@
 
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid, wilson_interval
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
-from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import json_figures
-from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, question, text_hash
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, normalized_text, text_hash
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
+from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens
@@ -22,7 +22,6 @@ __all__ = [
     "Aggregate",
     "AnswerLengths",
     "Attempt",
-    "ByName",
     "Candidate",
     "Dataset",
     "Decision",
@@ -35,6 +34,7 @@ __all__ = [
     "Latency",
     "LoggedOutcomes",
     "ModelSpec",
+    "NamedValues",
     "Outcomes",
     "Partition",
     "Pool",
@@ -56,7 +56,7 @@ __all__ = [
     "json_figures",
     "last_number",
     "new_ids",
-    "question",
+    "normalized_text",
     "read_only",
     "request_fingerprint",
     "sigmoid",

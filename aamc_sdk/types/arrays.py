@@ -199,7 +199,7 @@ class RoutingRequest:
         budget_usd: Maximum expected cost of an answer; None for no limit.
         quality_floor: Minimum expected quality, by which the mask is narrowed once the router has scored; None for none.
         mask: Whether a candidate is allowed, ``[B, M]``.
-        masked_why: For each reason, the cells that it forbids, ``[B, M]``.
+        masked_why: The cells ``[B, M]`` that the mask excludes, by reason.
         hindsight: True outcomes; only privileged routers receive them.
         preference_given: Whether the caller chose the preferences; otherwise they are the default ones.
         embed: Returns the estimator's embeddings ``[N, D]`` of any texts, such as candidates' descriptions, or None if it has none; None

@@ -136,7 +136,7 @@ class Endpoint:
             return cls(value["provider"], options, concurrency)
         raise PoolError(f"an endpoint must be a base URL, or keys with a 'provider', not {value!r:.80}")
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the keys that :meth:`of` reads."""
         limit = {} if self.concurrency is None else {"concurrency": self.concurrency}
         return {"provider": self.provider, **limit, **self.options}

@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 MAX_COUNT = 10**12
-"""Maximum count of tokens or calls; a greater one is taken for a mistake."""
+"""Maximum count of tokens or attempts; a greater one is taken for a mistake."""
 MAX_FIGURE = 1e12
 """Maximum cost in USD, time in milliseconds, or number in a pool's state. Sums of larger ones could overflow, and are mistakes."""
 MAX_TIME = 1e11
@@ -24,13 +24,13 @@ _NUMBERS = (float, int, np.floating, np.integer)
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid text."""
     if not (type(value) is str and value.isascii()):  # the common case, checked quickly, as in the next function
-        check_text(value, field_label(instance, attribute))
+        check_text(value, _field_label(instance, attribute))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name."""
     if not (type(value) is str and value and value.isprintable()):
-        check_name(value, field_label(instance, attribute))
+        check_name(value, _field_label(instance, attribute))
 
 
 def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -39,7 +39,7 @@ def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value:
         check_name_field(instance, attribute, value)
 
 
-def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
+def _field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Return the name of a field in messages, such as ``"a query's user"``."""
     owner = type(instance).__name__
     return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {attribute.name}"
@@ -71,20 +71,20 @@ def json_figures(values: object, count: int) -> list[float]:
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
     if not is_amount(value) or value > MAX_FIGURE:  # type: ignore[operator]  # a number
-        label, unknown = field_label(instance, attribute), "leave it out if it is unknown"
+        label, unknown = _field_label(instance, attribute), "leave it out if it is unknown"
         raise DataError(f"{label} must be a number from 0 to {MAX_FIGURE:g}, not {value!r:.80}; {unknown}")
 
 
 def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     """Check that a field is a probability, or NaN for unknown."""
     if not is_amount(value) or value > 1:
-        raise DataError(f"{field_label(instance, attribute)} must be a probability from 0 to 1, or NaN if unknown, not {value!r}")
+        raise DataError(f"{_field_label(instance, attribute)} must be a probability from 0 to 1, or NaN if unknown, not {value!r}")
 
 
 def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     """Check that a field is a time in seconds since the epoch."""
     if not (is_amount(value) and value <= MAX_TIME):
-        raise DataError(f"{field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
+        raise DataError(f"{_field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
 
 
 def plain_count(value: int | None) -> int | None:
@@ -92,8 +92,8 @@ def plain_count(value: int | None) -> int | None:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def checked_count(name: str, value: Any) -> int:
-    """Return a count of tokens or calls as Python's own integer."""
+def _checked_count(name: str, value: Any) -> int:
+    """Return a count of tokens or attempts as Python's own integer."""
     count = plain_count(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
@@ -101,19 +101,19 @@ def checked_count(name: str, value: Any) -> int:
 
 
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a count of tokens or calls."""
-    checked_count(attribute.name, value)
+    """Check that a field is a count of tokens or attempts."""
+    _checked_count(attribute.name, value)
 
 
 def check_optional_counts(instance: object, names: Sequence[str]) -> None:
-    """Check that fields are counts of tokens or calls, or None, and make them Python's own integers.
+    """Check that fields are counts of tokens or attempts, or None, and make them Python's own integers.
 
     All in one place: a converter and a validator of each take most of the time of an object's construction.
     """
     for name in names:
         value = getattr(instance, name)
         if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
-            object.__setattr__(instance, name, checked_count(name, value))
+            object.__setattr__(instance, name, _checked_count(name, value))
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:

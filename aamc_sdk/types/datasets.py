@@ -53,7 +53,7 @@ class Experience:
         queries: The query of each decision.
         estimates: The estimates of each query at the time of its decision; a function makes them when they are first asked for.
         decisions: The decisions, D of them.
-        entries: The calls and the feedback that followed, in log order.
+        entries: The attempts and the feedback that followed, in log order.
         made: Number of decisions that were made in this batch: the last ones. The earlier ones only have attempts or feedback in it.
         epoch: Number of times that a user was forgotten. State that was learned in another epoch must be learned again from the start.
         follows: Name of the log's entry before the batch, ``""`` where there is none; None where the store does not say.
@@ -99,7 +99,7 @@ class Experience:
 
     @property
     def attempts(self) -> list[Attempt]:
-        """The calls among the entries."""
+        """The attempts among the entries."""
         return [entry for entry in self.entries if isinstance(entry, Attempt)]
 
     @property
@@ -116,8 +116,8 @@ class Experience:
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with their attempts and feedback."""
-        asked = set(map(question, queries))
-        return self.take(np.array([row for row, query in enumerate(self.queries) if question(query) in asked], dtype=np.intp))
+        asked = set(map(normalized_text, queries))
+        return self.take(np.array([row for row, query in enumerate(self.queries) if normalized_text(query) in asked], dtype=np.intp))
 
     def take(self, rows: NDArray[np.intp]) -> Experience:
         """Return some decisions, with their attempts and feedback."""
@@ -253,7 +253,8 @@ def _wrong_experience(dataset: Dataset) -> Iterator[str]:
     experience = dataset.experience
     if experience is None:
         return
-    rows, ids = len(experience.decisions), Counter(decision.id for decision in experience.decisions)
+    rows = len(experience.decisions)
+    ids = Counter(decision.id for decision in experience.decisions)
     if len(experience.queries) != rows:
         yield f"the experience must have one query a decision, {rows}, not {len(experience.queries)}"
     if len(ids) < rows:
@@ -268,6 +269,6 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def question(query: Query) -> str:
+def normalized_text(query: Query) -> str:
     """Return the text without differences of spacing, case and Unicode form (NFKC): equal for queries that ask the same question."""
     return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()

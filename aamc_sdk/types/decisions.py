@@ -1,4 +1,4 @@
-"""Decisions, the calls made for them, and feedback on them: the entries of the decision log."""
+"""Decisions, attempts, which are calls made for them, and feedback on them: the entries of the decision log."""
 
 from __future__ import annotations
 
@@ -78,18 +78,18 @@ class Decision:
 
 _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 ATTEMPT_STATUSES = ("ok", "error", "cancelled", "refused")
-"""The statuses of calls. Only the first two say something about the candidate."""
+"""The statuses of attempts. Only the first two say something about the candidate."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
-"""The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
+"""The origin of an attempt's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 
 
 def default_status(error: str | None) -> str:
-    """Return the status of a call that was reported without one."""
+    """Return the status of an attempt that was reported without one."""
     return "ok" if error is None else "error"
 
 
 def default_cost_source(cost_usd: float | None) -> str:
-    """Return the origin of a call's cost that was reported without one; an unknown cost is None or NaN."""
+    """Return the origin of an attempt's cost that was reported without one; an unknown cost is None or NaN."""
     return "" if cost_usd is None or cost_usd != cost_usd else "given"  # NaN is unequal to itself
 
 
@@ -99,12 +99,12 @@ class Attempt:
 
     Attributes:
         decision_id: The decision.
-        n: The call's number among the decision's calls, from 0; None to take the next free number.
+        n: The attempt's number among the decision's attempts, from 0; None to take the next free number.
         candidate: The candidate that was called; ``""`` for the chosen one, which the log fills in.
         cost_usd: Cost in USD, NaN where it is unknown.
         latency_ms: Time until the whole answer, NaN where it is unknown.
         output_tokens: Tokens of the answer, None where they are unknown.
-        error: The error's message; None for a call without one.
+        error: The error's message; None without an error.
         status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``"refused"``: the server rejected the request, and no other candidate answered it; by
             default ``"error"`` with an error and ``"ok"`` without.
         cost_source: The origin of the cost, one of ``COST_SOURCES``.

@@ -73,11 +73,11 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     settings = ServingSettings.of({"router": router})
     components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
-        decider, asked = controller._decider, RouteArguments([QUERY])  # only a part of route is measured
-        request = decider.request(asked)
+        decider, arguments = controller._decider, RouteArguments([QUERY])  # only a part of route is measured
+        request = decider.request(arguments)
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: decider.log(decider.draw(request, controller.router.score(request), asked)), CALLS, 1),
+            "decide": (lambda: decider.log(decider.draw_from(controller.router.score(request), request, arguments)), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }

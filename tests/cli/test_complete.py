@@ -17,7 +17,7 @@ from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Provider, Router
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import pool_to
+from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.testing import POOL as POOL_OF_THE_KIT
 from aamc_sdk.testing import run_command
 
@@ -147,7 +147,7 @@ def test_it_says_so_when_every_candidate_fails(aamc: Aamc, stream: list[str]) ->
 
 
 def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
-    candidates = [entry | {"endpoint": {"provider": "echo", "reply": f"by {entry['name']}"}} for entry in pool_to(POOL_OF_THE_KIT)["candidates"]]
+    candidates = [entry | {"endpoint": {"provider": "echo", "reply": f"by {entry['name']}"}} for entry in pool_to_dict(POOL_OF_THE_KIT)["candidates"]]
     Path("tiny.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
     run = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected"]
     status, _, err = aamc(*run, "--pool", "tiny.yaml", "--out", "here")

@@ -78,12 +78,12 @@ def decided(router: Router, preference: Preference, quality: Sequence[float] | N
     state = None if down is None else PoolState(unavailable=[name for name, is_down in zip(POOL.names, down, strict=True) if is_down])
     request = build_request([QUERY], POOL, preference.array, estimates=ESTIMATES, quality=qualities, state=state)
     scores = router.score(request)
-    return Records(decide(request, scores, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
+    return Records(decide(scores, request, ["d"], router="r", sample=scores.probabilities is not None, seed=0), request)[0]
 
 
 def winner(router: Router, record: Record, preference: Preference) -> str:
     request = recorded_request(record, POOL).with_preference(preference.array)
-    return decide(request, router.score(request), ["d"], router="r", sample=False, seed=0)[0].candidate
+    return decide(router.score(request), request, ["d"], router="r", sample=False, seed=0)[0].candidate
 
 
 def explained(preference: Preference, **options: object) -> Explanation:
@@ -320,7 +320,7 @@ def test_a_decision_without_recorded_utilities_says_so() -> None:
 def test_a_recorded_request_comes_back_as_the_router_saw_it():
     dataset = make_dataset(6)
     asked = make_request(dataset)
-    decisions = decide(asked, Scores(np.zeros(asked.mask.shape)), list("abcdef"), router="", sample=False, seed=0)
+    decisions = decide(Scores(np.zeros(asked.mask.shape)), asked, list("abcdef"), router="", sample=False, seed=0)
     for row, record in enumerate(Records(decisions, asked)):
         again, request = recorded_request(record, KIT_POOL), asked.take(slice(row, row + 1))
         assert again.queries == list(request.queries)

@@ -15,7 +15,7 @@ REQUEST = make_request(make_dataset(3))
 
 def preferences_of(request):
     scores = Scores(np.zeros(request.mask.shape))
-    return [decision.preference for decision in decide(request, scores, [f"d{row}" for row in range(len(request))], router="r", sample=False, seed=0)]
+    return [decision.preference for decision in decide(scores, request, [f"d{row}" for row in range(len(request))], router="r", sample=False, seed=0)]
 
 
 @pytest.mark.parametrize("preferences", [np.array([0.5, 0.3, 0.2]), np.empty((0, 3))])
@@ -35,13 +35,13 @@ def test_each_decision_remembers_its_rows_preference():
 def test_what_a_decision_cost_must_be_numbers_of_at_least_0(name, spent):
     scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), **{name: spent})
     with pytest.raises(PluginError, match=f"a router's {name} must be one number of at least 0, or 3, one for each query, not"):
-        decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
+        decide(scores, REQUEST, ["a", "b", "c"], router="r", sample=False, seed=0)
 
 
 @pytest.mark.parametrize("spent", [0.5, 1, np.float64(0.5), np.array([0.1, 0.0, 0.3]), [0.1, 0.0, 0.3]])
 def test_what_a_decision_cost_is_noted(spent):
     scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), spent_usd=spent)
-    decided = decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
+    decided = decide(scores, REQUEST, ["a", "b", "c"], router="r", sample=False, seed=0)
     assert [decision.notes.get("spent_usd", 0) for decision in decided] == np.broadcast_to(spent, 3).tolist()
 
 
@@ -52,4 +52,4 @@ def test_what_a_decision_cost_is_noted(spent):
 def test_candidates_below_the_minimum_quality_are_masked(quality, floor, allowed):
     request = build_request([Query("hi")], Pool([ModelSpec("small"), ModelSpec("large")]), Preference().array)
     scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
-    assert above_floor(request, scores, floor).mask.tolist() == [allowed]
+    assert above_floor(scores, request, floor).mask.tolist() == [allowed]

@@ -5,7 +5,7 @@ import yaml
 from aamc_sdk import Component, Pool, hookimpl
 from aamc_sdk.errors import PluginError, PoolError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import default_pool, expected_cost, find_pool, pool_from, pool_to, read_pool
+from aamc_sdk.routing import default_pool, expected_cost, find_pool, pool_from_dict, pool_to_dict, read_pool
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Query
 
@@ -25,7 +25,7 @@ def test_the_default_pool_is_what_the_claim_names():
 
 def test_a_pool_survives_being_written_and_read(tmp_path):
     path = tmp_path / "pool.yaml"
-    path.write_text(yaml.safe_dump(pool_to(default_pool())))
+    path.write_text(yaml.safe_dump(pool_to_dict(default_pool())))
     assert read_pool(path) == default_pool()
 
 
@@ -54,7 +54,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
 )
 def test_a_bad_pool_is_a_one_line_error_that_names_the_candidate(content, message):
     with pytest.raises(PoolError) as caught:
-        pool_from(content, "pool.yaml")
+        pool_from_dict(content, "pool.yaml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -83,7 +83,7 @@ def test_a_pool_is_found_by_name_or_file(tmp_path):
     plugins = Plugins()
     assert find_pool("default", plugins) == default_pool()
     assert find_pool(str(path), plugins).names == ("only",)
-    assert find_pool(pool_to(default_pool()), plugins) == default_pool()
+    assert find_pool(pool_to_dict(default_pool()), plugins) == default_pool()
     with pytest.raises(PoolError, match="pool must have a list 'candidates'"):
         find_pool({"models": []}, plugins)
     assert isinstance(find_pool("default", plugins), Pool)

@@ -137,18 +137,18 @@ def test_over_budget_is_said_of_known_costs_only():
     assert [request.reasons(0, m) for m in range(3)] == ["", "over budget", "unknown cost, which fits no budget"]
 
 
-@pytest.mark.parametrize("typical", [None, np.array([[0.5, np.nan, 1.0]] * 2), np.array([[0.5, 0.1, 1.0], [np.nan, np.nan, np.nan]])])
-def test_a_candidate_of_unknown_cost_fits_no_budget(typical):
+@pytest.mark.parametrize("means", [None, np.array([[0.5, np.nan, 1.0]] * 2), np.array([[0.5, 0.1, 1.0], [np.nan, np.nan, np.nan]])])
+def test_a_candidate_of_unknown_cost_fits_no_budget(means):
     pool = Pool([ModelSpec("priced", prices=Prices(1.0, 1.0)), ModelSpec("unheard-of")])
-    request = build_request([Query("x")], pool, PREFERENCE, candidate_means=typical, budget_usd=1e9)
+    request = build_request([Query("x")], pool, PREFERENCE, candidate_means=means, budget_usd=1e9)
     assert request.mask.tolist() == [[True, False]]
     assert request.reasons(0, 1) == "unknown cost, which fits no budget"
 
 
 def test_a_cost_that_was_measured_in_training_is_known():
     pool = Pool([ModelSpec("a"), ModelSpec("b")])
-    typical = np.array([[0.5, 0.1, 1.0], [0.5, 0.3, 1.0]])
-    request = build_request([Query("x")], pool, PREFERENCE, candidate_means=typical, budget_usd=0.2)
+    means = np.array([[0.5, 0.1, 1.0], [0.5, 0.3, 1.0]])
+    request = build_request([Query("x")], pool, PREFERENCE, candidate_means=means, budget_usd=0.2)
     assert request.mask.tolist() == [[True, False]]
     assert request.reasons(0, 1) == "over budget"
 
@@ -268,8 +268,8 @@ def test_an_empty_batch_makes_an_empty_request():
 
 def test_what_prices_do_not_say_is_expected_as_in_training_and_else_as_the_worst():
     pool = Pool([ModelSpec("priced", prices=Prices(1.0, 1.0)), ModelSpec("measured"), ModelSpec("unheard-of")])
-    typical = np.array([[0.5, 9.0, 100.0], [0.5, 3.0, 300.0], [np.nan, np.nan, np.nan]])
-    expected = build_request([Query("x", prompt_tokens=1_000_000, output_tokens=0)], pool, PREFERENCE, candidate_means=typical).expected
+    means = np.array([[0.5, 9.0, 100.0], [0.5, 3.0, 300.0], [np.nan, np.nan, np.nan]])
+    expected = build_request([Query("x", prompt_tokens=1_000_000, output_tokens=0)], pool, PREFERENCE, candidate_means=means).expected
     assert expected.cost_usd.tolist() == [[1.0, 3.0, 3.0]]
     assert expected.latency_ms.tolist() == [[100.0, 300.0, 300.0]]
 
@@ -315,11 +315,11 @@ def test_service_time_grows_with_stated_tokens_from_256():
 
 
 def test_mean_costs_and_latencies_in_place_of_prices_grow_with_the_length():
-    typical = np.array([[0.5, 0.02, 300.0]])
+    means = np.array([[0.5, 0.02, 300.0]])
     lengths = AnswerLengths(np.array([[50.0], [300.0]]), np.array([100.0]))
-    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, candidate_means=typical, lengths=lengths).expected
+    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, candidate_means=means, lengths=lengths).expected
     assert expected.cost_usd == pytest.approx(np.array([[0.01], [0.06]]))
     assert expected.latency_ms == pytest.approx(np.array([[150.0], [900.0]]))
     steady = attrs.evolve(lengths, fixed_latency=np.array([0.2]))
-    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, candidate_means=typical, lengths=steady).expected
+    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, candidate_means=means, lengths=steady).expected
     assert expected.latency_ms == pytest.approx(np.array([[60 + 120.0], [60 + 720.0]]))

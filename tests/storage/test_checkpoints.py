@@ -12,16 +12,16 @@ from aamc_sdk import Services, builtin
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, default_pool
-from aamc_sdk.storage import component_of, load_component, load_state, save_component, write_json
+from aamc_sdk.storage import checkpoint_metadata, load_component, load_state, save_component, write_json
 
 
 def test_a_checkpoint_of_another_schema_is_another_versions(tmp_path: Path) -> None:
     about = {"kind": "router", "name": "ppo"}
     write_json(tmp_path / "component.json", {**about, "schema": 2})
     with pytest.raises(CheckpointError, match="has schema 2, not 1: another version of the SDK made it"):
-        component_of(tmp_path, "router")
+        checkpoint_metadata(tmp_path, "router")
     write_json(tmp_path / "component.json", {**about, "schema": 1})
-    assert component_of(tmp_path, "router")["name"] == "ppo"
+    assert checkpoint_metadata(tmp_path, "router")["name"] == "ppo"
 
 
 PLUGINS = Plugins(extra={"core": builtin, "tiny": Tiny()}, discover=False)

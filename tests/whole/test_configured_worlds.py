@@ -54,7 +54,7 @@ def test_the_shipped_file_describes_the_defaults():
     settings = settings_from_options({"configs": (SIM,)})
     assert find_pool(settings.pool, get_plugin_manager()) == default_pool()
     assert read_world(settings.environment.options["world"]) == read_world("default")
-    assert read_settings(settings.plain()) == settings
+    assert read_settings(settings.to_dict()) == settings
     assert settings.with_absolute_paths(["default"]) == settings
 
 

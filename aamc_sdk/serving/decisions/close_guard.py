@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 
 T = TypeVar("T")
 _THREADS = 32
@@ -31,7 +31,7 @@ class CloseGuard:
     """
 
     def __init__(self) -> None:
-        self._lock = ProcessLock("the controller")
+        self._lock = ForkCheckedLock("the controller")
         self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
         self._inside = 0
         self.closed = False

@@ -61,8 +61,8 @@ class Decider:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
         guard: Admits work until it is closed.
-        threads: Do work that would block an event loop.
-        calls: Admits calls of models until it is closed.
+        threads: Run work that would block an event loop.
+        call_guard: Admits calls of models until it is closed.
         events: Announces decisions that are new to the log.
     """
 
@@ -72,84 +72,89 @@ class Decider:
         user_id: Callable[[str], str],
         guard: CloseGuard,
         threads: GuardedThreads,
-        calls: CloseGuard,
+        call_guard: CloseGuard,
         events: PluginEvents,
     ) -> None:
-        self._components, self._router = components, components.router
-        self._user_id, self._guard, self._threads, self._calls, self._events = user_id, guard, threads, calls, events
+        self._components = components
+        self._router = components.router
+        self._user_id, self._events = user_id, events
+        self._guard, self._call_guard, self._threads = guard, call_guard, threads
         self._router_errors = _RouterErrors(components, guard)
 
-    def decide(self, asked: RouteArguments) -> list[Decision]:
+    def decide(self, arguments: RouteArguments) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
-        logged = self._logged(asked)
+        logged = self._logged_records(arguments)
         if logged is not None:
             return [record.decision for record in logged]
-        return list(self.log(self.drawn(asked)))
+        return list(self.log(self.draw(arguments)))
 
-    def record(self, asked: RouteArguments) -> Record:
+    def record(self, arguments: RouteArguments) -> Record:
         """Return the record of one query's decision."""
-        logged = self._logged(asked)
+        logged = self._logged_records(arguments)
         if logged is not None:
             return logged[0]
-        drawn = self.drawn(asked)
-        return Records(self.log(drawn), drawn.request)[0]
+        records = self.draw(arguments)
+        return Records(self.log(records), records.request)[0]
 
-    async def adecide(self, asked: RouteArguments) -> Decision:
+    async def adecide(self, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
         if not isinstance(self._router, AsyncRouter):
-            return (await self._threads.run(self.decide, asked))[0]
-        logged = await self._threads.run(self._logged, asked)
+            return (await self._threads.run(self.decide, arguments))[0]
+        logged = await self._threads.run(self._logged_records, arguments)
         if logged is not None:
             return logged[0].decision
-        return (await self._threads.run(self.log, await self.adrawn(asked)))[0]
+        return (await self._threads.run(self.log, await self.adraw(arguments)))[0]
 
-    async def complete(self, asked: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None) -> Completion:
+    async def complete(
+        self, arguments: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None
+    ) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if options is not None and not isinstance(options, Mapping):
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
-        models, pool = self._components.models, self._components.pool
-        asked = attrs.evolve(asked, state=models.present_state(pool, asked.state))
-        with self._calls:
-            decision = await self.adecide(asked)
-            return await models.answer(decision, pool, conversation(asked.queries[0]), options or {}, show)
+        models = self._components.models
+        pool = self._components.pool
+        arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
+        with self._call_guard:
+            decision = await self.adecide(arguments)
+            return await models.answer(decision, pool, conversation(arguments.queries[0]), options or {}, show)
 
-    def request(self, asked: RouteArguments) -> RoutingRequest:
+    def request(self, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
         served = self._components
         request = build_request(
-            self._known(asked.queries),
+            self._with_log_users(arguments.queries),
             served.pool,
-            self._weights(asked),
+            self._weights(arguments),
             candidate_means=served.candidate_means,
-            state=asked.pool_state,
-            budget_usd=asked.budget_usd,
-            preference_given=asked.preference is not None or served.preference_given,
+            state=arguments.pool_state,
+            budget_usd=arguments.budget_usd,
+            preference_given=arguments.preference is not None or served.preference_given,
             estimator=served.estimator,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def drawn(self, asked: RouteArguments) -> Records:
+    def draw(self, arguments: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
-        request = self.request(asked)
+        request = self.request(arguments)
         with self._router_errors:
-            return self.draw(request, self._router.score(request), asked)
+            return self.draw_from(self._router.score(request), request, arguments)
 
-    async def adrawn(self, asked: RouteArguments) -> Records:
-        """Return decisions as :meth:`drawn` does, without blocking the caller's event loop."""
+    async def adraw(self, arguments: RouteArguments) -> Records:
+        """Return decisions as :meth:`draw` does, without blocking the caller's event loop."""
         router = self._router
         if not isinstance(router, AsyncRouter):
-            return await self._threads.run(self.drawn, asked)
-        request = await self._threads.run(self.request, asked)
+            return await self._threads.run(self.draw, arguments)
+        request = await self._threads.run(self.request, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
-            scoring = router.services.loop.submit(self._scored(router, request))
+            scoring = router.services.loop.submit(self._score(router, request))
         with self._router_errors:
-            return self.draw(request, await asyncio.wrap_future(scoring), asked)
+            return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
 
-    async def _scored(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
+    async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
         try:
             return await router.ascore(request)
@@ -158,13 +163,13 @@ class Decider:
                 raise StoreError("the controller is closed") from None
             raise
 
-    def draw(self, request: RoutingRequest, scores: Scores, asked: RouteArguments) -> Records:
-        """Draw a decision for each row."""
+    def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments) -> Records:
+        """Return a drawn decision for each row of a request."""
         served = self._components
-        ids = new_ids(len(request)) if asked.ids is None else asked.ids
-        if asked.quality_floor is not None:
-            request = above_floor(request, scores, asked.quality_floor)
-        drawn = decide(request, scores, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=asked.episode)
+        ids = new_ids(len(request)) if arguments.ids is None else arguments.ids
+        if arguments.quality_floor is not None:
+            request = above_floor(scores, request, arguments.quality_floor)
+        drawn = decide(scores, request, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
         return Records(drawn, request)
 
     def log(self, records: Sequence[Record]) -> Sequence[Decision]:
@@ -177,29 +182,29 @@ class Decider:
             self._events.decided(new)
         return logged
 
-    def _logged(self, asked: RouteArguments) -> list[Record] | None:
+    def _logged_records(self, arguments: RouteArguments) -> list[Record] | None:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None."""
-        if asked.ids is None:
+        if arguments.ids is None:
             return None
-        weights = np.broadcast_to(self._weights(asked), (len(asked.queries), 3)).tolist()
+        weights = np.broadcast_to(self._weights(arguments), (len(arguments.queries), 3)).tolist()
         records = []
-        for query, row, decision_id in zip(self._known(asked.queries), weights, asked.ids, strict=True):
+        for query, row, decision_id in zip(self._with_log_users(arguments.queries), weights, arguments.ids, strict=True):
             check_name(decision_id, "a decision's id")
             try:
                 with self._components.store_errors():
                     record = self._components.store.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
-            if request_fingerprint(record) != fingerprint_of(query, Preference(*row), asked.budget_usd, asked.quality_floor):
+            if request_fingerprint(record) != fingerprint_of(query, Preference(*row), arguments.budget_usd, arguments.quality_floor):
                 return None
             records.append(record)
         return records
 
-    def _weights(self, asked: RouteArguments) -> Floats:
+    def _weights(self, arguments: RouteArguments) -> Floats:
         """Return one preference ``[3]``, or one for each query ``[B, 3]``."""
-        return weights_of(asked.preference, len(asked.queries), self._components.preference, self._components.preferences)
+        return weights_of(arguments.preference, len(arguments.queries), self._components.preference, self._components.preferences)
 
-    def _known(self, queries: Sequence[Query]) -> list[Query]:
-        """Return queries with the ids of users that requests and the log have."""
+    def _with_log_users(self, queries: Sequence[Query]) -> list[Query]:
+        """Return queries with the user ids that requests and the log have."""
         ids = [None if query.user is None else self._user_id(query.user) for query in queries]
         return [query if user == query.user else attrs.evolve(query, user=user) for query, user in zip(queries, ids, strict=True)]

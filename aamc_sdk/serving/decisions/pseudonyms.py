@@ -17,7 +17,7 @@ def pseudonym(user: str, key: str | bytes) -> str:
     return hmac.digest(key.encode() if isinstance(key, str) else key, user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
 
 
-def user_ids(key: str | bytes | None) -> Callable[[str], str]:
+def pseudonymizer(key: str | bytes | None) -> Callable[[str], str]:
     """Return the function that maps a user's id to the one that the router, the log and events see: itself without a key."""
     if key is None:
         return str

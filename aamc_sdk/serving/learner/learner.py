@@ -1,4 +1,4 @@
-"""Online learning: one thread feeds the log's entries to the router, in order, or applies the changes that another process learned from them."""
+"""Online learning: one thread keeps a router up with the log."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import attrs
-
-from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, is_ctrl_c
-from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.serving.learner.snapshots import LogPoint, SavedState, restore, state_name, state_of
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, is_ctrl_c
+from aamc_sdk.interfaces import ForkCheckedLock
+from aamc_sdk.serving.learner.follower import Follower
+from aamc_sdk.serving.learner.log_consumer import LogConsumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aamc_sdk.interfaces import OnlineRouter, Store
-    from aamc_sdk.types import Feedback, Snapshot
+    from aamc_sdk.types import Feedback
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1000
-"""Maximum number of log entries in one batch of learning."""
 POLL_SECONDS = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
 FOLLOW_SECONDS = 0.25
@@ -32,13 +29,8 @@ FLUSH_SECONDS = 0.02
 """The same interval while a caller waits in :meth:`Learner.flush`."""
 ELECTION_SECONDS = 1.0
 """Interval at which each process asks whether it is elected."""
-RELOAD_SECONDS = 2.0
-"""Interval at which a process looks for a state that it can continue from, after it found none."""
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
-
-NOWHERE = LogPoint(epoch=-1)
-"""A place that no log has, so that nothing continues from it."""
 
 
 class Learner:
@@ -48,11 +40,9 @@ class Learner:
     changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
     elects another one, which continues from the last published state.
 
-    The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
-    state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
-    server), a second router learns the log again, from the state that the log still has or the initial one. Until it is done, the served router
-    scores by its old state without the personal state of forgotten users; then it takes over the second one's state. When ``learn``
-    raises, learning stops there and ``error`` says why; scoring and the log continue, and the next start resumes at the same entry.
+    The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial state, and learns
+    the entries after it. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the log continue, and the next start resumes
+    at the same entry.
 
     Args:
         store: The log.
@@ -66,26 +56,14 @@ class Learner:
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
         self.error: BaseException | None = None
-        self._store = store
-        self._router = self._learning = router
-        self._report = report
-        self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
+        self._store, self._router = store, router
+        self._changed = threading.Condition(ForkCheckedLock("the learner"))  # type: ignore[arg-type]  # a lock
         self._requested = self._done = self._flushing = 0
-        self._closed = self._away = self._stalled = False
-        self._point = self._served_point = LogPoint()
-        self._reported_position = self._known_start = self._cleaned_epoch = 0
-        self._damaged_position = -1
-        self._current_at = time.monotonic()
-        self._end: tuple[float, int] | None = None  # where the log ended at a time
-        self._next_election = self._next_reload = 0.0
-        self._initial_state = state_of(router)
-        name = state_name(router, router.origin() or self._initial_state)  # forgotten users are in the name, which stays the same when they go
-        router.prepare_replay(store)
-        self._initial_state = state_of(router)
-        gives_changes = router.snapshots and router.changes() is not None
-        self._name, self._shared = name, store.shares_learning and gives_changes
-        self.is_learner = not self._shared
-        self._saved = SavedState(store, name, followed=self._shared, gives_changes=gives_changes)
+        self._closed = self._away = False
+        self._next_election = 0.0
+        self._consumer = LogConsumer(store, router, report)
+        self._follower = Follower(store, self._consumer)
+        self.is_learner = not self._consumer.shared
         self._start()
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
@@ -93,12 +71,12 @@ class Learner:
     @property
     def position(self) -> int:
         """The log's position up to which the router has learned; while the log is learned again, that of the second router."""
-        return self._point.position
+        return self._consumer.point.position
 
     @property
-    def learns_calls(self) -> bool:
-        """Whether decisions and calls are learned as soon as they are in the log."""
-        return self._router.learns_calls
+    def learns_attempts(self) -> bool:
+        """Whether decisions and attempts are learned as soon as they are in the log."""
+        return self._router.learns_attempts
 
     def wake(self) -> None:
         """Notify the thread that the log has grown."""
@@ -114,7 +92,7 @@ class Learner:
             ForkedError: This process is a fork of the one that made the learner.
         """
         end = 0
-        if self._shared:
+        if self._consumer.shared:
             with suppress(StoreAwayError):
                 end = self._store.position()
         with self._changed:
@@ -131,13 +109,14 @@ class Learner:
     def health(self, end: float | None = None) -> dict[str, float]:
         """Return plain numbers: see :meth:`aamc_sdk.MetaController.health`. ``end`` is the log's last position; None if it cannot be read now."""
         if end is None:
-            end = self.position if self._end is None else self._end[1]
-        lag, saved = max(0, end - self.position), self._saved
+            end = self.position if self._follower.end is None else self._follower.end
+        lag, snapshots = max(0, end - self.position), self._consumer.snapshots
+        is_behind = lag > 0 or self._follower.stalled or self._away
         return {
             "is_learner": float(self.is_learner),
             "learner_lag": lag,
-            "staleness_s": time.monotonic() - self._current_at if lag or self._stalled or self._away else 0.0,
-            "snapshot_age_s": 0.0 if saved.point == self._point or not self._router.snapshots else saved.age_seconds,
+            "staleness_s": time.monotonic() - self._consumer.complete_at if is_behind else 0.0,
+            "snapshot_age_s": 0.0 if snapshots.point == self._consumer.point or not self._router.snapshots else snapshots.age_seconds,
         }
 
     def close(self) -> None:
@@ -149,9 +128,9 @@ class Learner:
             closed, self._closed = self._closed, True
             self._changed.notify_all()
         self._thread.join()
-        if not closed and self.is_learner and self._router.snapshots and self.error is None:
+        if not closed and self.is_learner and self.error is None:
             try:
-                self._saved.close(self._learning, self._point)
+                self._consumer.save_at_end()
             except (Exception, SystemExit) as error:  # a router's save may raise anything; the next start learns more again, no less
                 logger.warning("the router's state could not be saved: %s", error if isinstance(error, AamcError) else repr(error))
 
@@ -160,14 +139,14 @@ class Learner:
         return self._closed or self.error is not None
 
     def _knows(self, end: int) -> bool:
-        return self.is_learner or (not self._stalled and self._point.position >= end)
+        return self.is_learner or (not self._follower.stalled and self.position >= end)
 
     def _start(self) -> None:
         """Begin with the newest state of the log, and bring it up to the present end."""
         try:
             if self._router.snapshots:
-                self._load()
-            end, waited = self._store.position() if self._shared else 0, time.monotonic()
+                self._consumer.load()
+            end, waited = self._store.position() if self._consumer.shared else 0, time.monotonic()
         except StoreAwayError as error:
             logger.debug("the log cannot be read now: %s", error)
             return
@@ -176,8 +155,8 @@ class Learner:
             self._catch_up(report=False)
             if self._stopped or self._away or self._knows(end):
                 return
-            if self._point.position > reached:
-                reached, waited = self._point.position, time.monotonic()
+            if self.position > reached:
+                reached, waited = self.position, time.monotonic()
             if time.monotonic() - waited > START_SECONDS:
                 logger.warning("no process learns the log %s, so the router starts without its last %d positions", self._store.name, end - reached)
                 return
@@ -195,21 +174,21 @@ class Learner:
 
     def _pause(self) -> float:
         """Return the time until the thread looks at the log without being asked."""
-        if not self._shared:
+        if not self._consumer.shared:
             return POLL_SECONDS
         if self.is_learner:
-            return self._saved.pause(self._point)
+            return self._consumer.snapshots.pause(self._consumer.point)
         return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
 
     def _catch_up(self, report: bool) -> None:
         try:
             self._away = False
-            while not self._stopped and self._is_elected() and self._learn_batch(report):
-                self._save_if_due(caught_up=False)
+            while not self._stopped and self._is_elected() and self._consumer.learn_batch(report):
+                self._consumer.save_if_due(caught_up=False)
             if self.is_learner:
-                self._save_if_due(caught_up=True)
+                self._consumer.save_if_due(caught_up=True)
             else:
-                self._follow()
+                self._follower.follow()
         except StoreAwayError as error:
             self._away = True
             logger.debug("the log cannot be read now: %s", error)
@@ -221,175 +200,16 @@ class Learner:
 
     def _is_elected(self) -> bool:
         """Return whether this process learns; ask the store from time to time."""
-        now = time.monotonic()
-        if self._shared and now >= self._next_election:
-            self._next_election = now + ELECTION_SECONDS
-            elected = self._store.is_learner(self._name)
+        now, consumer = time.monotonic(), self._consumer
+        if consumer.shared and (now >= self._next_election or consumer.overtaken):
+            self._next_election, consumer.overtaken = now + ELECTION_SECONDS, False
+            elected = self._store.is_learner(consumer.name)
             if elected != self.is_learner:
                 logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.name, self.position)
-                if not elected:
-                    self._resign()
-                elif self._damaged_position >= 0:
-                    if not self._load():
-                        self._reset()
-                    self._damaged_position = -1
+                if elected:
+                    self._follower.promote()
                 else:
-                    self._follow()
+                    consumer.resign()
                 self._done = 0  # flush waits for what is learned from here on
-                self.is_learner, self._stalled = elected, False
+                self.is_learner, self._follower.stalled = elected, False
         return self.is_learner
-
-    def _learn_batch(self, report: bool) -> bool:
-        """Learn the next batch of the log; return whether there was one."""
-        at, asked = self._point, time.monotonic()
-        again = at.position < self._reported_position
-        experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
-        if experience.epoch != at.epoch or experience.follows not in (None, at.last):
-            self._restart(experience.epoch)
-            return True
-        if experience.start != self._known_start and self._load_beyond(experience.start):
-            return True
-        if experience.position == at.position:
-            self._take_over()
-            self._current_at = asked
-            return False
-        self._learning.learn(experience)
-        self._point = LogPoint(experience.position, at.epoch, experience.last or "")
-        if report and not again:
-            for feedback in experience.feedback:
-                self._report(feedback)
-        return True
-
-    def _save_if_due(self, caught_up: bool) -> None:
-        if self._router.snapshots and self._saved.is_due(self._point, caught_up):
-            self._save()
-
-    def _save(self) -> None:
-        """Save the learned state; if another process learns too and was first, continue from its state."""
-        if not self._saved.save(self._learning, self._point):
-            self._next_election = 0.0
-            self._load()
-
-    def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
-        """Load the newest state of the log, if it has one that is accepted; return whether it has."""
-        self._reported_position = max(self._reported_position, self.position)  # the state may be an earlier one
-        try:
-            found = self._saved.load(self._learning, accepts)
-        except CheckpointError as error:
-            logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
-            self._reset()
-            return True
-        if found is not None:
-            self._point = found
-        return found is not None
-
-    def _reset(self) -> None:
-        """Go back to the initial state."""
-        restore(self._learning, self._initial_state)
-        self._point = LogPoint(epoch=self._point.epoch)
-        self._saved.begin(self._point)
-
-    def _load_beyond(self, start: int) -> bool:
-        """After the log dropped its entries up to ``start``, load its saved state if that has learned more; return whether it was loaded."""
-        at, self._known_start = self.position, start
-        if self._router.snapshots and self._load(lambda snapshot, end: end.position > at):
-            return True
-        if start > at:
-            logger.warning(
-                "the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.name, at, start
-            )
-        return False
-
-    def _restart(self, epoch: int) -> None:
-        """Go back to the log's saved state, else to the initial one; feedback that is learned again is not reported again."""
-        left = self._point
-        self._router.prepare_replay(self._store)
-        if left.position > 0 or self._learning is not self._router:
-            second = self._second_router()
-            if self._learning is self._router:
-                self._served_point = left
-            else:
-                self._learning.close()
-            self._learning = second
-        self._reported_position = max(self._reported_position, left.position)
-        self._point = NOWHERE  # if the log cannot be read now, the next batch leads here again
-        self._saved.begin(self._point)
-        if not (self._router.snapshots and self._load(lambda snapshot, end: end != left or left.epoch != epoch)):
-            self._point = LogPoint(epoch=epoch)
-            self._saved.begin(self._point)
-        elif self._point.epoch != epoch:
-            self._learning.prepare_replay(self._store)  # this state was saved for the entries that the log has dropped
-            self._point = attrs.evolve(self._point, epoch=epoch)
-            self._saved.begin(self._point)
-            self._save()
-
-    def _second_router(self) -> OnlineRouter:
-        """Return a router in the initial state, to learn the log while the present one serves."""
-        served = self._router
-        if not served.snapshots:
-            again = f"{served.message_name} must learn the log again from its start, and cannot reset itself"
-            raise PluginError(f"{again}: it has no snapshots; restart the program")
-        second = type(served)(served.config, served.services)
-        second.message_name = served.message_name
-        restore(second, self._initial_state)
-        second.prepare_replay(self._store)
-        self._initial_state = state_of(second)
-        return second
-
-    def _take_over(self) -> None:
-        """Give the served router the state of the second one, which has learned the log."""
-        if self._learning is not self._router:
-            self._save()  # changes are those since the state was loaded
-            restore(self._router, state_of(self._learning))
-            self._learning.close()
-            self._learning = self._router
-
-    def _resign(self) -> None:
-        """Stop learning, since another process does it now; continue from the log's state."""
-        if self._learning is not self._router:
-            self._learning.close()
-            self._learning, self._point = self._router, self._served_point
-            self._saved.begin(NOWHERE)  # the log no longer has the served state
-        elif self._point != self._saved.point:
-            self._save()
-
-    def _follow(self) -> None:
-        """Apply the changes that another process has published, or load its state where they do not continue from this one's.
-
-        Changes continue only from a state in the log. A process that resigned before it published everything loads the log's state.
-        """
-        self._note_end()
-        self._stalled = self._point != self._saved.point or self.position == self._damaged_position
-        if not self._stalled:
-            try:
-                self._stalled = not self._saved.follow(self._router)
-            except CheckpointError as error:
-                logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
-                self._stalled, self._damaged_position = True, self._saved.point.position
-            self._point = self._saved.point
-        if self._stalled and time.monotonic() >= self._next_reload:
-            self._next_reload = time.monotonic() + RELOAD_SECONDS
-            self._load_published()
-
-    def _load_published(self) -> None:
-        """Load the state that another process has published, unless it is behind this one's, as after a user was forgotten."""
-        at = self._point
-        epoch = self._store.experience(at.position, 1).epoch
-        if epoch != at.epoch and epoch != self._cleaned_epoch:
-            self._router.prepare_replay(self._store)  # forgotten users are dropped at once
-            self._cleaned_epoch = epoch
-
-        def helps(snapshot: Snapshot, end: LogPoint) -> bool:
-            beyond_damage = self._damaged_position < 0 or snapshot.position > self._damaged_position
-            return beyond_damage and snapshot.epoch == epoch and (at.epoch == epoch or end.position >= at.position)
-
-        if self._load(helps):
-            self._stalled, self._damaged_position = False, -1
-
-    def _note_end(self) -> None:
-        """Ask for the log's end; once the end asked for before is reached, note that the whole log was known then."""
-        if self._end is None or self.position >= self._end[1]:
-            if self._end is not None:
-                self._current_at = max(self._current_at, self._end[0])
-            asked = time.monotonic()
-            self._end = asked, self._store.position()

@@ -31,17 +31,17 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 10_000
 """Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
 CHANGES_EVERY = 2_000
-"""Log entries after which changes are saved, where each process learns alone."""
+"""Log entries after which changes are saved if each process learns for itself."""
 SHARE_SECONDS = 0.5
-"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
+"""Time between two publications of changes if one process learns for all; also the interval at which it polls the log."""
 RETRY_SECONDS = 5.0
-"""Time after which saving a state is tried again."""
+"""Time until a failed save is tried again."""
 FULL_SECONDS = 3600.0
-"""Maximum time between two full snapshots, without which retention drops nothing."""
+"""Maximum time between two full snapshots: retention drops only entries that each active router's snapshot has learned."""
 START_FULL_SECONDS = 60.0
 """The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
-"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
+"""Time between taking a full snapshot and saving it if others follow: within it they apply the changes that it replaces."""
 MAX_CHANGED = 0.5
 """Size of all changes after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
@@ -73,12 +73,12 @@ def restore(component: BaseComponent, state: bytes) -> None:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
             raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
-        with without_collections():
+        with _without_collections():
             component.load(Path(folder))
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
+def _without_collections() -> Iterator[None]:
     """Pause garbage collection: a large state makes a million objects that stay, and collecting would take longer than loading."""
     enabled = gc.isenabled()
     gc.disable()
@@ -97,9 +97,11 @@ def state_name(router: OnlineRouter, origin: bytes) -> str:
 
 @attrs.frozen
 class LogPoint:
-    """The place in the log up to which a state has learned.
+    """The point of the log up to which a state has learned.
 
     Attributes:
+        position: The log's position.
+        epoch: Number of times that a user was forgotten before.
         last: The name of the log's entry at that position.
     """
 
@@ -109,33 +111,44 @@ class LogPoint:
 
     @classmethod
     def of(cls, saved: Snapshot | StateDelta) -> LogPoint:
-        """Return the place of a saved state."""
+        """Return the point of a saved state."""
         return cls(saved.position, saved.epoch, saved.last)
 
 
-class SavedState:
-    """Saves the state of one router in the log when it is time, and loads the states that other processes save there. Used by one thread.
+NOWHERE = LogPoint(epoch=-1)
+"""A point that no log has, so that nothing continues from it."""
+
+
+class RouterSnapshots:
+    """The snapshots of one router in the log: saves its state when it is time, and loads the states that other processes save. Used by one thread.
+
+    Args:
+        store: The log.
+        name: The name of the router's snapshots, see :func:`state_name`.
+        shared: Whether one process learns for all, and the others follow its changes.
+        gives_changes: Whether the router gives its changes, so that not each snapshot is a full one.
 
     Attributes:
-        point: The place of the newest state that this process saved or loaded.
+        point: The point of the newest state that this process saved or loaded.
     """
 
-    def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
+    def __init__(self, store: Store, name: str, *, shared: bool, gives_changes: bool) -> None:
         self._store, self._name = store, name
-        self._followed, self._gives_changes = followed, gives_changes
+        self._shared, self._gives_changes = shared, gives_changes
         self._next_save = 0.0
-        self._failed = self._refused = False  # the last time
+        self._failed = self._refused = False  # whether the last attempt to save failed, or was refused as another process had been first
         self.begin(LogPoint())
 
     def begin(self, point: LogPoint) -> None:
-        """Begin anew: no state in the log matches the router's present one."""
-        self.point = self._taken = point
+        """Begin at a point for which the log has no state of the router."""
+        self.point = point
+        self._taken = point  # up to which the router has given its changes
         self._empty = True  # the log has no state of the router, as far as this process knows
         self._full_next = True  # the log has no state that changes continue from
         self._unsent: deque[StateDelta] = deque()
-        self._sending = False
-        self._delayed: tuple[float, Snapshot] | None = None
-        self._full_bytes = self._changed_bytes = 0
+        self._sending = False  # the first of them may be in the log already
+        self._delayed: tuple[float, Snapshot] | None = None  # a full snapshot, and the time at which it is saved
+        self._full_bytes = self._changed_bytes = 0  # sizes of the last full snapshot, and of the changes after it
         self._full_at = self._saved_at = time.monotonic()
 
     @property
@@ -144,20 +157,20 @@ class SavedState:
         return time.monotonic() - self._saved_at
 
     def pause(self, point: LogPoint) -> float:
-        """Return the time until the state of a process that learns for all, at a place in the log, is saved."""
+        """Return the time until the state of a process that learns for all, at a point of the log, is saved."""
         return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
-        """Return whether to save the state at a place in the log: enough was learned, or it is time.
+        """Return whether to save the state at a point of the log: enough was learned, or it is time.
 
         Args:
-            point: The place.
+            point: The point.
             caught_up: Whether the whole log is learned.
         """
         waits = time.monotonic() < self._next_save
         if waits and self._failed:
             return False
-        if self._followed:
+        if self._shared:
             learned_enough = point != self.point and not waits
         else:
             learned_enough = point.position - self.point.position >= (SNAPSHOT_EVERY if self._full_next else CHANGES_EVERY)
@@ -170,11 +183,11 @@ class SavedState:
         return now - self._full_at >= FULL_SECONDS if self._delayed is None else now >= self._delayed[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
-        """Load the newest state of the log into a router; return its place, or None if the log has none or ``accepts`` refuses it.
+        """Load the newest state of the log into a router; return its point, or None if the log has none or ``accepts`` refuses it.
 
         Args:
             router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the place of the state after its changes; returns whether to load them.
+            accepts: Called with the snapshot, and the point of the state after its changes; returns whether to load them.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
@@ -184,7 +197,7 @@ class SavedState:
             return None
         with suppress(StoreError):  # the next full snapshot does it too
             self._store.put_snapshot(self._name, snapshot)  # renews it: retention waits for a router that learns again after a long stop
-        with without_collections():
+        with _without_collections():
             self._load_snapshot(router, snapshot)
             try:
                 self._apply(router, deltas)
@@ -203,7 +216,7 @@ class SavedState:
         return deltas is not None
 
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Save the router's state at a place in the log; return False if another process saved one first, whose state is to be loaded.
+        """Save the router's state at a point of the log; return False if another process saved one first, whose state is to be loaded.
 
         A second time in succession, the next state is a full snapshot instead: no changes continue from the log's state. What the store does not
         take is saved later; until then, the next start learns more again, no less.
@@ -218,7 +231,7 @@ class SavedState:
             return True
         self._failed = False
         again, self._refused = self._refused, not saved
-        return saved or again or not self._followed
+        return saved or again or not self._shared
 
     def _put(self, router: OnlineRouter, point: LogPoint) -> bool:
         """Put the state into the log, as changes or in full; return False if another process put one there first.
@@ -243,12 +256,12 @@ class SavedState:
         elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self._full_due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
-            self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
+            self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._shared else 0.0), taken)
             self._save_delayed()
         return True
 
     def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Save a full snapshot of a router at a place."""
+        """Save a full snapshot of a router at a point of the log."""
         if self._gives_changes:
             router.changes()  # they are part of the snapshot
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
@@ -262,7 +275,7 @@ class SavedState:
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save the last state, in full if that is cheap."""
         self._put(router, point)
-        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
+        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._shared:
             self._save_full(router, point)
 
     def _send(self) -> bool:

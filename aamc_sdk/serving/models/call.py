@@ -68,7 +68,7 @@ class PoolTracker:
 
 
 class Call:
-    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.attempt`.
+    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.call`.
 
     Attributes:
         usage: The tokens of the call; set inside the block.
@@ -150,7 +150,7 @@ class Call:
 
 
 def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[Attempt]:
-    """Return the calls of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
+    """Return the attempts of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
 
     A refusal counts as an error if another candidate answered the request.
     """

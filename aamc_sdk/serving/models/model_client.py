@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -19,6 +19,20 @@ MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
+
+
+class _CallablePool(NamedTuple):
+    """The candidates of a pool that can be called.
+
+    Attributes:
+        pool: The pool.
+        without_endpoint: Names of the candidates without an endpoint.
+        providers: The providers that were made so far, by candidate's name.
+    """
+
+    pool: Pool
+    without_endpoint: frozenset[str]
+    providers: Mapping[str, Provider]
 
 
 class ModelClient:
@@ -34,7 +48,7 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
-        self._callable: tuple[Pool, frozenset[str], list[tuple[str, Provider]]] | None = None
+        self._callable: _CallablePool | None = None  # of the last request; made again when a provider is
         self._record: RecordAttempt | None = None
         self.tracker = PoolTracker()
 
@@ -75,7 +89,7 @@ class ModelClient:
         self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
     ) -> Completion:
         provider = self.provider(candidate)
-        async with self.attempt(candidate, decision_id, record) as call:
+        async with self.call(candidate, decision_id, record) as call:
             answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
@@ -92,7 +106,7 @@ class ModelClient:
             PoolError: The candidate has no endpoint.
             ProviderError: The call failed.
         """
-        return self._stream(self.attempt(candidate, decision_id), candidate, messages, options)
+        return self._stream(self.call(candidate, decision_id), candidate, messages, options)
 
     async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         provider = self.provider(candidate)
@@ -112,8 +126,8 @@ class ModelClient:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()
 
-    def attempt(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
-        """Return a block around one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
+    def call(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
+        """Return the context of one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
 
         Args:
             candidate: The candidate that is called.
@@ -121,7 +135,7 @@ class ModelClient:
             record: Records the attempt; the function of :meth:`record_attempts` when None.
 
         Raises:
-            ProviderError: The block raised an error that is not the SDK's own.
+            ProviderError: The code inside raised an error that is not the SDK's own.
         """
         return Call(self.tracker, candidate, decision_id, record or self._record)
 
@@ -160,17 +174,16 @@ class ModelClient:
             PluginError: A provider raised another error than the SDK's, or returned no state.
         """
         known = self._callable
-        if known is None or known[0] is not pool:
-            made = [(candidate.name, self._providers[candidate]) for candidate in pool if candidate in self._providers]
-            known = self._callable = pool, _without_endpoint(pool), made
-        _, without_endpoint, providers = known
+        if known is None or known.pool is not pool:
+            made = {candidate.name: self._providers[candidate] for candidate in pool if candidate in self._providers}
+            known = self._callable = _CallablePool(pool, _without_endpoint(pool), made)
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
-        if without_endpoint:
-            state = state.without(without_endpoint)
+        if known.without_endpoint:
+            state = state.without(known.without_endpoint)
         resting: set[str] = set()
         remaining: dict[str, float] = {}
         try:
-            for name, provider in providers:
+            for name, provider in known.providers.items():
                 endpoint = provider.state()
                 if not endpoint.available:
                     resting.add(name)
@@ -205,12 +218,13 @@ class ModelClient:
         errors: list[ProviderError] = []
         async with self.request_attempts() as record:
             for name in decision.fallback_order:
-                candidate, came = pool.candidates[pool.index(name)], list[str]()
+                candidate = pool.candidates[pool.index(name)]
+                came: list[str] = []
                 own = copy.deepcopy(messages)  # what a provider changes in them must not reach the next one
                 try:
                     if on_text is None:
                         return await self._complete(candidate, own, decision.id, options, record)
-                    call = self.attempt(candidate, decision.id, record)
+                    call = self.call(candidate, decision.id, record)
                     answer = await _collected(self._stream(call, candidate, own, options), came, on_text)
                     return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=name, decision_id=decision.id)
                 except ProviderError as error:

@@ -14,7 +14,7 @@ from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
+from aamc_sdk.storage import COMPONENT, checkpoint_metadata, is_complete, load_component
 
 logger = logging.getLogger(__name__)
 DEFAULT = "puppeteer"
@@ -60,7 +60,7 @@ def trained_name(folder: Path, wanted: str | None = None) -> str:
         how = f"its training is unfinished; continue it with: aamc train --resume {folder}"
         how = how if unfinished else f"train one with: aamc train --orchestrator {wanted or DEFAULT}"
         raise CheckpointError(f"{folder} holds no trained orchestrator; {how}")
-    return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
+    return str(checkpoint_metadata(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
 
 
 def find_orchestrator(

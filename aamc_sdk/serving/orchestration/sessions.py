@@ -42,14 +42,14 @@ class TaskQuery(Query):
 
 
 @attrs.frozen(kw_only=True)
-class WorkOptions:
+class OrchestrationOptions:
     """The options of commands that run an orchestrator, in files and in ``--set``."""
 
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
     orchestrator: Mapping[str, Any] = option({}, "Options of the orchestrator.")
 
     @classmethod
-    def of(cls, files: Iterable[Path], assignments: Iterable[str], where: str) -> WorkOptions:
+    def of(cls, files: Iterable[Path], assignments: Iterable[str], where: str) -> OrchestrationOptions:
         """Return the options of YAML files, of which later ones win, and of assignments such as ``"orchestrator.rounds=2"``.
 
         Raises:

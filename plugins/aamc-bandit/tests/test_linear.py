@@ -211,7 +211,7 @@ def play(learner: LinearThompson, pool: Pool, steps: int, seed: int) -> Iterator
         code = int(rng.integers(2))
         chances = np.array([0.8, 0.3, 0.5] if code else [0.3, 0.8, 0.5])
         asked = request(pool, [code])
-        (decision,) = decide(asked, learner.score(asked), [f"{seed}/{step}"], router="", sample=True, seed=seed)
+        (decision,) = decide(learner.score(asked), asked, [f"{seed}/{step}"], router="", sample=True, seed=seed)
         chosen = pool.index(decision.candidate)
         quality = float(rng.random() < chances[chosen])
         said = [Feedback(decision_id=decision.id, quality=quality)]

@@ -326,7 +326,7 @@ def test_around_a_router_without_changes_none_are_gathered(plugins, clock, monke
         one = request.take(np.array([row]))
         paced.learn(Experience(row, one.queries, one.estimates, (decision,), made=1))
     assert paced.ledger.delta()["rows"] == []
-    assert len(paced.ledger.recent.plain()["rows"]) == 4
+    assert len(paced.ledger.recent.to_dict()["rows"]) == 4
 
 
 def test_propensities_are_those_of_the_draw(plugins, clock):

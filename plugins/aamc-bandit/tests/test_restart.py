@@ -16,7 +16,7 @@ from aamc_sdk.interfaces import Estimator
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, state_of
-from aamc_sdk.serving.learner import learner as learning
+from aamc_sdk.serving.learner import log_consumer
 from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Estimates, Pool, Query
 
@@ -70,12 +70,12 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
 def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:{tmp_path / 'log.db'}"
     monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 40)
-    monkeypatch.setattr(learning, "BATCH", 7)
+    monkeypatch.setattr(log_consumer, "BATCH", 7)
     before = serve(router, pool, url, 30)
     assert serve(router, pool, url, 0) == before
     after = serve(router, pool, url, 10)  # goes on from the view
     assert after != before
-    monkeypatch.setattr(learning, "BATCH", 1000)  # all at once, without any view
+    monkeypatch.setattr(log_consumer, "BATCH", 1000)  # all at once, without any view
     with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
         anew.store.add([(row,) for row in log.batch(0, 10**6).rows])
         anew.learner.flush(60)

@@ -177,7 +177,7 @@ def test_draws_have_the_frequencies_of_the_posteriors_and_propensities_are_these
     router = make(min_samples=0)
     router.learn(log(*[("small", 0.6)] * 10, *[("middle", 0.7)] * 10, *[("large", 0.65)] * 5))
     batch = build_request([Query("?")] * 4000, POOL, QUALITY_ONLY)
-    decisions = decide(batch, router.score(batch), [str(n) for n in range(4000)], router="thompson", sample=router.samples, seed=0)
+    decisions = decide(router.score(batch), batch, [str(n) for n in range(4000)], router="thompson", sample=router.samples, seed=0)
     expected = beta_best_probabilities(np.array([7.0, 8.0, 4.25]), np.array([5.0, 4.0, 2.75]), np.ones(3), np.zeros(3))
     shares = np.array([sum(decision.candidate == name for decision in decisions) for name in POOL.names]) / 4000
     assert np.abs(shares - expected).max() < 4 * np.sqrt(0.25 / 4000)

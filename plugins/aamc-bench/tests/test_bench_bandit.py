@@ -175,7 +175,7 @@ def test_the_estimator_sees_no_row_of_the_streams_and_of_outcomes_what_it_is_all
 def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(outcomes: str, tmp_path: Path) -> None:
     settings = read_settings({"router": "random", "routers": ["random"], "estimator": SMALL, "dataset": outcomes})
     (tmp_path / "job").mkdir()
-    found = measure(tmp_path / "job", NoProgress(), settings.plain(), LABELS, ["stationary"], streams=2, steps=20)
+    found = measure(tmp_path / "job", NoProgress(), settings.to_dict(), LABELS, ["stationary"], streams=2, steps=20)
     kept = read_arrays(tmp_path / "job" / "streams.npz")
     assert found["steps"] == 20
     assert kept["points"].tolist() == list(range(1, 21))

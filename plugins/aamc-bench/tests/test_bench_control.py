@@ -18,7 +18,7 @@ from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_sdk import Outcomes, Preference, Training
 from aamc_sdk.cli import LineProgress
 from aamc_sdk.errors import AamcError, ConfigError, OutputError, PoolError
-from aamc_sdk.routing import pool_to
+from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.storage import read_arrays, read_json, write_json, write_text
 
 POLICIES = ["random", "greedy", "greedy-truth", "reference", "ppo"]
@@ -95,7 +95,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
-    write_text(tmp_path / "pool.yaml", json.dumps(pool_to(SCENARIOS["daily-budget"].pool)))
+    write_text(tmp_path / "pool.yaml", json.dumps(pool_to_dict(SCENARIOS["daily-budget"].pool)))
     given = {"pool": str(tmp_path / "pool.yaml"), "preference": "0.8,0.1,0.1", "assignments": ["environment.load=2.5"]}
     options = ControlBenchmark().options(scenarios="scarce-server", **given)
     (scenario,) = options["scenarios"].values()
@@ -138,7 +138,7 @@ def test_bad_options_are_refused_before_the_first_job(given: dict[str, Any], mes
 
 
 def test_a_pool_of_one_candidate_is_refused(tmp_path: Path) -> None:
-    pool = {"candidates": pool_to(SCENARIOS["daily-budget"].pool)["candidates"][:1]}
+    pool = {"candidates": pool_to_dict(SCENARIOS["daily-budget"].pool)["candidates"][:1]}
     write_text(tmp_path / "pool.yaml", json.dumps(pool))
     with pytest.raises(PoolError, match="policies differ only where there is a choice, and the pool has 1 candidate; add one to the pool's file"):
         ControlBenchmark().checked_options(scenarios="default", pool=str(tmp_path / "pool.yaml"))
@@ -202,7 +202,7 @@ def test_noise_changes_what_greedy_sees_alone(tmp_path: Path) -> None:
     def played(name: str, **options: float) -> dict[str, Any]:
         environment = {"scenario": "scarce-server", "world": named.world, **options}
         (tmp_path / name).mkdir()
-        job.measure(tmp_path / name, LineProgress(), pool_to(named.pool), environment, named.preference, 0, router, "full", sb3=False)
+        job.measure(tmp_path / name, LineProgress(), pool_to_dict(named.pool), environment, named.preference, 0, router, "full", sb3=False)
         return read_arrays(tmp_path / name / REWARDS_FILE)
 
     usual, exact, wrong = played("usual"), played("exact", noise=0.0), played("wrong", noise=0.4)

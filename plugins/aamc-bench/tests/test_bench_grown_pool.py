@@ -7,7 +7,7 @@ from aamc_environments.queue import SimulatedWorld, read_world
 
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import PoolError
-from aamc_sdk.routing import default_pool, pool_from, pool_to
+from aamc_sdk.routing import default_pool, pool_from_dict, pool_to_dict
 from aamc_sdk.types import Candidate, Pool
 
 
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_pool_and_another_seed_another(world) -> No
 
 def test_pool_and_world_survive_their_files(world) -> None:
     pool, grown = grow(default_pool(), world, 30, seed=0)
-    assert pool_from(pool_to(pool), "here") == pool
+    assert pool_from_dict(pool_to_dict(pool), "here") == pool
     assert configure(SimulatedWorld, unstructure(grown), where="here") == grown
     assert np.isfinite(grown.skills(pool).log_odds).all()
 

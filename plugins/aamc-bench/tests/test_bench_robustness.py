@@ -33,7 +33,7 @@ def trained(outcomes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three routers on the small world."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     settings = settings_of(ROUTERS, ["evaluation.resamples=50"], estimator="lexical", dataset=outcomes)
-    complete_run(folder, NoProgress(), plain(settings.plain()))
+    complete_run(folder, NoProgress(), plain(settings.to_dict()))
     return folder
 
 

@@ -212,6 +212,6 @@ def test_the_command_pairs_every_level_with_routing_without_newcomers(aamc, outc
 def test_two_candidates_are_too_few(settings, tmp_path) -> None:
     rows = [{"query": f"question {n}", "outcomes": {name: {"quality": 1.0, "cost_usd": 1.0} for name in "ab"}} for n in range(60)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    two = {**settings.plain(), "dataset": f"outcomes:{tmp_path / 'rows.jsonl'}"}
+    two = {**settings.to_dict(), "dataset": f"outcomes:{tmp_path / 'rows.jsonl'}"}
     with pytest.raises(DataError, match="the data has 2 candidates"):
         measure(tmp_path, NoProgress(), two, 1, DESCRIBED)

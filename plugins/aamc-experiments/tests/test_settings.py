@@ -38,7 +38,7 @@ def test_settings_are_read_back_as_they_were_written() -> None:
             "seed": 7,
         }
     )
-    assert read_settings(settings.plain()) == settings
+    assert read_settings(settings.to_dict()) == settings
     assert settings.routers["twin"] == Choice("greedy")
 
 
@@ -147,6 +147,6 @@ def test_a_bad_preference_is_refused(preference) -> None:
 
 
 def test_plain_settings_hold_no_objects() -> None:
-    plain = read_settings({}).plain()
+    plain = read_settings({}).to_dict()
     assert plain["router"] == {"name": "ppo"}
     assert plain["preference"] == "0.9,0.08,0.02"

@@ -15,7 +15,7 @@ import yaml
 from aamc_models.testing import Script, StubServer
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.routing import pool_from, pool_to, read_pool
+from aamc_sdk.routing import pool_from_dict, pool_to_dict, read_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.testing import run_command
 from aamc_sdk.types import Endpoint
@@ -74,7 +74,7 @@ def test_a_ready_made_pool_has_prices_with_their_date_and_endpoints_that_its_pro
 
 @pytest.mark.parametrize("path", POOLS, ids=lambda path: path.stem)
 def test_the_commands_call_the_models_of_a_ready_made_pool(path: Path, stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = pool_to(read_pool(path))
+    content = pool_to_dict(read_pool(path))
     for entry in content["candidates"]:
         entry["endpoint"] = replaced(entry["endpoint"], stub)
         if variable := entry["endpoint"]["api_key_env"]:
@@ -92,7 +92,7 @@ def test_the_pools_in_the_docs_can_be_called(page: str) -> None:
     found = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert found
     for text in found:
-        pool = pool_from(yaml.safe_load(text), page)
+        pool = pool_from_dict(yaml.safe_load(text), page)
         models = make_services(pool, get_plugin_manager()).models
         assert [models.provider(candidate) for candidate in pool]
 

@@ -15,7 +15,7 @@ from aamc_experiments.settings import read_settings
 from aamc_report.report import write_report
 from numpy.typing import NDArray
 
-from aamc_sdk.routing import pool_to
+from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.storage import plain, write_json, write_text
 from aamc_sdk.types import Floats, ModelSpec, Pool, text_hash
 
@@ -57,9 +57,9 @@ def _build(
     questions = folder.parent / "questions.csv"
     write_text(questions, "\n".join(("text,complexity,category,tool_use", *(f"{text},0.5,math,0" for text in TEXTS))) + "\n")
     given = {"router": routers[0], "estimator": "tce", "seed": seed, "dataset": f"synthetic:{questions}", "evaluation": {"resamples": RESAMPLES}}
-    content = {"schema": 1, "settings": read_settings(given).plain(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
+    content = {"schema": 1, "settings": read_settings(given).to_dict(), "router": routers[0], "goal": "comparison", "versions": {"aamc-sdk": "0.1.0"}}
     write_text(folder / "run.yaml", yaml.safe_dump(content | {"splits": {"test": {"queries": QUERIES, "sha256": split}}}))
-    write_text(folder / "pool.yaml", yaml.safe_dump(plain(pool_to(Pool([ModelSpec(name) for name in candidates])))))
+    write_text(folder / "pool.yaml", yaml.safe_dump(plain(pool_to_dict(Pool([ModelSpec(name) for name in candidates])))))
     comparison.save(folder / "decisions.npz")
     write_json(folder / "metrics.json", _metrics(comparison))
     if curves:

@@ -17,7 +17,7 @@ from aamc_router_r1.orchestrator import RouterR1
 from aamc_sdk import Query, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Budget
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving import make_services
 
 THOUGHT = "<think> hm </think>"
@@ -87,7 +87,7 @@ def pool_of(server: StubServer, **models: Mapping[str, Any]) -> dict[str, Any]:
 def make(server: StubServer, policy: str = "policy", models: Mapping[str, Mapping[str, Any]] | None = None, **options: Any) -> RouterR1:
     """Return an orchestrator with a policy and the models ``small`` and ``big`` of a server."""
     described = models or {policy: {}, "small": {"description": "Cheap."}, "big": {"description": "Strong."}}
-    services = make_services(pool_from(pool_of(server, **described), "test"), get_plugin_manager())
+    services = make_services(pool_from_dict(pool_of(server, **described), "test"), get_plugin_manager())
     return RouterR1(configure(RouterR1.Config, {"policy": policy, **options}), services)
 
 

@@ -5,12 +5,12 @@ from aamc_router_r1.policy import measured_quality, overall
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 
 
 def test_quality_is_the_mean_of_judged_decisions(tmp_path):
     url = f"sqlite:{tmp_path / 'log.db'}"
-    pool = pool_from({"candidates": [{"name": "small"}, {"name": "big"}]}, "test")
+    pool = pool_from_dict({"candidates": [{"name": "small"}, {"name": "big"}]}, "test")
     with MetaController.build(router="random", pool=pool, store=url) as controller:
         judged = {"small": [], "big": []}
         for n in range(40):
@@ -27,7 +27,7 @@ def test_quality_is_the_mean_of_judged_decisions(tmp_path):
 
 def test_categories_are_the_most_probable_ones(tmp_path):
     url = f"sqlite:{tmp_path / 'log.db'}"
-    pool = pool_from({"candidates": [{"name": "small"}]}, "test")
+    pool = pool_from_dict({"candidates": [{"name": "small"}]}, "test")
     with MetaController.build(router="random", pool=pool, store=url, estimator="lexical", allow_untrained=True) as controller:
         controller.feedback(controller.route("Write a Python function").id, quality=1.0)
     assert set(measured_quality(url, {})["small"].values()) == {1.0}

@@ -21,6 +21,7 @@ from aamc_sdk.log import MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Learner, state_of
 from aamc_sdk.serving.learner import learner as learning
+from aamc_sdk.serving.learner import log_consumer
 from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.serving.learner.snapshots import restore, state_name
 from aamc_sdk.storage import read_json, write_json
@@ -102,7 +103,7 @@ def test_a_restart_learns_only_what_came_after_the_view(store: Store) -> None:
 
 def test_a_view_is_kept_as_learning_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 4)
-    monkeypatch.setattr(learning, "BATCH", 1)
+    monkeypatch.setattr(log_consumer, "BATCH", 1)
     judge(store, "ann1", "bob1", "ann2")  # 6 entries
     router = Tally()
     name = state_name(router, state_of(router))
@@ -345,7 +346,7 @@ def test_an_interrupt_from_the_keyboard_ends_the_start(store: Store) -> None:
 
 
 def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "BATCH", 1)
+    monkeypatch.setattr(log_consumer, "BATCH", 1)
 
     class Slow(Tally):
         def learn(self, experience: Any) -> None:
@@ -521,7 +522,7 @@ def test_a_router_that_lags_behind_the_dropped_entries_loads_the_log_s_state(sto
     slow, quick = Changing(), Changing()
     behind = Learner(log, slow, lambda _: None)
     with monkeypatch.context() as away:
-        away.setattr(behind, "_store", _Away())
+        away.setattr(behind._consumer, "_store", _Away())
         judge(log, "ann1", "bob1", "ann2")
         learned(log, quick)
         log.drop(6, state_name(quick, state_of(Changing())))

@@ -85,7 +85,7 @@ def settle(*replicas: Replica) -> None:
     for each in replicas:
         learner = each.learner
         wait_until(lambda learner=learner, log=each.store: learner.position == MemoryStore.position(log))  # type: ignore[misc]
-        wait_until(lambda learner=learner: learner._saved.point == learner._point)  # type: ignore[misc]
+        wait_until(lambda learner=learner: learner._consumer.snapshots.point == learner._consumer.point)  # type: ignore[misc]
 
 
 def break_off(store: SharedStore, method: str, committed: bool) -> Callable[[], None]:
@@ -112,7 +112,7 @@ def learn_unkept(first: Replica, *names: str) -> None:
     """Let the elected process learn entries whose publication fails."""
     first.tell(*names)
     wait_until(lambda: first.learner.position == MemoryStore.position(first.store))
-    wait_until(lambda: first.learner._saved._failed)
+    wait_until(lambda: first.learner._consumer.snapshots._failed)
 
 
 def depose(first: Replica) -> None:
@@ -224,11 +224,11 @@ def test_a_follower_with_unreadable_changes_learns_from_the_start_where_the_publ
     first, second = replicas
     first.store.away = True
     judge(SharedStore(second.store), "bob1")
-    name, ledger = first.learner._name, second.store._ledger
+    name, ledger = first.learner._consumer.name, second.store._ledger
     with second.store._lock:
         newest = second.store._newest(name)
         ledger.deltas[name].append(StateDelta(newest, newest + 2, b'{"made": 7}'))
-    wait_until(lambda: second.learner._damaged_position >= 0)
+    wait_until(lambda: second.learner._follower._damaged_position >= 0)
     assert second.router.made >= 8  # half of the changes was applied
     evict(second.store)
     second.store.election.holder = second.store
@@ -246,7 +246,7 @@ def test_a_learner_that_resigns_while_it_learns_a_replaced_log_takes_over_the_pu
     replaced = SharedStore()
     judge(replaced, "bob1")  # as many entries as the lost log had
     first.store._ledger = replaced._ledger
-    first.learner._restart(epoch=0)  # as its next batch follows another entry
+    first.learner._consumer.restart(epoch=0)  # as its next batch follows another entry
     first.store.election.holder = None
     late = replica(first)
     settle(late)

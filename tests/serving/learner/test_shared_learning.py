@@ -13,6 +13,7 @@ import pytest
 from aamc_sdk.errors import CheckpointError, StoreAwayError
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.serving import Learner, state_of
+from aamc_sdk.serving.learner import follower
 from aamc_sdk.serving.learner import learner as learning
 from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Experience, Snapshot, StateDelta
@@ -125,8 +126,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FOLLOW_SECONDS", "ELECTION_SECONDS", "RELOAD_SECONDS"):
+    for name in ("FOLLOW_SECONDS", "ELECTION_SECONDS"):
         monkeypatch.setattr(learning, name, 0.01)
+    monkeypatch.setattr(follower, "RELOAD_SECONDS", 0.01)
     for name in ("SHARE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(keeping, name, 0.01)
     monkeypatch.setattr(learning, "START_SECONDS", 0.2)
@@ -278,7 +280,7 @@ def test_full_snapshots_do_not_make_followers_load_them(replicas: list[Replica])
     first, *others = replicas
     first.tell("ann1")
     flush(replicas)
-    name = first.learner._name
+    name = first.learner._consumer.name
     kept = {first.store.snapshot(name).position}  # type: ignore[union-attr]
     loads = [replica.store.loads for replica in others]
     for number in range(200):  # small, so that changes soon outgrow it
@@ -295,7 +297,7 @@ def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], ca
     first, second, _ = replicas
     first.tell("ann1")
     flush(replicas)
-    name, kept = first.learner._name, first.store._ledger.deltas
+    name, kept = first.learner._consumer.name, first.store._ledger.deltas
     with first.store._lock:
         first.store.away = second.store.away = True
     last = kept[name][-1] if kept[name] else None

@@ -15,7 +15,7 @@ from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
-from aamc_sdk.storage import component_of, load_state, to_json
+from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
 from aamc_sdk.types import Experience
 
 
@@ -139,7 +139,7 @@ class InnerRouter:
         if folder is None:
             return cls._versioned(given, _make(given, {}, services), trained=False)
         name = component_name(given, "router")
-        router = _make(name, component_of(folder, "router").get("config", {}), services)
+        router = _make(name, checkpoint_metadata(folder, "router").get("config", {}), services)
         load_state(router, folder)
         return cls._versioned(name, router, trained=True)
 

@@ -179,9 +179,9 @@ class BestSingle(MeansRouter):
         known = np.isfinite(quality)
         if not known.any():
             raise EstimatesError("best-single has no mean reward of any candidate in this pool; train it on outcomes of these candidates")
-        typical = Outcomes(*(np.tile(values[known], (len(request), 1)) for values in (quality, cost, latency)))
+        mean_outcomes = Outcomes(*(np.tile(values[known], (len(request), 1)) for values in (quality, cost, latency)))
         utility = np.empty((len(request), len(request.pool)))
-        utility[:, known] = self.services.reward.scalar(typical, request.preferences)
+        utility[:, known] = self.services.reward.scalar(mean_outcomes, request.preferences)
         utility[:, ~known] = utility[:, known].min(axis=1, keepdims=True) - 1.0
         return Scores(utility)
 

@@ -64,7 +64,7 @@ def settings_on(options: Mapping[str, Any], dataset: str, seed: int) -> dict[str
     """Return the settings of one run: options of a dataset apply to all datasets of the first one's format."""
     settings = options["settings"]
     source = Source.of(dataset, "--dataset").like(Source.of(settings["dataset"], "dataset"))
-    return {**settings, "dataset": source.plain(), "seed": seed}
+    return {**settings, "dataset": source.to_dict(), "seed": seed}
 
 
 def job_key(number: int, dataset: str, seed: int, *parts: str) -> str:

@@ -115,7 +115,7 @@ class FigureFive(Benchmark):
             ConfigError: A run is given with options that would change it.
         """
         if run is None:
-            return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).plain()}
+            return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).to_dict()}
         if assignments or any(value is not None for value in given.values()):
             raise ConfigError(f"--run {run} is drawn as it is; leave out the options of a new run")
         if RunFolder.open(run).content["goal"] not in ("comparison", EVALUATION):

@@ -15,9 +15,9 @@ from aamc_datasets.summary import summarize
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits, write_labelled
 from aamc_sdk import Dataset
 from aamc_sdk.cli import JSON, plugins_of
-from aamc_sdk.config import set_option
+from aamc_sdk.config import describe_options, set_option
 from aamc_sdk.errors import ConfigError, OutputError, quantity
-from aamc_sdk.plugins import Plugins, describe_options
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import to_json

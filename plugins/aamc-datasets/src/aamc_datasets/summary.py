@@ -15,7 +15,7 @@ from rich.table import Table
 from aamc_sdk import Dataset, Outcomes, Pool
 from aamc_sdk.cli import console, new_table, print_table
 from aamc_sdk.errors import quantity
-from aamc_sdk.types import question
+from aamc_sdk.types import normalized_text
 
 
 def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
     """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
     first, second = (datasets[name] for name in pair)
-    questions = set(map(question, first.queries)) & set(map(question, second.queries))
+    questions = set(map(normalized_text, first.queries)) & set(map(normalized_text, second.queries))
     near = [_rows_in(groups.names(one), set(groups.names(other))) for one, other in ((first, second), (second, first))]
     return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
 
@@ -50,7 +50,7 @@ def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
     labels = dataset.labels
     facts = {
         "rows": len(dataset),
-        "duplicates": len(dataset) - len(set(map(question, dataset.queries))),
+        "duplicates": len(dataset) - len(set(map(normalized_text, dataset.queries))),
         "near_duplicates": len(dataset) - len(set(groups.names(dataset))),
         "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
         "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),

@@ -30,7 +30,7 @@ from aamc_experiments.measurement import EvaluationRequest, evaluation_rows, eva
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage import component_of, load_component, plain, write_json
+from aamc_sdk.storage import checkpoint_metadata, load_component, plain, write_json
 from aamc_sdk.types import Dataset, Estimates, Floats, Pool
 
 FILE = "estimator.json"
@@ -162,7 +162,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
                 "dropped": setup.dropped + kept.dropped,
             },
             "estimator": {
-                "name": component_of(folder, "estimator")["name"],
+                "name": checkpoint_metadata(folder, "estimator")["name"],
                 **estimated.figures(resamples, seed),
                 "per_category": {each: estimated.take(np.flatnonzero(estimated.category == each)).figures(resamples, seed) for each in categories},
                 "confusion": estimated.confusion(),

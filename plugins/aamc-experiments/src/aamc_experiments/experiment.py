@@ -27,7 +27,17 @@ from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, 
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
-from aamc_sdk.storage import RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, locked, plain, read_json_object, save_component
+from aamc_sdk.storage import (
+    RESUME_FOLDER,
+    TRAINING,
+    checkpoint_metadata,
+    is_complete,
+    load_component,
+    locked,
+    plain,
+    read_json_object,
+    save_component,
+)
 from aamc_sdk.types import Dataset, RoutingRequest
 
 
@@ -236,7 +246,7 @@ class Experiment:
 
     def _config(self, kind: str, choice: Choice) -> Any:
         if (folder := find_checkpoint(choice.name, kind)) is not None:
-            return component_of(folder, kind).get("config")
+            return checkpoint_metadata(folder, kind).get("config")
         return unstructure(configure(self.plugins.load(kind, choice.name).Config, choice.options, preset=self.settings.preset, where=choice.name))
 
     def _is_trained(self, kind: str, choice: Choice, folder: Path) -> bool:
@@ -247,7 +257,7 @@ class Experiment:
         """
         if not is_complete(folder):
             return False
-        trained, asked = component_of(folder, kind).get("config") or {}, plain(self._config(kind, choice)) or {}
+        trained, asked = checkpoint_metadata(folder, kind).get("config") or {}, plain(self._config(kind, choice)) or {}
         changed = [f"{key} {trained[key]!r:.40}, not {asked[key]!r:.40}" for key in trained.keys() & asked.keys() if trained[key] != asked[key]]
         if changed:
             other = f"{folder} was trained with {'; '.join(sorted(changed))} as run.yaml says"
@@ -289,12 +299,12 @@ class Experiment:
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
-        pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
+        pool, preference, means = setup.services.pool, self.settings.preference.array, self.run.candidate_means
         held_out, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
         if held_out is not None:
             known = {"train": {"quality": held_out.quality, "lengths": held_out.lengths}}
         return {
-            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=typical, **known.get(name, {}))
+            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=means, **known.get(name, {}))
             for name in SPLITS
         }
 

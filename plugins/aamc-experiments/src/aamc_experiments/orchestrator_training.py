@@ -24,7 +24,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
 from aamc_sdk.storage import RESUME_FOLDER, TRAINING, is_complete, load_component, locked, read_json_object, save_component
-from aamc_sdk.types import Dataset, question
+from aamc_sdk.types import Dataset, normalized_text
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
 """Settings without a meaning for orchestrators."""
@@ -100,7 +100,7 @@ class OrchestratorTraining:
             "router": "",
             ORCHESTRATOR: self.choice.name,
             "goal": Goal.ORCHESTRATOR.value,
-            "settings": {key: value for key, value in self.settings.plain().items() if key not in ROUTER_SETTINGS},
+            "settings": {key: value for key, value in self.settings.to_dict().items() if key not in ROUTER_SETTINGS},
             "resolved": {ORCHESTRATOR: unstructure(component.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
@@ -177,7 +177,7 @@ def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict
         return dict(read)
     if read.experience is not None:
         return {"train": read}  # few episodes are judged, and each teaches; new tasks measure what was learned
-    rows = split_rows([question(query) for query in read.queries], settings.seed)
+    rows = split_rows([normalized_text(query) for query in read.queries], settings.seed)
     return {name: read.take(found) for name, found in rows.items()}
 
 

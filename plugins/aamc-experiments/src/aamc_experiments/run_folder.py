@@ -18,9 +18,9 @@ from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PreferenceError, slash_hint
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.routing import pool_to
+from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
-from aamc_sdk.storage import RESTORE, component_of, make_folder, write_json, write_yaml
+from aamc_sdk.storage import RESTORE, checkpoint_metadata, make_folder, write_json, write_yaml
 from aamc_sdk.types import Floats, Pool, Preference
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -97,10 +97,10 @@ class RunFolder(Run):
         if reward is not None:
             reward.save(self.folder)
         if pool is not None:
-            write_yaml(self.folder / "pool.yaml", pool_to(pool))
+            write_yaml(self.folder / "pool.yaml", pool_to_dict(pool))
         names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "fingerprints": names, "versions": _versions()}
+        content = {"schema": 1, "date": date, "settings": settings.to_dict(), **details, "fingerprints": names, "versions": _versions()}
         write_yaml(self.folder / "run.yaml", content)
 
     def discard_unless_begun(self, component: str) -> None:
@@ -156,7 +156,7 @@ class RunFolder(Run):
             CheckpointError: The run has no fingerprints, one of them is damaged or was changed, or the folder is an evaluation.
         """
         if self.goal is Goal.EVALUATION:
-            self.refuse_evaluation()
+            self.require_routers()
         names = self.content.get("fingerprints")
         if not names:
             raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")
@@ -186,7 +186,7 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
     if run.settings.estimator is None:
         raise CheckpointError(f"{run.folder} has no estimator; {advice}")
     own = run.folder / "estimator"
-    if name not in ("", trained := component_of(own, "estimator")["name"]):
+    if name not in ("", trained := checkpoint_metadata(own, "estimator")["name"]):
         raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}{slash_hint(name) or f'; {advice}'}")
     return own
 

@@ -52,7 +52,7 @@ class Source(Choice):
         """Return the source that means the same in every working directory."""
         return attrs.evolve(_absolute_options(self), path=_absolute(self.path))
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return a document that :meth:`of` reads."""
         return {"name": self.name, "path": self.path, **self.options}
 
@@ -119,13 +119,13 @@ class Settings(ServingSettings):
             orchestrator=None if self.orchestrator is None else _absolute_options(self.orchestrator),
         )
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return a document that :func:`read_settings` reads."""
-        choices = {name: value.plain() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
+        choices = {name: value.to_dict() if isinstance(value, Choice) else value for name, value in attrs.asdict(self, recurse=False).items()}
         for name in ("continue_from", "budget_usd"):
             if choices[name] is None:
                 del choices[name]
-        routers = None if self.routers is None else {name: choice.plain() for name, choice in self.routers.items()}
+        routers = None if self.routers is None else {name: choice.to_dict() for name, choice in self.routers.items()}
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 

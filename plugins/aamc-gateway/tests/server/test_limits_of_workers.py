@@ -10,7 +10,7 @@ from aamc_gateway.server.gateway import with_endpoint_limits
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
 
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 
 
 @pytest.mark.parametrize(("limits", "allowed"), [({"requests_per_minute": 2}, 2), ({"tokens_per_minute": 200}, 1)])
@@ -26,7 +26,7 @@ def test_limits_add_up_over_deployments_and_the_lower_limit_counts() -> None:
     free = stub_candidate("free", "http://127.0.0.1:1/v1", deployments=[{"tokens_per_minute": 5}, {"weight": 1.0}])
     own = stub_candidate("own", "http://127.0.0.1:1/v1", requests_per_minute=10, tokens_per_minute=100)
     access = AccessSettings(models={"own": {"requests_per_minute": 3, "usd_per_day": 1.0}})
-    found = with_endpoint_limits(access, pool_from({"candidates": [two, free, own]}, "a test")).models
+    found = with_endpoint_limits(access, pool_from_dict({"candidates": [two, free, own]}, "a test")).models
     assert found["two"].requests_per_minute == 15
     assert "free" not in found
     assert (found["own"].requests_per_minute, found["own"].tokens_per_minute, found["own"].usd_per_day) == (3, 100, 1.0)

@@ -33,10 +33,10 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
 
     from aamc_router_r1.orchestrator import RouterR1
     from aamc_router_r1.single.server import DecisionServer
-    from aamc_sdk.serving import ModelClient, TeamOptions, WorkOptions, find_orchestrator
+    from aamc_sdk.serving import ModelClient, OrchestrationOptions, TeamOptions, find_orchestrator
 
     listening_socket(host, port).close()  # a port in use ends this before the policy is loaded
-    options = WorkOptions.of((), assignments, "aamc serve-router").orchestrator
+    options = OrchestrationOptions.of((), assignments, "aamc serve-router").orchestrator
     router_r1, _ = find_orchestrator("router-r1", run, TeamOptions(), plugins_of(ctx), pool, options)
     assert isinstance(router_r1, RouterR1)
     policy, client = router_r1.setup.policy, router_r1.client

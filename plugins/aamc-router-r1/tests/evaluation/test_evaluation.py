@@ -10,7 +10,7 @@ from aamc_router_r1.evaluation import AnsweredQuestion, strongest_of, summary
 from policy_server import THOUGHT, pool_of
 
 from aamc_sdk.cli import main
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import wilson_interval
 
 
@@ -92,7 +92,7 @@ def test_figures_of_a_system():
 def test_the_strongest_is_the_one_with_the_highest_price():
     def pool(*prices):
         priced = [{} if price is None else {"prices": {"input": 0, "output": price}} for price in prices]
-        return pool_from({"candidates": [{"name": f"m{n}", **each} for n, each in enumerate(priced)]}, "test")
+        return pool_from_dict({"candidates": [{"name": f"m{n}", **each} for n, each in enumerate(priced)]}, "test")
 
     assert strongest_of(pool(1, 5, 2)) == "m1"
     assert strongest_of(pool(None, None)) == "m1"

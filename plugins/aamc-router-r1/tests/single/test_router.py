@@ -15,7 +15,7 @@ from policy_server import THOUGHT, ToolCalls, make, pool_of
 
 from aamc_sdk import MetaController, OnlineRouter, Preference, Query, get_plugin_manager
 from aamc_sdk.errors import AamcError, public_message
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Turn
 
@@ -25,7 +25,7 @@ SELECTS_BIG = f"{THOUGHT}<search> big: Who wrote Emma? </search>"
 
 
 def controller(server, models=None, **options):
-    pool = pool_from(pool_of(server, **(models or MODELS)), "test")
+    pool = pool_from_dict(pool_of(server, **(models or MODELS)), "test")
     return closing(MetaController.build(router={"name": "router-r1", **options}, pool=pool, store="memory:", seed=0))
 
 

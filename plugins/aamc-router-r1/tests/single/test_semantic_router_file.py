@@ -8,7 +8,7 @@ from aamc_router_r1.single.router import RouterR1Router, price_reward, rewarded
 
 from aamc_sdk import MetaController, ModelSpec, Prices
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Preference, Query
 
 MODELS = {
@@ -41,7 +41,7 @@ def test_a_torch_file_is_no_policy(server, tmp_path):
 
 
 def test_rewards_replace_qualities():
-    pool = pool_from(
+    pool = pool_from_dict(
         {"candidates": [{"name": "costly", "prices": {"input": 30, "output": 30}}, {"name": "free", "prices": {"input": 0, "output": 0}}]}, "t"
     )
     decisions = [Decision(name, name, 0.5, Preference()) for name in ("costly", "free")]

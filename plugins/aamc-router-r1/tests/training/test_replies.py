@@ -17,7 +17,7 @@ from policy_server import PolicyServer, make, play, pool_of
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving import make_services
 
 MODELS = [{"name": "small", "cost": 1.0, "latency": 0.1}, {"name": "large", "cost": 9.0, "latency": 0.1}]
@@ -29,7 +29,7 @@ def record(**more: Any) -> RoutingTask:
 
 
 def chosen(*tasks: RoutingTask, pool: Mapping[str, Any] = ECHO, **options: Any) -> Replies:
-    services = make_services(pool_from(pool, "test"), get_plugin_manager())
+    services = make_services(pool_from_dict(pool, "test"), get_plugin_manager())
     training: Any = SimpleNamespace(dataset=as_dataset(tasks, "records.jsonl"), validation=None, folder=None)
     return replies_of(RouterR1Config(**options), services, training)
 
@@ -59,7 +59,7 @@ QUESTION = SubQuestion("small", "Who?")
 
 
 def live(server: PolicyServer, record: Path | None = None, **small: Any) -> tuple[LiveReplies, RoutingTask]:
-    services = make_services(pool_from(pool_of(server, small=small), "test"), get_plugin_manager())
+    services = make_services(pool_from_dict(pool_of(server, small=small), "test"), get_plugin_manager())
     return LiveReplies(services, RouterR1Config(routed_tokens=10, call_seconds=5.0), record), parse_record(
         {"query": "Who?", "candidate_models": MODELS[:1], "ground_truth": "Jane Austen"}
     )

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from aamc_sdk.errors import DataError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log import (
     ATTEMPT,
     DECISION,
@@ -84,7 +84,7 @@ class Spool:
     def __init__(self, path: Path, max_bytes: float = math.inf, prefix: str = "") -> None:
         self.path = path = path.resolve()  # the program may change its working directory
         self._max_bytes, self._prefix = max_bytes, prefix
-        self._lock = ProcessLock("the decision log")
+        self._lock = ForkCheckedLock("the decision log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path, prefix)

@@ -87,9 +87,9 @@ class PacingLedger:
         dropped = set(forgotten([tenant_user("", tenant) for tenant in self._tenants])) if self._tenants else set()
         self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if tenant_user("", tenant) not in dropped}
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the state in JSON's types."""
-        return {**self._numbers(self._tenants), "recent": self.recent.plain()}
+        return {**self._numbers(self._tenants), "recent": self.recent.to_dict()}
 
     def set(self, saved: Mapping[str, Any]) -> None:
         """Continue from a state of :meth:`plain`."""
@@ -101,7 +101,7 @@ class PacingLedger:
     def delta(self) -> dict[str, Any]:
         """Return the changes since the last call, or since :meth:`set` or :meth:`apply_delta`, in JSON's types."""
         changed = self._numbers(tenant for tenant in self._tenants if tenant in self._changed)
-        delta = {**changed, "rows": self._new_rows, "planned": self.recent.plain()["learned"]}
+        delta = {**changed, "rows": self._new_rows, "planned": self.recent.to_dict()["learned"]}
         self._new_rows, self._changed = [], set()
         return delta
 

@@ -49,7 +49,7 @@ class RecentRequests:
             self.planned = copy.deepcopy(self._resources)
             self._curves = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the state in JSON's types."""
         learned = {resource.name: resource.learned for resource in self.planned}
         return {"rows": self._rows, "waiting": self._waiting, "learned": learned}

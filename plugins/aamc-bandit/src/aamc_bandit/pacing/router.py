@@ -56,7 +56,7 @@ class Paced(WrappingRouter):
     Config = PacedOptions
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
     state_schema = 3
-    learns_calls = True
+    learns_attempts = True
     config: PacedOptions
 
     def __init__(self, config: PacedOptions, services: Services) -> None:
@@ -189,7 +189,7 @@ class Paced(WrappingRouter):
         (folder / INNER).mkdir(exist_ok=True)  # an interrupted save may have made it
         self.wrapped.save(folder / INNER)
         with self._lock:
-            write_json(folder / STATE, {"router": self.inner.description(), "limits": self.ledger.limits, **self.ledger.plain()})
+            write_json(folder / STATE, {"router": self.inner.description(), "limits": self.ledger.limits, **self.ledger.to_dict()})
 
     def load(self, folder: Path) -> None:
         """Read a folder that :meth:`save` wrote.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Pool
 
 SECTION = "vllm_endpoints"
@@ -64,7 +64,7 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
             ignored += ignored_prices
         else:
             ignored.append(f"{path}[{name}]")
-    return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored, prompt_prices
+    return (pool_from_dict({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored, prompt_prices
 
 
 def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -112,7 +112,7 @@ class CallComparison:
                 return REASONS[figure][not measured].format(challenger.mean, stable.mean)
         return None
 
-    def plain(self) -> dict[str, tuple[int, float, float]]:
+    def to_dict(self) -> dict[str, tuple[int, float, float]]:
         """Return the content that the constructor takes, in JSON's types."""
         return {name: attrs.astuple(mean) for name, mean in self._means.items()}
 

@@ -159,7 +159,7 @@ class Canary(RouterPair):
 
     def trial_state(self) -> dict[str, Any]:
         """Return the calls so far, and why the trial has ended."""
-        return {"ended": self.ended, "calls": self._calls.plain()}
+        return {"ended": self.ended, "calls": self._calls.to_dict()}
 
     def set_trial_state(self, saved: Mapping[str, Any]) -> None:
         """Continue from a saved state; a trial that has ended in this process stays so."""

@@ -90,7 +90,7 @@ class BanditBenchmark(DatasetsBenchmark):
             "scenarios": _chosen("scenario", scenarios, SCENARIOS, "--scenarios"),
             "estimates": kinds if settings.estimator is not None else [LABELS],
             **_budget_options(traffic, list(budgets or size["budgets"]), size["budget_streams"] if streams is None else streams),
-            "settings": attrs.evolve(settings, router=choices[names[0]], routers=choices).plain(),
+            "settings": attrs.evolve(settings, router=choices[names[0]], routers=choices).to_dict(),
         }
 
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -88,7 +88,7 @@ def drive(router: Router, stream: BudgetStream, seed: int, name: str) -> NDArray
         if isinstance(router, OnlineRouter):
             for past in due.pop(step, ()):
                 router.learn(_reported(stream, past, decisions[past], chosen[past], dict(zip(names, expected[past].tolist(), strict=True))))
-        decision = decide(request, router.score(request), [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)[0]
+        decision = decide(router.score(request), request, [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)[0]
         decisions.append(attrs.evolve(decision, time=now))
         chosen.append(names.index(decision.candidate))
         due[int(stream.reported_at[step])].append(step)

@@ -69,7 +69,7 @@ def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, na
         if isinstance(router, OnlineRouter):
             for past in due[step]:
                 router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
-        decisions += decide(request, router.score(request), [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
+        decisions += decide(router.score(request), request, [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
         if isinstance(router, OnlineRouter):
             router.learn(_experience(rows, step, decisions[-1], made=1))
     return np.array([columns[decision.candidate] for decision in decisions])

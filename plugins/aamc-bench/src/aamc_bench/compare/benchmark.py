@@ -57,7 +57,7 @@ class CompareBenchmark(DatasetsBenchmark):
         names = chosen_routers(routers, ROUTERS)
         measured = self.measured(datasets)
         settings = settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
-        return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}
+        return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.to_dict()}
 
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Return one: a job makes a run with all routers."""

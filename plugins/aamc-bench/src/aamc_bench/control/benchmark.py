@@ -22,7 +22,7 @@ from aamc_sdk.cli import split_names
 from aamc_sdk.config import configure, set_option
 from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.routing import find_pool, pool_to
+from aamc_sdk.routing import find_pool, pool_to_dict
 from aamc_sdk.storage import plain, read_arrays
 from aamc_sdk.types import Floats
 
@@ -90,11 +90,11 @@ class ControlBenchmark(Benchmark):
             names = known_names("scenario", split_names(scenarios, "--scenario", "scarce-server,forecast"), SCENARIOS)
         plugins = get_plugin_manager()
         configure(plugins.load("router", "ppo").Config, router, preset=preset or "full", where="router")
-        found = None if pool is None else pool_to(find_pool(pool, plugins))
+        found = None if pool is None else pool_to_dict(find_pool(pool, plugins))
         return {
             "scenarios": {
                 name: {
-                    "pool": pool_to(SCENARIOS[name].pool) if found is None else found,
+                    "pool": pool_to_dict(SCENARIOS[name].pool) if found is None else found,
                     "environment": {"world": SCENARIOS[name].world, **chosen.get("environment", {}), "scenario": name},
                     "preference": preference or SCENARIOS[name].preference,
                 }

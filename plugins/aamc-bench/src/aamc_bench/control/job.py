@@ -26,7 +26,7 @@ from aamc_sdk import Pool, Preference, Services, Training
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.routing import LinearReward, pool_from
+from aamc_sdk.routing import LinearReward, pool_from_dict
 from aamc_sdk.storage import write_arrays
 from aamc_sdk.types import Floats
 
@@ -138,7 +138,7 @@ def measure(
 
     The file holds an array ``[streams]`` for each policy.
     """
-    world, weights = ScenarioWorld.of(pool_from(pool, "the scenario's pool"), environment, seed, reward), Preference.parse(preference).array
+    world, weights = ScenarioWorld.of(pool_from_dict(pool, "the scenario's pool"), environment, seed, reward), Preference.parse(preference).array
     evaluation_seed = seed + EVALUATION
     warm_up, steps = stream_length(world, weights, evaluation_seed)
     ppo = _trained(world, folder, progress, router, preset)

@@ -75,7 +75,7 @@ class RobustnessBenchmark(Benchmark):
                 check_trained_here(RunFolder.open(run).settings, held)
             return options | {"run": str(run.resolve()), "routers": held, "settings": None}
         names = chosen_routers(routers, ROUTERS)
-        return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).plain()}
+        return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).to_dict()}
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
         """Return the options after a check that the run can begin, and has a category for each group that was asked for.

@@ -71,7 +71,7 @@ class ScalabilityBenchmark(Benchmark):
         named = chosen_routers(routers, ROUTERS)
         measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
         settings = settings_of(measured, assignments, **given)
-        return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}
+        return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.to_dict()}
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
         """Return the options after a check that a run can begin in the pool that is to grow."""

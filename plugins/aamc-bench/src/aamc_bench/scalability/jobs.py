@@ -23,7 +23,7 @@ from aamc_bench.scalability.grown_pool import grow
 from aamc_sdk.config import unstructure
 from aamc_sdk.interfaces import Progress, Reward, Router
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.routing import build_request, draw, find_pool, pool_to
+from aamc_sdk.routing import build_request, draw, find_pool, pool_to_dict
 from aamc_sdk.storage import locked, write_yaml
 from aamc_sdk.types import Estimates, Floats, Query
 
@@ -69,7 +69,7 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
     given = read_settings(settings)
     known = read_world(given.environment.options.get("world", "default"))
     pool, world = grow(find_pool(given.pool or "default", plugins), known, size, given.seed)
-    write_yaml(folder / "pool.yaml", pool_to(pool))
+    write_yaml(folder / "pool.yaml", pool_to_dict(pool))
     write_yaml(folder / "world.yaml", unstructure(world))
     environment = {**given.environment.options, "name": "queue", "world": str(folder / "world.yaml")}
     grown = read_settings({**settings, "pool": str(folder / "pool.yaml"), "environment": environment})

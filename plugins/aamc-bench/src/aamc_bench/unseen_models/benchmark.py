@@ -75,7 +75,7 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
             "seeds": list(seeds or SEEDS),
             "newcomers": newcomers or NEWCOMERS,
             "outcomes": sorted(outcomes or OUTCOMES),
-            "settings": settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given).plain(),
+            "settings": settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given).to_dict(),
         }
 
     def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:

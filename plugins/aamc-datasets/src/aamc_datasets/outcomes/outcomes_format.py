@@ -22,7 +22,7 @@ from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, PoolError, unknown_name
-from aamc_sdk.routing import expected_cost, pool_to, read_pool
+from aamc_sdk.routing import expected_cost, pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Floats
 
@@ -138,7 +138,7 @@ def write_outcomes(dataset: Dataset, folder: Path) -> None:
         raise DataError("only a dataset with outcomes and a pool can be written in the native format")
     lines = "".join(to_json(line) + "\n" for line in _lines(dataset, dataset.outcomes, dataset.pool))
     note = {"cost_note": dataset.cost_note} if dataset.cost_note else {}
-    write_yaml(folder / POOL_FILE, {**pool_to(dataset.pool), **note})
+    write_yaml(folder / POOL_FILE, {**pool_to_dict(dataset.pool), **note})
     write_text(folder / ROWS_FILE, lines)
 
 

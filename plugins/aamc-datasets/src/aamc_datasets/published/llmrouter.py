@@ -17,7 +17,7 @@ from aamc_datasets.published.score_table import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
 from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Floats, check_text
 
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
@@ -63,7 +63,7 @@ def _pool(file: Path) -> Pool:
     if not isinstance(content, dict) or not content:
         raise DataError(f"{file} must be an object with a candidate for each key, not {content!r:.80}")
     try:
-        return pool_from({"candidates": [_candidate(name, entry, file) for name, entry in content.items()]}, str(file))
+        return pool_from_dict({"candidates": [_candidate(name, entry, file) for name, entry in content.items()]}, str(file))
     except PoolError as error:
         raise DataError(str(error)) from error
 

@@ -198,7 +198,7 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
     run, base = RunFolder.holding(checkpoint), dict[str, Any]()
     described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
     if run is not None:
-        base = {**run.settings.plain(), "routers": None}
+        base = {**run.settings.to_dict(), "routers": None}
         if options["preference"] is not None:
             described["preference"] = str(run.preference(options["preference"]))
     if options["estimator"] or (run is not None and run.settings.estimator is not None):

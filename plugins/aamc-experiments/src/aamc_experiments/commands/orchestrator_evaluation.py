@@ -28,10 +28,10 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     from aamc_experiments.orchestrator_training import read_evaluation_tasks
     from aamc_experiments.settings import Source
     from aamc_sdk.interfaces import EvaluatedOrchestrator
-    from aamc_sdk.serving import TeamOptions, WorkOptions, find_orchestrator, trained_name
+    from aamc_sdk.serving import OrchestrationOptions, TeamOptions, find_orchestrator, trained_name
     from aamc_sdk.storage import locked
 
-    own = WorkOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
+    own = OrchestrationOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
     plugins, out = plugins_of(ctx), options["out"]
     component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
     name = options["orchestrator"] if trained is None else trained_name(trained)

@@ -21,7 +21,7 @@ from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import votes
 from aamc_sdk.errors import DataError, PluginError, component_errors, one_of, quantity
 from aamc_sdk.interfaces import DatasetFormat
-from aamc_sdk.types import Dataset, Pool, check_dataset, question, text_hash
+from aamc_sdk.types import Dataset, Pool, check_dataset, normalized_text, text_hash
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
@@ -96,7 +96,7 @@ class Groups:
 def row_names(dataset: Dataset) -> list[str]:
     """Return the name of each row, ``[Q]``: its question, or a hash of its group. Rows of one name stay in one split."""
     if dataset.groups is None:
-        return [question(query) for query in dataset.queries]
+        return [normalized_text(query) for query in dataset.queries]
     hashes = {group: text_hash(f"group {group}") for group in set(dataset.groups)}
     return [hashes[group] for group in dataset.groups]
 

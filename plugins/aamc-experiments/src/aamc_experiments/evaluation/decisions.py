@@ -17,7 +17,7 @@ from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import DataError, PluginError, component_errors
 from aamc_sdk.interfaces import Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import LinearReward, draw
-from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, question, text_hash
+from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, normalized_text, text_hash
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -194,7 +194,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
 def question_units(queries: Sequence[Query]) -> Integers:
     """Return the unit of resampling of each query, ``[Q]``: rows of one question are not independent, so they share a unit."""
     units: dict[str | int, int] = {}
-    return np.array([units.setdefault(question(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
+    return np.array([units.setdefault(normalized_text(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
 def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> NDArray[np.intp]:

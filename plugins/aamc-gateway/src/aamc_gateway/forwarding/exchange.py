@@ -290,7 +290,7 @@ class Exchange:
         held = None
         if self.gateway.settings.access.models:
             held = await self._admission.use(upstream.name, self.max_cost_usd(upstream, request))
-        block = self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
+        block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
         return call

@@ -13,7 +13,7 @@ from aamc_lexical.heads.targets import Targets
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.types import question
+from aamc_sdk.types import normalized_text
 
 Rows = NDArray[np.intp]
 
@@ -58,7 +58,7 @@ class TrainingRows:
         return cls(
             training=training,
             texts=texts,
-            questions=[question(query) for query in training.dataset.queries],
+            questions=[normalized_text(query) for query in training.dataset.queries],
             targets=targets,
             rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
             validation_texts=[] if validation is None else [query.text for query in validation.queries],

@@ -252,7 +252,7 @@ class Collector:
         provider = self.models.provider(candidate)
         begun = LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time())
         await self.ledger.add(begun)
-        async with self.models.attempt(candidate, key, record) as call:
+        async with self.models.call(candidate, key, record) as call:
             try:
                 with repeats_need(repeat):
                     answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self.plan.parameters(kind, candidate))

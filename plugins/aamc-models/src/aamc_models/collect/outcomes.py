@@ -11,7 +11,7 @@ from aamc_models.collect.collector import Collector
 from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
-from aamc_sdk.routing import pool_to, read_pool
+from aamc_sdk.routing import pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Pool, wilson_interval
 
@@ -51,7 +51,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Non
     """Write the outcomes, and the pool next to them unless it is there; each whole or not at all."""
     pool_file = path.parent / POOL_FILE
     if not pool_file.exists():
-        write_yaml(pool_file, pool_to(pool))
+        write_yaml(pool_file, pool_to_dict(pool))
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
@@ -76,7 +76,7 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
         raise OutputError(
             f"{pool_file} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
         )
-    return pool_file if pool_to(kept) != pool_to(pool) else None
+    return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
 
 
 def figures(rows: Sequence[Mapping[str, Any]], collector: Collector) -> dict[str, dict[str, Any]]:

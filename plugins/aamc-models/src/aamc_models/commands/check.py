@@ -111,7 +111,7 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
     endpoint = Endpoint.of(given)
     about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
     pieces: list[Chunk] = []
-    call = models.attempt(candidate)
+    call = models.call(candidate)
     unset: Sequence[str] = ()
     try:
         provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})

@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from aamc_models.prices.price_map import ListedModel, PriceMap
 from aamc_sdk.config import load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, PoolError, read_errors
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Endpoint
 
 FILLED, KEPT, UNKNOWN, LOCAL = "filled", "kept", "no price", "not called"
@@ -63,7 +63,7 @@ class PoolFile:
             self._yaml = _round_trip(text)
             self._content: Any = self._yaml.load(text)
             self._wanted = load_yaml(path)
-            pool_from(self._wanted, str(path))
+            pool_from_dict(self._wanted, str(path))
         except YAMLError as error:
             raise PoolError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         except ConfigError as error:

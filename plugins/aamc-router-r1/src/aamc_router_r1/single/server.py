@@ -20,7 +20,7 @@ from aamc_router_r1.single.selection import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import Completion, ModelCaller
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _described(entry: Any) -> Candidate:
         keys["latency"] = {"service_ms": bounded_number(latency_ms, f"'latency_ms' of {name!r}", MAX_MS)}
     elif latency_s is not None:
         keys["latency"] = {"service_ms": 1000 * bounded_number(latency_s, f"'latency' of {name!r}", MAX_MS / 1000)}
-    return pool_from({"candidates": [keys]}, "the request").candidates[0]
+    return pool_from_dict({"candidates": [keys]}, "the request").candidates[0]
 
 
 def _streams(body: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from aamc_sdk.errors import ConfigError, nearest
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 
 logger = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
@@ -80,7 +80,7 @@ class Connections:
         self._options: dict[str, Any] = {"tcp_user_timeout": round(1000 * timeout_s), "keepalives_idle": 5}
         if prepared:
             self._options["prepare_threshold"] = None
-        self._lock = ProcessLock("the decision log")
+        self._lock = ForkCheckedLock("the decision log")
         self._idle: list[BoundedConnection] = []
         self._closed = False
 

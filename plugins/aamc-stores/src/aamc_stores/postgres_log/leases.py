@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_stores.postgres_log.connections import BoundedConnection, open_connection
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Leases:
         self._url = url
         self._timeout_s = timeout_s
         self._idle_s = idle_s
-        self._lock = ProcessLock("the decision log")
+        self._lock = ForkCheckedLock("the decision log")
         self._connection: BoundedConnection | None = None
         self._held: set[int] = set()
         self._next_try = 0.0

@@ -19,7 +19,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
 from aamc_stores.redis_log.keys import plain_text
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
@@ -127,7 +127,7 @@ class RedisServer:
             raise ConfigError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
         self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
         self.name = name
-        self._lock = ProcessLock("the decision log")
+        self._lock = ForkCheckedLock("the decision log")
         self._applying: list[Any] = []
         self._prefix = f"{prefix}:"
         self._digests = {script: hashlib.sha1(script.encode()).hexdigest() for script in _SCRIPTS}  # noqa: S324  # Redis names scripts so

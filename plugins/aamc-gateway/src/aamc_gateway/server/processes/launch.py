@@ -13,7 +13,7 @@ from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import find_pool, pool_from
+from aamc_sdk.routing import find_pool, pool_from_dict
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Launch:
         if self.config is not None:
             return components_from_file(self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER})
         settings = ServingSettings.of({"router": ROUTER, **given})
-        pool = pool_from(_TRIAL_POOL, "the trial pool") if self.is_trial else find_pool(self.pool or "default", plugins)
+        pool = pool_from_dict(_TRIAL_POOL, "the trial pool") if self.is_trial else find_pool(self.pool or "default", plugins)
         return make_components(settings, plugins, pool=pool, store=store or STORE)
 
     def gateway(self, metrics: Metrics | None = None) -> Gateway:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aamc_sdk.types.arithmetic import Floats
 
 
-class ByName(Mapping[str, float]):
+class NamedValues(Mapping[str, float]):
     """A row of an array as a mapping by candidates' names, without a copy.
 
     Args:

@@ -1,0 +1,78 @@
+"""Checks of a router's scores; the errors name the array, and the likely cause of NaN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import PluginError, one_of
+from aamc_sdk.types import Floats, RoutingRequest, Scores
+
+_UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
+"""The likely cause of NaN where no price or latency is missing."""
+
+
+def check_scores(scores: Scores, request: RoutingRequest) -> None:
+    """Check a router's scores, except for utility and probabilities: the draw checks the one that it uses.
+
+    Raises:
+        TypeError: The scores are something else.
+        PluginError: An array has the wrong shape or type, or a cost of the decision is negative or not finite.
+    """
+    if not isinstance(scores, Scores):
+        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    if scores.expected_quality is not None:
+        check_numbers(scores.expected_quality, request, "expected_quality")
+    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
+        if not isinstance(spent, float) or spent != 0:
+            _check_spent(name, spent, len(request))
+
+
+def check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
+    """Check that an array of scores has one real number for each query and candidate, ``[B, M]``; ``name`` is its name in the error.
+
+    Raises:
+        PluginError: It has another shape or type.
+    """
+    shape = request.mask.shape
+    if getattr(array, "shape", None) != shape or array.dtype.kind not in "fiub":
+        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
+        raise PluginError(f"a router's {name} must be real numbers of shape {shape} (queries, candidates), not {found}")
+
+
+def check_known_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
+    """Check an array of scores as :func:`check_numbers` does, and that it is not NaN for any allowed candidate.
+
+    Raises:
+        PluginError: It has another shape or type, or NaN.
+    """
+    check_numbers(array, request, name)
+    unknown = np.isnan(array)
+    if np.count_nonzero(unknown) and (unknown & request.mask).any():
+        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request, unknown & request.mask)}")
+
+
+def _nan_hint(request: RoutingRequest, unknown: NDArray[np.bool_]) -> str:
+    """Return the likely cause of NaN at the cells ``[B, M]``, and the remedy."""
+    weighed = request.preferences[:, :, None] > 0
+    unpriced = np.asarray(np.isnan(request.expected.cost_usd) & request.mask & weighed[:, 1])
+    untimed = np.asarray(np.isnan(request.expected.latency_ms) & request.mask & weighed[:, 2])
+    if (unknown & ~unpriced & ~untimed).any():
+        return _UNKNOWN_CAUSE
+    for figure, remedy, cells in (("cost_usd", "prices", unpriced), ("latency_ms", "a latency", untimed)):
+        if cells.any():
+            names = one_of([name for m, name in enumerate(request.pool.names) if cells[:, m].any()])
+            advice = f"give {remedy} in the pool, or a preference without it, unless the router computes NaN itself"
+            return f"the preference weighs {figure}, which is unknown for {names}: {advice}"
+    return _UNKNOWN_CAUSE
+
+
+def _check_spent(name: str, spent: Any, rows: int) -> None:
+    """Check the cost or time of each decision itself, which the scores state."""
+    amounts = np.asarray(spent)
+    right_shape = amounts.shape in ((), (rows,))
+    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+        found = f"{spent!r:.80}" if right_shape else f"an array of shape {amounts.shape}"
+        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")
