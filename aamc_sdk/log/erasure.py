@@ -8,14 +8,14 @@ from collections.abc import Container, Iterable, Mapping
 
 import attrs
 
-from aamc_sdk.log.decision_row import query_from, redacted_fields, with_query
+from aamc_sdk.log.decision_row import redacted_fields, with_query
 from aamc_sdk.log.rows import DECISION, Row, columns_of
 from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def erased(row: Row, *, without_tenant: bool = False) -> Row:
     """Return a decision's row without user, session, prompt, embedding and fingerprint; optionally without the tenant's name."""
-    fields = redacted_fields(query_from(row.fields["query"])) | {"user": None, "session": None}
+    fields = redacted_fields(row) | {"user": None, "session": None}
     for name in ("turns", "tenant") if without_tenant else ("turns",):
         fields.pop(name, None)
     return with_query(row, fields, embedding=None, fingerprint="")

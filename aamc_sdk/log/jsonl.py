@@ -19,7 +19,6 @@ import attrs
 from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
-from aamc_sdk.log.outcome_columns import check_content
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, feedback_entry
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
@@ -105,8 +104,10 @@ def _decision(fields: Mapping[str, Any]) -> Row:
     if fingerprint:
         check_name(fingerprint, "a decision's fingerprint")
     row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
-    parsed_record(row)
-    check_content(content)
+    estimates = parsed_record(row).estimates
+    names = len(estimates.category_names)
+    if names not in (0, estimates.categories.shape[1]):
+        raise DataError(f"a decision's categories must be {names} numbers, one a name, not {content['estimates']['categories']!r:.80}")
     return row
 
 

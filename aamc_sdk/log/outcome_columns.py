@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.log.decision_content import DecisionContent, DrawFields
 from aamc_sdk.log.decision_row import query_from
 from aamc_sdk.log.json_text import damaged, decoded
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.types import Floats, Preference, Query
+from aamc_sdk.types import Floats, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -50,56 +51,9 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes always have."""
 
-_Numbers = list[float | None]
-
-
-class _Decision(msgspec.Struct, gc=False):
-    candidate: str
-    propensity: float | None
-    preference: tuple[float, float, float]
-    probabilities: dict[str, float] = {}
-    router: str = ""
-
-
-class _Query(msgspec.Struct, gc=False):
-    text: str
-    user: str | None = None
-    session: str | None = None
-    needs: list[str] = []
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_on: str | None = None
-    turns: list[dict[str, Any]] = []
-    tenant: str | None = None
-
-
-class _Estimates(msgspec.Struct, gc=False):
-    complexity: float | None
-    categories: _Numbers
-    category_names: tuple[str, ...]
-    tool_use: float | None
-    fingerprint: str = ""
-
-
-class _Expected(msgspec.Struct, gc=False):
-    quality: _Numbers | None
-    cost_usd: _Numbers
-    latency_ms: _Numbers
-
-
-_OWN: Mapping[str, tuple[Any, ...]] = {
-    "decision": (_Decision,),
-    "masked_why": (dict[str, str],),
-    "preference_given": (bool, True),
-    "in_flight": (_Numbers | None, None),
-}
-"""Parts of a decision's content, with their types and defaults."""
+_FIELDS = {field.name: field for field in msgspec.structs.fields(DecisionContent)}
 _SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
-    "query": msgspec.json.Decoder(_Query),
-    "estimates": msgspec.json.Decoder(_Estimates),
-    "candidates": msgspec.json.Decoder(tuple[str, ...]),
-    "expected": msgspec.json.Decoder(_Expected),
-    "wait_ms": msgspec.json.Decoder(_Numbers),
+    name: msgspec.json.Decoder(_FIELDS[name].type) for name in ("query", "estimates", "candidates", "expected", "wait_ms")
 }
 """Parts that many decisions have in common; equal ones are decoded once."""
 _ANY: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -132,29 +86,11 @@ _PLACES = {
 """The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
 
 
-def check_content(content: Mapping[str, Any]) -> None:
-    """Check that every column can be read from a decision's content.
-
-    Raises:
-        ValueError: One cannot.
-    """
-    estimates = msgspec.convert(content, _whole_content()).estimates
-    if estimates.category_names and len(estimates.category_names) != len(estimates.categories):
-        raise DataError(f"a decision's categories must be {len(estimates.category_names)} numbers, one a name, not {estimates.categories!r:.80}")
-
-
-@cache
-def _whole_content() -> Any:
-    """Return the type of a content with all its parts, also those that no column needs."""
-    decision = msgspec.defstruct("Decision", [("utilities", dict[str, float | None], {}), ("notes", dict[str, Any], {})], bases=(_Decision,))
-    own = {**_OWN, "decision": (decision,), "budget_usd": (float | None, None), "quality_floor": (float | None, None)}
-    return msgspec.defstruct("Content", [*((name, *own[name]) for name in own), *((name, each.type) for name, each in _SHARED.items())], kw_only=True)
-
-
 @cache
 def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of some parts of a content, which skips the others, and leaves the shared ones undecoded."""
-    fields = [(name, *_OWN.get(name, (msgspec.Raw,))) for name in parts]
+    kinds = dict.fromkeys(_SHARED, msgspec.Raw) | {"decision": DrawFields}
+    fields = [(name, kinds.get(name, _FIELDS[name].type), _FIELDS[name].default) for name in parts]
     return msgspec.json.Decoder(msgspec.defstruct("Content", fields, kw_only=True, gc=False))
 
 
@@ -273,7 +209,7 @@ class OutcomeColumns:
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         if name in _LISTS:
             values = [value for part in parts for value in part]
-            return LazySequence(values, _query) if name == "query" else values
+            return LazySequence(values, query_from) if name == "query" else values
         if parts[0].ndim == 1:
             return np.concatenate(parts)
         width = max(part.shape[1] for part in parts)
@@ -310,7 +246,7 @@ def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Ra
     return list(map(known.__getitem__, texts))
 
 
-def _probabilities(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
+def _probabilities(drawn: DrawFields, candidates: tuple[str, ...]) -> Collection[float] | None:
     """Return the probability of each candidate of a decision; None where it is not known."""
     if drawn.propensity is None:
         return None
@@ -327,10 +263,6 @@ def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Flo
         return np.fromiter(itertools.chain.from_iterable(values), np.float64, len(values) * width).reshape(-1, width)
     except TypeError:  # this way takes three times as long, and knows None
         return np.array(values, dtype=np.float64)
-
-
-def _query(kept: _Query) -> Query:
-    return query_from(msgspec.structs.asdict(kept))
 
 
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
