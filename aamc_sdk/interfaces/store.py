@@ -108,17 +108,15 @@ class Store(NamedComponent):
         """Release files and connections; closing twice does nothing."""
 
     @abc.abstractmethod
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+    def outcomes(self, since: float | None = None, until: float | None = None) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; NaN where unknown.
 
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.
             until: Time before which decisions are returned; None for all.
-            columns: Columns to return with the figures, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`. Without any, stores with columns of their own
-                do not read the contents of decisions.
 
         Raises:
-            DataError: A column is unknown.
+            DataError: A time is not a number.
         """
 
     def episode(self, episode_id: str) -> Sequence[Record]:

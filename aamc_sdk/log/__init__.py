@@ -14,8 +14,8 @@ from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
-from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, LoggedColumns, read_outcome_columns
+from aamc_sdk.log.outcomes import ContentReader, LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Entry, Row, columns_of, feedback_entry, fingerprint_bytes
@@ -37,6 +37,7 @@ __all__ = [
     "READ_AT_ONCE",
     "UNLEARNED",
     "Batch",
+    "ContentReader",
     "Entry",
     "Erasure",
     "Excerpt",
@@ -46,6 +47,7 @@ __all__ = [
     "GroupCommit",
     "LazySequence",
     "LedgerStore",
+    "LoggedColumns",
     "LoggedEntry",
     "MemoryStore",
     "PartitionedStore",
@@ -90,6 +92,7 @@ __all__ = [
     "plain_decisions",
     "plain_packed",
     "read_batches",
+    "read_outcome_columns",
     "record_from",
     "renewed_since",
     "replaced_rows",

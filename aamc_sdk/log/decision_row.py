@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.log.decision_content import DecisionContent, Numbers, QueryFields
-from aamc_sdk.log.json_text import check_plain, convert, damages, decode, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.json_text import check_plain, damages, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
@@ -214,7 +214,7 @@ def redacted_fields(row: Row) -> dict[str, Any]:
         StoreError: The row is damaged.
     """
     with damages(row.name):
-        return _redacted_fields(query_from(convert(row.fields["query"], QueryFields)))
+        return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
 
 
 def _redacted_fields(query: Query) -> dict[str, Any]:

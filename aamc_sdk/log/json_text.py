@@ -79,19 +79,7 @@ def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) 
     try:
         return decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair, or damaged, which json explains
-        return convert(json.loads(content), decoder.type)
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """Return a parsed JSON document as a value of a type.
-
-    Raises:
-        ValueError: A part of it has another type.
-    """
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+        return msgspec.convert(json.loads(content), decoder.type)
 
 
 def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:

@@ -20,7 +20,7 @@ from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.options import FallibleOptions
-from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import ContentReader, RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, columns_of, feedback_entry, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
@@ -214,11 +214,21 @@ class LedgerStore(Store):
         position, _ = self._counts()
         return position
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
-        found = RowOutcomes(columns, since, until)
-        found.add_entries(logged_entry(row) for _, row in self.placed())
+    def outcomes(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, without building an object for each entry.
+
+        Args:
+            since: Time of the first decisions to return, in seconds since the epoch; None for all.
+            until: Time before which decisions are returned; None for all.
+            reader: Reads the contents of these decisions; None if they are not needed.
+        """
+        found = RowOutcomes(since, until, reader)
+        self._add_outcomes(found)
         return found.outcomes()
+
+    def _add_outcomes(self, found: RowOutcomes) -> None:
+        """Add the log's entries for outcomes; those of decisions outside the two times, and contents that are not needed, may be left out."""
+        found.add_entries(logged_entry(row) for _, row in self.placed())
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""

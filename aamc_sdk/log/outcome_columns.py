@@ -12,16 +12,20 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+import attrs
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.interfaces import Store
 from aamc_sdk.log.decision_content import DecisionContent, DrawFields
 from aamc_sdk.log.decision_row import query_from
-from aamc_sdk.log.json_text import damaged, decoded
+from aamc_sdk.log.json_text import decoded
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.types import Floats, Preference
+from aamc_sdk.log.ledger_store import LedgerStore, read_batches
+from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -45,11 +49,7 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "embedding": "Embedding of the text, float32 [N, D]; NaN beyond the length of a shorter one, None if no decision has one.",
     "estimator": "Fingerprint of the estimates, N of them.",
 }
-"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds on request, with their meaning; NaN where a number is unknown."""
-FIGURES = ("cost_usd", "latency_ms", "output_tokens")
-"""The figures of a call that logged outcomes have."""
-ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
-"""The columns that logged outcomes always have."""
+"""The columns that :func:`read_outcome_columns` returns on request, with their meaning; NaN where a number is unknown."""
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(DecisionContent)}
 _SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -94,11 +94,62 @@ def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Content", fields, kw_only=True, gc=False))
 
 
+@attrs.frozen(eq=False)
+class LoggedColumns:
+    """The requested columns of a log's N decisions, in log order, with their outcomes.
+
+    Attributes:
+        outcomes: The decisions with the outcomes of their chosen candidates.
+        names: Candidate names of the ``[N, K]`` columns.
+        category_names: The categories of all estimates, C of them.
+        pools: The different lists of candidates that the decisions had.
+        pool: For each decision, the place of its list in ``pools``, ``[N]``.
+        columns: The columns by name, see ``OUTCOME_COLUMNS``.
+    """
+
+    outcomes: LoggedOutcomes
+    names: tuple[str, ...]
+    category_names: tuple[str, ...]
+    pools: Sequence[tuple[str, ...]]
+    pool: NDArray[np.intp]
+    columns: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a requested column.
+
+        Raises:
+            DataError: It was not requested.
+        """
+        if name not in self.columns:
+            raise DataError(f"the column {name!r} was not requested: read_outcome_columns(store, [{name!r}, ...])")
+        return self.columns[name]
+
+
+def read_outcome_columns(store: Store, columns: Iterable[str], since: float | None = None, until: float | None = None) -> LoggedColumns:
+    """Return columns of a log's decisions, with their outcomes.
+
+    Args:
+        store: The log.
+        columns: Names of ``OUTCOME_COLUMNS``.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
+
+    Raises:
+        DataError: A column is unknown, or a time is not a number.
+    """
+    reader = OutcomeColumns(columns)
+    if isinstance(store, LedgerStore):
+        return reader.joined(store.outcomes(since, until, reader))
+    found = RowOutcomes(since, until, reader)
+    found.add_entries(logged_entry(row) for batch in read_batches(store) for row in batch.rows)
+    return reader.joined(found.outcomes())
+
+
 class OutcomeColumns:
     """Turns the contents of decisions into the requested columns.
 
     Args:
-        asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        asked: Requested names of ``OUTCOME_COLUMNS``.
 
     Raises:
         DataError: A name is unknown.
@@ -106,6 +157,7 @@ class OutcomeColumns:
 
     def __init__(self, asked: Iterable[str]) -> None:
         self.asked = checked_columns(asked)
+        self.needs_embeddings = "embedding" in self.asked
         self._read = frozenset({"candidates", *(_PLACES[name].partition(".")[0] for name in self.asked if name in _PLACES)})
         self._names: dict[str, int] = {}
         self._category_names: dict[str, int] = {}
@@ -138,17 +190,17 @@ class OutcomeColumns:
         found: dict[str, Sequence[Any]] = {part: list(map(attrgetter(part), whole)) for part in self._read}
         return found | {part: _decoded_once(_SHARED[part], found[part], ids) for part in self._read & _SHARED.keys()}
 
-    def finished(self) -> dict[str, Any]:
-        """Return the arguments that logged outcomes take: names, pools and columns."""
-        if self.asked:
-            self.add((), (), (), ())  # so that there is something to join
-        return {
-            "names": tuple(self._names),
-            "category_names": tuple(self._category_names),
-            "pools": tuple(self._pools),
-            "pool": np.array(self._pool, dtype=np.intp),
-            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
-        }
+    def joined(self, outcomes: LoggedOutcomes) -> LoggedColumns:
+        """Return the columns of all decisions that were added, with their outcomes."""
+        self.add((), (), (), ())  # so that there is something to join
+        return LoggedColumns(
+            outcomes=outcomes,
+            names=tuple(self._names),
+            category_names=tuple(self._category_names),
+            pools=tuple(self._pools),
+            pool=np.array(self._pool, dtype=np.intp),
+            columns={name: self._joined(name, parts) for name, parts in self._parts.items()},
+        )
 
     def _part(self, name: str, values: Sequence[Any], read: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
         """Return a column of some decisions, from its values in the parts of their contents."""
@@ -231,10 +283,7 @@ def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) 
     """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
     fields = decoded(_ANY, content, name)
     shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
-    try:
-        return msgspec.convert(fields | shared, decoder.type)
-    except msgspec.MsgspecError as error:
-        raise damaged(name, error) from error
+    return msgspec.convert(fields | shared, decoder.type)
 
 
 def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Raw], ids: Sequence[str]) -> list[Any]:
@@ -266,7 +315,7 @@ def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Flo
 
 
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of ``OUTCOME_COLUMNS`` among those asked for; the figures that logged outcomes always have may be named too.
+    """Return the requested columns, each once.
 
     Raises:
         DataError: They are no list of names, or a name is unknown.
@@ -275,10 +324,9 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
         raise DataError(f"columns must be a list of names such as ['text'], not {asked!r:.80}")
     names = tuple(dict.fromkeys(asked))
     for name in names:
-        known = (*ALWAYS, *OUTCOME_COLUMNS)
-        if name not in known:
-            raise DataError(unknown_name("logged outcomes have no column", name, known, "they have"))
-    return tuple(name for name in names if name in OUTCOME_COLUMNS)
+        if name not in OUTCOME_COLUMNS:
+            raise DataError(unknown_name("logged outcomes have no column", name, OUTCOME_COLUMNS, "they have"))
+    return names
 
 
 def _preferences(weights: Sequence[Sequence[float]]) -> Floats:

@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.log.json_text import damaged, damages, decoded
-from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
@@ -25,10 +24,35 @@ and output tokens. Unrequested fields may be None. Without a status, the content
 _FIELDS, _NO_CALL = 12, (None,) * 4
 Unpack = Callable[[Sequence[Any]], Sequence[str | bytes]]
 """Returns contents, as the store keeps them, as JSON."""
+FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+"""The figures of an attempt that outcomes have."""
 JOINED_AT_ONCE = 500
 """Entries that are joined at once: few enough for the processor's cache."""
 _FAILED, _ANSWERED = 1, 2
 _STATUS = {"error": _FAILED, "ok": _ANSWERED}
+
+
+class ContentReader(Protocol):
+    """Reads the contents of the decisions whose outcomes are read.
+
+    Attributes:
+        needs_embeddings: Whether it reads embeddings.
+    """
+
+    needs_embeddings: bool
+
+    def add(self, ids: Sequence[str], times: Sequence[float], contents: Sequence[str | bytes], embeddings: Sequence[bytes | None]) -> None:
+        """Read the next n decisions, in log order.
+
+        Args:
+            ids: Their ids.
+            times: Their times, in seconds since the epoch.
+            contents: Their contents, as JSON in text or UTF-8, see :class:`aamc_sdk.log.DecisionContent`.
+            embeddings: Their queries' embeddings as little-endian float32; None for none, and where they are not needed.
+
+        Raises:
+            ValueError: A content is damaged.
+        """
 
 
 class _FeedbackFields(msgspec.Struct, gc=False):
@@ -114,20 +138,20 @@ class RowOutcomes:
     """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out.
 
     Args:
-        columns: The columns that are asked for.
         since: Time of the first decisions to join, in seconds since the epoch; None for all.
         until: Time before which decisions are joined; None for all.
+        reader: Reads the decisions' contents; None if they are not needed.
 
     Raises:
-        DataError: A time is no number, or a column is unknown.
+        DataError: A time is not a number.
     """
 
-    def __init__(self, columns: Iterable[str] = (), since: float | None = None, until: float | None = None) -> None:
+    def __init__(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> None:
         for name, limit in (("since", since), ("until", until)):
             if limit is not None and not (isinstance(limit, Real) and limit == limit):  # NaN
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
         self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # NumPy's numbers are no numbers to SQLite
-        self._columns = OutcomeColumns(columns)
+        self._reader = reader
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
         self._propensity: list[Floats] = [np.zeros(0)]
@@ -137,9 +161,14 @@ class RowOutcomes:
         self._judged = 0
 
     @property
-    def needs_fields(self) -> bool:
-        """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
-        return bool(self._columns.asked)
+    def needs_contents(self) -> bool:
+        """Whether entries of decisions must have their content."""
+        return self._reader is not None
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether entries of decisions must have their embedding."""
+        return self._reader is not None and self._reader.needs_embeddings
 
     def add_entries(self, entries: Iterable[LoggedEntry], unpack: Unpack = list) -> None:
         """Add entries in log order.
@@ -179,8 +208,8 @@ class RowOutcomes:
         self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
         self._candidates += candidates
         self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN
-        if self.needs_fields:
-            self._columns.add(ids, times, unpack(packed), embeddings)
+        if self._reader is not None:
+            self._reader.add(ids, times, unpack(packed), embeddings)
 
     def _add_attempts(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
         """Add calls; a later known figure of the chosen candidate takes the place of an earlier one."""
@@ -237,7 +266,6 @@ class RowOutcomes:
             failed=failed,
             fell_back=calls.fell_back(size),
             compared=compared,
-            **self._columns.finished(),
         )
 
     def _known(self, columns: Iterable[Sequence[Any]]) -> list[Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes
+from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes, read_outcome_columns
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
     Attempt,
@@ -71,7 +71,7 @@ def other(name: str) -> Record:
 
 def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
     store.add_decisions([record("d"), other("e"), record("u", propensity=math.nan)])
-    found = store.outcomes(columns=OUTCOME_COLUMNS)
+    found = read_outcome_columns(store, OUTCOME_COLUMNS)
     assert (found.names, found.category_names, found.pools) == (("a", "b", "c", "d"), ("code", "chat", "maths"), (("a", "b", "c"), ("d", "b")))
     assert found.pool.tolist() == [0, 1, 0]
     nan = math.nan
@@ -107,9 +107,9 @@ def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
 
 def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
-    ours = store.outcomes(columns=OUTCOME_COLUMNS)
+    ours = read_outcome_columns(store, OUTCOME_COLUMNS)
     monkeypatch.setattr(outcomes, "JOINED_AT_ONCE", 4)  # so that later decisions bring candidates that earlier arrays do not have
-    theirs = store.outcomes(columns=OUTCOME_COLUMNS)
+    theirs = read_outcome_columns(store, OUTCOME_COLUMNS)
     for name in OUTCOME_COLUMNS:
         if isinstance(ours[name], np.ndarray):
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
@@ -119,15 +119,14 @@ def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pyt
 
 def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
     with pytest.raises(DataError, match=r"no column 'probability'.*probabilities"):
-        store.outcomes(columns=["probability"])
-    assert store.outcomes(columns=["quality"]).columns == {}  # it is there always
-    with pytest.raises(DataError, match="was not asked for"):
-        store.outcomes()["text"]
+        read_outcome_columns(store, ["probability"])
+    with pytest.raises(DataError, match="was not requested"):
+        read_outcome_columns(store, ["query"])["text"]
 
 
 def test_an_empty_log_has_columns_of_no_rows(store: Store) -> None:
-    found = store.outcomes(columns=OUTCOME_COLUMNS)
-    assert len(found) == 0
+    found = read_outcome_columns(store, OUTCOME_COLUMNS)
+    assert len(found.outcomes) == 0
     assert found["probabilities"].shape == (0, 0)
     assert found["embedding"] is None
 
@@ -137,10 +136,10 @@ def test_only_decisions_between_two_times_count_with_all_that_was_said_of_them(s
     store.add_feedback([(Feedback(decision_id=name, quality=1.0), None) for name in ("early", "late")])
     store.add_attempts([Attempt(name, 0, "b", error="gone") for name in ("early", "late")])
     for since, until, names in ((None, 20.0, ["early"]), (13.0, None, ["late"]), (12.5, 20.5, ["early", "late"]), (21.0, None, [])):
-        found = store.outcomes(since, until, ["router"])
-        assert (found.decision_ids, found["router"]) == (names, ["tiny"] * len(names))
-        assert found.quality.tolist() == [1.0] * len(names)
-        assert found.judged.tolist() == found.failed.tolist() == [True] * len(names)
+        found = read_outcome_columns(store, ["router"], since, until)
+        assert (found.outcomes.decision_ids, found["router"]) == (names, ["tiny"] * len(names))
+        assert found.outcomes.quality.tolist() == [1.0] * len(names)
+        assert found.outcomes.judged.tolist() == found.outcomes.failed.tolist() == [True] * len(names)
 
 
 def test_contents_of_decisions_are_read_only_where_a_column_needs_them(tmp_path: Path) -> None:
@@ -151,13 +150,13 @@ def test_contents_of_decisions_are_read_only_where_a_column_needs_them(tmp_path:
             file.commit()
         assert store.outcomes().propensity.tolist() == [0.25]
         with pytest.raises(StoreError, match="'d' is damaged"):
-            store.outcomes(columns=["router"])
+            read_outcome_columns(store, ["router"])
 
 
 def test_half_a_surrogate_pair_is_read_as_it_was_logged(store: Store) -> None:
     odd = "half \ud800"
     store.add_decisions([attrs.evolve(record("d", notes={"odd": odd}), masked_why={"c": odd})])
-    assert store.outcomes(columns=["masked_why"])["masked_why"] == [{"c": odd}]
+    assert read_outcome_columns(store, ["masked_why"])["masked_why"] == [{"c": odd}]
 
 
 def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
@@ -167,4 +166,4 @@ def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "log.db")) as file:
             file.execute("UPDATE entries SET content = ?", (row.content,))
             file.commit()
-        assert store.outcomes(columns=["router"])["router"] == ["tiny"]
+        assert read_outcome_columns(store, ["router"])["router"] == ["tiny"]

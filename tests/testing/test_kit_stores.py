@@ -157,8 +157,8 @@ class NeverClosed(MemoryStore):
 
 
 class Timeless(MemoryStore):
-    def outcomes(self, since=None, until=None, columns=()):
-        return super().outcomes(columns=columns)
+    def outcomes(self, since=None, until=None, reader=None):
+        return super().outcomes(reader=reader)
 
 
 class CallsLost(MemoryStore):

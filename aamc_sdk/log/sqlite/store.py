@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -149,12 +149,9 @@ class SqliteStore(PartitionedStore):
         with self._reading() as table:
             return table.episode(episode_id)
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns, since, until)
+    def _add_outcomes(self, found: RowOutcomes) -> None:
         with self._reading() as table:
             table.add_outcomes(found)
-        return found.outcomes()
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""

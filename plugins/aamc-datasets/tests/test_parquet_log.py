@@ -21,7 +21,7 @@ from aamc_datasets.parquet_files import read_rows
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.interfaces import NoOptions, Store
-from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store
+from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store, read_outcome_columns
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, assert_conforms, check_component, run_command
 from aamc_sdk.types import Attempt, Feedback
@@ -74,10 +74,10 @@ def test_an_export_has_the_entries_of_the_log_a_file_for_each_partition(log) -> 
         assert isinstance(copy, LedgerStore)
         assert copy.batch(0, 1000).rows == log.batch(0, 1000).rows
         assert found["entries"] == len(log.batch(0, 1000).rows)
-        ours, theirs = (store.outcomes(columns=OUTCOME_COLUMNS) for store in (log, copy))
+        ours, theirs = (read_outcome_columns(store, OUTCOME_COLUMNS) for store in (log, copy))
         for name in OUTCOME_COLUMNS:
             assert same(ours[name], theirs[name]), name
-        assert same(ours.quality, theirs.quality)
+        assert same(ours.outcomes.quality, theirs.outcomes.quality)
     decisions = {row.id for _, row in read_rows(Path(found["files"][0])) if row.kind == "decision"}
     assert all(row.decision_id in decisions for _, row in read_rows(Path(found["files"][0])))
 

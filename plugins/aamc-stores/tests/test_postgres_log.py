@@ -25,7 +25,7 @@ from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, j
 from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import DECISION, Row, ledger_store, open_store
+from aamc_sdk.log import DECISION, Row, ledger_store, open_store, read_outcome_columns
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import get_plugin_manager
@@ -404,7 +404,7 @@ def test_outcomes_are_read_from_columns_of_old_and_new_entries(log, postgres_ser
     decide(store, "new", when=3000.0)
     judge(store, "new", quality=1.0)
     store.add_attempts([Attempt("new", cost_usd=0.25, latency_ms=10.0)])
-    found = store.outcomes(columns=["query"])
+    found = read_outcome_columns(store, ["query"]).outcomes
     assert found.decision_ids == ["d0", "d1", "d2", "new"]
     assert found.propensity.tolist() == [0.5] * 4
     assert found.quality.tolist() == [0.5, 0.5, 0.5, 1.0]

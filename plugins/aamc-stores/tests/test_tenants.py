@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Export, LedgerStore, Selection
+from aamc_sdk.log import Export, LedgerStore, Selection, read_outcome_columns
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 
@@ -36,7 +36,7 @@ def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], mon
     assert store.forget(None, "t1") == 15
     found = {(record.query.tenant, record.query.user, record.query.text) for record in store.experience().records}
     assert found == {("t0", f"u{n}", "a secret") for n in range(3)} | {(None, None, "")}
-    assert store.outcomes(columns=["tenant"])["tenant"].count(None) == 15
+    assert read_outcome_columns(store, ["tenant"])["tenant"].count(None) == 15
     assert store.experience().epoch == 2
     assert store.forget("u2") == 5
     late = attrs.evolve(store.record("d0"), query=Query("late", user="new", tenant="t1"), fingerprint="")

@@ -62,8 +62,8 @@ _ABOUT = """
 """Mostly nothing is pending, and then no name is looked up there."""
 _OUTCOMES = """
     SELECT kind, decision_id, id, candidate, time, propensity,
-        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,
-        CASE WHEN %(decisions)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(contents)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,
+        CASE WHEN %(embeddings)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
     FROM {entries} WHERE (kind != 'decision' OR (time >= %(since)s AND time < %(until)s)) AND position >= (
         SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
     ORDER BY position
@@ -284,12 +284,12 @@ class Entries:
         )
 
     def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes) -> None:
-        """Add the decisions between the two times with their attempts and feedback; contents are read only where asked for."""
+        """Add the decisions between the two times with their attempts and feedback; contents are read only if they are needed."""
         since, until = -math.inf if found.since is None else found.since, math.inf if found.until is None else found.until
-        asked = {"decisions": found.needs_fields, "since": since, "until": until}
+        needs = {"contents": found.needs_contents, "embeddings": found.needs_embeddings, "since": since, "until": until}
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
-            cursor.execute(self._tables.query(_OUTCOMES), asked)
+            cursor.execute(self._tables.query(_OUTCOMES), needs)
             self._read_templates(connection)  # the contents of this state of the log need no later ones
             found.add_entries(cursor, self._templates.unpack_all)
 

@@ -7,7 +7,7 @@ So positions follow the order of commits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
 from aamc_stores.postgres_log.feedback import feedback_insert
@@ -84,12 +84,9 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return self._partitions.aggregates(connection)
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns, since, until)
+    def _add_outcomes(self, found: RowOutcomes) -> None:
         with self._reading(bounded=False) as connection:
             self._entries.add_outcomes(connection, found)
-        return found.outcomes()
 
     def drop(self) -> None:
         """Delete the log's tables."""

@@ -7,11 +7,11 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, plain_decisions, run_writes
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write, erased_if_forgotten, plain_decisions, run_writes
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
 from aamc_stores.redis_log.keys import decision_of, plain_feedback
@@ -63,9 +63,8 @@ class RedisStore(SharedStore):
         """Delete the log's keys."""
         self._server.drop()
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
-        return self._reader.outcomes(since, until, columns)
+    def _add_outcomes(self, found: RowOutcomes) -> None:
+        self._reader.add_outcomes(found)
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log, and those that do not fit their decision."""
