@@ -1,7 +1,8 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
-from aamc_sdk.log.decision_row import record_from
+from aamc_sdk.log.decision_content import DecisionContent, DrawFields
+from aamc_sdk.log.decision_row import query_from, record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
@@ -14,7 +15,6 @@ from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, LoggedColumns, read_outcome_columns
 from aamc_sdk.log.outcomes import ContentReader, LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
@@ -33,11 +33,12 @@ __all__ = [
     "FITTING_CHARACTERS",
     "KIND_COLUMNS",
     "MAX_SNAPSHOTS",
-    "OUTCOME_COLUMNS",
     "READ_AT_ONCE",
     "UNLEARNED",
     "Batch",
     "ContentReader",
+    "DecisionContent",
+    "DrawFields",
     "Entry",
     "Erasure",
     "Excerpt",
@@ -47,7 +48,6 @@ __all__ = [
     "GroupCommit",
     "LazySequence",
     "LedgerStore",
-    "LoggedColumns",
     "LoggedEntry",
     "MemoryStore",
     "PartitionedStore",
@@ -91,8 +91,8 @@ __all__ = [
     "outcomes_of",
     "plain_decisions",
     "plain_packed",
+    "query_from",
     "read_batches",
-    "read_outcome_columns",
     "record_from",
     "renewed_since",
     "replaced_rows",

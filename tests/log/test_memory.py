@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import Export, MemoryStore, StoreOptions, memory, open_store, read_outcome_columns
+from aamc_sdk.log import Export, MemoryStore, StoreOptions, memory, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
+
+
+class Contents:
+    needs_embeddings = False
+
+    def add(self, ids, times, contents, embeddings):
+        assert len(contents) == len(ids)
 
 
 def batch(*names: str, notes: object = None) -> Records:
@@ -116,7 +123,7 @@ def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
     experience = store.experience()
     assert [decision.id for decision in experience.decisions] == ["a", "b"]
     assert store.record("a").decision.id == "a"
-    read_outcome_columns(store, ["categories"])
+    store.outcomes(reader=Contents())
     assert not any("fields" in vars(row) for row in store._ledger.placed)
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, feedback_entry, ledger_store, line_of, open_store, read_outcome_columns
+from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, feedback_entry, ledger_store, line_of, open_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import Plugins
@@ -307,12 +307,6 @@ def test_a_time_that_is_no_number_is_refused(store: Store, since: Any) -> None:
     for limits in ((since, None), (None, since)):
         with pytest.raises(DataError, match="must be seconds since the epoch"):
             store.outcomes(*limits)
-
-
-@pytest.mark.parametrize("columns", ["text", None])
-def test_columns_are_a_list(store: Store, columns: Any) -> None:
-    with pytest.raises(DataError, match="columns must be a list of names"):
-        read_outcome_columns(store, columns)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 1, b"ann"])

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from aamc_datasets.log import LogFormat
 from aamc_datasets.parquet_files import read_rows
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, read_outcome_columns
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.interfaces import NoOptions, Store
-from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store, read_outcome_columns
+from aamc_sdk.log import LedgerStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, assert_conforms, check_component, run_command
 from aamc_sdk.types import Attempt, Feedback

@@ -5,11 +5,12 @@ from contextlib import closing
 
 import httpx
 import pytest
+from aamc_experiments.off_policy import read_outcome_columns
 from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script
 from policy_server import THOUGHT, pool_of
 
-from aamc_sdk.log import open_store, read_outcome_columns
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 
 SETTINGS = {"orchestrators": {"router-r1": {"pool": "pool.yaml", "options": {"policy": "policy"}}}}

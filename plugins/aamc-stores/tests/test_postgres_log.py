@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import psycopg
 import pytest
+from aamc_experiments.off_policy import read_outcome_columns
 from aamc_stores.postgres_log import store as postgres
 from aamc_stores.postgres_log import tables as postgres_tables
 from aamc_stores.postgres_log.leases import Leases
@@ -25,7 +26,7 @@ from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, j
 from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import DECISION, Row, ledger_store, open_store, read_outcome_columns
+from aamc_sdk.log import DECISION, Row, ledger_store, open_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import get_plugin_manager

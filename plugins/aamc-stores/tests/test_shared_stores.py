@@ -16,11 +16,12 @@ import numpy as np
 import psycopg
 import pytest
 import redis
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, read_outcome_columns
 from aamc_stores.redis_log import reader as redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
-from aamc_sdk.log import OUTCOME_COLUMNS, ledger_store, open_store, read_outcome_columns
+from aamc_sdk.log import ledger_store, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 
 import attrs
+from aamc_experiments.off_policy import read_outcome_columns
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Export, LedgerStore, Selection, read_outcome_columns
+from aamc_sdk.log import Export, LedgerStore, Selection
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 

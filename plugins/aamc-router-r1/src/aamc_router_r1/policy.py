@@ -35,7 +35,9 @@ def overall(quality: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def _of_log(url: str) -> dict[str, dict[str, float]]:
     """Return the mean quality of each candidate's judged decisions, over all and by the most probable category."""
-    from aamc_sdk.log import open_store, read_outcome_columns
+    from aamc_experiments.off_policy import read_outcome_columns
+
+    from aamc_sdk.log import open_store
     from aamc_sdk.plugins import get_plugin_manager
 
     with closing(open_store(url, get_plugin_manager(), existing=True)) as store:

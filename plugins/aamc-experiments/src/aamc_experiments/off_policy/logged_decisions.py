@@ -14,8 +14,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_experiments.off_policy.outcome_columns import LoggedColumns, read_outcome_columns
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import LazySequence, LoggedColumns, read_outcome_columns
+from aamc_sdk.log import LazySequence
 from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, RoutingRequest
 
 LEFT_OUT = {

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, LoggedColumns, read_outcome_columns
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes, read_outcome_columns
+from aamc_sdk.log import open_store, outcomes
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
     Attempt,
@@ -110,11 +111,7 @@ def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pyt
     ours = read_outcome_columns(store, OUTCOME_COLUMNS)
     monkeypatch.setattr(outcomes, "JOINED_AT_ONCE", 4)  # so that later decisions bring candidates that earlier arrays do not have
     theirs = read_outcome_columns(store, OUTCOME_COLUMNS)
-    for name in OUTCOME_COLUMNS:
-        if isinstance(ours[name], np.ndarray):
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-        else:
-            assert list(ours[name]) == list(theirs[name]), name
+    assert_same_columns(ours, theirs)
 
 
 def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
@@ -122,6 +119,51 @@ def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
         read_outcome_columns(store, ["probability"])
     with pytest.raises(DataError, match="was not requested"):
         read_outcome_columns(store, ["query"])["text"]
+
+
+@pytest.mark.parametrize("columns", ["text", None])
+def test_columns_are_a_list(store: Store, columns: Any) -> None:
+    with pytest.raises(DataError, match="columns must be a list of names"):
+        read_outcome_columns(store, columns)
+
+
+class Plain(Store):
+    """A store that shares nothing with the core's stores but the interface."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__("plain:", None)
+        for name in ("add_decisions", "add_attempts", "add_feedback", "record", "experience", "outcomes", "pending", "close"):
+            setattr(self, name, getattr(inner, name))
+
+
+Plain.__abstractmethods__ = frozenset()
+
+
+def test_every_store_has_the_columns(store: Store) -> None:
+    store.add_decisions([record("d"), other("e")])
+    store.add_feedback([(Feedback(decision_id="e", quality=0.5), None)])
+    ours, theirs = read_outcome_columns(store, OUTCOME_COLUMNS), read_outcome_columns(Plain(store), OUTCOME_COLUMNS)
+    assert_same_columns(ours, theirs)
+    np.testing.assert_array_equal(ours.outcomes.quality, theirs.outcomes.quality)
+
+
+def assert_same_columns(ours: LoggedColumns, theirs: LoggedColumns) -> None:
+    for name in OUTCOME_COLUMNS:
+        if isinstance(ours[name], np.ndarray):
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+        else:
+            assert list(ours[name]) == list(theirs[name]), name
+
+
+@pytest.mark.parametrize("change", ["propensity = 'half'", "embedding = x'0102'", "content = '[]'", "content = '{}'", "content = 5"])
+def test_a_value_of_another_type_is_damage_of_its_entry(tmp_path: Path, change: str) -> None:
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", PLUGINS)) as store:
+        store.add_decisions([record(name) for name in "abc"])
+        with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+            file.execute(f"UPDATE entries SET {change} WHERE id = 'b'")
+            file.commit()
+        with pytest.raises(StoreError, match=r"entry 'b' is damaged"):
+            read_outcome_columns(store, ["text", "embedding"])
 
 
 def test_an_empty_log_has_columns_of_no_rows(store: Store) -> None:

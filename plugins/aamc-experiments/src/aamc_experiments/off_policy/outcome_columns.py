@@ -19,12 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log.decision_content import DecisionContent, DrawFields
-from aamc_sdk.log.decision_row import query_from
-from aamc_sdk.log.json_text import decoded
-from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.ledger_store import LedgerStore, read_batches
-from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, LedgerStore, RowOutcomes, decoded, logged_entry, query_from, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
