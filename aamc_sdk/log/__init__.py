@@ -12,12 +12,12 @@ from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, decoded, encode
 from aamc_sdk.log.jsonl import entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes import ContentReader, LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, RowStore, read_batches
 from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Entry, Row, columns_of, feedback_entry, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
@@ -47,13 +47,13 @@ __all__ = [
     "Exported",
     "GroupCommit",
     "LazySequence",
-    "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
     "PartitionedStore",
     "Retention",
     "Row",
     "RowOutcomes",
+    "RowStore",
     "Selection",
     "SqliteOptions",
     "SqliteStore",

@@ -197,13 +197,13 @@ def _check(row: Row, history: Sequence[Row]) -> None:
 def _append(excerpt: Excerpt, row: Row) -> None:
     history = excerpt.history(row.decision_id)
     if row.kind == DECISION:
-        excerpt.place(row)
+        excerpt.add(row)
         for pending in excerpt.pending(row.id):
             _release(excerpt, pending)
     elif history:
-        excerpt.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.add(row.with_candidate(_candidate_of(row, history)))
     else:
-        excerpt.hold(row)
+        excerpt.add_pending(row)
 
 
 def _release(excerpt: Excerpt, row: Row) -> None:
@@ -214,7 +214,7 @@ def _release(excerpt: Excerpt, row: Row) -> None:
     except StoreError as error:  # the decision itself is right, so it must not fail
         logger.warning("%s stays pending until its id is sent again with other content: %s", row.name, error)
     else:
-        excerpt.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.add(row.with_candidate(_candidate_of(row, history)))
 
 
 def _candidate_of(row: Row, history: Sequence[Row]) -> str:

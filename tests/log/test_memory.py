@@ -73,8 +73,8 @@ def test_notes_that_are_no_json_are_refused_at_once(store):
 
 
 def test_a_reading_that_is_interrupted_loses_no_decision_and_adds_none_twice(store, monkeypatch):
-    def interrupted(ledger, rows):
-        append(ledger, rows[:2])
+    def interrupted(excerpt, rows):
+        append(excerpt, rows[:2])
         raise KeyboardInterrupt
 
     append = memory.append
@@ -111,10 +111,10 @@ def test_nothing_stays_of_pending_entries_that_are_deleted_or_placed(store):
     store.add_feedback([(Feedback(decision_id=name, quality=1.0, time=1.0), None) for name in ("never", "late")])
     store.add_decisions(batch("late"))
     assert store.expire_pending() == 1
-    ledger = store._ledger
-    assert not ledger._pending
-    assert not ledger.find("feedback", "never/explicit")
-    assert ("feedback", "never/explicit") not in ledger._known
+    log = store._log
+    assert not log._pending
+    assert not log.find("feedback", "never/explicit")
+    assert ("feedback", "never/explicit") not in log._known
 
 
 def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
@@ -124,7 +124,7 @@ def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
     assert [decision.id for decision in experience.decisions] == ["a", "b"]
     assert store.record("a").decision.id == "a"
     store.outcomes(reader=Contents())
-    assert not any("fields" in vars(row) for row in store._ledger.placed)
+    assert not any("fields" in vars(row) for row in store._log.added)
 
 
 def test_the_health_of_a_log_turns_no_decisions_into_rows(store, monkeypatch):

@@ -26,11 +26,11 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.ledger_store import Export
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
+from aamc_sdk.log.row_store import Export
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, read_transaction, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions

@@ -138,8 +138,8 @@ class EntryTable:
     def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
         last = self._refresh()
-        placed = erased_if_forgotten(excerpt.placed, self._cache.forgotten)
-        entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
+        added = erased_if_forgotten(excerpt.added, self._cache.forgotten)
+        entries = [*enumerate(added, 1 + last), *((None, row) for row in excerpt.added_pending.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             values = [self._values(position, row) for position, row in some]
             self._connection.executemany(_WRITES[kind], values)
@@ -147,7 +147,7 @@ class EntryTable:
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
         if excerpt.dropped:
             self._connection.executemany(delete, [row.key for row in excerpt.dropped])
-        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
+        self._divide(next((position for position, row in enumerate(added, 1 + last) if row.kind == DECISION), None), retention)
 
     def _refresh(self) -> int:
         """Read the writes of other processes; return the last position."""

@@ -124,7 +124,7 @@ def going(tmp_path, monkeypatch) -> Iterator[SqliteStore]:
     """Return a log of ten decisions with feedback of one day, some of which go as soon as an export has read the decisions."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("aamc_datasets.parquet_export.READ_AT_ONCE", 10)
-    monkeypatch.setattr("aamc_sdk.log.ledger_store.READ_AT_ONCE", 10)
+    monkeypatch.setattr("aamc_sdk.log.row_store.READ_AT_ONCE", 10)
     with MetaController.build(router="random", pool=POOL, store="sqlite:log.db", seed=0) as controller:
         for day in range(2):
             monkeypatch.setattr("time.time", lambda day=day: START + day * DAY)

@@ -21,7 +21,7 @@ from aamc_stores.redis_log import reader as redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
-from aamc_sdk.log import ledger_store, open_store
+from aamc_sdk.log import open_store, row_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
@@ -137,7 +137,7 @@ def test_a_user_is_forgotten(log):
 
 
 def test_a_user_of_many_decisions_is_forgotten_in_batches(log, monkeypatch):
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store = log()
     store.add_decisions(records("a", "b", "c", "d"))
     erase, counts = store._erase, []

@@ -9,7 +9,7 @@ import attrs
 from aamc_experiments.off_policy import read_outcome_columns
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Export, LedgerStore, Selection
+from aamc_sdk.log import Export, RowStore, Selection
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 
@@ -25,9 +25,9 @@ def fill(store: Store, decisions: int = 30) -> None:
 
 def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], monkeypatch) -> None:
     store = log(store_text=True)
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     fill(store)
-    monkeypatch.setattr("aamc_sdk.log.ledger_store.BATCH_ENTRIES", 4)  # several transactions
+    monkeypatch.setattr("aamc_sdk.log.row_store.BATCH_ENTRIES", 4)  # several transactions
     rows = [row for _, row in Selection("t1").rows(store)]
     assert ([row.id for row in rows[:15]], len(rows)) == ([f"d{n}" for n in range(1, 30, 2)], 30)
     assert store.forget("u1", "t1") == 5
@@ -47,7 +47,7 @@ def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], mon
 
 def test_exports_are_remembered(log: Callable[..., Store]) -> None:
     store = log()
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     assert list(store.exports()) == []
     for _ in range(2):
         store.note_export(Export("/folder/file.parquet", "parquet"))

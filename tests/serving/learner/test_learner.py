@@ -497,7 +497,7 @@ def test_a_forgotten_user_goes_from_the_state_of_dropped_entries_too(monkeypatch
     log.forget("a")
     learner.flush(60)
     assert router.judged == {"b": 1.0, "nobody": 0.5}
-    cleaned = log._ledger.snapshots[name]
+    cleaned = log._log.snapshots[name]
     assert (cleaned.position, cleaned.epoch) == (6, 1)
     again = Changing()
     restore(again, cleaned.content)

@@ -61,7 +61,7 @@ class SharedStore(MemoryStore):
         self.reads = 0
         self.loads = 0
         if first is not None:
-            self._ledger, self._lock, self.election = first._ledger, first._lock, first.election
+            self._log, self._lock, self.election = first._log, first._lock, first.election
 
     def is_learner(self, name: str) -> bool:
         self._reached()
@@ -148,7 +148,7 @@ def single(replica: Replica) -> bytes:
     """Return the state of a router that learns the whole log alone."""
     router = Changing()
     store = MemoryStore("memory:", StoreOptions())
-    store._ledger = replica.store._ledger
+    store._log = replica.store._log
     position = 0
     while (batch := store.experience(position)).position > position:
         position = batch.position
@@ -295,11 +295,11 @@ def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], ca
     first, second, _ = replicas
     first.tell("ann1")
     flush(replicas)
-    name, kept = first.learner._name, first.store._ledger.deltas
+    name, kept = first.learner._name, first.store._log.deltas
     with first.store._lock:
         first.store.away = second.store.away = True
     last = kept[name][-1] if kept[name] else None
-    position = last.position if last else first.store._ledger.snapshots[name].position
+    position = last.position if last else first.store._log.snapshots[name].position
     judge(SharedStore(second.store), "bob1")
     kept[name].append(StateDelta(position, position + 2, b"damaged"))
     second.store.away = False

@@ -15,7 +15,7 @@ import attrs
 
 from aamc_datasets.parquet_files import ParquetWriter, read_decisions, source_of, writing
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, READ_AT_ONCE, Erasure, Export, Exported, LedgerStore, Row, Selection, still_has
+from aamc_sdk.log import DECISION, READ_AT_ONCE, Erasure, Export, Exported, Row, RowStore, Selection, still_has
 from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
@@ -107,7 +107,7 @@ class LateEntries:
             yield position, Row(**dict(zip(_LATE_FIELDS, values, strict=True)))
 
 
-def export_files(store: LedgerStore, folder: Path, selection: Selection) -> Exported:
+def export_files(store: RowStore, folder: Path, selection: Selection) -> Exported:
     """Write the entries on the selected decisions to files: one for each partition of the log if all are selected, else one.
 
     The store remembers a file before it holds an entry. A file is written again if a user was forgotten or decisions were dropped meanwhile. An
@@ -142,7 +142,7 @@ class _Exporter:
         noted: The exports that the log knew before.
     """
 
-    store: LedgerStore
+    store: RowStore
     folder: Path
     selection: Selection
     noted: Collection[Export]
@@ -245,7 +245,7 @@ class _Exporter:
             yield from ((position, row) for position, row in read_decisions(path) if self.selection.covers(row))
 
 
-def _entries(store: LedgerStore, first: int, last: int) -> Iterator[tuple[int, Row]]:
+def _entries(store: RowStore, first: int, last: int) -> Iterator[tuple[int, Row]]:
     """Yield the entries from one position to another."""
     after = first - 1
     while after < last and (batch := store.batch(after, min(READ_AT_ONCE, last - after))).position > after:

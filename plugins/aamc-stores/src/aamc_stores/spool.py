@@ -304,6 +304,6 @@ def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerp
 
 def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
     """Append an entry; return whether it is new, and whether anything was added: known feedback may bring a new call."""
-    before = len(excerpt.placed) + len(excerpt.held)
+    before = len(excerpt.added) + len(excerpt.added_pending)
     is_new = append(excerpt, entry)[-1]
-    return is_new, len(excerpt.placed) + len(excerpt.held) > before
+    return is_new, len(excerpt.added) + len(excerpt.added_pending) > before

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, LedgerStore, RowOutcomes, decoded, logged_entry, query_from, read_batches
+from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, RowOutcomes, RowStore, decoded, logged_entry, query_from, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -133,7 +133,7 @@ def read_outcome_columns(store: Store, columns: Iterable[str], since: float | No
         DataError: A column is unknown, or a time is not a number.
     """
     reader = OutcomeColumns(columns)
-    if isinstance(store, LedgerStore):
+    if isinstance(store, RowStore):
         return reader.joined(store.outcomes(since, until, reader))
     found = RowOutcomes(since, until, reader)
     found.add_entries(logged_entry(row) for batch in read_batches(store) for row in batch.rows)

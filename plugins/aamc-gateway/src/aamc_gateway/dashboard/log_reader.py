@@ -20,7 +20,7 @@ import msgspec
 
 from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowStore, columns_of, decoded, read_batches
 from aamc_sdk.types import Feedback, Prices
 
 AT_ONCE = 1000
@@ -176,7 +176,7 @@ class LogReader:
         """Return the calls of those decisions with a call in the batch whose answers are not remembered any more."""
         made = {row.id for row in batch.rows if row.kind == DECISION}
         late = {row.decision_id for row in batch.rows if row.kind == ATTEMPT} - made - self._open.keys()
-        return self._store.attempts(late) if late and isinstance(self._store, LedgerStore) else {}
+        return self._store.attempts(late) if late and isinstance(self._store, RowStore) else {}
 
     def _is_before(self, decision: Row) -> bool:
         """Return whether a decision is older than those that were read: its earlier entries are in no sum, so a later one cannot replace them."""

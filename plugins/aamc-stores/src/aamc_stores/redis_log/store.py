@@ -115,13 +115,13 @@ class RedisStore(SharedStore):
         results = run_writes(writes, excerpt)
         self._packing.update(facts)
         group = Group(self._server, loaded, facts, self._packing)
-        placed = erased_if_forgotten(excerpt.placed, self._forgotten(facts))
-        group.write(excerpt, placed, self.config.retention)
+        added = erased_if_forgotten(excerpt.added, self._forgotten(facts))
+        group.write(excerpt, added, self.config.retention)
         if not group.ops:
             return results
-        if any(row.kind == DECISION for row in placed):
+        if any(row.kind == DECISION for row in added):
             group.checks.append(self._epoch_check(facts))
-        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(placed)) is None:
+        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(added)) is None:
             self._packing.discard()
             return None
         return results

@@ -1,4 +1,4 @@
-"""The base class of stores that keep their entries in a ledger."""
+"""The base class of stores that keep the log's entries as rows."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Export:
     format: str
 
 
-class LedgerStore(Store):
-    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
+class RowStore(Store):
+    """A store of rows. Writes follow the log's rules; a subclass makes them durable, and reads in its own way.
 
     ``Config`` has the options that this class follows. A subclass with ``retention`` or ``durability`` of :class:`StoreOptions` follows these itself.
     """
@@ -134,7 +134,9 @@ class LedgerStore(Store):
         return False
 
     def _drop(self, rows: Sequence[Row]) -> int:
-        write = Write(lambda ledger: drop_pending(ledger, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK])
+        write = Write(
+            lambda excerpt: drop_pending(excerpt, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK]
+        )
         return self._write(write)
 
     def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
@@ -294,7 +296,7 @@ class LedgerStore(Store):
     def attempts(self, decisions: Collection[str]) -> Mapping[str, Sequence[Row]]:
         """Return the attempts of some decisions in log order, by decision; pending ones are left out."""
         names = list(decisions)
-        histories = self._write(Write(lambda ledger: [list(ledger.history(name)) for name in names], names))
+        histories = self._write(Write(lambda excerpt: [list(excerpt.history(name)) for name in names], names))
         return {name: [row for row in history if row.kind == ATTEMPT] for name, history in zip(names, histories, strict=True)}
 
     @abc.abstractmethod
@@ -326,12 +328,12 @@ class LedgerStore(Store):
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
-        alone = rows if all(map(has_fitting_names, rows)) else ()
-        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], alone=alone))
+        plain = rows if all(map(has_fitting_names, rows)) else ()
+        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=plain))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        return self._write(Write(lambda ledger: append_attempts(ledger, rows), [row.decision_id for row in rows]))
+        return self._write(Write(lambda excerpt: append_attempts(excerpt, rows), [row.decision_id for row in rows]))
 
     def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
         """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
@@ -339,11 +341,11 @@ class LedgerStore(Store):
         kept = [(redacted(entry[0]),) if redacts and entry[0].kind == DECISION else entry for entry in entries]
         last = [entry[-1] for entry in kept]
 
-        def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
+        def run(excerpt: Excerpt) -> tuple[list[bool], StoreError | None]:
             new: list[bool] = []
             try:
                 for entry in kept:
-                    new += append(ledger, entry)[-1:]
+                    new += append(excerpt, entry)[-1:]
             except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
                 return new, refusal
             return new, None
@@ -353,7 +355,7 @@ class LedgerStore(Store):
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
-        """Run a write on the ledger, alone, and return its result once that is durable.
+        """Run a write on the excerpt that it needs, alone, and return its result once that is durable.
 
         Raises:
             StoreError: The write was refused or failed, or the store is closed.
@@ -380,7 +382,7 @@ def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> I
 
 
 def _batch_of(store: Store, after: int, at_once: int) -> Batch:
-    if isinstance(store, LedgerStore):
+    if isinstance(store, RowStore):
         return store.batch(after, at_once)
     found = store.experience(after, at_once)
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
