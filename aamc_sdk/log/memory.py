@@ -157,7 +157,7 @@ class MemoryStore(RowStore):
         return self._log.snapshots.get(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of deltas."""
         with self._lock:
             log = self._open
             known = log.snapshots.get(name)
@@ -172,13 +172,13 @@ class MemoryStore(RowStore):
                 log.deltas.pop(oldest, None)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         with self._lock:
             kept = list(self._log.deltas[name])
             return deltas_after(kept, after, self._newest(name)) if epoch == self._log.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they continue from the newest."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         with self._lock:
             fits = extends_chain(delta, self._newest(name), self._open.epoch)
             if fits:

@@ -104,12 +104,12 @@ class Snapshot:
 
 @attrs.frozen
 class StateDelta:
-    """The changes of a router's learned state between two positions of the log.
+    """A delta: the changes of a router's learned state between two positions of the log.
 
     Attributes:
-        after: The position of the state that it changes.
+        after: The position of the state that it continues from.
         position: The position of the state that results.
-        content: The changes, see :meth:`aamc_sdk.interfaces.OnlineRouter.changes`.
+        content: The delta as bytes, see :meth:`aamc_sdk.interfaces.OnlineRouter.delta`.
         epoch: The log's epoch, see :class:`aamc_sdk.types.Experience`.
         last: The name of the log's entry at ``position``.
     """

@@ -324,7 +324,7 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
     assert {check: re.sub(r"mine:\S+|\(.*", "", finding.message).strip() for check, finding in findings.items() if finding.skipped} == {
         "the newest snapshot is kept": "it keeps no snapshots",
         "few snapshots are kept": "it keeps no snapshots",
-        "deltas are a chain": "it keeps no changes of snapshots",
+        "deltas are a chain": "it keeps no deltas",
         "forgetting erases what was logged": "the store  cannot forget a user",
         "forgetting leaves no bytes": "it keeps its log in no file of the kit's folder",
         "a forgotten user stays forgotten": "the store  cannot forget a user",

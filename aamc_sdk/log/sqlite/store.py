@@ -170,12 +170,12 @@ class SqliteStore(PartitionedStore):
         self._change(lambda connection: States(connection).put_snapshot(name, snapshot))
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         with self._reading_connection() as connection:
             return States(connection).deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state if they continue from the newest; return whether they do. A log that is only read keeps none."""
+        """Keep a delta if it continues from the newest state; return whether it does. A log that is only read keeps none."""
         if self.config.read_only:
             return False
         return self._change(lambda connection: States(connection).put_delta(name, delta))

@@ -1,4 +1,4 @@
-"""Online learning: one thread feeds the log's entries to the router, in order, or applies the changes that another process learned from them."""
+"""Online learning: one thread feeds the log's entries to the router, in order, or applies the deltas of another process that learned them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 1000
 POLL_SECONDS = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
 FOLLOW_SECONDS = 0.25
-"""Interval at which the other processes look for changes."""
+"""Interval at which the other processes look for deltas."""
 FLUSH_SECONDS = 0.02
 """The same interval while a caller waits in :meth:`Learner.flush`."""
 ELECTION_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Learner:
     """Keeps a router's state up with the log, on one thread.
 
     By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
-    changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
+    deltas, only the elected process does so; it publishes the deltas in the log, and the others apply them. If that process is lost, the store
     elects another one, which continues from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
@@ -61,7 +61,7 @@ class Learner:
 
     Attributes:
         error: Why learning has stopped; None while it continues.
-        is_learner: Whether this process learns, rather than applying another one's changes.
+        is_learner: Whether this process learns, rather than applying another one's deltas.
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
@@ -82,10 +82,10 @@ class Learner:
         name = state_name(router, router.origin() or self._initial_state)  # forgotten users are in the name, which stays the same when they go
         router.prepare_replay(store)
         self._initial_state = state_of(router)
-        gives_changes = router.snapshots and router.changes() is not None
-        self._name, self._shared = name, store.shares_learning and gives_changes
+        gives_deltas = router.snapshots and router.delta() is not None
+        self._name, self._shared = name, store.shares_learning and gives_deltas
         self.is_learner = not self._shared
-        self._saved = SavedState(store, name, followed=self._shared, gives_changes=gives_changes)
+        self._saved = SavedState(store, name, followed=self._shared, gives_deltas=gives_deltas)
         self._start()
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
@@ -340,7 +340,7 @@ class Learner:
     def _take_over(self) -> None:
         """Give the served router the state of the second one, which has learned the log."""
         if self._learning is not self._router:
-            self._save()  # changes are those since the state was loaded
+            self._save()  # a delta begins where the state was loaded
             restore(self._router, state_of(self._learning))
             self._learning.close()
             self._learning = self._router
@@ -355,9 +355,9 @@ class Learner:
             self._save()
 
     def _follow(self) -> None:
-        """Apply the changes that another process has published, or load its state where they do not continue from this one's.
+        """Apply the deltas that another process has published, or load its state where they do not continue from this one's.
 
-        Changes continue only from a state in the log. A process that resigned before it published everything loads the log's state.
+        Deltas continue only from a state in the log. A process that resigned before it published everything loads the log's state.
         """
         self._note_end()
         self._stalled = self._point != self._saved.point or self.position == self._damaged_position
@@ -365,7 +365,7 @@ class Learner:
             try:
                 self._stalled = not self._saved.follow(self._router)
             except CheckpointError as error:
-                logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
+                logger.warning("a delta of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
                 self._stalled, self._damaged_position = True, self._saved.point.position
             self._point = self._saved.point
         if self._stalled and time.monotonic() >= self._next_reload:

@@ -1,4 +1,4 @@
-"""A router's state in the log: a full snapshot, and the changes that continue from it."""
+"""A router's state in the log: a full snapshot, and the deltas that continue from it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 10_000
-"""Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
+"""Log entries between two full snapshots of a router that gives no deltas: a restart learns at most this number again."""
 CHANGES_EVERY = 2_000
-"""Log entries after which changes are saved, where each process learns alone."""
+"""Log entries after which a delta is saved, where each process learns alone."""
 SHARE_SECONDS = 0.5
-"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
+"""Time between two publications of deltas, where one process learns for all; also the interval at which it polls the log."""
 RETRY_SECONDS = 5.0
 """Time after which saving a state is tried again."""
 FULL_SECONDS = 3600.0
@@ -41,9 +41,9 @@ FULL_SECONDS = 3600.0
 START_FULL_SECONDS = 60.0
 """The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
-"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
+"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced deltas within this time."""
 MAX_CHANGED = 0.5
-"""Size of all changes after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
+"""Size of all deltas after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
 """Size of a full snapshot up to which one is saved at the end."""
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
@@ -120,9 +120,9 @@ class SavedState:
         point: The place of the newest state that this process saved or loaded.
     """
 
-    def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
+    def __init__(self, store: Store, name: str, *, followed: bool, gives_deltas: bool) -> None:
         self._store, self._name = store, name
-        self._followed, self._gives_changes = followed, gives_changes
+        self._followed, self._gives_deltas = followed, gives_deltas
         self._next_save = 0.0
         self._failed = self._refused = False  # the last time
         self.begin(LogPoint())
@@ -131,7 +131,7 @@ class SavedState:
         """Begin anew: no state in the log matches the router's present one."""
         self.point = self._taken = point
         self._empty = True  # the log has no state of the router, as far as this process knows
-        self._full_next = True  # the log has no state that changes continue from
+        self._full_next = True  # the log has no state that deltas continue from
         self._unsent: deque[StateDelta] = deque()
         self._sending = False
         self._delayed: tuple[float, Snapshot] | None = None
@@ -174,7 +174,7 @@ class SavedState:
 
         Args:
             router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the place of the state after its changes; returns whether to load them.
+            accepts: Called with the snapshot, and the place of the state after its deltas; returns whether to load them.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
@@ -189,7 +189,7 @@ class SavedState:
             try:
                 self._apply(router, deltas)
             except CheckpointError as error:
-                logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
+                logger.warning("the log is learned again from the router's last full snapshot on, since a delta cannot be read: %s", error)
                 self._load_snapshot(router, snapshot)
                 self._full_next = True
         if deltas:
@@ -197,7 +197,7 @@ class SavedState:
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
-        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded."""
+        """Apply the deltas that continue from this state; return False if none do, so that another one must be loaded."""
         deltas = self._store.deltas(self._name, self.point.position, self.point.epoch)
         self._apply(router, deltas or ())
         return deltas is not None
@@ -205,7 +205,7 @@ class SavedState:
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
         """Save the router's state at a place in the log; return False if another process saved one first, whose state is to be loaded.
 
-        A second time in succession, the next state is a full snapshot instead: no changes continue from the log's state. What the store does not
+        A second time in succession, the next state is a full snapshot instead: no deltas continue from the log's state. What the store does not
         take is saved later; until then, the next start learns more again, no less.
         """
         self._next_save = time.monotonic() + SHARE_SECONDS
@@ -221,15 +221,15 @@ class SavedState:
         return saved or again or not self._followed
 
     def _put(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Put the state into the log, as changes or in full; return False if another process put one there first.
+        """Put the state into the log, as a delta or in full; return False if another process put one there first.
 
         After a StoreError the next call tries again.
         """
         if not self._full_next and point != self._taken:
-            changes = router.changes() if self._gives_changes else None
-            self._full_next = changes is None
-            if changes is not None:
-                self._unsent.append(StateDelta(self._taken.position, point.position, changes, point.epoch, point.last))
+            delta = router.delta() if self._gives_deltas else None
+            self._full_next = delta is None
+            if delta is not None:
+                self._unsent.append(StateDelta(self._taken.position, point.position, delta, point.epoch, point.last))
                 self._taken = point
         if not self._send():
             self._unsent.clear()
@@ -249,8 +249,8 @@ class SavedState:
 
     def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save a full snapshot of a router at a place."""
-        if self._gives_changes:
-            router.changes()  # they are part of the snapshot
+        if self._gives_deltas:
+            router.delta()  # it is part of the snapshot
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
         self._store.put_snapshot(self._name, snapshot)
         self._unsent.clear()
@@ -266,7 +266,7 @@ class SavedState:
             self._save_full(router, point)
 
     def _send(self) -> bool:
-        """Save the changes that are not saved yet; return whether they continue from the log's newest state."""
+        """Save the deltas that are not saved yet; return whether they continue from the log's newest state."""
         while self._unsent:
             delta = self._unsent[0]
             again, self._sending = self._sending, True  # stays true where the store raises: it may have saved them
@@ -294,7 +294,7 @@ class SavedState:
 
     def _apply(self, router: OnlineRouter, deltas: Sequence[StateDelta]) -> None:
         for delta in deltas:
-            router.apply_changes(delta.content)
+            router.apply_delta(delta.content)
             self._changed_bytes += len(delta.content)
             self._note_saved(LogPoint.of(delta))
             self._taken = self.point

@@ -364,17 +364,17 @@ def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, 
 
 
 class Changing(Tally):
-    """A tally that gives its changes: all of it, and a large text that never changes."""
+    """A tally that gives deltas: all of it, and a large text that never changes."""
 
     def save(self, folder: Path) -> None:
         super().save(folder)
         (folder / "large.txt").write_text("." * 1500)
 
-    def changes(self) -> bytes:
+    def delta(self) -> bytes:
         return json.dumps({"made": self.made, "judged": self.judged}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
-        vars(self).update(json.loads(changes))
+    def apply_delta(self, delta: bytes) -> None:
+        vars(self).update(json.loads(delta))
 
     def prepare_replay(self, log: Store) -> None:
         for user in log.forgotten(list(self.judged)):
@@ -394,7 +394,7 @@ def test_a_router_is_known_to_retention_from_its_first_start(store: Store) -> No
     learner.close()
 
 
-def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deltas_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "CHANGES_EVERY", 4)
     monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
     router = Changing()
@@ -410,7 +410,7 @@ def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: 
     for number in range(100):
         judge(store, f"cat{number}")
         learner.flush(60)
-    assert full_position(store, router) > 0  # changes outgrew it
+    assert full_position(store, router) > 0  # deltas outgrew it
     learner.close()
     assert learned(store, Changing()).judged == {"a": 10.0, "c": 50.0}
 

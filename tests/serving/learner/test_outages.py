@@ -22,21 +22,21 @@ Judged = tuple[int, dict[str, float]]
 
 
 class Adding(Tally):
-    """A tally whose changes are differences: those that are applied twice, or to another state, count twice."""
+    """A tally whose deltas are differences: those that are applied twice, or to another state, count twice."""
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config, services)
         self._sent = Tally()
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         judged = {user: total - self._sent.judged.get(user, 0.0) for user, total in self.judged.items()}
-        changes = json.dumps({"made": self.made - self._sent.made, "judged": judged}).encode()
+        delta = json.dumps({"made": self.made - self._sent.made, "judged": judged}).encode()
         self._note_sent()
-        return changes
+        return delta
 
-    def apply_changes(self, changes: bytes) -> None:
+    def apply_delta(self, delta: bytes) -> None:
         try:
-            added = json.loads(changes)
+            added = json.loads(delta)
             self.made += added["made"]
             for user, more in added["judged"].items():
                 self.judged[user] = self.judged.get(user, 0.0) + more

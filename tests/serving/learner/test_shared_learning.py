@@ -21,14 +21,14 @@ from .test_learner import Tally, judge
 
 
 class Changing(Tally):
-    """A tally that gives its changes: the whole tally, which is small, after a count."""
+    """A tally that gives deltas: the whole tally, which is small, after a count."""
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         return json.dumps({"made": self.made, "judged": self.judged}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
+    def apply_delta(self, delta: bytes) -> None:
         try:
-            self.made, self.judged = (json.loads(changes)[name] for name in ("made", "judged"))
+            self.made, self.judged = (json.loads(delta)[name] for name in ("made", "judged"))
         except (ValueError, KeyError) as error:
             raise CheckpointError(f"damaged: {error}") from error
 
@@ -217,7 +217,7 @@ def test_two_that_both_believe_to_be_elected_agree_in_the_end(replicas: list[Rep
     replicas[1].tell("end")
     flush(replicas)
     alone = single(replicas[0])
-    wait_until(lambda: {state_of(replica.router) for replica in replicas} == {alone})  # one whose changes were refused may load the state again
+    wait_until(lambda: {state_of(replica.router) for replica in replicas} == {alone})  # one whose deltas were refused may load the state again
 
 
 def test_a_process_that_was_away_comes_back(replicas: list[Replica]) -> None:
@@ -281,7 +281,7 @@ def test_full_snapshots_do_not_make_followers_load_them(replicas: list[Replica])
     name = first.learner._name
     kept = {first.store.snapshot(name).position}  # type: ignore[union-attr]
     loads = [replica.store.loads for replica in others]
-    for number in range(200):  # small, so that changes soon outgrow it
+    for number in range(200):  # small, so that deltas soon outgrow it
         first.tell(f"bob{number}")
         flush(replicas)
         kept.add(first.store.snapshot(name).position)  # type: ignore[union-attr]
@@ -291,7 +291,7 @@ def test_full_snapshots_do_not_make_followers_load_them(replicas: list[Replica])
     assert [replica.store.loads for replica in others] == loads
 
 
-def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], caplog: pytest.LogCaptureFixture) -> None:
+def test_deltas_that_cannot_be_read_are_passed_over(replicas: list[Replica], caplog: pytest.LogCaptureFixture) -> None:
     first, second, _ = replicas
     first.tell("ann1")
     flush(replicas)
@@ -310,7 +310,7 @@ def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], ca
     assert state_of(second.router) == single(second)
 
 
-def test_changes_whose_acknowledgement_was_lost_count_once(replicas: list[Replica]) -> None:
+def test_deltas_whose_acknowledgement_was_lost_count_once(replicas: list[Replica]) -> None:
     first, second, _ = replicas
     put = first.store.put_delta
     lost = []
@@ -328,7 +328,7 @@ def test_changes_whose_acknowledgement_was_lost_count_once(replicas: list[Replic
     first.tell("bob1")
     flush(replicas)
     assert len(lost) == 1
-    assert first.store.loads == loads  # its own changes, so there is nothing to load
+    assert first.store.loads == loads  # its own deltas, so there is nothing to load
     assert {state_of(replica.router) for replica in replicas} == {single(first)}
 
 

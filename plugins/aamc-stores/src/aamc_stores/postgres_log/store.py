@@ -56,12 +56,12 @@ class PostgresStore(SharedStore):
             self._states.put_snapshot(connection, name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state, in order; None where nothing does."""
+        """Return the deltas that continue from a state, in order; None if none does."""
         with self._reading() as connection:
             return self._states.deltas(connection, name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the next changes of a state; return whether they are."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         with self._writing(self._states_key) as connection:
             return self._states.put_delta(connection, name, delta)
 

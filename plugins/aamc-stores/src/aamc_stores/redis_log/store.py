@@ -40,11 +40,11 @@ class RedisStore(SharedStore):
         self._states.put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         return self._states.deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they continue from the newest."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         return self._states.put_delta(name, delta)
 
     def is_learner(self, name: str) -> bool:
