@@ -21,7 +21,7 @@ from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownDecisionE
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.log import Entry, Exported, RowStore, Selection
+    from aamc_sdk.log import Addition, Exported, RowStore, Selection
 
 _LINES_AT_ONCE = 1000
 _BINARY = {b"PAR1": ("a Parquet file", "parquet:FILE"), b"SQLite format 3\0": ("an SQLite file", "sqlite:FILE")}
@@ -260,16 +260,16 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     _show(as_json, {"lines": lines, "new": new}, f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.")
 
 
-def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
+def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition]], DataError | None]]:
     """Yield batches of entries with their line numbers, and the error of the line after a batch that cannot be read."""
-    from aamc_sdk.log import entry_of
+    from aamc_sdk.log import addition_of
 
     numbered = ((number, line) for number, line in enumerate(source, 1) if line.strip())
     while batch := list(itertools.islice(numbered, _LINES_AT_ONCE)):
-        entries: list[tuple[int, Entry]] = []
+        entries: list[tuple[int, Addition]] = []
         for number, line in batch:
             try:
-                entries.append((number, entry_of(line)))
+                entries.append((number, addition_of(line)))
             except DataError as error:
                 yield entries, DataError(_binary_advice(line) or f"line {number}: {error}")
                 return

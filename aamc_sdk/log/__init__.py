@@ -10,15 +10,15 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import Exported, ExportFormat, Selection, still_has
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, decoded, encode
-from aamc_sdk.log.jsonl import entry_of, line_of
+from aamc_sdk.log.jsonl import addition_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcomes import ContentReader, LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.outcomes import ContentReader, OutcomeFields, OutcomeJoin, is_within, outcome_fields, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, RowStore, read_batches
-from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Entry, Row, columns_of, feedback_entry, fingerprint_bytes
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
@@ -35,11 +35,11 @@ __all__ = [
     "MAX_SNAPSHOTS",
     "READ_AT_ONCE",
     "UNLEARNED",
+    "Addition",
     "Batch",
     "ContentReader",
     "DecisionContent",
     "DrawFields",
-    "Entry",
     "Erasure",
     "Excerpt",
     "Export",
@@ -47,12 +47,12 @@ __all__ = [
     "Exported",
     "GroupCommit",
     "LazySequence",
-    "LoggedEntry",
     "MemoryStore",
+    "OutcomeFields",
+    "OutcomeJoin",
     "PartitionedStore",
     "Retention",
     "Row",
-    "RowOutcomes",
     "RowStore",
     "Selection",
     "SqliteOptions",
@@ -60,6 +60,7 @@ __all__ = [
     "StoreOptions",
     "Templates",
     "Write",
+    "addition_of",
     "advice_on",
     "aggregate_from",
     "aggregate_key",
@@ -75,19 +76,18 @@ __all__ = [
     "decoded",
     "deltas_after",
     "encode",
-    "entry_of",
     "erased_if_forgotten",
     "extends_chain",
-    "feedback_entry",
+    "feedback_addition",
     "file_identity",
     "fingerprint_bytes",
     "followed",
     "is_within",
     "line_of",
-    "logged_entry",
     "oldest_goes",
     "oldest_key",
     "open_store",
+    "outcome_fields",
     "outcomes_of",
     "plain_decisions",
     "plain_packed",

@@ -20,9 +20,9 @@ from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.options import FallibleOptions
-from aamc_sdk.log.outcomes import ContentReader, RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import ContentReader, OutcomeJoin, outcome_fields
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, columns_of, feedback_entry, feedback_from, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
@@ -95,12 +95,12 @@ class RowStore(Store):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        calls = zip(attempts, new_ids(len(attempts)), strict=True)  # ids at once: the system call for each lets other threads take the interpreter
-        return self._append_attempts([attempt_row(attempt, call_id=call_id if attempt.n is None else None) for attempt, call_id in calls])
+        numbered = zip(attempts, new_ids(len(attempts)), strict=True)  # ids at once: the system call for each lets other threads take the interpreter
+        return self._append_attempts([attempt_row(attempt, random_id=random_id if attempt.n is None else None) for attempt, random_id in numbered])
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
-        new, refusal = self.add([feedback_entry(*each) for each in feedback])
+        new, refusal = self.add([feedback_addition(*each) for each in feedback])
         if refusal is not None:
             raise refusal
         self._expire_at_times(len(feedback))
@@ -139,15 +139,15 @@ class RowStore(Store):
         )
         return self._write(write)
 
-    def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
-        """Append entries in order, each whole, up to the first that is refused; prompts are left out where the store keeps none.
+    def add(self, additions: Sequence[Addition]) -> tuple[list[bool], StoreError | None]:
+        """Append entries in order, each addition whole, up to the first that is refused; without their prompts if the store keeps none.
 
         Returns:
-            Whether each accepted entry is new, and the error of the first refused one; None if none was refused.
+            Whether the last row of each accepted addition is new, and the error of the refused one; None if none was refused.
         """
         new: list[bool] = []
-        for start in range(0, len(entries), BATCH_ENTRIES):
-            found, refusal = self._write(self._adding(entries[start : start + BATCH_ENTRIES]))
+        for start in range(0, len(additions), BATCH_ENTRIES):
+            found, refusal = self._write(self._adding(additions[start : start + BATCH_ENTRIES]))
             new += found
             if refusal is not None:
                 return new, refusal
@@ -224,13 +224,13 @@ class RowStore(Store):
             until: Time before which decisions are returned; None for all.
             reader: Reads the contents of these decisions; None if they are not needed.
         """
-        found = RowOutcomes(since, until, reader)
+        found = OutcomeJoin(since, until, reader)
         self._add_outcomes(found)
         return found.outcomes()
 
-    def _add_outcomes(self, found: RowOutcomes) -> None:
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         """Add the log's entries for outcomes; those of decisions outside the two times, and contents that are not needed, may be left out."""
-        found.add_entries(logged_entry(row) for _, row in self.placed())
+        found.add_entries(outcome_fields(row) for _, row in self.placed())
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -335,22 +335,22 @@ class RowStore(Store):
         """Append attempts, all or none; return their numbers."""
         return self._write(Write(lambda excerpt: append_attempts(excerpt, rows), [row.decision_id for row in rows]))
 
-    def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
-        """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
+    def _adding(self, additions: Sequence[Addition]) -> Write[tuple[list[bool], StoreError | None]]:
+        """Return the write of :meth:`add`."""
         redacts = not self.config.store_text
-        kept = [(redacted(entry[0]),) if redacts and entry[0].kind == DECISION else entry for entry in entries]
-        last = [entry[-1] for entry in kept]
+        kept = [(redacted(rows[0]),) if redacts and rows[0].kind == DECISION else rows for rows in additions]
+        last = [rows[-1] for rows in kept]
 
         def run(excerpt: Excerpt) -> tuple[list[bool], StoreError | None]:
             new: list[bool] = []
             try:
-                for entry in kept:
-                    new += append(excerpt, entry)[-1:]
+                for rows in kept:
+                    new += append(excerpt, rows)[-1:]
             except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
                 return new, refusal
             return new, None
 
-        is_feedback = all(len(entry) == 1 and entry[0].kind == FEEDBACK for entry in kept)
+        is_feedback = all(len(rows) == 1 and rows[0].kind == FEEDBACK for rows in kept)
         return Write(run, [row.decision_id for row in last], [row.id for row in last], last if is_feedback else ())
 
     @abc.abstractmethod

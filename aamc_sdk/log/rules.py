@@ -90,9 +90,9 @@ def append_attempts(excerpt: Excerpt, rows: Sequence[Row]) -> list[int]:
     """Append attempts, all or none; return their numbers.
 
     Raises:
-        StoreError: A decision has another call of that number, or an attempt does not fit its decision.
+        StoreError: A decision has another attempt of that number, or an attempt does not fit its decision.
     """
-    new = [row for row in rows if not _is_known_call(excerpt, row)]
+    new = [row for row in rows if not _is_known_attempt(excerpt, row)]
     append(excerpt, new)
     numbers = map(_number, rows)
     return [_number(excerpt.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
@@ -127,11 +127,11 @@ def _number(row: Row) -> Any:
     return columns_of(row)["attempt"]
 
 
-def _is_known_call(excerpt: Excerpt, row: Row) -> bool:
-    """Return whether the log holds an attempt's call under its number but another id: the caller or feedback reported it before.
+def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
+    """Return whether the log has the same attempt under its number but another id: recorded before by itself, or with feedback.
 
     Raises:
-        StoreError: Another call has that number.
+        ConflictError: Another attempt has that number.
     """
     n = _number(row)
     alike = [] if n is None else [known for known in _attempts(excerpt, row.decision_id) if _number(known) == n and known.id != row.id]
@@ -218,7 +218,7 @@ def _release(excerpt: Excerpt, row: Row) -> None:
 
 
 def _candidate_of(row: Row, history: Sequence[Row]) -> str:
-    """Return the candidate that an entry is about: by default the chosen one; for feedback and its call the one that served."""
+    """Return the candidate that an entry is about: by default the chosen one; for feedback and its attempt the one that served."""
     if row.candidate:
         return row.candidate
     if len(history) > 1 and (row.kind == FEEDBACK or "feedback" in row.fields):

@@ -15,19 +15,19 @@ from aamc_sdk.types.arithmetic import Floats
 class LoggedOutcomes:
     """The outcomes of N decisions, in log order; NaN where a number is unknown.
 
-    All figures are those of the chosen candidate. After a fallback it has no cost or latency of a successful call.
+    All figures are those of the chosen candidate. After a fallback, it has no successful attempt and so neither cost nor latency.
 
     Attributes:
         decision_ids: The decisions' ids, N of them.
         candidates: The chosen candidates' names, N of them.
         propensity: Probability of each draw, ``[N]``; never use a decision where it is NaN off-policy.
         quality: Quality, from 0 to 1, ``[N]``: the mean of explicit feedback, or of implicit feedback if there is no other, by
-            :attr:`Feedback.average_weight`. Without feedback, a failed call has the quality 0.
-        cost_usd: Cost of the last successful call in USD, ``[N]``.
-        latency_ms: Latency of the last successful call in milliseconds, ``[N]``.
-        output_tokens: Output tokens of the last successful call, ``[N]``.
+            :attr:`Feedback.average_weight`. Without feedback, the quality is 0 if the attempts failed.
+        cost_usd: Cost of the last successful attempt in USD, ``[N]``.
+        latency_ms: Latency of the last successful attempt in milliseconds, ``[N]``.
+        output_tokens: Output tokens of the last successful attempt, ``[N]``.
         judged: Whether feedback gives the quality, ``[N]``.
-        failed: Whether calls of the chosen candidate failed and none was successful, ``[N]``.
+        failed: Whether attempts on the chosen candidate failed and none was successful, ``[N]``.
         fell_back: Whether another candidate than the chosen one served, ``[N]``.
         compared: Whether feedback compares candidates, ``[N]``.
     """

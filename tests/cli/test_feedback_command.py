@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of
+from aamc_sdk.log import SqliteOptions, SqliteStore, addition_of
 from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
@@ -127,7 +127,7 @@ def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
     with closing(opened("copy.db")) as copy, closing(opened("log.db")) as log:
         assert content(copy) == content(log)
     with closing(SqliteStore("sqlite:kept.db", SqliteOptions(store_text=True))) as kept:
-        kept.add([entry_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
+        kept.add([addition_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
         assert kept.record("d").query.text == "a secret"
 
 

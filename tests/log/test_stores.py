@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Batch, Erasure, RowStore, entry_of, feedback_entry, line_of, open_store, row_store
+from aamc_sdk.log import Batch, Erasure, RowStore, addition_of, feedback_addition, line_of, open_store, row_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import Plugins
@@ -345,7 +345,7 @@ def test_entries_on_decisions_with_longer_ids_are_refused(store: Store) -> None:
     for feedback in (Feedback(decision_id="d", quality=1.0, id="x" * 1026), Feedback(decision_id="x" * 513, quality=1.0)):
         with pytest.raises(NameLengthError, match=r"the id of a (piece of feedback|decision) must have at most"):
             store.add_feedback([(feedback, None)])
-        assert isinstance(store.add([feedback_entry(feedback, None)])[1], NameLengthError)
+        assert isinstance(store.add([feedback_addition(feedback, None)])[1], NameLengthError)
     with pytest.raises(NameLengthError, match="the id of a decision must have at most 512 bytes"):
         store.add_attempts([Attempt("x" * 513, 0)])
     assert (ids(store), store.pending_rows()) == ((["d"], []), [])
@@ -650,7 +650,7 @@ def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Sto
     assert isinstance(store, RowStore)
     store.add_decisions([asked("d", tenant="acme", session="s", turns=[Turn("user", "a secret")])])
     store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=13.0), None)])
-    export = [entry_of(line_of(row)) for row in store.batch().rows]
+    export = [addition_of(line_of(row)) for row in store.batch().rows]
     store.forget(*forgotten)
     erased = store.batch().rows
     assert store.add(export) == ([False, False], None)
@@ -773,7 +773,7 @@ def test_times_may_be_numpy_numbers(store: Store, number: Any) -> None:
     assert [type(each.time) for each in (*found.decisions, *found.feedback, *store.pending())] == [float] * 3
     assert (found.decisions[0].time, found.feedback[0].time) == (7.0, 8.0)
     waiting = Feedback(decision_id="d", quality=number(1), time=number(8)), Attempt("d", cost_usd=number(1), output_tokens=7)
-    assert entry_of(line_of(*feedback_entry(*waiting)))[-1].time == 8.0
+    assert addition_of(line_of(*feedback_addition(*waiting)))[-1].time == 8.0
 
 
 def test_an_episode_has_its_decisions_in_log_order(store: Store) -> None:

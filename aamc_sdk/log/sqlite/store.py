@@ -27,7 +27,7 @@ from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import OutcomeJoin
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.row_store import Export
@@ -149,7 +149,7 @@ class SqliteStore(PartitionedStore):
         with self._reading() as table:
             return table.episode(episode_id)
 
-    def _add_outcomes(self, found: RowOutcomes) -> None:
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         with self._reading() as table:
             table.add_outcomes(found)
 

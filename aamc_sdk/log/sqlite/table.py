@@ -16,7 +16,7 @@ from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import OutcomeJoin
 from aamc_sdk.log.retention import begins_partition
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.templates import Templates
@@ -105,7 +105,7 @@ class EntryTable:
         """Return the entries whose decision is not in the log."""
         return self._rows(f"{_SELECT} WHERE position IS NULL ORDER BY n")
 
-    def add_outcomes(self, found: RowOutcomes) -> None:
+    def add_outcomes(self, found: OutcomeJoin) -> None:
         """Add the decisions between the two times, and the attempts and feedback since the first of them; contents only if they are needed."""
         times = {"since": -math.inf if found.since is None else found.since, "until": math.inf if found.until is None else found.until}
         (first,) = (0,) if found.since is None else self._connection.execute(_FIRST_MADE, times).fetchone()

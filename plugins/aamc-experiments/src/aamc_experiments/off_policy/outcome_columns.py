@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, RowOutcomes, RowStore, decoded, logged_entry, query_from, read_batches
+from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, OutcomeJoin, RowStore, decoded, outcome_fields, query_from, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -135,8 +135,8 @@ def read_outcome_columns(store: Store, columns: Iterable[str], since: float | No
     reader = OutcomeColumns(columns)
     if isinstance(store, RowStore):
         return reader.joined(store.outcomes(since, until, reader))
-    found = RowOutcomes(since, until, reader)
-    found.add_entries(logged_entry(row) for batch in read_batches(store) for row in batch.rows)
+    found = OutcomeJoin(since, until, reader)
+    found.add_entries(outcome_fields(row) for batch in read_batches(store) for row in batch.rows)
     return reader.joined(found.outcomes())
 
 

@@ -21,9 +21,9 @@ from aamc_sdk.log import (
     Batch,
     Erasure,
     Excerpt,
+    OutcomeJoin,
     Retention,
     Row,
-    RowOutcomes,
     Templates,
     Write,
     begins_partition,
@@ -285,7 +285,7 @@ class Entries:
             positions=[each[0] for each in found],
         )
 
-    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes) -> None:
+    def add_outcomes(self, connection: psycopg.Connection, found: OutcomeJoin) -> None:
         """Add the decisions between the two times with their attempts and feedback; contents are read only if they are needed."""
         since, until = -math.inf if found.since is None else found.since, math.inf if found.until is None else found.until
         needs = {"contents": found.needs_contents, "embeddings": found.needs_embeddings, "since": since, "until": until}

@@ -15,7 +15,7 @@ import attrs
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
+from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, OutcomeJoin, Row, Write
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
@@ -84,7 +84,7 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return self._partitions.aggregates(connection)
 
-    def _add_outcomes(self, found: RowOutcomes) -> None:
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         with self._reading(bounded=False) as connection:
             self._entries.add_outcomes(connection, found)
 

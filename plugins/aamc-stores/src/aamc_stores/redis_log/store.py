@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write, erased_if_forgotten, plain_decisions, run_writes
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, OutcomeJoin, Row, Write, erased_if_forgotten, plain_decisions, run_writes
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
@@ -63,7 +63,7 @@ class RedisStore(SharedStore):
         """Delete the log's keys."""
         self._server.drop()
 
-    def _add_outcomes(self, found: RowOutcomes) -> None:
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         self._reader.add_outcomes(found)
 
     def pending_rows(self) -> Sequence[Row]:
