@@ -21,7 +21,7 @@ from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownDecisionE
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.log import Addition, Exported, RowStore, Selection
+    from aamc_sdk.log import Addition, ExportResult, RowStore, Selection
 
 _LINES_AT_ONCE = 1000
 _BINARY = {b"PAR1": ("a Parquet file", "parquet:FILE"), b"SQLite format 3\0": ("an SQLite file", "sqlite:FILE")}
@@ -149,9 +149,9 @@ def export(
         click.echo(f"{file} was kept as it is, since retention has dropped some of its decisions from the log.", err=True)
 
 
-def _export_lines(log: RowStore, file: Path, chosen: Selection) -> Exported:
+def _export_lines(log: RowStore, file: Path, chosen: Selection) -> ExportResult:
     """Write entries as JSON Lines; without a selection the pending ones too, at the end."""
-    from aamc_sdk.log import Exported, line_of, still_has
+    from aamc_sdk.log import ExportResult, line_of, still_has
     from aamc_sdk.storage import replacing_alone
 
     _check_replaceable(file)
@@ -164,7 +164,7 @@ def _export_lines(log: RowStore, file: Path, chosen: Selection) -> Exported:
             written += 1
         if first is not None and not still_has(log, first):
             raise StoreError(f"retention dropped decisions of the log {log.name} during the export, so entries on them are missing: export again")
-    return Exported([file], written)
+    return ExportResult([file], written)
 
 
 def _check_replaceable(file: Path) -> None:
@@ -182,7 +182,7 @@ def _binary(start: bytes) -> tuple[str, str] | None:
     return next((found for sign, found in _BINARY.items() if start.startswith(sign)), None)
 
 
-def _export_files(ctx: click.Context, log: RowStore, folder: Path, form: str, chosen: Selection) -> Exported:
+def _export_files(ctx: click.Context, log: RowStore, folder: Path, form: str, chosen: Selection) -> ExportResult:
     """Write entries to files of a format."""
     from aamc_sdk.log import ExportFormat
 
@@ -191,7 +191,7 @@ def _export_files(ctx: click.Context, log: RowStore, folder: Path, form: str, ch
         raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
-    exported: Exported = found.export(log, folder, chosen)
+    exported: ExportResult = found.export(log, folder, chosen)
     return exported
 
 

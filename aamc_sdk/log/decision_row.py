@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.log.decision_content import DecisionContent, Numbers, QueryFields
-from aamc_sdk.log.json_text import check_plain, damages, decode, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
@@ -104,22 +104,13 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if type(value) is ByName else value
 
 
-def decision_from(row: Row) -> Decision:
-    """Return the decision that a row keeps.
-
-    Raises:
-        StoreError: It is damaged.
-    """
-    return record_from(row).decision
-
-
 def record_from(row: Row) -> Record:
     """Return the record that a decision's row keeps.
 
     Raises:
         StoreError: It is damaged.
     """
-    with damages(row.name):
+    with damage_errors(row.name):
         return parsed_record(row)
 
 
@@ -213,7 +204,7 @@ def redacted_fields(row: Row) -> dict[str, Any]:
     Raises:
         StoreError: The row is damaged.
     """
-    with damages(row.name):
+    with damage_errors(row.name):
         return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
 
 

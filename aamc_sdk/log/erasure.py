@@ -57,11 +57,6 @@ class Erasure:
         return erased(row, without_tenant=self.user is None)
 
 
-def erased_forms(row: Row) -> tuple[Row, Row]:
-    """Return a decision's row as it is once its user was forgotten, and as it is once its tenant was forgotten."""
-    return erased(row), erased(row, without_tenant=True)
-
-
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
     """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
 

@@ -64,7 +64,7 @@ def still_has(store: RowStore, first: int) -> bool:
 
 
 @attrs.frozen
-class Exported:
+class ExportResult:
     """The result of an export.
 
     Attributes:
@@ -83,7 +83,7 @@ class ExportFormat(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def export(cls, store: RowStore, folder: Path, selection: Selection) -> Exported:
+    def export(cls, store: RowStore, folder: Path, selection: Selection) -> ExportResult:
         """Write the entries on the selected decisions to files of a folder, which the log remembers (:meth:`RowStore.note_export`).
 
         Raises:

@@ -55,11 +55,11 @@ class MemoryLog(Excerpt):
 
     @property
     def unread(self) -> int:
-        """The number of decisions that are no rows yet."""
+        """The number of decisions that are not rows yet."""
         return len(self._unread_ids)
 
     def add_unread(self, records: Records, store_text: bool) -> bool:
-        """Append decisions that become rows when the log is read; return whether that was possible, since all are new and none can be refused."""
+        """Append decisions that become rows when the log is first read; return False, without a change, if one is known or could be refused."""
         ids = {decision.id for decision in records.decisions if decision.id not in self._positions and decision.id not in self._unread_ids}
         if len(ids) < len(records) or not all(map(_is_plain, records.decisions, records.request.queries)):
             return False
@@ -211,7 +211,7 @@ class MemoryStore(RowStore):
 
     @contextmanager
     def _reading(self) -> Iterator[MemoryLog]:
-        """Take the log, whose entries are all rows then."""
+        """Lock the log, after all its decisions became rows."""
         for _ in range(self._log.unread // ROWS_AT_ONCE):
             with self._lock:
                 self._log.read(ROWS_AT_ONCE)
@@ -222,7 +222,7 @@ class MemoryStore(RowStore):
 
     @contextmanager
     def _counting(self) -> Iterator[MemoryLog]:
-        """Take the log to count entries. Unread decisions become rows only if entries are pending, which may wait for them."""
+        """Lock the log to count entries. Unread decisions become rows only if entries are pending, since they may be those decisions' entries."""
         if self._log.added_pending:
             with self._reading() as log:
                 yield log
@@ -239,5 +239,5 @@ class MemoryStore(RowStore):
 
 
 def _is_plain(decision: Decision, query: Query) -> bool:
-    """Return whether nothing of a decision can be refused: neither notes of no JSON type nor a name that is too long."""
+    """Return whether a decision cannot be refused: it has no notes, which must be of JSON's types, and no name that is too long."""
     return not decision.notes and all(map(fits, (decision.id, decision.candidate, decision.episode, query.user, query.tenant)))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.json_text import damaged, damages, decoded
+from aamc_sdk.log.json_text import damage_error, damage_errors, decode_entry
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
@@ -105,11 +105,11 @@ class _Attempts(NamedTuple):
         found[self.row[known]] = figures[known]  # of several, numpy assigns the last
         return found
 
-    def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether a decision has an attempt in ``true`` and none in ``unless``, ``[size]``."""
+    def failed(self, size: int) -> NDArray[np.bool_]:
+        """Return whether attempts on each decision's chosen candidate failed and none was successful, ``[size]``."""
         found = np.zeros(size, dtype=bool)
-        found[self.row[true]] = True
-        found[self.row[unless]] = False
+        found[self.row[self.chosen & (self.status == _FAILED)]] = True
+        found[self.row[self.chosen & (self.status == _ANSWERED)]] = False
         return found
 
     def fell_back(self, size: int) -> NDArray[np.bool_]:
@@ -206,14 +206,14 @@ class OutcomeJoin:
                 for entry in batch:
                     of_kind[entry[0]].append(entry)
             except KeyError as error:
-                raise damaged(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
+                raise damage_error(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
                 try:
                     if of_kind[kind]:
                         add(zip(*of_kind[kind], strict=True), unpack)
                 except (AttributeError, TypeError, ValueError):
                     for entry in of_kind[kind]:  # one at a time, to name the damaged one
-                        with damages(entry[2]):
+                        with damage_errors(entry[2]):
                             add(zip(entry, strict=True), unpack)
                     raise
 
@@ -234,7 +234,7 @@ class OutcomeJoin:
         """Add attempts; a later known figure of the chosen candidate replaces an earlier one."""
         rows, ids, candidates, _, _, packed, _, status, *figures = self._known(columns)
         if None in status:
-            attempts = [decoded(_ATTEMPT, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
+            attempts = [decode_entry(content, _ATTEMPT, name) for content, name in zip(unpack(packed), ids, strict=True)]
             status = [each.status or default_status(each.error) for each in attempts]
             figures = [[getattr(each, name) for each in attempts] for name in FIGURES]
         ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
@@ -243,7 +243,7 @@ class OutcomeJoin:
     def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
         """Add feedback; a later revision replaces an earlier one."""
         rows, ids, candidates, _, _, packed, *_ = self._known(columns)
-        feedback = [decoded(_FEEDBACK, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
+        feedback = [decode_entry(content, _FEEDBACK, name) for content, name in zip(unpack(packed), ids, strict=True)]
         implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
         self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
         self._judged += len(rows)
@@ -268,10 +268,7 @@ class OutcomeJoin:
         size = len(self._rows)
         explicit = feedback.means(size, implicit=False)
         quality = np.where(np.isnan(explicit), feedback.means(size, implicit=True), explicit)
-        judged, failed = (
-            ~np.isnan(quality),
-            attempts.flags(size, (attempts.status == _FAILED) & attempts.chosen, (attempts.status == _ANSWERED) & attempts.chosen),
-        )
+        judged, failed = ~np.isnan(quality), attempts.failed(size)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
         compared = np.zeros(size, dtype=bool)

@@ -110,7 +110,7 @@ class PartitionedStore(RowStore):
         return ClockReading.now().jumped_since(self._opened_at)
 
     def _oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
+        """Return the oldest partition if it is expired (see :func:`aamc_sdk.log.is_oldest_expired`) or was dropped in part; else None."""
         return None
 
     def _drop_part(self, oldest: Partition) -> int | None:

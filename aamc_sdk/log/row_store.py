@@ -15,7 +15,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log.decision_row import decision_from, decision_row, record_from, redacted
+from aamc_sdk.log.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
@@ -41,7 +41,7 @@ BATCH_ENTRIES = 1000
 
 
 @attrs.frozen
-class Export:
+class ExportedFile:
     """A file that entries of a log were exported to.
 
     Attributes:
@@ -86,7 +86,7 @@ class RowStore(Store):
                 raise
             self._note_unlogged(len(given), error)
             return [attrs.evolve(record.decision, propensity=math.nan) for record in given]
-        return [record.decision if row is None else decision_from(row) for record, row in zip(given, found, strict=True)]
+        return [record.decision if row is None else record_from(row).decision for record, row in zip(given, found, strict=True)]
 
     def _note_unlogged(self, count: int, error: StoreError) -> None:
         if not self._unlogged:
@@ -95,8 +95,9 @@ class RowStore(Store):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        numbered = zip(attempts, new_ids(len(attempts)), strict=True)  # ids at once: the system call for each lets other threads take the interpreter
-        return self._append_attempts([attempt_row(attempt, random_id=random_id if attempt.n is None else None) for attempt, random_id in numbered])
+        random_ids = new_ids(len(attempts))  # all at once: each system call lets other threads take the interpreter
+        rows = [attempt_row(attempt, random_id=name if attempt.n is None else None) for attempt, name in zip(attempts, random_ids, strict=True)]
+        return self._append_attempts(rows)
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
@@ -174,17 +175,17 @@ class RowStore(Store):
         self._erase_exports(erasure)
         return decisions
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to, as far as the store knows them."""
         return ()
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
         if not self._export_warned:
             logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
         self._export_warned = True
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Stop remembering an exported file."""
 
     def _erase_exports(self, erasure: Erasure) -> None:
@@ -194,7 +195,7 @@ class RowStore(Store):
         for path, why in self.unerased_exports.items():
             logger.warning("the export %s could not be erased (%s): forget the user again when that has changed, or delete the file", path, why)
 
-    def _erase_export(self, export: Export, erasure: Erasure) -> str:
+    def _erase_export(self, export: ExportedFile, erasure: Erasure) -> str:
         """Write an export again without some decisions, or stop remembering a deleted one; return the reason if neither is possible, else ``""``."""
         path = Path(export.path)
         try:

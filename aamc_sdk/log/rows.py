@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import damages, decoded, encode, null_if_unknown
+from aamc_sdk.log.json_text import damage_errors, decode_entry, encode, null_if_unknown
 from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
@@ -137,7 +137,7 @@ class Row:
         Raises:
             StoreError: It is damaged.
         """
-        return decoded(_fields, self.content, self.name)
+        return decode_entry(self.content, _fields, self.name)
 
 
 Addition = tuple[Row, ...]
@@ -146,7 +146,7 @@ Addition = tuple[Row, ...]
 
 def candidates_of(row: Row) -> Sequence[str]:
     """Return the candidates of the decision that a row keeps, without parsing the rest."""
-    return decoded(_candidates, row.content, row.name).candidates
+    return decode_entry(row.content, _candidates, row.name).candidates
 
 
 def columns_of(row: Row) -> Mapping[str, Any]:
@@ -157,7 +157,7 @@ def columns_of(row: Row) -> Mapping[str, Any]:
     """
     if row.columns is not None:
         return row.columns
-    with damages(row.name):
+    with damage_errors(row.name):
         return columns_from(row.kind, row.fields)
 
 

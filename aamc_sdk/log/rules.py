@@ -16,7 +16,7 @@ from itertools import compress
 from typing import Any
 
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
-from aamc_sdk.log.erasure import erased_forms
+from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -180,7 +180,9 @@ def _is_same(known: Row, row: Row) -> bool:
         return known.fingerprint == row.fingerprint
     if known.content == row.content or known.fields == row.fields:  # earlier versions wrote the same JSON with other spaces
         return True
-    return row.kind == DECISION and known.time == row.time and any(known.fields == erased.fields for erased in erased_forms(row))
+    if row.kind != DECISION or known.time != row.time:
+        return False
+    return known.fields in (erased(row).fields, erased(row, without_tenant=True).fields)
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:

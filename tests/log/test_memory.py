@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import Export, MemoryStore, StoreOptions, memory, open_store
+from aamc_sdk.log import ExportedFile, MemoryStore, StoreOptions, memory, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
@@ -99,10 +99,10 @@ def test_records_are_a_sequence():
 def test_messages_name_a_log_without_the_password_in_its_url(caplog):
     store = MemoryStore("memory://ann:secret@host/log", StoreOptions())
     assert (store.name, MemoryStore("memory:log", StoreOptions()).name) == ("memory://host/log", "memory:log")
-    store.note_export(Export("log.parquet", "parquet"))
+    store.note_export(ExportedFile("log.parquet", "parquet"))
     assert "memory://host/log" in caplog.text
     assert "secret" not in caplog.text
-    store.note_export(Export("other.parquet", "parquet"))
+    store.note_export(ExportedFile("other.parquet", "parquet"))
     assert len(caplog.records) == 1  # a folder may get many files
     store.close()
 

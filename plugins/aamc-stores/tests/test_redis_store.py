@@ -26,7 +26,7 @@ from aamc_stores.redis_log.store import RedisStore
 from waiting import wait_until
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
-from aamc_sdk.log import Export, combined, open_store, row_store
+from aamc_sdk.log import ExportedFile, combined, open_store, row_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot, StateDelta
@@ -856,5 +856,5 @@ def test_a_forgotten_tenant_has_no_name_in_the_aggregates(log):
 
 
 def test_exports_are_remembered_by_all_processes(log):
-    log().note_export(Export("/data/log.parquet", "parquet"))
-    assert list(log().exports()) == [Export("/data/log.parquet", "parquet")]
+    log().note_export(ExportedFile("/data/log.parquet", "parquet"))
+    assert list(log().exports()) == [ExportedFile("/data/log.parquet", "parquet")]

@@ -9,7 +9,7 @@ import attrs
 from aamc_experiments.off_policy import read_outcome_columns
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Export, RowStore, Selection
+from aamc_sdk.log import ExportedFile, RowStore, Selection
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 
@@ -50,7 +50,7 @@ def test_exports_are_remembered(log: Callable[..., Store]) -> None:
     assert isinstance(store, RowStore)
     assert list(store.exports()) == []
     for _ in range(2):
-        store.note_export(Export("/folder/file.parquet", "parquet"))
-    assert list(store.exports()) == [Export("/folder/file.parquet", "parquet")]
-    store.discard_export(Export("/folder/file.parquet", "parquet"))
+        store.note_export(ExportedFile("/folder/file.parquet", "parquet"))
+    assert list(store.exports()) == [ExportedFile("/folder/file.parquet", "parquet")]
+    store.discard_export(ExportedFile("/folder/file.parquet", "parquet"))
     assert list(store.exports()) == []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, OutcomeJoin, RowStore, decoded, outcome_fields, query_from, read_batches
+from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, OutcomeJoin, RowStore, decode_entry, outcome_fields, query_from, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -276,7 +276,7 @@ def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
 
 def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) -> Any:
     """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
-    fields = decoded(_ANY, content, name)
+    fields = decode_entry(content, _ANY, name)
     shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
     return msgspec.convert(fields | shared, decoder.type)
 
@@ -284,9 +284,9 @@ def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) 
 def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Raw], ids: Sequence[str]) -> list[Any]:
     """Return decoded parts; equal ones are decoded once."""
     if parts and parts.count(parts[0]) == len(parts):
-        return [decoded(decoder, bytes(parts[0]), ids[0])] * len(parts)
+        return [decode_entry(bytes(parts[0]), decoder, ids[0])] * len(parts)
     texts = list(map(bytes, parts))
-    known = {text: decoded(decoder, text, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
+    known = {text: decode_entry(text, decoder, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
     return list(map(known.__getitem__, texts))
 
 

@@ -15,7 +15,7 @@ import attrs
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, OutcomeJoin, Row, Write
+from aamc_sdk.log import UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
@@ -168,17 +168,17 @@ class PostgresStore(SharedStore):
                 self._partitions.erase_tenant(connection, erasure.tenant)
         return len(names), reached
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to."""
         with self._reading() as connection:
-            return [Export(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
+            return [ExportedFile(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to."""
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "INSERT INTO {exports} VALUES (%s, %s) ON CONFLICT (path) DO NOTHING", export.path, export.format)
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Remember a file no longer."""
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, OutcomeJoin, Row, Write, erased_if_forgotten, plain_decisions, run_writes
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write, erased_if_forgotten, plain_decisions, run_writes
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
@@ -129,15 +129,15 @@ class RedisStore(SharedStore):
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         return self._erasure.erase(erasure, after, limit)
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to."""
-        return [Export(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
+        return [ExportedFile(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to."""
         self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Remember a file no longer."""
         self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
 
