@@ -109,7 +109,7 @@ class Store(NamedComponent):
 
     @abc.abstractmethod
     def outcomes(self, since: float | None = None, until: float | None = None) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays; NaN where unknown.
+        """Return propensities and outcomes of decisions as arrays; NaN if unknown.
 
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.

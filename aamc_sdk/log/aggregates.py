@@ -22,7 +22,7 @@ def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
     """Return the sums over some decisions, one for each day, tenant and chosen candidate.
 
     Args:
-        rows: The decisions with all their placed entries, in log order. Decisions need no content where they have columns.
+        rows: The decisions with all their placed entries, in log order. Decisions that have columns need no content.
     """
     found, kept = OutcomeJoin(), list(rows)
     found.add_entries(map(outcome_fields, kept))

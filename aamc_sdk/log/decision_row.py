@@ -1,7 +1,7 @@
 """Decisions as rows of the log, with or without their prompts.
 
-The store's option ``store_text`` decides whether prompts are kept; without it every text reads as ``""``. Fields that version 0.1 did not
-have are left out of the JSON where they have their default, so that its entries and those of this version compare equal.
+Prompts are kept only with the store's option ``store_text``; otherwise every text is ``""``. Fields that version 0.1 did not have are left out of the
+JSON if they have their default, so that equal entries of both versions have equal JSON. The schema is in :mod:`aamc_sdk.log.decision_content`.
 """
 
 from __future__ import annotations

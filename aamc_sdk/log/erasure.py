@@ -22,7 +22,7 @@ def erased(row: Row, *, without_tenant: bool = False) -> Row:
 
 
 def user_digest(user: str) -> str:
-    """Return the digest that stays of a forgotten user, so that records kept elsewhere under the same id can be recognised."""
+    """Return the digest that the log keeps of a forgotten user, so that copies of the user's records are recognised later."""
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
@@ -52,7 +52,7 @@ class Erasure:
         return (self.user is None or columns["user_id"] == self.user) and (self.tenant is None or columns["tenant"] == self.tenant)
 
     def applied(self, row: Row) -> Row:
-        """Return a decision's row, erased."""
+        """Return a decision's row, erased; update ``latest``."""
         self.latest = max(self.latest, row.time)
         return erased(row, without_tenant=self.user is None)
 

@@ -49,7 +49,7 @@ class ContentReader(Protocol):
             ids: Their ids.
             times: Their times, in seconds since the epoch.
             contents: Their contents, as JSON in text or UTF-8, see :class:`aamc_sdk.log.DecisionContent`.
-            embeddings: Their queries' embeddings as little-endian float32; None for none, and where they are not needed.
+            embeddings: Their queries' embeddings as little-endian float32; None for none, or if they are not needed.
 
         Raises:
             ValueError: A content is damaged.
@@ -139,7 +139,7 @@ class _Feedback(NamedTuple):
     weight: Floats
 
     def means(self, size: int, implicit: bool) -> Floats:
-        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN where there is none."""
+        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN if there is none."""
         which = self.chosen & ~self.compares & (self.implicit == implicit)
         weighed = np.bincount(self.row[which], self.quality[which] * self.weight[which], minlength=size)
         total = np.bincount(self.row[which], self.weight[which], minlength=size)

@@ -20,7 +20,7 @@ RENEWED_DAYS = 7.0
 SHORTEST_RENEWAL_DAYS = 2 / 24
 """The same in a log with a shorter limit: a router that learns puts its snapshot every hour."""
 UNLEARNED = -1
-"""The epoch of a floor without content: after a user was forgotten, its router has yet to learn the log again, and holds all partitions back."""
+"""The epoch of a floor without content: after a user was forgotten, its router must learn the log again before any partition is dropped."""
 JUMP_SECONDS = 3600.0
 """Difference between two clocks that means that one of them was set."""
 
@@ -48,7 +48,7 @@ def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now
     Args:
         partitions: The log's partitions, the oldest first.
         retention: The log's limits.
-        now: The present time, in seconds since the epoch; the server's, where there is one.
+        now: The present time, in seconds since the epoch, by the server's clock if there is a server.
         size: The log's present size in bytes.
     """
     if len(partitions) < 2:  # the newest stays
@@ -91,7 +91,7 @@ def covered_position(states: Iterable[tuple[int, float]], since: float) -> float
         since: See :func:`renewed_since`.
 
     Returns:
-        Infinity where no router learns.
+        Infinity if no router learns.
     """
     return min((position for position, renewed in states if renewed >= since), default=math.inf)
 

@@ -61,7 +61,7 @@ class RowStore(Store):
 
     Config: ClassVar[type[Any]] = FallibleOptions
     formats: Callable[[str], type[Any]] | None = None
-    """Returns the class of an export's format by its name; set where the store is opened with plugins."""
+    """Returns the class of an export's format by its name; set by :func:`aamc_sdk.log.open_store`."""
     unerased_exports: Mapping[str, str] = {}
     """The paths of the exports that the last ``forget`` could not erase, with the reasons."""
     _next_expiry = 0.0
@@ -110,7 +110,7 @@ class RowStore(Store):
     def expire_pending(self) -> int:
         """Delete pending entries that are too old, and the oldest beyond the maximum; return their number.
 
-        Called periodically by :meth:`add_feedback`. A warning says how many were deleted. After the clock was set, none is deleted for its age.
+        Called periodically by :meth:`add_feedback`. A warning gives their number. After the clock was set, none is deleted for its age.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
         rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_SECONDS
@@ -127,11 +127,11 @@ class RowStore(Store):
         self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_SECONDS
         if time.monotonic() >= self._next_expiry or self._added >= self.config.max_pending / EXPIRIES:
             self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_SECONDS
-            with suppress(StoreAwayError):  # the feedback is kept; the next time will do
+            with suppress(StoreAwayError):  # the feedback is kept, and the next call tries again
                 self.expire_pending()
 
     def _clock_was_set(self) -> bool:
-        """Return whether the time of day was set by more than an hour since the store was opened; False where that is not known."""
+        """Return whether the time of day was set by more than an hour since the store was opened; False if that is unknown."""
         return False
 
     def _drop(self, rows: Sequence[Row]) -> int:
@@ -328,7 +328,7 @@ class RowStore(Store):
         """Return the time at which each forgotten user was forgotten, in seconds since the epoch, by the user's digest."""
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
-        """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
+        """Append decisions, all or none; return for each the logged one of its id, None if it is new."""
         plain = rows if all(map(has_fitting_names, rows)) else ()
         return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=plain))
 

@@ -46,7 +46,7 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
 """The columns that a kind of entry fills; the others are NULL."""
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
-"""Fields of an attempt that version 0.1 did not have; left out where they are unknown."""
+"""Fields of an attempt that version 0.1 did not have; left out if they are unknown."""
 _ORIGIN_KEYS = ("feedback", "call")
 """Keys of an attempt's JSON besides its fields: the id of the feedback that it came with, or the random id of an attempt that came without a
 number. Its own id is made of them."""

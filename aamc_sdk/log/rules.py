@@ -1,10 +1,11 @@
 """The log's rules, the same for every store that reads and writes excerpts of it.
 
-An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
-is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
-A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier;
-all revisions of an id are on one decision.
-Ids and names have a maximum length.
+- An entry counts once: its id with the same content adds nothing, and with other content is refused.
+- An entry whose decision is not in the log is pending. It gets its position right after that decision. If it does not fit the decision, it stays
+  pending until its id comes with other content.
+- The content of a decision is its request: adding it again returns the logged decision.
+- Feedback has revisions: a later one replaces the earlier. All revisions of an id are on one decision.
+- Ids and names have a maximum length.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def append(excerpt: Excerpt, rows: Sequence[Row]) -> list[bool]:
 
 
 def append_decisions(excerpt: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
-    """Append decisions, all or none; return for each the earlier one of its id, None where it is new.
+    """Append decisions, all or none; return for each the logged one of its id, None if it is new.
 
     Raises:
         StoreError: An id is known with another request.
