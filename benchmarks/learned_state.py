@@ -1,8 +1,8 @@
-"""Measures the changes of a large learned state against the whole state, and a restart from them.
+"""Measures the delta of a large learned state against the whole state, and a restart from them.
 
     python benchmarks/learned_state.py --users 100000 --entries 10000 --log-entries 1000000
 
-A router thompson knows a number of users. It learns more entries (decisions and feedback) of users at random; its changes and its whole state are
+A router thompson knows a number of users. It learns more entries (decisions and feedback) of users at random; its delta and its whole state are
 then measured in bytes and seconds of CPU. The second part writes a log of a million entries in a SQLite file, leaves the process that serves it
 without its end, as one that is killed, and measures the start of the next one. Prints JSON.
 """
@@ -72,26 +72,26 @@ def learn_users(users: int, entries: int) -> tuple[OnlineRouter, MemoryStore]:
 
 
 def states(users: int, entries: int) -> dict[str, float]:
-    """Compare changes with the whole state."""
+    """Compare a delta with the whole state."""
     router, store = learn_users(users, entries)
     whole, follower = state_of(router), new_router()
     load_s = cpu_s(lambda: restore(follower, whole))
-    router.changes()
+    router.delta()
     position = 2 * users
     learn_s = 0.0
     while (batch := store.experience(position, BATCH)).position > position:
         position = batch.position
         learn_s += cpu_s(lambda learned=batch: router.learn(learned))  # type: ignore[misc]
     found: dict[str, Any] = {}
-    changes_s = cpu_s(lambda: found.update(changes=router.changes()))
-    apply_s = cpu_s(lambda: follower.apply_changes(found["changes"]))
+    delta_s = cpu_s(lambda: found.update(delta=router.delta()))
+    apply_s = cpu_s(lambda: follower.apply_delta(found["delta"]))
     save_s = cpu_s(lambda: found.update(whole=state_of(router)))
     return {
         "users": users,
         "entries": entries,
         "learning_cpu_s": round(learn_s, 3),
-        "changes_mb": round(len(found["changes"]) / 1e6, 2),
-        "changes_cpu_s": round(changes_s, 3),
+        "delta_mb": round(len(found["delta"]) / 1e6, 2),
+        "changes_cpu_s": round(delta_s, 3),
         "apply_cpu_s": round(apply_s, 3),
         "whole_mb": round(len(found["whole"]) / 1e6, 2),
         "whole_cpu_s": round(save_s, 3),

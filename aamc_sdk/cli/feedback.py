@@ -21,7 +21,7 @@ from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownDecisionE
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.log import Entry, Exported, LedgerStore, Selection
+    from aamc_sdk.log import Addition, ExportResult, RowStore, Selection
 
 _LINES_AT_ONCE = 1000
 _BINARY = {b"PAR1": ("a Parquet file", "parquet:FILE"), b"SQLite format 3\0": ("an SQLite file", "sqlite:FILE")}
@@ -49,12 +49,12 @@ def _show(as_json: bool, document: Mapping[str, Any], sentence: str) -> None:
         click.echo(sentence, err=True)
 
 
-def _ledger(store: Store) -> LedgerStore:
+def _row_store(store: Store) -> RowStore:
     """Return a store whose entries can be exported and imported."""
-    from aamc_sdk.log import LedgerStore
+    from aamc_sdk.log import RowStore
 
-    if not isinstance(store, LedgerStore):
-        why = "it does not extend aamc_sdk.log.LedgerStore"
+    if not isinstance(store, RowStore):
+        why = "it does not extend aamc_sdk.log.RowStore"
         raise StoreError(f"the store {store.url} does not support export and import, since {why}; use sqlite, redis or postgres")
     return store
 
@@ -141,7 +141,7 @@ def export(
         raise click.UsageError("--json needs a FILE, since the entries are written to standard output")
     chosen = Selection(tenant, since, until)
     with _opened(ctx, run, store) as log:
-        found = _export_lines(_ledger(log), target, chosen) if form == "jsonl" else _export_files(ctx, _ledger(log), target, form, chosen)
+        found = _export_lines(_row_store(log), target, chosen) if form == "jsonl" else _export_files(ctx, _row_store(log), target, form, chosen)
     into = "" if form == "jsonl" else f" to {quantity(len(found.files), 'file')}"
     document = {"entries": found.entries, "files": [str(file) for file in found.files], "kept": [str(file) for file in found.kept]}
     _show(as_json, document, f"{quantity(found.entries, 'entry', 'entries')} exported{into}.")
@@ -149,9 +149,9 @@ def export(
         click.echo(f"{file} was kept as it is, since retention has dropped some of its decisions from the log.", err=True)
 
 
-def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
+def _export_lines(log: RowStore, file: Path, chosen: Selection) -> ExportResult:
     """Write entries as JSON Lines; without a selection the pending ones too, at the end."""
-    from aamc_sdk.log import Exported, line_of, still_has
+    from aamc_sdk.log import ExportResult, line_of, still_has
     from aamc_sdk.storage import replacing_alone
 
     _check_replaceable(file)
@@ -164,7 +164,7 @@ def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
             written += 1
         if first is not None and not still_has(log, first):
             raise StoreError(f"retention dropped decisions of the log {log.name} during the export, so entries on them are missing: export again")
-    return Exported([file], written)
+    return ExportResult([file], written)
 
 
 def _check_replaceable(file: Path) -> None:
@@ -182,7 +182,7 @@ def _binary(start: bytes) -> tuple[str, str] | None:
     return next((found for sign, found in _BINARY.items() if start.startswith(sign)), None)
 
 
-def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> Exported:
+def _export_files(ctx: click.Context, log: RowStore, folder: Path, form: str, chosen: Selection) -> ExportResult:
     """Write entries to files of a format."""
     from aamc_sdk.log import ExportFormat
 
@@ -191,7 +191,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
         raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
-    exported: Exported = found.export(log, folder, chosen)
+    exported: ExportResult = found.export(log, folder, chosen)
     return exported
 
 
@@ -202,14 +202,14 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """
-    from aamc_sdk.log import LedgerStore, Retention
+    from aamc_sdk.log import Retention, RowStore
 
     with _opened(ctx, run, store) as log:
         before = {partition.number for partition in log.partitions()}
         decisions = log.retain()
         left = {partition.number for partition in log.partitions()}  # others may have begun meanwhile
         needed_gb = log.health().get("needed_gb", 0.0)  # the store has logged the advice
-        if isinstance(log, LedgerStore) and getattr(log.config, "retention", Retention()) == Retention():
+        if isinstance(log, RowStore) and getattr(log.config, "retention", Retention()) == Retention():
             advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:
@@ -251,7 +251,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
             raise DataError(f"{file}, {first[1]}") from first[1]
         with _opened(ctx, run, store, existing=store is None) as log:
             for entries, bad in itertools.chain([first], batches):
-                found, refusal = _ledger(log).add([entry for _, entry in entries])
+                found, refusal = _row_store(log).add([entry for _, entry in entries])
                 lines, new = lines + len(found), new + sum(found)
                 if refusal is not None:
                     raise StoreError(f"{file}, line {entries[len(found)][0]}: {refusal}") from refusal
@@ -260,16 +260,16 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     _show(as_json, {"lines": lines, "new": new}, f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.")
 
 
-def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
+def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition]], DataError | None]]:
     """Yield batches of entries with their line numbers, and the error of the line after a batch that cannot be read."""
-    from aamc_sdk.log import entry_of
+    from aamc_sdk.log import addition_of
 
     numbered = ((number, line) for number, line in enumerate(source, 1) if line.strip())
     while batch := list(itertools.islice(numbered, _LINES_AT_ONCE)):
-        entries: list[tuple[int, Entry]] = []
+        entries: list[tuple[int, Addition]] = []
         for number, line in batch:
             try:
-                entries.append((number, entry_of(line)))
+                entries.append((number, addition_of(line)))
             except DataError as error:
                 yield entries, DataError(_binary_advice(line) or f"line {number}: {error}")
                 return
@@ -294,7 +294,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
     Routers then learn the log again. The exit status is 1 if an export could not be erased, such as on a disk that is not mounted; the command can be
     repeated. Exports that were deleted are no longer remembered.
     """
-    from aamc_sdk.log import LedgerStore
+    from aamc_sdk.log import RowStore
     from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 
     if user is None and tenant is None:
@@ -302,7 +302,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
     log_user = None if user is None else pseudonymizer(user_key)(user)
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user, tenant)
-        unerased = log.unerased_exports if isinstance(log, LedgerStore) else {}
+        unerased = log.unerased_exports if isinstance(log, RowStore) else {}
     hint = "" if decisions or user_key or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
     document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
     _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.")

@@ -133,23 +133,23 @@ class OnlineRouter(Router):
     def learn(self, experience: Experience) -> None:
         """Learn from a batch of the log, in log order, on one thread, while other threads score."""
 
-    def changes(self) -> bytes | None:
-        """Return the changes since the last call of this method, of :meth:`BaseComponent.load` or of :meth:`apply_changes`.
+    def delta(self) -> bytes | None:
+        """Return the delta: the changes of the state since the last call of this method, of :meth:`BaseComponent.load` or of :meth:`apply_delta`.
 
         Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole. None if the
         router can only save its whole state.
         """
         return None
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over changes of another router in the same state; the result equals that router's state to the bit.
+    def apply_delta(self, delta: bytes) -> None:
+        """Apply the delta of another router in the same state; the result equals that router's state to the bit.
 
         Called on the learning thread, while other threads score.
 
         Raises:
-            CheckpointError: The changes are damaged.
+            CheckpointError: The delta is damaged.
         """
-        raise CheckpointError(f"{self.message_name} does not take changes; load its whole state")
+        raise CheckpointError(f"{self.message_name} takes no delta; load its whole state")
 
 
 class AsyncRouter(Router):

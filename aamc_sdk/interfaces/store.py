@@ -23,7 +23,7 @@ class Store(NamedComponent):
 
     Attributes:
         Config: The class of the options in the URL.
-        shares_learning: Whether one process learns for all that have the log open, and the others apply its changes.
+        shares_learning: Whether one process learns for all that have the log open, and the others apply its deltas.
         persistent: Whether the log outlives its process; the conformance kit then opens it a second time.
     """
 
@@ -108,17 +108,15 @@ class Store(NamedComponent):
         """Release files and connections; closing twice does nothing."""
 
     @abc.abstractmethod
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays; NaN where unknown.
+    def outcomes(self, since: float | None = None, until: float | None = None) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays; NaN if unknown.
 
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.
             until: Time before which decisions are returned; None for all.
-            columns: Columns to return with the figures, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`. Without any, stores with columns of their own
-                do not read the contents of decisions.
 
         Raises:
-            DataError: A column is unknown.
+            DataError: A time is not a number.
         """
 
     def episode(self, episode_id: str) -> Sequence[Record]:
@@ -137,16 +135,16 @@ class Store(NamedComponent):
         """
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from the state of a name at a position and epoch, in order; empty where it is the newest.
+        """Return the deltas that continue from the state of a name at a position and epoch, in order; empty if it is the newest.
 
-        None where no changes continue from it: load the snapshot instead, if there is one.
+        None if no delta continues from it: load the snapshot instead, if there is one.
         """
         return None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; they are part of :meth:`deltas` until a snapshot at their position or a later one is kept.
+        """Keep a delta; it is part of :meth:`deltas` until a snapshot at its position or a later one is kept.
 
-        Return whether they were kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
+        Return whether it was kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
         """
         return False
 

@@ -1,24 +1,38 @@
-"""The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
+"""The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``.
+
+In reading order:
+
+- ``rows``, ``decision_content``, ``decision_row``, ``json_text``: an entry as a row, and the JSON of a decision
+- ``excerpt``, ``rules``: the entries that a write needs, and the checks and changes that a write makes
+- ``row_store``, ``group_commit``, ``options``: the store contract on rows; many writes in one transaction
+- ``memory``, ``sqlite``, ``templates``: the two stores, and the compression of decisions
+- ``experience``, ``lazy_sequence``, ``outcomes``: reading batches for routers, and outcomes as arrays
+- ``erasure``: forgetting users and tenants
+- ``partitioned_store``, ``retention``, ``aggregates``: dropping the oldest decisions, and the sums that stay
+- ``delta_chain``: the deltas of a router's state
+- ``jsonl``, ``exports``: import and export
+- ``store_urls``: opening a store by its URL
+"""
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
-from aamc_sdk.log.decision_row import record_from
+from aamc_sdk.log.decision_content import DecisionContent, DrawFields
+from aamc_sdk.log.decision_row import query_from, record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports import Exported, ExportFormat, Selection, still_has
+from aamc_sdk.log.exports import ExportFormat, ExportResult, Selection, still_has
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.json_text import decode, decoded, encode
-from aamc_sdk.log.jsonl import entry_of, line_of
+from aamc_sdk.log.json_text import decode, decode_entry, encode
+from aamc_sdk.log.jsonl import addition_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, READ_AT_ONCE, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
-from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.outcomes import ContentReader, OutcomeFields, OutcomeJoin, is_within, outcome_fields, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
-from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Entry, Row, columns_of, feedback_entry, fingerprint_bytes
+from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
+from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, ExportedFile, RowStore, read_batches
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
@@ -33,31 +47,34 @@ __all__ = [
     "FITTING_CHARACTERS",
     "KIND_COLUMNS",
     "MAX_SNAPSHOTS",
-    "OUTCOME_COLUMNS",
     "READ_AT_ONCE",
     "UNLEARNED",
+    "Addition",
     "Batch",
-    "Entry",
+    "ContentReader",
+    "DecisionContent",
+    "DrawFields",
     "Erasure",
     "Excerpt",
-    "Export",
     "ExportFormat",
-    "Exported",
+    "ExportResult",
+    "ExportedFile",
     "GroupCommit",
     "LazySequence",
-    "LedgerStore",
-    "LoggedEntry",
     "MemoryStore",
+    "OutcomeFields",
+    "OutcomeJoin",
     "PartitionedStore",
     "Retention",
     "Row",
-    "RowOutcomes",
+    "RowStore",
     "Selection",
     "SqliteOptions",
     "SqliteStore",
     "StoreOptions",
     "Templates",
     "Write",
+    "addition_of",
     "advice_on",
     "aggregate_from",
     "aggregate_key",
@@ -70,25 +87,25 @@ __all__ = [
     "connect",
     "covered_position",
     "decode",
-    "decoded",
+    "decode_entry",
     "deltas_after",
     "encode",
-    "entry_of",
     "erased_if_forgotten",
     "extends_chain",
-    "feedback_entry",
+    "feedback_addition",
     "file_identity",
     "fingerprint_bytes",
     "followed",
+    "is_oldest_expired",
     "is_within",
     "line_of",
-    "logged_entry",
-    "oldest_goes",
     "oldest_key",
     "open_store",
+    "outcome_fields",
     "outcomes_of",
     "plain_decisions",
     "plain_packed",
+    "query_from",
     "read_batches",
     "record_from",
     "renewed_since",

@@ -10,7 +10,7 @@ import numpy as np
 
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import OutcomeJoin, outcome_fields
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows import DECISION, Row, columns_of
 from aamc_sdk.types import Aggregate
@@ -22,10 +22,10 @@ def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
     """Return the sums over some decisions, one for each day, tenant and chosen candidate.
 
     Args:
-        rows: The decisions with all their placed entries, in log order. Decisions need no content where they have columns.
+        rows: The decisions with all their placed entries, in log order. Decisions that have columns need no content.
     """
-    found, kept = RowOutcomes(), list(rows)
-    found.add_entries(map(logged_entry, kept))
+    found, kept = OutcomeJoin(), list(rows)
+    found.add_entries(map(outcome_fields, kept))
     about = [(row.time, columns_of(row)["tenant"]) for row in kept if row.kind == DECISION]
     logged = found.outcomes()
     judged = np.isfinite(logged.quality)

@@ -1,22 +1,25 @@
 """Decisions as rows of the log, with or without their prompts.
 
-The store's option ``store_text`` decides whether prompts are kept; without it every text reads as ``""``. Fields that version 0.1 did not
-have are left out of the JSON where they have their default, so that its entries and those of this version compare equal.
+Prompts are kept only with the store's option ``store_text``; otherwise every text is ``""``. Fields that version 0.1 did not have are left out of the
+JSON if they have their default, so that equal entries of both versions have equal JSON. The schema is in :mod:`aamc_sdk.log.decision_content`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import msgspec
 import numpy as np
 
-from aamc_sdk.log.json_text import check_plain, damages, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.decision_content import DecisionContent, Numbers, QueryFields
+from aamc_sdk.log.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
+_CONTENT = msgspec.json.Decoder(DecisionContent)
 
 
 def decision_row(record: Record, store_text: bool) -> Row:
@@ -31,7 +34,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         check_plain(decision.notes)
     content = {
         "decision": _decision_fields(decision),
-        "query": _query_fields(query) if store_text else redacted_fields(query),
+        "query": _query_fields(query) if store_text else _redacted_fields(query),
         "estimates": {
             "complexity": estimates.complexity.item(0),
             "categories": estimates.categories.tolist()[0],
@@ -101,68 +104,117 @@ def _plain(value: Any) -> Any:
     return value.to_dict() if type(value) is NamedValues else value
 
 
-def decision_from(row: Row) -> Decision:
-    """Return the decision that a row keeps."""
-    saved = row.fields["decision"]
-    read = {"preference": Preference(*saved["preference"]), "propensity": nan_if_null(saved["propensity"]), "time": row.time}
-    if "utilities" in saved:
-        read["utilities"] = {name: nan_if_null(value) for name, value in saved["utilities"].items()}
-    return Decision(**saved | read)
-
-
 def record_from(row: Row) -> Record:
     """Return the record that a decision's row keeps.
 
     Raises:
         StoreError: It is damaged.
     """
-    with damages(row.name):
+    with damage_errors(row.name):
         return parsed_record(row)
 
 
 def parsed_record(row: Row) -> Record:
-    """Return the record that a decision's row keeps; the errors of wrong values are as they are raised."""
-    content = row.fields
-    estimates, expected = content["estimates"], content["expected"]
+    """Return the record that a decision's row keeps.
+
+    Raises:
+        ValueError: A value is wrong.
+    """
+    content: DecisionContent = decode(row.content, _CONTENT)
+    decision, estimates, expected = content.decision, content.estimates, content.expected
     return Record(
-        decision=decision_from(row),
-        query=query_from(content["query"]),
+        decision=Decision(
+            id=decision.id,
+            candidate=decision.candidate,
+            propensity=nan_if_null(decision.propensity),
+            preference=Preference(*decision.preference),
+            probabilities=decision.probabilities,
+            router=decision.router,
+            time=row.time,
+            notes=decision.notes,
+            utilities={name: nan_if_null(value) for name, value in decision.utilities.items()},
+            episode=decision.episode,
+        ),
+        query=query_from(content.query),
         estimates=Estimates(
-            complexity=_floats([estimates["complexity"]]),
-            categories=_floats([estimates["categories"]]),
-            category_names=tuple(estimates["category_names"]),
-            tool_use=_floats([estimates["tool_use"]]),
+            complexity=np.array([estimates.complexity], dtype=np.float64),
+            categories=_one_row(estimates.categories),
+            category_names=estimates.category_names,
+            tool_use=np.array([estimates.tool_use], dtype=np.float64),
             embedding=None if row.embedding is None else np.frombuffer(row.embedding, _FLOAT32)[None],
-            fingerprint=estimates["fingerprint"],
+            fingerprint=estimates.fingerprint,
         ),
-        candidates=tuple(content["candidates"]),
+        candidates=content.candidates,
         expected=Outcomes(
-            quality=None if expected["quality"] is None else _floats([expected["quality"]]),
-            cost_usd=_floats([expected["cost_usd"]]),
-            latency_ms=_floats([expected["latency_ms"]]),
-            output_tokens=None if expected.get("output_tokens") is None else _floats([expected["output_tokens"]]),
+            quality=_one_row_or_none(expected.quality),
+            cost_usd=_one_row(expected.cost_usd),
+            latency_ms=_one_row(expected.latency_ms),
+            output_tokens=_one_row_or_none(expected.output_tokens),
         ),
-        wait_ms=_floats([content["wait_ms"]]),
-        masked_why=content["masked_why"],
-        preference_given=content.get("preference_given", True),
-        in_flight=_floats([content["in_flight"]]) if "in_flight" in content else None,
-        budget_usd=content.get("budget_usd"),
-        quality_floor=content.get("quality_floor"),
-        pressure=_floats([content["pressure"]]) if "pressure" in content else None,
+        wait_ms=_one_row(content.wait_ms),
+        masked_why=content.masked_why,
+        preference_given=content.preference_given,
+        in_flight=_one_row_or_none(content.in_flight),
+        budget_usd=content.budget_usd,
+        quality_floor=content.quality_floor,
+        pressure=_one_row_or_none(content.pressure),
         fingerprint=row.fingerprint,
     )
+
+
+def query_from(fields: QueryFields) -> Query:
+    """Return the query that a decision's row keeps."""
+    return Query(
+        text=fields.text,
+        user=fields.user,
+        session=fields.session,
+        needs=fields.needs,
+        prompt_tokens=fields.prompt_tokens,
+        output_tokens=fields.output_tokens,
+        cached_on=fields.cached_on,
+        turns=[Turn(turn.role, turn.content, turn.model, turn.rating) for turn in fields.turns],
+        tenant=fields.tenant,
+    )
+
+
+def _one_row(values: Numbers) -> Floats:
+    """Return numbers as an array ``[1, len(values)]``; None becomes NaN."""
+    return np.array([values], dtype=np.float64)
+
+
+def _one_row_or_none(values: Numbers | None) -> Floats | None:
+    return None if values is None else _one_row(values)
 
 
 def redacted(row: Row) -> Row:
     """Return a decision's row without its prompt."""
     query = row.fields["query"]
     has_text = query["text"] or any(turn["content"] for turn in query.get("turns", ()))
-    return with_query(row, redacted_fields(query_from(query))) if has_text else row
+    return with_query(row, redacted_fields(row)) if has_text else row
 
 
 def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:
     """Return a decision's row with other fields of its query, and with changes to its own attributes."""
     return attrs.evolve(row, content=encode(row.fields | {"query": fields}), columns=None, **changes)
+
+
+def redacted_fields(row: Row) -> dict[str, Any]:
+    """Return the fields of a decision's query without its texts.
+
+    Raises:
+        StoreError: The row is damaged.
+    """
+    with damage_errors(row.name):
+        return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
+
+
+def _redacted_fields(query: Query) -> dict[str, Any]:
+    """Return a query's fields without its texts; turns keep speaker, model and rating."""
+    fields = _query_fields(query)
+    fields["text"], fields["prompt_tokens"] = "", query.expected_prompt_tokens
+    for turn in fields.get("turns", ()):
+        turn["content"] = ""
+    return fields
 
 
 def _query_fields(query: Query) -> dict[str, Any]:
@@ -180,22 +232,3 @@ def _query_fields(query: Query) -> dict[str, Any]:
     if query.tenant is not None:
         fields["tenant"] = query.tenant
     return fields
-
-
-def redacted_fields(query: Query) -> dict[str, Any]:
-    """Return a query's fields without its texts; turns keep speaker, model and rating."""
-    fields = _query_fields(query)
-    fields["text"], fields["prompt_tokens"] = "", query.expected_prompt_tokens
-    for turn in fields.get("turns", ()):
-        turn["content"] = ""
-    return fields
-
-
-def query_from(fields: Mapping[str, Any]) -> Query:
-    """Return the query that a decision's row keeps."""
-    turns: Sequence[Mapping[str, Any]] = fields.get("turns", ())
-    return Query(**{**fields, "turns": [Turn(**turn) for turn in turns]})
-
-
-def _floats(values: list[Any]) -> Floats:
-    return np.array(values, dtype=np.float64)  # None becomes NaN

@@ -1,4 +1,4 @@
-"""Deltas: the chain of changes that continues from a router's full snapshot."""
+"""The chain of deltas that continues from a router's full snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def deltas_after(deltas: Sequence[StateDelta], after: int, newest: int) -> Seque
         newest: The position of the newest state: the last delta's, else the full snapshot's, else the floor's, else 0.
 
     Returns:
-        Nothing where the state is the newest, None where no delta changes it.
+        Nothing where the state is the newest, None if no delta continues from it.
     """
     if after == newest:
         return ()

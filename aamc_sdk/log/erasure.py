@@ -8,21 +8,21 @@ from collections.abc import Container, Iterable, Mapping
 
 import attrs
 
-from aamc_sdk.log.decision_row import query_from, redacted_fields, with_query
+from aamc_sdk.log.decision_row import redacted_fields, with_query
 from aamc_sdk.log.rows import DECISION, Row, columns_of
 from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def erased(row: Row, *, without_tenant: bool = False) -> Row:
     """Return a decision's row without user, session, prompt, embedding and fingerprint; optionally without the tenant's name."""
-    fields = redacted_fields(query_from(row.fields["query"])) | {"user": None, "session": None}
+    fields = redacted_fields(row) | {"user": None, "session": None}
     for name in ("turns", "tenant") if without_tenant else ("turns",):
         fields.pop(name, None)
     return with_query(row, fields, embedding=None, fingerprint="")
 
 
 def user_digest(user: str) -> str:
-    """Return the digest that stays of a forgotten user, so that records kept elsewhere under the same id can be recognised."""
+    """Return the digest that the log keeps of a forgotten user, so that copies of the user's records are recognised later."""
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
@@ -52,14 +52,9 @@ class Erasure:
         return (self.user is None or columns["user_id"] == self.user) and (self.tenant is None or columns["tenant"] == self.tenant)
 
     def applied(self, row: Row) -> Row:
-        """Return a decision's row, erased."""
+        """Return a decision's row, erased; update ``latest``."""
         self.latest = max(self.latest, row.time)
         return erased(row, without_tenant=self.user is None)
-
-
-def erased_forms(row: Row) -> tuple[Row, Row]:
-    """Return a decision's row as it is once its user was forgotten, and as it is once its tenant was forgotten."""
-    return erased(row), erased(row, without_tenant=True)
 
 
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:

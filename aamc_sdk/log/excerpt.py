@@ -1,4 +1,4 @@
-"""A part of the log in memory, as the rules need it, and changes of it."""
+"""A part of the log in memory: the rules read it, and change it by writes."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ T = TypeVar("T")
 
 
 class Excerpt:
-    """The entries on some decisions; only one thread at a time uses it.
+    """The entries on some decisions, and the changes that writes make to them. Only one thread at a time uses it.
 
     A database is read once and written once for each group of writes; a query for each fact would cost a round trip each.
 
     Args:
-        placed: Entries with a position, in log order: the decisions, their attempts, and the feedback whose ids are written.
-        pending: Entries that are pending until these decisions come, in order of arrival.
+        placed: Entries of the log that have a position, in log order: the decisions, their attempts, and the feedback whose ids are written.
+        pending: Entries of the log that are pending until these decisions come, in order of arrival.
 
     Attributes:
-        placed: The entries that get the log's next positions, in this order: new ones, and ones that were pending.
-        held: New entries that are pending.
-        dropped: Pending entries to delete.
+        added: The entries that get the log's next positions, in this order: new ones, and ones that were pending.
+        added_pending: New entries that are pending, by key.
+        dropped: Pending entries of the log to delete.
     """
 
     def __init__(self, placed: Iterable[Row], pending: Iterable[Row]) -> None:
-        self.placed: list[Row] = []
-        self.held: dict[tuple[str, str, int], Row] = {}
+        self.added: list[Row] = []
+        self.added_pending: dict[tuple[str, str, int], Row] = {}
         self.dropped: list[Row] = []
         self._known: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
         self._history: defaultdict[str, list[Row]] = defaultdict(list)
         self._pending: defaultdict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
         for row in placed:
-            self._add_placed(row)
+            self._index_placed(row)
         for row in pending:
-            self._add_pending(row)
+            self._index_pending(row)
 
     @property
     def is_empty(self) -> bool:
@@ -46,7 +46,7 @@ class Excerpt:
         return not self._known
 
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
-        """Return the entry of that kind and id, placed or pending, with all its revisions."""
+        """Return all revisions of the entry of that kind and id, placed or pending, the lowest first."""
         known = self._known.get((kind, entry_id), {})
         return [known[revision] for revision in sorted(known)]
 
@@ -58,16 +58,16 @@ class Excerpt:
         """Return the entries that are pending until a decision comes, in order of arrival."""
         return list(self._pending.get(decision_id, {}).values())
 
-    def place(self, row: Row) -> None:
-        """Give an entry the log's next position."""
+    def add(self, row: Row) -> None:
+        """Add an entry at the log's next position."""
         self._remove_pending(row)
-        self.placed.append(row)
-        self._add_placed(row)
+        self.added.append(row)
+        self._index_placed(row)
 
-    def hold(self, row: Row) -> None:
-        """Keep a new entry without a position."""
-        self.held[row.key] = row
-        self._add_pending(row)
+    def add_pending(self, row: Row) -> None:
+        """Add a pending entry, which has no position yet."""
+        self.added_pending[row.key] = row
+        self._index_pending(row)
 
     def drop(self, row: Row) -> None:
         """Delete a pending entry."""
@@ -80,17 +80,17 @@ class Excerpt:
 
     def _remove_pending(self, row: Row) -> None:
         if waiting := self._pending.get(row.decision_id):
-            self.held.pop(row.key, None)
+            self.added_pending.pop(row.key, None)
             waiting.pop(row.key, None)
             if not waiting:
                 del self._pending[row.decision_id]
 
-    def _add_placed(self, row: Row) -> None:
+    def _index_placed(self, row: Row) -> None:
         self._known[row.kind, row.id][row.revision] = row
         if row.kind != FEEDBACK:
             self._history[row.decision_id].append(row)
 
-    def _add_pending(self, row: Row) -> None:
+    def _index_pending(self, row: Row) -> None:
         self._known[row.kind, row.id][row.revision] = row
         self._pending[row.decision_id][row.key] = row
 
@@ -100,22 +100,23 @@ class Write(Generic[T]):
     """A change of the log.
 
     Attributes:
-        run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
+        run: Makes the change and returns its result. It checks everything before the first change, so a StoreError leaves the excerpt as it was.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        alone: The rows that it adds, if it adds only feedback, or only decisions for which a known id is the only possible refusal. Its result
-            is then that of adding feedback, or for each id the decision already in the log, None if there is none.
+        plain: The rows that it adds, if they can be added without the rules: only feedback, or only decisions that can be refused for a known id
+            alone. The result is then that of adding feedback, or for each decision the logged one of its id, None if there is none. Empty for
+            other writes.
     """
 
     run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
-    alone: Sequence[Row] = ()
+    plain: Sequence[Row] = ()
 
 
 def plain_decisions(writes: Sequence[Write[Any]]) -> Sequence[Row]:
-    """Return the decisions of writes that add only decisions, all with different ids; nothing for other writes."""
-    if not all(write.alone and write.alone[0].kind == DECISION for write in writes):
+    """Return the decisions of writes that add plain decisions only, all with different ids; empty for other writes."""
+    if not all(write.plain and write.plain[0].kind == DECISION for write in writes):
         return ()
-    rows = [row for write in writes for row in write.alone]
+    rows = [row for write in writes for row in write.plain]
     return rows if len({row.id for row in rows}) == len(rows) else ()

@@ -1,4 +1,4 @@
-"""From the log's rows to an experience: decisions, attempts and feedback joined."""
+"""Batches of the log, and the experience that routers learn from: decisions, attempts and feedback joined."""
 
 from __future__ import annotations
 

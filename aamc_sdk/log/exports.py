@@ -10,8 +10,8 @@ import attrs
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import Erasure
-from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import is_within
+from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.log.rows import DECISION, Row, columns_of
 
 
@@ -38,7 +38,7 @@ class Selection:
         """Return whether a decision is selected."""
         return is_within(row.time, self.since, self.until) and (self.tenant is None or columns_of(row)["tenant"] == self.tenant)
 
-    def rows(self, store: LedgerStore) -> Iterator[tuple[int, Row]]:
+    def rows(self, store: RowStore) -> Iterator[tuple[int, Row]]:
         """Yield the entries on the selected decisions with their positions, in log order.
 
         Raises:
@@ -58,13 +58,13 @@ class Selection:
             raise StoreError(f"the log {store.name} has no decisions of the tenant {self.tenant!r}{when}; nothing was exported")
 
 
-def still_has(store: LedgerStore, first: int) -> bool:
+def still_has(store: RowStore, first: int) -> bool:
     """Return whether a log still has all decisions from a decision's position on: retention drops them in this order, each with all its entries."""
     return next((position for position, _ in store.batch(first - 1, 1).placed), None) == first
 
 
 @attrs.frozen
-class Exported:
+class ExportResult:
     """The result of an export.
 
     Attributes:
@@ -83,8 +83,8 @@ class ExportFormat(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def export(cls, store: LedgerStore, folder: Path, selection: Selection) -> Exported:
-        """Write the entries on the selected decisions to files of a folder, which the log remembers (:meth:`LedgerStore.note_export`).
+    def export(cls, store: RowStore, folder: Path, selection: Selection) -> ExportResult:
+        """Write the entries on the selected decisions to files of a folder, which the log remembers (:meth:`RowStore.note_export`).
 
         Raises:
             StoreError: An earlier file is of another log, or has decisions that are not in the log; or the log has no decisions of the tenant.

@@ -48,15 +48,15 @@ class _Item:
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
     """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
     if excerpt.is_empty and (rows := plain_decisions(writes)):  # as the rules would, in half the time
-        excerpt.placed.extend(rows)
-        return [[None] * len(write.alone) for write in writes]
+        excerpt.added.extend(rows)
+        return [[None] * len(write.plain) for write in writes]
     results: list[Any] = []
     for write in writes:
         try:
             results.append(write.run(excerpt))
         except StoreError as error:  # refused on its own; the rest of the group goes on
             results.append(error)
-    warn_of_pending(excerpt.held.values())
+    warn_of_pending(excerpt.added_pending.values())
     return results
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def _converted(value: Any) -> Any:
-    """Return an array as a list, and so on. Of a list or mapping msgspec writes NaN as null itself."""
+    """Return a value that msgspec cannot encode as one that it can, such as an array as a list."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, NamedValues):
@@ -79,15 +79,11 @@ def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) 
     try:
         return decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair, or damaged, which json explains
-        found = json.loads(content)
-    try:
-        return msgspec.convert(found, decoder.type)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
+        return msgspec.convert(json.loads(content), decoder.type)
 
 
-def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
-    """Return the decoded content of the log's entry of that name.
+def decode_entry(content: str | bytes, decoder: msgspec.json.Decoder[T], name: str) -> T:
+    """Return the content of the log's entry of a name, decoded.
 
     Raises:
         StoreError: The content is damaged.
@@ -95,25 +91,25 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
     try:
         found: T = decode(content, decoder)
     except ValueError as error:
-        raise damaged(name, error) from error
+        raise damage_error(name, error) from error
     return found
 
 
 @contextmanager
-def damages(name: str) -> Iterator[None]:
-    """Raise the errors of values that cannot be those of the log's entry of that name as damage of it.
+def damage_errors(name: str) -> Iterator[None]:
+    """Raise the block's errors of wrong values as the error that the log's entry of a name is damaged.
 
     Raises:
-        StoreError: The block met such a value.
+        StoreError: The block raised such an error.
     """
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damaged(name, error) from error
+        raise damage_error(name, error) from error
 
 
-def damaged(name: str, error: Exception) -> StoreError:
-    """Return the error for a content of the log that cannot be read."""
+def damage_error(name: str, error: Exception) -> StoreError:
+    """Return the error for an entry whose content cannot be read."""
     why = f"{error} is missing" if isinstance(error, KeyError) else error
     return StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log")
 

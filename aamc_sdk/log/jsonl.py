@@ -1,8 +1,8 @@
 """The log as JSON Lines, one entry a line: the format of export and import.
 
 {"decision": {...}}     the entry as the log keeps it, with time, embedding and the request's fingerprint
-{"attempt": {...}}      the fields of Attempt; "feedback" is the id of feedback that it came with, "call" the id of an attempt without a number
-{"feedback": {...}}     the fields of Feedback; an "attempt" in the same line is the call that came with it, which the log numbers
+{"attempt": {...}}      the fields of Attempt; "feedback" is the id of feedback that it came with, "call" the random id of an attempt without a number
+{"feedback": {...}}     the fields of Feedback; an "attempt" in the same line came with it, and the log numbers it
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import attrs
 from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.decision_row import parsed_record
 from aamc_sdk.log.json_text import encode
-from aamc_sdk.log.outcome_columns import check_content
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, feedback_entry
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, feedback_addition
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ def _fields(row: Row) -> dict[str, Any]:
     return fields
 
 
-def entry_of(line: str | bytes) -> Entry:
+def addition_of(line: str | bytes) -> Addition:
     """Return the entry of a line; bytes are UTF-8.
 
     Raises:
@@ -55,7 +54,7 @@ def entry_of(line: str | bytes) -> Entry:
     try:
         document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
         if isinstance(document, dict) and FEEDBACK in document and document.get(ATTEMPT, {}) is None:
-            del document[ATTEMPT]  # it came with no call
+            del document[ATTEMPT]  # it came without an attempt
         if not isinstance(document, dict) or not all(isinstance(value, dict) for value in document.values()):
             raise DataError("the line must be a JSON object whose values are objects")
         return _entry(document)
@@ -68,7 +67,7 @@ def _refuse(name: str) -> None:
     raise DataError(f"{name} is not a number in JSON")
 
 
-def _entry(document: dict[str, Any]) -> Entry:
+def _entry(document: dict[str, Any]) -> Addition:
     unknown = set(document) - {DECISION, ATTEMPT, FEEDBACK}
     if unknown or not (len(document) == 1 or set(document) == {FEEDBACK, ATTEMPT}):
         raise DataError(f"its keys are {', '.join(sorted(document))}" if document else "it has no keys")
@@ -76,8 +75,8 @@ def _entry(document: dict[str, Any]) -> Entry:
         return (_decision(document[DECISION]),)
     if FEEDBACK not in document:
         return (_attempt_row(document[ATTEMPT]),)
-    call = document.get(ATTEMPT)
-    return feedback_entry(_made(Feedback, document[FEEDBACK], FEEDBACK), _attempt(call) if call else None)
+    attempt = document.get(ATTEMPT)
+    return feedback_addition(_made(Feedback, document[FEEDBACK], FEEDBACK), _attempt(attempt) if attempt else None)
 
 
 def _attempt_row(fields: Mapping[str, Any]) -> Row:
@@ -87,7 +86,7 @@ def _attempt_row(fields: Mapping[str, Any]) -> Row:
     for key in ("feedback", "call"):
         if fields.get(key) is not None:
             check_name(fields[key], f"an attempt's {key}")
-    return attempt_row(_attempt(fields), feedback_id=fields.get("feedback"), call_id=fields.get("call"))
+    return attempt_row(_attempt(fields), feedback_id=fields.get("feedback"), random_id=fields.get("call"))
 
 
 def _attempt(fields: Mapping[str, Any]) -> Attempt:
@@ -105,8 +104,10 @@ def _decision(fields: Mapping[str, Any]) -> Row:
     if fingerprint:
         check_name(fingerprint, "a decision's fingerprint")
     row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
-    parsed_record(row)
-    check_content(content)
+    estimates = parsed_record(row).estimates
+    names = len(estimates.category_names)
+    if names not in (0, estimates.categories.shape[1]):
+        raise DataError(f"a decision's categories must be {names} numbers, one a name, not {content['estimates']['categories']!r:.80}")
     return row
 
 

@@ -17,8 +17,8 @@ from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_delta
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.options import LedgerOptions
+from aamc_sdk.log.options import LogOptions
+from aamc_sdk.log.row_store import MAX_SNAPSHOTS, RowStore
 from aamc_sdk.log.rows import DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import append, fits, warn_of_pending
 from aamc_sdk.types import Decision, Query, Record, Records, Snapshot, StateDelta
@@ -30,8 +30,8 @@ _PAUSE_S = 1e-4
 """Time between two parts, without which the reading thread would take the lock again before the threads that wait for it."""
 
 
-class MemoryLedger(Excerpt):
-    """A whole log; the position of an entry is its place in ``placed``, from 1. Readers get copies: a row that is read keeps its parsed content.
+class MemoryLog(Excerpt):
+    """A whole log: an entry's position is its place in ``added``, from 1. Readers get copies, since a row keeps its parsed content once it is read.
 
     Attributes:
         snapshots: Snapshots by name, the newest last.
@@ -51,15 +51,15 @@ class MemoryLedger(Excerpt):
         self._unread_ids: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self.placed) + len(self._unread_ids)
+        return len(self.added) + len(self._unread_ids)
 
     @property
     def unread(self) -> int:
-        """The number of decisions that are no rows yet."""
+        """The number of decisions that are not rows yet."""
         return len(self._unread_ids)
 
     def add_unread(self, records: Records, store_text: bool) -> bool:
-        """Append decisions that become rows when the log is read; return whether that was possible, since all are new and none can be refused."""
+        """Append decisions that become rows when the log is first read; return False, without a change, if one is known or could be refused."""
         ids = {decision.id for decision in records.decisions if decision.id not in self._positions and decision.id not in self._unread_ids}
         if len(ids) < len(records) or not all(map(_is_plain, records.decisions, records.request.queries)):
             return False
@@ -76,16 +76,16 @@ class MemoryLedger(Excerpt):
             self._unread_ids.difference_update(decision.id for decision in records.decisions)
             limit -= len(records)
 
-    def place(self, row: Row) -> None:
-        """Give an entry the log's next position."""
+    def add(self, row: Row) -> None:
+        """Add an entry at the log's next position."""
         (row,) = erased_if_forgotten([row], self.forgotten)
-        super().place(row)
+        super().add(row)
         if row.kind == DECISION:
-            self._positions[row.id] = len(self.placed)
+            self._positions[row.id] = len(self.added)
 
-    def hold(self, row: Row) -> None:
-        """Keep a new entry without a position."""
-        super().hold(row)
+    def add_pending(self, row: Row) -> None:
+        """Add a pending entry, which has no position yet."""
+        super().add_pending(row)
         warn_of_pending([row])
 
     def drop(self, row: Row) -> None:
@@ -95,18 +95,20 @@ class MemoryLedger(Excerpt):
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the decisions that they refer to."""
-        rows = [row.copy() for row in self.placed[after : after + limit]]
-        decisions = [self.placed[position - 1].copy() for position in sorted({self._positions[row.decision_id] for row in rows})]
-        revisions = [past.copy() for name in dict.fromkeys(revised_ids(rows)) for past in self.find(FEEDBACK, name) if past.key not in self.held]
+        rows = [row.copy() for row in self.added[after : after + limit]]
+        decisions = [self.added[position - 1].copy() for position in sorted({self._positions[row.decision_id] for row in rows})]
+        revisions = [
+            past.copy() for name in dict.fromkeys(revised_ids(rows)) for past in self.find(FEEDBACK, name) if past.key not in self.added_pending
+        ]
         return Batch(after + len(rows), rows, decisions, self.epoch, None, replaced_rows(rows, revisions) if revisions else ())
 
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
-        covered = (position for position in self._positions.values() if position > after and erasure.covers(self.placed[position - 1]))
+        covered = (position for position in self._positions.values() if position > after and erasure.covers(self.added[position - 1]))
         positions = list(islice(covered, limit))
         for position in positions:
-            row = erasure.applied(self.placed[position - 1])
-            self.placed[position - 1] = self._known[row.kind, row.id][row.revision] = self._history[row.id][0] = row
+            row = erasure.applied(self.added[position - 1])
+            self.added[position - 1] = self._known[row.kind, row.id][row.revision] = self._history[row.id][0] = row
         if len(positions) < limit:
             self.snapshots.clear()
             self.deltas.clear()
@@ -115,15 +117,15 @@ class MemoryLedger(Excerpt):
         return len(positions), positions[-1] if positions else after
 
 
-class MemoryStore(LedgerStore):
+class MemoryStore(RowStore):
     """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
 
-    Config = LedgerOptions
+    Config = LogOptions
     persistent = False
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
-        self._ledger = MemoryLedger()
+        self._log = MemoryLog()
         self._lock = ForkCheckedLock("the decision log")
         self._closed = False
 
@@ -136,56 +138,56 @@ class MemoryStore(LedgerStore):
         return super().add_decisions(records)
 
     def _find(self, decision_id: str) -> Row | None:
-        with self._reading() as ledger:
-            found = ledger.find(DECISION, decision_id)
+        with self._reading() as log:
+            found = log.find(DECISION, decision_id)
         return found[0].copy() if found else None
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
-        with self._reading() as ledger:
-            return ledger.batch(after, limit)
+        with self._reading() as log:
+            return log.batch(after, limit)
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
-        with self._counting() as ledger:
-            return list(ledger.held.values())
+        with self._counting() as log:
+            return list(log.added_pending.values())
 
     def snapshot(self, name: str) -> Snapshot | None:
         """Return the snapshot of a name, or None."""
-        return self._ledger.snapshots.get(name)
+        return self._log.snapshots.get(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of deltas."""
         with self._lock:
-            ledger = self._open
-            known = ledger.snapshots.get(name)
+            log = self._open
+            known = log.snapshots.get(name)
             newer = known is None or known.position < snapshot.position
-            afters = [delta.after for delta in ledger.deltas[name]]
-            if snapshot.epoch == ledger.epoch and newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
-                ledger.snapshots.pop(name, None)  # the newest stands last
-                ledger.snapshots[name] = snapshot
-                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
-            for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
-                del ledger.snapshots[oldest]
-                ledger.deltas.pop(oldest, None)
+            afters = [delta.after for delta in log.deltas[name]]
+            if snapshot.epoch == log.epoch and newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
+                log.snapshots.pop(name, None)  # the newest stands last
+                log.snapshots[name] = snapshot
+                log.deltas[name] = [delta for delta in log.deltas[name] if delta.after >= snapshot.position]
+            for oldest in list(log.snapshots)[:-MAX_SNAPSHOTS]:
+                del log.snapshots[oldest]
+                log.deltas.pop(oldest, None)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         with self._lock:
-            kept = list(self._ledger.deltas[name])
-            return deltas_after(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
+            kept = list(self._log.deltas[name])
+            return deltas_after(kept, after, self._newest(name)) if epoch == self._log.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they continue from the newest."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         with self._lock:
             fits = extends_chain(delta, self._newest(name), self._open.epoch)
             if fits:
-                self._ledger.deltas[name].append(delta)
+                self._log.deltas[name].append(delta)
             return fits
 
     def _newest(self, name: str) -> int:
         """Return the position of the newest state of a name."""
-        chain, snapshot = self._ledger.deltas[name], self._ledger.snapshots.get(name)
+        chain, snapshot = self._log.deltas[name], self._log.snapshots.get(name)
         return chain[-1].position if chain else 0 if snapshot is None else snapshot.position
 
     def close(self) -> None:
@@ -197,45 +199,45 @@ class MemoryStore(LedgerStore):
             return self._open.erase(erasure, after, limit)
 
     def _counts(self) -> tuple[int, int]:
-        with self._counting() as ledger:
-            return len(ledger), len(ledger.snapshots)
+        with self._counting() as log:
+            return len(log), len(log.snapshots)
 
     def _forgotten_digests(self) -> Mapping[str, float]:
-        return self._ledger.forgotten
+        return self._log.forgotten
 
     def _write(self, write: Write[T]) -> T:
         with self._reading():
             return write.run(self._open)
 
     @contextmanager
-    def _reading(self) -> Iterator[MemoryLedger]:
-        """Take the ledger, whose entries are all rows then."""
-        for _ in range(self._ledger.unread // ROWS_AT_ONCE):
+    def _reading(self) -> Iterator[MemoryLog]:
+        """Lock the log, after all its decisions became rows."""
+        for _ in range(self._log.unread // ROWS_AT_ONCE):
             with self._lock:
-                self._ledger.read(ROWS_AT_ONCE)
+                self._log.read(ROWS_AT_ONCE)
             time.sleep(_PAUSE_S)
         with self._lock:
-            self._ledger.read()
-            yield self._ledger
+            self._log.read()
+            yield self._log
 
     @contextmanager
-    def _counting(self) -> Iterator[MemoryLedger]:
-        """Take the ledger to count entries. Unread decisions become rows only if entries are pending, which may wait for them."""
-        if self._ledger.held:
-            with self._reading() as ledger:
-                yield ledger
+    def _counting(self) -> Iterator[MemoryLog]:
+        """Lock the log to count entries. Unread decisions become rows only if entries are pending, since they may be those decisions' entries."""
+        if self._log.added_pending:
+            with self._reading() as log:
+                yield log
         else:
             with self._lock:
-                yield self._ledger
+                yield self._log
 
     @property
-    def _open(self) -> MemoryLedger:
-        """The ledger, for writing."""
+    def _open(self) -> MemoryLog:
+        """The log, for writing."""
         if self._closed:
             raise StoreError("the decision log is closed")
-        return self._ledger
+        return self._log
 
 
 def _is_plain(decision: Decision, query: Query) -> bool:
-    """Return whether nothing of a decision can be refused: neither notes of no JSON type nor a name that is too long."""
+    """Return whether a decision cannot be refused: it has no notes, which must be of JSON's types, and no name that is too long."""
     return not decision.notes and all(map(fits, (decision.id, decision.candidate, decision.episode, query.user, query.tenant)))

@@ -17,7 +17,7 @@ class Retention:
 
 
 @attrs.frozen(kw_only=True)
-class LedgerOptions:
+class LogOptions:
     """The options of every log."""
 
     store_text: bool = option(False, "Whether the log keeps prompts; otherwise only their estimates and token counts.")
@@ -26,7 +26,7 @@ class LedgerOptions:
 
 
 @attrs.frozen(kw_only=True)
-class FallibleOptions(LedgerOptions):
+class FallibleOptions(LogOptions):
     """The options of a log whose writes may fail."""
 
     on_store_failure: str = option(

@@ -1,4 +1,4 @@
-"""Logged outcomes: decisions joined with their calls and their feedback as arrays, a batch of columns at a time."""
+"""Logged outcomes: decisions joined with their attempts and feedback, as arrays."""
 
 from __future__ import annotations
 
@@ -6,33 +6,58 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.json_text import damaged, damages, decoded
-from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
+from aamc_sdk.log.json_text import damage_error, damage_errors, decode_entry
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
 
-LoggedEntry = Sequence[Any]
-"""An entry's kind, decision's id, own id, candidate, time, propensity, content as the store keeps it, embedding, and a call's status, cost, latency
-and output tokens. Unrequested fields may be None. Without a status, the content is decoded."""
-_FIELDS, _NO_CALL = 12, (None,) * 4
+OutcomeFields = Sequence[Any]
+"""The fields of an entry that outcomes are made of: kind, decision's id, own id, candidate, time, propensity, content as the store keeps it,
+embedding, and an attempt's status, cost, latency and output tokens. Fields that are not needed may be None. If an attempt's status is None, its four
+fields are read from the content."""
+_FIELDS, _NO_ATTEMPT = 12, (None,) * 4
 Unpack = Callable[[Sequence[Any]], Sequence[str | bytes]]
-"""Returns contents, as the store keeps them, as JSON."""
+"""Returns contents as JSON, from the form in which the store keeps them."""
+FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+"""The figures of an attempt that outcomes have."""
 JOINED_AT_ONCE = 500
-"""Entries that are joined at once: few enough for the processor's cache."""
+"""Entries that are joined at once: few enough to stay in the processor's cache."""
 _FAILED, _ANSWERED = 1, 2
 _STATUS = {"error": _FAILED, "ok": _ANSWERED}
 
 
+class ContentReader(Protocol):
+    """Reads the contents of the decisions whose outcomes are read.
+
+    Attributes:
+        needs_embeddings: Whether it reads embeddings.
+    """
+
+    needs_embeddings: bool
+
+    def add(self, ids: Sequence[str], times: Sequence[float], contents: Sequence[str | bytes], embeddings: Sequence[bytes | None]) -> None:
+        """Read the next n decisions, in log order.
+
+        Args:
+            ids: Their ids.
+            times: Their times, in seconds since the epoch.
+            contents: Their contents, as JSON in text or UTF-8, see :class:`aamc_sdk.log.DecisionContent`.
+            embeddings: Their queries' embeddings as little-endian float32; None for none, or if they are not needed.
+
+        Raises:
+            ValueError: A content is damaged.
+        """
+
+
 class _FeedbackFields(msgspec.Struct, gc=False):
-    """The parts of feedback that outcomes need."""
+    """The fields of feedback that outcomes need."""
 
     quality: float | None = None
     over: str | None = None
@@ -41,8 +66,8 @@ class _FeedbackFields(msgspec.Struct, gc=False):
     source: str = "explicit"
 
 
-class _Call(msgspec.Struct, gc=False):
-    """The parts of an attempt that outcomes need."""
+class _AttemptFields(msgspec.Struct, gc=False):
+    """The fields of an attempt that outcomes need."""
 
     error: str | None = None
     status: str | None = None
@@ -51,11 +76,20 @@ class _Call(msgspec.Struct, gc=False):
     output_tokens: float | None = None
 
 
-_CALL, _FEEDBACK = msgspec.json.Decoder(_Call), msgspec.json.Decoder(_FeedbackFields)
+_ATTEMPT, _FEEDBACK = msgspec.json.Decoder(_AttemptFields), msgspec.json.Decoder(_FeedbackFields)
 
 
-class _Calls(NamedTuple):
-    """Calls in the order of the log, A of them: the decisions' rows, whether the chosen candidate was called, and how the calls ended."""
+class _Attempts(NamedTuple):
+    """A attempts in log order.
+
+    Attributes:
+        row: Row of the attempt's decision, ``[A]``.
+        chosen: Whether the attempt called the chosen candidate, ``[A]``.
+        status: ``_FAILED``, ``_ANSWERED``, or 0 for another status, ``[A]``.
+        cost_usd: Cost in USD, ``[A]``.
+        latency_ms: Latency in milliseconds, ``[A]``.
+        output_tokens: Output tokens, ``[A]``.
+    """
 
     row: NDArray[np.intp]
     chosen: NDArray[np.bool_]
@@ -65,28 +99,37 @@ class _Calls(NamedTuple):
     output_tokens: Floats
 
     def latest(self, size: int, figures: Floats) -> Floats:
-        """Return the last known figure of the successful calls of each decision's chosen candidate, ``[size]``."""
+        """Return the last known figure of each decision's successful attempts on the chosen candidate, ``[size]``; NaN if there is none."""
         known = self.chosen & (self.status == _ANSWERED) & ~np.isnan(figures)
         found = np.full(size, np.nan)
         found[self.row[known]] = figures[known]  # of several, numpy assigns the last
         return found
 
-    def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return ``[size]``, true for decisions with a call in ``true`` and no call in ``unless``."""
+    def failed(self, size: int) -> NDArray[np.bool_]:
+        """Return whether attempts on each decision's chosen candidate failed and none was successful, ``[size]``."""
         found = np.zeros(size, dtype=bool)
-        found[self.row[true]] = True
-        found[self.row[unless]] = False
+        found[self.row[self.chosen & (self.status == _FAILED)]] = True
+        found[self.row[self.chosen & (self.status == _ANSWERED)]] = False
         return found
 
     def fell_back(self, size: int) -> NDArray[np.bool_]:
-        """Return whether the last successful call of each decision was of another candidate than the chosen one, ``[size]``."""
+        """Return whether each decision's last successful attempt called another candidate than the chosen one, ``[size]``."""
         found, answered = np.zeros(size, dtype=bool), self.status == _ANSWERED
         found[self.row[answered]] = ~self.chosen[answered]
         return found
 
 
-class _Judgements(NamedTuple):
-    """Feedback in the order of the log, F pieces: the decisions' rows, and the judgement of the chosen candidate."""
+class _Feedback(NamedTuple):
+    """F pieces of feedback in log order.
+
+    Attributes:
+        row: Row of the feedback's decision, ``[F]``.
+        chosen: Whether it judges the chosen candidate, ``[F]``.
+        compares: Whether it compares two candidates, ``[F]``.
+        implicit: Whether its source is implicit, ``[F]``.
+        quality: Quality from 0 to 1, ``[F]``; NaN if it gives none.
+        weight: Weight in a mean, ``[F]``.
+    """
 
     row: NDArray[np.intp]
     chosen: NDArray[np.bool_]
@@ -96,7 +139,7 @@ class _Judgements(NamedTuple):
     weight: Floats
 
     def means(self, size: int, implicit: bool) -> Floats:
-        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN where there is none."""
+        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN if there is none."""
         which = self.chosen & ~self.compares & (self.implicit == implicit)
         weighed = np.bincount(self.row[which], self.quality[which] * self.weight[which], minlength=size)
         total = np.bincount(self.row[which], self.weight[which], minlength=size)
@@ -104,44 +147,49 @@ class _Judgements(NamedTuple):
         return means
 
 
-def logged_entry(row: Row) -> LoggedEntry:
-    """Return a row as :class:`RowOutcomes` takes it."""
+def outcome_fields(row: Row) -> OutcomeFields:
+    """Return a row's fields for :class:`OutcomeJoin`."""
     propensity = columns_of(row)["propensity"] if row.kind == DECISION else None
-    return (row.kind, row.decision_id, row.id, row.candidate, row.time, propensity, row.content, row.embedding, *_NO_CALL)
+    return (row.kind, row.decision_id, row.id, row.candidate, row.time, propensity, row.content, row.embedding, *_NO_ATTEMPT)
 
 
-class RowOutcomes:
+class OutcomeJoin:
     """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out.
 
     Args:
-        columns: The columns that are asked for.
         since: Time of the first decisions to join, in seconds since the epoch; None for all.
         until: Time before which decisions are joined; None for all.
+        reader: Reads the decisions' contents; None if they are not needed.
 
     Raises:
-        DataError: A time is no number, or a column is unknown.
+        DataError: A time is not a number.
     """
 
-    def __init__(self, columns: Iterable[str] = (), since: float | None = None, until: float | None = None) -> None:
+    def __init__(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> None:
         for name, limit in (("since", since), ("until", until)):
             if limit is not None and not (isinstance(limit, Real) and limit == limit):  # NaN
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
         self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # NumPy's numbers are no numbers to SQLite
-        self._columns = OutcomeColumns(columns)
+        self._reader = reader
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
         self._propensity: list[Floats] = [np.zeros(0)]
-        self._calls: list[_Calls] = []
-        self._judgements: list[_Judgements] = []
+        self._attempts: list[_Attempts] = []
+        self._feedback: list[_Feedback] = []
         self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
         self._judged = 0
 
     @property
-    def needs_fields(self) -> bool:
-        """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
-        return bool(self._columns.asked)
+    def needs_contents(self) -> bool:
+        """Whether entries of decisions must have their content."""
+        return self._reader is not None
 
-    def add_entries(self, entries: Iterable[LoggedEntry], unpack: Unpack = list) -> None:
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether entries of decisions must have their embedding."""
+        return self._reader is not None and self._reader.needs_embeddings
+
+    def add_entries(self, entries: Iterable[OutcomeFields], unpack: Unpack = list) -> None:
         """Add entries in log order.
 
         Args:
@@ -153,19 +201,19 @@ class RowOutcomes:
         """
         remaining = iter(entries)
         while batch := list(itertools.islice(remaining, JOINED_AT_ONCE)):
-            of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
+            of_kind: dict[str, list[OutcomeFields]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
             try:
                 for entry in batch:
                     of_kind[entry[0]].append(entry)
             except KeyError as error:
-                raise damaged(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
+                raise damage_error(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
                 try:
                     if of_kind[kind]:
                         add(zip(*of_kind[kind], strict=True), unpack)
                 except (AttributeError, TypeError, ValueError):
                     for entry in of_kind[kind]:  # one at a time, to name the damaged one
-                        with damages(entry[2]):
+                        with damage_errors(entry[2]):
                             add(zip(entry, strict=True), unpack)
                     raise
 
@@ -179,28 +227,28 @@ class RowOutcomes:
         self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
         self._candidates += candidates
         self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN
-        if self.needs_fields:
-            self._columns.add(ids, times, unpack(packed), embeddings)
+        if self._reader is not None:
+            self._reader.add(ids, times, unpack(packed), embeddings)
 
     def _add_attempts(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
-        """Add calls; a later known figure of the chosen candidate takes the place of an earlier one."""
+        """Add attempts; a later known figure of the chosen candidate replaces an earlier one."""
         rows, ids, candidates, _, _, packed, _, status, *figures = self._known(columns)
         if None in status:
-            calls = [decoded(_CALL, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
-            status = [call.status or default_status(call.error) for call in calls]
-            figures = [[getattr(call, name) for call in calls] for name in FIGURES]
+            attempts = [decode_entry(content, _ATTEMPT, name) for content, name in zip(unpack(packed), ids, strict=True)]
+            status = [each.status or default_status(each.error) for each in attempts]
+            figures = [[getattr(each, name) for each in attempts] for name in FIGURES]
         ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
-        self._calls.append(_Calls(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in figures)))
+        self._attempts.append(_Attempts(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in figures)))
 
     def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
-        """Add feedback; a later revision takes the place of an earlier one."""
+        """Add feedback; a later revision replaces an earlier one."""
         rows, ids, candidates, _, _, packed, *_ = self._known(columns)
-        feedback = [decoded(_FEEDBACK, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
+        feedback = [decode_entry(content, _FEEDBACK, name) for content, name in zip(unpack(packed), ids, strict=True)]
         implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
         self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
         self._judged += len(rows)
-        self._judgements.append(
-            _Judgements(
+        self._feedback.append(
+            _Feedback(
                 *self._about(rows, candidates),
                 np.array([each.over is not None for each in feedback], dtype=bool),
                 np.array([implicit[each.source] for each in feedback], dtype=bool),
@@ -210,34 +258,33 @@ class RowOutcomes:
         )
 
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
-        """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
+        """Return the joined outcomes; without feedback, a decision whose attempts failed has the quality ``failure_quality``, None for unknown."""
         self._add_attempts([()] * _FIELDS, list)  # so that there is something to join
         self._add_feedback([()] * _FIELDS, list)
-        calls = _Calls(*map(np.concatenate, zip(*self._calls, strict=True)))
-        judgements = _Judgements(*map(np.concatenate, zip(*self._judgements, strict=True)))
+        attempts = _Attempts(*map(np.concatenate, zip(*self._attempts, strict=True)))
+        feedback = _Feedback(*map(np.concatenate, zip(*self._feedback, strict=True)))
         latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
-        judgements = _Judgements._make(values[latest] for values in judgements)
+        feedback = _Feedback._make(values[latest] for values in feedback)
         size = len(self._rows)
-        explicit = judgements.means(size, implicit=False)
-        quality = np.where(np.isnan(explicit), judgements.means(size, implicit=True), explicit)
-        judged, failed = ~np.isnan(quality), calls.flags(size, (calls.status == _FAILED) & calls.chosen, (calls.status == _ANSWERED) & calls.chosen)
+        explicit = feedback.means(size, implicit=False)
+        quality = np.where(np.isnan(explicit), feedback.means(size, implicit=True), explicit)
+        judged, failed = ~np.isnan(quality), attempts.failed(size)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
         compared = np.zeros(size, dtype=bool)
-        compared[judgements.row[judgements.compares]] = True
+        compared[feedback.row[feedback.compares]] = True
         return LoggedOutcomes(
             list(self._rows),
             self._candidates,
             np.concatenate(self._propensity),
             quality,
-            calls.latest(size, calls.cost_usd),
-            calls.latest(size, calls.latency_ms),
-            calls.latest(size, calls.output_tokens),
+            attempts.latest(size, attempts.cost_usd),
+            attempts.latest(size, attempts.latency_ms),
+            attempts.latest(size, attempts.output_tokens),
             judged=judged,
             failed=failed,
-            fell_back=calls.fell_back(size),
+            fell_back=attempts.fell_back(size),
             compared=compared,
-            **self._columns.finished(),
         )
 
     def _known(self, columns: Iterable[Sequence[Any]]) -> list[Any]:
@@ -260,16 +307,18 @@ def outcomes_of(experience: Experience, failure_quality: float | None = 0.0) -> 
 
     Args:
         experience: The log.
-        failure_quality: The quality of a failed call without feedback; None for unknown.
+        failure_quality: The quality of a decision whose attempts failed and that has no feedback; None for unknown.
     """
     nothing = ("", None)  # neither a content nor an embedding
-    join = RowOutcomes()
-    join.add_entries((DECISION, each.id, each.id, each.candidate, each.time, each.propensity, *nothing, *_NO_CALL) for each in experience.decisions)
+    join = OutcomeJoin()
+    join.add_entries(
+        (DECISION, each.id, each.id, each.candidate, each.time, each.propensity, *nothing, *_NO_ATTEMPT) for each in experience.decisions
+    )
     join.add_entries(
         (ATTEMPT, each.decision_id, "", each.candidate, 0.0, None, *nothing, each.status, each.cost_usd, each.latency_ms, each.output_tokens)
         for each in experience.attempts
     )
-    join.add_entries(map(logged_entry, map(feedback_row, experience.feedback)))
+    join.add_entries(map(outcome_fields, map(feedback_row, experience.feedback)))
     return join.outcomes(failure_quality)
 
 

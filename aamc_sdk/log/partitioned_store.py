@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 
-from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading, needed_gb
+from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.types import Partition
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ RETAIN_SECONDS = 60.0
 """Time between two calls of ``retain``, in a store that has limits."""
 
 
-class PartitionedStore(LedgerStore):
+class PartitionedStore(RowStore):
     """A store that divides its log into partitions, and drops the oldest beyond the limits of its option ``retention``.
 
     A subclass calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
@@ -110,7 +110,7 @@ class PartitionedStore(LedgerStore):
         return ClockReading.now().jumped_since(self._opened_at)
 
     def _oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
+        """Return the oldest partition if it is expired (see :func:`aamc_sdk.log.is_oldest_expired`) or was dropped in part; else None."""
         return None
 
     def _drop_part(self, oldest: Partition) -> int | None:
@@ -145,7 +145,7 @@ class PartitionedStore(LedgerStore):
                 reported = str(error)
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase a user's decisions as :meth:`LedgerStore.forget` does, and the states of routers that no longer learn."""
+        """Erase a user's decisions as :meth:`RowStore.forget` does, and the states of routers that no longer learn."""
         decisions = super().forget(user, tenant)
         if not self._clock_was_set():
             self._drop_expired()

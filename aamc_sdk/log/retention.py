@@ -1,4 +1,4 @@
-"""When a partition of the log begins, and when the oldest one goes: the rules of all stores, without a store."""
+"""The rules of retention, the same for all stores: when a partition begins, and when the oldest one expires."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aamc_sdk.types import Partition
 DAY_SECONDS = 24 * 3600
 MAX_PARTITION_BYTES = 4e9
 PARTITIONS_PER_LIMIT = 16
-"""Partitions that fill ``max_gb``, so that the size of a log falls by little when one goes."""
+"""Partitions that fill ``max_gb``, so that dropping one makes the log only a little smaller."""
 RENEWED_DAYS = 7.0
 """In a log without a limit in days: days without ``put_snapshot`` after which a router no longer delays dropping."""
 SHORTEST_RENEWAL_DAYS = 2 / 24
 """The same in a log with a shorter limit: a router that learns puts its snapshot every hour."""
 UNLEARNED = -1
-"""The epoch of a floor without content: after a user was forgotten, its router has yet to learn the log again, and holds all partitions back."""
+"""The epoch of a floor without content: after a user was forgotten, its router must learn the log again before any partition is dropped."""
 JUMP_SECONDS = 3600.0
 """Difference between two clocks that means that one of them was set."""
 
@@ -39,16 +39,16 @@ def begins_partition(newest: Partition | None, now: float, retention: Retention)
     return now // DAY_SECONDS > newest.begun // DAY_SECONDS or newest.size > largest
 
 
-def oldest_goes(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
+def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
     """Return whether the oldest partition is beyond the log's limits.
 
-    It ended when a later one began; the newest, which still grows, never goes. Uses the earliest start of all later partitions, so a wrong clock
+    It ended when a later one began; the newest, which still grows, never expires. Uses the earliest start of all later partitions, so a wrong clock
     cannot keep a partition.
 
     Args:
         partitions: The log's partitions, the oldest first.
         retention: The log's limits.
-        now: The present time, in seconds since the epoch; the server's, where there is one.
+        now: The present time, in seconds since the epoch, by the server's clock if there is a server.
         size: The log's present size in bytes.
     """
     if len(partitions) < 2:  # the newest stays
@@ -91,14 +91,14 @@ def covered_position(states: Iterable[tuple[int, float]], since: float) -> float
         since: See :func:`renewed_since`.
 
     Returns:
-        Infinity where no router learns.
+        Infinity if no router learns.
     """
     return min((position for position, renewed in states if renewed >= since), default=math.inf)
 
 
 @attrs.frozen
 class ClockReading:
-    """The time of day and a clock that nobody sets, read together, in seconds."""
+    """The time of day and a steady clock, read together, in seconds."""
 
     wall: float
     steady: float

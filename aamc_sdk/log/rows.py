@@ -1,4 +1,4 @@
-"""The log's entries as rows: plain JSON, an embedding's float32 bytes, and columns for queries that need no JSON; attempts and feedback as rows."""
+"""Rows: the entries of the log in stored form, and the conversion of attempts and feedback to and from rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import damages, decoded, encode, null_if_unknown
+from aamc_sdk.log.json_text import damage_errors, decode_entry, encode, null_if_unknown
 from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
@@ -36,8 +36,8 @@ COLUMNS: Mapping[str, str] = {
     "reasoning_tokens": _COUNT,
     "output_tokens": _COUNT,
 }
-"""Columns that SQL stores fill from the JSON, with their types: see :func:`columns_of`. An attempt's error stays in the JSON alone,
-since it may hold characters that a database refuses."""
+"""Columns of entries in SQL stores, with their types, so that queries need not read the JSON: see :func:`columns_of`. An attempt's error is in the
+JSON only, since a database may refuse its characters."""
 KIND_COLUMNS: Mapping[str, Sequence[str]] = {
     DECISION: ("tenant", "user_id", "episode", "propensity"),
     FEEDBACK: ("quality", "beaten"),
@@ -46,9 +46,10 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
 """The columns that a kind of entry fills; the others are NULL."""
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
-"""Fields of an attempt that version 0.1 did not have; left out where they are unknown."""
-_CALL_KEYS = ("feedback", "call")
-"""Keys of an attempt's JSON besides its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
+"""Fields of an attempt that version 0.1 did not have; left out if they are unknown."""
+_ORIGIN_KEYS = ("feedback", "call")
+"""Keys of an attempt's JSON besides its fields: the id of the feedback that it came with, or the random id of an attempt that came without a
+number. Its own id is made of them."""
 
 
 class _Candidates(msgspec.Struct):
@@ -65,20 +66,20 @@ def _text(content: str | Callable[[], str]) -> str:
 
 @attrs.frozen(slots=False)
 class Row:
-    """One entry of the log, in stored form.
+    """One entry of the log in stored form: JSON, the embedding as bytes, and columns.
 
     Attributes:
         kind: ``DECISION``, ``ATTEMPT`` or ``FEEDBACK``.
         id: Its own id; kind, id and revision are unique.
         decision_id: The decision that it is or refers to.
-        candidate: The candidate that it is about; ``""`` where the caller gave none and the decision is not in the log yet.
-        content: JSON; two entries are the same if their contents are. A function makes it when it is first asked for.
+        candidate: The candidate that it is about; ``""`` if the caller gave none and the decision is not in the log yet.
+        content: The JSON; two entries are the same if their contents are. A function is called when the content is first read.
         time: Its time, in seconds since the epoch.
         embedding: The query's embedding as little-endian float32, or None.
         revision: The revision of feedback; 0 for other entries.
-        fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
-        columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
-        group: A decision's router and candidates, if they are known without parsing the content; decisions of one group share templates.
+        fingerprint: The fingerprint of a decision's request; ``""`` if it is unknown or was erased.
+        columns: The values of ``COLUMNS`` by name; None to read them from the content.
+        group: A decision's router and candidates, whose decisions share templates; None to read them from the content.
     """
 
     kind: str
@@ -99,14 +100,14 @@ class Row:
         return _text(self._content)
 
     def with_fields(self, fields: dict[str, Any], columns: Mapping[str, Any]) -> Row:
-        """Return this row with other content, which is encoded when it is first asked for."""
+        """Return this row with other content, which is encoded when it is first read."""
         row = self.copy()
         row.__dict__.update(fields=fields, columns=columns, _content=partial(encode, fields))
         row.__dict__.pop("content", None)
         return row
 
     def with_candidate(self, candidate: str) -> Row:
-        """Return this row about a candidate, with what is known of its content; ``attrs.evolve`` takes several times as long."""
+        """Return this row about a candidate, with the parsed content; ``attrs.evolve`` takes several times as long."""
         if self.candidate == candidate:
             return self
         row = self.copy()
@@ -136,16 +137,16 @@ class Row:
         Raises:
             StoreError: It is damaged.
         """
-        return decoded(_fields, self.content, self.name)
+        return decode_entry(self.content, _fields, self.name)
 
 
-Entry = tuple[Row, ...]
-"""An addition to a log: one row, or the row of a call and that of the feedback that it came with. The last row counts as the entry."""
+Addition = tuple[Row, ...]
+"""Rows that are added together, all or none: one entry, or an attempt and the feedback that it came with, which stands last."""
 
 
 def candidates_of(row: Row) -> Sequence[str]:
     """Return the candidates of the decision that a row keeps, without parsing the rest."""
-    return decoded(_candidates, row.content, row.name).candidates
+    return decode_entry(row.content, _candidates, row.name).candidates
 
 
 def columns_of(row: Row) -> Mapping[str, Any]:
@@ -156,7 +157,7 @@ def columns_of(row: Row) -> Mapping[str, Any]:
     """
     if row.columns is not None:
         return row.columns
-    with damages(row.name):
+    with damage_errors(row.name):
         return columns_from(row.kind, row.fields)
 
 
@@ -183,16 +184,16 @@ def fingerprint_bytes(fingerprint: str) -> bytes | None:
     return found if found and found.hex() == fingerprint else None
 
 
-def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:
-    """Return an attempt as it is kept.
+def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, random_id: str | None = None) -> Row:
+    """Return an attempt's row.
 
     Args:
-        attempt: The attempt; its number may be None, the log's rules then give it one.
-        feedback_id: The feedback that it came with; its id is made of this one, and so is never a caller's.
-        call_id: The random id of an attempt without a number; by default a new one where there is no number and no feedback.
+        attempt: The attempt; if its number is None, the log's rules give it one.
+        feedback_id: The id of the feedback that it came with; None for none.
+        random_id: The random id of an attempt without a number; None makes one if there is neither a number nor feedback.
     """
-    if attempt.n is None and feedback_id is None and call_id is None:
-        (call_id,) = new_ids(1)
+    if attempt.n is None and feedback_id is None and random_id is None:
+        (random_id,) = new_ids(1)
     fields = attempt.__dict__.copy()
     for name in _FIGURES:
         fields[name] = null_if_unknown(fields[name])
@@ -203,7 +204,7 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
         if fields[name] == default:
             del fields[name]
     own = str(attempt.n)
-    for name, key in zip(_CALL_KEYS, (feedback_id, call_id), strict=True):
+    for name, key in zip(_ORIGIN_KEYS, (feedback_id, random_id), strict=True):
         if key is not None:
             fields[name] = key
             own = f"{name}/{key}"
@@ -217,9 +218,9 @@ def numbered(row: Row, n: int) -> Row:
 
 
 def attempt_from(row: Row) -> Attempt:
-    """Return the attempt that a row keeps, with the candidate that was called."""
+    """Return the attempt of a row, with the candidate that was called."""
     saved = {**row.fields, "candidate": row.candidate}
-    for name in _CALL_KEYS:
+    for name in _ORIGIN_KEYS:
         saved.pop(name, None)
     for name in _FIGURES:
         if saved.get(name) is None:
@@ -228,13 +229,13 @@ def attempt_from(row: Row) -> Attempt:
 
 
 def same_attempt(left: Row, right: Row) -> bool:
-    """Return whether two rows keep the same call, reported by itself or with feedback."""
-    first, second = ({name: value for name, value in row.fields.items() if name not in _CALL_KEYS} for row in (left, right))
+    """Return whether two rows keep the same attempt, recorded by itself or with feedback."""
+    first, second = ({name: value for name, value in row.fields.items() if name not in _ORIGIN_KEYS} for row in (left, right))
     return first == second
 
 
 def feedback_row(feedback: Feedback) -> Row:
-    """Return feedback in stored form; its time is not part of the content, so a later repetition is still the same."""
+    """Return the row of feedback; its time is not part of the content, so a later repetition is still the same."""
     fields = {
         "decision_id": feedback.decision_id,
         "quality": feedback.quality,
@@ -259,12 +260,12 @@ def feedback_row(feedback: Feedback) -> Row:
     )
 
 
-def feedback_entry(feedback: Feedback, attempt: Attempt | None) -> Entry:
-    """Return feedback with the call that came with it, which the log numbers."""
+def feedback_addition(feedback: Feedback, attempt: Attempt | None) -> Addition:
+    """Return feedback with the attempt that came with it, which the log numbers."""
     row = feedback_row(feedback)
     return (row,) if attempt is None else (attempt_row(attrs.evolve(attempt, n=None), feedback_id=feedback.id), row)
 
 
 def feedback_from(row: Row) -> Feedback:
-    """Return the feedback that a row keeps, with the judged candidate where that is known."""
+    """Return the feedback of a row, with the judged candidate if it is known."""
     return Feedback(**row.fields | {"candidate": row.candidate or None, "time": row.time})

@@ -1,10 +1,11 @@
 """The log's rules, the same for every store that reads and writes excerpts of it.
 
-An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
-is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
-A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier;
-all revisions of an id are on one decision.
-Ids and names have a maximum length.
+- An entry counts once: its id with the same content adds nothing, and with other content is refused.
+- An entry whose decision is not in the log is pending. It gets its position right after that decision. If it does not fit the decision, it stays
+  pending until its id comes with other content.
+- The content of a decision is its request: adding it again returns the logged decision.
+- Feedback has revisions: a later one replaces the earlier. All revisions of an id are on one decision.
+- Ids and names have a maximum length.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import compress
 from typing import Any
 
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
-from aamc_sdk.log.erasure import erased_forms
+from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -69,7 +70,7 @@ def append(excerpt: Excerpt, rows: Sequence[Row]) -> list[bool]:
 
 
 def append_decisions(excerpt: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
-    """Append decisions, all or none; return for each the earlier one of its id, None where it is new.
+    """Append decisions, all or none; return for each the logged one of its id, None if it is new.
 
     Raises:
         StoreError: An id is known with another request.
@@ -90,9 +91,9 @@ def append_attempts(excerpt: Excerpt, rows: Sequence[Row]) -> list[int]:
     """Append attempts, all or none; return their numbers.
 
     Raises:
-        StoreError: A decision has another call of that number, or an attempt does not fit its decision.
+        StoreError: A decision has another attempt of that number, or an attempt does not fit its decision.
     """
-    new = [row for row in rows if not _is_known_call(excerpt, row)]
+    new = [row for row in rows if not _is_known_attempt(excerpt, row)]
     append(excerpt, new)
     numbers = map(_number, rows)
     return [_number(excerpt.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
@@ -127,11 +128,11 @@ def _number(row: Row) -> Any:
     return columns_of(row)["attempt"]
 
 
-def _is_known_call(excerpt: Excerpt, row: Row) -> bool:
-    """Return whether the log holds an attempt's call under its number but another id: the caller or feedback reported it before.
+def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
+    """Return whether the log has the same attempt under its number but another id: recorded before by itself, or with feedback.
 
     Raises:
-        StoreError: Another call has that number.
+        ConflictError: Another attempt has that number.
     """
     n = _number(row)
     alike = [] if n is None else [known for known in _attempts(excerpt, row.decision_id) if _number(known) == n and known.id != row.id]
@@ -180,7 +181,9 @@ def _is_same(known: Row, row: Row) -> bool:
         return known.fingerprint == row.fingerprint
     if known.content == row.content or known.fields == row.fields:  # earlier versions wrote the same JSON with other spaces
         return True
-    return row.kind == DECISION and known.time == row.time and any(known.fields == erased.fields for erased in erased_forms(row))
+    if row.kind != DECISION or known.time != row.time:
+        return False
+    return known.fields in (erased(row).fields, erased(row, without_tenant=True).fields)
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:
@@ -197,13 +200,13 @@ def _check(row: Row, history: Sequence[Row]) -> None:
 def _append(excerpt: Excerpt, row: Row) -> None:
     history = excerpt.history(row.decision_id)
     if row.kind == DECISION:
-        excerpt.place(row)
+        excerpt.add(row)
         for pending in excerpt.pending(row.id):
             _release(excerpt, pending)
     elif history:
-        excerpt.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.add(row.with_candidate(_candidate_of(row, history)))
     else:
-        excerpt.hold(row)
+        excerpt.add_pending(row)
 
 
 def _release(excerpt: Excerpt, row: Row) -> None:
@@ -214,11 +217,11 @@ def _release(excerpt: Excerpt, row: Row) -> None:
     except StoreError as error:  # the decision itself is right, so it must not fail
         logger.warning("%s stays pending until its id is sent again with other content: %s", row.name, error)
     else:
-        excerpt.place(row.with_candidate(_candidate_of(row, history)))
+        excerpt.add(row.with_candidate(_candidate_of(row, history)))
 
 
 def _candidate_of(row: Row, history: Sequence[Row]) -> str:
-    """Return the candidate that an entry is about: by default the chosen one; for feedback and its call the one that served."""
+    """Return the candidate that an entry is about: by default the chosen one; for feedback and its attempt the one that served."""
     if row.candidate:
         return row.candidate
     if len(history) > 1 and (row.kind == FEEDBACK or "feedback" in row.fields):

@@ -14,7 +14,7 @@ import attrs
 
 from aamc_sdk.config import configure, parse_yaml
 from aamc_sdk.errors import ConfigError, StoreError, component_errors, unknown_name
-from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.log.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         given["read_only"] = True
     chosen = configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}")
     store: Store = plugins.make_by("store", scheme, lambda target: target(address, chosen))
-    if isinstance(store, LedgerStore):
+    if isinstance(store, RowStore):
         store.formats = partial(plugins.load, "store")
     return store
 

@@ -15,7 +15,7 @@ import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
-from aamc_sdk.log.json_text import decoded
+from aamc_sdk.log.json_text import decode_entry
 from aamc_sdk.log.rows import DECISION, Row
 
 LEVEL = 3
@@ -134,5 +134,5 @@ _groups = msgspec.json.Decoder(_Group)  # several times as fast as reading every
 
 def _group_of(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the router and the candidates of a decision, which all decisions of one template share."""
-    found = decoded(_groups, content, name)
+    found = decode_entry(content, _groups, name)
     return found.decision.router, found.candidates

@@ -77,27 +77,27 @@ def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
     require(state_of(router) == state, "a state saved after a load depends on learning before it")
 
 
-def check_a_copy_follows_the_changes(subject: Subject) -> None:
-    """A copy that applies ``changes``, of one or several batches, is in the learner's state to the bit."""
+def check_a_copy_follows_the_deltas(subject: Subject) -> None:
+    """A copy that applies each ``delta``, of one or several batches, is in the learner's state to the bit."""
     _skip_without_snapshots(subject)
     learner, copied, request = subject.reloaded(subject.trained), subject.reloaded(subject.trained), _users_request(subject)
     log = _batches()
     for batches in (log[:3], log[3:]):
         for batch in batches:
             learner.learn(batch)
-        changes = learner.changes()
-        if changes is None:
-            skip("changes returns None: copies load its whole state")
-        require_type(changes, bytes, "changes must return bytes, which are sent to other processes, or None")
-        copied.apply_changes(changes)
-        advice = "changes must bring all that was learned since its last call"
-        require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")
-        require(state_of(learner) == state_of(copied), f"a copy that applied the changes saves another state: {advice}")
-    nothing = learner.changes()
-    require_type(nothing, bytes, "changes must return bytes where nothing has changed too")
-    copied.apply_changes(nothing)
-    require(state_of(learner) == state_of(copied), "changes without anything learned change a copy's state")
-    must_raise(CheckpointError, lambda: copied.apply_changes(changes[: len(changes) // 2]), "apply_changes of changes cut in half")
+        delta = learner.delta()
+        if delta is None:
+            skip("delta returns None: copies load its whole state")
+        require_type(delta, bytes, "delta must return bytes, which are sent to other processes, or None")
+        copied.apply_delta(delta)
+        advice = "delta must bring all that was learned since its last call"
+        require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the delta scores differently: {advice}")
+        require(state_of(learner) == state_of(copied), f"a copy that applied the delta saves another state: {advice}")
+    nothing = learner.delta()
+    require_type(nothing, bytes, "delta must return bytes where nothing has changed too")
+    copied.apply_delta(nothing)
+    require(state_of(learner) == state_of(copied), "a delta without anything learned change a copy's state")
+    must_raise(CheckpointError, lambda: copied.apply_delta(delta[: len(delta) // 2]), "apply_delta of a delta cut in half")
 
 
 def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 
 
@@ -32,11 +30,6 @@ class LoggedOutcomes:
         failed: Whether attempts of the chosen candidate failed and none was successful, ``[N]``.
         fell_back: Whether another candidate than the chosen one served, ``[N]``.
         compared: Whether feedback compares candidates, ``[N]``.
-        names: Candidate names of the ``[N, K]`` columns.
-        category_names: The categories of all estimates, C of them.
-        pools: The different lists of candidates that the decisions had.
-        pool: For each decision, the place of its list in ``pools``, ``[N]``.
-        columns: The columns that were asked for, by name, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`.
     """
 
     decision_ids: Sequence[str]
@@ -50,21 +43,6 @@ class LoggedOutcomes:
     failed: NDArray[np.bool_]
     fell_back: NDArray[np.bool_]
     compared: NDArray[np.bool_]
-    names: tuple[str, ...] = ()
-    category_names: tuple[str, ...] = ()
-    pools: Sequence[tuple[str, ...]] = ()
-    pool: NDArray[np.intp] = attrs.field(factory=lambda: np.zeros(0, np.intp))
-    columns: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.decision_ids)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a column that was asked for.
-
-        Raises:
-            DataError: It was not asked for.
-        """
-        if name not in self.columns:
-            raise DataError(f"the column {name!r} was not asked for: outcomes(columns=({name!r}, ...))")
-        return self.columns[name]

@@ -80,7 +80,7 @@ def fingerprint_of(query: Query, preference: Preference, budget_usd: float | Non
     turns = [(turn.role, turn.content, turn.model, turn.rating) for turn in query.turns]
     budget = None if budget_usd is None else float(budget_usd)
     request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
-    floor = () if quality_floor is None else (float(quality_floor),)  # without one, as before there were any
+    floor = () if quality_floor is None else (float(quality_floor),)  # without one, the digest is that of earlier versions
     described = repr((*request, preference.quality, preference.cost, preference.latency, budget, *floor))
     return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()
 
@@ -104,12 +104,12 @@ class Snapshot:
 
 @attrs.frozen
 class StateDelta:
-    """The changes of a router's learned state between two positions of the log.
+    """A delta: the changes of a router's learned state between two positions of the log.
 
     Attributes:
-        after: The position of the state that it changes.
+        after: The position of the state that it continues from.
         position: The position of the state that results.
-        content: The changes, see :meth:`aamc_sdk.interfaces.OnlineRouter.changes`.
+        content: The delta as bytes, see :meth:`aamc_sdk.interfaces.OnlineRouter.delta`.
         epoch: The log's epoch, see :class:`aamc_sdk.types.Experience`.
         last: The name of the log's entry at ``position``.
     """

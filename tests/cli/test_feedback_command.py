@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of
+from aamc_sdk.log import SqliteOptions, SqliteStore, addition_of
 from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
@@ -127,7 +127,7 @@ def test_prompts_are_imported_where_the_log_keeps_them(aamc) -> None:
     with closing(opened("copy.db")) as copy, closing(opened("log.db")) as log:
         assert content(copy) == content(log)
     with closing(SqliteStore("sqlite:kept.db", SqliteOptions(store_text=True))) as kept:
-        kept.add([entry_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
+        kept.add([addition_of(line) for line in Path("texts.jsonl").read_text().splitlines()])
         assert kept.record("d").query.text == "a secret"
 
 
@@ -210,15 +210,15 @@ def exported(aamc) -> dict[str, Any]:
     [
         ("query", 5, "a decision's query must be keys and values, not 5"),
         ("query.colour", "red", "query has no field 'colour'"),
-        ("query.user", 7, "a query's user must be a string"),
+        ("query.user", 7, "Expected `str | null`, got `int` - at `$.query.user`"),
         ("wait_s", [0.0], "a decision's entry has no field 'wait_s'; did you mean 'wait_ms'"),
         ("expected.cost_us", [0.0], "expected has no field 'cost_us'; did you mean 'cost_usd'"),
         ("estimates.tools", 0.5, "estimates has no field 'tools'"),
         ("decision.colour", "red", "decision has no field 'colour'"),
-        ("decision.id", 7, "a decision's id must be a string"),
+        ("decision.id", 7, "Expected `str`, got `int` - at `$.decision.id`"),
         ("decision.preference", [1, 2], "a preference must be three numbers"),
         ("decision.candidate", "nobody", "a decision's candidates must be a list of names, 'nobody' among them"),
-        ("decision.propensity", "x", "a decision's propensity must be"),
+        ("decision.propensity", "x", "Expected `float | null`, got `str` - at `$.decision.propensity`"),
         ("candidates", "abc", "a decision's candidates must be a list of names"),
         ("wait_ms", [0.0], "a decision's wait_ms must be 4 numbers of at least 0, one a candidate"),
         ("expected.cost_usd", ["1", 2, 3, 4], "a decision's cost_usd must be 4 numbers"),

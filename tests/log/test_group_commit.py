@@ -16,7 +16,7 @@ from aamc_sdk.log.rules import MAX_NAME_BYTES, append_decisions, has_fitting_nam
 
 
 class Commits:
-    """Carries out groups on an empty ledger, and remembers how large they were."""
+    """Carries out groups on an empty log, and remembers how large they were."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -45,14 +45,14 @@ def test_writes_that_come_while_one_is_committed_share_the_next_commit() -> None
     commits = Commits()
     busy, release = threading.Event(), threading.Event()
 
-    def hold(ledger: object) -> None:
+    def hold(excerpt: object) -> None:
         busy.set()
         release.wait(60)
 
     threads = [threading.Thread(target=commits.group.run, args=(Write(hold, []),))]
     threads[0].start()
     busy.wait(60)
-    threads += [threading.Thread(target=commits.group.run, args=(Write(lambda ledger: None, []),)) for _ in range(40)]
+    threads += [threading.Thread(target=commits.group.run, args=(Write(lambda excerpt: None, []),)) for _ in range(40)]
     for thread in threads[1:]:
         thread.start()
     wait_for_queue(commits, 40)
@@ -69,7 +69,7 @@ def test_a_writer_whose_group_is_committed_does_not_wait_for_the_next_one() -> N
     busy, release = [threading.Event() for _ in range(3)], [threading.Event() for _ in range(3)]
 
     def held(number: int) -> Write[None]:
-        def hold(ledger: object) -> None:
+        def hold(excerpt: object) -> None:
             busy[number].set()
             release[number].wait(60)
 
@@ -82,11 +82,11 @@ def test_a_writer_whose_group_is_committed_does_not_wait_for_the_next_one() -> N
 
     first = start(held(0))
     busy[0].wait(60)
-    second = [start(held(1)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
+    second = [start(held(1)), *(start(Write(lambda excerpt: None, [])) for _ in range(10))]
     wait_for_queue(commits, 11)
     release[0].set()
     busy[1].wait(60)
-    third = [start(held(2)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
+    third = [start(held(2)), *(start(Write(lambda excerpt: None, [])) for _ in range(10))]
     wait_for_queue(commits, 11)
     release[1].set()
     busy[2].wait(60)  # the third group is being committed
@@ -103,7 +103,7 @@ def test_a_writer_whose_group_is_committed_does_not_wait_for_the_next_one() -> N
 def test_a_writer_that_is_interrupted_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
     commits, busy, release = Commits(), threading.Event(), threading.Event()
 
-    def hold(ledger: object) -> None:
+    def hold(excerpt: object) -> None:
         busy.set()
         release.wait(60)
 
@@ -118,8 +118,8 @@ def test_a_writer_that_is_interrupted_hands_over(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patched:
         patched.setattr(threading.Event, "wait", lambda signal, timeout=None: interrupt(signal) if timeout is None else None)
         with pytest.raises(KeyboardInterrupt):
-            commits.group.run(Write(lambda ledger: 1, []))
-    assert commits.group.run(Write(lambda ledger: 2, [])) == 2
+            commits.group.run(Write(lambda excerpt: 1, []))
+    assert commits.group.run(Write(lambda excerpt: 2, [])) == 2
     commits.group.close()
     assert commits.sizes == [1, 2]
 
@@ -135,7 +135,7 @@ def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_w
             raise interrupt
         return commit(writes)
 
-    def hold(ledger: object) -> int:
+    def hold(excerpt: object) -> int:
         busy.set()
         release.wait(60)
         return 0
@@ -144,7 +144,7 @@ def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_w
 
     def lead() -> None:
         try:
-            commits.group.run(Write(lambda ledger: 1, []))
+            commits.group.run(Write(lambda excerpt: 1, []))
         except BaseException as error:
             raised.append(error)
 
@@ -155,7 +155,7 @@ def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_w
     threads.append(threading.Thread(target=lead))
     threads[1].start()
     wait_for_queue(commits, 1)
-    threads += [threading.Thread(target=lambda n=n: results.append(commits.group.run(Write(lambda ledger: n, [])))) for n in (2, 3)]
+    threads += [threading.Thread(target=lambda n=n: results.append(commits.group.run(Write(lambda excerpt: n, [])))) for n in (2, 3)]
     for thread in threads[2:]:
         thread.start()
     wait_for_queue(commits, 3)
@@ -172,7 +172,7 @@ def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_w
 def test_a_log_whose_closing_was_interrupted_can_be_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     commits, busy, release = Commits(), threading.Event(), threading.Event()
 
-    def hold(ledger: object) -> None:
+    def hold(excerpt: object) -> None:
         busy.set()
         release.wait(60)
 
@@ -205,8 +205,8 @@ def test_an_interrupt_before_a_thread_leads_leaves_the_lead_to_the_next(monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(GroupCommit, "_run_group", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            commits.group.run(Write(lambda ledger: 1, []))
-    assert commits.group.run(Write(lambda ledger: 2, [])) == 2
+            commits.group.run(Write(lambda excerpt: 1, []))
+    assert commits.group.run(Write(lambda excerpt: 2, [])) == 2
     commits.group.close()
     assert commits.sizes == [2]
 
@@ -216,8 +216,8 @@ def decision(name: str, user: str | None = None) -> Row:
     return Row("decision", name, name, "small", "{}", 0.0, fingerprint=f"{user}", columns=columns)
 
 
-def adding(*rows: Row, alone: bool = True) -> Write[Any]:
-    return Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], alone=rows if alone else ())
+def adding(*rows: Row, plain: bool = True) -> Write[Any]:
+    return Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=rows if plain else ())
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def adding(*rows: Row, alone: bool = True) -> Write[Any]:
 )
 def test_decisions_that_nothing_can_refuse_are_added_as_the_rules_would(known: Sequence[str], writes: Sequence[Sequence[str]]) -> None:
     outcomes = []
-    for alone in (True, False):
+    for plain in (True, False):
         excerpt = Excerpt([decision(name) for name in known], [])
-        results = run_writes([adding(*map(decision, names), alone=alone) for names in writes], excerpt)
-        outcomes.append([str(each) for each in results] + [row.id for row in excerpt.placed])
+        results = run_writes([adding(*map(decision, names), plain=plain) for names in writes], excerpt)
+        outcomes.append([str(each) for each in results] + [row.id for row in excerpt.added])
     assert outcomes[0] == outcomes[1]
 
 
@@ -247,15 +247,15 @@ def test_only_decisions_with_names_that_fit_are_such() -> None:
 
 
 def test_a_refused_write_leaves_the_others_of_its_group() -> None:
-    def refuse(ledger: object) -> None:
+    def refuse(excerpt: object) -> None:
         raise StoreError("not this one")
 
-    results = run_writes([Write(lambda ledger: 1, []), Write(refuse, []), Write(lambda ledger: 3, [])], Excerpt([], []))
+    results = run_writes([Write(lambda excerpt: 1, []), Write(refuse, []), Write(lambda excerpt: 3, [])], Excerpt([], []))
     assert (results[0], str(results[1]), results[2]) == (1, "not this one", 3)
     commits = Commits()
     with pytest.raises(StoreError, match="not this one"):
         commits.group.run(Write(refuse, []))
-    assert commits.group.run(Write(lambda ledger: 3, [])) == 3
+    assert commits.group.run(Write(lambda excerpt: 3, [])) == 3
     commits.group.close()
 
 
@@ -263,13 +263,13 @@ def test_a_commit_that_fails_is_told_to_its_writers_and_the_next_goes_on() -> No
     commits = Commits()
     commits.failure = OSError("the disk is gone")
     with pytest.raises(OSError, match="the disk is gone"):
-        commits.group.run(Write(lambda ledger: 1, []))
+        commits.group.run(Write(lambda excerpt: 1, []))
     commits.failure = None
-    assert commits.group.run(Write(lambda ledger: 1, [])) == 1
+    assert commits.group.run(Write(lambda excerpt: 1, [])) == 1
     commits.group.close()
     commits.group.close()
     with pytest.raises(StoreError, match="closed"):
-        commits.group.run(Write(lambda ledger: 1, []))
+        commits.group.run(Write(lambda excerpt: 1, []))
 
 
 def together(commits: Commits, writes: Sequence[Write[Any]]) -> list[Any]:
@@ -282,10 +282,10 @@ def together(commits: Commits, writes: Sequence[Write[Any]]) -> list[Any]:
 def test_a_write_that_breaks_its_group_is_alone_told_so() -> None:
     commits, broken = Commits(), UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
 
-    def break_it(ledger: object) -> None:
+    def break_it(excerpt: object) -> None:
         raise broken
 
-    writes = [Write(lambda ledger: "kept", []) for _ in range(40)]
+    writes = [Write(lambda excerpt: "kept", []) for _ in range(40)]
     writes[7] = Write(break_it, [])
     told = together(commits, writes)
     commits.group.close()
@@ -298,7 +298,7 @@ def test_a_server_that_is_away_is_not_asked_for_each_write() -> None:
     commits.failure = StoreAwayError("nobody answers")
     tried = []
     commits.group._commit = lambda writes: (tried.append(len(writes)), commits.commit(writes))[1]
-    assert together(commits, [Write(lambda ledger: "kept", []) for _ in range(40)]) == [commits.failure] * 40
+    assert together(commits, [Write(lambda excerpt: "kept", []) for _ in range(40)]) == [commits.failure] * 40
     commits.group.close()
     assert tried == [40]
 

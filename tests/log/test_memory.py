@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import Export, MemoryStore, StoreOptions, memory, open_store
+from aamc_sdk.log import ExportedFile, MemoryStore, StoreOptions, memory, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
+
+
+class Contents:
+    needs_embeddings = False
+
+    def add(self, ids, times, contents, embeddings):
+        assert len(contents) == len(ids)
 
 
 def batch(*names: str, notes: object = None) -> Records:
@@ -66,8 +73,8 @@ def test_notes_that_are_no_json_are_refused_at_once(store):
 
 
 def test_a_reading_that_is_interrupted_loses_no_decision_and_adds_none_twice(store, monkeypatch):
-    def interrupted(ledger, rows):
-        append(ledger, rows[:2])
+    def interrupted(excerpt, rows):
+        append(excerpt, rows[:2])
         raise KeyboardInterrupt
 
     append = memory.append
@@ -92,10 +99,10 @@ def test_records_are_a_sequence():
 def test_messages_name_a_log_without_the_password_in_its_url(caplog):
     store = MemoryStore("memory://ann:secret@host/log", StoreOptions())
     assert (store.name, MemoryStore("memory:log", StoreOptions()).name) == ("memory://host/log", "memory:log")
-    store.note_export(Export("log.parquet", "parquet"))
+    store.note_export(ExportedFile("log.parquet", "parquet"))
     assert "memory://host/log" in caplog.text
     assert "secret" not in caplog.text
-    store.note_export(Export("other.parquet", "parquet"))
+    store.note_export(ExportedFile("other.parquet", "parquet"))
     assert len(caplog.records) == 1  # a folder may get many files
     store.close()
 
@@ -104,10 +111,10 @@ def test_nothing_stays_of_pending_entries_that_are_deleted_or_placed(store):
     store.add_feedback([(Feedback(decision_id=name, quality=1.0, time=1.0), None) for name in ("never", "late")])
     store.add_decisions(batch("late"))
     assert store.expire_pending() == 1
-    ledger = store._ledger
-    assert not ledger._pending
-    assert not ledger.find("feedback", "never/explicit")
-    assert ("feedback", "never/explicit") not in ledger._known
+    log = store._log
+    assert not log._pending
+    assert not log.find("feedback", "never/explicit")
+    assert ("feedback", "never/explicit") not in log._known
 
 
 def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
@@ -116,8 +123,8 @@ def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
     experience = store.experience()
     assert [decision.id for decision in experience.decisions] == ["a", "b"]
     assert store.record("a").decision.id == "a"
-    store.outcomes(columns=["categories"])
-    assert not any("fields" in vars(row) for row in store._ledger.placed)
+    store.outcomes(reader=Contents())
+    assert not any("fields" in vars(row) for row in store._log.added)
 
 
 def test_the_health_of_a_log_turns_no_decisions_into_rows(store, monkeypatch):

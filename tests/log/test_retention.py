@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from aamc_sdk.log import Retention, begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log import Retention, begins_partition, covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.retention import ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
@@ -38,16 +38,16 @@ def test_a_partition_begins_with_a_day_or_when_the_newest_is_large(newest, now, 
 def test_the_oldest_goes_when_it_ended_too_long_ago():
     partitions = [partition(number, NOON + number * DAY) for number in range(3)]
     limits = Retention(days=2)
-    assert not oldest_goes(partitions, limits, NOON + 3 * DAY, 0)
-    assert oldest_goes(partitions, limits, NOON + 3 * DAY + 1, 0)
-    assert not oldest_goes(partitions[2:], limits, NOON + 1000 * DAY, 10**12)  # the newest still grows
+    assert not is_oldest_expired(partitions, limits, NOON + 3 * DAY, 0)
+    assert is_oldest_expired(partitions, limits, NOON + 3 * DAY + 1, 0)
+    assert not is_oldest_expired(partitions[2:], limits, NOON + 1000 * DAY, 10**12)  # the newest still grows
 
 
 def test_the_oldest_goes_when_the_log_is_too_large():
     partitions = [partition(number, NOON) for number in range(2)]
-    assert not oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9)
-    assert oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9 + 1)
-    assert not oldest_goes(partitions, Retention(), NOON + 1000 * DAY, 10**15)
+    assert not is_oldest_expired(partitions, Retention(max_gb=1), NOON, 10**9)
+    assert is_oldest_expired(partitions, Retention(max_gb=1), NOON, 10**9 + 1)
+    assert not is_oldest_expired(partitions, Retention(), NOON + 1000 * DAY, 10**15)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_limit_that_leaves_no_room_needs_twice_what_is_left(partitions, size, 
 
 def test_a_partition_that_began_in_the_future_keeps_none_before_it():
     partitions = [partition(0, NOON), partition(1, NOON + 1000 * DAY), partition(2, NOON + DAY)]
-    assert oldest_goes(partitions, Retention(days=1), NOON + 3 * DAY, 0)
+    assert is_oldest_expired(partitions, Retention(days=1), NOON + 3 * DAY, 0)
 
 
 def test_only_routers_that_still_learn_hold_a_partition_back():

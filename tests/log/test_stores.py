@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Batch, Erasure, LedgerStore, entry_of, feedback_entry, ledger_store, line_of, open_store
+from aamc_sdk.log import Batch, Erasure, RowStore, addition_of, feedback_addition, line_of, open_store, row_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import Plugins
@@ -71,7 +71,7 @@ def called(store: Store) -> list[tuple[int, str, float]]:
     return [(attempt.n, attempt.candidate, attempt.cost_usd) for attempt in store.experience().attempts]
 
 
-def test_a_whole_log_is_read_in_parts_whose_prompts_fit_in_memory(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_log_is_read_in_parts_whose_prompts_fit_in_memory(store: RowStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt may have 100,000 characters."""
     read, parts = store.batch, list[int]()
 
@@ -309,12 +309,6 @@ def test_a_time_that_is_no_number_is_refused(store: Store, since: Any) -> None:
             store.outcomes(*limits)
 
 
-@pytest.mark.parametrize("columns", ["text", None])
-def test_columns_are_a_list(store: Store, columns: Any) -> None:
-    with pytest.raises(DataError, match="columns must be a list of names"):
-        store.outcomes(columns=columns)
-
-
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 1, b"ann"])
 def test_only_a_name_can_be_forgotten(store: Store, name: Any) -> None:
     epoch = store.batch(0, 10).epoch
@@ -346,12 +340,12 @@ def test_decisions_with_longer_names_are_refused(store: Store, name: str, field:
 
 
 def test_entries_on_decisions_with_longer_ids_are_refused(store: Store) -> None:
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     store.add_decisions([record("d")])
     for feedback in (Feedback(decision_id="d", quality=1.0, id="x" * 1026), Feedback(decision_id="x" * 513, quality=1.0)):
         with pytest.raises(NameLengthError, match=r"the id of a (piece of feedback|decision) must have at most"):
             store.add_feedback([(feedback, None)])
-        assert isinstance(store.add([feedback_entry(feedback, None)])[1], NameLengthError)
+        assert isinstance(store.add([feedback_addition(feedback, None)])[1], NameLengthError)
     with pytest.raises(NameLengthError, match="the id of a decision must have at most 512 bytes"):
         store.add_attempts([Attempt("x" * 513, 0)])
     assert (ids(store), store.pending_rows()) == ((["d"], []), [])
@@ -482,8 +476,8 @@ def test_a_forgotten_user_is_erased_and_what_was_learned_with_them(store: Store)
 
 
 def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
-    assert isinstance(store, LedgerStore)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
+    assert isinstance(store, RowStore)
     store.add_decisions([record(name) for name in "abcde"])
     store.put_snapshot("router", Snapshot(5, b"state"))
     erase, calls = store._erase, itertools.count(1)
@@ -507,7 +501,7 @@ def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrup
 
 
 def test_an_erasure_covers_copies_of_decisions_whose_time_is_ahead_of_the_clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     ahead = time.time() + 86_400.0
 
     def made(name: str, when: float) -> Record:
@@ -653,10 +647,10 @@ def test_the_id_of_a_forgotten_users_decision_is_refused(store: Store) -> None:
 
 @pytest.mark.parametrize("forgotten", [("ann", None), ("ann", "acme"), (None, "acme")])
 def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Store, forgotten: tuple[str | None, str | None]) -> None:
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     store.add_decisions([asked("d", tenant="acme", session="s", turns=[Turn("user", "a secret")])])
     store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=13.0), None)])
-    export = [entry_of(line_of(row)) for row in store.batch().rows]
+    export = [addition_of(line_of(row)) for row in store.batch().rows]
     store.forget(*forgotten)
     erased = store.batch().rows
     assert store.add(export) == ([False, False], None)
@@ -779,7 +773,7 @@ def test_times_may_be_numpy_numbers(store: Store, number: Any) -> None:
     assert [type(each.time) for each in (*found.decisions, *found.feedback, *store.pending())] == [float] * 3
     assert (found.decisions[0].time, found.feedback[0].time) == (7.0, 8.0)
     waiting = Feedback(decision_id="d", quality=number(1), time=number(8)), Attempt("d", cost_usd=number(1), output_tokens=7)
-    assert entry_of(line_of(*feedback_entry(*waiting)))[-1].time == 8.0
+    assert addition_of(line_of(*feedback_addition(*waiting)))[-1].time == 8.0
 
 
 def test_an_episode_has_its_decisions_in_log_order(store: Store) -> None:

@@ -398,7 +398,7 @@ class Costing(FairRouter):
             self.add(attempt.candidate, -attempt.cost_usd, 0)
 
 
-class LastChanges(FairRouter):
+class LastDeltas(FairRouter):
     """Passes on what the last batch changed."""
 
     def learn(self, experience):
@@ -406,38 +406,38 @@ class LastChanges(FairRouter):
         super().learn(experience)
         self.last = {name: judged for name, judged in self.judged.items() if before.get(name) != judged}
 
-    def changes(self):
+    def delta(self):
         return to_json(self.last).encode()
 
-    def apply_changes(self, changes):
+    def apply_delta(self, delta):
         try:
-            changed = json.loads(changes)
+            changed = json.loads(delta)
         except ValueError as error:
-            raise CheckpointError("the changes are damaged") from error
+            raise CheckpointError("the delta is damaged") from error
         self.judged = self.judged | {name: tuple(judged) for name, judged in changed.items()}
 
 
-class AllChanges(LastChanges):
-    def changes(self):
+class AllChanges(LastDeltas):
+    def delta(self):
         return to_json(self.judged).encode()
 
 
-class TrustingChanges(AllChanges):
-    def apply_changes(self, changes):
-        json.loads(changes)
-        super().apply_changes(changes)
+class TrustingDeltas(AllChanges):
+    def apply_delta(self, delta):
+        json.loads(delta)
+        super().apply_delta(delta)
 
 
-class IdleChanges(AllChanges):
+class IdleDeltas(AllChanges):
     """Has no changes where nothing was learned since the last call."""
 
     sent = None
 
-    def changes(self):
+    def delta(self):
         if self.sent == self.judged:
             return None
         self.sent = self.judged
-        return super().changes()
+        return super().delta()
 
 
 class Unweighted(FairRouter):
@@ -603,14 +603,14 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
     assert failed(offer("router", FromLogs), "router") == set()
 
 
-class WholeChanges(FairRouter):
+class WholeDeltas(FairRouter):
     """Returns its state itself, which cannot be sent to another process."""
 
-    def changes(self):
+    def delta(self):
         return self.judged
 
-    def apply_changes(self, changes):
-        self.judged = dict(changes)
+    def apply_delta(self, delta):
+        self.judged = dict(delta)
 
 
 @pytest.mark.parametrize(
@@ -661,10 +661,10 @@ class WholeChanges(FairRouter):
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
         (Unweighted, "a revision replaces what it revises"),
-        (LastChanges, "a copy follows the changes"),
-        (TrustingChanges, "a copy follows the changes"),
-        (IdleChanges, "a copy follows the changes"),
-        (WholeChanges, "a copy follows the changes"),
+        (LastDeltas, "a copy follows the deltas"),
+        (TrustingDeltas, "a copy follows the deltas"),
+        (IdleDeltas, "a copy follows the deltas"),
+        (WholeDeltas, "a copy follows the deltas"),
         (Marking, "the log stays as it is"),
         (Noted, "shapes"),
         (Listing, "shapes"),

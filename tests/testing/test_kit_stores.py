@@ -15,7 +15,7 @@ import pytest
 from offering import failed
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, replaced_rows
+from aamc_sdk.log import DECISION, Batch, Excerpt, MemoryStore, RowStore, SqliteStore, open_store, replaced_rows
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.testing import check_component
 
@@ -118,7 +118,7 @@ class Greedy(MemoryStore):
 class Unforgiving(MemoryStore):
     def _erase(self, erasure, after, limit):
         erased = super()._erase(erasure, after, limit)
-        self._ledger.forgotten.clear()
+        self._log.forgotten.clear()
         return erased
 
 
@@ -157,8 +157,8 @@ class NeverClosed(MemoryStore):
 
 
 class Timeless(MemoryStore):
-    def outcomes(self, since=None, until=None, columns=()):
-        return super().outcomes(columns=columns)
+    def outcomes(self, since=None, until=None, reader=None):
+        return super().outcomes(reader=reader)
 
 
 class CallsLost(MemoryStore):
@@ -239,7 +239,7 @@ def test_a_broken_store_is_caught(offer, target, checks):
     assert failed(offer("store", target), "store") == checks
 
 
-class Shelf(LedgerStore):
+class Shelf(RowStore):
     """A third party's store on a server: rows on shelves, one shelf a URL."""
 
     shelves: ClassVar[dict] = {}
@@ -292,9 +292,9 @@ class Shelf(LedgerStore):
             placed, pending = self.shelves[self.url]
             excerpt = Excerpt(placed, pending)
             result = write.run(excerpt)
-            placed.extend(excerpt.placed)
-            taken = {row.key for row in excerpt.placed}
-            pending[:] = [row for row in pending if row.key not in taken] + list(excerpt.held.values())
+            placed.extend(excerpt.added)
+            taken = {row.key for row in excerpt.added}
+            pending[:] = [row for row in pending if row.key not in taken] + list(excerpt.added_pending.values())
             return result
 
 
@@ -324,7 +324,7 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
     assert {check: re.sub(r"mine:\S+|\(.*", "", finding.message).strip() for check, finding in findings.items() if finding.skipped} == {
         "the newest snapshot is kept": "it keeps no snapshots",
         "few snapshots are kept": "it keeps no snapshots",
-        "deltas are a chain": "it keeps no changes of snapshots",
+        "deltas are a chain": "it keeps no deltas",
         "forgetting erases what was logged": "the store  cannot forget a user",
         "forgetting leaves no bytes": "it keeps its log in no file of the kit's folder",
         "a forgotten user stays forgotten": "the store  cannot forget a user",
@@ -334,7 +334,7 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
 
 
 @pytest.mark.parametrize("option", ["retention", "durability"])
-def test_a_ledger_store_refuses_options_that_its_base_class_does_not_follow(offer, option):
+def test_a_row_store_refuses_options_that_its_base_class_does_not_follow(offer, option):
     with pytest.raises(ConfigError, match=f"has no option '{option}'"):
         open_store("mine://shelves/a", offer("store", Shelf), {option: {}})
     open_store("mine://shelves/a", offer("store", Shelf), {"on_store_failure": "serve"}).close()

@@ -11,7 +11,7 @@ import attrs
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.retention import covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.rows import DECISION, Row
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable
@@ -35,12 +35,12 @@ class Partitions:
         return [Partition(*found) for found in self._connection.execute(query)]
 
     def oldest_to_drop(self, retention: Retention) -> Partition | None:
-        """Return the oldest partition if it goes, or has gone in part, so that its first decision is gone."""
+        """Return the oldest partition if it is expired, or was dropped in part, so that its first decision is gone; else None."""
         partitions = self.all()
         if len(partitions) < 2:
             return None
         is_there = self._connection.execute("SELECT 1 FROM entries WHERE position = ?", (partitions[0].first,)).fetchone()
-        return partitions[0] if is_there is None or oldest_goes(partitions, retention, time.time(), self.size()) else None
+        return partitions[0] if is_there is None or is_oldest_expired(partitions, retention, time.time(), self.size()) else None
 
     def size(self) -> int:
         """Return the bytes of the file that are in use."""
@@ -94,7 +94,7 @@ class Partitions:
         States(self._connection).drop_unclean_floors(renewed_since(retention, now))
 
     def _add_aggregates(self, names: str) -> None:
-        """Add the outcomes of decisions that go to the aggregates."""
+        """Add the outcomes of decisions that are dropped to the aggregates."""
         new = aggregates_of(self._leaving(names))
         keys = json.dumps([aggregate_key(each) for each in new])
         kept = dict(self._connection.execute("SELECT key, content FROM aggregates WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall())

@@ -1,4 +1,4 @@
-"""The versions of a log's tables in SQLite: how a file is made, checked, and brought to the present version."""
+"""The versions of the tables of a log in SQLite: making a file, checking it, and migrating it to the present version."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ _FILLS = {
 
 
 def make(path: Path) -> None:
-    """Make a log at a path where nothing is, whole or not at all: it is made under another name, and then linked into its place.
+    """Make a log at a free path, whole or not at all: it is made under another name, and then linked into its place.
 
-    If another process makes it meanwhile, that one stays.
+    If another process makes one there meanwhile, that one stays.
 
     Raises:
         sqlite3.Error: The folder cannot be written.
@@ -114,10 +114,10 @@ def make(path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Give a file another name that nothing has.
+    """Rename a file to a free name.
 
     Raises:
-        FileExistsError: Something has that name.
+        FileExistsError: The name is not free.
     """
     try:
         os.link(source, target)

@@ -6,8 +6,8 @@ import sqlite3
 import time
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
 from aamc_sdk.log.retention import UNLEARNED
+from aamc_sdk.log.row_store import MAX_SNAPSHOTS
 from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Snapshot, StateDelta
 
@@ -59,7 +59,7 @@ class States:
             self._connection.execute(f"DELETE FROM {table} WHERE name != ? AND name NOT IN ({_KEPT})", (name, MAX_SNAPSHOTS))  # noqa: S608  # constants
 
     def deltas(self, name: str, after: int, epoch: int) -> list[StateDelta] | None:
-        """Return the deltas that continue from a state, nothing where it is the newest, None where none does."""
+        """Return the deltas that continue from a state: empty if it is the newest, None if none does."""
         if epoch != self._epoch:
             return None
         query = "SELECT after, position, content, ?, last FROM deltas WHERE name = ? AND after >= ? ORDER BY after"

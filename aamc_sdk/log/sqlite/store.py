@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,18 +26,18 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.ledger_store import Export
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import OutcomeJoin
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
+from aamc_sdk.log.row_store import ExportedFile
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, read_transaction, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class SqliteStore(PartitionedStore):
             self._resources.close()
             raise
         self._file = file_identity(self._opened)
-        self._written, self._read = TableCache(), TableCache()
+        self._write_cache, self._read_cache = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
         self._writer = GroupCommit(self._commit, self._resources.close, self._sync if relaxed else None, SYNC_SECONDS)
@@ -116,7 +116,7 @@ class SqliteStore(PartitionedStore):
         """Open the connection for writing, or the only one of a read-only store; ``_resources`` closes it."""
         if self.config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
             self._opened = self._copied()
-        with self._explained():
+        with self._store_errors():
             if not self.config.read_only:
                 self._make_if_missing()
             connection = self._resources.enter_context(contextlib.closing(connect(self._address("rw"))))
@@ -149,12 +149,9 @@ class SqliteStore(PartitionedStore):
         with self._reading() as table:
             return table.episode(episode_id)
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns, since, until)
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         with self._reading() as table:
             table.add_outcomes(found)
-        return found.outcomes()
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
@@ -173,12 +170,12 @@ class SqliteStore(PartitionedStore):
         self._change(lambda connection: States(connection).put_snapshot(name, snapshot))
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         with self._reading_connection() as connection:
             return States(connection).deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state if they continue from the newest; return whether they do. A log that is only read keeps none."""
+        """Keep a delta if it continues from the newest state; return whether it does. A log that is only read keeps none."""
         if self.config.read_only:
             return False
         return self._change(lambda connection: States(connection).put_delta(name, delta))
@@ -234,7 +231,7 @@ class SqliteStore(PartitionedStore):
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """
         decisions = super().forget(user, tenant)
-        with self._explained(), contextlib.closing(connect(self._address("rw"))) as connection:
+        with self._store_errors(), contextlib.closing(connect(self._address("rw"))) as connection:
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if held_up:
@@ -253,19 +250,19 @@ class SqliteStore(PartitionedStore):
 
         return self._change(erase)
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to."""
         with self._reading_connection() as connection:
-            return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
+            return [ExportedFile(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Record a file to which entries are exported; a read-only log records nothing."""
         if self.config.read_only:
             super().note_export(export)
             return
         self._change(lambda connection: connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format)))
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Stop remembering an exported file."""
         if not self.config.read_only:
             self._change(lambda connection: connection.execute("DELETE FROM exports WHERE path = ?", (export.path,)))
@@ -280,7 +277,7 @@ class SqliteStore(PartitionedStore):
             return table.pending_counts()
 
     def _free_pages(self) -> None:
-        with self._explained():
+        with self._store_errors():
             self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # execute takes one step, and frees one page
 
     def _own_health(self) -> Mapping[str, float]:
@@ -313,12 +310,12 @@ class SqliteStore(PartitionedStore):
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         try:
             with self._writing() as connection:
-                table = EntryTable(connection, self._written)
+                table = EntryTable(connection, self._write_cache)
                 excerpt = table.excerpt(writes)
                 results = run_writes(writes, excerpt)
                 table.write(excerpt, self.config.retention)
         except BaseException:
-            self._written = TableCache()  # it may know templates that were not kept
+            self._write_cache = TableCache()  # it may know templates that were not kept
             raise
         return results
 
@@ -345,7 +342,7 @@ class SqliteStore(PartitionedStore):
         """Begin a transaction of the writer's connection."""
         if file_identity(self._opened) != self._file:
             raise StoreAwayError(f"{self._replaced}: nothing was written; open it again")
-        with self._explained(), transaction(self._connection):
+        with self._store_errors(), transaction(self._connection):
             yield self._connection
 
     @property
@@ -381,7 +378,7 @@ class SqliteStore(PartitionedStore):
     def _reading(self) -> Iterator[EntryTable]:
         """Read the entries in one state of the file, however many queries it takes."""
         with self._reading_connection() as connection:
-            yield EntryTable(connection, self._read)
+            yield EntryTable(connection, self._read_cache)
 
     @contextlib.contextmanager
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:
@@ -390,7 +387,7 @@ class SqliteStore(PartitionedStore):
         Some stay open for the next reads, since opening one takes longer than most reads. Read-only stores reopen the file each time, because the
         address depends on the -wal file.
         """
-        with self._explained():
+        with self._store_errors():
             connection = self._idle_connection() or connect(self._address("ro"))
             try:
                 with read_transaction(connection):
@@ -422,7 +419,8 @@ class SqliteStore(PartitionedStore):
         return None
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _store_errors(self) -> Iterator[None]:
+        """Raise the block's errors of SQLite as errors of the store, with advice."""
         try:
             yield
         except sqlite3.Error as error:

@@ -16,7 +16,7 @@ from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import OutcomeJoin
 from aamc_sdk.log.retention import begins_partition
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.templates import Templates
@@ -34,9 +34,9 @@ _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(
 _PLACED = f"SELECT {_ROW} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
 _EARLIER = f"{_SELECT} WHERE kind = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY position"  # noqa: S608  # constants
 _FIRST_MADE = """SELECT coalesce(min(position), 0) FROM entries
-    WHERE position > 0 AND +kind = 'decision' AND time >= ? AND time < ?"""  # + keeps SQLite from using the index of kinds
+    WHERE position > 0 AND +kind = 'decision' AND time >= :since AND time < :until"""  # + keeps SQLite from using the index of kinds
 _OUTCOMES = """SELECT kind, decision_id, id, candidate, time, propensity,
-    CASE WHEN kind = 'feedback' OR (kind = 'decision' AND :decisions) THEN content END, CASE WHEN :decisions THEN embedding END,
+    CASE WHEN kind = 'feedback' OR (kind = 'decision' AND :contents) THEN content END, CASE WHEN :embeddings THEN embedding END,
     status, cost_usd, latency_ms, output_tokens
     FROM entries WHERE position >= :first AND (kind != 'decision' OR (time >= :since AND time < :until)) ORDER BY position"""
 _PENDING = f"""SELECT {_ROW} FROM entries WHERE +position IS NULL  -- + keeps SQLite from reading all that is pending
@@ -105,13 +105,13 @@ class EntryTable:
         """Return the entries whose decision is not in the log."""
         return self._rows(f"{_SELECT} WHERE position IS NULL ORDER BY n")
 
-    def add_outcomes(self, found: RowOutcomes) -> None:
-        """Add the decisions between the two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
-        bounds = (-math.inf if found.since is None else found.since, math.inf if found.until is None else found.until)
-        (first,) = (0,) if found.since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
-        asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
+    def add_outcomes(self, found: OutcomeJoin) -> None:
+        """Add the decisions between the two times, and the attempts and feedback since the first of them; contents only if they are needed."""
+        times = {"since": -math.inf if found.since is None else found.since, "until": math.inf if found.until is None else found.until}
+        (first,) = (0,) if found.since is None else self._connection.execute(_FIRST_MADE, times).fetchone()
+        needs = {"contents": found.needs_contents, "embeddings": found.needs_embeddings}
         self._cache.read_templates(self._connection)  # the contents of this state of the file need no later ones
-        found.add_entries(self._connection.execute(_OUTCOMES, asked), self._cache.templates.unpack_all)
+        found.add_entries(self._connection.execute(_OUTCOMES, {"first": first, **times, **needs}), self._cache.templates.unpack_all)
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
@@ -138,8 +138,8 @@ class EntryTable:
     def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
         last = self._refresh()
-        placed = erased_if_forgotten(excerpt.placed, self._cache.forgotten)
-        entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
+        added = erased_if_forgotten(excerpt.added, self._cache.forgotten)
+        entries = [*enumerate(added, 1 + last), *((None, row) for row in excerpt.added_pending.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             values = [self._values(position, row) for position, row in some]
             self._connection.executemany(_WRITES[kind], values)
@@ -147,7 +147,7 @@ class EntryTable:
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
         if excerpt.dropped:
             self._connection.executemany(delete, [row.key for row in excerpt.dropped])
-        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
+        self._divide(next((position for position, row in enumerate(added, 1 + last) if row.kind == DECISION), None), retention)
 
     def _refresh(self) -> int:
         """Read the writes of other processes; return the last position."""

@@ -1,4 +1,4 @@
-"""The follower of the process that learns: a router applies the changes that are published in the log."""
+"""The follower of the process that learns: a router applies the deltas that are published in the log."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _UNDAMAGED = -1
 
 
 class Follower:
-    """Keeps the router of a :class:`LogConsumer` up with the changes that the elected process publishes. Used by one thread.
+    """Keeps the router of a :class:`LogConsumer` up with the deltas that the elected process publishes. Used by one thread.
 
     Attributes:
-        stalled: Whether no published changes continue from the router's state, so that a whole state must be loaded.
+        stalled: Whether no published deltas continue from the router's state, so that a whole state must be loaded.
         end: The log's last position when it was last asked for; None before.
     """
 
@@ -35,11 +35,11 @@ class Follower:
         self.end: int | None = None
         self._asked_at = 0.0  # when the end was asked for
         self._next_reload = 0.0
-        self._damaged_position = _UNDAMAGED  # from which unreadable changes continue: the router may have applied a part of them
+        self._damaged_position = _UNDAMAGED  # from which unreadable deltas continue: the router may have applied a part of them
         self._cleaned_epoch = 0
 
     def follow(self) -> None:
-        """Apply the newest changes, or load a published state where they do not continue from this one's.
+        """Apply the newest deltas, or load a published state where they do not continue from this one's.
 
         Changes continue only from a state in the log. A process that resigned before it published everything loads the log's state.
         """
@@ -50,7 +50,7 @@ class Follower:
             try:
                 self.stalled = not consumer.snapshots.follow(consumer.router)
             except CheckpointError as error:
-                logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
+                logger.warning("a delta of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
                 self.stalled, self._damaged_position = True, consumer.snapshots.point.position
             consumer.point = consumer.snapshots.point
         if self.stalled and time.monotonic() >= self._next_reload:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
 FOLLOW_SECONDS = 0.25
-"""Interval at which the other processes look for changes."""
+"""Interval at which the other processes look for deltas."""
 FLUSH_SECONDS = 0.02
 """The same interval while a caller waits in :meth:`Learner.flush`."""
 ELECTION_SECONDS = 1.0
@@ -37,7 +37,7 @@ class Learner:
     """Keeps a router's state up with the log, on one thread.
 
     By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
-    changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
+    deltas, only the elected process does so; it publishes the deltas in the log, and the others apply them. If that process is lost, the store
     elects another one, which continues from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial state, and learns
@@ -51,7 +51,7 @@ class Learner:
 
     Attributes:
         error: Why learning has stopped; None while it continues.
-        is_learner: Whether this process learns, rather than applying another one's changes.
+        is_learner: Whether this process learns, rather than applying another one's deltas.
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:

@@ -38,7 +38,7 @@ class LogConsumer:
     Attributes:
         router: The served router.
         name: The name of the router's snapshots in the log.
-        shared: Whether one process learns for all, and publishes its changes.
+        shared: Whether one process learns for all, and publishes its deltas.
         snapshots: The router's snapshots in the log.
         point: The point up to which the router has learned; while the log is learned again, that of the second router.
         complete_at: Time of the monotonic clock at which the router last knew the whole log.
@@ -52,9 +52,9 @@ class LogConsumer:
         self.name = state_name(router, router.origin() or self._initial_state)  # users in the initial state stay in the name when they are forgotten
         router.prepare_replay(store)
         self._initial_state = state_of(router)
-        gives_changes = router.snapshots and router.changes() is not None
-        self.shared = store.shares_learning and gives_changes
-        self.snapshots = RouterSnapshots(store, self.name, shared=self.shared, gives_changes=gives_changes)
+        gives_deltas = router.snapshots and router.delta() is not None
+        self.shared = store.shares_learning and gives_deltas
+        self.snapshots = RouterSnapshots(store, self.name, shared=self.shared, gives_deltas=gives_deltas)
         self.point = self._served_point = LogPoint()
         self._reported_position = self._known_start = 0
         self.complete_at = time.monotonic()
@@ -99,7 +99,7 @@ class LogConsumer:
         """Load the newest state of the log, if it has one that is accepted; return whether it has.
 
         Args:
-            accepts: Called with the snapshot, and the point of the state after its changes.
+            accepts: Called with the snapshot, and the point of the state after its deltas.
         """
         self._reported_position = max(self._reported_position, self.point.position)  # the state may be an earlier one
         try:
@@ -183,7 +183,7 @@ class LogConsumer:
     def _take_over(self) -> None:
         """Give the served router the state of the second one, which has learned the log."""
         if self._learning is not self.router:
-            self._save()  # changes are those since the state was loaded
+            self._save()  # a delta begins where the state was loaded
             restore(self.router, state_of(self._learning))
             self._learning.close()
             self._learning = self.router

@@ -1,4 +1,4 @@
-"""A router's state in the log: a full snapshot, and the changes that continue from it."""
+"""A router's state in the log: a full snapshot, and the deltas that continue from it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 10_000
-"""Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
-CHANGES_EVERY = 2_000
-"""Log entries after which changes are saved if each process learns for itself."""
+"""Log entries between two full snapshots of a router that gives no deltas: a restart learns at most this number again."""
+DELTA_EVERY = 2_000
+"""Log entries after which a delta is saved if each process learns for itself."""
 SHARE_SECONDS = 0.5
-"""Time between two publications of changes if one process learns for all; also the interval at which it polls the log."""
+"""Time between two publications of deltas if one process learns for all; also the interval at which it polls the log."""
 RETRY_SECONDS = 5.0
 """Time until a failed save is tried again."""
 FULL_SECONDS = 3600.0
@@ -41,9 +41,9 @@ FULL_SECONDS = 3600.0
 START_FULL_SECONDS = 60.0
 """The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
-"""Time between taking a full snapshot and saving it if others follow: within it they apply the changes that it replaces."""
-MAX_CHANGED = 0.5
-"""Size of all changes after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
+"""Time between taking a full snapshot and saving it if others follow: within it they apply the deltas that it replaces."""
+MAX_DELTA_SHARE = 0.5
+"""Size of all deltas after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
 """Size of a full snapshot up to which one is saved at the end."""
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
@@ -125,16 +125,16 @@ class RouterSnapshots:
     Args:
         store: The log.
         name: The name of the router's snapshots, see :func:`state_name`.
-        shared: Whether one process learns for all, and the others follow its changes.
-        gives_changes: Whether the router gives its changes, so that not each snapshot is a full one.
+        shared: Whether one process learns for all, and the others follow its deltas.
+        gives_deltas: Whether the router gives its deltas, so that not each snapshot is a full one.
 
     Attributes:
         point: The point of the newest state that this process saved or loaded.
     """
 
-    def __init__(self, store: Store, name: str, *, shared: bool, gives_changes: bool) -> None:
+    def __init__(self, store: Store, name: str, *, shared: bool, gives_deltas: bool) -> None:
         self._store, self._name = store, name
-        self._shared, self._gives_changes = shared, gives_changes
+        self._shared, self._gives_deltas = shared, gives_deltas
         self._next_save = 0.0
         self._failed = self._refused = False  # whether the last attempt to save failed, or was refused as another process had been first
         self.begin(LogPoint())
@@ -142,13 +142,13 @@ class RouterSnapshots:
     def begin(self, point: LogPoint) -> None:
         """Begin at a point for which the log has no state of the router."""
         self.point = point
-        self._taken = point  # up to which the router has given its changes
+        self._taken = point  # up to which the router has given its deltas
         self._empty = True  # the log has no state of the router, as far as this process knows
-        self._full_next = True  # the log has no state that changes continue from
+        self._full_next = True  # the log has no state that deltas continue from
         self._unsent: deque[StateDelta] = deque()
         self._sending = False  # the first of them may be in the log already
         self._delayed: tuple[float, Snapshot] | None = None  # a full snapshot, and the time at which it is saved
-        self._full_bytes = self._changed_bytes = 0  # sizes of the last full snapshot, and of the changes after it
+        self._full_bytes = self._delta_bytes = 0  # sizes of the last full snapshot, and of the deltas after it
         self._full_at = self._saved_at = time.monotonic()
 
     @property
@@ -173,7 +173,7 @@ class RouterSnapshots:
         if self._shared:
             learned_enough = point != self.point and not waits
         else:
-            learned_enough = point.position - self.point.position >= (SNAPSHOT_EVERY if self._full_next else CHANGES_EVERY)
+            learned_enough = point.position - self.point.position >= (SNAPSHOT_EVERY if self._full_next else DELTA_EVERY)
         return learned_enough or self._full_due or (caught_up and self._empty)
 
     @property
@@ -187,7 +187,7 @@ class RouterSnapshots:
 
         Args:
             router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the point of the state after its changes; returns whether to load them.
+            accepts: Called with the snapshot, and the point of the state after its deltas; returns whether to load them.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
@@ -202,7 +202,7 @@ class RouterSnapshots:
             try:
                 self._apply(router, deltas)
             except CheckpointError as error:
-                logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
+                logger.warning("the log is learned again from the router's last full snapshot on, since a delta cannot be read: %s", error)
                 self._load_snapshot(router, snapshot)
                 self._full_next = True
         if deltas:
@@ -210,7 +210,7 @@ class RouterSnapshots:
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
-        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded."""
+        """Apply the deltas that continue from this state; return False if none do, so that another one must be loaded."""
         deltas = self._store.deltas(self._name, self.point.position, self.point.epoch)
         self._apply(router, deltas or ())
         return deltas is not None
@@ -218,7 +218,7 @@ class RouterSnapshots:
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
         """Save the router's state at a point of the log; return False if another process saved one first, whose state is to be loaded.
 
-        A second time in succession, the next state is a full snapshot instead: no changes continue from the log's state. What the store does not
+        A second time in succession, the next state is a full snapshot instead: no deltas continue from the log's state. What the store does not
         take is saved later; until then, the next start learns more again, no less.
         """
         self._next_save = time.monotonic() + SHARE_SECONDS
@@ -234,15 +234,15 @@ class RouterSnapshots:
         return saved or again or not self._shared
 
     def _put(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Put the state into the log, as changes or in full; return False if another process put one there first.
+        """Put the state into the log, as a delta or in full; return False if another process put one there first.
 
         After a StoreError the next call tries again.
         """
         if not self._full_next and point != self._taken:
-            changes = router.changes() if self._gives_changes else None
-            self._full_next = changes is None
-            if changes is not None:
-                self._unsent.append(StateDelta(self._taken.position, point.position, changes, point.epoch, point.last))
+            delta = router.delta() if self._gives_deltas else None
+            self._full_next = delta is None
+            if delta is not None:
+                self._unsent.append(StateDelta(self._taken.position, point.position, delta, point.epoch, point.last))
                 self._taken = point
         if not self._send():
             self._unsent.clear()
@@ -253,7 +253,7 @@ class RouterSnapshots:
             self._save_full(router, point)
         elif self._delayed is not None:
             self._save_delayed()
-        elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self._full_due:
+        elif self._delta_bytes > MAX_DELTA_SHARE * self._full_bytes or self._full_due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
             self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._shared else 0.0), taken)
@@ -262,8 +262,8 @@ class RouterSnapshots:
 
     def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save a full snapshot of a router at a point of the log."""
-        if self._gives_changes:
-            router.changes()  # they are part of the snapshot
+        if self._gives_deltas:
+            router.delta()  # it is part of the snapshot
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
         self._store.put_snapshot(self._name, snapshot)
         self._unsent.clear()
@@ -275,11 +275,11 @@ class RouterSnapshots:
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
         """Save the last state, in full if that is cheap."""
         self._put(router, point)
-        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._shared:
+        if self._delta_bytes and self._full_bytes <= CHEAP_BYTES and not self._shared:
             self._save_full(router, point)
 
     def _send(self) -> bool:
-        """Save the changes that are not saved yet; return whether they continue from the log's newest state."""
+        """Save the deltas that are not saved yet; return whether they continue from the log's newest state."""
         while self._unsent:
             delta = self._unsent[0]
             again, self._sending = self._sending, True  # stays true where the store raises: it may have saved them
@@ -288,7 +288,7 @@ class RouterSnapshots:
             if not saved and not (again and self._store.deltas(self._name, delta.position, delta.epoch) is not None):
                 return False
             self._unsent.popleft()
-            self._changed_bytes += len(delta.content)
+            self._delta_bytes += len(delta.content)
             self._note_saved(LogPoint.of(delta))
         return True
 
@@ -307,13 +307,13 @@ class RouterSnapshots:
 
     def _apply(self, router: OnlineRouter, deltas: Sequence[StateDelta]) -> None:
         for delta in deltas:
-            router.apply_changes(delta.content)
-            self._changed_bytes += len(delta.content)
+            router.apply_delta(delta.content)
+            self._delta_bytes += len(delta.content)
             self._note_saved(LogPoint.of(delta))
             self._taken = self.point
 
     def _note_full(self, snapshot: Snapshot) -> None:
-        self._full_bytes, self._changed_bytes, self._full_at = len(snapshot.content), 0, time.monotonic()
+        self._full_bytes, self._delta_bytes, self._full_at = len(snapshot.content), 0, time.monotonic()
 
     def _note_saved(self, point: LogPoint) -> None:
         self.point, self._saved_at = point, time.monotonic()

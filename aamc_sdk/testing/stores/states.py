@@ -47,7 +47,7 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         first, second = StateDelta(2, 3, b"first", last="x"), StateDelta(3, 6, b"second")
         if store.snapshot("kit") is None or not store.put_delta("kit", first):
             require(store.deltas("kit", 2, 0) is None, "a store that keeps no deltas must return None for them")
-            skip("it keeps no changes of snapshots (put_delta returns False)")
+            skip("it keeps no deltas (put_delta returns False)")
         require(not store.put_delta("kit", first), "a delta that arrives twice must be refused")
         require(not store.put_delta("kit", StateDelta(5, 7, b"")), "a delta on a state that is not the newest must be refused")
         require(not store.put_delta("kit", StateDelta(3, 6, b"", epoch=1)), "a delta of another epoch must be refused")

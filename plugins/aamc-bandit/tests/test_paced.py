@@ -291,9 +291,9 @@ def test_a_limit_that_is_added_or_left_out_at_a_restart_keeps_what_the_others_us
         assert controller.router.ledger.accounts("")["usd_per_day"].allowance(clock.now) == pytest.approx(1.0 - spent(decisions))
 
 
-def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
+def test_deltas_make_a_replica_equal_to_the_bit(plugins, clock):
     leader, replica = (Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0, "p95_ms": 900.0}).make() for _ in range(2))
-    replica.apply_changes(leader.changes())
+    replica.apply_delta(leader.delta())
     request, rng = make_request(make_dataset(40)), np.random.default_rng(0)
     for row in range(len(request)):
         one = request.take(np.array([row]))
@@ -303,8 +303,8 @@ def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
         call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=0.01, latency_ms=900.0)
         leader.learn(Experience(row, one.queries, one.estimates, (decision,), (call,), made=1))
         if row % 7 == 0:
-            replica.apply_changes(leader.changes())
-    replica.apply_changes(leader.changes())
+            replica.apply_delta(leader.delta())
+    replica.apply_delta(leader.delta())
     assert state_of(leader) == state_of(replica)
     np.testing.assert_array_equal(leader.score(request).probabilities, replica.score(request).probabilities)
 
@@ -317,9 +317,9 @@ def test_around_a_router_without_snapshots_it_has_none(plugins, monkeypatch):
 
 
 def test_around_a_router_without_changes_none_are_gathered(plugins, clock, monkeypatch):
-    monkeypatch.setattr(Thompson, "changes", lambda thompson: None)
+    monkeypatch.setattr(Thompson, "delta", lambda thompson: None)
     paced = Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0}).make()
-    assert paced.changes() is None
+    assert paced.delta() is None
     request = make_request(make_dataset(4))
     for row, notes in enumerate(paced.score(request).notes):
         decision = Decision(str(row), POOL.names[0], 1.0, Preference(), notes=notes, time=clock())

@@ -20,14 +20,14 @@ def test_entries_beyond_the_limit_are_not_taken() -> None:
     assert list(RecentEntries(2, [("a", 1), ("b", 2), ("c", 3)])) == ["b", "c"]
 
 
-def test_changes_hold_only_what_was_mentioned_or_altered() -> None:
+def test_deltas_hold_only_what_was_mentioned_or_altered() -> None:
     entries = RecentEntries(9, [("a", 1), ("b", 2), ("c", 3)])
     entries.mark_unchanged()
     entries.put("b", 5)
     entries["a"] = 4
     entries.altered("a")
-    assert entries.changes() == {"latest": {"b": 5}, "altered": {"a": 4}}
-    assert entries.changes() == {"latest": {}, "altered": {}}
+    assert entries.delta() == {"latest": {"b": 5}, "altered": {"a": 4}}
+    assert entries.delta() == {"latest": {}, "altered": {}}
 
 
 def test_a_copy_follows_whatever_happens() -> None:
@@ -43,12 +43,12 @@ def test_a_copy_follows_whatever_happens() -> None:
                 entries[name].append(-1)
                 entries.altered(name)
             if drawn.random() < 0.2:
-                copy.apply_changes(deepcopy(entries.changes()))
+                copy.apply_delta(deepcopy(entries.delta()))
                 assert list(copy.items()) == list(entries.items())
 
 
 def test_incomplete_changes_change_nothing() -> None:
     entries = RecentEntries(9, [("a", 1)])
     with pytest.raises(KeyError, match="altered"):
-        entries.apply_changes({"latest": {"a": 2}})
+        entries.apply_delta({"latest": {"a": 2}})
     assert entries == {"a": 1}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from aamc_bandit.trials.trial_log import TrialLog, continue_trials, read_trials
 
-from aamc_sdk.log import LedgerStore, open_store
+from aamc_sdk.log import RowStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot
@@ -23,14 +23,14 @@ DAY = 86400.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[LedgerStore]:
+def store(tmp_path: Path) -> Iterator[RowStore]:
     with closing(opened(tmp_path / "log.db")) as log:
         yield log
 
 
-def opened(path: Path, **options: Any) -> LedgerStore:
+def opened(path: Path, **options: Any) -> RowStore:
     log = open_store(f"sqlite:{path}", get_plugin_manager(), options)
-    assert isinstance(log, LedgerStore)
+    assert isinstance(log, RowStore)
     return log
 
 
@@ -40,12 +40,12 @@ def note(kind: str, role: str | None = None) -> dict[str, Any]:
     return {kind: {"share": 0.5, **pair, **({} if role is None else {"role": role})}}
 
 
-def decide(log: LedgerStore, name: str, kind: str = "canary", role: str | None = None, user: str | None = None, time: float = 0.0) -> None:
+def decide(log: RowStore, name: str, kind: str = "canary", role: str | None = None, user: str | None = None, time: float = 0.0) -> None:
     decision = Decision(name, NEW, 0.5, Preference(), {OLD: 0.5, NEW: 0.5}, time=time, notes=note(kind, role))
     log.add_decisions(list(Records([decision], attrs.evolve(make_request(make_dataset(1)), queries=[Query("", user=user)]))))
 
 
-def judge(log: LedgerStore, name: str, quality: float, **fields: Any) -> None:
+def judge(log: RowStore, name: str, quality: float, **fields: Any) -> None:
     log.add_feedback([(Feedback(decision_id=name, quality=quality, **fields), None)])
 
 

@@ -19,7 +19,7 @@ from aamc_datasets.parquet_log import ParquetStore
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, Erasure, Export, MemoryStore, Row, Selection, SqliteStore, columns_of, open_store
+from aamc_sdk.log import DECISION, Erasure, ExportedFile, MemoryStore, Row, Selection, SqliteStore, columns_of, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
 from aamc_sdk.types import Feedback
@@ -124,7 +124,7 @@ def going(tmp_path, monkeypatch) -> Iterator[SqliteStore]:
     """Return a log of ten decisions with feedback of one day, some of which go as soon as an export has read the decisions."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("aamc_datasets.parquet_export.READ_AT_ONCE", 10)
-    monkeypatch.setattr("aamc_sdk.log.ledger_store.READ_AT_ONCE", 10)
+    monkeypatch.setattr("aamc_sdk.log.row_store.READ_AT_ONCE", 10)
     with MetaController.build(router="random", pool=POOL, store="sqlite:log.db", seed=0) as controller:
         for day in range(2):
             monkeypatch.setattr("time.time", lambda day=day: START + day * DAY)
@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_error_that_names_the_file_and_notes_no_other(days, m
         export(store)
     file = Path("out", FILES[2]).resolve()
     assert str(raised.value) == f"cannot write {file}: No space left on device; free some space or choose another folder"
-    assert list(store.exports()) == [Export(str(file), "parquet")]
+    assert list(store.exports()) == [ExportedFile(str(file), "parquet")]
     assert not list(Path("out").iterdir())
 
 
@@ -303,7 +303,7 @@ def test_the_next_export_removes_what_a_killed_one_left(days) -> None:
 def test_forgetting_a_user_removes_what_a_killed_export_left(days) -> None:
     store = days()
     target = Path("out", FILES[0]).resolve()
-    store.note_export(Export(str(target), "parquet"))
+    store.note_export(ExportedFile(str(target), "parquet"))
     left = leftover(target)
     store.forget("user 3")
     assert not left.exists()
@@ -348,7 +348,7 @@ def test_an_export_that_cannot_be_erased_is_an_error_and_stays_remembered(days, 
 
 def test_a_file_that_appears_while_a_user_is_forgotten_stays_remembered(days, monkeypatch) -> None:
     store = days("log", 1)
-    noted = Export(str(Path("out", FILES[0]).resolve()), "parquet")
+    noted = ExportedFile(str(Path("out", FILES[0]).resolve()), "parquet")
     store.note_export(noted)
     Path("out").mkdir()
     discard = store.discard_export

@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from aamc_datasets.log import LogFormat
 from aamc_datasets.parquet_files import read_rows
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, read_outcome_columns
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.interfaces import NoOptions, Store
-from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store
+from aamc_sdk.log import RowStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, assert_conforms, check_component, run_command
 from aamc_sdk.types import Attempt, Feedback
@@ -30,7 +31,7 @@ DAY = 86400.0
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerStore]:
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RowStore]:
     """Return a log of two days and two tenants, with a partition for each day."""
     monkeypatch.chdir(tmp_path)
     with MetaController.build(router="epsilon-greedy", pool=POOL, store="sqlite:log.db?store_text=true", seed=0) as controller:
@@ -45,7 +46,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerStore
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     with closing(opened("sqlite:log.db")) as store:
-        assert isinstance(store, LedgerStore)
+        assert isinstance(store, RowStore)
         assert len(store.partitions()) == 2
         yield store
 
@@ -71,13 +72,13 @@ def test_an_export_has_the_entries_of_the_log_a_file_for_each_partition(log) -> 
     found = export()
     assert [Path(file).name for file in found["files"]] == ["partition-000000.parquet", "partition-000001.parquet"]
     with closing(opened("parquet:out")) as copy:
-        assert isinstance(copy, LedgerStore)
+        assert isinstance(copy, RowStore)
         assert copy.batch(0, 1000).rows == log.batch(0, 1000).rows
         assert found["entries"] == len(log.batch(0, 1000).rows)
-        ours, theirs = (store.outcomes(columns=OUTCOME_COLUMNS) for store in (log, copy))
+        ours, theirs = (read_outcome_columns(store, OUTCOME_COLUMNS) for store in (log, copy))
         for name in OUTCOME_COLUMNS:
             assert same(ours[name], theirs[name]), name
-        assert same(ours.quality, theirs.quality)
+        assert same(ours.outcomes.quality, theirs.outcomes.quality)
     decisions = {row.id for _, row in read_rows(Path(found["files"][0])) if row.kind == "decision"}
     assert all(row.decision_id in decisions for _, row in read_rows(Path(found["files"][0])))
 

@@ -167,11 +167,11 @@ def test_rated_turns_of_a_request_without_a_user_count(trial: WorldTrial) -> Non
 def test_saved_state_and_changes_give_the_same_scores(trial: WorldTrial) -> None:
     copy = GMTRouter(trial.router.config, trial.services)
     restore(copy, state_of(trial.router))
-    trial.router.changes()
+    trial.router.delta()
     trial.router.learn(support(trial, trial.world.unseen_users[0], 4))
-    changes = trial.router.changes()
-    assert changes is not None
-    copy.apply_changes(changes)
+    delta = trial.router.delta()
+    assert delta is not None
+    copy.apply_delta(delta)
     request = build_request([Query("query 3 12", user="new")], trial.pool, QUALITY, estimator=trial.estimator)
     assert (copy.score(request).utility == trial.router.score(request).utility).all()
     assert state_of(copy) == state_of(trial.router)

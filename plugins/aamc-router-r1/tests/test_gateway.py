@@ -5,6 +5,7 @@ from contextlib import closing
 
 import httpx
 import pytest
+from aamc_experiments.off_policy import read_outcome_columns
 from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script
 from policy_server import THOUGHT, pool_of
@@ -41,8 +42,8 @@ def test_router_r1_answers_whole_and_streamed(gateway, server, tmp_path):
     assert events[-1]["aamc"]["cost_usd"] > 0
     gateway.stop()
     with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager(), existing=True)) as store:
-        logged = store.outcomes(columns=("router",))
-    assert list(logged.candidates) == ["policy", "small", "policy"] * 2
+        logged = read_outcome_columns(store, ["router"])
+    assert list(logged.outcomes.candidates) == ["policy", "small", "policy"] * 2
     assert set(logged["router"]) == {"router-r1"}
 
 

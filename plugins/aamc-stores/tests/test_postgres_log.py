@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import psycopg
 import pytest
+from aamc_experiments.off_policy import read_outcome_columns
 from aamc_stores.postgres_log import store as postgres
 from aamc_stores.postgres_log import tables as postgres_tables
 from aamc_stores.postgres_log.leases import Leases
@@ -25,7 +26,7 @@ from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, j
 from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import DECISION, Row, ledger_store, open_store
+from aamc_sdk.log import DECISION, Row, open_store, row_store
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import get_plugin_manager
@@ -201,7 +202,7 @@ def test_a_decision_takes_little_space(log, postgres_server, prefix):
 
 
 def test_a_user_is_forgotten_in_all_partitions_and_stays_so(log, postgres_server, monkeypatch):
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store = log()
     for day in range(3):
         decide(store, f"a{day}", f"b{day}", user="ann")
@@ -220,7 +221,7 @@ def test_a_user_is_forgotten_in_all_partitions_and_stays_so(log, postgres_server
 
 def test_a_tenant_is_searched_for_while_others_write_and_their_decisions_are_forgotten_too(log, monkeypatch):
     """No index has tenants, so the search through a large log takes long."""
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store, other = log(), log(timeout_s=0.5)
     store.add_decisions([record(name, tenant=tenant) for name, tenant in (("a", "acme"), ("b", "bank"), ("c", "acme"), ("d", "acme"))])
     search, late = store._entries.of_tenant, iter("xyz")
@@ -404,7 +405,7 @@ def test_outcomes_are_read_from_columns_of_old_and_new_entries(log, postgres_ser
     decide(store, "new", when=3000.0)
     judge(store, "new", quality=1.0)
     store.add_attempts([Attempt("new", cost_usd=0.25, latency_ms=10.0)])
-    found = store.outcomes(columns=["query"])
+    found = read_outcome_columns(store, ["query"]).outcomes
     assert found.decision_ids == ["d0", "d1", "d2", "new"]
     assert found.propensity.tolist() == [0.5] * 4
     assert found.quality.tolist() == [0.5, 0.5, 0.5, 1.0]

@@ -26,7 +26,7 @@ from aamc_stores.redis_log.store import RedisStore
 from waiting import wait_until
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
-from aamc_sdk.log import Export, combined, ledger_store, open_store
+from aamc_sdk.log import ExportedFile, combined, open_store, row_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot, StateDelta
@@ -829,7 +829,7 @@ def test_a_tenant_is_forgotten_while_others_write(log, monkeypatch):
 
 
 def test_a_user_of_a_tenant_and_a_tenant_are_forgotten_in_batches(log, monkeypatch):
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store = log()
     store.add_decisions(of_tenant("shop", "a", "b", "c"))
     store.add_decisions(of_tenant("shop", "d", user="bob"))
@@ -856,5 +856,5 @@ def test_a_forgotten_tenant_has_no_name_in_the_aggregates(log):
 
 
 def test_exports_are_remembered_by_all_processes(log):
-    log().note_export(Export("/data/log.parquet", "parquet"))
-    assert list(log().exports()) == [Export("/data/log.parquet", "parquet")]
+    log().note_export(ExportedFile("/data/log.parquet", "parquet"))
+    assert list(log().exports()) == [ExportedFile("/data/log.parquet", "parquet")]

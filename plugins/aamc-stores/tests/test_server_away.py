@@ -24,7 +24,7 @@ from waiting import wait_until
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.errors import NameLengthError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import feedback_entry, open_store
+from aamc_sdk.log import feedback_addition, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
@@ -297,7 +297,7 @@ def test_what_waits_in_a_spool_that_an_earlier_version_named_by_the_password_is_
     present, earlier = default_spools(url, name, prefix)
     assert present == default_spools(url.replace("old", "new"), name, prefix)[0] != earlier
     with closing(Spool(earlier)) as spool:
-        spool.put([feedback_entry(Feedback(decision_id=each, quality=1.0), None) for each in ("d", "e")])
+        spool.put([feedback_addition(Feedback(decision_id=each, quality=1.0), None) for each in ("d", "e")])
         spool.set_aside(2, "refused")
     with closing(open_store(url, get_plugin_manager(), {"prefix": prefix, "retry_s": 0.1})) as store:
         store.flush()

@@ -16,11 +16,12 @@ import numpy as np
 import psycopg
 import pytest
 import redis
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, read_outcome_columns
 from aamc_stores.redis_log import reader as redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
-from aamc_sdk.log import OUTCOME_COLUMNS, ledger_store, open_store
+from aamc_sdk.log import open_store, row_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
@@ -136,7 +137,7 @@ def test_a_user_is_forgotten(log):
 
 
 def test_a_user_of_many_decisions_is_forgotten_in_batches(log, monkeypatch):
-    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store = log()
     store.add_decisions(records("a", "b", "c", "d"))
     erase, counts = store._erase, []
@@ -357,11 +358,11 @@ def test_outcomes_are_those_of_a_log_in_memory(log, monkeypatch):
         store.add_attempts([Attempt("a", cost_usd=0.5, latency_ms=7.0, output_tokens=3), Attempt("c", candidate=OTHER), Attempt("d", error="gone")])
         store.add_feedback([(Feedback(decision_id=name, quality=1.0, source="judge", time=20.0), None) for name in "ad"])
     for times in ((None, None), (11.0, 13.0), (50.0, None)):
-        theirs, ours = (store.outcomes(*times, columns=OUTCOME_COLUMNS) for store in stores)
-        assert theirs.decision_ids == ours.decision_ids
+        theirs, ours = (read_outcome_columns(store, OUTCOME_COLUMNS, *times) for store in stores)
+        assert theirs.outcomes.decision_ids == ours.outcomes.decision_ids
         for name in ("propensity", "quality", "cost_usd", "latency_ms", "output_tokens", "judged", "failed", "fell_back", "compared"):
-            np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name), err_msg=name)
-            np.testing.assert_array_equal(getattr(stores[0].outcomes(*times), name), getattr(ours, name), err_msg=name)
+            np.testing.assert_array_equal(getattr(theirs.outcomes, name), getattr(ours.outcomes, name), err_msg=name)
+            np.testing.assert_array_equal(getattr(stores[0].outcomes(*times), name), getattr(ours.outcomes, name), err_msg=name)
         for name in OUTCOME_COLUMNS:
             if isinstance(ours[name], np.ndarray):
                 np.testing.assert_array_equal(theirs[name], ours[name], err_msg=name)

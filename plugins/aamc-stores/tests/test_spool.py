@@ -14,7 +14,7 @@ import pytest
 from aamc_stores.spool import Spool, default_spools
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Entry, Erasure, Row, entry_of, feedback_entry
+from aamc_sdk.log import Addition, Erasure, Row, addition_of, feedback_addition
 from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.rows import attempt_row
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -32,8 +32,8 @@ def spool(path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def judged(name: str, quality: float = 1.0, call: Attempt | None = None, **fields) -> Entry:
-    return feedback_entry(Feedback(decision_id=name, quality=quality, **fields), call)
+def judged(name: str, quality: float = 1.0, call: Attempt | None = None, **fields) -> Addition:
+    return feedback_addition(Feedback(decision_id=name, quality=quality, **fields), call)
 
 
 def decided(name: str) -> Row:
@@ -199,7 +199,7 @@ def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten
     with closing(sqlite3.connect(spool.path)) as connection, connection:
         connection.execute("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES ('decision', 'x', 'x', 'damaged', 'unreadable')")
     spool.forget(Erasure(*forgotten))
-    entries = [entry_of(line)[0] for line, why in spool.refused() if why == "refused"]
+    entries = [addition_of(line)[0] for line, why in spool.refused() if why == "refused"]
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left
 
 

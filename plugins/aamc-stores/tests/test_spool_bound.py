@@ -9,13 +9,13 @@ import pytest
 from aamc_stores.spool import Spool, SpoolError
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import Entry, feedback_entry
+from aamc_sdk.log import Addition, feedback_addition
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
 
 
-def judged(n: int) -> Entry:
-    return feedback_entry(Feedback(decision_id=f"d{n}", quality=1.0), None)
+def judged(n: int) -> Addition:
+    return feedback_addition(Feedback(decision_id=f"d{n}", quality=1.0), None)
 
 
 def decided(name: str) -> Records:

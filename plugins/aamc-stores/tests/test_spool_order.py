@@ -19,7 +19,7 @@ from waiting import wait_until
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DECISION, Batch, Row, Write
-from aamc_sdk.log.memory import MemoryLedger
+from aamc_sdk.log.memory import MemoryLog
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
 
@@ -55,7 +55,7 @@ class StoreDouble(SharedStore):
     away = read_only = False
     unable = "\0"
 
-    def __init__(self, server: MemoryLedger, spool: Path, retry_s: float = RETRY_S) -> None:
+    def __init__(self, server: MemoryLog, spool: Path, retry_s: float = RETRY_S) -> None:
         self.server, self.after_find, self.commits, self.askers = server, lambda: None, [], []
         super().__init__("double:", SharedOptions(spool=str(spool), retry_s=retry_s))
 
@@ -102,7 +102,7 @@ class StoreDouble(SharedStore):
         return len(self.server), 0
 
     def pending_rows(self) -> Sequence[Row]:
-        return list(self.server.held.values())
+        return list(self.server.added_pending.values())
 
     def _connect(self) -> None: ...
     def _disconnect(self) -> None: ...
@@ -117,7 +117,7 @@ class StoreDouble(SharedStore):
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Callable[[], StoreDouble]]:
     """Start a process; all of them share a server and a spool."""
-    server, opened = MemoryLedger(), []
+    server, opened = MemoryLog(), []
 
     def start() -> StoreDouble:
         opened.append(StoreDouble(server, tmp_path / "spool.db"))
@@ -275,7 +275,7 @@ def test_many_threads_and_processes_keep_the_order_while_the_spool_is_delivered(
 
 
 def test_once_the_server_is_away_only_the_delivering_thread_asks_it(tmp_path):
-    with closing(StoreDouble(MemoryLedger(), tmp_path / "spool.db", retry_s=0.001)) as store:
+    with closing(StoreDouble(MemoryLog(), tmp_path / "spool.db", retry_s=0.001)) as store:
         store.away = True
         store.add_decisions(decided("first"))
         store.askers.clear()

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 
 import attrs
+from aamc_experiments.off_policy import read_outcome_columns
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Export, LedgerStore, Selection
+from aamc_sdk.log import ExportedFile, RowStore, Selection
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 
@@ -24,9 +25,9 @@ def fill(store: Store, decisions: int = 30) -> None:
 
 def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], monkeypatch) -> None:
     store = log(store_text=True)
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     fill(store)
-    monkeypatch.setattr("aamc_sdk.log.ledger_store.BATCH_ENTRIES", 4)  # several transactions
+    monkeypatch.setattr("aamc_sdk.log.row_store.BATCH_ENTRIES", 4)  # several transactions
     rows = [row for _, row in Selection("t1").rows(store)]
     assert ([row.id for row in rows[:15]], len(rows)) == ([f"d{n}" for n in range(1, 30, 2)], 30)
     assert store.forget("u1", "t1") == 5
@@ -36,7 +37,7 @@ def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], mon
     assert store.forget(None, "t1") == 15
     found = {(record.query.tenant, record.query.user, record.query.text) for record in store.experience().records}
     assert found == {("t0", f"u{n}", "a secret") for n in range(3)} | {(None, None, "")}
-    assert store.outcomes(columns=["tenant"])["tenant"].count(None) == 15
+    assert read_outcome_columns(store, ["tenant"])["tenant"].count(None) == 15
     assert store.experience().epoch == 2
     assert store.forget("u2") == 5
     late = attrs.evolve(store.record("d0"), query=Query("late", user="new", tenant="t1"), fingerprint="")
@@ -46,10 +47,10 @@ def test_a_tenant_is_exported_and_forgotten_alone(log: Callable[..., Store], mon
 
 def test_exports_are_remembered(log: Callable[..., Store]) -> None:
     store = log()
-    assert isinstance(store, LedgerStore)
+    assert isinstance(store, RowStore)
     assert list(store.exports()) == []
     for _ in range(2):
-        store.note_export(Export("/folder/file.parquet", "parquet"))
-    assert list(store.exports()) == [Export("/folder/file.parquet", "parquet")]
-    store.discard_export(Export("/folder/file.parquet", "parquet"))
+        store.note_export(ExportedFile("/folder/file.parquet", "parquet"))
+    assert list(store.exports()) == [ExportedFile("/folder/file.parquet", "parquet")]
+    store.discard_export(ExportedFile("/folder/file.parquet", "parquet"))
     assert list(store.exports()) == []

@@ -365,17 +365,17 @@ def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, 
 
 
 class Changing(Tally):
-    """A tally that gives its changes: all of it, and a large text that never changes."""
+    """A tally that gives deltas: all of it, and a large text that never changes."""
 
     def save(self, folder: Path) -> None:
         super().save(folder)
         (folder / "large.txt").write_text("." * 1500)
 
-    def changes(self) -> bytes:
+    def delta(self) -> bytes:
         return json.dumps({"made": self.made, "judged": self.judged}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
-        vars(self).update(json.loads(changes))
+    def apply_delta(self, delta: bytes) -> None:
+        vars(self).update(json.loads(delta))
 
     def prepare_replay(self, log: Store) -> None:
         for user in log.forgotten(list(self.judged)):
@@ -395,8 +395,8 @@ def test_a_router_is_known_to_retention_from_its_first_start(store: Store) -> No
     learner.close()
 
 
-def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "CHANGES_EVERY", 4)
+def test_deltas_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "DELTA_EVERY", 4)
     monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
     router = Changing()
     learner = Learner(store, router, lambda _: None)
@@ -411,7 +411,7 @@ def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: 
     for number in range(100):
         judge(store, f"cat{number}")
         learner.flush(60)
-    assert full_position(store, router) > 0  # changes outgrew it
+    assert full_position(store, router) > 0  # deltas outgrew it
     learner.close()
     assert learned(store, Changing()).judged == {"a": 10.0, "c": 50.0}
 
@@ -439,8 +439,8 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
 
 def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else retention waits for a router whose processes all end within the hour."""
-    monkeypatch.setattr(keeping, "CHANGES_EVERY", 2)
-    monkeypatch.setattr(keeping, "MAX_CHANGED", 1000.0)
+    monkeypatch.setattr(keeping, "DELTA_EVERY", 2)
+    monkeypatch.setattr(keeping, "MAX_DELTA_SHARE", 1000.0)
     monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
     for name in ("ann1", "ann2"):
         learner = Learner(store, Changing(), lambda _: None)
@@ -453,7 +453,7 @@ def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch
 
 
 def test_two_processes_on_one_file_learn_alone_and_restart_from_either_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "CHANGES_EVERY", 2)
+    monkeypatch.setattr(keeping, "DELTA_EVERY", 2)
     monkeypatch.setattr(keeping, "SNAPSHOT_EVERY", 6)
     both = [Learner(store, Changing(), lambda _: None) for _ in range(2)]
     for number in range(30):
@@ -498,7 +498,7 @@ def test_a_forgotten_user_goes_from_the_state_of_dropped_entries_too(monkeypatch
     log.forget("a")
     learner.flush(60)
     assert router.judged == {"b": 1.0, "nobody": 0.5}
-    cleaned = log._ledger.snapshots[name]
+    cleaned = log._log.snapshots[name]
     assert (cleaned.position, cleaned.epoch) == (6, 1)
     again = Changing()
     restore(again, cleaned.content)

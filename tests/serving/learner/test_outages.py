@@ -22,21 +22,21 @@ Judged = tuple[int, dict[str, float]]
 
 
 class Adding(Tally):
-    """A tally whose changes are differences: those that are applied twice, or to another state, count twice."""
+    """A tally whose deltas are differences: those that are applied twice, or to another state, count twice."""
 
     def __init__(self, config: Any = None, services: Any = None) -> None:
         super().__init__(config, services)
         self._sent = Tally()
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         judged = {user: total - self._sent.judged.get(user, 0.0) for user, total in self.judged.items()}
-        changes = json.dumps({"made": self.made - self._sent.made, "judged": judged}).encode()
+        delta = json.dumps({"made": self.made - self._sent.made, "judged": judged}).encode()
         self._note_sent()
-        return changes
+        return delta
 
-    def apply_changes(self, changes: bytes) -> None:
+    def apply_delta(self, delta: bytes) -> None:
         try:
-            added = json.loads(changes)
+            added = json.loads(delta)
             self.made += added["made"]
             for user, more in added["judged"].items():
                 self.judged[user] = self.judged.get(user, 0.0) + more
@@ -104,8 +104,8 @@ def break_off(store: SharedStore, method: str, committed: bool) -> Callable[[], 
 def evict(store: SharedStore) -> None:
     """Drop the published states, as when the states of eight other routers are kept."""
     with store._lock:
-        store._ledger.snapshots.clear()
-        store._ledger.deltas.clear()
+        store._log.snapshots.clear()
+        store._log.deltas.clear()
 
 
 def learn_unkept(first: Replica, *names: str) -> None:
@@ -224,10 +224,10 @@ def test_a_follower_with_unreadable_changes_learns_from_the_start_where_the_publ
     first, second = replicas
     first.store.away = True
     judge(SharedStore(second.store), "bob1")
-    name, ledger = first.learner._consumer.name, second.store._ledger
+    name, log = first.learner._consumer.name, second.store._log
     with second.store._lock:
         newest = second.store._newest(name)
-        ledger.deltas[name].append(StateDelta(newest, newest + 2, b'{"made": 7}'))
+        log.deltas[name].append(StateDelta(newest, newest + 2, b'{"made": 7}'))
     wait_until(lambda: second.learner._follower._damaged_position >= 0)
     assert second.router.made >= 8  # half of the changes was applied
     evict(second.store)
@@ -245,7 +245,7 @@ def test_a_learner_that_resigns_while_it_learns_a_replaced_log_takes_over_the_pu
     first.learner._thread.join()
     replaced = SharedStore()
     judge(replaced, "bob1")  # as many entries as the lost log had
-    first.store._ledger = replaced._ledger
+    first.store._log = replaced._log
     first.learner._consumer.restart(epoch=0)  # as its next batch follows another entry
     first.store.election.holder = None
     late = replica(first)

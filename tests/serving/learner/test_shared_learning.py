@@ -22,14 +22,14 @@ from .test_learner import Tally, judge
 
 
 class Changing(Tally):
-    """A tally that gives its changes: the whole tally, which is small, after a count."""
+    """A tally that gives deltas: the whole tally, which is small, after a count."""
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         return json.dumps({"made": self.made, "judged": self.judged}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
+    def apply_delta(self, delta: bytes) -> None:
         try:
-            self.made, self.judged = (json.loads(changes)[name] for name in ("made", "judged"))
+            self.made, self.judged = (json.loads(delta)[name] for name in ("made", "judged"))
         except (ValueError, KeyError) as error:
             raise CheckpointError(f"damaged: {error}") from error
 
@@ -62,7 +62,7 @@ class SharedStore(MemoryStore):
         self.reads = 0
         self.loads = 0
         if first is not None:
-            self._ledger, self._lock, self.election = first._ledger, first._lock, first.election
+            self._log, self._lock, self.election = first._log, first._lock, first.election
 
     def is_learner(self, name: str) -> bool:
         self._reached()
@@ -150,7 +150,7 @@ def single(replica: Replica) -> bytes:
     """Return the state of a router that learns the whole log alone."""
     router = Changing()
     store = MemoryStore("memory:", StoreOptions())
-    store._ledger = replica.store._ledger
+    store._log = replica.store._log
     position = 0
     while (batch := store.experience(position)).position > position:
         position = batch.position
@@ -219,7 +219,7 @@ def test_two_that_both_believe_to_be_elected_agree_in_the_end(replicas: list[Rep
     replicas[1].tell("end")
     flush(replicas)
     alone = single(replicas[0])
-    wait_until(lambda: {state_of(replica.router) for replica in replicas} == {alone})  # one whose changes were refused may load the state again
+    wait_until(lambda: {state_of(replica.router) for replica in replicas} == {alone})  # one whose deltas were refused may load the state again
 
 
 def test_a_process_that_was_away_comes_back(replicas: list[Replica]) -> None:
@@ -283,7 +283,7 @@ def test_full_snapshots_do_not_make_followers_load_them(replicas: list[Replica])
     name = first.learner._consumer.name
     kept = {first.store.snapshot(name).position}  # type: ignore[union-attr]
     loads = [replica.store.loads for replica in others]
-    for number in range(200):  # small, so that changes soon outgrow it
+    for number in range(200):  # small, so that deltas soon outgrow it
         first.tell(f"bob{number}")
         flush(replicas)
         kept.add(first.store.snapshot(name).position)  # type: ignore[union-attr]
@@ -293,15 +293,15 @@ def test_full_snapshots_do_not_make_followers_load_them(replicas: list[Replica])
     assert [replica.store.loads for replica in others] == loads
 
 
-def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], caplog: pytest.LogCaptureFixture) -> None:
+def test_deltas_that_cannot_be_read_are_passed_over(replicas: list[Replica], caplog: pytest.LogCaptureFixture) -> None:
     first, second, _ = replicas
     first.tell("ann1")
     flush(replicas)
-    name, kept = first.learner._consumer.name, first.store._ledger.deltas
+    name, kept = first.learner._consumer.name, first.store._log.deltas
     with first.store._lock:
         first.store.away = second.store.away = True
     last = kept[name][-1] if kept[name] else None
-    position = last.position if last else first.store._ledger.snapshots[name].position
+    position = last.position if last else first.store._log.snapshots[name].position
     judge(SharedStore(second.store), "bob1")
     kept[name].append(StateDelta(position, position + 2, b"damaged"))
     second.store.away = False
@@ -312,7 +312,7 @@ def test_changes_that_cannot_be_read_are_passed_over(replicas: list[Replica], ca
     assert state_of(second.router) == single(second)
 
 
-def test_changes_whose_acknowledgement_was_lost_count_once(replicas: list[Replica]) -> None:
+def test_deltas_whose_acknowledgement_was_lost_count_once(replicas: list[Replica]) -> None:
     first, second, _ = replicas
     put = first.store.put_delta
     lost = []
@@ -330,7 +330,7 @@ def test_changes_whose_acknowledgement_was_lost_count_once(replicas: list[Replic
     first.tell("bob1")
     flush(replicas)
     assert len(lost) == 1
-    assert first.store.loads == loads  # its own changes, so there is nothing to load
+    assert first.store.loads == loads  # its own deltas, so there is nothing to load
     assert {state_of(replica.router) for replica in replicas} == {single(first)}
 
 

@@ -255,12 +255,12 @@ class OutcomeLedger:
 
     def delta(self) -> CountedDelta:
         """Return the changes since the last call or :meth:`load`."""
-        return CountedDelta(self._decisions.changes(), self._users.changes())
+        return CountedDelta(self._decisions.delta(), self._users.delta())
 
     def apply_delta(self, delta: CountedDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where it is incomplete."""
-        self._decisions.apply_changes(delta.decisions)
-        self._users.apply_changes(delta.users)
+        self._decisions.apply_delta(delta.decisions)
+        self._users.apply_delta(delta.users)
 
 
 def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:

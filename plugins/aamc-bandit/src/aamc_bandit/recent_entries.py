@@ -9,18 +9,18 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 LATEST, ALTERED, ALL = "latest", "altered", "all"
-"""Keys of changes: entries that were mentioned, in the order of their last mention; others that changed; or all entries."""
+"""Keys of a delta: entries that were mentioned, in the order of their last mention; others that changed; or all entries."""
 
 
 class RecentEntries(OrderedDict[str, V], Generic[V]):
     """Entries by name, the least recently mentioned first; of more than the limit, those go first.
 
-    A copy follows by :meth:`changes` and :meth:`apply_changes`: it has the same entries in the same order afterwards. It drops entries by the limit
+    A copy follows by :meth:`delta` and :meth:`apply_delta`: it has the same entries in the same order afterwards. It drops entries by the limit
     itself: whichever were mentioned in between, the last ones up to the limit stay.
 
     Args:
         limit: Maximum number of entries.
-        entries: The entries to begin with. Until :meth:`mark_unchanged`, :meth:`changes` returns all.
+        entries: The entries to begin with. Until :meth:`mark_unchanged`, :meth:`delta` returns all.
     """
 
     def __init__(self, limit: int = sys.maxsize, entries: Iterable[tuple[str, V]] = ()) -> None:
@@ -31,7 +31,7 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         self._drop_oldest()
 
     def mention(self, name: str, make: Callable[[], V]) -> V:
-        """Return an entry as the most recently mentioned one; a new one is made. It may be altered until the next call of :meth:`changes`."""
+        """Return an entry as the most recently mentioned one; a new one is made. It may be altered until the next call of :meth:`delta`."""
         entry = self.get(name)
         if entry is None:
             entry = make()
@@ -53,10 +53,10 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         self._mentioned.setdefault(name, False)
 
     def mark_unchanged(self) -> None:
-        """Take the present entries as those that :meth:`changes` starts from."""
+        """Take the present entries as those that :meth:`delta` starts from."""
         self._mentioned, self._all_changed = {}, False
 
-    def changes(self) -> dict[str, dict[str, V]]:
+    def delta(self) -> dict[str, dict[str, V]]:
         """Return the changes since the last call, or :meth:`mark_unchanged`; the entries themselves, no copies."""
         if self._all_changed:
             found = {ALL: dict(self)}
@@ -68,13 +68,13 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         self.mark_unchanged()
         return found
 
-    def apply_changes(self, changes: Mapping[str, Mapping[str, V]]) -> None:
-        """Take over changes, their entries decoded; raises KeyError where they are incomplete, and then changes nothing."""
-        if ALL in changes:
+    def apply_delta(self, delta: Mapping[str, Mapping[str, V]]) -> None:
+        """Apply a delta, its entries decoded; raises KeyError where it is incomplete, and then changes nothing."""
+        if ALL in delta:
             self.clear()
-            self.update(changes[ALL])
+            self.update(delta[ALL])
         else:
-            latest, altered = changes[LATEST], changes[ALTERED]
+            latest, altered = delta[LATEST], delta[ALTERED]
             self.update(altered)
             for name, entry in latest.items():
                 self[name] = entry

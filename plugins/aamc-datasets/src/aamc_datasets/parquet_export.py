@@ -15,7 +15,7 @@ import attrs
 
 from aamc_datasets.parquet_files import ParquetWriter, read_decisions, source_of, writing
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, READ_AT_ONCE, Erasure, Export, Exported, LedgerStore, Row, Selection, still_has
+from aamc_sdk.log import DECISION, READ_AT_ONCE, Erasure, ExportedFile, ExportResult, Row, RowStore, Selection, still_has
 from aamc_sdk.types import Partition
 
 FORMAT = "parquet"
@@ -107,7 +107,7 @@ class LateEntries:
             yield position, Row(**dict(zip(_LATE_FIELDS, values, strict=True)))
 
 
-def export_files(store: LedgerStore, folder: Path, selection: Selection) -> Exported:
+def export_files(store: RowStore, folder: Path, selection: Selection) -> ExportResult:
     """Write the entries on the selected decisions to files: one for each partition of the log if all are selected, else one.
 
     The store remembers a file before it holds an entry. A file is written again if a user was forgotten or decisions were dropped meanwhile. An
@@ -128,7 +128,7 @@ def export_files(store: LedgerStore, folder: Path, selection: Selection) -> Expo
             counts[path] = exporter.write_partition(path, partition, last, late)
     paths = sorted(counts)
     written = {path: count for path in paths if (count := counts[path]) is not None}
-    return Exported(list(written), sum(written.values()), [path for path in paths if path not in written and path.exists()])
+    return ExportResult(list(written), sum(written.values()), [path for path in paths if path not in written and path.exists()])
 
 
 @attrs.frozen
@@ -142,16 +142,16 @@ class _Exporter:
         noted: The exports that the log knew before.
     """
 
-    store: LedgerStore
+    store: RowStore
     folder: Path
     selection: Selection
-    noted: Collection[Export]
+    noted: Collection[ExportedFile]
 
     def path(self, name: str) -> Path:
         """Return the path of a file."""
         return self.folder / f"{name}.parquet"
 
-    def write_selected(self) -> Exported:
+    def write_selected(self) -> ExportResult:
         """Write the selected entries to one file."""
 
         def write(out: ParquetWriter, earlier: EarlierExport) -> int:
@@ -165,7 +165,7 @@ class _Exporter:
 
         path = self.path(_file_name(self.selection))
         try:
-            return Exported([path], self._write(path, write))
+            return ExportResult([path], self._write(path, write))
         except DroppedError as error:
             why = "retention has dropped them, or they are of another log"
             raise StoreError(f"{path} has decisions that are not in the log {self.store.name}: {why}; choose another folder") from error
@@ -210,7 +210,7 @@ class _Exporter:
 
     def _write(self, path: Path, write: Callable[[ParquetWriter, EarlierExport], int]) -> int:
         """Write a file, and return the number of its entries."""
-        export = Export(str(path), FORMAT)
+        export = ExportedFile(str(path), FORMAT)
         self.store.note_export(export)
         while True:
             epoch = self.store.batch(0, 1).epoch
@@ -245,7 +245,7 @@ class _Exporter:
             yield from ((position, row) for position, row in read_decisions(path) if self.selection.covers(row))
 
 
-def _entries(store: LedgerStore, first: int, last: int) -> Iterator[tuple[int, Row]]:
+def _entries(store: RowStore, first: int, last: int) -> Iterator[tuple[int, Row]]:
     """Yield the entries from one position to another."""
     after = first - 1
     while after < last and (batch := store.batch(after, min(READ_AT_ONCE, last - after))).position > after:

@@ -13,7 +13,7 @@ from aamc_datasets import parquet_files
 from aamc_datasets.parquet_export import export_files
 from aamc_datasets.parquet_files import read_rows, source_of
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import Erasure, Exported, ExportFormat, LedgerStore, MemoryStore, Row, Selection
+from aamc_sdk.log import Erasure, ExportFormat, ExportResult, MemoryStore, Row, RowStore, Selection
 from aamc_sdk.types import Snapshot
 
 
@@ -34,7 +34,7 @@ class ParquetStore(MemoryStore, ExportFormat):
         for row in _in_log_order(path, files):
             if row.key not in known:
                 known.add(row.key)
-                self._ledger.place(row)
+                self._log.add(row)
 
     @property
     def _open(self) -> NoReturn:
@@ -52,7 +52,7 @@ class ParquetStore(MemoryStore, ExportFormat):
         skip("an export is only read")
 
     @classmethod
-    def export(cls, store: LedgerStore, folder: Path, selection: Selection) -> Exported:
+    def export(cls, store: RowStore, folder: Path, selection: Selection) -> ExportResult:
         """Write entries of a log to the files of a folder."""
         return export_files(store, folder, selection)
 

@@ -315,7 +315,7 @@ class GMTRouter(OnlineRouter):
             if forgotten and self._model is not None:
                 self._model.keep_contexts(history.context for history in self._users.values())
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         """Return the histories of users who judged since the last call; None where the whole state changed."""
         whole, changed = self._all_changed, self._changed
         self._all_changed, self._changed = False, set()
@@ -323,16 +323,16 @@ class GMTRouter(OnlineRouter):
             return None
         return json.dumps({key: packed(self._users[key]) for key in sorted(changed) if key in self._users}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over the histories of another router's :meth:`changes`.
+    def apply_delta(self, delta: bytes) -> None:
+        """Take over the histories of another router's :meth:`delta`.
 
         Raises:
-            CheckpointError: They are damaged.
+            CheckpointError: It is damaged.
         """
         try:
-            found = {str(key): unpacked(document) for key, document in json.loads(changes).items()}
+            found = {str(key): unpacked(document) for key, document in json.loads(delta).items()}
         except (AttributeError, ValueError) as error:
-            raise CheckpointError(f"the changes of gmtrouter are damaged ({error!r}); load its whole state") from error
+            raise CheckpointError(f"the delta of gmtrouter is damaged ({error!r}); load its whole state") from error
         with self._lock:
             for key, history in found.items():
                 self._keep(key, history)

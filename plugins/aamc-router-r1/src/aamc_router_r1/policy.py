@@ -35,18 +35,20 @@ def overall(quality: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def _of_log(url: str) -> dict[str, dict[str, float]]:
     """Return the mean quality of each candidate's judged decisions, over all and by the most probable category."""
+    from aamc_experiments.off_policy import read_outcome_columns
+
     from aamc_sdk.log import open_store
     from aamc_sdk.plugins import get_plugin_manager
 
     with closing(open_store(url, get_plugin_manager(), existing=True)) as store:
-        logged = store.outcomes(columns=("categories",))
-    names = logged.category_names
+        columns = read_outcome_columns(store, ["categories"])
+    logged, names = columns.outcomes, columns.category_names
     sums: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for row in np.flatnonzero(logged.judged).tolist():
         candidate, quality = logged.candidates[row], float(logged.quality[row])
         sums[candidate, OVERALL].append(quality)
-        if names and not np.isnan(logged["categories"][row]).all():
-            sums[candidate, names[int(np.nanargmax(logged["categories"][row]))]].append(quality)
+        if names and not np.isnan(columns["categories"][row]).all():
+            sums[candidate, names[int(np.nanargmax(columns["categories"][row]))]].append(quality)
     found: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for (candidate, category), qualities in sums.items():
         found[candidate][category] = float(np.mean(qualities))

@@ -21,8 +21,8 @@ from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDeci
 from aamc_sdk.log import (
     FEEDBACK,
     FITTING_CHARACTERS,
+    Addition,
     Batch,
-    Entry,
     Erasure,
     GroupCommit,
     PartitionedStore,
@@ -30,7 +30,7 @@ from aamc_sdk.log import (
     StoreOptions,
     Write,
     columns_of,
-    feedback_entry,
+    feedback_addition,
     record_from,
 )
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
@@ -102,7 +102,7 @@ class SharedStore(PartitionedStore):
         """Append feedback in order, up to the first that is refused; return which of it is new: in the spool, while the server is away."""
 
         def spool() -> list[bool]:
-            return self._spool.put([feedback_entry(*each) for each in feedback])
+            return self._spool.put([feedback_addition(*each) for each in feedback])
 
         return self._or_spooled(lambda: super(SharedStore, self).add_feedback(feedback), spool)
 
@@ -248,7 +248,7 @@ class SharedStore(PartitionedStore):
         self._deliver(waiting)
         return bool(waiting)
 
-    def _deliver(self, waiting: Sequence[tuple[int, Entry]]) -> None:
+    def _deliver(self, waiting: Sequence[tuple[int, Addition]]) -> None:
         """Commit entries of the spool in order and remove them; called on the committing thread. What the server refuses is set aside."""
         at_once = _FLUSHED_AT_ONCE
         while waiting:
@@ -270,7 +270,7 @@ class SharedStore(PartitionedStore):
                 self._set_aside(*batch[len(new)], refusal)
             waiting = waiting[len(new) + (refusal is not None) :]
 
-    def _set_aside(self, number: int, entry: Entry, why: Exception) -> None:
+    def _set_aside(self, number: int, entry: Addition, why: Exception) -> None:
         where = self._spool.path
         logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, entry[-1].kind, entry[-1].id, where, why)
         self._spool.set_aside(number, str(why))
@@ -344,7 +344,7 @@ class SharedStore(PartitionedStore):
         """
         feedback = _plain_feedback(writes)
         if feedback and self._add_plain(feedback):
-            return [([True] * len(write.alone), None) for write in writes]
+            return [([True] * len(write.plain), None) for write in writes]
         return self._commit_by_rules(writes)
 
     @abc.abstractmethod
@@ -370,7 +370,7 @@ class SharedStore(PartitionedStore):
 
 def _plain_feedback(writes: Sequence[Write[Any]]) -> list[Row]:
     """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
-    found = [row for write in writes for row in write.alone if row.kind == FEEDBACK]
+    found = [row for write in writes for row in write.plain if row.kind == FEEDBACK]
     if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback for write in writes):
         return []
     ids = {row.id for row in found}

@@ -22,14 +22,14 @@ from aamc_sdk.log import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
-    Entry,
+    Addition,
     Erasure,
     Excerpt,
     Row,
+    addition_of,
     advice_on,
     append,
     connect,
-    entry_of,
     file_identity,
     line_of,
     transaction,
@@ -108,7 +108,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error, earlier) from error
 
-    def put(self, entries: Sequence[Entry]) -> list[bool]:
+    def put(self, entries: Sequence[Addition]) -> list[bool]:
         """Keep entries durably in order, up to the first that is refused; return which of them are new here.
 
         Raises:
@@ -128,7 +128,7 @@ class Spool:
         _, excerpt = self._put([(row,) for row in rows], whole=True)
         return [excerpt.find(ATTEMPT, row.id)[0].fields["n"] for row in rows]
 
-    def _put(self, entries: Sequence[Entry], *, whole: bool) -> tuple[list[bool], Excerpt]:
+    def _put(self, entries: Sequence[Addition], *, whole: bool) -> tuple[list[bool], Excerpt]:
         """Keep entries; also return the waiting entries on their decisions as they are then, since others may be delivered right afterwards."""
         new: list[bool] = []
         refusal: StoreError | None = None
@@ -182,24 +182,24 @@ class Spool:
         with self._using() as connection:
             return connection.execute(_WAITS).fetchone() is None
 
-    def first(self, limit: int) -> list[tuple[int, Entry]]:
+    def first(self, limit: int) -> list[tuple[int, Addition]]:
         """Return the entries that have waited longest, with their numbers; a line that cannot be read is set aside."""
         with self._using() as connection:
             found = connection.execute("SELECT n, line FROM spool WHERE refused IS NULL ORDER BY n LIMIT ?", (limit,)).fetchall()
         entries = self._read(found)
         return entries if entries or not found else self.first(limit)
 
-    def about(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[tuple[int, Entry]]:
+    def about(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[tuple[int, Addition]]:
         """Return the waiting entries on some decisions, and on those of some feedback, with their numbers; an unreadable line is set aside."""
         with self._using() as connection:
             found = _lines_about(connection, decisions, feedback)
         return self._read(found)
 
-    def _read(self, lines: Sequence[tuple[int, str]]) -> list[tuple[int, Entry]]:
-        entries: list[tuple[int, Entry]] = []
+    def _read(self, lines: Sequence[tuple[int, str]]) -> list[tuple[int, Addition]]:
+        entries: list[tuple[int, Addition]] = []
         for n, line in lines:
             try:
-                entries.append((n, entry_of(line)))
+                entries.append((n, addition_of(line)))
             except DataError as error:
                 self.set_aside(n, str(error))
         return entries
@@ -209,7 +209,7 @@ class Spool:
         with self._using() as connection:
             found = connection.execute("SELECT line FROM spool WHERE kind = ? AND id = ? LIMIT 1", (DECISION, decision_id)).fetchone()
         with suppress(DataError):  # damaged: unknown, as it is to the server
-            return entry_of(found[0])[0] if found else None
+            return addition_of(found[0])[0] if found else None
         return None
 
     def refused(self) -> list[tuple[str, str]]:
@@ -232,7 +232,7 @@ class Spool:
         with self._writing() as connection:
             for n, line in connection.execute(_REFUSED).fetchall():
                 with suppress(DataError):  # damaged, so it is not known whose it is
-                    (row,) = entry_of(line)
+                    (row,) = addition_of(line)
                     if erasure.covers(row):
                         connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erasure.applied(row)), n))
 
@@ -293,17 +293,17 @@ def _lines_about(connection: sqlite3.Connection, decisions: Sequence[str], feedb
     return connection.execute(_ABOUT, {"decisions": json.dumps(decisions), "feedback": json.dumps(feedback)}).fetchall()
 
 
-def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
+def _excerpt(connection: sqlite3.Connection, entries: Sequence[Addition]) -> Excerpt:
     """Return the waiting entries on the same decisions and feedback as some entries, as the log's rules see them."""
     rows, excerpt = [entry[-1] for entry in entries], Excerpt([], [])
     for _, line in _lines_about(connection, [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK]):
         with suppress(DataError, StoreError):  # damaged, or older than these rules; reported when its turn comes
-            _add(excerpt, entry_of(line))
+            _add(excerpt, addition_of(line))
     return excerpt
 
 
-def _add(excerpt: Excerpt, entry: Entry) -> tuple[bool, bool]:
+def _add(excerpt: Excerpt, entry: Addition) -> tuple[bool, bool]:
     """Append an entry; return whether it is new, and whether anything was added: known feedback may bring a new call."""
-    before = len(excerpt.placed) + len(excerpt.held)
+    before = len(excerpt.added) + len(excerpt.added_pending)
     is_new = append(excerpt, entry)[-1]
-    return is_new, len(excerpt.placed) + len(excerpt.held) > before
+    return is_new, len(excerpt.added) + len(excerpt.added_pending) > before

@@ -41,7 +41,7 @@ UNKNOWN_QUALITY = 0.5
 """Expected quality of a candidate without an estimate."""
 STATE = "linear.npz"
 _WHOLE = b"PK"
-"""The first bytes of a whole state, a ZIP archive; other changes are JSON."""
+"""The first bytes of a whole state, a ZIP archive; other deltas are JSON."""
 _FLOAT64 = np.dtype("<f8")
 
 
@@ -70,7 +70,7 @@ class LinearThompsonOptions(OutcomeOptions):
 
 
 class LinearDelta(msgspec.Struct):
-    """The changes of a linear bandit: the statistics of candidates as float64 numbers, and the counted feedback."""
+    """The delta of a linear bandit: the statistics of candidates as float64 numbers, and the counted feedback."""
 
     statistics: dict[str, bytes]
     counted: CountedDelta
@@ -91,7 +91,7 @@ class LinearThompson(OnlineRouter):
         self._context = QueryContext(config.dimensions, services.seed)
         self._statistics: dict[str, SufficientStatistics] = {}
         self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
-        self._learned: set[str] = set()  # candidates, since the last changes
+        self._learned: set[str] = set()  # candidates, since the last delta
         self._all_changed = True
 
     def score(self, request: RoutingRequest) -> Scores:
@@ -167,34 +167,34 @@ class LinearThompson(OnlineRouter):
             self._learned, self._all_changed = set(), False
             self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
 
-    def changes(self) -> bytes:
+    def delta(self) -> bytes:
         """Return the statistics of the candidates that were learned, and the changed decisions and users of the counted feedback.
 
         A wider context changes all statistics, and a fitted one their meaning: then the whole state is returned.
         """
         if self._all_changed:
             self._ledger.delta()  # part of the whole
-            changes = state_of(self)
+            delta = state_of(self)
         else:
             learned = {name: _packed(own) for name, own in self._statistics.items() if name in self._learned}
-            changes = msgspec.json.encode(LinearDelta(learned, self._ledger.delta()))
+            delta = msgspec.json.encode(LinearDelta(learned, self._ledger.delta()))
         self._learned, self._all_changed = set(), False
-        return changes
+        return delta
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over another router's changes."""
-        if changes.startswith(_WHOLE):
-            restore(self, changes)
+    def apply_delta(self, delta: bytes) -> None:
+        """Apply the delta of another router in the same state."""
+        if delta.startswith(_WHOLE):
+            restore(self, delta)
             return
         try:
-            delta = msgspec.json.decode(changes, type=LinearDelta)
-            learned = {name: _unpacked(own, self._context.width) for name, own in delta.statistics.items()}
+            decoded = msgspec.json.decode(delta, type=LinearDelta)
+            learned = {name: _unpacked(own, self._context.width) for name, own in decoded.statistics.items()}
             with self._lock:
-                self._ledger.apply_delta(delta.counted)
+                self._ledger.apply_delta(decoded.counted)
                 self._statistics.update(learned)
                 self._latest = None
         except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
-            raise CheckpointError(f"the changes of a linear bandit are damaged ({error!r}); load its whole state") from error
+            raise CheckpointError(f"the delta of a linear bandit is damaged ({error!r}); load its whole state") from error
         self._learned, self._all_changed = set(), False
 
     def prepare_replay(self, log: Store) -> None:

@@ -66,7 +66,7 @@ class Paced(WrappingRouter):
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._made: InnerRouter | None = None
         self._state: PacingLedger | None = None
-        self._gives_changes = True
+        self._gives_deltas = True
 
     @property
     def samples(self) -> bool:
@@ -181,7 +181,7 @@ class Paced(WrappingRouter):
             for call in experience.attempts:
                 if (row := rows.get(call.decision_id, -1)) >= 0:
                     self.ledger.add_call(call, decisions[row], tenants[row])
-            if not self._gives_changes:
+            if not self._gives_deltas:
                 self.ledger.delta()  # nobody will ask for it
 
     def save(self, folder: Path) -> None:
@@ -212,24 +212,24 @@ class Paced(WrappingRouter):
         with self._lock:
             self._state = ledger
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         """Return the changes of both routers; None if the wrapped one can only save its whole state."""
-        inner = self.wrapped.changes() if isinstance(self.wrapped, OnlineRouter) else b""
-        self._gives_changes = inner is not None
+        inner = self.wrapped.delta() if isinstance(self.wrapped, OnlineRouter) else b""
+        self._gives_deltas = inner is not None
         with self._lock:
             delta = self.ledger.delta()  # of a state that is saved as a whole, it is a part
         return None if inner is None else to_json({"router": base64.b64encode(inner).decode(), "ledger": delta}).encode()
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over another router's changes."""
+    def apply_delta(self, delta: bytes) -> None:
+        """Apply the delta of another router in the same state."""
         try:
-            delta = json.loads(changes)
+            decoded = json.loads(delta)
             if isinstance(self.wrapped, OnlineRouter):
-                self.wrapped.apply_changes(base64.b64decode(delta["router"], validate=True))
+                self.wrapped.apply_delta(base64.b64decode(decoded["router"], validate=True))
             with self._lock:
-                self.ledger.apply_delta(delta["ledger"])
+                self.ledger.apply_delta(decoded["ledger"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the changes of a paced router are damaged ({error!r}); load its whole state") from error
+            raise CheckpointError(f"the delta of a paced router is damaged ({error!r}); load its whole state") from error
 
     def _affordable(
         self, request: RoutingRequest, resources: Sequence[LimitedResource], uses: Sequence[Floats], allowed: Floats

@@ -397,13 +397,13 @@ class BetaEvidence:
 
     def delta(self) -> EvidenceDelta:
         """Return the changes since the last call or :meth:`mark_unchanged`."""
-        return EvidenceDelta(self.selections, {level: entities.changes() for level, entities in self._levels.items()})
+        return EvidenceDelta(self.selections, {level: entities.delta() for level, entities in self._levels.items()})
 
     def apply_delta(self, delta: EvidenceDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where a level is missing."""
         with self._writing:
             for level, entities in self._levels.items():
-                entities.apply_changes(delta.levels[level])
+                entities.apply_delta(delta.levels[level])
             self.selections = delta.selections
             self.changes += 1
 

@@ -78,7 +78,7 @@ def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
 
 
 class BanditDelta(msgspec.Struct):
-    """The changes of a bandit, see :meth:`Thompson.changes`."""
+    """The changes of a bandit, see :meth:`Thompson.delta`."""
 
     evidence: EvidenceDelta
     counted: CountedDelta
@@ -238,19 +238,19 @@ class Thompson(OnlineRouter):
         self.evidence.mark_unchanged()
         self.drifting = {}
 
-    def changes(self) -> bytes:
+    def delta(self) -> bytes:
         """Return the changed entities of the evidence, the changed decisions and users of the counted feedback, and which candidates drift."""
         return msgspec.json.encode(BanditDelta(self.evidence.delta(), self._ledger.delta(), list(self.drifting)))
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over another router's changes."""
+    def apply_delta(self, delta: bytes) -> None:
+        """Apply the delta of another router in the same state."""
         try:
-            delta = msgspec.json.decode(changes, type=BanditDelta)
-            self._ledger.apply_delta(delta.counted)
-            self.evidence.apply_delta(delta.evidence)
-            self.drifting = {(entity, name): drift for entity, name in delta.drifting if (drift := self._drift(entity, name)) is not None}
+            decoded = msgspec.json.decode(delta, type=BanditDelta)
+            self._ledger.apply_delta(decoded.counted)
+            self.evidence.apply_delta(decoded.evidence)
+            self.drifting = {(entity, name): drift for entity, name in decoded.drifting if (drift := self._drift(entity, name)) is not None}
         except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the changes of a bandit are damaged ({error!r}); load its whole state") from error
+            raise CheckpointError(f"the delta of a bandit is damaged ({error!r}); load its whole state") from error
 
     @property
     def _evidence_version(self) -> int | tuple[int, int]:

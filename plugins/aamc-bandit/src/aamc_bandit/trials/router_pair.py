@@ -187,32 +187,32 @@ class RouterPair(OnlineRouter):
             self._made = made
         self.set_trial_state(described)
 
-    def changes(self) -> bytes | None:
+    def delta(self) -> bytes | None:
         """Return the changes of both routers, and the trial's state; None where a router that learns can only save its whole state."""
-        changed: dict[str, bytes | None] = {}
+        deltas: dict[str, bytes | None] = {}
         if isinstance(self.stable, OnlineRouter):
-            changed["stable"] = self.stable.changes()
+            deltas["stable"] = self.stable.delta()
         if isinstance(self.challenger, OnlineRouter):
-            changed["candidate"] = None
-            with self._contained("failed to give its changes"):
-                changed["candidate"] = self.challenger.changes()
-        encoded = {role: base64.b64encode(changes).decode() for role, changes in changed.items() if changes is not None}
-        return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if len(encoded) == len(changed) else None
+            deltas["candidate"] = None
+            with self._contained("failed to give its delta"):
+                deltas["candidate"] = self.challenger.delta()
+        encoded = {role: base64.b64encode(delta).decode() for role, delta in deltas.items() if delta is not None}
+        return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if len(encoded) == len(deltas) else None
 
-    def apply_changes(self, changes: bytes) -> None:
-        """Take over another pair's changes."""
+    def apply_delta(self, delta: bytes) -> None:
+        """Apply the delta of another pair in the same state."""
         try:
-            delta = json.loads(changes)
-            changed = {role: base64.b64decode(encoded, validate=True) for role, encoded in delta["routers"].items()}
+            decoded = json.loads(delta)
+            deltas = {role: base64.b64decode(encoded, validate=True) for role, encoded in decoded["routers"].items()}
             if isinstance(self.stable, OnlineRouter):
-                self.stable.apply_changes(changed["stable"])
+                self.stable.apply_delta(deltas["stable"])
             if isinstance(self.challenger, OnlineRouter):
-                changes_of_challenger = changed["candidate"]
-                with self._contained("failed to take over changes", unusable=True, raises=CheckpointError):
-                    self.challenger.apply_changes(changes_of_challenger)
-            self.set_trial_state(delta["trial"])
+                delta_of_challenger = deltas["candidate"]
+                with self._contained("failed to apply a delta", unusable=True, raises=CheckpointError):
+                    self.challenger.apply_delta(delta_of_challenger)
+            self.set_trial_state(decoded["trial"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
+            raise CheckpointError(f"the delta of a pair of routers is damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
         """Return the state of the trial without its routers', in JSON's types."""

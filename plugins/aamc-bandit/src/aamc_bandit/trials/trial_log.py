@@ -20,7 +20,7 @@ import numpy as np
 from aamc_bandit.trials.trial_notes import CALL, CONTENT, FEEDBACK, NotedContent, TrialNote, notes_of, serving_role
 from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, compare, known_bound
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
+from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decode_entry, is_within, read_batches, user_digest
 from aamc_sdk.types import Snapshot, tenant_user
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class TrialLog:
         for row in rows:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
-                content = decoded(CONTENT, text, row.id)
+                content = decode_entry(text, CONTENT, row.id)
                 noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in notes_of(content.decision)]
                 if noted:
                     found[row.id] = content, noted
@@ -142,10 +142,10 @@ class TrialLog:
             return
         if row.kind == ATTEMPT:
             if row.candidate == decision.candidate:
-                call = decoded(CALL, row.content, row.id)
+                call = decode_entry(row.content, CALL, row.id)
                 self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
-        feedback = decoded(FEEDBACK, row.content, row.id)
+        feedback = decode_entry(row.content, FEEDBACK, row.id)
         if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED

@@ -3,16 +3,20 @@
 from aamc_experiments.off_policy.betting import LOG_WEALTH_BOUND, log_wealth, lower_bound_at_any_time, mean_interval
 from aamc_experiments.off_policy.estimators import BoundedOutcome, Choices, bounded_outcomes, estimate, refusal
 from aamc_experiments.off_policy.log_evaluation import evaluate_log
+from aamc_experiments.off_policy.outcome_columns import OUTCOME_COLUMNS, LoggedColumns, read_outcome_columns
 
 __all__ = [
     "LOG_WEALTH_BOUND",
+    "OUTCOME_COLUMNS",
     "BoundedOutcome",
     "Choices",
+    "LoggedColumns",
     "bounded_outcomes",
     "estimate",
     "evaluate_log",
     "log_wealth",
     "lower_bound_at_any_time",
     "mean_interval",
+    "read_outcome_columns",
     "refusal",
 ]

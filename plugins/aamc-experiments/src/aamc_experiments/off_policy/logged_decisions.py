@@ -14,9 +14,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_experiments.off_policy.outcome_columns import LoggedColumns, read_outcome_columns
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import LazySequence
-from aamc_sdk.types import Candidate, Estimates, Floats, LoggedOutcomes, Outcomes, Pool, RoutingRequest
+from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, RoutingRequest
 
 LEFT_OUT = {
     "propensity_unknown": "the router could not know its propensity",
@@ -119,13 +120,14 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
         since: Time of the first decisions, in seconds since the epoch; None for all.
         until: Time before which decisions were made; None for all.
     """
-    logged = store.outcomes(since, until, COLUMNS)
+    found = read_outcome_columns(store, COLUMNS, since, until)
+    logged = found.outcomes
     quality = np.where(logged.failed & ~logged.judged, np.nan if failure_quality is None else failure_quality, logged.quality)
-    reasons = _reasons(logged, quality, failure_quality)
+    reasons = _reasons(found, quality, failure_quality)
     rows = np.flatnonzero(reasons == "")
-    pools = [logged.pools[place] for place in dict.fromkeys(logged.pool[rows].tolist())]
+    pools = [found.pools[place] for place in dict.fromkeys(found.pool[rows].tolist())]
     candidates = tuple(dict.fromkeys(name for names in pools for name in names))
-    columns = _taken(logged, rows, candidates)
+    columns = _taken(found, rows, candidates)
     places = {name: place for place, name in enumerate(candidates)}
     chosen = np.array([places[logged.candidates[row]] for row in rows.tolist()], dtype=np.intp)
     expected = Outcomes(*(columns[f"expected_{figure}"] for figure in ("quality", "cost_usd", "latency_ms")))
@@ -141,26 +143,26 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
         latency_ms=filled(measured["latency_ms"], expected.latency_ms[here, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
         total=len(logged),
-        end=float(logged["time"].max(initial=0.0)) + 2e-6,  # microseconds are the digits of a time in text
+        end=float(found["time"].max(initial=0.0)) + 2e-6,  # microseconds are the digits of a time in text
         failed=int(logged.failed[rows].sum()),
         left_out={reason: int((reasons == reason).sum()) for reason in LEFT_OUT},
         columns=columns,
-        category_names=logged.category_names,
-        pools=logged.pools,
-        pool=logged.pool[rows],
+        category_names=found.category_names,
+        pools=found.pools,
+        pool=found.pool[rows],
     )
 
 
-def _reasons(logged: LoggedOutcomes, quality: Floats, failure_quality: float | None) -> NDArray[np.str_]:
+def _reasons(found: LoggedColumns, quality: Floats, failure_quality: float | None) -> NDArray[np.str_]:
     """Return the reason that each decision is left out, a key of ``LEFT_OUT``, ``[N]``; ``""`` for those that count."""
-    unknown = np.isnan(logged["probabilities"]).all(axis=1)
+    logged, unknown = found.outcomes, np.isnan(found["probabilities"]).all(axis=1)
     fallback = logged.fell_back & ((failure_quality is None) | ~logged.failed)
     silent = np.isnan(quality)
     conditions = (unknown, fallback, silent & logged.compared, silent)
     return np.select(conditions, list(LEFT_OUT), default="")
 
 
-def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[str]) -> dict[str, Any]:
+def _taken(logged: LoggedColumns, rows: NDArray[np.intp], candidates: Sequence[str]) -> dict[str, Any]:
     """Return some rows of a log's columns, with candidates in another order or fewer of them."""
     places = np.array([logged.names.index(name) for name in candidates], dtype=np.intp)
     taken: dict[str, Any] = {}

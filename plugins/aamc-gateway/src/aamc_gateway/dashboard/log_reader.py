@@ -20,7 +20,7 @@ import msgspec
 
 from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowStore, columns_of, decode_entry, read_batches
 from aamc_sdk.types import Feedback, Prices
 
 AT_ONCE = 1000
@@ -176,7 +176,7 @@ class LogReader:
         """Return the calls of those decisions with a call in the batch whose answers are not remembered any more."""
         made = {row.id for row in batch.rows if row.kind == DECISION}
         late = {row.decision_id for row in batch.rows if row.kind == ATTEMPT} - made - self._open.keys()
-        return self._store.attempts(late) if late and isinstance(self._store, LedgerStore) else {}
+        return self._store.attempts(late) if late and isinstance(self._store, RowStore) else {}
 
     def _is_before(self, decision: Row) -> bool:
         """Return whether a decision is older than those that were read: its earlier entries are in no sum, so a later one cannot replace them."""
@@ -197,7 +197,7 @@ class LogReader:
                 del ring[number]
 
     def _add_decision(self, row: Row) -> None:
-        content = decoded(_CONTENT, row.content, row.name)
+        content = decode_entry(row.content, _CONTENT, row.name)
         self.since = row.time if self.since is None else min(self.since, row.time)
         spent = content.decision.notes.get("spent_usd")
         deciding_usd = float(spent) if isinstance(spent, int | float) and spent == spent else 0.0
@@ -276,14 +276,14 @@ class LogReader:
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
         """Add a judgement, in place of the revision that it replaces."""
-        given = decoded(_JUDGEMENT, row.content, row.name)
+        given = decode_entry(row.content, _JUDGEMENT, row.name)
         if (recent := self._recent.get(row.decision_id)) is not None:
             shown = {name: getattr(given, name) for name in ("quality", "over", "tie", "source")}
             recent.feedback = [other for other in recent.feedback if other["id"] != row.id]
             recent.feedback.append({"id": row.id, "candidate": row.candidate or decision.candidate, "revision": row.revision, **shown})
         periods = list(self._periods(decision.time))
         if before is not None:
-            self._judge(periods, before, decision, decoded(_JUDGEMENT, before.content, before.name), -1)
+            self._judge(periods, before, decision, decode_entry(before.content, _JUDGEMENT, before.name), -1)
         self._judge(periods, row, decision, given, 1)
 
     def _judge(self, periods: list[PeriodSums], row: Row, decision: Row, given: _Judgement, sign: int) -> None:

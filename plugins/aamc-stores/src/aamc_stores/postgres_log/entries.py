@@ -21,9 +21,9 @@ from aamc_sdk.log import (
     Batch,
     Erasure,
     Excerpt,
+    OutcomeJoin,
     Retention,
     Row,
-    RowOutcomes,
     Templates,
     Write,
     begins_partition,
@@ -62,8 +62,8 @@ _ABOUT = """
 """Mostly nothing is pending, and then no name is looked up there."""
 _OUTCOMES = """
     SELECT kind, decision_id, id, candidate, time, propensity,
-        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,
-        CASE WHEN %(decisions)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(contents)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,
+        CASE WHEN %(embeddings)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
     FROM {entries} WHERE (kind != 'decision' OR (time >= %(since)s AND time < %(until)s)) AND position >= (
         SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
     ORDER BY position
@@ -71,7 +71,7 @@ _OUTCOMES = """
 _COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, %s)
     FROM STDIN (FORMAT BINARY)"""
 _COPY_TYPES = ("int4", "int8", *["text"] * 4, "bytea", "float8", "bytea", "int8", "bytea", "text")
-_HOLD = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
+_ADD_PENDING = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (kind, id, revision) DO UPDATE SET candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
 _ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL,
         tenant = CASE WHEN %s THEN NULL ELSE tenant END
@@ -143,19 +143,21 @@ class Entries:
         excerpt = Excerpt(self._rows(connection, placed), pending)
         answers = run_writes(writes, excerpt)
         self._settle(connection, excerpt, pending)
-        if excerpt.placed:
-            self._place(connection, excerpt.placed, state, dict(map(itemgetter(3, 0), placed)))
+        if excerpt.added:
+            self._place(connection, excerpt.added, state, dict(map(itemgetter(3, 0), placed)))
         return answers
 
     def _settle(self, connection: psycopg.Connection, excerpt: Excerpt, pending: Sequence[Row]) -> None:
         """Write the changes of the pending entries."""
-        leaving = {row.key for row in (*excerpt.placed, *excerpt.dropped)}
+        leaving = {row.key for row in (*excerpt.added, *excerpt.dropped)}
         if gone := [row.key for row in pending if row.key in leaving]:
             delete = self._tables.query("DELETE FROM {pending} WHERE kind = %s AND id = %s AND revision = %s")
             connection.cursor().executemany(delete, gone)
-        if excerpt.held:
-            held = [(row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.revision) for row in excerpt.held.values()]
-            connection.cursor().executemany(self._tables.query(_HOLD), held)
+        if excerpt.added_pending:
+            values = [
+                (row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.revision) for row in excerpt.added_pending.values()
+            ]
+            connection.cursor().executemany(self._tables.query(_ADD_PENDING), values)
 
     def _place(self, connection: psycopg.Connection, rows: Sequence[Row], state: LogState, partitions: dict[str, int]) -> None:
         """Write entries in their decisions' partitions, of which those of known decisions are given by id, and commit."""
@@ -283,13 +285,13 @@ class Entries:
             positions=[each[0] for each in found],
         )
 
-    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes) -> None:
-        """Add the decisions between the two times with their attempts and feedback; contents are read only where asked for."""
+    def add_outcomes(self, connection: psycopg.Connection, found: OutcomeJoin) -> None:
+        """Add the decisions between the two times with their attempts and feedback; contents are read only if they are needed."""
         since, until = -math.inf if found.since is None else found.since, math.inf if found.until is None else found.until
-        asked = {"decisions": found.needs_fields, "since": since, "until": until}
+        needs = {"contents": found.needs_contents, "embeddings": found.needs_embeddings, "since": since, "until": until}
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
-            cursor.execute(self._tables.query(_OUTCOMES), asked)
+            cursor.execute(self._tables.query(_OUTCOMES), needs)
             self._read_templates(connection)  # the contents of this state of the log need no later ones
             found.add_entries(cursor, self._templates.unpack_all)
 

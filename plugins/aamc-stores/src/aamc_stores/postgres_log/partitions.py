@@ -20,7 +20,7 @@ from aamc_sdk.log import (
     aggregates_of,
     combined,
     covered_position,
-    oldest_goes,
+    is_oldest_expired,
     oldest_key,
     renewed_since,
     without_tenant,
@@ -74,7 +74,7 @@ class Partitions:
         """Return the number of the oldest partition if it may go."""
         partitions = self.all(connection)
         now = float(self._tables.value(connection, _NOW))
-        if not oldest_goes(partitions, self._retention, now, sum(each.size for each in partitions)):
+        if not is_oldest_expired(partitions, self._retention, now, sum(each.size for each in partitions)):
             return None
         number = partitions[0].number
         covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))

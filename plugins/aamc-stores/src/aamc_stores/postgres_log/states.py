@@ -38,7 +38,7 @@ class States:
         return None if found is None else Snapshot(*found)
 
     def put_snapshot(self, connection: psycopg.Connection, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of deltas."""
         run = self._tables.run
         if snapshot.epoch != self._epoch(connection):
             return
@@ -57,7 +57,7 @@ class States:
         run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
 
     def deltas(self, connection: psycopg.Connection, name: str, after: int, epoch: int) -> list[StateDelta] | None:
-        """Return the changes that continue from a state; None where nothing does."""
+        """Return the deltas that continue from a state; None if none does."""
         if epoch != self._epoch(connection):
             return None
         query = "SELECT after, position, content, epoch, last FROM {deltas} WHERE name = %s AND after >= %s ORDER BY after"
@@ -66,7 +66,7 @@ class States:
         return None if leading is None else list(leading)
 
     def put_delta(self, connection: psycopg.Connection, name: str, delta: StateDelta) -> bool:
-        """Keep the next changes of a name; return whether they are."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         if not extends_chain(delta, self._newest(connection, name), self._epoch(connection)):
             return False
         insert = "INSERT INTO {deltas} (name, after, position, content, epoch, last) VALUES (%s, %s, %s, %s, %s, %s)"

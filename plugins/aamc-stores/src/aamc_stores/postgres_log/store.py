@@ -7,7 +7,7 @@ So positions follow the order of commits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,8 @@ import attrs
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import UNLEARNED, Batch, Erasure, Export, Row, RowOutcomes, Write
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.log import UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
 from aamc_stores.postgres_log.feedback import feedback_insert
@@ -56,12 +56,12 @@ class PostgresStore(SharedStore):
             self._states.put_snapshot(connection, name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state, in order; None where nothing does."""
+        """Return the deltas that continue from a state, in order; None if none does."""
         with self._reading() as connection:
             return self._states.deltas(connection, name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the next changes of a state; return whether they are."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         with self._writing(self._states_key) as connection:
             return self._states.put_delta(connection, name, delta)
 
@@ -84,12 +84,9 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return self._partitions.aggregates(connection)
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns, since, until)
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
         with self._reading(bounded=False) as connection:
             self._entries.add_outcomes(connection, found)
-        return found.outcomes()
 
     def drop(self) -> None:
         """Delete the log's tables."""
@@ -171,17 +168,17 @@ class PostgresStore(SharedStore):
                 self._partitions.erase_tenant(connection, erasure.tenant)
         return len(names), reached
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to."""
         with self._reading() as connection:
-            return [Export(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
+            return [ExportedFile(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to."""
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "INSERT INTO {exports} VALUES (%s, %s) ON CONFLICT (path) DO NOTHING", export.path, export.format)
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Remember a file no longer."""
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)

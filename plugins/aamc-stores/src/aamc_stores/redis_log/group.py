@@ -144,31 +144,31 @@ class Group:
         self.partition = 0 if facts.newest is None else facts.newest.number
         self.checks: list[Check] = []
 
-    def write(self, excerpt: Excerpt, placed: Sequence[Row], retention: Retention) -> None:
-        """Add the commands that write an excerpt after its writes ran; ``placed`` are its placed rows as they are kept."""
+    def write(self, excerpt: Excerpt, added: Sequence[Row], retention: Retention) -> None:
+        """Add the commands that write an excerpt after its writes ran; ``added`` are its rows with new positions, as they are kept."""
         template_check = self._templates.check
-        for row in placed:
+        for row in added:
             if row.kind == DECISION:
                 self._decision(row)
             self._place(row)
         order = 1 + max((entry.number for entry in self._loaded.entries), default=0)
-        for number, row in enumerate(excerpt.held.values(), order):
-            self._hold(number, row)
+        for number, row in enumerate(excerpt.added_pending.values(), order):
+            self._add_pending(number, row)
         for row in excerpt.dropped:
             self._drop(row)
-        touched = dict.fromkeys(row.decision_id for row in (*placed, *excerpt.held.values(), *excerpt.dropped))
-        self._finish(excerpt, touched, {row.decision_id for row in placed})
+        touched = dict.fromkeys(row.decision_id for row in (*added, *excerpt.added_pending.values(), *excerpt.dropped))
+        self._finish(excerpt, touched, {row.decision_id for row in added})
         if not self.ops:
             return
         if self._templates.check != template_check:
             self.checks.append(template_check)
-        named = [row.id for row in (*placed, *excerpt.held.values()) if row.kind == FEEDBACK and row.id in self._loaded.feedback]
+        named = [row.id for row in (*added, *excerpt.added_pending.values()) if row.kind == FEEDBACK and row.id in self._loaded.feedback]
         self.checks += self._loaded.checks(touched, named)
-        self._begin_partition(placed, retention)
+        self._begin_partition(added, retention)
         if self.size:
             self.ops.append([3, str(self.partition)])
-        if placed:
-            self.ops.append([4, len(placed)])
+        if added:
+            self.ops.append([4, len(added)])
 
     def _place(self, row: Row) -> None:
         value, field, name = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row), row.decision_id
@@ -178,7 +178,7 @@ class Group:
         self._point(row)
         self.size += ENTRY_BYTES + len(value) + 2 * len(field) + len(name)
 
-    def _hold(self, number: int, row: Row) -> None:
+    def _add_pending(self, number: int, row: Row) -> None:
         value = with_number(number, value_of(row, True, self._templates.pack(row, self.ops)))
         self._clear_old(row)
         self.ops.append(["HSET", self._key(row), field_of(row), binary(value)])

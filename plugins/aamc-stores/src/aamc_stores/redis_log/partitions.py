@@ -15,7 +15,7 @@ from aamc_sdk.log import (
     aggregates_of,
     columns_of,
     covered_position,
-    oldest_goes,
+    is_oldest_expired,
     oldest_key,
     renewed_since,
     without_tenant,
@@ -67,7 +67,7 @@ class RedisPartitions:
         first = partitions[0].first
         found, _, entries, _ = self._server.read(BATCH, str(first - 1), "1", "0")
         in_part = int(entries[0][0]) > first
-        goes = oldest_goes(partitions, self._limits, Facts.of(found).now, sum(each.size for each in partitions))
+        goes = is_oldest_expired(partitions, self._limits, Facts.of(found).now, sum(each.size for each in partitions))
         return partitions[0] if in_part or goes else None
 
     def drop(self, oldest: Partition) -> int | None:

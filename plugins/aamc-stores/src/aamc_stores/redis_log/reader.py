@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aamc_sdk.log import DECISION, FEEDBACK, Batch, LoggedEntry, Row, RowOutcomes, followed, logged_entry, replaced_rows, revised_ids
-from aamc_sdk.types import LoggedOutcomes
+from aamc_sdk.log import DECISION, FEEDBACK, Batch, OutcomeFields, OutcomeJoin, Row, followed, outcome_fields, replaced_rows, revised_ids
 from aamc_stores.redis_log.group import LoadedExcerpt
 from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
 from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
@@ -46,19 +45,17 @@ class RedisReader:
             positions=[position for position, _ in placed],
         )
 
-    def outcomes(self, since: float | None, until: float | None, columns: Collection[str]) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
-        found = RowOutcomes(columns, since, until)
-        found.add_entries(self._logged("e" if "embedding" in columns else "0"), self.templates.unpack_all)
-        return found.outcomes()
+    def add_outcomes(self, found: OutcomeJoin) -> None:
+        """Add the log's entries; embeddings are read only where they are needed."""
+        found.add_entries(self._logged("e" if found.needs_embeddings else "0"), self.templates.unpack_all)
 
-    def _logged(self, decisions: str) -> Iterator[LoggedEntry]:
+    def _logged(self, decisions: str) -> Iterator[OutcomeFields]:
         """Yield the log's entries for outcomes, without making rows of those of this version: a log has many."""
         for position, kept, value, embeddings in self._values(0, decisions):
             decision_id, nul, field = kept.decode().partition("\0")
             if not nul or value[:1] == b"[":  # version 2
                 for _, entry in self._entries([(position, kept, value)], embeddings):
-                    yield logged_entry(entry.row)
+                    yield outcome_fields(entry.row)
             elif number_of(value) == position:
                 kind, name, _ = named(decision_id, field)
                 yield kind, decision_id, name, *outcome_from(value), embeddings.get(decision_id), None, None, None, None

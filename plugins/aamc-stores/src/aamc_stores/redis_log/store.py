@@ -7,11 +7,11 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, Export, Row, Write, erased_if_forgotten, plain_decisions, run_writes
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write, erased_if_forgotten, plain_decisions, run_writes
+from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
 from aamc_stores.redis_log.keys import decision_of, plain_feedback
@@ -40,11 +40,11 @@ class RedisStore(SharedStore):
         self._states.put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that continue from a state of that name, in order; None if there are none."""
+        """Return the deltas that continue from a state of that name, in order; None if none does."""
         return self._states.deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they continue from the newest."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         return self._states.put_delta(name, delta)
 
     def is_learner(self, name: str) -> bool:
@@ -63,9 +63,8 @@ class RedisStore(SharedStore):
         """Delete the log's keys."""
         self._server.drop()
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
-        return self._reader.outcomes(since, until, columns)
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
+        self._reader.add_outcomes(found)
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log, and those that do not fit their decision."""
@@ -116,13 +115,13 @@ class RedisStore(SharedStore):
         results = run_writes(writes, excerpt)
         self._packing.update(facts)
         group = Group(self._server, loaded, facts, self._packing)
-        placed = erased_if_forgotten(excerpt.placed, self._forgotten(facts))
-        group.write(excerpt, placed, self.config.retention)
+        added = erased_if_forgotten(excerpt.added, self._forgotten(facts))
+        group.write(excerpt, added, self.config.retention)
         if not group.ops:
             return results
-        if any(row.kind == DECISION for row in placed):
+        if any(row.kind == DECISION for row in added):
             group.checks.append(self._epoch_check(facts))
-        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(placed)) is None:
+        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(added)) is None:
             self._packing.discard()
             return None
         return results
@@ -130,15 +129,15 @@ class RedisStore(SharedStore):
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         return self._erasure.erase(erasure, after, limit)
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to."""
-        return [Export(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
+        return [ExportedFile(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to."""
         self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Remember a file no longer."""
         self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
 

@@ -1,4 +1,4 @@
-"""A router that applies another one's changes has its state, byte for byte, however the log was divided."""
+"""A router that applies another one's deltas has its state, byte for byte, however the log was divided."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ def _few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("divided", [1, 3, 40])
 def test_a_follower_equals_the_learner(options: dict[str, Any], divided: int, pool: Pool) -> None:
     learner, follower = made(options, pool), made(options, pool)
-    assert learner.changes() is not None
+    assert learner.delta() is not None
     for number, experience in enumerate(batches(pool, 80, seed=divided)):
         learner.learn(experience)
         if number % divided == 0:
-            follower.apply_changes(learner.changes())
+            follower.apply_delta(learner.delta())
             assert state_of(follower) == state_of(learner)
-    follower.apply_changes(learner.changes())
+    follower.apply_delta(learner.delta())
     assert state_of(follower) == state_of(learner)
     again = made(options, pool)
     restore(again, state_of(learner))
@@ -122,7 +122,7 @@ def test_a_follower_equals_the_learner(options: dict[str, Any], divided: int, po
 
 
 @pytest.mark.parametrize("options", ROUTERS.values(), ids=ROUTERS)
-def test_changes_are_those_since_the_state_was_loaded_or_changes_were_applied(options: dict[str, Any], pool: Pool) -> None:
+def test_deltas_are_those_since_the_state_was_loaded_or_deltas_were_applied(options: dict[str, Any], pool: Pool) -> None:
     learner, first, second = (made(options, pool) for _ in range(3))
     experiences = list(batches(pool, 30, seed=5))
     for experience in experiences[:10]:
@@ -131,27 +131,27 @@ def test_changes_are_those_since_the_state_was_loaded_or_changes_were_applied(op
     restore(second, state_of(learner))
     for experience in experiences[10:20]:
         first.learn(experience)
-    second.apply_changes(first.changes())
+    second.apply_delta(first.delta())
     for experience in experiences[20:]:
         second.learn(experience)  # which leads now
-    first.apply_changes(second.changes())
+    first.apply_delta(second.delta())
     assert state_of(first) == state_of(second)
 
 
 @pytest.mark.parametrize("options", ROUTERS.values(), ids=ROUTERS)
 def test_forgotten_users_are_gone_in_a_follower_too(options: dict[str, Any], pool: Pool) -> None:
     learner, follower = made(options, pool), made(options, pool)
-    learner.changes()
+    learner.delta()
     for experience in batches(pool, 30, seed=6):
         learner.learn(experience)
-    follower.apply_changes(learner.changes())
+    follower.apply_delta(learner.delta())
     named = [f"user {n}".encode() for n in range(USERS) if f"user {n}".encode() in state_of(learner)]
     assert named
     log: Any = Forgetful(*(name.decode() for name in named))
     learner.prepare_replay(log)
     for experience in batches(pool, 1, seed=7):
         learner.learn(experience)
-    follower.apply_changes(learner.changes())
+    follower.apply_delta(learner.delta())
     assert state_of(follower) == state_of(learner)
     follower.prepare_replay(log)
     assert not any(name in state_of(follower) for name in named)
@@ -161,7 +161,7 @@ def test_forgotten_users_are_gone_in_a_follower_too(options: dict[str, Any], poo
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"counted": 1, "routers": {"stable": "?"}}', b"PK damaged", b"[" * 100_000])
 def test_damaged_changes_are_refused(name: str, damage: bytes, pool: Pool) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
-        made({"name": name}, pool).apply_changes(damage)
+        made({"name": name}, pool).apply_delta(damage)
 
 
 def test_the_changes_of_a_few_users_are_few(pool: Pool) -> None:
@@ -175,18 +175,18 @@ def test_the_changes_of_a_few_users_are_few(pool: Pool) -> None:
         last = controller.learner.position
         controller.feedback(controller.route("?", user="user 7").id, quality=0.0)
         router.learn(controller.store.experience(last))
-    changes = router.changes()
-    assert b"user 7" in changes
-    assert b"user 8" not in changes
-    assert len(changes) < 1500 < len(state_of(router)) / 20
+    delta = router.delta()
+    assert b"user 7" in delta
+    assert b"user 8" not in delta
+    assert len(delta) < 1500 < len(state_of(router)) / 20
 
 
 def test_a_pair_has_changes_only_if_both_routers_have(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = made({"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy"}, pool)
-    assert pair.changes() is not None
-    monkeypatch.setattr(pair.challenger, "changes", lambda: None)
-    assert pair.changes() is None
+    assert pair.delta() is not None
+    monkeypatch.setattr(pair.challenger, "delta", lambda: None)
+    assert pair.delta() is None
     assert pair.ended is None
-    monkeypatch.setattr(pair.challenger, "changes", lambda: 1 / 0)
-    assert pair.changes() is None
+    monkeypatch.setattr(pair.challenger, "delta", lambda: 1 / 0)
+    assert pair.delta() is None
     assert "division by zero" in pair.ended

@@ -1,4 +1,4 @@
-"""The base class of stores that keep their entries in a ledger."""
+"""The base class of stores that keep the log's entries as rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import attrs
 
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log.decision_row import decision_from, decision_row, record_from, redacted
+from aamc_sdk.log.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.options import FallibleOptions
-from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import ContentReader, OutcomeJoin, outcome_fields
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Entry, Row, attempt_row, columns_of, feedback_entry, feedback_from, feedback_row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
@@ -41,7 +41,7 @@ BATCH_ENTRIES = 1000
 
 
 @attrs.frozen
-class Export:
+class ExportedFile:
     """A file that entries of a log were exported to.
 
     Attributes:
@@ -53,15 +53,15 @@ class Export:
     format: str
 
 
-class LedgerStore(Store):
-    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
+class RowStore(Store):
+    """A store of rows. Writes follow the log's rules; a subclass makes them durable, and reads in its own way.
 
     ``Config`` has the options that this class follows. A subclass with ``retention`` or ``durability`` of :class:`StoreOptions` follows these itself.
     """
 
     Config: ClassVar[type[Any]] = FallibleOptions
     formats: Callable[[str], type[Any]] | None = None
-    """Returns the class of an export's format by its name; set where the store is opened with plugins."""
+    """Returns the class of an export's format by its name; set by :func:`aamc_sdk.log.open_store`."""
     unerased_exports: Mapping[str, str] = {}
     """The paths of the exports that the last ``forget`` could not erase, with the reasons."""
     _next_expiry = 0.0
@@ -86,7 +86,7 @@ class LedgerStore(Store):
                 raise
             self._note_unlogged(len(given), error)
             return [attrs.evolve(record.decision, propensity=math.nan) for record in given]
-        return [record.decision if row is None else decision_from(row) for record, row in zip(given, found, strict=True)]
+        return [record.decision if row is None else record_from(row).decision for record, row in zip(given, found, strict=True)]
 
     def _note_unlogged(self, count: int, error: StoreError) -> None:
         if not self._unlogged:
@@ -95,12 +95,13 @@ class LedgerStore(Store):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        calls = zip(attempts, new_ids(len(attempts)), strict=True)  # ids at once: the system call for each lets other threads take the interpreter
-        return self._append_attempts([attempt_row(attempt, call_id=call_id if attempt.n is None else None) for attempt, call_id in calls])
+        random_ids = new_ids(len(attempts))  # all at once: each system call lets other threads take the interpreter
+        rows = [attempt_row(attempt, random_id=name if attempt.n is None else None) for attempt, name in zip(attempts, random_ids, strict=True)]
+        return self._append_attempts(rows)
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""
-        new, refusal = self.add([feedback_entry(*each) for each in feedback])
+        new, refusal = self.add([feedback_addition(*each) for each in feedback])
         if refusal is not None:
             raise refusal
         self._expire_at_times(len(feedback))
@@ -109,7 +110,7 @@ class LedgerStore(Store):
     def expire_pending(self) -> int:
         """Delete pending entries that are too old, and the oldest beyond the maximum; return their number.
 
-        Called periodically by :meth:`add_feedback`. A warning says how many were deleted. After the clock was set, none is deleted for its age.
+        Called periodically by :meth:`add_feedback`. A warning gives their number. After the clock was set, none is deleted for its age.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
         rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_SECONDS
@@ -126,26 +127,28 @@ class LedgerStore(Store):
         self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_SECONDS
         if time.monotonic() >= self._next_expiry or self._added >= self.config.max_pending / EXPIRIES:
             self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_SECONDS
-            with suppress(StoreAwayError):  # the feedback is kept; the next time will do
+            with suppress(StoreAwayError):  # the feedback is kept, and the next call tries again
                 self.expire_pending()
 
     def _clock_was_set(self) -> bool:
-        """Return whether the time of day was set by more than an hour since the store was opened; False where that is not known."""
+        """Return whether the time of day was set by more than an hour since the store was opened; False if that is unknown."""
         return False
 
     def _drop(self, rows: Sequence[Row]) -> int:
-        write = Write(lambda ledger: drop_pending(ledger, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK])
+        write = Write(
+            lambda excerpt: drop_pending(excerpt, rows), [row.decision_id for row in rows], [row.id for row in rows if row.kind == FEEDBACK]
+        )
         return self._write(write)
 
-    def add(self, entries: Sequence[Entry]) -> tuple[list[bool], StoreError | None]:
-        """Append entries in order, each whole, up to the first that is refused; prompts are left out where the store keeps none.
+    def add(self, additions: Sequence[Addition]) -> tuple[list[bool], StoreError | None]:
+        """Append entries in order, each addition whole, up to the first that is refused; without their prompts if the store keeps none.
 
         Returns:
-            Whether each accepted entry is new, and the error of the first refused one; None if none was refused.
+            Whether the last row of each accepted addition is new, and the error of the refused one; None if none was refused.
         """
         new: list[bool] = []
-        for start in range(0, len(entries), BATCH_ENTRIES):
-            found, refusal = self._write(self._adding(entries[start : start + BATCH_ENTRIES]))
+        for start in range(0, len(additions), BATCH_ENTRIES):
+            found, refusal = self._write(self._adding(additions[start : start + BATCH_ENTRIES]))
             new += found
             if refusal is not None:
                 return new, refusal
@@ -172,17 +175,17 @@ class LedgerStore(Store):
         self._erase_exports(erasure)
         return decisions
 
-    def exports(self) -> Sequence[Export]:
+    def exports(self) -> Sequence[ExportedFile]:
         """Return the files that entries of this log were exported to, as far as the store knows them."""
         return ()
 
-    def note_export(self, export: Export) -> None:
+    def note_export(self, export: ExportedFile) -> None:
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
         if not self._export_warned:
             logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
         self._export_warned = True
 
-    def discard_export(self, export: Export) -> None:
+    def discard_export(self, export: ExportedFile) -> None:
         """Stop remembering an exported file."""
 
     def _erase_exports(self, erasure: Erasure) -> None:
@@ -192,7 +195,7 @@ class LedgerStore(Store):
         for path, why in self.unerased_exports.items():
             logger.warning("the export %s could not be erased (%s): forget the user again when that has changed, or delete the file", path, why)
 
-    def _erase_export(self, export: Export, erasure: Erasure) -> str:
+    def _erase_export(self, export: ExportedFile, erasure: Erasure) -> str:
         """Write an export again without some decisions, or stop remembering a deleted one; return the reason if neither is possible, else ``""``."""
         path = Path(export.path)
         try:
@@ -214,11 +217,21 @@ class LedgerStore(Store):
         position, _ = self._counts()
         return position
 
-    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
-        found = RowOutcomes(columns, since, until)
-        found.add_entries(logged_entry(row) for _, row in self.placed())
+    def outcomes(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, without building an object for each entry.
+
+        Args:
+            since: Time of the first decisions to return, in seconds since the epoch; None for all.
+            until: Time before which decisions are returned; None for all.
+            reader: Reads the contents of these decisions; None if they are not needed.
+        """
+        found = OutcomeJoin(since, until, reader)
+        self._add_outcomes(found)
         return found.outcomes()
+
+    def _add_outcomes(self, found: OutcomeJoin) -> None:
+        """Add the log's entries for outcomes; those of decisions outside the two times, and contents that are not needed, may be left out."""
+        found.add_entries(outcome_fields(row) for _, row in self.placed())
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -284,7 +297,7 @@ class LedgerStore(Store):
     def attempts(self, decisions: Collection[str]) -> Mapping[str, Sequence[Row]]:
         """Return the attempts of some decisions in log order, by decision; pending ones are left out."""
         names = list(decisions)
-        histories = self._write(Write(lambda ledger: [list(ledger.history(name)) for name in names], names))
+        histories = self._write(Write(lambda excerpt: [list(excerpt.history(name)) for name in names], names))
         return {name: [row for row in history if row.kind == ATTEMPT] for name, history in zip(names, histories, strict=True)}
 
     @abc.abstractmethod
@@ -315,35 +328,35 @@ class LedgerStore(Store):
         """Return the time at which each forgotten user was forgotten, in seconds since the epoch, by the user's digest."""
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
-        """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
-        alone = rows if all(map(has_fitting_names, rows)) else ()
-        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows], alone=alone))
+        """Append decisions, all or none; return for each the logged one of its id, None if it is new."""
+        plain = rows if all(map(has_fitting_names, rows)) else ()
+        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=plain))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        return self._write(Write(lambda ledger: append_attempts(ledger, rows), [row.decision_id for row in rows]))
+        return self._write(Write(lambda excerpt: append_attempts(excerpt, rows), [row.decision_id for row in rows]))
 
-    def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
-        """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
+    def _adding(self, additions: Sequence[Addition]) -> Write[tuple[list[bool], StoreError | None]]:
+        """Return the write of :meth:`add`."""
         redacts = not self.config.store_text
-        kept = [(redacted(entry[0]),) if redacts and entry[0].kind == DECISION else entry for entry in entries]
-        last = [entry[-1] for entry in kept]
+        kept = [(redacted(rows[0]),) if redacts and rows[0].kind == DECISION else rows for rows in additions]
+        last = [rows[-1] for rows in kept]
 
-        def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
+        def run(excerpt: Excerpt) -> tuple[list[bool], StoreError | None]:
             new: list[bool] = []
             try:
-                for entry in kept:
-                    new += append(ledger, entry)[-1:]
+                for rows in kept:
+                    new += append(excerpt, rows)[-1:]
             except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
                 return new, refusal
             return new, None
 
-        is_feedback = all(len(entry) == 1 and entry[0].kind == FEEDBACK for entry in kept)
+        is_feedback = all(len(rows) == 1 and rows[0].kind == FEEDBACK for rows in kept)
         return Write(run, [row.decision_id for row in last], [row.id for row in last], last if is_feedback else ())
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
-        """Run a write on the ledger, alone, and return its result once that is durable.
+        """Run a write on the excerpt that it needs, alone, and return its result once that is durable.
 
         Raises:
             StoreError: The write was refused or failed, or the store is closed.
@@ -370,7 +383,7 @@ def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> I
 
 
 def _batch_of(store: Store, after: int, at_once: int) -> Batch:
-    if isinstance(store, LedgerStore):
+    if isinstance(store, RowStore):
         return store.batch(after, at_once)
     found = store.experience(after, at_once)
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]

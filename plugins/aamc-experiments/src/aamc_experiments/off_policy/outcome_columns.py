@@ -12,15 +12,15 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+import attrs
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
-from aamc_sdk.log.decision_row import query_from
-from aamc_sdk.log.json_text import damaged, decoded
-from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.types import Floats, Preference, Query
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import DecisionContent, DrawFields, LazySequence, OutcomeJoin, RowStore, decode_entry, outcome_fields, query_from, read_batches
+from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -44,62 +44,11 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "embedding": "Embedding of the text, float32 [N, D]; NaN beyond the length of a shorter one, None if no decision has one.",
     "estimator": "Fingerprint of the estimates, N of them.",
 }
-"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds on request, with their meaning; NaN where a number is unknown."""
-FIGURES = ("cost_usd", "latency_ms", "output_tokens")
-"""The figures of a call that logged outcomes have."""
-ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
-"""The columns that logged outcomes always have."""
+"""The columns that :func:`read_outcome_columns` returns on request, with their meaning; NaN where a number is unknown."""
 
-_Numbers = list[float | None]
-
-
-class _Decision(msgspec.Struct, gc=False):
-    candidate: str
-    propensity: float | None
-    preference: tuple[float, float, float]
-    probabilities: dict[str, float] = {}
-    router: str = ""
-
-
-class _Query(msgspec.Struct, gc=False):
-    text: str
-    user: str | None = None
-    session: str | None = None
-    needs: list[str] = []
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_on: str | None = None
-    turns: list[dict[str, Any]] = []
-    tenant: str | None = None
-
-
-class _Estimates(msgspec.Struct, gc=False):
-    complexity: float | None
-    categories: _Numbers
-    category_names: tuple[str, ...]
-    tool_use: float | None
-    fingerprint: str = ""
-
-
-class _Expected(msgspec.Struct, gc=False):
-    quality: _Numbers | None
-    cost_usd: _Numbers
-    latency_ms: _Numbers
-
-
-_OWN: Mapping[str, tuple[Any, ...]] = {
-    "decision": (_Decision,),
-    "masked_why": (dict[str, str],),
-    "preference_given": (bool, True),
-    "in_flight": (_Numbers | None, None),
-}
-"""Parts of a decision's content, with their types and defaults."""
+_FIELDS = {field.name: field for field in msgspec.structs.fields(DecisionContent)}
 _SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
-    "query": msgspec.json.Decoder(_Query),
-    "estimates": msgspec.json.Decoder(_Estimates),
-    "candidates": msgspec.json.Decoder(tuple[str, ...]),
-    "expected": msgspec.json.Decoder(_Expected),
-    "wait_ms": msgspec.json.Decoder(_Numbers),
+    name: msgspec.json.Decoder(_FIELDS[name].type) for name in ("query", "estimates", "candidates", "expected", "wait_ms")
 }
 """Parts that many decisions have in common; equal ones are decoded once."""
 _ANY: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -132,37 +81,70 @@ _PLACES = {
 """The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
 
 
-def check_content(content: Mapping[str, Any]) -> None:
-    """Check that every column can be read from a decision's content.
-
-    Raises:
-        ValueError: One cannot.
-    """
-    estimates = msgspec.convert(content, _whole_content()).estimates
-    if estimates.category_names and len(estimates.category_names) != len(estimates.categories):
-        raise DataError(f"a decision's categories must be {len(estimates.category_names)} numbers, one a name, not {estimates.categories!r:.80}")
-
-
-@cache
-def _whole_content() -> Any:
-    """Return the type of a content with all its parts, also those that no column needs."""
-    decision = msgspec.defstruct("Decision", [("utilities", dict[str, float | None], {}), ("notes", dict[str, Any], {})], bases=(_Decision,))
-    own = {**_OWN, "decision": (decision,), "budget_usd": (float | None, None), "quality_floor": (float | None, None)}
-    return msgspec.defstruct("Content", [*((name, *own[name]) for name in own), *((name, each.type) for name, each in _SHARED.items())], kw_only=True)
-
-
 @cache
 def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of some parts of a content, which skips the others, and leaves the shared ones undecoded."""
-    fields = [(name, *_OWN.get(name, (msgspec.Raw,))) for name in parts]
+    kinds = dict.fromkeys(_SHARED, msgspec.Raw) | {"decision": DrawFields}
+    fields = [(name, kinds.get(name, _FIELDS[name].type), _FIELDS[name].default) for name in parts]
     return msgspec.json.Decoder(msgspec.defstruct("Content", fields, kw_only=True, gc=False))
+
+
+@attrs.frozen(eq=False)
+class LoggedColumns:
+    """The requested columns of a log's N decisions, in log order, with their outcomes.
+
+    Attributes:
+        outcomes: The decisions with the outcomes of their chosen candidates.
+        names: Candidate names of the ``[N, K]`` columns.
+        category_names: The categories of all estimates, C of them.
+        pools: The different lists of candidates that the decisions had.
+        pool: For each decision, the place of its list in ``pools``, ``[N]``.
+        columns: The columns by name, see ``OUTCOME_COLUMNS``.
+    """
+
+    outcomes: LoggedOutcomes
+    names: tuple[str, ...]
+    category_names: tuple[str, ...]
+    pools: Sequence[tuple[str, ...]]
+    pool: NDArray[np.intp]
+    columns: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a requested column.
+
+        Raises:
+            DataError: It was not requested.
+        """
+        if name not in self.columns:
+            raise DataError(f"the column {name!r} was not requested: read_outcome_columns(store, [{name!r}, ...])")
+        return self.columns[name]
+
+
+def read_outcome_columns(store: Store, columns: Iterable[str], since: float | None = None, until: float | None = None) -> LoggedColumns:
+    """Return columns of a log's decisions, with their outcomes.
+
+    Args:
+        store: The log.
+        columns: Names of ``OUTCOME_COLUMNS``.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
+
+    Raises:
+        DataError: A column is unknown, or a time is not a number.
+    """
+    reader = OutcomeColumns(columns)
+    if isinstance(store, RowStore):
+        return reader.joined(store.outcomes(since, until, reader))
+    found = OutcomeJoin(since, until, reader)
+    found.add_entries(outcome_fields(row) for batch in read_batches(store) for row in batch.rows)
+    return reader.joined(found.outcomes())
 
 
 class OutcomeColumns:
     """Turns the contents of decisions into the requested columns.
 
     Args:
-        asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        asked: Requested names of ``OUTCOME_COLUMNS``.
 
     Raises:
         DataError: A name is unknown.
@@ -170,6 +152,7 @@ class OutcomeColumns:
 
     def __init__(self, asked: Iterable[str]) -> None:
         self.asked = checked_columns(asked)
+        self.needs_embeddings = "embedding" in self.asked
         self._read = frozenset({"candidates", *(_PLACES[name].partition(".")[0] for name in self.asked if name in _PLACES)})
         self._names: dict[str, int] = {}
         self._category_names: dict[str, int] = {}
@@ -202,17 +185,17 @@ class OutcomeColumns:
         found: dict[str, Sequence[Any]] = {part: list(map(attrgetter(part), whole)) for part in self._read}
         return found | {part: _decoded_once(_SHARED[part], found[part], ids) for part in self._read & _SHARED.keys()}
 
-    def finished(self) -> dict[str, Any]:
-        """Return the arguments that logged outcomes take: names, pools and columns."""
-        if self.asked:
-            self.add((), (), (), ())  # so that there is something to join
-        return {
-            "names": tuple(self._names),
-            "category_names": tuple(self._category_names),
-            "pools": tuple(self._pools),
-            "pool": np.array(self._pool, dtype=np.intp),
-            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
-        }
+    def joined(self, outcomes: LoggedOutcomes) -> LoggedColumns:
+        """Return the columns of all decisions that were added, with their outcomes."""
+        self.add((), (), (), ())  # so that there is something to join
+        return LoggedColumns(
+            outcomes=outcomes,
+            names=tuple(self._names),
+            category_names=tuple(self._category_names),
+            pools=tuple(self._pools),
+            pool=np.array(self._pool, dtype=np.intp),
+            columns={name: self._joined(name, parts) for name, parts in self._parts.items()},
+        )
 
     def _part(self, name: str, values: Sequence[Any], read: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
         """Return a column of some decisions, from its values in the parts of their contents."""
@@ -273,7 +256,7 @@ class OutcomeColumns:
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         if name in _LISTS:
             values = [value for part in parts for value in part]
-            return LazySequence(values, _query) if name == "query" else values
+            return LazySequence(values, query_from) if name == "query" else values
         if parts[0].ndim == 1:
             return np.concatenate(parts)
         width = max(part.shape[1] for part in parts)
@@ -293,24 +276,21 @@ def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
 
 def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) -> Any:
     """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
-    fields = decoded(_ANY, content, name)
+    fields = decode_entry(content, _ANY, name)
     shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
-    try:
-        return msgspec.convert(fields | shared, decoder.type)
-    except msgspec.MsgspecError as error:
-        raise damaged(name, error) from error
+    return msgspec.convert(fields | shared, decoder.type)
 
 
 def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Raw], ids: Sequence[str]) -> list[Any]:
     """Return decoded parts; equal ones are decoded once."""
     if parts and parts.count(parts[0]) == len(parts):
-        return [decoded(decoder, bytes(parts[0]), ids[0])] * len(parts)
+        return [decode_entry(bytes(parts[0]), decoder, ids[0])] * len(parts)
     texts = list(map(bytes, parts))
-    known = {text: decoded(decoder, text, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
+    known = {text: decode_entry(text, decoder, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
     return list(map(known.__getitem__, texts))
 
 
-def _probabilities(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
+def _probabilities(drawn: DrawFields, candidates: tuple[str, ...]) -> Collection[float] | None:
     """Return the probability of each candidate of a decision; None where it is not known."""
     if drawn.propensity is None:
         return None
@@ -329,12 +309,8 @@ def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Flo
         return np.array(values, dtype=np.float64)
 
 
-def _query(kept: _Query) -> Query:
-    return query_from(msgspec.structs.asdict(kept))
-
-
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of ``OUTCOME_COLUMNS`` among those asked for; the figures that logged outcomes always have may be named too.
+    """Return the requested columns, each once.
 
     Raises:
         DataError: They are no list of names, or a name is unknown.
@@ -343,10 +319,9 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
         raise DataError(f"columns must be a list of names such as ['text'], not {asked!r:.80}")
     names = tuple(dict.fromkeys(asked))
     for name in names:
-        known = (*ALWAYS, *OUTCOME_COLUMNS)
-        if name not in known:
-            raise DataError(unknown_name("logged outcomes have no column", name, known, "they have"))
-    return tuple(name for name in names if name in OUTCOME_COLUMNS)
+        if name not in OUTCOME_COLUMNS:
+            raise DataError(unknown_name("logged outcomes have no column", name, OUTCOME_COLUMNS, "they have"))
+    return names
 
 
 def _preferences(weights: Sequence[Sequence[float]]) -> Floats:

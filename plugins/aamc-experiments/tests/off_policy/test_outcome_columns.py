@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.off_policy import OUTCOME_COLUMNS, LoggedColumns, read_outcome_columns
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes
+from aamc_sdk.log import open_store, outcomes
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
     Attempt,
@@ -71,7 +72,7 @@ def other(name: str) -> Record:
 
 def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
     store.add_decisions([record("d"), other("e"), record("u", propensity=math.nan)])
-    found = store.outcomes(columns=OUTCOME_COLUMNS)
+    found = read_outcome_columns(store, OUTCOME_COLUMNS)
     assert (found.names, found.category_names, found.pools) == (("a", "b", "c", "d"), ("code", "chat", "maths"), (("a", "b", "c"), ("d", "b")))
     assert found.pool.tolist() == [0, 1, 0]
     nan = math.nan
@@ -107,9 +108,46 @@ def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
 
 def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
-    ours = store.outcomes(columns=OUTCOME_COLUMNS)
+    ours = read_outcome_columns(store, OUTCOME_COLUMNS)
     monkeypatch.setattr(outcomes, "JOINED_AT_ONCE", 4)  # so that later decisions bring candidates that earlier arrays do not have
-    theirs = store.outcomes(columns=OUTCOME_COLUMNS)
+    theirs = read_outcome_columns(store, OUTCOME_COLUMNS)
+    assert_same_columns(ours, theirs)
+
+
+def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
+    with pytest.raises(DataError, match=r"no column 'probability'.*probabilities"):
+        read_outcome_columns(store, ["probability"])
+    with pytest.raises(DataError, match="was not requested"):
+        read_outcome_columns(store, ["query"])["text"]
+
+
+@pytest.mark.parametrize("columns", ["text", None])
+def test_columns_are_a_list(store: Store, columns: Any) -> None:
+    with pytest.raises(DataError, match="columns must be a list of names"):
+        read_outcome_columns(store, columns)
+
+
+class Plain(Store):
+    """A store that shares nothing with the core's stores but the interface."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__("plain:", None)
+        for name in ("add_decisions", "add_attempts", "add_feedback", "record", "experience", "outcomes", "pending", "close"):
+            setattr(self, name, getattr(inner, name))
+
+
+Plain.__abstractmethods__ = frozenset()
+
+
+def test_every_store_has_the_columns(store: Store) -> None:
+    store.add_decisions([record("d"), other("e")])
+    store.add_feedback([(Feedback(decision_id="e", quality=0.5), None)])
+    ours, theirs = read_outcome_columns(store, OUTCOME_COLUMNS), read_outcome_columns(Plain(store), OUTCOME_COLUMNS)
+    assert_same_columns(ours, theirs)
+    np.testing.assert_array_equal(ours.outcomes.quality, theirs.outcomes.quality)
+
+
+def assert_same_columns(ours: LoggedColumns, theirs: LoggedColumns) -> None:
     for name in OUTCOME_COLUMNS:
         if isinstance(ours[name], np.ndarray):
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
@@ -117,17 +155,20 @@ def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pyt
             assert list(ours[name]) == list(theirs[name]), name
 
 
-def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
-    with pytest.raises(DataError, match=r"no column 'probability'.*probabilities"):
-        store.outcomes(columns=["probability"])
-    assert store.outcomes(columns=["quality"]).columns == {}  # it is there always
-    with pytest.raises(DataError, match="was not asked for"):
-        store.outcomes()["text"]
+@pytest.mark.parametrize("change", ["propensity = 'half'", "embedding = x'0102'", "content = '[]'", "content = '{}'", "content = 5"])
+def test_a_value_of_another_type_is_damage_of_its_entry(tmp_path: Path, change: str) -> None:
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", PLUGINS)) as store:
+        store.add_decisions([record(name) for name in "abc"])
+        with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+            file.execute(f"UPDATE entries SET {change} WHERE id = 'b'")
+            file.commit()
+        with pytest.raises(StoreError, match=r"entry 'b' is damaged"):
+            read_outcome_columns(store, ["text", "embedding"])
 
 
 def test_an_empty_log_has_columns_of_no_rows(store: Store) -> None:
-    found = store.outcomes(columns=OUTCOME_COLUMNS)
-    assert len(found) == 0
+    found = read_outcome_columns(store, OUTCOME_COLUMNS)
+    assert len(found.outcomes) == 0
     assert found["probabilities"].shape == (0, 0)
     assert found["embedding"] is None
 
@@ -137,10 +178,10 @@ def test_only_decisions_between_two_times_count_with_all_that_was_said_of_them(s
     store.add_feedback([(Feedback(decision_id=name, quality=1.0), None) for name in ("early", "late")])
     store.add_attempts([Attempt(name, 0, "b", error="gone") for name in ("early", "late")])
     for since, until, names in ((None, 20.0, ["early"]), (13.0, None, ["late"]), (12.5, 20.5, ["early", "late"]), (21.0, None, [])):
-        found = store.outcomes(since, until, ["router"])
-        assert (found.decision_ids, found["router"]) == (names, ["tiny"] * len(names))
-        assert found.quality.tolist() == [1.0] * len(names)
-        assert found.judged.tolist() == found.failed.tolist() == [True] * len(names)
+        found = read_outcome_columns(store, ["router"], since, until)
+        assert (found.outcomes.decision_ids, found["router"]) == (names, ["tiny"] * len(names))
+        assert found.outcomes.quality.tolist() == [1.0] * len(names)
+        assert found.outcomes.judged.tolist() == found.outcomes.failed.tolist() == [True] * len(names)
 
 
 def test_contents_of_decisions_are_read_only_where_a_column_needs_them(tmp_path: Path) -> None:
@@ -151,13 +192,13 @@ def test_contents_of_decisions_are_read_only_where_a_column_needs_them(tmp_path:
             file.commit()
         assert store.outcomes().propensity.tolist() == [0.25]
         with pytest.raises(StoreError, match="'d' is damaged"):
-            store.outcomes(columns=["router"])
+            read_outcome_columns(store, ["router"])
 
 
 def test_half_a_surrogate_pair_is_read_as_it_was_logged(store: Store) -> None:
     odd = "half \ud800"
     store.add_decisions([attrs.evolve(record("d", notes={"odd": odd}), masked_why={"c": odd})])
-    assert store.outcomes(columns=["masked_why"])["masked_why"] == [{"c": odd}]
+    assert read_outcome_columns(store, ["masked_why"])["masked_why"] == [{"c": odd}]
 
 
 def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
@@ -167,4 +208,4 @@ def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "log.db")) as file:
             file.execute("UPDATE entries SET content = ?", (row.content,))
             file.commit()
-        assert store.outcomes(columns=["router"])["router"] == ["tiny"]
+        assert read_outcome_columns(store, ["router"])["router"] == ["tiny"]
