@@ -141,9 +141,9 @@ class MetaController:
         """
         plugins = plugins or get_plugin_manager()
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        found = find_pool(pool, plugins)
-        is_given = preference is not None
-        components = make_components(settings, plugins, pool=found, store=store, preference_given=is_given, allow_untrained=allow_untrained)
+        candidates = find_pool(pool, plugins)
+        given = preference is not None
+        components = make_components(settings, plugins, pool=candidates, store=store, preference_given=given, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod

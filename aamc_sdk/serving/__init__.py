@@ -1,7 +1,7 @@
 """Serving: load a run or make components, decide requests, call models, learn online, run orchestrators."""
 
+from aamc_sdk.serving.learner.component_state import restore, state_of
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name

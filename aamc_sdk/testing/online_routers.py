@@ -10,7 +10,7 @@ import numpy as np
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.serving import state_of
-from aamc_sdk.serving.learner.snapshots import restore
+from aamc_sdk.serving.learner.component_state import restore
 from aamc_sdk.testing.components import require_same
 from aamc_sdk.testing.findings import checks_in, must_raise, require, require_type, skip
 from aamc_sdk.testing.scores import request_of, require_scores, same_scores

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aamc_sdk.errors import CheckpointError, PluginError
-from aamc_sdk.serving.learner.snapshots import NOWHERE, LogPoint, RouterSnapshots, restore, state_name, state_of
+from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
+from aamc_sdk.serving.learner.snapshots import NOWHERE, LogPoint, RouterSnapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import hashlib
-import io
 import logging
-import tempfile
 import time
-import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, StoreError
-from aamc_sdk.interfaces import BaseComponent, OnlineRouter
-from aamc_sdk.storage import to_json
+from aamc_sdk.serving.learner.component_state import restore, state_of, without_collections
 from aamc_sdk.types import Snapshot, StateDelta
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Store
+    from aamc_sdk.interfaces import OnlineRouter, Store
 
 logger = logging.getLogger(__name__)
 
@@ -46,53 +38,6 @@ MAX_DELTA_SHARE = 0.5
 """Size of all deltas after a full snapshot, as a share of its own, above which another one is saved: a start reads both."""
 CHEAP_BYTES = 1_000_000
 """Size of a full snapshot up to which one is saved at the end."""
-_FILE_DATE = (1980, 1, 1, 0, 0, 0)
-"""Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
-
-
-def state_of(component: BaseComponent) -> bytes:
-    """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive."""
-    packed = io.BytesIO()
-    with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
-        folder = Path(name)
-        component.save(folder)
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())
-    return packed.getvalue()
-
-
-def restore(component: BaseComponent, state: bytes) -> None:
-    """Load a state of :func:`state_of` into a component; anything learned since is lost.
-
-    Raises:
-        CheckpointError: The state is damaged, or the component cannot read it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(io.BytesIO(state)) as archive:
-                archive.extractall(folder)
-        except zipfile.BadZipFile as error:
-            raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
-        with _without_collections():
-            component.load(Path(folder))
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Pause garbage collection: a large state makes a million objects that stay, and collecting would take longer than loading."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def state_name(router: OnlineRouter, origin: bytes) -> str:
-    """Return a digest of a router's class, state schema and configuration, and of its initial state or an identifier of that."""
-    described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
-    return hashlib.sha256(described.encode() + origin).hexdigest()
 
 
 @attrs.frozen
@@ -197,7 +142,7 @@ class RouterSnapshots:
             return None
         with suppress(StoreError):  # the next full snapshot does it too
             self._store.put_snapshot(self._name, snapshot)  # renews it: retention waits for a router that learns again after a long stop
-        with _without_collections():
+        with without_collections():
             self._load_snapshot(router, snapshot)
             try:
                 self._apply(router, deltas)

@@ -23,7 +23,7 @@ from aamc_sdk.serving import Learner, state_of
 from aamc_sdk.serving.learner import learner as learning
 from aamc_sdk.serving.learner import log_consumer
 from aamc_sdk.serving.learner import snapshots as keeping
-from aamc_sdk.serving.learner.snapshots import restore, state_name
+from aamc_sdk.serving.learner.component_state import restore, state_name
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Experience, Feedback, Preference, Query, Records, Scores, Snapshot

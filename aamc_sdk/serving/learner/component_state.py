@@ -1,0 +1,65 @@
+"""The state of a component as bytes: the files that it saves, in one archive."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aamc_sdk.config import unstructure
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import BaseComponent, OnlineRouter
+from aamc_sdk.storage import to_json
+
+_FILE_DATE = (1980, 1, 1, 0, 0, 0)
+"""Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
+
+
+def state_of(component: BaseComponent) -> bytes:
+    """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive."""
+    packed = io.BytesIO()
+    with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
+        folder = Path(name)
+        component.save(folder)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())
+    return packed.getvalue()
+
+
+def restore(component: BaseComponent, state: bytes) -> None:
+    """Load a state of :func:`state_of` into a component; anything learned since is lost.
+
+    Raises:
+        CheckpointError: The state is damaged, or the component cannot read it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(io.BytesIO(state)) as archive:
+                archive.extractall(folder)
+        except zipfile.BadZipFile as error:
+            raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
+        with without_collections():
+            component.load(Path(folder))
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Pause garbage collection: a large state makes a million objects that stay, and collecting would take longer than loading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def state_name(router: OnlineRouter, origin: bytes) -> str:
+    """Return a digest of a router's class, state schema and configuration, and of its initial state or an identifier of that."""
+    described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
+    return hashlib.sha256(described.encode() + origin).hexdigest()
