@@ -95,7 +95,10 @@ def test_logged_decisions_are_consistent():
         (lambda: logged(decisions=[Decision("d0", "SLM-Tiny", 0.5, Preference())] * 3), "ids of decisions must be unique.* used twice: d0"),
         (lambda: logged(entries=[Feedback(decision_id="d0", quality=1.0)] * 2), "ids of feedback must be unique"),
         (lambda: logged(queries=[]), "one query a decision, 3, not 0"),
-        (lambda: with_outcomes(cost_usd=np.full((3, 4), -1.0)), r"outcomes.cost_usd must be finite and at least 0, .* not -1.0 \(row 0, candidate 'SLM-Tiny'\)"),
+        (
+            lambda: with_outcomes(cost_usd=np.full((3, 4), -1.0)),
+            r"outcomes.cost_usd must be finite and at least 0, .* not -1.0 \(row 0, candidate 'SLM-Tiny'\)",
+        ),
         (lambda: with_outcomes(latency_ms=np.full((3, 4), np.inf)), "latency_ms must be finite"),
         (lambda: with_outcomes(latency_ms=[[1.0] * 4] * 3), "outcomes.latency_ms must be an array of numbers, not list"),
         (lambda: with_outcomes(quality=np.full((3, 4), "good")), "outcomes.quality must be an array of numbers, not one of type <U4"),

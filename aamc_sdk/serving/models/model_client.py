@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import PoolError, ProviderError, component_errors
-from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
@@ -76,7 +75,7 @@ class ModelClient:
     ) -> Completion:
         provider = self.provider(candidate)
         async with self.attempt(candidate, decision_id, record) as call:
-            answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
+            answer = Completion.of(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
@@ -101,7 +100,7 @@ class ModelClient:
             chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
-                    call.note(chunk)
+                    call.note(Chunk.of(chunk))
                     came += len(chunk.content)
                     yield chunk
             except BaseException as error:
@@ -171,7 +170,7 @@ class ModelClient:
         remaining: dict[str, float] = {}
         try:
             for name, provider in providers:
-                endpoint = provider.state()
+                endpoint = EndpointState.of(provider.state())
                 if not endpoint.available:
                     resting.add(name)
                 elif endpoint.remaining is not None:
@@ -253,15 +252,6 @@ async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_te
                 await on_text(chunk.content)
             usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
     return Completion(message={"role": "assistant", "content": "".join(came)}, usage=usage, finish_reason=finish_reason)
-
-
-def _checked(answer: object) -> Completion:
-    """Return a provider's answer."""
-    if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage) or not isinstance(answer.message, Mapping):
-        raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage and a message, an object, not {answer!r:.120}")
-    if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):
-        raise ValueError(f"the answer's cost_usd must be at least 0, or NaN if unknown, not {answer.cost_usd!r}")
-    return answer
 
 
 def conversation(query: Query) -> list[Message]:

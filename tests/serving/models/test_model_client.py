@@ -290,5 +290,8 @@ def test_a_provider_without_a_state_is_an_error_of_the_plugin(state: Callable[[]
     provider = Scripted()
     monkeypatch.setattr(provider, "state", state)
     client, _ = client_of(a=provider)
-    with pytest.raises(PluginError, match=r"the provider of '[a-z-]+' failed to return its state: (KeyError: 'address'|AttributeError: )"):
+    with pytest.raises(
+        PluginError,
+        match=r"the provider of '[a-z-]+' failed to return its state: (KeyError: 'address'|TypeError: state must return .*EndpointState, not None)",
+    ):
         state_of(client, Pool([spec("a")]))
