@@ -20,7 +20,7 @@ import pluggy
 
 from aamc_sdk import hookspecs
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, nearest, one_of, slash_hint, unknown_name
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Plugins:
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
         if self._manager.has_plugin(plugin.key) and where == "loading":
             self._manager.unregister(name=plugin.key)
-        text = f"{where} failed: {type(error).__name__}: {error}"
+        text = f"{where} failed: {error_text(error)}"
         self.offers.append(Offer("plugin", Component(plugin.name, "", ""), plugin, text))
 
     def _mark_duplicates(self) -> None:
@@ -209,7 +209,7 @@ class Plugins:
         try:
             target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
-            raise PluginError(f"{offer.place} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{offer.place} cannot be loaded: {error_text(error)}") from error
         _check_class(offer, target)
         return target
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -496,14 +497,20 @@ def test_closing_waits_for_calls_and_logs_them(tmp_path: Path) -> None:
         assert [attempt.status for attempt in attempts(again)] == ["ok"]
 
 
+TELLS_CANCELLATIONS = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not tell whether a task is being cancelled")
+
+
 class Misbehaving(Echo):
     """Ends or answers as no provider should, by the candidate's name."""
 
     async def complete(self, candidate: Any, messages: Any, **options: Any) -> Any:
         if candidate.name == "exits":
             raise SystemExit(4)
-        answers = {"none": None, "text": "hello", "usage": Completion(message={}, usage=None), "refund": Completion(message={}, cost_usd=-1.0)}  # type: ignore[arg-type]  # on purpose
-        return answers[candidate.name]
+        if candidate.name == "cancels":
+            raise asyncio.CancelledError
+        if candidate.name == "usage":
+            return Completion(message={}, usage=None)  # type: ignore[arg-type]  # on purpose
+        return Completion(message={}, cost_usd=-1.0) if candidate.name == "refund" else {"none": None, "text": "hello"}[candidate.name]
 
 
 class Crashing(First):
@@ -514,6 +521,8 @@ class Crashing(First):
             raise RuntimeError("boom")
         if request.queries[0].text == "exit":
             raise SystemExit(4)
+        if request.queries[0].text == "cancel":
+            raise asyncio.CancelledError
         if request.queries[0].text == "write":
             request.expected.cost_usd *= 2
 
@@ -523,7 +532,7 @@ class CrashingLater(Asking):
         return Crashing.score(self, request)  # type: ignore[arg-type]  # it uses no state
 
 
-@pytest.mark.parametrize("name", ["exits", "none", "text", "usage", "refund"])
+@pytest.mark.parametrize("name", ["exits", "none", "text", "usage", "refund", pytest.param("cancels", marks=TELLS_CANCELLATIONS)])
 def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_answers(name: str) -> None:
     class Providers:
         @hookimpl
@@ -553,6 +562,15 @@ def test_a_router_that_fails_is_named(router: str, text: str, found: str) -> Non
             controller.route(text)
         with pytest.raises(PluginError, match=f"router '{router}' failed: .*{found}"):
             asyncio.run(controller.aroute(text))
+
+
+@TELLS_CANCELLATIONS
+def test_a_router_that_raises_cancelled_error_by_itself_has_failed() -> None:
+    with build("crashinglater") as controller:
+        with pytest.raises(PluginError, match="router 'crashinglater' failed: RuntimeError: CancelledError, although nothing was cancelled"):
+            controller.route("cancel")
+        with pytest.raises(PluginError, match="router 'crashinglater' failed: RuntimeError: CancelledError, although nothing was cancelled"):
+            asyncio.run(controller.aroute("cancel"))
 
 
 def test_options_must_be_a_mapping(controller: MetaController) -> None:

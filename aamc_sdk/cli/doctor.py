@@ -20,7 +20,7 @@ from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN
 from aamc_sdk.cli.output import print_table, write_json_line
-from aamc_sdk.errors import AamcError, PluginError, quantity, split_advice
+from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
@@ -76,7 +76,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
         return  # check_plugins reports it
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything
         advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
-        yield Diagnosis(f"check {name}", " ".join(f"failed: {type(error).__name__}: {error}".split()), BROKEN, advice)
+        yield Diagnosis(f"check {name}", " ".join(f"failed: {error_text(error)}".split()), BROKEN, advice)
 
 
 def _show(found: list[Diagnosis]) -> None:

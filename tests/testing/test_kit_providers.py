@@ -1,5 +1,6 @@
 """Each broken provider is caught by the check that is meant for it."""
 
+import asyncio
 import threading
 import time
 
@@ -46,6 +47,11 @@ class Raw(FairProvider):
 class Mute(FairProvider):
     async def stream(self, candidate, messages, **options):
         yield Chunk(content="")
+
+
+class Cancelling(FairProvider):
+    async def complete(self, candidate, messages, **options):
+        raise asyncio.CancelledError
 
 
 class Stateless(FairProvider):
@@ -164,6 +170,7 @@ NOT_AN_AMOUNT = "must be a number of at least 0, or NaN where unknown"
         (streaming(lambda: Chunk(content="four", cost_usd=-1.0)), f"a chunk's cost_usd {NOT_AN_AMOUNT}, not -1.0"),
         (streaming(lambda: Chunk(content="four")), "the last chunk must have a finish_reason"),
         (Whole, "stream must return an asynchronous iterator, not list: write it as `async def` with `yield`"),
+        (Cancelling, "CancelledError"),
         (ClosedAtOnce, "close must be a coroutine function (async def): it is awaited"),
     ],
 )
