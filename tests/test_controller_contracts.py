@@ -21,7 +21,7 @@ import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
-from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
+from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, ConfigFormat, ForeignSettings, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.models.echo import Echo
 from aamc_sdk.types import Latency
@@ -703,3 +703,42 @@ def test_a_batch_that_is_sent_again_returns_its_decisions_whatever_the_pool_is_n
         controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"], unavailable=["small", "large"])
     with pytest.raises(StoreError, match="decision 'b' is in the log with other content"):
         controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])
+
+
+class ReadsGates(ConfigFormat):
+    """Returns the settings that its file names."""
+
+    def recognizes(self, content: Mapping[str, Any]) -> bool:
+        return "gate" in content
+
+    def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> Any:
+        return {
+            "none": lambda: None,
+            "plain": lambda: {"router": "first"},
+            "misspelt": lambda: ForeignSettings({"routr": "first"}),
+            "listed": lambda: ForeignSettings({"router": "first"}, ["small"]),  # type: ignore[arg-type]  # on purpose
+        }[content["gate"]]()
+
+    def experiment(self, *arguments: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("gate", "found"),
+    [
+        ("none", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not None"),
+        ("plain", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not {'router': 'first'}"),
+        ("misspelt", "config_format 'gates': serving returned the unknown key 'routr'; did you mean 'router'? (a controller has: device, "),
+        ("listed", "config_format 'gates' failed: TypeError: the pool of settings must be aamc_sdk.Pool or None, not ['small']"),
+    ],
+)
+def test_a_configuration_format_that_returns_something_else_is_named(gate: str, found: str, tmp_path: Path) -> None:
+    class Formats:
+        @hookimpl
+        def aamc_config_formats(self) -> list[Component]:
+            return [Component("gates", f"{__name__}:ReadsGates", "Files of a gate.")]
+
+    (tmp_path / "gate.yaml").write_text(f"gate: {gate}\n")
+    plugins = Plugins({"core": builtin, "parts": Parts(), "formats": Formats()}, discover=False)
+    with pytest.raises(PluginError, match=f"^{re.escape(found)}"):
+        MetaController.from_file(tmp_path / "gate.yaml", plugins=plugins)

@@ -13,7 +13,7 @@ import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
-from aamc_sdk.interfaces import Estimator, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
@@ -289,6 +289,7 @@ def components_from_file(
     if found is not None:
         with component_errors(f"{found.message_name} failed"):
             foreign = found.serving(content, path, decision)
+        _check_foreign(foreign, found.message_name)
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}
@@ -299,6 +300,15 @@ def components_from_file(
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_foreign(foreign: object, name: str) -> None:
+    """Check the settings that a configuration format returned."""
+    if not isinstance(foreign, ForeignSettings):
+        raise PluginError(f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings, not {foreign!r:.80}")
+    for key in foreign.content:
+        if key not in SERVING_KEYS:
+            raise PluginError(unknown_name(f"{name}: serving returned the unknown key", key, SERVING_KEYS, "a controller has"))
 
 
 def _check_keys(content: Mapping[str, Any], path: Path) -> None:
