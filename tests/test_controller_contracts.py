@@ -742,3 +742,24 @@ def test_a_configuration_format_that_returns_something_else_is_named(gate: str, 
     plugins = Plugins({"core": builtin, "parts": Parts(), "formats": Formats()}, discover=False)
     with pytest.raises(PluginError, match=f"^{re.escape(found)}"):
         MetaController.from_file(tmp_path / "gate.yaml", plugins=plugins)
+
+
+class Unsaved(OnlineRouter):
+    def score(self, request: Any) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+    def learn(self, experience: Any) -> None: ...
+
+    def save(self, folder: Path) -> None:
+        raise RuntimeError("no disk")
+
+
+def test_an_online_router_that_cannot_be_saved_is_named() -> None:
+    class Routers:
+        @hookimpl
+        def aamc_routers(self) -> list[Component]:
+            return [Component("unsaved", f"{__name__}:Unsaved", "Cannot be saved.")]
+
+    plugins = Plugins({"core": builtin, "routers": Routers()}, discover=False)
+    with pytest.raises(PluginError, match=r"^router 'unsaved' cannot be saved: RuntimeError: no disk$"):
+        MetaController.build(router="unsaved", pool=POOL, plugins=plugins)

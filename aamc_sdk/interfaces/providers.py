@@ -82,7 +82,7 @@ class Provider(BaseComponent):
         return _AVAILABLE
 
     async def close(self) -> None:
-        """Close connections; called on the event loop that the provider was used on."""
+        """Close connections, within five seconds; called on the event loop that the provider was used on."""
 
 
 _AVAILABLE = EndpointState()

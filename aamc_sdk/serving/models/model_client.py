@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -14,6 +16,9 @@ from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provi
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
+logger = logging.getLogger(__name__)
+CLOSE_SECONDS = 5.0
+"""Maximum time in seconds for which providers close: the program must end although a server does not answer."""
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -220,10 +225,18 @@ class ModelClient:
         raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
 
     async def close(self) -> None:
-        """Close the providers that can be closed."""
-        for provider in self._providers.values():
-            with suppress(Exception):  # an error of one provider must not keep the others open
-                await provider.close()
+        """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_SECONDS`` is left behind."""
+        closing = {asyncio.create_task(_close(provider)): candidate.name for candidate, provider in self._providers.items()}
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+                logger.warning("the provider of %r did not close within %g s", closing[task], CLOSE_SECONDS)
+
+
+async def _close(provider: Provider) -> None:
+    with suppress(Exception):  # an error of one provider must not keep the others open
+        await provider.close()
 
 
 def _without_endpoint(pool: Pool) -> frozenset[str]:
