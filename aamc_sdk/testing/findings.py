@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from unittest import SkipTest
 
 import attrs
+import numpy as np
 
 from aamc_sdk.errors import AamcError, PluginError, error_text, read_only_hint
 from aamc_sdk.interfaces import BaseComponent
@@ -100,6 +101,14 @@ def may_refuse(skipped: str = "") -> Iterator[None]:
 def skip(reason: str) -> NoReturn:
     """End a check that does not apply to the component; pytest counts it as skipped too."""
     raise SkipTest(reason)
+
+
+def require_array(name: str, array: object, shape: tuple[int, ...] | None = None) -> None:
+    """Raise AssertionError unless a value is an array of real numbers, of that shape if there is one."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        found = f"an array of type {array.dtype}" if isinstance(array, np.ndarray) else f"{array!r:.80}"
+        raise AssertionError(f"{name} must be an array of real numbers, not {found}")
+    require(shape is None or array.shape == shape, f"{name} must be {shape}, not {array.shape}")
 
 
 def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
