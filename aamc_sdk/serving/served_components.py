@@ -15,7 +15,7 @@ from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, 
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
-from aamc_sdk.routing import find_pool, typical_request
+from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import services_with_reward
@@ -195,8 +195,7 @@ def make_components(
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     services = services_with_reward(candidates, plugins, settings)
-    with component_errors(f"{services.reward.message_name} failed"):
-        services.reward.fit(_scale_outcomes(candidates))
+    fit_reward(services.reward, _scale_outcomes(candidates))
     router = _new_router(settings.router, services, allow_untrained, settings.estimator)
     _check_endpoints(candidates, plugins)
     return ServedComponents(
