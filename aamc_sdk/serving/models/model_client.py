@@ -55,7 +55,9 @@ class ModelClient:
         """
         if candidate not in self._providers:
             if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
-                raise PoolError(f"candidate {candidate.name!r} has no endpoint: add one to the pool file, such as endpoint: {{provider: echo}}")
+                raise PoolError(
+                    f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}"
+                )
             self._providers[candidate] = self._make_provider(Endpoint.of(candidate.endpoint))
             self._callable = None
         return self._providers[candidate]
