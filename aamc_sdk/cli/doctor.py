@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -68,7 +68,10 @@ def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     """Yield a plugin's diagnoses; a check that fails is reported as a diagnosis."""
     try:
-        for found in plugins.load("check", name)():
+        diagnoses = plugins.load("check", name)()
+        if not isinstance(diagnoses, Iterable):
+            raise TypeError(f"it must return a list of aamc_sdk.interfaces.Diagnosis, not {diagnoses!r:.80}")  # noqa: TRY301  # reported as if it raised
+        for found in diagnoses:
             if not isinstance(found, Diagnosis):
                 raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
             yield found

@@ -274,7 +274,7 @@ def _own_notes(notes: Any, rows: int) -> list[dict[str, Any]]:
     is_one_each = isinstance(notes, Sequence) and len(notes) == rows
     if not is_one_each or not all(isinstance(note, Mapping) for note in notes):
         found = f"{notes!r:.80}" if is_one_each or not isinstance(notes, Sequence) else f"{len(notes)}"
-        raise PluginError(f"a router's notes must be empty, or {rows} mappings, one for each query, not {found}")
+        raise PluginError(f"a router's notes must be empty, or hold one mapping for each query, {rows} in all, not {found}")
     return [dict(note) for note in notes]
 
 

@@ -50,7 +50,7 @@ def test_what_a_decision_cost_is_noted(spent):
 @pytest.mark.parametrize(("notes", "found"), [([{}, {}], "2"), ({"x": 1}, "{'x': 1}"), (["a", "b", "c"], "['a', 'b', 'c']"), (5, "5")])
 def test_notes_must_be_one_mapping_for_each_query(notes, found):
     scores = Scores(np.zeros(REQUEST.mask.shape), notes=notes)
-    with pytest.raises(PluginError, match=rf"^a router's notes must be empty, or 3 mappings, one for each query, not {re.escape(found)}$"):
+    with pytest.raises(PluginError, match=rf"^a router's notes must be empty, or hold one mapping for each query, 3 in all, not {re.escape(found)}$"):
         decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
 
 
