@@ -203,6 +203,11 @@ def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it 
     return f"{what} {name!r:.80}{nearest(str(name), names)} ({lead}: {one_of(names)})"
 
 
+def error_text(error: BaseException) -> str:
+    """Return an error's type and message, such as ``ValueError: no such row``; the type alone where it has no message."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
 def read_only_hint(error: BaseException) -> str:
     """Return advice on numpy's error of writing into a read-only array; ``""`` for any other error."""
     return "; the arrays of a request are read-only: copy one before you change it" if "read-only" in str(error) else ""
@@ -212,7 +217,7 @@ def router_error(name: str, error: BaseException) -> PluginError:
     """Return the error of a router that failed, or whose scores cannot be used; the message has the router and the cause."""
     if isinstance(error, PluginError):
         return PluginError(f"router {name!r}: {error}")
-    return PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}")
+    return PluginError(f"router {name!r} failed: {error_text(error)}{read_only_hint(error)}")
 
 
 class component_errors:  # noqa: N801  # used like a function; a generator would take each decision a microsecond more
@@ -229,7 +234,7 @@ class component_errors:  # noqa: N801  # used like a function; a generator would
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception | SystemExit) and not isinstance(error, (AamcError, self._passes)):  # a component may raise anything
-            raise self._raises(f"{self._what}: {type(error).__name__}: {error}") from error
+            raise self._raises(f"{self._what}: {error_text(error)}") from error
 
 
 def slash_hint(name: str) -> str:

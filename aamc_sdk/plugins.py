@@ -20,7 +20,7 @@ import pluggy
 
 from aamc_sdk import hookspecs
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, nearest, one_of, slash_hint, unknown_name
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Plugins:
             self.components.extend(RegisteredComponent(kind, component, plugin) for component in components)
 
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
-        self.failures.append(PluginFailure(plugin, f"{where} failed: {type(error).__name__}: {error}"))
+        self.failures.append(PluginFailure(plugin, f"{where} failed: {error_text(error)}"))
 
     def _mark_duplicates(self) -> None:
         """Give each component that cannot be used beside the others its error."""
@@ -231,7 +231,7 @@ class Plugins:
         try:
             target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
-            raise PluginError(f"{registered.place} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{registered.place} cannot be loaded: {error_text(error)}") from error
         _check_class(registered, target)
         return target
 

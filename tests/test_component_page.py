@@ -161,3 +161,9 @@ def test_the_configuration_format_serves_a_file(plugins, tmp_path):
     file.write_text("gateway: {models: {a: {input: 1.0, output: 1.0}, b: {input: 0.1, output: 0.1}}}")
     with MetaController.from_file(file, plugins=plugins) as controller:
         assert controller.route("Hello").candidate == "b"
+
+
+def test_the_configuration_format_gives_an_experiment_the_files_candidates(plugins, tmp_path):
+    content = {"gateway": {"models": {"a": {"input": 1.0, "output": 1.0}}}}
+    settings = plugins.config_format(content).experiment(content, tmp_path / "gateway.yaml")
+    assert [candidate["name"] for candidate in settings["pool"]["candidates"]] == ["a"]

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ import pytest
 
 from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Prices, Query, Scores, Turn, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
-from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
+from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, ConfigFormat, ForeignSettings, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.models.echo import Echo
 from aamc_sdk.types import Latency
@@ -496,14 +497,20 @@ def test_closing_waits_for_calls_and_logs_them(tmp_path: Path) -> None:
         assert [attempt.status for attempt in attempts(again)] == ["ok"]
 
 
+TELLS_CANCELLATIONS = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not tell whether a task is being cancelled")
+
+
 class Misbehaving(Echo):
     """Ends or answers as no provider should, by the candidate's name."""
 
     async def complete(self, candidate: Any, messages: Any, **options: Any) -> Any:
         if candidate.name == "exits":
             raise SystemExit(4)
-        answers = {"none": None, "text": "hello", "usage": Completion(message={}, usage=None), "refund": Completion(message={}, cost_usd=-1.0)}  # type: ignore[arg-type]  # on purpose
-        return answers[candidate.name]
+        if candidate.name == "cancels":
+            raise asyncio.CancelledError
+        if candidate.name == "usage":
+            return Completion(message={}, usage=None)  # type: ignore[arg-type]  # on purpose
+        return Completion(message={}, cost_usd=-1.0) if candidate.name == "refund" else {"none": None, "text": "hello"}[candidate.name]
 
 
 class Crashing(First):
@@ -514,6 +521,8 @@ class Crashing(First):
             raise RuntimeError("boom")
         if request.queries[0].text == "exit":
             raise SystemExit(4)
+        if request.queries[0].text == "cancel":
+            raise asyncio.CancelledError
         if request.queries[0].text == "write":
             request.expected.cost_usd *= 2
 
@@ -523,7 +532,7 @@ class CrashingLater(Asking):
         return Crashing.score(self, request)  # type: ignore[arg-type]  # it uses no state
 
 
-@pytest.mark.parametrize("name", ["exits", "none", "text", "usage", "refund"])
+@pytest.mark.parametrize("name", ["exits", "none", "text", "usage", "refund", pytest.param("cancels", marks=TELLS_CANCELLATIONS)])
 def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_answers(name: str) -> None:
     class Providers:
         @hookimpl
@@ -553,6 +562,15 @@ def test_a_router_that_fails_is_named(router: str, text: str, found: str) -> Non
             controller.route(text)
         with pytest.raises(PluginError, match=f"router '{router}' failed: .*{found}"):
             asyncio.run(controller.aroute(text))
+
+
+@TELLS_CANCELLATIONS
+def test_a_router_that_raises_cancelled_error_by_itself_has_failed() -> None:
+    with build("crashinglater") as controller:
+        with pytest.raises(PluginError, match="router 'crashinglater' failed: RuntimeError: CancelledError, although nothing was cancelled"):
+            controller.route("cancel")
+        with pytest.raises(PluginError, match="router 'crashinglater' failed: RuntimeError: CancelledError, although nothing was cancelled"):
+            asyncio.run(controller.aroute("cancel"))
 
 
 def test_options_must_be_a_mapping(controller: MetaController) -> None:
@@ -685,3 +703,63 @@ def test_a_batch_that_is_sent_again_returns_its_decisions_whatever_the_pool_is_n
         controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"], unavailable=["small", "large"])
     with pytest.raises(StoreError, match="decision 'b' is in the log with other content"):
         controller.route_batch(["Hi", "Hu"], [(1, 0, 0), (0, 1, 0)], ids=["a", "b"])
+
+
+class ReadsGates(ConfigFormat):
+    """Returns the settings that its file names."""
+
+    def recognizes(self, content: Mapping[str, Any]) -> bool:
+        return "gate" in content
+
+    def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> Any:
+        return {
+            "none": lambda: None,
+            "plain": lambda: {"router": "first"},
+            "misspelt": lambda: ForeignSettings({"routr": "first"}),
+            "listed": lambda: ForeignSettings({"router": "first"}, ["small"]),  # type: ignore[arg-type]  # on purpose
+        }[content["gate"]]()
+
+    def experiment(self, *arguments: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("gate", "found"),
+    [
+        ("none", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not None"),
+        ("plain", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not {'router': 'first'}"),
+        ("misspelt", "config_format 'gates': serving returned the unknown key 'routr'; did you mean 'router'? (a controller has: device, "),
+        ("listed", "config_format 'gates' failed: TypeError: the pool of settings must be aamc_sdk.Pool or None, not ['small']"),
+    ],
+)
+def test_a_configuration_format_that_returns_something_else_is_named(gate: str, found: str, tmp_path: Path) -> None:
+    class Formats:
+        @hookimpl
+        def aamc_config_formats(self) -> list[Component]:
+            return [Component("gates", f"{__name__}:ReadsGates", "Files of a gate.")]
+
+    (tmp_path / "gate.yaml").write_text(f"gate: {gate}\n")
+    plugins = Plugins({"core": builtin, "parts": Parts(), "formats": Formats()}, discover=False)
+    with pytest.raises(PluginError, match=f"^{re.escape(found)}"):
+        MetaController.from_file(tmp_path / "gate.yaml", plugins=plugins)
+
+
+class Unsaved(OnlineRouter):
+    def score(self, request: Any) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+    def learn(self, experience: Any) -> None: ...
+
+    def save(self, folder: Path) -> None:
+        raise RuntimeError("no disk")
+
+
+def test_an_online_router_that_cannot_be_saved_is_named() -> None:
+    class Routers:
+        @hookimpl
+        def aamc_routers(self) -> list[Component]:
+            return [Component("unsaved", f"{__name__}:Unsaved", "Cannot be saved.")]
+
+    plugins = Plugins({"core": builtin, "routers": Routers()}, discover=False)
+    with pytest.raises(PluginError, match=r"^router 'unsaved' cannot be saved: RuntimeError: no disk$"):
+        MetaController.build(router="unsaved", pool=POOL, plugins=plugins)

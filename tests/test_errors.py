@@ -2,7 +2,7 @@
 
 import pytest
 
-from aamc_sdk.errors import nearest
+from aamc_sdk.errors import PluginError, component_errors, error_text, nearest
 
 ROUTERS = ("canary", "gbdt", "greedy", "knn", "oracle", "ppo", "rule", "supervised", "thompson")
 OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "prior_mean", "seed")
@@ -44,3 +44,10 @@ def test_a_misspelt_name_is_recognised(text: str, names: tuple[str, ...], meant:
 )
 def test_nothing_is_suggested_for_another_word(text: str, names: tuple[str, ...]) -> None:
     assert nearest(text, names) == ""
+
+
+def test_an_error_without_a_message_is_named_by_its_type() -> None:
+    assert error_text(ValueError("no such row")) == "ValueError: no such row"
+    assert error_text(TimeoutError()) == "TimeoutError"
+    with pytest.raises(PluginError, match=r"^router 'mine' failed: TimeoutError$"), component_errors("router 'mine' failed"):
+        raise TimeoutError

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.interfaces import Training
 from aamc_sdk.testing import TableEnvironment, make_dataset, make_reward
 
@@ -34,3 +34,9 @@ def test_its_environment_is_otherwise_the_one_that_was_given(training):
     streams.reset()
     assert len(streams.request()) == 4
     assert Training(dataset=training.dataset).env is None
+
+
+def test_an_environment_that_returns_no_streams_is_named(training, monkeypatch):
+    monkeypatch.setattr(TableEnvironment, "vector", lambda self, n, split: None)
+    with pytest.raises(PluginError, match=r"^TableEnvironment failed: TypeError: vector must return streams .*, not None$"):
+        training.env.vector(4, "train")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN
 from aamc_sdk.cli.output import print_table, write_json_line
-from aamc_sdk.errors import AamcError, PluginError, quantity, split_advice
+from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
@@ -68,7 +68,10 @@ def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     """Yield a plugin's diagnoses; a check that fails is reported as a diagnosis."""
     try:
-        for found in plugins.load("check", name)():
+        diagnoses = plugins.load("check", name)()
+        if not isinstance(diagnoses, Iterable):
+            raise TypeError(f"it must return a list of aamc_sdk.interfaces.Diagnosis, not {diagnoses!r:.80}")  # noqa: TRY301  # reported as if it raised
+        for found in diagnoses:
             if not isinstance(found, Diagnosis):
                 raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
             yield found
@@ -76,7 +79,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
         return  # _check_plugins reports it
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything
         advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
-        yield Diagnosis(f"check {name}", " ".join(f"failed: {type(error).__name__}: {error}".split()), BROKEN, advice)
+        yield Diagnosis(f"check {name}", " ".join(f"failed: {error_text(error)}".split()), BROKEN, advice)
 
 
 def _show(found: list[Diagnosis]) -> None:

@@ -19,7 +19,17 @@ from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PluginError, PreferenceError, UnknownComponentError, nearest, split_advice
+from aamc_sdk.errors import (
+    AamcError,
+    ConfigError,
+    Interrupted,
+    PluginError,
+    PreferenceError,
+    UnknownComponentError,
+    error_text,
+    nearest,
+    split_advice,
+)
 
 GROUPS = {
     "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate", "trace"),
@@ -186,10 +196,10 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         if not isinstance(error, AamcError) and error.strerror:  # of standard output it has no file
             message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
-        elif isinstance(error, PluginError) and error.__cause__ is not None and (place := _place(error.__cause__, first=1)):
+        elif isinstance(error, PluginError) and (cause := _component_error(error)) is not None and (place := _place(cause, first=1)):
             hint = f"{place}aamc --debug ... shows the traceback"
     else:
-        message, hint = f"{type(error).__name__}: {error}", f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
+        message, hint = error_text(error), f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())
     click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
     try:
@@ -201,6 +211,15 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     except OSError:  # a full disk, or a reader that has gone away; the line above has said what is wrong
         _abandon_output()
     return status
+
+
+def _component_error(error: BaseException) -> BaseException | None:
+    """Return the error that a component raised and that caused an error of the SDK; None where the SDK noticed by itself that something is wrong."""
+    while isinstance(error, AamcError):
+        if error.__cause__ is None:
+            return None
+        error = error.__cause__
+    return error
 
 
 def _place(error: BaseException, *, first: int = 0) -> str:

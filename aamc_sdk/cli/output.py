@@ -17,11 +17,11 @@ NAME_WIDTH = 14
 """The minimum width of a column whose texts are folded."""
 INTERVALS = "Below a number: its 95% interval."
 """The note below a table with intervals."""
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if chr(code) not in "\n\t"}
 
 
 def printable(text: str) -> str:
-    """Return a text that cannot steer a terminal: control characters other than line ends and tabs are replaced."""
+    """Return a text that cannot steer a terminal: control characters other than line ends and tabs are replaced, and what UTF-8 cannot encode."""
     return text.replace("\r\n", "\n").translate(_CONTROLS)
 
 

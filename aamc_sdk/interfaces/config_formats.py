@@ -22,10 +22,21 @@ class ForeignSettings:
     Attributes:
         content: The same settings by the keys of the SDK's configuration files.
         pool: The candidates that the file describes; None if it describes none.
+
+    Raises:
+        TypeError: A value is of another type.
     """
 
     content: Mapping[str, Any]
     pool: Pool | None = None
+
+    def __attrs_post_init__(self) -> None:
+        from aamc_sdk.types import Pool
+
+        if not isinstance(self.content, Mapping):
+            raise TypeError(f"the content of settings must be keys and values, not {self.content!r:.80}")
+        if not isinstance(self.pool, Pool | None):
+            raise TypeError(f"the pool of settings must be aamc_sdk.Pool or None, not {self.pool!r:.80}")
 
 
 class ConfigFormat(NamedComponent):
@@ -56,6 +67,9 @@ class ConfigFormat(NamedComponent):
     @abc.abstractmethod
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
         """Translate a file for an experiment, by the keys of the SDK's configuration files; log a warning for keys without effect.
+
+        The file's candidates go under ``pool``, as :func:`aamc_sdk.routing.pool_to` returns them. Without that key, the experiment has the
+        candidates of its data, else the default pool.
 
         Args:
             content: The file's content.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+
+from aamc_sdk.types.checks import is_amount
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate
@@ -55,6 +58,10 @@ class Completion:
         latency_ms: Time until the whole answer.
         candidate: The candidate that answered.
         decision_id: The decision that chose it; None for a call without one.
+
+    Raises:
+        TypeError: A value is of another type.
+        ValueError: A cost or latency is below 0 or infinite.
     """
 
     message: Message
@@ -64,6 +71,29 @@ class Completion:
     latency_ms: float = float("nan")
     candidate: str = ""
     decision_id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.message, Mapping):
+            raise TypeError(f'a completion\'s message must be a mapping such as {{"role": "assistant", "content": TEXT}}, not {self.message!r:.80}')
+        if not isinstance(self.message.get("content"), str | list | tuple | None):  # parts of a message are a list
+            raise TypeError(f"the content of a completion's message must be a text, not {self.message['content']!r:.80}")
+        if not isinstance(self.usage, Usage):
+            raise TypeError(f"a completion's usage must be aamc_sdk.interfaces.Usage, not {self.usage!r:.80}")
+        if not isinstance(self.finish_reason, str):
+            raise TypeError(f"a completion's finish_reason must be a text such as 'stop', not {self.finish_reason!r:.80}")
+        _check_amount(self.cost_usd, "a completion's cost_usd")
+        _check_amount(self.latency_ms, "a completion's latency_ms")
+
+    @classmethod
+    def of(cls, value: object) -> Completion:
+        """Return a provider's answer.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        if not isinstance(value, Completion):
+            raise TypeError(f"complete must return aamc_sdk.Completion, not {value!r:.80}")
+        return value
 
     @property
     def text(self) -> str:
@@ -80,12 +110,41 @@ class Chunk:
         usage: The tokens of the whole call, on the last chunk; None before, or if the provider does not report them.
         finish_reason: Why the answer ended, on the last chunk; None before.
         cost_usd: Cost in USD that the provider reports for the whole call; NaN before, or without.
+
+    Raises:
+        TypeError: A value is of another type.
+        ValueError: The cost is below 0 or infinite.
     """
 
     content: str = ""
     usage: Usage | None = None
     finish_reason: str | None = None
     cost_usd: float = float("nan")
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.content, str):
+            raise TypeError(f"a chunk's content must be a text, not {self.content!r:.80}")
+        if not isinstance(self.usage, Usage | None):
+            raise TypeError(f"a chunk's usage must be aamc_sdk.interfaces.Usage or None, not {self.usage!r:.80}")
+        if not isinstance(self.finish_reason, str | None):
+            raise TypeError(f"a chunk's finish_reason must be a text such as 'stop', or None, not {self.finish_reason!r:.80}")
+        _check_amount(self.cost_usd, "a chunk's cost_usd")
+
+    @classmethod
+    def of(cls, value: object) -> Chunk:
+        """Return a piece of a provider's answer.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        if not isinstance(value, Chunk):
+            raise TypeError(f"stream must yield aamc_sdk.interfaces.Chunk objects, not {value!r:.80}")
+        return value
+
+
+def _check_amount(value: object, name: str) -> None:
+    if not is_amount(value) or value == math.inf:
+        raise ValueError(f"{name} must be a number of at least 0, or NaN where unknown, not {value!r:.80}")
 
 
 class ModelCaller(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -23,11 +24,32 @@ class EndpointState:
         available: Whether it can be called; False while its server rests after failures.
         remaining: Requests that its rate limits still allow; None without a limit.
         retry_after_s: Time in seconds after which it can be called, where it cannot be now; None if unknown.
+
+    Raises:
+        TypeError: A value is of another type.
     """
 
     available: bool = True
     remaining: float | None = None
     retry_after_s: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.available, bool):
+            raise TypeError(f"an endpoint is available or not, True or False, not {self.available!r:.80}")
+        for name, value in (("remaining", self.remaining), ("retry_after_s", self.retry_after_s)):
+            if not isinstance(value, Real | None):
+                raise TypeError(f"an endpoint's {name} must be a number, or None, not {value!r:.80}")
+
+    @classmethod
+    def of(cls, value: object) -> EndpointState:
+        """Return a provider's answer to a question for its state.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        if not isinstance(value, EndpointState):
+            raise TypeError(f"state must return aamc_sdk.interfaces.EndpointState, not {value!r:.80}")
+        return value
 
 
 class Provider(BaseComponent):
@@ -60,7 +82,7 @@ class Provider(BaseComponent):
         return _AVAILABLE
 
     async def close(self) -> None:
-        """Close connections; called on the event loop that the provider was used on."""
+        """Close connections, within five seconds; called on the event loop that the provider was used on."""
 
 
 _AVAILABLE = EndpointState()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -117,12 +118,24 @@ class EventLoopThread:
         loop.close()
 
 
+def is_cancelled() -> bool:
+    """Return whether the present task is being cancelled: a component may raise CancelledError without that. Python 3.10 cannot tell."""
+    return sys.version_info < (3, 11) or (task := asyncio.current_task()) is None or task.cancelling() > 0
+
+
 async def _contained(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; asyncio would end the loop, and every other coroutine on it, at a ``sys.exit``."""
+    """Run a coroutine; asyncio would end the loop, and every other coroutine on it, at a ``sys.exit``.
+
+    A CancelledError that a component raised by itself must not look like a cancellation to the caller.
+    """
     try:
         return await work
     except SystemExit as error:
         raise RuntimeError(f"SystemExit: {error}") from error
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        raise RuntimeError("CancelledError, although nothing was cancelled") from error
 
 
 async def _cancel_others() -> None:

@@ -67,7 +67,10 @@ class TrainingEnvironment(Environment):
         """Return n streams of a split's queries; ``test`` raises a DataError."""
         used = _not_test(split)
         with component_errors(f"{self._env.message_name} failed"):  # else the router that is trained would be blamed
-            return self._env.vector(n, used, **options)
+            streams = self._env.vector(n, used, **options)
+            if not hasattr(streams, "step"):
+                raise TypeError(f"vector must return streams (aamc_sdk.interfaces.RoutingStreams), not {streams!r:.80}")
+            return streams
 
 
 def _without_test(env: Environment | None) -> Environment | None:

@@ -13,6 +13,7 @@ import attrs
 import msgspec
 import numpy as np
 
+from aamc_sdk.errors import StoreError
 from aamc_sdk.log.decision_content import DecisionContent, Numbers, QueryFields
 from aamc_sdk.log.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows import DECISION, Row, columns_from
@@ -30,8 +31,11 @@ def decision_row(record: Record, store_text: bool) -> Row:
     """
     fingerprint = request_fingerprint(record)
     query, decision, estimates = record.query, record.decision, record.estimates
-    if decision.notes:
-        check_plain(decision.notes)
+    for name, note in decision.notes.items():
+        try:
+            check_plain(note)
+        except StoreError as error:
+            raise StoreError(f"note {name!r} of router {decision.router!r} cannot be logged: {error}") from None
     content = {
         "decision": _decision_fields(decision),
         "query": _query_fields(query) if store_text else _redacted_fields(query),

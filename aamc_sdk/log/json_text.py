@@ -66,8 +66,7 @@ def check_plain(value: Any) -> None:
 
 def _check_simple(value: Any) -> None:
     if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
-        why = f"Object of type {type(value).__name__} is not JSON serializable"
-        raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
+        raise StoreError(f"the log keeps JSON's own types only, not {type(value).__name__}; use numbers, text, lists and mappings in notes")
 
 
 def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:

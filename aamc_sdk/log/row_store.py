@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
@@ -246,7 +246,10 @@ class RowStore(Store):
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position."""
-        return self.batch(after, limit).experience()
+        batch = self.batch(after, limit)
+        if not isinstance(batch, Batch):
+            raise PluginError(f"batch of {self.message_name} must return aamc_sdk.log.Batch, not {batch!r:.80}")
+        return batch.experience()
 
     def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:
         """Yield the entries after a position with their positions, in log order."""

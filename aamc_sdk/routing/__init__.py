@@ -23,7 +23,7 @@ from aamc_sdk.routing.requests import (
     token_counts,
     typical_request,
 )
-from aamc_sdk.routing.rewards import LinearReward, Scale
+from aamc_sdk.routing.rewards import LinearReward, Scale, fit_reward
 
 __all__ = [
     "CANDIDATE_NUMBERS",
@@ -47,6 +47,7 @@ __all__ = [
     "encode_queries",
     "expected_cost",
     "find_pool",
+    "fit_reward",
     "hash_terms",
     "out_of_fold",
     "pool_from_dict",

@@ -234,7 +234,7 @@ def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str
 def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     """Return each decision's notes: the router's notes, its own expected quality, and the cost of the decision."""
     rows = len(request)
-    notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
+    notes = _own_notes(scores.notes, rows) if scores.notes else [{} for _ in range(rows)]
     if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:
         for note, quality in zip(notes, scores.expected_quality, strict=True):
             note[EXPECTED_QUALITY] = NamedValues(request.pool.names, quality)
@@ -245,3 +245,12 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
             if amount:
                 note[name] = amount
     return notes
+
+
+def _own_notes(notes: Any, rows: int) -> list[dict[str, Any]]:
+    """Return a copy of a router's notes."""
+    is_one_each = isinstance(notes, Sequence) and len(notes) == rows
+    if not is_one_each or not all(isinstance(note, Mapping) for note in notes):
+        found = f"{notes!r:.80}" if is_one_each or not isinstance(notes, Sequence) else f"{len(notes)}"
+        raise PluginError(f"a router's notes must be empty, or hold one mapping for each query, {rows} in all, not {found}")
+    return [dict(note) for note in notes]

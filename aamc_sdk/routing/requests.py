@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import component_errors
+from aamc_sdk.errors import component_errors, quantity
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -26,6 +26,7 @@ from aamc_sdk.types import (
 
 T = TypeVar("T", bound=np.generic)
 _IDLE = PoolState()
+_DESCRIBED = ("complexity", "tool_use", "categories")
 
 
 def build_request(
@@ -116,10 +117,22 @@ def _with_estimator(
 
 def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
     if not isinstance(estimates, Estimates):
-        raise TypeError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not {type(estimates).__name__}")
+        raise TypeError(f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}, not {estimates!r:.80}")
     if len(estimates) != rows:
-        raise ValueError(f"estimate must return the aamc_sdk.Estimates of {rows} queries, not those of {len(estimates)}")
+        raise ValueError(f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}, not those of {len(estimates)}")
+    embedding, described = estimates.embedding, (estimates.complexity, estimates.tool_use, estimates.categories)
+    shapes = [(rows,), (rows,), (rows, len(estimates.category_names))]
+    if [getattr(array, "shape", None) for array in described] != shapes:
+        expected, found = (", ".join(map("{} {}".format, _DESCRIBED, given)) for given in (shapes, map(_shape, described)))
+        raise ValueError(f"estimate must return arrays of the shapes {expected}, not {found}")
+    if embedding is not None and (not isinstance(embedding, np.ndarray) or embedding.ndim != 2 or len(embedding) != rows):
+        raise ValueError(f"estimate must return an embedding of shape ({rows}, D), not {_shape(embedding)}")
     return estimates
+
+
+def _shape(array: object) -> tuple[int, ...] | str:
+    """Return an array's shape; the type of anything else."""
+    return array.shape if isinstance(array, np.ndarray) else type(array).__name__
 
 
 def out_of_fold(estimator: Estimator, rows: int, pool: Pool) -> tuple[Floats | None, AnswerLengths | None]:

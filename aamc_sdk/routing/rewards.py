@@ -14,10 +14,10 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError, component_errors
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
-from aamc_sdk.types import ROUNDING, Floats, Outcomes, json_figures, read_only
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, Preference, json_figures, read_only
 
 
 @attrs.frozen
@@ -148,3 +148,26 @@ class LinearReward(Reward):
             if not (scale.minimum <= scale.maximum or (math.isnan(scale.minimum) and math.isnan(scale.maximum))):
                 raise CheckpointError(f"{path} is damaged: {attrs.astuple(scale)} is not a range; {RESTORE}")
         self.cost, self.latency = scales
+
+
+def fit_reward(reward: Reward, outcomes: Outcomes) -> None:
+    """Fit a reward to training outcomes ``[B, M]``, and check the shapes of its results, for which a router would be blamed later.
+
+    Raises:
+        PluginError: The reward raised another error than the SDK's, or a result has another shape.
+    """
+    with component_errors(f"{reward.message_name} failed"):
+        reward.fit(outcomes)
+        few = outcomes.take(slice(0, 2))
+        shape = few.cost_usd.shape
+        preferences = np.tile(Preference().array, (len(few.cost_usd), 1))
+        checks = (
+            ("vector", (few,), (*shape, 3)),
+            ("weights", (preferences,), preferences.shape),
+            ("scalar", (few, preferences), shape),  # it may use the others
+        )
+        for method, arguments, expected in checks:
+            found = getattr(reward, method)(*arguments)
+            if getattr(found, "shape", None) != expected:
+                described = f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else f"{found!r:.80}"
+                raise TypeError(f"{method} of {shape} outcomes must return an array of shape {expected}, not {described}")

@@ -13,9 +13,9 @@ import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
-from aamc_sdk.interfaces import Estimator, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
-from aamc_sdk.routing import find_pool, typical_request
+from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import services_with_reward
@@ -196,8 +196,7 @@ def make_components(
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     services = services_with_reward(candidates, plugins, settings)
-    with component_errors(f"{services.reward.message_name} failed"):
-        services.reward.fit(_scale_outcomes(candidates))
+    fit_reward(services.reward, _scale_outcomes(candidates))
     router = _new_router(settings.router, services, allow_untrained, settings.estimator)
     _check_endpoints(candidates, plugins)
     return ServedComponents(
@@ -291,6 +290,7 @@ def components_from_file(
     if config_format is not None:
         with component_errors(f"{config_format.message_name} failed"):
             foreign = config_format.serving(content, path, decision)
+        _check_foreign(foreign, config_format.message_name)
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}
@@ -302,6 +302,15 @@ def components_from_file(
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_foreign(foreign: object, name: str) -> None:
+    """Check the settings that a configuration format returned."""
+    if not isinstance(foreign, ForeignSettings):
+        raise PluginError(f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings, not {foreign!r:.80}")
+    for key in foreign.content:
+        if key not in SERVING_KEYS:
+            raise PluginError(unknown_name(f"{name}: serving returned the unknown key", key, SERVING_KEYS, "a controller has"))
 
 
 def _check_keys(content: Mapping[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, component_errors
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, component_errors, error_text
 from aamc_sdk.interfaces import BaseComponent, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
@@ -100,7 +100,7 @@ def load_state(component: BaseComponent, folder: Path) -> None:
         except AamcError:
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            unfit = f"{folder} holds something else than this version of {component.message_name} saves ({type(error).__name__}: {error})"
+            unfit = f"{folder} holds something else than this version of {component.message_name} saves ({error_text(error)})"
             raise CheckpointError(f"{unfit}; {RESTORE}") from error
 
 

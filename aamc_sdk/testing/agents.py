@@ -80,7 +80,7 @@ def check_steps_lead_to_an_answer(subject: Subject) -> None:
     require(steps, "run must yield at least one aamc_sdk.interfaces.Step")
     for step in steps:
         _require_step(step)
-    require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "only the last step must be final")
+    require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "the last step must be final, and no other")
 
 
 def _require_step(step: Step) -> None:

@@ -100,9 +100,13 @@ def check_training_returns_metrics(subject: Subject) -> None:
     _ = subject.trained
     metrics = subject.metrics
     require_type(metrics, Mapping, "train must return a mapping of metrics")
-    to_json(metrics)
+    for name, value in metrics.items():
+        try:
+            to_json(value)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"metrics[{name!r}] must be a JSON value: {error}") from error
     curve = metrics.get("curve", [])
-    require(all(isinstance(point, Mapping) for point in curve), "metrics['curve'] must be a list of mappings")
+    require(isinstance(curve, Sequence) and all(isinstance(point, Mapping) for point in curve), "metrics['curve'] must be a list of mappings")
 
 
 def check_training_leaves_its_data_as_it_was(subject: Subject) -> None:

@@ -14,7 +14,6 @@ from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 from aamc_sdk.testing.components import require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
-from aamc_sdk.types import Pool
 
 _PATH = Path("example.yaml")
 _DAMAGES: tuple[Any, ...] = (None, 3, "text", [], {}, [None], {"name": None})
@@ -46,7 +45,6 @@ def check_its_example_can_be_served(subject: Subject) -> None:
     """``serving`` returns the settings of a controller, by the keys of the SDK's files, and leaves the content as it was."""
     found = _translated(subject, "serving")
     require_type(found, ForeignSettings, "serving must return aamc_sdk.interfaces.ForeignSettings")
-    require_type(found.pool, Pool | None, "the pool of serving must be aamc_sdk.Pool or None")
     _require_keys("serving", found.content, SERVING_KEYS)
     try:
         ServingSettings.of(found.content)

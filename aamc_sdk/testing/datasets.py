@@ -24,6 +24,7 @@ def check_what_is_read_is_consistent(subject: Subject) -> None:
     unknown = sorted(set(read) - set(_SPLITS)) if isinstance(read, Mapping) else []
     require(not unknown, f"the splits of a dataset are {', '.join(_SPLITS)}, not {', '.join(map(repr, unknown))}")
     for split, dataset in splits.items():
+        require_type(dataset, Dataset, "read must return aamc_sdk.Dataset" + (f" for split {split!r}" if isinstance(read, Mapping) else ""))
         require_consistent(dataset, split)
     _require_apart(splits)
 

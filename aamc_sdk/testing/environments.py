@@ -10,10 +10,10 @@ import numpy as np
 
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
-from aamc_sdk.testing.findings import SignatureError, checks_in, require, skip
+from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.testing.world import POOL, make_request
-from aamc_sdk.types import Floats, normalized_text
+from aamc_sdk.types import Dataset, Floats, normalized_text
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000
 _INFO = ("vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked")
@@ -27,7 +27,10 @@ def _prepared(subject: Subject) -> Any:
 
 def _new_streams(subject: Subject, **arguments: Any) -> Any:
     """Return streams of the training split."""
-    return subject.opened(_prepared(subject).vector(_STREAMS, "train", request=make_request(subject.train_set), **arguments))
+    streams = _prepared(subject).vector(_STREAMS, "train", request=make_request(subject.train_set), **arguments)
+    if missing := [name for name in ("reset", "step", "request", "close", "num_envs") if not hasattr(streams, name)]:
+        raise SignatureError(f"vector must return streams (aamc_sdk.interfaces.RoutingStreams), not {streams!r:.80}, which has no {missing[0]}")
+    return subject.opened(streams)
 
 
 def _streams(subject: Subject, **arguments: Any) -> Any:
@@ -58,6 +61,7 @@ def _require_values(found: object, method: str, names: Sequence[str]) -> None:
 def check_a_split_becomes_a_table(subject: Subject) -> None:
     """``dataset`` returns the split's queries with outcomes for each candidate."""
     dataset = _prepared(subject).dataset("train")
+    require_type(dataset, Dataset, "dataset must return aamc_sdk.Dataset")
     require(list(dataset.queries) == list(subject.train_set.queries), "dataset must have the split's queries, in their order")
     require(dataset.outcomes is not None, "dataset must have outcomes, for routers that learn from tables")
     quality = dataset.outcomes.known_quality

@@ -18,7 +18,7 @@ from aamc_sdk.testing.components import (
     require_no_threads,
     require_same,
 )
-from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_type, skip
+from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_array, require_type, skip
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
@@ -30,9 +30,9 @@ def _same(left: Estimates, right: Estimates, tolerance: float = 1e-5) -> bool:
 
 
 def _require_unit(name: str, values: Floats, shape: tuple[int, ...]) -> None:
-    require(np.shape(values) == shape, f"{name} must be {shape}, not {np.shape(values)}")
-    known = values[np.isfinite(values)]
-    require(not np.isinf(values).any() and ((known >= 0) & (known <= 1)).all(), f"{name} must lie in 0 to 1, or be NaN where unknown")
+    require_array(name, values, shape)
+    wrong = values[(values < 0) | (values > 1)]
+    require(not wrong.size, f"{name} must lie in 0 to 1, or be NaN where unknown, not {wrong[:1].tolist()}")
 
 
 def _require_estimates(estimates: Estimates, rows: int) -> None:
@@ -44,7 +44,9 @@ def _require_estimates(estimates: Estimates, rows: int) -> None:
     one = np.isclose(sums, 1, atol=1e-4) | np.isnan(sums)
     require(not estimates.category_names or one.all(), "the categories' probabilities must sum to 1 in each row, or be NaN")
     if estimates.embedding is not None:
-        require(np.shape(estimates.embedding)[:1] == (rows,) and estimates.embedding.ndim == 2, "embedding must be [B, D]")
+        require_array("embedding", estimates.embedding)
+        shape = estimates.embedding.shape
+        require(len(shape) == 2 and shape[0] == rows, f"embedding must be ({rows}, D), not {shape}")
         require(np.isfinite(estimates.embedding).all(), "embedding must be finite")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, redirect_stdout
@@ -15,8 +16,9 @@ from typing import Any, NoReturn, TypeVar
 from unittest import SkipTest
 
 import attrs
+import numpy as np
 
-from aamc_sdk.errors import AamcError, PluginError, read_only_hint
+from aamc_sdk.errors import AamcError, PluginError, error_text, read_only_hint
 from aamc_sdk.interfaces import BaseComponent
 
 T = TypeVar("T")
@@ -81,7 +83,7 @@ def must_raise(expected: type[Exception], action: Callable[[], object], what: st
     except expected as error:
         return error
     except Exception as error:
-        raise AssertionError(f"{what} must raise {expected.__name__}, not {type(error).__name__}: {error}") from error
+        raise AssertionError(f"{what} must raise {expected.__name__}, not {error_text(error)}") from error
     raise AssertionError(f"{what} must raise {expected.__name__}, but raised nothing")
 
 
@@ -99,6 +101,14 @@ def may_refuse(skipped: str = "") -> Iterator[None]:
 def skip(reason: str) -> NoReturn:
     """End a check that does not apply to the component; pytest counts it as skipped too."""
     raise SkipTest(reason)
+
+
+def require_array(name: str, array: object, shape: tuple[int, ...] | None = None) -> None:
+    """Raise AssertionError unless a value is an array of real numbers, of that shape if there is one."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        found = f"an array of type {array.dtype}" if isinstance(array, np.ndarray) else f"{array!r:.80}"
+        raise AssertionError(f"{name} must be an array of real numbers, not {found}")
+    require(shape is None or array.shape == shape, f"{name} must be {shape}, not {array.shape}")
 
 
 def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
@@ -186,8 +196,8 @@ def _run(component: str, check: Callable[[T], None], subject: T, thread: _CheckT
         return Finding(component, words, False, f"{error}{_place(error, subject)}; raise the limit if it is only slow", error=error)
     except AssertionError as error:
         return Finding(component, words, False, f"{error if str(error) else _assertion(error)}{_place(error, subject)}", error=error)
-    except (Exception, SystemExit) as error:  # a component under test may raise anything
-        message = f"{type(error).__name__}: {error}{read_only_hint(error)}{_init_hint(error)}{_place(error, subject)}"
+    except (Exception, SystemExit, CancelledError) as error:  # a component under test may raise anything
+        message = f"{error_text(error)}{read_only_hint(error)}{_init_hint(error)}{_place(error, subject)}"
         return Finding(component, words, False, message, error=error)
     return Finding(component, words, True)
 

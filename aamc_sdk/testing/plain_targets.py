@@ -42,7 +42,7 @@ def check_endpoints_can_be_used(subject: Subject) -> None:
         endpoint = getattr(candidate, "endpoint", None)
         if endpoint is not None:
             try:
-                configure(subject.plugins.load("provider", endpoint.provider).Config, endpoint.options)
+                configure(subject.plugins.load("provider", endpoint.provider).Config, endpoint.options, where=endpoint.provider)
             except AamcError as error:
                 raise AssertionError(f"the endpoint of candidate {candidate.name!r} cannot be used: {error}") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
-from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.findings import checks_in, require, require_array, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.types import Dataset, Floats, Outcomes
 
@@ -38,9 +38,11 @@ def check_shapes(subject: Subject) -> None:
     reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     shape = outcomes.cost_usd.shape
     vector = reward.vector(outcomes)
-    require(vector.shape == (*shape, 3), f"vector must be {(*shape, 3)}, not {vector.shape}")
+    require_array("vector", vector, (*shape, 3))
+    preferences = np.tile(_PREFERENCES[0], (len(outcomes.cost_usd), 1))
+    require_array("weights", reward.weights(preferences), preferences.shape)
+    require_array("scalar", reward.scalar(outcomes, preferences), shape)
     scalars = _scalars(reward, outcomes)
-    require(scalars.shape[1:] == shape, f"scalar must be {shape}, not {scalars.shape[1:]}")
     require(np.isfinite(vector).all() and np.isfinite(scalars).all(), "the reward of known outcomes must be finite")
 
 

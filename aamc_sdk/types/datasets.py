@@ -232,21 +232,29 @@ def _wrong_labels(dataset: Dataset) -> Iterator[str]:
 def _wrong_outcomes(dataset: Dataset) -> Iterator[str]:
     if dataset.outcomes is None:
         return
-    if dataset.pool is None:
-        yield "outcomes need a pool"
+    if not isinstance(dataset.outcomes, Outcomes):
+        yield f"outcomes must be aamc_sdk.Outcomes, not {type(dataset.outcomes).__name__}"
+    if not isinstance(dataset.pool, Pool):
+        yield "outcomes need a pool" if dataset.pool is None else f"the pool must be aamc_sdk.Pool, not {type(dataset.pool).__name__}"
     shape = (len(dataset), len(dataset.pool or ()))
-    for name in ("known_quality", "cost_usd", "latency_ms"):
+    for name, top in (("quality", 1), ("cost_usd", np.inf), ("latency_ms", np.inf)):
         figures = getattr(dataset.outcomes, name)
-        if not isinstance(figures, np.ndarray):
-            yield f"outcomes.{name} must be an array, not {type(figures).__name__}"
+        if figures is None and name == "quality":
+            continue
+        if not isinstance(figures, np.ndarray) or figures.dtype.kind not in "fiub":
+            yield f"outcomes.{name} must be an array of numbers, not {_kind(figures)}"
         if np.shape(figures) != shape:
-            yield f"outcomes.{name} must be {shape}, not {np.shape(figures)}"
-        wrong = figures[(figures < 0) | np.isinf(figures)]
-        if wrong.size and name != "known_quality":
-            yield f"{name} must be finite and at least 0, or NaN where unknown, not {wrong[:1]}"
-    quality = dataset.outcomes.known_quality
-    if ((quality < 0) | (quality > 1)).any():
-        yield f"quality must lie in 0 to 1, not be {quality[(quality < 0) | (quality > 1)][:1]}"
+            yield f"outcomes.{name} must be of shape {shape} (queries, candidates), not {np.shape(figures)}"
+        wrong = (figures < 0) | (figures > top) | np.isinf(figures)
+        if wrong.any():
+            row, candidate = np.argwhere(wrong)[0]
+            allowed = "from 0 to 1" if top == 1 else "finite and at least 0"
+            where = f"row {row}, candidate {dataset.pool.names[candidate]!r}" if dataset.pool else f"row {row}"
+            yield f"outcomes.{name} must be {allowed}, or NaN where unknown, not {figures[row, candidate]} ({where})"
+
+
+def _kind(value: object) -> str:
+    return f"one of type {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _wrong_experience(dataset: Dataset) -> Iterator[str]:

@@ -32,6 +32,10 @@ def wrong() -> list[str]:
     return ["fine"]
 
 
+def silent() -> None:
+    """Forgets to return its diagnoses."""
+
+
 def misspelt() -> list[Diagnosis]:
     return [Diagnosis("disk", "full", "broke", "delete old runs")]
 
@@ -64,7 +68,9 @@ class Broken:
 def doctor(tmp_path, monkeypatch):
     """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, wrong=wrong, misspelt=misspelt))
+    monkeypatch.setitem(
+        sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, silent=silent, wrong=wrong, misspelt=misspelt)
+    )
 
     def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
         monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
@@ -100,6 +106,7 @@ def test_plugins_contribute_checks(doctor) -> None:
     ("name", "words"),
     [
         ("wrong", "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'"),
+        ("silent", "must return a list of aamc_sdk.interfaces.Diagnosis, not None"),
         ("misspelt", "the status of a diagnosis must be one of ok, warning, broken, not 'broke'"),
     ],
 )

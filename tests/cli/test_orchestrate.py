@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -79,10 +80,11 @@ class Broken(Shouter):
 
 
 class Unpriced(Shouter):
-    """Does not know what a step cost."""
+    """Does not know what a step cost, or yields another thing, by the task."""
 
     async def run(self, task: Query, budget: Budget):
-        yield Step(decision=None, content="thought", cost_usd=float("nan") if task.text == "nan" else None)  # type: ignore[arg-type]  # on purpose
+        changes: dict[str, Any] = {"nan": {"cost_usd": math.nan}, "none": {"cost_usd": None}, "number": {"content": 4}, "name": {"decision": "a"}}
+        yield Step(**{"decision": None, "content": "thought", **changes[task.text]}) if task.text in changes else "thought"
 
 
 class Talkative(Shouter):
@@ -297,6 +299,19 @@ def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(a
     assert "orchestrator 'unpriced' must yield steps with a cost in USD of at least 0" in " ".join(err.split())
 
 
+@pytest.mark.parametrize(
+    ("task", "found"),
+    [
+        ("text", "aamc_sdk.Step objects, not 'thought'"),
+        ("number", "steps whose content is a text, not 4"),
+        ("name", "steps whose decision is an aamc_sdk.Decision or None, not 'a'"),
+    ],
+)
+def test_a_step_of_another_type_is_refused(aamc: Aamc, task: str, found: str) -> None:
+    status, _, err = aamc("orchestrate", task, "--orchestrator", "unpriced")
+    assert (status, f"orchestrator 'unpriced' must yield {found}" in " ".join(err.split())) == (1, True)
+
+
 def test_an_orchestrator_that_fails_is_named(aamc: Aamc) -> None:
     status, _, err = aamc("orchestrate", "hello", "--orchestrator", "broken")
     assert status == 1
@@ -304,8 +319,9 @@ def test_an_orchestrator_that_fails_is_named(aamc: Aamc) -> None:
 
 
 def test_no_step_is_no_answer(aamc: Aamc) -> None:
-    status, out, _ = aamc("orchestrate", "hello", "--orchestrator", "silent")
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "silent")
     assert (status, out) == (1, "")
+    assert "ended without a final step after 0 steps" in err
 
 
 def test_a_trained_one_is_found_by_its_name(aamc: Aamc) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import LineProgress, one_line, progress
+from aamc_sdk.cli import LineProgress, one_line, printable, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]:x:"
@@ -90,3 +90,7 @@ def test_a_text_is_shown_as_one_line_that_steers_no_terminal(text: str, shown: s
 
 def test_a_long_text_is_cut_to_one_line() -> None:
     assert one_line("x" * 2**20, 100) == "x" * 99 + "…"
+
+
+def test_half_a_surrogate_pair_of_an_answer_can_be_printed() -> None:
+    assert printable("a\ud800b\x1b[2J\n").encode() == "a\ufffdb\ufffd[2J\n".encode()

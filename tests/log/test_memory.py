@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk.errors import ConfigError, PluginError, StoreError
 from aamc_sdk.log import ExportedFile, MemoryStore, StoreOptions, memory, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -67,7 +67,7 @@ def test_feedback_that_waits_gets_its_place_after_its_decision(store):
 
 
 def test_notes_that_are_no_json_are_refused_at_once(store):
-    with pytest.raises(StoreError, match="JSON's own types"):
+    with pytest.raises(StoreError, match=r"note 'x' of router '.*' cannot be logged: the log keeps JSON's own types only, not object; use numbers"):
         store.add_decisions(batch("a", notes=object()))
     assert not store.experience().decisions
 
@@ -151,3 +151,9 @@ def test_decisions_are_added_between_the_many_that_become_rows(store, monkeypatc
     monkeypatch.setattr(memory.time, "sleep", add_another)
     assert [decision.id for decision in store.experience().decisions] == [*"abcdef", "later 6", "later 7", "later 8"]
     assert store.position() == 9
+
+
+def test_a_store_that_reads_no_batch_is_named(store, monkeypatch):
+    monkeypatch.setattr(store, "batch", lambda after, limit: None)
+    with pytest.raises(PluginError, match=r"batch of store 'memory' must return aamc_sdk.log.Batch, not None"):
+        store.experience()

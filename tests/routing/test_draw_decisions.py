@@ -1,5 +1,7 @@
 """From scores to decisions, in cases that a controller does not reach."""
 
+import re
+
 import attrs
 import numpy as np
 import pytest
@@ -43,6 +45,13 @@ def test_what_a_decision_cost_is_noted(spent):
     scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), spent_usd=spent)
     decided = decide(scores, REQUEST, ["a", "b", "c"], router="r", sample=False, seed=0)
     assert [decision.notes.get("spent_usd", 0) for decision in decided] == np.broadcast_to(spent, 3).tolist()
+
+
+@pytest.mark.parametrize(("notes", "found"), [([{}, {}], "2"), ({"x": 1}, "{'x': 1}"), (["a", "b", "c"], "['a', 'b', 'c']"), (5, "5")])
+def test_notes_must_be_one_mapping_for_each_query(notes, found):
+    scores = Scores(np.zeros(REQUEST.mask.shape), notes=notes)
+    with pytest.raises(PluginError, match=rf"^a router's notes must be empty, or hold one mapping for each query, 3 in all, not {re.escape(found)}$"):
+        decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -215,8 +215,17 @@ KNOWN = Estimates.unknown(2)
     ("returned", "problem"),
     [
         ({}, "KeyError: 'estimates'"),
-        ({"estimates": {"complexity": 0.5}}, "estimate must return the aamc_sdk.Estimates of 2 queries, not dict"),
+        ({"estimates": {"complexity": 0.5}}, "estimate must return the aamc_sdk.Estimates of 2 queries, not {'complexity': 0.5}"),
         ({"estimates": Estimates.unknown(3)}, "estimate must return the aamc_sdk.Estimates of 2 queries, not those of 3"),
+        (
+            {"estimates": attrs.evolve(KNOWN, complexity=np.zeros((2, 1)))},
+            "of the shapes complexity (2,), tool_use (2,), categories (2, 0), not complexity (2, 1), tool_use (2,), categories (2, 0)",
+        ),
+        (
+            {"estimates": attrs.evolve(KNOWN, tool_use=[0.5, 0.5])},
+            "of the shapes complexity (2,), tool_use (2,), categories (2, 0), not complexity (2,), tool_use list, categories (2, 0)",
+        ),
+        ({"estimates": attrs.evolve(KNOWN, embedding=np.zeros(2))}, "estimate must return an embedding of shape (2, D), not (2,)"),
         ({"estimates": KNOWN, "quality": np.zeros(3)}, "quality must return floats of shape (2, 3) (queries, candidates), not float64 of shape (3,)"),
         ({"estimates": KNOWN, "quality": [0.5]}, "quality must return floats of shape (2, 3) (queries, candidates), not [0.5]"),
         ({"estimates": KNOWN, "quality": np.full((2, 3), 40.0)}, "quality must return values from 0 to 1, or NaN if unknown, not 40.0"),

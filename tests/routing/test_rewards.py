@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import CheckpointError, ConfigError, PreferenceError
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PreferenceError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import LinearReward, Scale
+from aamc_sdk.routing import LinearReward, Scale, fit_reward
 from aamc_sdk.storage import write_json
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Outcomes
@@ -148,3 +148,18 @@ def test_scales_that_are_no_range_are_refused(tmp_path, scale) -> None:
     write_json(tmp_path / "reward.json", {"cost_usd": scale, "latency_ms": [None, None]})
     with pytest.raises(CheckpointError, match=r"reward\.json is damaged: .*; restore the file, or train again$"):
         LinearReward().load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "problem"),
+    [
+        ("vector", np.zeros((2, 2, 2)), r"vector of \(2, 2\) outcomes must return an array of shape \(2, 2, 3\), not an array of shape \(2, 2, 2\)"),
+        ("weights", np.zeros((2, 2)), r"weights of \(2, 2\) outcomes must return an array of shape \(2, 3\), not an array of shape \(2, 2\)"),
+        ("scalar", None, r"scalar of \(2, 2\) outcomes must return an array of shape \(2, 2\), not None"),
+    ],
+)
+def test_a_reward_whose_results_have_another_shape_is_named_when_it_is_fitted(reward, monkeypatch, method, returned, problem):
+    fit_reward(reward, OUTCOMES)
+    monkeypatch.setattr(reward, method, lambda *arguments: returned)
+    with pytest.raises(PluginError, match=f"^LinearReward failed: TypeError: {problem}"):
+        fit_reward(reward, OUTCOMES)

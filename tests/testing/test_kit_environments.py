@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.testing import TableEnvironment, check_component
+from aamc_sdk.testing import TableEnvironment, assert_conforms, check_component
 from aamc_sdk.testing.streams import TableStreams
 
 
@@ -214,3 +214,25 @@ def test_an_environment_that_ignores_an_argument_of_vector_is_caught(offer, targ
 @pytest.mark.parametrize("target", [TestsOnTraining, TableOfTraining])
 def test_an_environment_that_tests_on_training_rows_is_caught(offer, target):
     assert failed(offer("environment", target), "environment") == {"splits are kept apart"}
+
+
+class Streamless(TableEnvironment):
+    def vector(self, *arguments, **given):
+        return None
+
+
+class Tableless(TableEnvironment):
+    def dataset(self, split):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Streamless, r"vector must return streams \(aamc_sdk.interfaces.RoutingStreams\), not None, which has no reset"),
+        (Tableless, "dataset must return aamc_sdk.Dataset, not NoneType"),
+    ],
+)
+def test_a_wrong_value_of_an_environment_is_described(offer, target, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_conforms("environment", "mine", offer("environment", target))

@@ -11,6 +11,7 @@ from offering import failed
 from aamc_sdk import Estimates
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import AnswerLengths
 
 
@@ -247,3 +248,38 @@ def test_a_fair_estimator_passes_every_check(offer):
 )
 def test_a_broken_estimator_is_caught(offer, target, check):
     assert check in failed(offer("estimator", target), "estimator")
+
+
+class ListsQualities(FairEstimator):
+    def quality(self, estimates, pool):
+        return super().quality(estimates, pool).tolist()
+
+
+class Graded(FairEstimator):
+    def estimate(self, queries):
+        return attrs.evolve(super().estimate(queries), complexity=np.array(["hard"] * len(queries)))
+
+
+class Reporting(FairEstimator):
+    def train(self, training):
+        return {**super().train(training), "model": object()}
+
+
+class Curved(FairEstimator):
+    def train(self, training):
+        return {**super().train(training), "curve": 5}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (ListsQualities, r"quality for any pool: quality must be an array of real numbers, not \[\["),
+        (Graded, "shapes and ranges: complexity must be an array of real numbers, not an array of type <U4"),
+        (OutOfRange, r"must lie in 0 to 1, or be NaN where unknown, not \["),
+        (Reporting, r"training returns metrics: metrics\['model'\] must be a JSON value: Object of type object"),
+        (Curved, r"training returns metrics: metrics\['curve'\] must be a list of mappings"),
+    ],
+)
+def test_a_wrong_value_of_an_estimator_is_described(offer, target, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_conforms("estimator", "mine", offer("estimator", target))

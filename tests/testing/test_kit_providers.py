@@ -1,5 +1,6 @@
 """Each broken provider is caught by the check that is meant for it."""
 
+import asyncio
 import threading
 import time
 
@@ -9,7 +10,7 @@ from offering import failed
 
 from aamc_sdk import Completion, Provider, option
 from aamc_sdk.errors import ProviderError
-from aamc_sdk.interfaces import Chunk, Usage
+from aamc_sdk.interfaces import Chunk, EndpointState, Usage
 from aamc_sdk.testing import assert_conforms, check_component
 
 
@@ -30,7 +31,7 @@ class FairProvider(Provider):
         return Completion(message={"role": "assistant", "content": self.config.reply}, usage=Usage(prompt_tokens=1, output_tokens=1))
 
     async def stream(self, candidate, messages, **options):
-        yield Chunk(content=self.config.reply)
+        yield Chunk(content=self.config.reply, finish_reason="stop")
 
 
 class Miscounting(FairProvider):
@@ -46,6 +47,11 @@ class Raw(FairProvider):
 class Mute(FairProvider):
     async def stream(self, candidate, messages, **options):
         yield Chunk(content="")
+
+
+class Cancelling(FairProvider):
+    async def complete(self, candidate, messages, **options):
+        raise asyncio.CancelledError
 
 
 class Stateless(FairProvider):
@@ -112,9 +118,17 @@ def streaming(*chunks):
     class Streaming(FairProvider):
         async def stream(self, candidate, messages, **options):
             for chunk in chunks:
-                yield chunk
+                yield chunk()
 
     return Streaming
+
+
+def stating(**values):
+    class Stating(FairProvider):
+        def state(self):
+            return EndpointState(**values)
+
+    return Stating
 
 
 class Whole(FairProvider):
@@ -135,21 +149,28 @@ NOT_AN_AMOUNT = "must be a number of at least 0, or NaN where unknown"
     ("target", "message"),
     [
         (answering("four"), "complete must return aamc_sdk.Completion, not str"),
-        (answering(message="four"), "a completion's message must be a mapping, not str"),
+        (answering(message="four"), 'a completion\'s message must be a mapping such as {"role": "assistant", "content": TEXT}, not \'four\''),
         (answering(message={"content": "four"}), NO_MESSAGE),
+        (answering(message={"role": "assistant", "content": 4}), "the content of a completion's message must be a text, not 4"),
+        (answering(message={"role": "assistant", "content": "four\ud800"}), "a client cannot receive a completion's message: the text"),
         (
-            answering(message={"role": "assistant", "content": 4}),
-            NO_MESSAGE,
+            answering(message={"role": "assistant", "content": "four", "of": object()}),
+            "a client cannot receive a completion's message: Object of type",
         ),
-        (answering(usage={"output_tokens": 1}), "a completion's usage must be aamc_sdk.interfaces.Usage, not dict"),
+        (answering(usage={"output_tokens": 1}), "a completion's usage must be aamc_sdk.interfaces.Usage, not {'output_tokens': 1}"),
+        (answering(finish_reason=None), "a completion's finish_reason must be a text such as 'stop', not None"),
         (Miscounting, "output_tokens must be a whole number of tokens of at least 0, or None if unknown, not '3'"),
         (answering(cost_usd="1"), f"a completion's cost_usd {NOT_AN_AMOUNT}, not '1'"),
         (answering(latency_ms=-5.0), f"a completion's latency_ms {NOT_AN_AMOUNT}, not -5.0"),
         (streaming(), "stream must yield at least one aamc_sdk.interfaces.Chunk"),
-        (streaming("four"), "stream must yield aamc_sdk.interfaces.Chunk objects, not str"),
-        (streaming(Chunk(content=4)), "a chunk's content must be a text, not int"),
-        (streaming(Chunk(content="four", usage={})), "a chunk's usage must be aamc_sdk.interfaces.Usage or None, not dict"),
+        (streaming(lambda: "four"), "stream must yield aamc_sdk.interfaces.Chunk objects, not str"),
+        (streaming(lambda: Chunk(content=4)), "a chunk's content must be a text, not 4"),
+        (streaming(lambda: Chunk(content="four", usage={})), "a chunk's usage must be aamc_sdk.interfaces.Usage or None, not {}"),
+        (streaming(lambda: Chunk(content="four", finish_reason=1)), "a chunk's finish_reason must be a text such as 'stop', or None, not 1"),
+        (streaming(lambda: Chunk(content="four", cost_usd=-1.0)), f"a chunk's cost_usd {NOT_AN_AMOUNT}, not -1.0"),
+        (streaming(lambda: Chunk(content="four")), "the last chunk must have a finish_reason"),
         (Whole, "stream must return an asynchronous iterator, not list: write it as `async def` with `yield`"),
+        (Cancelling, "CancelledError"),
         (ClosedAtOnce, "close must be a coroutine function (async def): it is awaited"),
     ],
 )
@@ -173,3 +194,15 @@ def test_a_provider_that_leaves_a_thread_is_caught(offer):
 
 def test_a_provider_without_a_state_is_caught(offer):
     assert failed(offer("provider", Stateless), "provider") == {"its state is known"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"available": "yes"}, "an endpoint is available or not, True or False, not 'yes'"),
+        ({"remaining": "many"}, "an endpoint's remaining must be a number, or None, not 'many'"),
+    ],
+)
+def test_a_wrong_state_is_described(offer, values, message):
+    (found, *_) = [finding for finding in check_component("provider", "mine", offer("provider", stating(**values))) if not finding.passed]
+    assert found.message.startswith(f"TypeError: {message}")

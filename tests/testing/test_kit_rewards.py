@@ -174,3 +174,31 @@ def test_a_broken_reward_is_caught(offer, target, check):
 def test_what_is_wrong_with_slopes_and_offsets_is_said(offer, target, message):
     with pytest.raises(AssertionError, match=f"slopes and offsets: .*{message}"):
         assert_conforms("reward", "mine", offer("reward", target))
+
+
+class Empty(LinearReward):
+    def vector(self, outcomes):
+        return None
+
+
+class Halved(LinearReward):
+    def weights(self, preferences):
+        return super().weights(preferences)[..., :2]
+
+
+class Narrow(LinearReward):
+    def scalar(self, outcomes, preferences):
+        return super().scalar(outcomes, preferences)[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Empty, "vector must be an array of real numbers, not None"),
+        (Halved, r"weights must be \(24, 3\), not \(24, 2\)"),
+        (Narrow, r"scalar must be \(24, 4\), not \(24, 1\)"),
+    ],
+)
+def test_a_wrong_value_of_a_reward_is_described(offer, target, message):
+    with pytest.raises(AssertionError, match=f"shapes: {message}"):
+        assert_conforms("reward", "mine", offer("reward", target))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, component_errors
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter
 from aamc_sdk.storage import to_json
 
@@ -21,11 +21,16 @@ _FILE_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def state_of(component: BaseComponent) -> bytes:
-    """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive."""
+    """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive.
+
+    Raises:
+        PluginError: The component raised another error than the SDK's.
+    """
     packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
         folder = Path(name)
-        component.save(folder)
+        with component_errors(f"{component.message_name} cannot be saved"):
+            component.save(folder)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())
     return packed.getvalue()
@@ -36,6 +41,7 @@ def restore(component: BaseComponent, state: bytes) -> None:
 
     Raises:
         CheckpointError: The state is damaged, or the component cannot read it.
+        PluginError: The component raised another error than the SDK's.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -43,7 +49,7 @@ def restore(component: BaseComponent, state: bytes) -> None:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
             raise CheckpointError(f"the state of {component.message_name} is damaged ({error})") from error
-        with without_collections():
+        with without_collections(), component_errors(f"{component.message_name} cannot be loaded"):
             component.load(Path(folder))
 
 

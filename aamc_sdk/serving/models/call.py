@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, ProviderError, error_text
 from aamc_sdk.interfaces import Chunk, Usage
+from aamc_sdk.interfaces.threads import is_cancelled
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Endpoint, ModelSpec, Pool, PoolState
 
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
@@ -120,16 +121,17 @@ class Call:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
         status, message = "ok", None
-        if isinstance(error, CANCELLED):
-            status, message = "cancelled", "the caller cancelled the call"
-        elif isinstance(error, Exception | SystemExit):
+        failed = isinstance(error, Exception | SystemExit) or (isinstance(error, asyncio.CancelledError) and not is_cancelled())
+        if error is not None and failed:
             status = _STATUSES.get(error.kind, "error") if isinstance(error, ProviderError) else "error"
             message = str(error) or type(error).__name__
+        elif isinstance(error, CANCELLED):
+            status, message = "cancelled", "the caller cancelled the call"
         if self._decision_id is not None and self._record is not None:
             await self._record(self._attempt(self._decision_id, status, message))
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            failed = f"calling {self._candidate.name!r} failed"
-            raise ProviderError(f"{failed}: {type(error).__name__}: {error}", kind="unexpected", public=failed) from error
+        if error is not None and failed and not isinstance(error, AamcError):
+            public = f"calling {self._candidate.name!r} failed"
+            raise ProviderError(f"{public}: {error_text(error)}", kind="unexpected", public=public) from error
 
     def _attempt(self, decision_id: str, status: str, error: str | None) -> Attempt:
         usage = self.usage

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-import math
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -11,10 +12,13 @@ from typing import Any, NamedTuple
 import attrs
 
 from aamc_sdk.errors import PoolError, ProviderError, component_errors
-from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
+logger = logging.getLogger(__name__)
+CLOSE_SECONDS = 5.0
+"""Maximum time in seconds for which providers close: the program must end although a server does not answer."""
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -65,7 +69,9 @@ class ModelClient:
         """
         if candidate not in self._providers:
             if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
-                raise PoolError(f"candidate {candidate.name!r} has no endpoint: add one to the pool file, such as endpoint: {{provider: echo}}")
+                raise PoolError(
+                    f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}"
+                )
             self._providers[candidate] = self._make_provider(Endpoint.of(candidate.endpoint))
             self._callable = None
         return self._providers[candidate]
@@ -90,7 +96,7 @@ class ModelClient:
     ) -> Completion:
         provider = self.provider(candidate)
         async with self.call(candidate, decision_id, record) as call:
-            answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
+            answer = Completion.of(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
@@ -115,7 +121,7 @@ class ModelClient:
             chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
-                    call.note(chunk)
+                    call.note(Chunk.of(chunk))
                     came += len(chunk.content)
                     yield chunk
             except BaseException as error:
@@ -184,7 +190,7 @@ class ModelClient:
         remaining: dict[str, float] = {}
         try:
             for name, provider in known.providers.items():
-                endpoint = provider.state()
+                endpoint = EndpointState.of(provider.state())
                 if not endpoint.available:
                     resting.add(name)
                 elif endpoint.remaining is not None:
@@ -235,10 +241,18 @@ class ModelClient:
         raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
 
     async def close(self) -> None:
-        """Close the providers that can be closed."""
-        for provider in self._providers.values():
-            with suppress(Exception):  # an error of one provider must not keep the others open
-                await provider.close()
+        """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_SECONDS`` is left behind."""
+        closing = {asyncio.create_task(_close(provider)): candidate.name for candidate, provider in self._providers.items()}
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+                logger.warning("the provider of %r did not close within %g s", closing[task], CLOSE_SECONDS)
+
+
+async def _close(provider: Provider) -> None:
+    with suppress(Exception):  # an error of one provider must not keep the others open
+        await provider.close()
 
 
 def _without_endpoint(pool: Pool) -> frozenset[str]:
@@ -267,15 +281,6 @@ async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_te
                 await on_text(chunk.content)
             usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
     return Completion(message={"role": "assistant", "content": "".join(came)}, usage=usage, finish_reason=finish_reason)
-
-
-def _checked(answer: object) -> Completion:
-    """Return a provider's answer."""
-    if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage) or not isinstance(answer.message, Mapping):
-        raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage and a message, an object, not {answer!r:.120}")
-    if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):
-        raise ValueError(f"the answer's cost_usd must be at least 0, or NaN if unknown, not {answer.cost_usd!r}")
-    return answer
 
 
 def conversation(query: Query) -> list[Message]:

@@ -23,7 +23,7 @@ from aamc_sdk.config import configure, load_yaml, option, set_option
 from aamc_sdk.errors import ConfigError, PluginError, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
-from aamc_sdk.types import Attempt, Query, Record
+from aamc_sdk.types import Attempt, Decision, Query, Record
 
 _END = object()
 
@@ -164,8 +164,15 @@ class Session:
         self.stop, self.broken_off = "out_of_budget", True
 
     def _check(self, step: Any) -> None:
-        if not isinstance(step, Step) or not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
-            raise PluginError(f"{self.orchestrator.message_name} must yield steps with a cost in USD of at least 0, not {step!r:.200}")
+        name = self.orchestrator.message_name
+        if not isinstance(step, Step):
+            raise PluginError(f"{name} must yield aamc_sdk.Step objects, not {step!r:.80}")
+        if not isinstance(step.content, str):
+            raise PluginError(f"{name} must yield steps whose content is a text, not {step.content!r:.80}")
+        if not isinstance(step.decision, Decision | None):
+            raise PluginError(f"{name} must yield steps whose decision is an aamc_sdk.Decision or None, not {step.decision!r:.80}")
+        if not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
+            raise PluginError(f"{name} must yield steps with a cost in USD of at least 0, not {step.cost_usd!r:.80}")
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the lines that the terminal shows for a step."""
@@ -178,6 +185,8 @@ class Session:
 
     def ending(self) -> str:
         """Return the reason for the end of the work, in words."""
+        if self.stop == "truncated" and self.count < self.budget.steps:
+            return "ended without a final step"
         broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its cost is not counted," if self.broken_off else ""
         return self.stop.replace("_", " ") + broken_off
 

@@ -13,6 +13,7 @@ from aamc_datasets.published.routellm import RouteLLM
 from aamc_datasets.published.score_table import CostOptions
 
 from aamc_sdk import Dataset, Services
+from aamc_sdk.errors import PluginError
 from aamc_sdk.testing import run_command
 
 Write = Callable[[str, str], Path]
@@ -204,3 +205,22 @@ def test_a_format_that_fails_is_reported_with_its_line(aamc: Aamc, native: str, 
     status, _, err = aamc("inspect", native)
     assert status == 1
     assert re.fullmatch(r"aamc: dataset format 'outcomes' failed: .* \(in outcomes_format.py:\d+ of aamc_datasets, aamc --debug .*\)\n", err)
+
+
+CHECKED = """
+def check():
+    raise PluginError("a router's utility must be real numbers")
+
+def read(self, path):
+    try:
+        check()
+    except PluginError as error:
+        raise PluginError(f"router 'x': {error}") from error
+"""
+
+
+def test_an_error_that_the_sdk_found_has_no_line(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope: dict[str, Any] = {"__name__": "aamc_datasets.pretended", "PluginError": PluginError}
+    exec(CHECKED, scope)
+    monkeypatch.setattr(OutcomesFormat, "read", scope["read"])
+    assert aamc("inspect", native) == (1, "", "aamc: router 'x': a router's utility must be real numbers\n")

@@ -453,6 +453,12 @@ def test_an_environment_that_fails_in_a_training_is_named_beside_the_router(expe
         experiment().complete()
 
 
+def test_an_environment_without_a_table_is_named(experiment, monkeypatch) -> None:
+    monkeypatch.setattr(TableEnvironment, "dataset", lambda *_: None)
+    with pytest.raises(PluginError, match=r"^environment 'table' failed: TypeError: dataset\('.*'\) must return aamc_sdk.Dataset, not None$"):
+        experiment().complete()
+
+
 @attrs.frozen(kw_only=True)
 class GeneratedOptions(TinyFormatOptions):
     """Options of a format whose queries have the environment's categories."""

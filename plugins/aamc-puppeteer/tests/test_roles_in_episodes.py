@@ -43,6 +43,13 @@ def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> N
     assert TaskSuites(priced, services).read("arithmetic").tasks[0].verifier.has_prices
 
 
+def test_an_agent_whose_check_breaks_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aamc_agents.calculator.Calculator.check", lambda self: {}["model"])
+    status, _, err = run_command("orchestrate", "1 + 1", "--agents", "calculator")
+    assert (status, "agent 'calculator' failed: KeyError: 'model'" in err) == (1, True)
+
+
 TEAM = "orchestrator.agents=[calculator, reasoner]"
 
 

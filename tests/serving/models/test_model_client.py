@@ -290,5 +290,20 @@ def test_a_provider_without_a_state_is_an_error_of_the_plugin(state: Callable[[]
     provider = Scripted()
     monkeypatch.setattr(provider, "state", state)
     client, _ = client_of(a=provider)
-    with pytest.raises(PluginError, match=r"the provider of '[a-z-]+' failed to return its state: (KeyError: 'address'|AttributeError: )"):
+    with pytest.raises(
+        PluginError,
+        match=r"the provider of '[a-z-]+' failed to return its state: (KeyError: 'address'|TypeError: state must return .*EndpointState, not None)",
+    ):
         state_of(client, Pool([spec("a")]))
+
+
+def test_a_provider_that_does_not_close_is_left_behind(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Scripted):
+        async def close(self) -> None:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr("aamc_sdk.serving.models.model_client.CLOSE_SECONDS", 0.05)
+    client, _ = client_of(a=Stuck(), b=Scripted())
+    client.provider(spec("a")), client.provider(spec("b"))
+    asyncio.run(client.close())
+    assert [record.getMessage() for record in caplog.records] == ["the provider of 'a' did not close within 0.05 s"]

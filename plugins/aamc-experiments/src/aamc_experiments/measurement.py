@@ -28,7 +28,7 @@ from aamc_experiments.leak_guard import EvaluationRows, read_evaluation_rows
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
-from aamc_experiments.setup import ExperimentSetup, check_known_models, check_outcomes, dataset_readers, make_environment
+from aamc_experiments.setup import ExperimentSetup, check_known_models, check_outcomes, dataset_readers, make_environment, table_of
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors
 from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins
@@ -290,7 +290,7 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
     env = make_environment(settings, found.rows, plugins, services)
     with component_errors(f"{env.message_name} failed", passes=OSError):
         env.prepare({"test": fit_to_pool(found.rows, run.pool)})
-        test = env.dataset("test")
+        test = table_of(env, "test")
     if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions
         check_unchanged({found.split: test}, run.splits, run.folder)
     return ExperimentSetup(env=env, splits={"test": test}, services=services, tested=found.split, dropped=found.dropped)

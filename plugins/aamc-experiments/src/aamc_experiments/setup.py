@@ -15,7 +15,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, component_errors, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import find_pool
+from aamc_sdk.routing import find_pool, fit_reward
 from aamc_sdk.serving import make_services, services_with_reward
 from aamc_sdk.types import Dataset, Pool
 
@@ -107,10 +107,17 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
     with component_errors(f"{env.message_name} failed", passes=OSError):
         env.prepare(measured)
-        splits |= {name: env.dataset(name) for name in measured}
-    with component_errors(f"{services.reward.message_name} failed"):
-        services.reward.fit(typical_outcomes(splits["train"], pool))
+        splits |= {name: table_of(env, name) for name in measured}
+    fit_reward(services.reward, typical_outcomes(splits["train"], pool))
     return ExperimentSetup(env=env, splits=splits, services=services, dropped=kept.dropped)
+
+
+def table_of(env: Environment, split: str) -> Dataset:
+    """Return a split of an environment with its outcomes."""
+    table = env.dataset(split)
+    if not isinstance(table, Dataset):
+        raise TypeError(f"dataset({split!r}) must return aamc_sdk.Dataset, not {table!r:.80}")
+    return table
 
 
 def dataset_readers(settings: Settings, plugins: Plugins, services: Services) -> Readers:

@@ -19,7 +19,7 @@ from aamc_puppeteer.config import AGENT_TIMEOUT, MAX_CHARACTERS
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.tasks.sources import check_tasks, tasks_of
 from aamc_sdk import Agent, Candidate, Dataset, Outcomes, option
-from aamc_sdk.errors import PoolError, UnknownComponentError
+from aamc_sdk.errors import PoolError, UnknownComponentError, component_errors
 from aamc_sdk.types import Floats
 
 _AT_ONCE = 32
@@ -69,7 +69,8 @@ class OneTurnEnvironment(ReplayEnvironment):
             agent: Agent = self.services.make("agent", candidate.name, self.config.agent_options.get(candidate.name, {}))
         except UnknownComponentError as error:
             raise PoolError(f"environment agents needs a pool of agents (--pool FILE that names them): {error}") from error
-        agent.check()
+        with component_errors(f"agent {candidate.name!r} failed"):
+            agent.check()
         return agent
 
 

@@ -93,7 +93,7 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
 def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
-    from aamc_sdk.errors import component_errors
+    from aamc_sdk.errors import PluginError, component_errors
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
     files: list[Mapping[str, Any]] = [load_yaml(config) for config in configs]
@@ -104,6 +104,8 @@ def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str,
         if found is not None:
             with component_errors(f"{found.message_name} failed"):
                 file = found.experiment(file, config, decision, options.get("router"))
+            if not isinstance(file, Mapping):
+                raise PluginError(f"{found.message_name}: experiment must return keys and values, not {file!r:.80}")
         content |= file
     return content, assignments
 

@@ -123,7 +123,8 @@ def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dat
     parts = read if isinstance(read, Mapping) else {"": read}
     for split, dataset in parts.items():
         if not isinstance(dataset, Dataset):
-            raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {type(dataset).__name__}")
+            found = type(dataset).__name__ + (f" for split {split!r}" if split else "")
+            raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {found}")
         check_dataset(dataset, f"{split} of {source}" if split else str(source))
     return read
 
@@ -136,7 +137,8 @@ def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
         return read
     missing = [name for name in SPLITS if name not in read]
     if missing:
-        raise DataError(f"{source} lacks the split {one_of(missing)}")
+        noun = "split" if len(missing) == 1 else "splits"
+        raise DataError(f"{source} lacks the {noun} {', '.join(missing)}; it has {', '.join(map(repr, read)) or 'none'}")
     return dict(read)
 
 

@@ -22,11 +22,11 @@ from aamc_experiments.off_policy.estimators import BoundedOutcome, Choices, boun
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, logged_request, read_log
 from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
-from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, component_errors, one_of, quantity
+from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request, choice_probabilities
+from aamc_sdk.routing import build_request, choice_probabilities, fit_reward
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
 from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest
@@ -158,8 +158,7 @@ def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None, poo
     if pool is not None and (lacking := [name for name in log.candidates if name not in pool.names]):
         raise ConfigError(f"the pool lacks {one_of(lacking)}, which the log has; name the pool that served it")
     services = services_with_reward(pool or _logged_pool(log), plugins, read_settings({}))
-    with component_errors(f"{services.reward.message_name} failed"):
-        services.reward.fit(log.expected)
+    fit_reward(services.reward, log.expected)
     return services
 
 

@@ -10,7 +10,7 @@ import orjson
 from aamc_models.dialects import DONE, chat_head, error_body, event_of, usage_object
 
 from aamc_sdk.errors import ProviderError
-from aamc_sdk.interfaces import Provider, Usage, WireReply, WireRequest
+from aamc_sdk.interfaces import Chunk, Completion, Provider, Usage, WireReply, WireRequest
 from aamc_sdk.types import Candidate
 
 
@@ -25,8 +25,8 @@ class PlainWire:
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Return the whole answer as a chat completion."""
         messages, options = _parts(candidate, request)
-        answer = await self._provider.complete(candidate, messages, **options)
-        choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason, "logprobs": None}
+        answer = Completion.of(await self._provider.complete(candidate, messages, **options))
+        choice = {"index": 0, "message": {"role": "assistant", **answer.message}, "finish_reason": answer.finish_reason, "logprobs": None}
         usage = _usage(answer.usage) | ({} if math.isnan(answer.cost_usd) else {"cost": answer.cost_usd})
         body = {**chat_head(candidate.name, "chat.completion"), "choices": [choice], "usage": usage}
         return WireReply(status=200, headers={"content-type": "application/json"}, body=orjson.dumps(body))
@@ -37,7 +37,8 @@ class PlainWire:
         head, first = chat_head(candidate.name, "chat.completion.chunk"), True
         chunks = self._provider.stream(candidate, messages, **options)
         try:
-            async for chunk in chunks:
+            async for piece in chunks:
+                chunk = Chunk.of(piece)
                 delta: dict[str, Any] = {"content": chunk.content} if chunk.content or chunk.finish_reason is None else {}
                 if first:
                     delta, first = {"role": "assistant", **delta}, False

@@ -14,7 +14,7 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.executor import Cancellation, Executor, pool_of
 from aamc_sdk import Agent, Services
-from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, error_text, nearest, one_of
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
@@ -68,11 +68,13 @@ class Team(TeamOrchestrator):
     def check_agents(self) -> None:
         """Raise ConfigError, with the name and the reason, if an agent cannot work."""
         for agent in self._agents:
+            name = agent.spec.name
             try:
                 agent.check()
             except AamcError as error:
-                name = agent.spec.name
                 raise ConfigError(f"agent {name!r} cannot work: {error} (its options: agent_options.{name})") from error
+            except Exception as error:
+                raise PluginError(f"agent {name!r} failed: {error_text(error)}") from error
 
     def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         """Make agents by their names, and use them."""
