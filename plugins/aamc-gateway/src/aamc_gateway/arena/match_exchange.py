@@ -12,10 +12,10 @@ import attrs
 from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
 
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.forwarding.answers.whole_answers import answer_of, bill_reply
+from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.exchange import DENSE_BYTES_PER_TOKEN, Exchange
-from aamc_gateway.forwarding.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.upstreams import Prepared, Upstream
-from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
 from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE, ArenaSettings

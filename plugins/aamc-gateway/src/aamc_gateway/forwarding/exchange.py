@@ -14,13 +14,13 @@ import attrs
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.settings import CHEAPER
+from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
+from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
+from aamc_gateway.forwarding.calls.usage import tokens_of
+from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, call_key, find_origin
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
-from aamc_gateway.forwarding.header_values import dropped_header, model_header
-from aamc_gateway.forwarding.origins import UNKNOWN, call_key, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
-from aamc_gateway.forwarding.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
-from aamc_gateway.forwarding.usage import tokens_of
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
@@ -31,7 +31,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
     from aamc_gateway.access.claims import LimitedClaim
-    from aamc_gateway.forwarding.cache import CachedAnswer
+    from aamc_gateway.forwarding.answers.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)

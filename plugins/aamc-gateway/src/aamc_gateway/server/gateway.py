@@ -14,10 +14,10 @@ from aamc_gateway.access import Access, AccessSettings, ErasableValues, Limits, 
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
-from aamc_gateway.forwarding.cache import AnswerCache
-from aamc_gateway.forwarding.commit_queue import CommitQueue
-from aamc_gateway.forwarding.upstreams import Upstreams
-from aamc_gateway.forwarding.usage import UsageEstimator
+from aamc_gateway.forwarding.answers.cache import AnswerCache
+from aamc_gateway.forwarding.calls.upstreams import Upstreams
+from aamc_gateway.forwarding.calls.usage import UsageEstimator
+from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.object_owners import ObjectOwners

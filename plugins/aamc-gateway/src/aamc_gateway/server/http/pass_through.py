@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
+from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.forwarding.whole_answers import note_objects, send_reply
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field

@@ -12,7 +12,7 @@ import attrs
 import orjson
 from aamc_models.dialects import answer_events, convert_answer, last_events, wants_usage
 
-from aamc_gateway.forwarding.event_sender import KEEP_ALIVE
+from aamc_gateway.forwarding.answers.event_sender import KEEP_ALIVE
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:

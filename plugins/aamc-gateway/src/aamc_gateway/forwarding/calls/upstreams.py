@@ -19,7 +19,7 @@ from aamc_models.dialects import (
 )
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.forwarding.plain_provider import PlainWire
+from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
