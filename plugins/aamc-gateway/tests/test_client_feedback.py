@@ -8,8 +8,8 @@ import time
 
 import pytest
 from aamc_gateway.access import Caller, Refused
-from aamc_gateway.feedback import judgements
-from aamc_gateway.feedback.judgements import add_judgement
+from aamc_gateway.feedback import client_feedback
+from aamc_gateway.feedback.client_feedback import add_judgement
 from aamc_gateway.orchestrations.orchestrator_handler import entries_of
 
 from aamc_sdk import MetaController
@@ -85,7 +85,7 @@ def test_an_id_that_no_decision_can_have_is_refused(controller, field):
 def test_thumbs_are_labelled_as_inferred_and_the_last_click_counts(controller, monkeypatch):
     decision = controller.route("hello")
     clock = itertools.count(time.time_ns(), 1_000_000)
-    monkeypatch.setattr(judgements.time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr(client_feedback.time, "time_ns", lambda: next(clock))
     for thumbs in ("up", "down", "up"):
         found = add_judgement(controller, {"decision_id": decision.id, "thumbs": thumbs}, ANYONE)
         assert f"{decision.id}/implicit:thumbs" == found["id"]
