@@ -134,10 +134,10 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
         if len(alike) == 1:
             return alike[0][0]
         replies = [group[0] for group in alike]  # a tie: the judge decides, or the router's choice counts
-    return await _judged(exchange, replies) if settings.judge else replies[0]
+    return await _preferred_by_judge(exchange, replies) if settings.judge else replies[0]
 
 
-async def _judged(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
+async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
     """Return the answer that the judge prefers; its comparisons are feedback."""
     from aamc_bandit.arena import Arena, ModelJudge
 

@@ -427,7 +427,7 @@ class Exchange:
                     await self.gateway.commits.written()
                     await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
                 except AamcError as error:  # the answer is sent
-                    logger.warning("an implicit judgement of decision %s is not in the log: %s", inferred.decision_id, error)
+                    logger.warning("implicit feedback on decision %s is not in the log: %s", inferred.decision_id, error)
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""

@@ -202,10 +202,10 @@ def _described(step: Step) -> str:
 def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
     """Return the decisions and calls of a session.
 
-    Decisions have the user and tenant of the request, so its key can judge them and forgetting the user erases them.
+    Decisions have the user and tenant of the request, so its key can send feedback on them and forgetting the user erases them.
 
     A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
-    its cost is in the log, and it can be judged.
+    its cost is in the log, and it can get feedback.
     """
     records, attempts = session.log()
     if records or not session.count:
