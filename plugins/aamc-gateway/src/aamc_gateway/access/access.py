@@ -132,6 +132,10 @@ class Access:
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
 
+    def cheaper(self, costs_usd: Mapping[str, float], left_usd: float) -> Sequence[str]:
+        """Return the candidates that cost no more than a budget has left, where ``over_budget`` sends requests to a cheaper one; else none."""
+        return [name for name, cost in costs_usd.items() if cost <= left_usd] if self._settings.over_budget == CHEAPER else ()
+
     async def full(self) -> Mapping[str, LimitedClaim]:
         """Return the candidates that have used up a limit of their own, each with the claim on the limit that is renewed last."""
         if not self._models:

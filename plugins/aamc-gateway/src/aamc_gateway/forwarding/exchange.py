@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.settings import CHEAPER
+from aamc_gateway.access.max_cost import cost_of_one, max_tokens, unknown_cost_advice
 from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.calls.usage import tokens_of
+from aamc_gateway.forwarding.decisions.fallbacks import fallbacks
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, call_key, find_origin
+from aamc_gateway.forwarding.decisions.title_requests import cheapest
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError, one_of
-from aamc_sdk.serving import price, settled_attempts
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
+from aamc_sdk.serving import settled_attempts
+from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)
-DENSE_BYTES_PER_TOKEN = 2
-"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -123,65 +123,38 @@ class Exchange:
             await self.commit()
 
     async def _admit(self) -> None:
-        request, access = self.request, self.gateway.access
-        demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
-        user, advice = request.query.user, request.unknown_cost_advice
+        gateway, request, access = self.gateway, self.request, self.gateway.access
+        user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
+        demand = self._demand(self._max_costs) if access.is_limited(request.caller, user) else {}
         try:
-            self._admission = await access.admit(request.caller, user=user, tokens=self._max_tokens(), advice=advice, **demand)
+            self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=unknown_cost_advice(request), **demand)
         except Refused as error:
-            fitting = self._full_but_fitting(error.left_usd) if "least_cost_usd" in demand else {}  # the arena needs all of its candidates
-            if fitting:
-                raise unavailable(self.gateway, fitting) from error
+            if "least_cost_usd" in demand:  # the arena needs all of its candidates
+                costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
+                if cheaper := access.cheaper(costs, error.left_usd):
+                    raise unavailable(gateway, {name: self._full[name] for name in cheaper}) from error
             raise
 
-    def _full_but_fitting(self, left_usd: float) -> Mapping[str, LimitedClaim]:
-        """Return the candidates that could answer for what a budget has left, once their own limits are renewed."""
-        gateway = self.gateway
-        if gateway.settings.access.over_budget != CHEAPER:
-            return {}
-        return {name: claim for name, claim in self._full.items() if self.max_cost_usd(gateway.upstreams[name], self.request) <= left_usd}
-
-    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
-        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
-
-        Candidates of unknown cost fit no budget.
-        """
-        known = [cost for cost in costs.values() if not math.isnan(cost)]
-        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
+    def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
+        return cost_of_one(costs_usd.values())
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""
-        request, served = self.request, self.served
-        self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
-        served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
-
-    def _max_tokens(self) -> int:
-        """Return the tokens of the prompt and the maximum of the answers; 0 where they cost nothing."""
         request = self.request
-        if request.priced != "tokens":
-            return 0
-        output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
-        return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
+        self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
+        self.served.note_cached_answer(answer.candidate, answer.cost_usd)
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
         """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
-        return {name: self.max_cost_usd(self.gateway.upstreams[name], self.request) for name in self._names}
+        return {name: self.gateway.upstreams[name].max_cost.usd(self.request) for name in self._names}
 
-    def max_cost_usd(self, upstream: Upstream, request: ClientRequest) -> float:
-        """Return the maximum cost of a candidate's answers to a request in USD; NaN if it is unknown."""
-        if request.priced != "tokens" or request.is_background:
-            return 0.0 if request.priced == "nothing" else math.nan
-        output = upstream.max_output_tokens(request, self.gateway.settings.limits.output_tokens)
-        return upstream.max_cost_usd(request.prompt_tokens(DENSE_BYTES_PER_TOKEN), output, hour=request.caches_for_an_hour)
-
-    def answer_limit(self, name: str) -> int | None:
-        """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
-        settings, admission = self.gateway.settings, self._admission
-        assert admission is not None
-        own = settings.access.models.get(name)
-        has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
-        return settings.limits.output_tokens if has_budget and self.request.priced == "tokens" else None
+    @property
+    def admission(self) -> Admission:
+        """The admission of the request, once :meth:`decide` has returned."""
+        assert self._admission is not None
+        return self._admission
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""
@@ -220,8 +193,7 @@ class Exchange:
         if self._origin.ties and self._origin.candidate in self._allowed:
             return self._origin.candidate
         if request.side_request and self._allowed:
-            known = {name: cost for name, cost in self._max_costs.items() if name in self._allowed and not math.isnan(cost)}
-            return min(known, key=lambda name: known[name]) if known else None
+            return cheapest(self._max_costs, self._allowed)
         return None
 
     async def next_call(self) -> UpstreamCall:
@@ -234,7 +206,7 @@ class Exchange:
         """
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
-            prepare = partial(upstream.prepare, self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
+            prepare = partial(upstream.prepare, self.request, strip=strip, limits_answer=self.admission.limits_cost(upstream.name))
             try:
                 prepared = await interpret(self.request.body_bytes, prepare)
             except DataError as error:
@@ -270,14 +242,8 @@ class Exchange:
         assert decision is not None
         if self.request.mode == "model" or not self._origin.movable:
             return []
-        order = decision.fallback_order if len(decision.utilities) > 1 else self._by_cost()
-        others = [name for name in order if name != decision.candidate and name in self._allowed]
+        others = fallbacks(decision, self._max_costs, self._allowed, cheap_first=self.request.side_request)
         return others[: self.gateway.settings.limits.fallbacks]
-
-    def _by_cost(self) -> list[str]:
-        """Return the order of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
-        costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
-        return sorted(costs, key=lambda name: costs[name], reverse=not self.request.side_request)
 
     async def begin(self, upstream: Upstream, prepared: Prepared, request: ClientRequest) -> UpstreamCall:
         """Return a call of a candidate for a request, with its share of the candidate's own limits reserved.
@@ -286,10 +252,9 @@ class Exchange:
             Refused: The candidate is over its own limits, so another one is to answer.
         """
         assert self.decision is not None
-        assert self._admission is not None
         held = None
         if self.gateway.settings.access.models:
-            held = await self._admission.use(upstream.name, self.max_cost_usd(upstream, request))
+            held = await self.admission.use(upstream.name, upstream.max_cost.usd(request))
         block = self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
@@ -335,10 +300,10 @@ class Exchange:
     def answered(self, call: UpstreamCall) -> None:
         """End the call whose answer is that of the request."""
         self.ended(call)
-        served, block = self.served, call.block
-        served.candidate, served.usage, served.cost_source = call.upstream.name, block.usage, block.cost_source
-        served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
-        served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - served.cost_usd
+        block = call.block
+        cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
+        self.served.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
+        self.served.note_saving(self.gateway.most_expensive.candidate)
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""

@@ -48,7 +48,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
     tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
     saving, user = "lower its budget_usd, or ask a model", request.query.user
-    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
@@ -171,8 +171,7 @@ class Work:
         self._ended = True
         served = self.served
         served.end(status, error_kind)
-        served.candidate, served.cost_usd, served.cost_source = self._request.model, self._spent_usd, "reported"
-        served.usage = Usage(output_tokens=self._tokens)
+        served.note_answer(self._request.model, Usage(output_tokens=self._tokens), self._spent_usd, "reported")
         self._admission.settle(self._spent_usd, self._tokens)
         self._gateway.metrics.served(served)
 

@@ -125,7 +125,8 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     found = usage_of("responses", answer)
     call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
-    if is_counted or (priced == "tokens" and call.upstream.has_request_price):
+    prices = call.upstream.candidate.prices
+    if is_counted or (priced == "tokens" and prices is not None and prices.request > 0):
         call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
 
 

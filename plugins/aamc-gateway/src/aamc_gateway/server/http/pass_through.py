@@ -98,7 +98,7 @@ async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, s
     upstream = gateway.upstreams[request.model]
     if request.model in gateway.upstreams.incapable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
-    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=request.query.user)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
     try:
         with WatchedBlock(gateway.watch, receive):
             reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
