@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
 
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
+from aamc_gateway.forwarding.answers.descriptions import cost_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
-from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
+from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,20 @@ import attrs
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import cost_of_one, max_tokens, unknown_cost_advice
-from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
 from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.calls.usage import tokens_of
+from aamc_gateway.forwarding.decisions.candidates import find_candidates
 from aamc_gateway.forwarding.decisions.fallbacks import fallbacks
-from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, call_key, find_origin
+from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
 from aamc_gateway.forwarding.decisions.title_requests import cheapest
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
-from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError, one_of
+from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
 from aamc_sdk.serving import settled_attempts
 from aamc_sdk.types import Record
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)
-HeaderList = list[tuple[bytes, bytes]]
 
 
 class Exchange:
@@ -79,61 +79,31 @@ class Exchange:
             AamcError: The request is refused, nothing can be chosen, or the log still cannot be written.
         """
         gateway, request = self.gateway, self.request
-        names = gateway.upstreams.capable(request.api)
-        if not names or (request.mode == "model" and request.model not in names):
-            gateway.upstreams.check_api(request)
-        if request.mode == "model":
-            names = [request.model]
-        else:
-            if request.caller.models:
-                names = [name for name in names if request.caller.may_use(name)]
-                if not names:
-                    why = f"the key {request.caller.name!r} allows no model of this API to choose from; it may use {one_of(request.caller.models)}"
-                    raise Refused(why, status=403, kind="permission")
-            full = await gateway.access.full()
-            if full:
-                self._full = {name: full[name] for name in names if name in full}
-                if self._full and len(self._full) == len(names):
-                    raise unavailable(gateway, self._full)
-                names = [name for name in names if name not in full]
-            names = self.participants(names)
-        self._names = names
+        names, self._full = await find_candidates(gateway, request)
+        self._names = self.participants(names)
         await self._admit()
-        admission = self._admission
-        assert admission is not None
-        self._allowed = names
-        if admission.budget_usd != math.inf:
-            self._allowed = [name for name in names if admission.fits(self._max_costs[name])] or names
         if request.foreign_state or request.turns > 1:
-            self._origin = await find_origin(gateway, request, names)
-        self.served.decision_began = time.time()
-        try:
-            self.decision, self._committed = await self._decide()
-        except NoCandidateError as error:
-            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
-            if later:
-                raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
-            if error.reasons:
-                raise unsuitable(request, self._allowed, error) from error
-            raise  # a limit of the router, which says so itself
-        self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
-        self.spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
-        gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
+            self._origin = await find_origin(gateway, request, self._names)
+        await self._choose()
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
     async def _admit(self) -> None:
+        """Reserve the maximum cost, and keep to the candidates that fit what was reserved."""
         gateway, request, access = self.gateway, self.request, self.gateway.access
         user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
         demand = self._demand(self._max_costs) if access.is_limited(request.caller, user) else {}
         try:
-            self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=unknown_cost_advice(request), **demand)
+            admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=unknown_cost_advice(request), **demand)
         except Refused as error:
             if "least_cost_usd" in demand:  # the arena needs all of its candidates
                 costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
                 if cheaper := access.cheaper(costs, error.left_usd):
                     raise unavailable(gateway, {name: self._full[name] for name in cheaper}) from error
             raise
+        self._allowed = self._names
+        if admission.budget_usd != math.inf:
+            self._allowed = [name for name in self._names if admission.fits(self._max_costs[name])] or self._names
 
     def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
         """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
@@ -160,7 +130,24 @@ class Exchange:
         """Return the candidates that may be called for the request, of those that can answer it."""
         return names
 
-    async def _decide(self) -> tuple[Decision, asyncio.Future[Decision]]:
+    async def _choose(self) -> None:
+        """Choose the only candidate that may be chosen, or let the router choose one."""
+        served = self.served
+        served.decision_began = time.time()
+        try:
+            decision = await self._decide()
+        except NoCandidateError as error:
+            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
+            if later:
+                raise unavailable(self.gateway, {name: self._full.get(name) for name in later}) from error
+            if error.reasons:
+                raise unsuitable(self.request, self._allowed, error) from error
+            raise  # a limit of the router, which says so itself
+        served.decision_id, served.decision_ended = decision.id, time.time()
+        self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
+        self.gateway.metrics.decided(max(0.0, served.decision_ended - served.decision_began))  # the clock may have been set
+
+    async def _decide(self) -> Decision:
         request, forced = self.request, self._forced()
         try:
             return await self._start([forced] if forced is not None else self._allowed, forced is not None)
@@ -169,7 +156,8 @@ class Exchange:
                 raise
             return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
 
-    async def _start(self, allowed: Sequence[str], forced: bool) -> tuple[Decision, asyncio.Future[Decision]]:
+    async def _start(self, allowed: Sequence[str], forced: bool) -> Decision:
+        """Return the router's decision among some candidates, whose commit has begun."""
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
@@ -182,8 +170,8 @@ class Exchange:
             budget_usd=None if forced else request.budget_usd,
             quality_floor=None if forced else request.quality_floor,
         )
-        self.record = started.record
-        return started.decision, started.committed
+        self.record, self.decision, self._committed = started.record, started.decision, started.committed
+        return started.decision
 
     def _forced(self) -> str | None:
         """Return the only candidate that may be chosen; None where the router chooses."""
@@ -331,56 +319,17 @@ class Exchange:
 
     def headers(self, upstream: Upstream | None = None, prepared: Prepared | None = None) -> HeaderList:
         """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
-        decision = self.decision
-        assert decision is not None
-        found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
-        if upstream is not None:
-            found.append(model_header(upstream.name))
-        if not math.isnan(decision.propensity):
-            found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
-        if prepared is not None and prepared.max_tokens is not None:
-            found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
-        if prepared is not None and prepared.dropped:
-            found.append(dropped_header(prepared.dropped))
-        return found
+        assert self.decision is not None
+        return description_headers(self.decision, None if upstream is None else upstream.name, prepared)
 
     def document(self, prepared: Prepared | None) -> dict[str, Any]:
         """Return the ``aamc`` object of a stream's last event."""
-        decision, served = self.decision, self.served
-        assert decision is not None
-        found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
-        if not math.isnan(decision.propensity):
-            found["propensity"] = decision.propensity
-        found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
-        found["cost_source"] = served.cost_source
-        if prepared is not None and prepared.max_tokens is not None:
-            found["max_tokens"] = prepared.max_tokens
-        if prepared is not None and prepared.dropped:
-            found["dropped"] = list(prepared.dropped)
-        return found
+        assert self.decision is not None
+        return description_object(self.decision, self.served, prepared)
 
-    async def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> None:
-        """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once.
-
-        Args:
-            upstream: The candidate.
-            response_id: The answer's id, if its server keeps it.
-            call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
-        """
-        request, gateway, origin = self.request, self.gateway, self._origin
-        mixed = origin.mixed or origin.candidate not in (None, upstream.name)
-        keys = []
-        if request.session is not None and not request.side_request:  # a title is no turn of the conversation whose id it has
-            keys.append((gateway.sessions, request.session))
-            if call_id is not None:
-                keys.append((gateway.calls, call_key(request.session, call_id)))
-        if response_id is not None:
-            keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
-        notes = [sessions.note(key, upstream.name, mixed) for sessions, key in keys]
-        if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
-            await notes[0]
-        else:
-            await asyncio.gather(*notes)
+    def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> Awaitable[None]:
+        """Remember the candidate that answered, for the conversation's next request; see :func:`remember_answer`."""
+        return remember_answer(self.gateway, self.request, self._origin, upstream.name, response_id, call_id)
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

@@ -19,12 +19,12 @@ from aamc_models.dialects import (
     usage_of,
 )
 
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header
 from aamc_gateway.forwarding.answers.header_values import printable
 from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared
 from aamc_gateway.forwarding.calls.usage import answer_bytes
-from aamc_gateway.forwarding.exchange import Exchange, HeaderList
-from aamc_gateway.forwarding.served_requests import cost_header
+from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
 from aamc_gateway.server.http.answers import send_body
 from aamc_sdk.errors import DataError, ProviderError
