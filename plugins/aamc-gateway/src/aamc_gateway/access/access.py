@@ -111,7 +111,7 @@ class Access:
             caller: The caller.
             max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
             least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
-            costs_usd: The maximum cost of each candidate, of which the largest that fits is reserved then.
+            costs_usd: The maximum cost of each candidate. If less than ``max_cost_usd`` is left, the largest of them that fits is reserved.
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.

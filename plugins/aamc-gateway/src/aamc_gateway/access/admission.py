@@ -89,9 +89,9 @@ class Admission:
         return self.budget_usd == math.inf or max_cost_usd <= self.budget_usd * (1 + 1e-9)
 
     async def use(self, model: str, max_cost_usd: float) -> Reservation | None:
-        """Reserve a call's share of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
+        """Reserve a call's share of the candidate's own limits; return None if it has none.
 
-        A maximum cost of NaN is unknown.
+        Settle the reservation once the call has ended; otherwise the end of the request settles it. A maximum cost of NaN is unknown.
 
         Raises:
             Refused: The candidate is over its limits: take another one.
