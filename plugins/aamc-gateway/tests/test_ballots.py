@@ -88,7 +88,7 @@ def test_of_different_votes_at_the_same_time_one_counts(controller, shared, vote
 
 
 def test_a_vote_that_the_log_did_not_take_can_be_repeated_or_changed(controller, shared, monkeypatch):
-    def fail(judgements):
+    def fail(comparisons):
         raise StoreError("the disk is full")
 
     async def vote() -> list[int]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.forwarding import commit_queue
-from aamc_gateway.forwarding.commit_queue import CommitQueue
+from aamc_gateway.forwarding.decisions import commit_queue
+from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
 
 from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import NoCandidateError, StoreAwayError, StoreError

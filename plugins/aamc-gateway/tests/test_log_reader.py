@@ -122,7 +122,7 @@ def test_what_comes_after_a_look_is_added_and_nothing_counts_twice(controller, p
     assert sum(sum(part["answers"].values()) for part in document["parts"]) == 5
 
 
-def test_a_revision_replaces_the_judgement_before_it_even_in_one_look(controller, pool):
+def test_a_revision_replaces_the_feedback_before_it_even_in_one_look(controller, pool):
     decisions = [controller.route("hello", unavailable=["large"]) for _ in range(2)]
     reader = LogReader(controller.store)
     for decision in decisions:

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aamc_gateway.forwarding.usage import UsageEstimator
+from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat, entries
 

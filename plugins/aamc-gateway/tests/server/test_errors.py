@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access import Caller
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.forwarding.cache import CachedAnswer
+from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
@@ -209,7 +209,7 @@ def test_inferred_feedback_that_the_log_refuses_is_no_error_of_the_answer_sent_b
     answer = running.chat(messages=turns, headers={"x_aamc_session": "s"}, stream=stream)
     assert answer.status == 200
     until = time.monotonic() + 30
-    while "an implicit judgement of decision" not in caplog.text and time.monotonic() < until:
+    while "implicit feedback on decision" not in caplog.text and time.monotonic() < until:
         time.sleep(0.01)
     assert "is not in the log: the log is full" in caplog.text
     assert "error" not in events

@@ -85,6 +85,21 @@ def test_only_the_field_of_a_form_gets_the_name_on_the_server(serve: Any, stub: 
     assert stub.requests[-1].raw == upload + form('name="model"').replace(b"cheap", b"upstream")
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/images/generations", "/v1/audio/transcriptions"])
+def test_the_same_headers_of_a_request_reach_the_provider_on_every_path(serve: Any, stub: StubServer, path: str) -> None:
+    sent = {
+        "anthropic-beta": "a-1",
+        "anthropic-version": "2023-06-01",
+        "idempotency-key": "k",
+        "openai-beta": "o-1",
+        "traceparent": f"00-{1:032x}-{1:016x}-01",
+    }
+    body = {"model": "good", "messages": CHAT}
+    assert serve(good=Script()).ask(path, body, cookie="c", content_type="application/json", **sent).status == 200
+    (received,) = stub.requests
+    assert {name: received.headers.get(name) for name in (*sent, "cookie")} == {**sent, "cookie": None}
+
+
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/messages/batches"])
 def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: str) -> None:
     running = serve(cheap=Script(), dear=Script())

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 from aamc_gateway.access import Caller
-from aamc_gateway.forwarding.upstreams import Upstream
-from aamc_gateway.forwarding.whole_answers import send_reply
+from aamc_gateway.forwarding.answers.whole_answers import send_reply
+from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_models.testing import Script, StubServer
 from server.conftest import key

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aamc_gateway.forwarding.event_sender import EventSender
+from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_models.dialects import ChatEvents
 from aamc_models.testing import Script, StubServer
 

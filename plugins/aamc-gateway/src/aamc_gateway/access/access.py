@@ -111,7 +111,7 @@ class Access:
             caller: The caller.
             max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
             least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
-            costs_usd: The maximum cost of each candidate, of which the largest that fits is reserved then.
+            costs_usd: The maximum cost of each candidate. If less than ``max_cost_usd`` is left, the largest of them that fits is reserved.
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
@@ -131,6 +131,10 @@ class Access:
         demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice, saving)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
+
+    def cheaper(self, costs_usd: Mapping[str, float], left_usd: float) -> Sequence[str]:
+        """Return the candidates that cost no more than a budget has left, where ``over_budget`` sends requests to a cheaper one; else none."""
+        return [name for name, cost in costs_usd.items() if cost <= left_usd] if self._settings.over_budget == CHEAPER else ()
 
     async def full(self) -> Mapping[str, LimitedClaim]:
         """Return the candidates that have used up a limit of their own, each with the claim on the limit that is renewed last."""

@@ -79,14 +79,19 @@ class Admission:
         self._shared, self._reservation, self._models, self._tokens, self._advice = shared, reservation, models, tokens, advice
         self._calls: list[Reservation] = []
 
+    def limits_cost(self, model: str) -> bool:
+        """Return whether a budget limits the cost of a candidate's answer: one of the request's key, tenant or user, or the candidate's own."""
+        own = self._models.get(model)
+        return self.budget_usd != math.inf or (own is not None and own.has_budget)
+
     def fits(self, max_cost_usd: float) -> bool:
         """Return whether an answer of that maximum cost in USD is within the reservation; NaN, an unknown cost, fits no budget."""
         return self.budget_usd == math.inf or max_cost_usd <= self.budget_usd * (1 + 1e-9)
 
     async def use(self, model: str, max_cost_usd: float) -> Reservation | None:
-        """Reserve a call's share of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
+        """Reserve a call's share of the candidate's own limits; return None if it has none.
 
-        A maximum cost of NaN is unknown.
+        Settle the reservation once the call has ended; otherwise the end of the request settles it. A maximum cost of NaN is unknown.
 
         Raises:
             Refused: The candidate is over its limits: take another one.

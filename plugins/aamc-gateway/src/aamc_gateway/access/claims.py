@@ -54,7 +54,7 @@ class Demand:
         max_usd: The maximum of its cost in USD; NaN if unknown.
         least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
         tokens: The maximum of its tokens.
-        enough_usd: The costs in USD of which the largest that fits is reserved, where not all of ``max_usd`` is left; those of the candidates.
+        enough_usd: The maximum cost of each candidate in USD. If less than ``max_usd`` is left, the largest of them that fits is reserved.
         advice: Advice where the cost is unknown, by its cause.
         saving: Advice where the cost is more than is left.
     """

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
 
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
-from aamc_gateway.forwarding.event_sender import EventSender
+from aamc_gateway.forwarding.answers.descriptions import cost_header
+from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
-from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
+from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
@@ -134,10 +135,10 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
         if len(alike) == 1:
             return alike[0][0]
         replies = [group[0] for group in alike]  # a tie: the judge decides, or the router's choice counts
-    return await _judged(exchange, replies) if settings.judge else replies[0]
+    return await _preferred_by_judge(exchange, replies) if settings.judge else replies[0]
 
 
-async def _judged(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
+async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
     """Return the answer that the judge prefers; its comparisons are feedback."""
     from aamc_bandit.arena import Arena, ModelJudge
 

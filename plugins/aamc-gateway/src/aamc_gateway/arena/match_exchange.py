@@ -12,10 +12,11 @@ import attrs
 from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.forwarding.exchange import DENSE_BYTES_PER_TOKEN, Exchange
-from aamc_gateway.forwarding.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.upstreams import Prepared, Upstream
-from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
+from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
+from aamc_gateway.forwarding.answers.whole_answers import answer_of, bill_reply
+from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream
+from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
 from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE, ArenaSettings
@@ -78,11 +79,11 @@ class MatchExchange(Exchange):
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
 
-    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
+    def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
         """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer; no less is enough."""
-        count = len(costs) if self.settings.candidates is None else min(self.settings.candidates, len(costs))
+        count = len(costs_usd) if self.settings.candidates is None else min(self.settings.candidates, len(costs_usd))
         aggregating = self._aggregating_costs(count)
-        most = [*_most_expensive(costs.values())[:count], *aggregating]
+        most = [*_most_expensive(costs_usd.values())[:count], *aggregating]
         return {"max_cost_usd": math.fsum(most), "calls": len(most)}
 
     def _aggregating_costs(self, count: int) -> Sequence[float]:
@@ -94,11 +95,10 @@ class MatchExchange(Exchange):
             models, calls, shown, limit = [settings.judge], count * (count - 1), 2, None
         else:
             return ()
-        at_most = self.gateway.settings.limits.output_tokens
-        longest = max((upstreams[name].max_output_tokens(self.request, at_most) for name in names), default=0)
+        longest = max((upstreams[name].max_cost.output_tokens(self.request) for name in names), default=0)
         tokens = self.request.prompt_tokens(DENSE_BYTES_PER_TOKEN) + shown * longest + _INSTRUCTION_TOKENS
         prompt = attrs.evolve(prompt_request(self.request, "", limit), body_bytes=tokens * DENSE_BYTES_PER_TOKEN)
-        return calls * _most_expensive([self.max_cost_usd(upstreams[name], prompt) for name in models])[:1]
+        return calls * _most_expensive([upstreams[name].max_cost.usd(prompt) for name in models])[:1]
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
@@ -108,7 +108,7 @@ class MatchExchange(Exchange):
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
         try:
-            prepared = upstream.prepare(request, strip="all", max_tokens=self.answer_limit(name))
+            prepared = upstream.prepare(request, strip="all", limits_answer=self.admission.limits_cost(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
@@ -166,10 +166,8 @@ class MatchExchange(Exchange):
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)
         self._log_attempts(ended=True)
-        served = self.served
-        served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
-        unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in served.calls)  # a failed call without a cost was free
-        served.cost_usd = math.nan if unknown else self.spent_usd
+        unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in self.served.calls)  # a failed call without a cost was free
+        self.served.note_answer(reply.upstream.name, reply.usage, math.nan if unknown else self.spent_usd, reply.cost_source)
 
 
 def prompt_request(request: ClientRequest, prompt: str, max_tokens: int | None = None) -> ClientRequest:

@@ -68,7 +68,7 @@ def _beta_groups(router: Router, pool: Pool) -> list[dict[str, Any]]:
 
 
 def _feedback(evidence: BetaEvidence, level: str, name: str, pool: Pool) -> list[int]:
-    """Return the number of judgements of each candidate at an entity; that of the level ``"global"`` has the name ``""``."""
+    """Return the amount of feedback on each candidate at an entity; that of the level ``"global"`` has the name ``""``."""
     return [int(number) for number in evidence.table(level, name, pool.names)[:, 2]]
 
 

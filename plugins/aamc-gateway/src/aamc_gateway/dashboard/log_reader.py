@@ -1,6 +1,6 @@
 """Reading the log for the dashboard: each entry once, in log order, into sums of bounded size.
 
-The log is read by position and not by time: a call or a judgement often comes long after its decision, and an entry that was counted is never
+The log is read by position and not by time: a call or feedback often comes long after its decision, and an entry that was counted is never
 read again. At the first look at most ``MAX_ENTRIES`` entries are read, the newest; entries on the decisions before these are left out.
 """
 
@@ -28,7 +28,7 @@ AT_ONCE = 1000
 MAX_ENTRIES = 500_000
 """Entries of the log that the first look reads at most."""
 RECENT = 200
-"""Number of decisions whose calls and judgements are kept."""
+"""Number of decisions whose calls and feedback are kept."""
 OPEN = 5000
 """Number of decisions whose answer is remembered, since a later call may replace it; of others the log is asked."""
 RINGS: Mapping[str, tuple[float, float]] = {"hour": (3600.0, 60.0), "day": (86_400.0, 1800.0), "month": (30 * 86_400.0, 86_400.0)}
@@ -58,7 +58,7 @@ class _Content(msgspec.Struct, gc=False):
     candidates: tuple[str, ...] = ()
 
 
-class _Judgement(msgspec.Struct, gc=False):
+class _Feedback(msgspec.Struct, gc=False):
     quality: float | None = None
     over: str | None = None
     tie: bool = False
@@ -67,7 +67,7 @@ class _Judgement(msgspec.Struct, gc=False):
     source: str = "explicit"
 
 
-_CONTENT, _JUDGEMENT = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Judgement)
+_CONTENT, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Feedback)
 
 
 class _Served(NamedTuple):
@@ -275,21 +275,22 @@ class LogReader:
         return _Served(row.candidate, CountedAnswer(cost_usd, tokens), row.candidate != decision.candidate)
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
-        """Add a judgement, in place of the revision that it replaces."""
-        given = decode_entry(row.content, _JUDGEMENT, row.name)
+        """Add feedback, in place of the revision that it replaces."""
+        given = decode_entry(row.content, _FEEDBACK, row.name)
         if (recent := self._recent.get(row.decision_id)) is not None:
             shown = {name: getattr(given, name) for name in ("quality", "over", "tie", "source")}
             recent.feedback = [other for other in recent.feedback if other["id"] != row.id]
             recent.feedback.append({"id": row.id, "candidate": row.candidate or decision.candidate, "revision": row.revision, **shown})
         periods = list(self._periods(decision.time))
         if before is not None:
-            self._judge(periods, before, decision, decode_entry(before.content, _JUDGEMENT, before.name), -1)
-        self._judge(periods, row, decision, given, 1)
+            self._count_feedback(periods, before, decision, decode_entry(before.content, _FEEDBACK, before.name), -1)
+        self._count_feedback(periods, row, decision, given, 1)
 
-    def _judge(self, periods: list[PeriodSums], row: Row, decision: Row, given: _Judgement, sign: int) -> None:
+    def _count_feedback(self, periods: list[PeriodSums], row: Row, decision: Row, given: _Feedback, sign: int) -> None:
+        """Add feedback to the sums of its candidate, or with sign -1 take it away."""
         candidate = row.candidate or decision.candidate
         with suppress(ValueError):
-            judged = Feedback(decision_id=row.decision_id, quality=given.quality, over=given.over, confidence=given.confidence, weight=given.weight)
+            feedback = Feedback(decision_id=row.decision_id, quality=given.quality, over=given.over, confidence=given.confidence, weight=given.weight)
             for period in periods:
                 sums = period.candidates[candidate]
                 if given.over is not None:
@@ -297,8 +298,8 @@ class LogReader:
                     beaten = period.candidates[given.over]
                     sums.wins, beaten.wins = sums.wins + sign * won, beaten.wins + sign * (1 - won)
                     sums.comparisons, beaten.comparisons = sums.comparisons + sign, beaten.comparisons + sign
-                elif given.quality is not None and judged.average_weight > 0:
-                    (sums.implicit if given.source.startswith("implicit") else sums.explicit).add(given.quality, judged.average_weight, sign)
+                elif given.quality is not None and feedback.average_weight > 0:
+                    (sums.implicit if given.source.startswith("implicit") else sums.explicit).add(given.quality, feedback.average_weight, sign)
 
     def period(self, name: str, now: float | None = None) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
         """Return the sums of a period that ends now, and all its parts with the time at which each begins; those without decisions too.

@@ -36,8 +36,8 @@ class _Sums:
 
 
 @attrs.define
-class Judgements(_Sums):
-    """Sums over judged qualities. Weights are :attr:`aamc_sdk.Feedback.average_weight`."""
+class QualitySums(_Sums):
+    """Sums over qualities given by feedback. Weights are :attr:`aamc_sdk.Feedback.average_weight`."""
 
     n: int = 0
     weight: float = 0.0
@@ -53,12 +53,12 @@ class Judgements(_Sums):
 
     @property
     def mean(self) -> float | None:
-        """The weighted mean; None without a judgement."""
+        """The weighted mean; None without feedback."""
         return min(1.0, max(0.0, self.weighted / self.weight)) if self.n > 0 and self.weight > 0 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Wilson's 95% interval of the mean, for the effective number of judgements (sum of weights)^2 / (sum of squared weights)."""
+        """Wilson's 95% interval of the mean, for the effective number of qualities (sum of weights)^2 / (sum of squared weights)."""
         mean = self.mean
         return None if mean is None else wilson_interval(mean, self.weight * self.weight / self.weight_squares)
 
@@ -105,8 +105,8 @@ class CandidateSums(_Sums):
         output_tokens: Output tokens of these.
         latencies: Number of answers by latency bin.
         first_tokens: Number of answers by bin of the time to the first token.
-        explicit: Judged qualities.
-        implicit: Inferred qualities.
+        explicit: Qualities of explicit feedback.
+        implicit: Qualities of implicit feedback.
         wins: Comparisons won; a tie counts half.
         comparisons: Comparisons.
     """
@@ -129,8 +129,8 @@ class CandidateSums(_Sums):
     comparisons: int = 0
     latencies: Counter[int] = attrs.field(factory=Counter)
     first_tokens: Counter[int] = attrs.field(factory=Counter)
-    explicit: Judgements = attrs.field(factory=Judgements)
-    implicit: Judgements = attrs.field(factory=Judgements)
+    explicit: QualitySums = attrs.field(factory=QualitySums)
+    implicit: QualitySums = attrs.field(factory=QualitySums)
 
     def add_answer(self, answer: CountedAnswer, sign: int = 1) -> None:
         """Add an answer that was served, or with sign -1 take it away."""

@@ -10,14 +10,14 @@ from typing import Any
 import attrs
 
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import CandidateSums, Judgements, PeriodSums, percentiles
+from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 PERIODS = ("hour", "day", "month", "all")
 _SHARES = (0.5, 0.9, 0.95, 0.99)
 _NAMES = ("p50", "p90", "p95", "p99")
-MIN_JUDGED = 30
-"""Judged answers of each candidate from which measured quality decides which one is the best."""
+MIN_FEEDBACK = 30
+"""Number of answers of each candidate with feedback from which measured quality decides which one is the best."""
 
 
 @attrs.frozen
@@ -49,7 +49,7 @@ def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = 
         "decisions": whole.decisions,
         "fell_back": whole.fell_back,
         "cost": cost_of(whole, best, prices),
-        "quality": _quality(_all_judgements(whole)),
+        "quality": _quality(_all_explicit(whole)),
         "baselines": sorted(prices),
         "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
         "parts": [
@@ -107,10 +107,10 @@ def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Map
     """Return the best candidate with prices: by feedback if all have enough of it, else by expected quality, else the most expensive one."""
     if not prices:
         return Baseline(None, "no candidate has prices")
-    judged = {name: total.candidates[name].explicit for name in prices if name in total.candidates}
-    if len(judged) == len(prices) and all(each.n >= MIN_JUDGED for each in judged.values()):
-        best = max(sorted(prices), key=lambda name: judged[name].mean or 0.0)
-        return Baseline(best, f"it has the highest quality by feedback (n = {judged[best].n})")
+    explicit = {name: total.candidates[name].explicit for name in prices if name in total.candidates}
+    if len(explicit) == len(prices) and all(each.n >= MIN_FEEDBACK for each in explicit.values()):
+        best = max(sorted(prices), key=lambda name: explicit[name].mean or 0.0)
+        return Baseline(best, f"it has the highest quality by feedback (n = {explicit[best].n})")
     if known := {name: expected[name] for name in sorted(prices) if name in expected}:
         return Baseline(max(known, key=lambda name: known[name]), "it has the highest expected quality")
     return Baseline(
@@ -140,16 +140,16 @@ def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
     }
 
 
-def _all_judgements(sums: PeriodSums) -> Judgements:
-    found = Judgements()
+def _all_explicit(sums: PeriodSums) -> QualitySums:
+    found = QualitySums()
     for each in sums.candidates.values():
         found.plus(each.explicit)
     return found
 
 
-def _quality(judged: Judgements) -> dict[str, Any] | None:
-    mean, interval = judged.mean, judged.interval
-    return None if mean is None or interval is None else {"mean": mean, "n": judged.n, "ci95": list(interval)}
+def _quality(sums: QualitySums) -> dict[str, Any] | None:
+    mean, interval = sums.mean, sums.interval
+    return None if mean is None or interval is None else {"mean": mean, "n": sums.n, "ci95": list(interval)}
 
 
 def recent_document(reader: LogReader, limit: int) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Forwarding requests: decision, calls with fallback, streams and token usage."""
+"""Forwarding requests: ``exchange`` processes one; the packages hold the parts of its decision, its calls and its answer."""

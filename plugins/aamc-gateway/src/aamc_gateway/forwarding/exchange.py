@@ -6,38 +6,38 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.settings import CHEAPER
+from aamc_gateway.access.max_cost import cost_of_one, max_tokens, unknown_cost_advice
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
+from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
+from aamc_gateway.forwarding.calls.usage import tokens_of
+from aamc_gateway.forwarding.decisions.candidates import find_candidates
+from aamc_gateway.forwarding.decisions.fallbacks import fallbacks
+from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
+from aamc_gateway.forwarding.decisions.title_requests import cheapest
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
-from aamc_gateway.forwarding.header_values import dropped_header, model_header
-from aamc_gateway.forwarding.origins import UNKNOWN, call_key, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
-from aamc_gateway.forwarding.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
-from aamc_gateway.forwarding.usage import tokens_of
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
-from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError, one_of
-from aamc_sdk.serving import price, settled_attempts
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
+from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
+from aamc_sdk.serving import settled_attempts
+from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
     from aamc_gateway.access.claims import LimitedClaim
-    from aamc_gateway.forwarding.cache import CachedAnswer
+    from aamc_gateway.forwarding.answers.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)
-DENSE_BYTES_PER_TOKEN = 2
-"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
-HeaderList = list[tuple[bytes, bytes]]
 
 
 class Exchange:
@@ -79,115 +79,75 @@ class Exchange:
             AamcError: The request is refused, nothing can be chosen, or the log still cannot be written.
         """
         gateway, request = self.gateway, self.request
-        names = gateway.upstreams.capable(request.api)
-        if not names or (request.mode == "model" and request.model not in names):
-            gateway.upstreams.check_api(request)
-        if request.mode == "model":
-            names = [request.model]
-        else:
-            if request.caller.models:
-                names = [name for name in names if request.caller.may_use(name)]
-                if not names:
-                    why = f"the key {request.caller.name!r} allows no model of this API to choose from; it may use {one_of(request.caller.models)}"
-                    raise Refused(why, status=403, kind="permission")
-            full = await gateway.access.full()
-            if full:
-                self._full = {name: full[name] for name in names if name in full}
-                if self._full and len(self._full) == len(names):
-                    raise unavailable(gateway, self._full)
-                names = [name for name in names if name not in full]
-            names = self.participants(names)
-        self._names = names
+        names, self._full = await find_candidates(gateway, request)
+        self._names = self.participants(names)
         await self._admit()
-        admission = self._admission
-        assert admission is not None
-        self._allowed = names
-        if admission.budget_usd != math.inf:
-            self._allowed = [name for name in names if admission.fits(self._max_costs[name])] or names
         if request.foreign_state or request.turns > 1:
-            self._origin = await find_origin(gateway, request, names)
-        self.served.decision_began = time.time()
-        try:
-            self.decision, self._committed = await self._decide()
-        except NoCandidateError as error:
-            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
-            if later:
-                raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
-            if error.reasons:
-                raise unsuitable(request, self._allowed, error) from error
-            raise  # a limit of the router, which says so itself
-        self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
-        self.spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
-        gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
+            self._origin = await find_origin(gateway, request, self._names)
+        await self._choose()
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
     async def _admit(self) -> None:
-        request, access = self.request, self.gateway.access
-        demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
-        user, advice = request.query.user, request.unknown_cost_advice
+        """Reserve the maximum cost, and keep to the candidates that fit what was reserved."""
+        gateway, request, access = self.gateway, self.request, self.gateway.access
+        user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
+        demand = self._demand(self._max_costs) if access.is_limited(request.caller, user) else {}
         try:
-            self._admission = await access.admit(request.caller, user=user, tokens=self._max_tokens(), advice=advice, **demand)
+            admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=unknown_cost_advice(request), **demand)
         except Refused as error:
-            fitting = self._full_but_fitting(error.left_usd) if "least_cost_usd" in demand else {}  # the arena needs all of its candidates
-            if fitting:
-                raise unavailable(self.gateway, fitting) from error
+            if "least_cost_usd" in demand:  # the arena needs all of its candidates
+                costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
+                if cheaper := access.cheaper(costs, error.left_usd):
+                    raise unavailable(gateway, {name: self._full[name] for name in cheaper}) from error
             raise
+        self._allowed = self._names
+        if admission.budget_usd != math.inf:
+            self._allowed = [name for name in self._names if admission.fits(self._max_costs[name])] or self._names
 
-    def _full_but_fitting(self, left_usd: float) -> Mapping[str, LimitedClaim]:
-        """Return the candidates that could answer for what a budget has left, once their own limits are renewed."""
-        gateway = self.gateway
-        if gateway.settings.access.over_budget != CHEAPER:
-            return {}
-        return {name: claim for name, claim in self._full.items() if self.max_cost_usd(gateway.upstreams[name], self.request) <= left_usd}
-
-    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
-        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
-
-        Candidates of unknown cost fit no budget.
-        """
-        known = [cost for cost in costs.values() if not math.isnan(cost)]
-        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
+    def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
+        return cost_of_one(costs_usd.values())
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""
-        request, served = self.request, self.served
-        self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
-        served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
-
-    def _max_tokens(self) -> int:
-        """Return the tokens of the prompt and the maximum of the answers; 0 where they cost nothing."""
         request = self.request
-        if request.priced != "tokens":
-            return 0
-        output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
-        return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
+        self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
+        self.served.note_cached_answer(answer.candidate, answer.cost_usd)
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
         """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
-        return {name: self.max_cost_usd(self.gateway.upstreams[name], self.request) for name in self._names}
+        return {name: self.gateway.upstreams[name].max_cost.usd(self.request) for name in self._names}
 
-    def max_cost_usd(self, upstream: Upstream, request: ClientRequest) -> float:
-        """Return the maximum cost of a candidate's answers to a request in USD; NaN if it is unknown."""
-        if request.priced != "tokens" or request.is_background:
-            return 0.0 if request.priced == "nothing" else math.nan
-        output = upstream.max_output_tokens(request, self.gateway.settings.limits.output_tokens)
-        return upstream.max_cost_usd(request.prompt_tokens(DENSE_BYTES_PER_TOKEN), output, hour=request.caches_for_an_hour)
-
-    def answer_limit(self, name: str) -> int | None:
-        """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
-        settings, admission = self.gateway.settings, self._admission
-        assert admission is not None
-        own = settings.access.models.get(name)
-        has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
-        return settings.limits.output_tokens if has_budget and self.request.priced == "tokens" else None
+    @property
+    def admission(self) -> Admission:
+        """The admission of the request, once :meth:`decide` has returned."""
+        assert self._admission is not None
+        return self._admission
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""
         return names
 
-    async def _decide(self) -> tuple[Decision, asyncio.Future[Decision]]:
+    async def _choose(self) -> None:
+        """Choose the only candidate that may be chosen, or let the router choose one."""
+        served = self.served
+        served.decision_began = time.time()
+        try:
+            decision = await self._decide()
+        except NoCandidateError as error:
+            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
+            if later:
+                raise unavailable(self.gateway, {name: self._full.get(name) for name in later}) from error
+            if error.reasons:
+                raise unsuitable(self.request, self._allowed, error) from error
+            raise  # a limit of the router, which says so itself
+        served.decision_id, served.decision_ended = decision.id, time.time()
+        self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
+        self.gateway.metrics.decided(max(0.0, served.decision_ended - served.decision_began))  # the clock may have been set
+
+    async def _decide(self) -> Decision:
         request, forced = self.request, self._forced()
         try:
             return await self._start([forced] if forced is not None else self._allowed, forced is not None)
@@ -196,7 +156,8 @@ class Exchange:
                 raise
             return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
 
-    async def _start(self, allowed: Sequence[str], forced: bool) -> tuple[Decision, asyncio.Future[Decision]]:
+    async def _start(self, allowed: Sequence[str], forced: bool) -> Decision:
+        """Return the router's decision among some candidates, whose commit has begun."""
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
@@ -209,8 +170,8 @@ class Exchange:
             budget_usd=None if forced else request.budget_usd,
             quality_floor=None if forced else request.quality_floor,
         )
-        self.record = started.record
-        return started.decision, started.committed
+        self.record, self.decision, self._committed = started.record, started.decision, started.committed
+        return started.decision
 
     def _forced(self) -> str | None:
         """Return the only candidate that may be chosen; None where the router chooses."""
@@ -220,8 +181,7 @@ class Exchange:
         if self._origin.ties and self._origin.candidate in self._allowed:
             return self._origin.candidate
         if request.side_request and self._allowed:
-            known = {name: cost for name, cost in self._max_costs.items() if name in self._allowed and not math.isnan(cost)}
-            return min(known, key=lambda name: known[name]) if known else None
+            return cheapest(self._max_costs, self._allowed)
         return None
 
     async def next_call(self) -> UpstreamCall:
@@ -234,7 +194,7 @@ class Exchange:
         """
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
-            prepare = partial(upstream.prepare, self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
+            prepare = partial(upstream.prepare, self.request, strip=strip, limits_answer=self.admission.limits_cost(upstream.name))
             try:
                 prepared = await interpret(self.request.body_bytes, prepare)
             except DataError as error:
@@ -270,14 +230,8 @@ class Exchange:
         assert decision is not None
         if self.request.mode == "model" or not self._origin.movable:
             return []
-        order = decision.fallback_order if len(decision.utilities) > 1 else self._by_cost()
-        others = [name for name in order if name != decision.candidate and name in self._allowed]
+        others = fallbacks(decision, self._max_costs, self._allowed, cheap_first=self.request.side_request)
         return others[: self.gateway.settings.limits.fallbacks]
-
-    def _by_cost(self) -> list[str]:
-        """Return the order of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
-        costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
-        return sorted(costs, key=lambda name: costs[name], reverse=not self.request.side_request)
 
     async def begin(self, upstream: Upstream, prepared: Prepared, request: ClientRequest) -> UpstreamCall:
         """Return a call of a candidate for a request, with its share of the candidate's own limits reserved.
@@ -286,10 +240,9 @@ class Exchange:
             Refused: The candidate is over its own limits, so another one is to answer.
         """
         assert self.decision is not None
-        assert self._admission is not None
         held = None
         if self.gateway.settings.access.models:
-            held = await self._admission.use(upstream.name, self.max_cost_usd(upstream, request))
+            held = await self.admission.use(upstream.name, upstream.max_cost.usd(request))
         block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
@@ -335,10 +288,10 @@ class Exchange:
     def answered(self, call: UpstreamCall) -> None:
         """End the call whose answer is that of the request."""
         self.ended(call)
-        served, block = self.served, call.block
-        served.candidate, served.usage, served.cost_source = call.upstream.name, block.usage, block.cost_source
-        served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
-        served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - served.cost_usd
+        block = call.block
+        cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
+        self.served.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
+        self.served.note_saving(self.gateway.most_expensive.candidate)
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""
@@ -366,56 +319,17 @@ class Exchange:
 
     def headers(self, upstream: Upstream | None = None, prepared: Prepared | None = None) -> HeaderList:
         """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
-        decision = self.decision
-        assert decision is not None
-        found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
-        if upstream is not None:
-            found.append(model_header(upstream.name))
-        if not math.isnan(decision.propensity):
-            found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
-        if prepared is not None and prepared.max_tokens is not None:
-            found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
-        if prepared is not None and prepared.dropped:
-            found.append(dropped_header(prepared.dropped))
-        return found
+        assert self.decision is not None
+        return description_headers(self.decision, None if upstream is None else upstream.name, prepared)
 
     def document(self, prepared: Prepared | None) -> dict[str, Any]:
         """Return the ``aamc`` object of a stream's last event."""
-        decision, served = self.decision, self.served
-        assert decision is not None
-        found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
-        if not math.isnan(decision.propensity):
-            found["propensity"] = decision.propensity
-        found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
-        found["cost_source"] = served.cost_source
-        if prepared is not None and prepared.max_tokens is not None:
-            found["max_tokens"] = prepared.max_tokens
-        if prepared is not None and prepared.dropped:
-            found["dropped"] = list(prepared.dropped)
-        return found
+        assert self.decision is not None
+        return description_object(self.decision, self.served, prepared)
 
-    async def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> None:
-        """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once.
-
-        Args:
-            upstream: The candidate.
-            response_id: The answer's id, if its server keeps it.
-            call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
-        """
-        request, gateway, origin = self.request, self.gateway, self._origin
-        mixed = origin.mixed or origin.candidate not in (None, upstream.name)
-        keys = []
-        if request.session is not None and not request.side_request:  # a title is no turn of the conversation whose id it has
-            keys.append((gateway.sessions, request.session))
-            if call_id is not None:
-                keys.append((gateway.calls, call_key(request.session, call_id)))
-        if response_id is not None:
-            keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
-        notes = [sessions.note(key, upstream.name, mixed) for sessions, key in keys]
-        if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
-            await notes[0]
-        else:
-            await asyncio.gather(*notes)
+    def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> Awaitable[None]:
+        """Remember the candidate that answered, for the conversation's next request; see :func:`remember_answer`."""
+        return remember_answer(self.gateway, self.request, self._origin, upstream.name, response_id, call_id)
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""
@@ -427,7 +341,7 @@ class Exchange:
                     await self.gateway.commits.written()
                     await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
                 except AamcError as error:  # the answer is sent
-                    logger.warning("an implicit judgement of decision %s is not in the log: %s", inferred.decision_id, error)
+                    logger.warning("implicit feedback on decision %s is not in the log: %s", inferred.decision_id, error)
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""

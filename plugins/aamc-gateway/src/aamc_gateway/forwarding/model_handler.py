@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.forwarding.cache import CachedAnswer, user_hash
+from aamc_gateway.forwarding.answers.cache import CachedAnswer, user_hash
+from aamc_gateway.forwarding.answers.descriptions import cost_header
+from aamc_gateway.forwarding.answers.header_values import model_header
+from aamc_gateway.forwarding.answers.streams import StreamedAnswer
+from aamc_gateway.forwarding.answers.whole_answers import answer_whole
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.header_values import model_header
-from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
-from aamc_gateway.forwarding.streams import StreamedAnswer
-from aamc_gateway.forwarding.whole_answers import answer_whole
+from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -38,11 +37,6 @@ def served_request(request: ClientRequest, route: str) -> RequestFigures:
         streamed=request.stream,
         began=time.time(),
     )
-
-
-def cost_header(cost_usd: float) -> list[tuple[bytes, bytes]]:
-    """Return the header with the cost of an answer; none if it is unknown."""
-    return [] if math.isnan(cost_usd) else [(b"x-aamc-cost-usd", f"{cost_usd:.10g}".encode())]
 
 
 class ObservedRequest(WatchedBlock):

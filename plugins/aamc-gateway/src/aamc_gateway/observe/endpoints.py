@@ -13,7 +13,7 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.types import Endpoint
 
 if TYPE_CHECKING:
-    from aamc_gateway.forwarding.upstreams import Upstream
+    from aamc_gateway.forwarding.calls.upstreams import Upstream
     from aamc_gateway.server.gateway import Gateway
 
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

@@ -9,6 +9,8 @@ from typing import Protocol
 import attrs
 
 from aamc_sdk.interfaces import Usage
+from aamc_sdk.serving import price
+from aamc_sdk.types import ModelSpec
 
 
 @attrs.define
@@ -64,7 +66,8 @@ class RequestFigures:
         calls: The calls of candidates, in order.
         cost_usd: The cost of all of them and of the decision; NaN if unknown.
         cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`.
-        saved_usd: The cost of the same tokens with the most expensive candidate, less ``cost_usd``; NaN if unknown.
+        saved_usd: The cost of the same tokens with the most expensive candidate, less ``cost_usd``, or the first cost of a cached answer; NaN if
+            unknown. The dashboard has another baseline.
         usage: The tokens of the answer's call.
         error_kind: The kind of the error that the client got; ``""`` for none.
         traceparent: The request's W3C header of that name; ``""`` without one.
@@ -93,6 +96,18 @@ class RequestFigures:
     usage: Usage = attrs.field(factory=Usage)
     error_kind: str = ""
     traceparent: str = ""
+
+    def note_answer(self, candidate: str, usage: Usage, cost_usd: float, cost_source: str) -> None:
+        """Note the candidate that answered, its tokens, and the cost of the request."""
+        self.candidate, self.usage, self.cost_usd, self.cost_source = candidate, usage, cost_usd, cost_source
+
+    def note_saving(self, most_expensive: ModelSpec) -> None:
+        """Note how much less the request cost than the same tokens with the most expensive candidate."""
+        self.saved_usd = price(most_expensive, self.usage)[0] - self.cost_usd
+
+    def note_cached_answer(self, candidate: str, first_cost_usd: float) -> None:
+        """Note an answer of the cache, which costs nothing and saves what it cost first."""
+        self.candidate, self.cached, self.cost_usd, self.saved_usd = candidate, True, 0.0, first_cost_usd
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Note when and how the request ended."""

@@ -27,7 +27,10 @@ _SECRET = re.compile(
 
 
 def tell_operator(what: str, error: AamcError) -> None:
-    """Log an error that the client cannot mend: of a plugin, with its traceback at DEBUG, or of a store, whose address no client is told."""
+    """Log an error of a plugin or of a store, which only the operator can repair.
+
+    The traceback of a plugin's error is logged at the level DEBUG. The client gets neither it nor the store's address.
+    """
     if isinstance(error, PluginError | StoreAwayError):
         traced = isinstance(error, PluginError) and logger.isEnabledFor(logging.DEBUG)
         logger.error("%s failed: %s", what, error, exc_info=error if traced else None)

@@ -13,9 +13,10 @@ import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.forwarding.event_sender import EventSender
-from aamc_gateway.forwarding.header_values import dropped_header, model_header
-from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
+from aamc_gateway.forwarding.answers.descriptions import cost_header
+from aamc_gateway.forwarding.answers.event_sender import EventSender
+from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
+from aamc_gateway.forwarding.served_requests import ObservedRequest, served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -48,7 +49,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
     tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
     saving, user = "lower its budget_usd, or ask a model", request.query.user
-    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
@@ -171,8 +172,7 @@ class Work:
         self._ended = True
         served = self.served
         served.end(status, error_kind)
-        served.candidate, served.cost_usd, served.cost_source = self._request.model, self._spent_usd, "reported"
-        served.usage = Usage(output_tokens=self._tokens)
+        served.note_answer(self._request.model, Usage(output_tokens=self._tokens), self._spent_usd, "reported")
         self._admission.settle(self._spent_usd, self._tokens)
         self._gateway.metrics.served(served)
 
@@ -202,10 +202,10 @@ def _described(step: Step) -> str:
 def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
     """Return the decisions and calls of a session.
 
-    Decisions have the user and tenant of the request, so its key can judge them and forgetting the user erases them.
+    Decisions have the user and tenant of the request, so its key can send feedback on them and forgetting the user erases them.
 
     A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
-    its cost is in the log, and it can be judged.
+    its cost is in the log, and it can get feedback.
     """
     records, attempts = session.log()
     if records or not session.count:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from aamc_gateway.access.claims import UNPRICED
 from aamc_gateway.requests.media import Media
 
 if TYPE_CHECKING:
@@ -82,13 +81,6 @@ class ClientRequest:
     def is_background(self) -> bool:
         """Whether its server answers later, so that the answer's usage never comes to the gateway."""
         return self.dialect == "responses" and self.body.get("background") not in (None, False)
-
-    @property
-    def unknown_cost_advice(self) -> str:
-        """Advice where a budget needs the request's cost and that is unknown."""
-        if self.priced == "unknown":
-            return "send the requests of a batch one by one"
-        return "leave out background, as the cost of such an answer never comes here" if self.is_background else UNPRICED
 
     def prompt_tokens(self, bytes_per_token: int) -> int:
         """Return the tokens of the body, its text at ``bytes_per_token`` and the maximum of its media."""

@@ -11,6 +11,7 @@ from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.media import Media, media_of
+from aamc_gateway.requests.provider_headers import PASSED_HEADERS
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
@@ -21,8 +22,6 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidat
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_PASSED_ON = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
-"""Headers that are passed on to providers."""
 _SESSION_HEADERS = (b"x-claude-code-session-id",)
 _PREFERENCE = b"x-aamc-preference"
 OWN_PREFIX = b"x-aamc-"
@@ -113,7 +112,7 @@ class RequestReader:
         for name, value in headers:
             if name in self._own_headers:
                 own[name] = value.decode("latin-1")
-            elif name in _PASSED_ON:
+            elif name in PASSED_HEADERS:
                 passed[name.decode("ascii")] = value.decode("latin-1")
             elif name.startswith(OWN_PREFIX):
                 raise unknown_header(name, self._own_headers)

@@ -14,10 +14,10 @@ from aamc_gateway.access import Access, AccessSettings, ErasableValues, Limits, 
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
-from aamc_gateway.forwarding.cache import AnswerCache
-from aamc_gateway.forwarding.commit_queue import CommitQueue
-from aamc_gateway.forwarding.upstreams import Upstreams
-from aamc_gateway.forwarding.usage import UsageEstimator
+from aamc_gateway.forwarding.answers.cache import AnswerCache
+from aamc_gateway.forwarding.calls.upstreams import Upstreams
+from aamc_gateway.forwarding.calls.usage import UsageEstimator
+from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.object_owners import ObjectOwners
@@ -57,9 +57,9 @@ class Gateway:
         owners: The tenants of files, batches and stored responses.
         ballots: Answers of the arena that wait for a vote.
         ties: State that keeps a conversation on its candidate.
-        best: The most expensive candidate, which savings are compared with.
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
+        most_expensive: The most expensive candidate, the baseline of the metric ``aamc_saved_usd``.
 
     Raises:
         PoolError: No candidate can be called.
@@ -74,7 +74,7 @@ class Gateway:
         self.commits = CommitQueue(self.controller)
         self.components, self.settings = components, settings
         self.models = components.models
-        self.upstreams = Upstreams(components.pool, self.models)
+        self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
         try:
             self.upstreams.check()
         except PoolError:
@@ -101,7 +101,7 @@ class Gateway:
         self.log_watch = LogWatch()
         self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrations))
         self.began = time.time()
-        self.most_expensive = max(self.upstreams.values(), key=lambda upstream: upstream.price_rank)
+        self.most_expensive = max(self.upstreams.values(), key=lambda upstream: upstream.max_cost.rank)
         self._names = frozenset(components.pool.names)
         self._state: PoolState | None = None
         self._state_until = 0.0
@@ -134,12 +134,12 @@ class Gateway:
         for name, limits in access.models.items():
             if name not in known:
                 raise ConfigError(unknown_name("gateway.access.models must name candidates, not", name, known, "there are"))
-            if limits.has_budget and name in self.upstreams and not self.upstreams[name].has_prices:
+            if limits.has_budget and name in self.upstreams and not self.upstreams[name].max_cost.is_known:
                 raise ConfigError(
                     f"gateway.access.models gives {name!r} a budget, and it has no prices, so no request would fit; add them to the pool"
                 )
         budgets = [limits for limits in (access.limits, *access.tenants.values(), *access.users.values()) if limits.has_budget]
-        if budgets and not any(upstream.has_prices for upstream in self.upstreams.values()):
+        if budgets and not any(upstream.max_cost.is_known for upstream in self.upstreams.values()):
             raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
     def __enter__(self) -> None:

@@ -4,7 +4,7 @@ import { card, duration, h, moment, note, number, percent, request, table, unrea
 
 let open = null;  // the decision that is explained, also once newer ones have taken its place in the list
 
-const judgement = (each) => (each.over ? `${each.candidate} ${each.tie ? "ties with" : "beats"} ${each.over}` : percent(each.quality, 0)) + ` (${each.source})`;
+const describedFeedback = (each) => (each.over ? `${each.candidate} ${each.tie ? "ties with" : "beats"} ${each.over}` : percent(each.quality, 0)) + ` (${each.source})`;
 
 function served(decision) {
   const answers = decision.calls.filter((call) => call.status === "ok");
@@ -40,7 +40,7 @@ async function details(decision, say) {
       ["latency", (call) => duration(call.latency_ms)], ["first token", (call) => duration(call.first_token_ms)],
       ["prompt tokens", (call) => call.prompt_tokens ?? "–"], ["cached", (call) => call.cached_tokens ?? "–"], ["output tokens", (call) => call.output_tokens ?? "–"],
     ], decision.calls) : note("No calls are recorded."),
-    decision.feedback.length ? note(`Feedback: ${decision.feedback.map(judgement).join("; ")}`) : null,
+    decision.feedback.length ? note(`Feedback: ${decision.feedback.map(describedFeedback).join("; ")}`) : null,
     thumbs(decision, say));
   shown.setAttribute("tabindex", "-1");
   shown.dataset.id = decision.id;
@@ -60,7 +60,7 @@ export async function show(period, again, say) {
     ["time", (each) => h("button", { type: "button", class: "link", "data-id": each.id, onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
     ["chosen", (each) => each.candidate, "left"], ["served", (each) => served(each)?.candidate ?? "–", "left"], ["router", (each) => each.router, "left"],
     ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
-    ["feedback", (each) => each.feedback.map(judgement).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
+    ["feedback", (each) => each.feedback.map(describedFeedback).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
   ], decisions) : note("No decisions yet. Send a request to /v1/chat/completions with model aamc/auto."));
   return [unread(left), place, list];
 }

@@ -11,7 +11,7 @@ function group(found) {
       ["model", (each) => each.candidate],
       ["mean", (each) => percent(each.mean)],
       ["95% interval", (each) => h("span", { class: "row" }, interval(each.mean, each.ci95, `${percent(each.ci95[0])} to ${percent(each.ci95[1])}`), `${percent(each.ci95[0])} to ${percent(each.ci95[1])}`), "left"],
-      ["alpha", (each) => each.alpha.toFixed(2)], ["beta", (each) => each.beta.toFixed(2)], ["judgements", (each) => whole(each.feedback)],
+      ["alpha", (each) => each.alpha.toFixed(2)], ["beta", (each) => each.beta.toFixed(2)], ["feedback", (each) => whole(each.feedback)],
     ], found.standings));
 }
 

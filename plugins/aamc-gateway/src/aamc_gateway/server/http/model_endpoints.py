@@ -55,7 +55,7 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     request = await read_request(gateway, "messages", "count_tokens", scope, receive)
     names = [request.model] if request.mode == "model" else [name for name in gateway.upstreams if request.caller.may_use(name)]
     counting = next((gateway.upstreams[name] for name in names if name in gateway.upstreams and "count_tokens" in gateway.upstreams[name].apis), None)
-    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
     try:
         if counting is not None:
             with WatchedBlock(gateway.watch, receive):

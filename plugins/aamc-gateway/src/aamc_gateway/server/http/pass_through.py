@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
+from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.forwarding.whole_answers import note_objects, send_reply
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
+from aamc_gateway.requests.provider_headers import PASSED_HEADERS, RAW_BODY_HEADERS
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -45,7 +46,7 @@ _FREE = re.compile(r"/v1/(files|uploads|moderations|conversations|(messages/)?ba
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
 _MODEL_HEADER = b"x-aamc-model"
-_KEPT = (b"content-type", b"accept", b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key")
+_PASSED_HEADERS = (*RAW_BODY_HEADERS, *PASSED_HEADERS)
 
 
 async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -57,7 +58,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
         raise unknown_header(unknown, [_MODEL_HEADER])
     raw = await read_body(scope, receive, gateway.settings.limits)
-    headers = {key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT}
+    headers = {key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _PASSED_HEADERS}
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
     body, field = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
     name = _model(scope, body, None if field is None else raw[field])
@@ -97,7 +98,7 @@ async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, s
     upstream = gateway.upstreams[request.model]
     if request.model in gateway.upstreams.incapable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
-    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=request.query.user)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
     try:
         with WatchedBlock(gateway.watch, receive):
             reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)

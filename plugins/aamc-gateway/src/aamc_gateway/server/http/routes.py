@@ -8,7 +8,7 @@ import attrs
 
 from aamc_gateway.arena import endpoints as arena
 from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
-from aamc_gateway.feedback.judgements import feedback
+from aamc_gateway.feedback.client_feedback import feedback
 from aamc_gateway.observe import endpoints as observation
 from aamc_gateway.server.http import model_endpoints
 from aamc_gateway.server.http.model_endpoints import ask_endpoint

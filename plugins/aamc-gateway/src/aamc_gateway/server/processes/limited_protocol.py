@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from aamc_models.dialects import error_body
@@ -16,121 +16,136 @@ _CHECKS = 8
 """Number of times that a client which takes no data is checked before its connection ends."""
 
 
-def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
-    """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
-    at_most, every_s = int(limits.header_kb * 1e3), limits.write_s / _CHECKS
-    too_large = _too_large(limits.header_kb)
+class _LimitedHeaders(HttpToolsProtocol):
+    """Ends a connection whose request has headers that are too large or too slow."""
 
-    class LimitedProtocol(HttpToolsProtocol):
-        _reading = False
-        _size = 0
-        _header_size = 0
-        _headers_timer: asyncio.TimerHandle | None = None
-        _write_timer: asyncio.TimerHandle | None = None
-        _unsent = 0
-        _taken = 0.0
+    limits: ClassVar[RequestLimits]
+    max_header_bytes: ClassVar[int]
+    _reading = False
+    _size = 0
+    _header_size = 0
+    _headers_timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-            super().connection_made(transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._start_headers_timer()
+
+    def data_received(self, data: bytes) -> None:
+        if self._awaits_headers():
+            self._size += len(data)
+        super().data_received(data)
+        if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
             self._start_headers_timer()
-
-        def data_received(self, data: bytes) -> None:
-            if self._awaits_headers():
-                self._size += len(data)
-            super().data_received(data)
-            if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
-                self._start_headers_timer()
-            if self._reading and self._size > at_most and not self.transport.is_closing():
-                self._stop_headers_timer()
-                self._refuse_headers()
-
-        def _awaits_headers(self) -> bool:
-            return self._reading or self.cycle is None or self.cycle.response_complete
-
-        def on_message_begin(self) -> None:
-            self._reading, self._header_size = True, 0
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._reading, self._size = False, 0
-            self._header_size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if self._reading and self._size > self.max_header_bytes and not self.transport.is_closing():
             self._stop_headers_timer()
-            if self._header_size > at_most:  # they came at once, with a part of the body perhaps
-                raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
-            super().on_headers_complete()
-            if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
-                self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
+            self._refuse_headers()
 
-        def send_400_response(self, msg: str) -> None:
-            if self._header_size > at_most:
-                self._refuse_headers()
-            else:
-                super().send_400_response(msg)
+    def _awaits_headers(self) -> bool:
+        return self._reading or self.cycle is None or self.cycle.response_complete
 
-        def _refuse_headers(self) -> None:
-            self.transport.write(too_large)
-            self.transport.close()
+    def on_message_begin(self) -> None:
+        self._reading, self._header_size = True, 0
+        super().on_message_begin()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_headers_timer()
+    def on_headers_complete(self) -> None:
+        self._reading, self._size = False, 0
+        self._header_size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        self._stop_headers_timer()
+        if self._header_size > self.max_header_bytes:  # they came at once, with a part of the body perhaps
+            raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
+            self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
+
+    def send_400_response(self, msg: str) -> None:
+        if self._header_size > self.max_header_bytes:
+            self._refuse_headers()
+        else:
+            super().send_400_response(msg)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_headers_timer()
+        super().connection_lost(exc)
+
+    def _refuse_headers(self) -> None:
+        self.transport.write(_too_large(self.limits.header_kb))
+        self.transport.close()
+
+    def _start_headers_timer(self) -> None:
+        self._headers_timer = self.loop.call_later(self.limits.header_s, self.transport.close)
+
+    def _stop_headers_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+
+class _LimitedWrites(HttpToolsProtocol):
+    """Ends a connection whose client takes nothing of its answer."""
+
+    limits: ClassVar[RequestLimits]
+    _write_timer: asyncio.TimerHandle | None = None
+    _unsent = 0
+    _taken = 0.0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_write_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        if not self.transport.is_closing():
             self._stop_write_timer()
-            super().connection_lost(exc)
+        super().resume_writing()
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_end()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._watch_end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_end()
+
+    def _watch_end(self) -> None:
+        """See that a connection which is closed does not wait forever for a client to take the rest."""
+        if self.transport.is_closing():
             self._start_write_timer()
 
-        def resume_writing(self) -> None:
-            if not self.transport.is_closing():
-                self._stop_write_timer()
-            super().resume_writing()
+    def _start_write_timer(self) -> None:
+        if self._write_timer is None:
+            self._unsent, self._taken = self.transport.get_write_buffer_size(), self.loop.time()
+            self._write_timer = self._next_check()
 
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._watch_end()
+    def _next_check(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(self.limits.write_s / _CHECKS, self._check_progress)
 
-        def shutdown(self) -> None:
-            super().shutdown()
-            self._watch_end()
+    def _check_progress(self) -> None:
+        unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
+        if unsent < self._unsent:
+            self._taken = now
+        self._unsent = unsent
+        if now - self._taken >= self.limits.write_s:
+            self.transport.abort()
+        else:
+            self._write_timer = self._next_check()
 
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            self._watch_end()
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-        def _watch_end(self) -> None:
-            """See that a connection which is closed does not wait forever for a client to take the rest."""
-            if self.transport.is_closing():
-                self._start_write_timer()
 
-        def _start_write_timer(self) -> None:
-            if self._write_timer is None:
-                self._unsent, self._taken = self.transport.get_write_buffer_size(), self.loop.time()
-                self._write_timer = self.loop.call_later(every_s, self._check_progress)
-
-        def _check_progress(self) -> None:
-            unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
-            if unsent < self._unsent:
-                self._taken = now
-            self._unsent = unsent
-            if now - self._taken >= limits.write_s:
-                self.transport.abort()
-            else:
-                self._write_timer = self.loop.call_later(every_s, self._check_progress)
-
-        def _stop_write_timer(self) -> None:
-            if self._write_timer is not None:
-                self._write_timer.cancel()
-                self._write_timer = None
-
-        def _start_headers_timer(self) -> None:
-            self._headers_timer = self.loop.call_later(limits.header_s, self.transport.close)
-
-        def _stop_headers_timer(self) -> None:
-            if self._headers_timer is not None:
-                self._headers_timer.cancel()
-                self._headers_timer = None
-
-    return LimitedProtocol
+def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
+    """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
+    attributes = {"limits": limits, "max_header_bytes": int(limits.header_kb * 1e3)}
+    return type("LimitedProtocol", (_LimitedHeaders, _LimitedWrites), attributes)
 
 
 def _unchunked(cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:

@@ -79,46 +79,43 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     _limit_freed_memory()
     configure_logs(launch.settings().observe.logs)
     metrics = Metrics()
-    first = launch.gateway(metrics)
+    made = [launch.gateway(metrics)]  # before the event loop starts, and for the first time only
+    settings = made[0].settings
 
     async def make() -> Gateway:
-        nonlocal first
-        gateway, first = first, None  # type: ignore[assignment]  # only the first time
-        if gateway is None:
-            gateway = await asyncio.get_running_loop().run_in_executor(None, launch.gateway, metrics)
-        return gateway
+        return made.pop() if made else await asyncio.get_running_loop().run_in_executor(None, launch.gateway, metrics)
 
     gc.collect()
     gc.freeze()  # what was made until here stays, and need not be searched for garbage
     gc.set_threshold(_YOUNG_OBJECTS)
     app = GatewayApp(make)
-    server = Server(uvicorn_config(app, first.settings))
-    shutdown_s = first.settings.shutdown_s
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        reloads: set[asyncio.Task[None]] = set()
-
-        def reload() -> None:
-            task = loop.create_task(app.reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, partial(_end, server, shutdown_s))
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, reload)
-        await app.start()  # before uvicorn, which would log an error of its own
-        serving = loop.create_task(server.serve([listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if server.started and started is not None:
-            started()
-        await serving
-
-    uvloop.run(serve())
+    server = Server(uvicorn_config(app, settings))
+    uvloop.run(_serve(server, app, settings.shutdown_s, listener, started))
     if not server.started:
         raise SystemExit(1)  # the log says why
+
+
+async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: socket.socket, started: Callable[[], None] | None) -> None:
+    """Serve an application until a signal ends it; SIGHUP reloads its pool and configuration."""
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, partial(_end, server, shutdown_s))
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, reload)
+    await app.start()  # before uvicorn, which would log an error of its own
+    serving = loop.create_task(server.serve([listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started and started is not None:
+        started()
+    await serving
 
 
 def _limit_freed_memory() -> None:

@@ -19,12 +19,12 @@ from aamc_models.dialects import (
     usage_of,
 )
 
-from aamc_gateway.forwarding.exchange import Exchange, HeaderList
-from aamc_gateway.forwarding.header_values import printable
-from aamc_gateway.forwarding.served_requests import cost_header
-from aamc_gateway.forwarding.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.upstreams import Prepared
-from aamc_gateway.forwarding.usage import answer_bytes
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header
+from aamc_gateway.forwarding.answers.header_values import printable
+from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import Prepared
+from aamc_gateway.forwarding.calls.usage import answer_bytes
+from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
 from aamc_gateway.server.http.answers import send_body
 from aamc_sdk.errors import DataError, ProviderError
@@ -125,7 +125,8 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     found = usage_of("responses", answer)
     call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
-    if is_counted or (priced == "tokens" and call.upstream.has_request_price):
+    prices = call.upstream.candidate.prices
+    if is_counted or (priced == "tokens" and prices is not None and prices.request > 0):
         call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
 
 

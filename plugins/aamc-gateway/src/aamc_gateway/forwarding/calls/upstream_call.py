@@ -12,8 +12,8 @@ from aamc_sdk.interfaces import Usage
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Reservation
-    from aamc_gateway.forwarding.upstreams import Prepared, Upstream
-    from aamc_gateway.forwarding.usage import UsageEstimator
+    from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream
+    from aamc_gateway.forwarding.calls.usage import UsageEstimator
     from aamc_sdk.serving import Call
 
 

@@ -15,13 +15,13 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 _PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
 _LEARNED_BYTES = 200_000
-"""Maximum size of a prompt that the ratio is learned from: measuring a larger one takes long."""
+"""Maximum bytes of a prompt that the ratio is learned from: measuring a larger one takes long."""
 _LEARNED_FIRST, _LEARNED_LATER = 64, 16
-"""The first answers of a candidate are all learned from, and later one in so many: measuring texts takes longer than the rest of a bill."""
+"""The ratio is learned from a candidate's first 64 answers, and then from every 16th: measuring texts takes longer than the rest of a bill."""
 _DECAY = 0.98
 _PRIOR_TOKENS = 200.0
 _OPAQUE = 4000
-"""Length of a text without spaces above which it is no text, but an image."""
+"""Length above which a text without spaces is an image."""
 
 
 class _Ratio:
@@ -58,7 +58,7 @@ class UsageEstimator:
             body: The request.
             text_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
             reported: The tokens that the server has reported so far.
-            finished: Whether the answer has come to its end: before it, reported tokens of the answer are no final figure.
+            finished: Whether the answer is complete. Until then, reported tokens of the answer are not final.
         """
         learned, prompt, output = self._learned[candidate], reported.prompt_tokens, reported.output_tokens
         if prompt is not None and output is not None and finished:

@@ -12,7 +12,7 @@ import attrs
 import orjson
 from aamc_models.dialects import answer_events, convert_answer, last_events, wants_usage
 
-from aamc_gateway.forwarding.event_sender import KEEP_ALIVE
+from aamc_gateway.forwarding.answers.event_sender import KEEP_ALIVE
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ APIS = ("chat", "messages", "responses", "completions", "embeddings")
 _FORM = 2
 """Number of the form of kept answers: those that an earlier version kept are not found."""
 _MAX_REQUEST = 256_000
-"""Size in bytes of a request beyond which it is not looked for: hashing it would hold up others."""
+"""Maximum bytes of a request whose answer is cached: hashing a larger one would delay other requests."""
 _MAX_SHARE = 0.1
 """Share of the cache that one answer may take."""
 _WITHOUT_EFFECT = frozenset(("stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"))
@@ -38,7 +38,7 @@ _SIDE_STATE = (
     *("tools", "functions", "mcp_servers", "container", "web_search_options", "previous_response_id", "conversation", "background", "prompt"),
     *("item_reference", "modalities", "audio"),
 )
-"""Fields that bring tools or state of which the body says too little."""
+"""Fields that use tools or state outside the body."""
 
 
 @attrs.frozen
@@ -48,7 +48,7 @@ class CachedAnswer:
     Attributes:
         candidate: The candidate that gave it.
         cost_usd: What it cost then, which is saved now; NaN if unknown.
-        decision_id: The decision that it was given for, which feedback on it is for, too; None where another user asks again, as it is not theirs.
+        decision_id: The decision that it was given for, for feedback; None if another user asks again, whose feedback must not count for it.
         user: A hash of the user who got it, see :func:`user_hash`.
         content: The JSON of a whole answer, or the server-sent events of a stream.
     """
@@ -123,9 +123,14 @@ class AnswerCache:
         return None if events is None else attrs.evolve(found, content=events)
 
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
-        """Keep an answer: a whole one, or all events of a finished stream, as the request asked for; not while the shared state is away.
+        """Keep an answer, unless it is too large or the shared state is away.
 
-        ``erasable`` takes note of the user of the decision, ``record``, for whom it is kept.
+        Args:
+            key: The key of the request.
+            request: The request.
+            answer: A whole answer, or all events of a stream if the request asked for one.
+            record: The decision; the answer is deleted when the decision's user is forgotten.
+            erasable: The index of values to delete when their users are forgotten.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):
@@ -135,7 +140,7 @@ class AnswerCache:
 
 
 def user_hash(request: ClientRequest) -> str | None:
-    """Return a hash of a request's user, whom no kept value names; None for none."""
+    """Return a hash of a request's user, so that no kept value contains the name; None without a user."""
     user = request.query.user
     return None if user is None else hashlib.sha256(user.encode()).hexdigest()[:32]
 

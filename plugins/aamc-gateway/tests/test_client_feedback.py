@@ -8,8 +8,8 @@ import time
 
 import pytest
 from aamc_gateway.access import Caller, Refused
-from aamc_gateway.feedback import judgements
-from aamc_gateway.feedback.judgements import add_judgement
+from aamc_gateway.feedback import client_feedback
+from aamc_gateway.feedback.client_feedback import add_feedback
 from aamc_gateway.orchestrations.orchestrator_handler import entries_of
 
 from aamc_sdk import MetaController
@@ -28,32 +28,32 @@ def controller():
         yield made
 
 
-def test_the_same_judgement_counts_once(controller):
+def test_the_same_feedback_counts_once(controller):
     body = {"decision_id": controller.route("hello").id, "quality": 1}
-    first, second = (add_judgement(controller, body, ANYONE) for _ in range(2))
+    first, second = (add_feedback(controller, body, ANYONE) for _ in range(2))
     assert {"schema": 1, "id": f"{body['decision_id']}/explicit", "decision_id": body["decision_id"], "new": True, "waits": False} == first
     assert {**first, "new": False} == second
 
 
-def test_another_judgement_of_the_same_source_needs_a_revision(controller):
+def test_other_feedback_of_the_same_source_needs_a_revision(controller):
     body = {"decision_id": controller.route("hello").id, "quality": 1}
-    add_judgement(controller, body, ANYONE)
+    add_feedback(controller, body, ANYONE)
     with pytest.raises(Refused, match="revision above 0") as refused:
-        add_judgement(controller, {**body, "quality": 0}, ANYONE)
+        add_feedback(controller, {**body, "quality": 0}, ANYONE)
     assert refused.value.status == 409
-    assert add_judgement(controller, {**body, "quality": 0, "revision": 1}, ANYONE)["new"]
+    assert add_feedback(controller, {**body, "quality": 0, "revision": 1}, ANYONE)["new"]
 
 
 def test_an_id_of_a_client_is_one_of_its_decision(controller):
     mine, other = ({"decision_id": controller.route("hello", tenant=tenant).id, "quality": 1} for tenant in ("acme", "other"))
     acme, stranger = Caller(tenant="acme"), Caller(tenant="other")
     taken = {**other, "id": f"{mine['decision_id']}/explicit", "quality": 0, "revision": 10**12}
-    assert f"{other['decision_id']}/{taken['id']}" == add_judgement(controller, taken, stranger)["id"]
-    assert [add_judgement(controller, {**mine, "revision": revision}, acme)["new"] for revision in (0, 1)] == [True, True]
+    assert f"{other['decision_id']}/{taken['id']}" == add_feedback(controller, taken, stranger)["id"]
+    assert [add_feedback(controller, {**mine, "revision": revision}, acme)["new"] for revision in (0, 1)] == [True, True]
     for caller, body in ((acme, mine), (stranger, other)):
-        first = add_judgement(controller, {**body, "id": "ticket-7"}, caller)
+        first = add_feedback(controller, {**body, "id": "ticket-7"}, caller)
         assert (first["new"], first["id"]) == (True, f"{body['decision_id']}/ticket-7")
-        again = [add_judgement(controller, {**body, "id": name}, caller) for name in ("ticket-7", first["id"])]
+        again = [add_feedback(controller, {**body, "id": name}, caller) for name in ("ticket-7", first["id"])]
         assert again == [{**first, "new": False}] * 2
 
 
@@ -61,12 +61,12 @@ def test_an_id_of_a_client_is_one_of_its_decision(controller):
 def test_an_unknown_decision_takes_no_id_of_feedback_on_another_one(controller, field):
     mine = {"decision_id": controller.route("hello", tenant="acme").id, "quality": 1, field: "app/explicit"}
     with pytest.raises(DataError, match="which has no '/'"):
-        add_judgement(controller, {"decision_id": f"{mine['decision_id']}/app", "quality": 0}, Caller(tenant="other"))
-    assert add_judgement(controller, mine, Caller(tenant="acme"))["new"]
+        add_feedback(controller, {"decision_id": f"{mine['decision_id']}/app", "quality": 0}, Caller(tenant="other"))
+    assert add_feedback(controller, mine, Caller(tenant="acme"))["new"]
 
 
 def test_feedback_on_an_unknown_decision_waits_for_it(controller):
-    found = add_judgement(controller, {"decision_id": "later", "quality": 0.5}, ANYONE)
+    found = add_feedback(controller, {"decision_id": "later", "quality": 0.5}, ANYONE)
     assert (found["new"], found["waits"]) == (True, True)
     assert controller.health()["pending_feedback"] == 1
 
@@ -77,24 +77,24 @@ def test_an_id_that_no_decision_can_have_is_refused(controller, field):
     body = {"decision_id": "later", "quality": 0.5, field: "x" * 513}
     for name, size in (("x" * 513, 513), ("é" * 257, 514)):
         with pytest.raises(DataError, match=f"{field} must have at most 512 bytes in UTF-8, not {size}"):
-            add_judgement(controller, {**body, field: name}, ANYONE)
+            add_feedback(controller, {**body, field: name}, ANYONE)
     assert controller.health()["pending_feedback"] == 0
-    assert add_judgement(controller, {**body, field: "x" * 512}, ANYONE)["new"]
+    assert add_feedback(controller, {**body, field: "x" * 512}, ANYONE)["new"]
 
 
 def test_thumbs_are_labelled_as_inferred_and_the_last_click_counts(controller, monkeypatch):
     decision = controller.route("hello")
     clock = itertools.count(time.time_ns(), 1_000_000)
-    monkeypatch.setattr(judgements.time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr(client_feedback.time, "time_ns", lambda: next(clock))
     for thumbs in ("up", "down", "up"):
-        found = add_judgement(controller, {"decision_id": decision.id, "thumbs": thumbs}, ANYONE)
+        found = add_feedback(controller, {"decision_id": decision.id, "thumbs": thumbs}, ANYONE)
         assert f"{decision.id}/implicit:thumbs" == found["id"]
     outcomes = controller.store.outcomes()
     assert outcomes.quality.tolist() == [1.0]
 
 
 def test_the_source_of_thumbs_is_labelled_too(controller):
-    found = add_judgement(controller, {"decision_id": controller.route("hello").id, "thumbs": "up", "source": "chat"}, ANYONE)
+    found = add_feedback(controller, {"decision_id": controller.route("hello").id, "thumbs": "up", "source": "chat"}, ANYONE)
     assert found["id"].endswith("/implicit:chat")
 
 
@@ -118,24 +118,24 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
 )
 def test_wrong_feedback_is_refused_with_what_is_wrong(controller, body, message):
     with pytest.raises(DataError, match=message):
-        add_judgement(controller, body, ANYONE)
+        add_feedback(controller, body, ANYONE)
 
 
 def test_a_candidate_that_the_decision_did_not_have_is_refused(controller):
     decision = controller.route("hello")
     for fields in ({"quality": 1, "candidate": "smal"}, {"over": "smal"}, {"thumbs": "up", "candidate": "smal"}):
         with pytest.raises(DataError, match="had no candidate 'smal'; did you mean 'small'"):
-            add_judgement(controller, {"decision_id": decision.id, **fields}, ANYONE)
+            add_feedback(controller, {"decision_id": decision.id, **fields}, ANYONE)
     with pytest.raises(DataError, match="cannot beat itself"):
-        add_judgement(controller, {"decision_id": decision.id, "over": decision.candidate}, ANYONE)
+        add_feedback(controller, {"decision_id": decision.id, "over": decision.candidate}, ANYONE)
 
 
 def test_a_weight_needs_an_admin_key(controller):
     body = {"decision_id": controller.route("hello").id, "quality": 1, "weight": 2}
     with pytest.raises(Refused, match="admin key") as refused:
-        add_judgement(controller, body, ANYONE)
+        add_feedback(controller, body, ANYONE)
     assert refused.value.status == 403
-    assert add_judgement(controller, body, Caller(admin=True))["new"]
+    assert add_feedback(controller, body, Caller(admin=True))["new"]
 
 
 @pytest.mark.parametrize(
@@ -153,19 +153,19 @@ def test_a_weight_needs_an_admin_key(controller):
         ({"tenant": "acme"}, Caller(tenant="acme", user="ben"), False),
     ],
 )
-def test_a_key_judges_only_the_decisions_of_its_tenant_and_user(controller, asked, caller, is_allowed):
+def test_a_key_sends_feedback_only_on_the_decisions_of_its_tenant_and_user(controller, asked, caller, is_allowed):
     body = {"decision_id": controller.route("hello", **asked).id, "quality": 1}
     if is_allowed:
-        assert add_judgement(controller, body, caller)["new"]
+        assert add_feedback(controller, body, caller)["new"]
         return
     with pytest.raises(Refused, match="another tenant or user") as refused:
-        add_judgement(controller, body, caller)
+        add_feedback(controller, body, caller)
     assert refused.value.status == 404
-    assert add_judgement(controller, body, Caller(admin=True))["new"]
+    assert add_feedback(controller, body, Caller(admin=True))["new"]
 
 
 @pytest.mark.parametrize("draws", [False, True])
-def test_a_key_of_a_user_judges_the_answers_of_orchestrators_and_forgetting_the_user_covers_them(controller, draws):
+def test_a_key_of_a_user_sends_feedback_on_the_answers_of_orchestrators_and_forgetting_the_user_covers_them(controller, draws):
     decision = Decision("d", "calculator", math.nan, Preference())
 
     class Done(Session):
@@ -180,8 +180,8 @@ def test_a_key_of_a_user_judges_the_answers_of_orchestrators_and_forgetting_the_
     controller.store.add_attempts(attempts)
     body = {"decision_id": records[-1].decision.id, "quality": 1}
     with pytest.raises(Refused, match="another tenant or user"):
-        add_judgement(controller, body, Caller(tenant="acme", user="ben"))
-    assert add_judgement(controller, body, Caller(tenant="acme", user="ann"))["new"]
+        add_feedback(controller, body, Caller(tenant="acme", user="ben"))
+    assert add_feedback(controller, body, Caller(tenant="acme", user="ann"))["new"]
     assert controller.forget("ann", tenant="acme") == 1
     assert controller.store.record(body["decision_id"]).query.text == ""
 
@@ -190,12 +190,12 @@ def test_a_key_of_a_user_judges_the_answers_of_orchestrators_and_forgetting_the_
 def test_feedback_takes_no_place_of_a_vote(controller, fields):
     body = {"decision_id": controller.route("hello").id, "quality": 1, **fields}
     with pytest.raises(Refused, match="votes in the arena") as refused:
-        add_judgement(controller, body, ANYONE)
+        add_feedback(controller, body, ANYONE)
     assert refused.value.status == 403
-    assert add_judgement(controller, body, Caller(admin=True))["new"]
+    assert add_feedback(controller, body, Caller(admin=True))["new"]
 
 
 @pytest.mark.parametrize("fields", [{"source": "voters"}, {"id": "vote-7"}, {"thumbs": "up", "source": "vote"}])
 def test_other_sources_and_ids_may_begin_with_these_letters(controller, fields):
     body = {"decision_id": controller.route("hello").id, **({} if "thumbs" in fields else {"quality": 1}), **fields}
-    assert add_judgement(controller, body, ANYONE)["new"]
+    assert add_feedback(controller, body, ANYONE)["new"]

@@ -19,17 +19,16 @@ from aamc_models.dialects import (
 )
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.forwarding.plain_provider import PlainWire
+from aamc_gateway.access.max_cost import MaxCost
+from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, component_errors
 from aamc_sdk.interfaces import EndpointState, WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Endpoint, ModelSpec, Pool, Prices
+from aamc_sdk.types import Endpoint, ModelSpec, Pool
 
-_USUAL_COMPLETION = 16
-"""Tokens of an answer of the API completions without a limit."""
 Strip = Literal["", "earlier", "all"]
 
 
@@ -51,9 +50,17 @@ class Prepared:
 
 
 class Upstream:
-    """A candidate that can be called."""
+    """A candidate that can be called.
 
-    def __init__(self, candidate: ModelSpec, models: ModelClient) -> None:
+    Attributes:
+        candidate: The candidate.
+        name: Its name.
+        provider_name: The name of its endpoint's provider.
+        model: The model's name on its server.
+        max_cost: The maximum cost of its answers.
+    """
+
+    def __init__(self, candidate: ModelSpec, models: ModelClient, default_tokens: int) -> None:
         self.candidate, self.name = candidate, candidate.name
         self._models = models
         endpoint = Endpoint.of(candidate.endpoint or "")
@@ -61,8 +68,7 @@ class Upstream:
         self.model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
-        prices = candidate.prices
-        self._prices = None if prices is None else _maximum_prices(prices)
+        self.max_cost = MaxCost(candidate, self.answers, self._max_tokens, default_tokens)
 
     @cached_property
     def wire(self) -> WireProvider | PlainWire:
@@ -97,21 +103,6 @@ class Upstream:
         with component_errors(f"the provider of {self.candidate.name!r} failed to return its state"):
             return EndpointState.of(self._models.provider(self.candidate).state())
 
-    @property
-    def has_prices(self) -> bool:
-        """Whether the pool gives it prices."""
-        return self._prices is not None
-
-    @property
-    def price_rank(self) -> float:
-        """The sum of its prices for the prompt and the answer; -1 without prices."""
-        return -1.0 if self._prices is None else self._prices[0] + self._prices[1]
-
-    @property
-    def has_request_price(self) -> bool:
-        """Whether it has a price for each request."""
-        return self._prices is not None and self._prices[2] > 0
-
     @cached_property
     def apis(self) -> frozenset[str]:
         """The names of the APIs that it offers; none where the provider cannot be made."""
@@ -130,58 +121,14 @@ class Upstream:
             return None
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
 
-    def imposed_limit(self, request: ClientRequest, at_most: int) -> int | None:
-        """Return the limit of an answer's tokens that a request of limited cost gets; None where there is one without it.
-
-        The request, the candidate's parameters, the API ``messages`` and a context window that is nearly full limit the answer.
-        """
-        api = self.answers(request.api) or request.api
-        if request.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS or api == "messages":
-            return None
-        if api == "completions":
-            return min(at_most, _USUAL_COMPLETION)
-        window = self.candidate.context_window
-        return at_most if window is None or window >= 2 * at_most + self._prompt_tokens(request) else None
-
-    def max_output_tokens(self, request: ClientRequest, at_most: int) -> int:
-        """Return the maximum tokens of all answers to a request of limited cost."""
-        api, window = self.answers(request.api) or request.api, self.candidate.context_window
-        limit = request.max_tokens or self._own_limit(api) or self.imposed_limit(request, at_most)
-        if limit is None and api == "messages":
-            thinking = self.candidate.parameters.get("thinking")
-            budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-            limit = self._max_tokens + (budget if isinstance(budget, int) else 0)
-        elif limit is None:
-            limit = at_most if window is None else max(1, window - self._prompt_tokens(request) // 2)
-        return int(limit) * request.answers
-
-    def _prompt_tokens(self, request: ClientRequest) -> int:
-        """Return the usual tokens of a prompt of text; of one with images or documents little is known."""
-        return 0 if request.has_media else request.body_bytes // CHARACTERS_PER_TOKEN
-
-    def _own_limit(self, api: str) -> int | None:
-        """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
-        translated = {"completions": OUTPUT_LIMITS["chat"], "responses": ANY_OUTPUT_LIMIT}  # the provider renames those of chat
-        names = translated.get(api, OUTPUT_LIMITS.get(api, ()))
-        parameters = self.candidate.parameters  # the gateway starts only if these are numbers above 0
-        return max((int(parameters[name]) for name in names if name in parameters), default=None)
-
-    def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
-        """Return the maximum cost of an answer in USD; NaN without prices. ``hour``: whether the prompt may be written to a cache for an hour."""
-        if self._prices is None:
-            return float("nan")
-        prompt, output, request, written = self._prices
-        prompt = max(prompt, written) if hour else prompt
-        return (prompt_tokens * prompt + output_tokens * output) / 1e6 + request
-
-    def prepare(self, request: ClientRequest, *, strip: Strip = "", max_tokens: int | None = None) -> Prepared:
+    def prepare(self, request: ClientRequest, *, strip: Strip = "", limits_answer: bool = False) -> Prepared:
         """Return a request in a dialect that the candidate understands.
 
         Args:
             request: The request.
             strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
                 or none (``""``).
-            max_tokens: The maximum limit of an answer that has none; None for no limit.
+            limits_answer: Whether an answer without a limit gets one, since a budget limits its cost.
 
         Raises:
             DataError: A field has a wrong type, so that it cannot be converted.
@@ -191,7 +138,7 @@ class Upstream:
         api = self.answers(request.api) or request.api
         body: Mapping[str, Any] = request.body
         parameters = self.candidate.parameters
-        limit = None if max_tokens is None else self.imposed_limit(request, max_tokens)
+        limit = self.max_cost.imposed_limit(request) if limits_answer else None
         if limit is not None:
             body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
         if strip:
@@ -215,17 +162,11 @@ class Upstream:
         return raw if field is None else raw[: field.start] + self.model.encode() + raw[field.stop :]
 
 
-def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
-    """Return the maximum prices of the prompt, the answer, the request, and of a prompt that is written to a cache for an hour."""
-    hour = 2 * prices.input if prices.cache_write_1h is None else prices.cache_write_1h
-    return max(prices.input, prices.cache_write or 0.0), prices.output, prices.request, hour
-
-
 class Upstreams(Mapping[str, Upstream]):
-    """The candidates that can be called, by name."""
+    """The candidates that can be called, by name; ``default_tokens`` is the limit of an answer that a budget imposes."""
 
-    def __init__(self, pool: Pool, models: ModelClient) -> None:
-        self._all = {c.name: Upstream(c, models) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
+    def __init__(self, pool: Pool, models: ModelClient, default_tokens: int) -> None:
+        self._all = {c.name: Upstream(c, models, default_tokens) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
         self._callable = tuple(self._all)
         self._incapable: dict[str, frozenset[str]] = {}
         self._names = pool.names

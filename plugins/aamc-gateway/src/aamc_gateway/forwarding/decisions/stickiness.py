@@ -1,7 +1,8 @@
-"""The candidate that a conversation belongs to."""
+"""The stickiness of conversations: the candidate that one belongs to, and whether it must stay there."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ class Origin:
 UNKNOWN = Origin()
 
 
-def call_key(session: str, call_id: str) -> str:
+def _call_key(session: str, call_id: str) -> str:
     """Return the key of the answer in a conversation whose last tool call has an id."""
     return f"{session}/call/{call_id}"
 
@@ -63,7 +64,7 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
     if request.session is not None:
         entries = request.body.get("input" if request.dialect == "responses" else "messages")
         call_id = last_call(request.dialect, entries) if "open_tool_calls" in request.foreign_state and isinstance(entries, list) else None
-        keys += [*([] if call_id is None else [(gateway.calls, call_key(request.session, call_id))]), (gateway.sessions, request.session)]
+        keys += [*([] if call_id is None else [(gateway.calls, _call_key(request.session, call_id))]), (gateway.sessions, request.session)]
     answered = None
     for sessions, key in keys:
         try:
@@ -85,3 +86,31 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         raise Refused(message)
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
     return Origin(answered.candidate, cached, fixed or bool(request.foreign_state & gateway.ties), not fixed, answered.mixed)
+
+
+async def remember_answer(
+    gateway: Gateway, request: ClientRequest, origin: Origin, name: str, response_id: str | None = None, call_id: str | None = None
+) -> None:
+    """Remember the candidate that answered a conversation. Before the answer ends: its client may go on with it at another worker at once.
+
+    Args:
+        gateway: The gateway.
+        request: The request.
+        origin: The origin of the conversation before it.
+        name: The candidate.
+        response_id: The answer's id, if its server keeps it.
+        call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
+    """
+    mixed = origin.mixed or origin.candidate not in (None, name)
+    keys = []
+    if request.session is not None and not request.side_request:  # a title is no turn of the conversation whose id it has
+        keys.append((gateway.sessions, request.session))
+        if call_id is not None:
+            keys.append((gateway.calls, _call_key(request.session, call_id)))
+    if response_id is not None:
+        keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
+    notes = [sessions.note(key, name, mixed) for sessions, key in keys]
+    if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
+        await notes[0]
+    else:
+        await asyncio.gather(*notes)

@@ -1,4 +1,4 @@
-"""``POST /v1/feedback``, and ``/admin/feedback`` for the dashboard: a judgement of a decision, in the log before the answer."""
+"""``POST /v1/feedback``, and ``/admin/feedback`` for the dashboard: feedback of clients, such as thumbs, which is in the log before the answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from aamc_sdk import MetaController
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
-"""A judgement, for messages."""
+"""A body with feedback, for messages."""
 THUMBS = {"up": 1.0, "down": 0.0}
+"""The quality that a click stands for."""
 THUMBS_SOURCE = "implicit:thumbs"
-"""The source of thumbs events: a click is no considered judgement, so it counts only where there is no explicit one."""
+"""The source of thumbs events: a click is less considered than explicit feedback, so it counts only where there is none."""
 FIELDS = (
     "decision_id",
     "quality",
@@ -47,8 +48,8 @@ _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
 
-def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-    """Return the fields of a judgement, as :meth:`aamc_sdk.MetaController.feedback` takes them.
+def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Return the fields of feedback, as :meth:`aamc_sdk.MetaController.feedback` takes them.
 
     Raises:
         DataError: A field is unknown, missing, or contradicts another one.
@@ -103,7 +104,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_owner(record: Record | None, caller: Caller) -> None:
-    """Refuse to judge a decision of another tenant than the caller's, or of another user than the key's if it belongs to one."""
+    """Refuse feedback on a decision of another tenant than the caller's, or of another user than the key's if it belongs to one."""
     if record is None or caller.admin:
         return
     query = record.query
@@ -112,18 +113,18 @@ def check_owner(record: Record | None, caller: Caller) -> None:
         raise Refused(message, status=404, kind="not_found")
 
 
-def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
-    """Record a judgement; return the document of ``aamc feedback add --json``. It is in the log when this returns.
+def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """Record feedback; return the document of ``aamc feedback add --json``. It is in the log when this returns.
 
-    The same judgement again changes nothing. Another one of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
+    The same feedback again changes nothing. Other feedback of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
     last click counts.
 
     Raises:
         DataError: A field cannot be used, or names a candidate that the decision did not have.
-        Refused: The decision is of another tenant or user, or the log has another judgement of that source.
+        Refused: The decision is of another tenant or user, or the log has other feedback of that source.
         StoreError: The log cannot be written.
     """
-    given = read_judgement(body, caller)
+    given = read_feedback(body, caller)
     thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
     record = _record(controller, decision_id)
     if record is None and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
@@ -134,7 +135,7 @@ def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: C
     try:
         new = controller.feedback(decision_id, **given)
     except UnknownCandidateError:
-        raise  # a wrong field, no other judgement
+        raise  # a wrong field, no other feedback
     except ConflictError as error:
         raise Refused(str(error), status=409) from error
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
@@ -150,8 +151,8 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
 
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 200 once the judgement is in the log, 202 if it waits there for its decision."""
+    """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
     body = await read_json(gateway, scope, receive, EXAMPLE)
     await gateway.commits.written()
-    document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
+    document = await asyncio.to_thread(add_feedback, gateway.controller, body, scope["caller"])
     await send_safe_json(send, document, 202 if document["waits"] else 200)

@@ -1,0 +1,1 @@
+"""Answers to clients: whole, as streams, and from the cache."""

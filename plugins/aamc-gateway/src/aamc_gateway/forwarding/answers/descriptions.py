@@ -1,0 +1,48 @@
+"""The description of a request's processing in its answer: the headers ``x-aamc-...``, and the object ``aamc`` in the last event of a stream."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
+
+if TYPE_CHECKING:
+    from aamc_gateway.forwarding.calls.upstreams import Prepared
+    from aamc_gateway.observe.request_figures import RequestFigures
+    from aamc_sdk import Decision
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+def description_headers(decision: Decision, model: str | None, prepared: Prepared | None) -> HeaderList:
+    """Return the headers of an answer besides that of its cost; ``model``, who answered, and the request to it are None while unknown."""
+    found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
+    if model is not None:
+        found.append(model_header(model))
+    if not math.isnan(decision.propensity):
+        found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
+    if prepared is not None and prepared.max_tokens is not None:
+        found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
+    if prepared is not None and prepared.dropped:
+        found.append(dropped_header(prepared.dropped))
+    return found
+
+
+def cost_header(cost_usd: float) -> HeaderList:
+    """Return the header with the cost of an answer; none if it is unknown."""
+    return [] if math.isnan(cost_usd) else [(b"x-aamc-cost-usd", f"{cost_usd:.10g}".encode())]
+
+
+def description_object(decision: Decision, served: RequestFigures, prepared: Prepared | None) -> dict[str, Any]:
+    """Return the object ``aamc`` of a stream."""
+    found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
+    if not math.isnan(decision.propensity):
+        found["propensity"] = decision.propensity
+    found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
+    found["cost_source"] = served.cost_source
+    if prepared is not None and prepared.max_tokens is not None:
+        found["max_tokens"] = prepared.max_tokens
+    if prepared is not None and prepared.dropped:
+        found["dropped"] = list(prepared.dropped)
+    return found

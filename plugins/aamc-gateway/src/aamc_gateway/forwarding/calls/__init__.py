@@ -1,0 +1,1 @@
+"""Calls of candidates: the requests that they get, their usage and cost."""
