@@ -97,7 +97,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Example: aamc evaluate --logs sqlite:state.db --routers llm-only,random --since 7d
 
-    Example: aamc evaluate --orchestrator router-r1 --dataset nq:data/questions
+    Example: aamc evaluate --orchestrator router-r1 --dataset nq:nq_test.jsonl --pool pool.yaml --set orchestrator.policy=small
     """
     if options["orchestrator"] is not None:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")
