@@ -85,8 +85,8 @@ class _Calls(NamedTuple):
         return found
 
 
-class _Judgements(NamedTuple):
-    """Feedback in the order of the log, F pieces: the decisions' rows, and the judgement of the chosen candidate."""
+class _FeedbackArrays(NamedTuple):
+    """Feedback in the order of the log, F pieces: the decisions' rows, and the quality of a candidate."""
 
     row: NDArray[np.intp]
     chosen: NDArray[np.bool_]
@@ -132,7 +132,7 @@ class RowOutcomes:
         self._candidates: list[str] = []
         self._propensity: list[Floats] = [np.zeros(0)]
         self._calls: list[_Calls] = []
-        self._judgements: list[_Judgements] = []
+        self._feedback: list[_FeedbackArrays] = []
         self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
         self._judged = 0
 
@@ -199,8 +199,8 @@ class RowOutcomes:
         implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
         self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
         self._judged += len(rows)
-        self._judgements.append(
-            _Judgements(
+        self._feedback.append(
+            _FeedbackArrays(
                 *self._about(rows, candidates),
                 np.array([each.over is not None for each in feedback], dtype=bool),
                 np.array([implicit[each.source] for each in feedback], dtype=bool),
@@ -214,17 +214,17 @@ class RowOutcomes:
         self._add_attempts([()] * _FIELDS, list)  # so that there is something to join
         self._add_feedback([()] * _FIELDS, list)
         calls = _Calls(*map(np.concatenate, zip(*self._calls, strict=True)))
-        judgements = _Judgements(*map(np.concatenate, zip(*self._judgements, strict=True)))
+        feedback = _FeedbackArrays(*map(np.concatenate, zip(*self._feedback, strict=True)))
         latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
-        judgements = _Judgements._make(values[latest] for values in judgements)
+        feedback = _FeedbackArrays._make(values[latest] for values in feedback)
         size = len(self._rows)
-        explicit = judgements.means(size, implicit=False)
-        quality = np.where(np.isnan(explicit), judgements.means(size, implicit=True), explicit)
+        explicit = feedback.means(size, implicit=False)
+        quality = np.where(np.isnan(explicit), feedback.means(size, implicit=True), explicit)
         judged, failed = ~np.isnan(quality), calls.flags(size, (calls.status == _FAILED) & calls.chosen, (calls.status == _ANSWERED) & calls.chosen)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
         compared = np.zeros(size, dtype=bool)
-        compared[judgements.row[judgements.compares]] = True
+        compared[feedback.row[feedback.compares]] = True
         return LoggedOutcomes(
             list(self._rows),
             self._candidates,
