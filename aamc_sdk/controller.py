@@ -322,7 +322,7 @@ class MetaController:
         cost_usd: float | None = None,
         latency_ms: float | None = None,
         output_tokens: int | None = None,
-        **judgement: Any,
+        **fields: Any,
     ) -> bool:
         """Record feedback on a decision; it is durable in the log when this returns.
 
@@ -331,7 +331,7 @@ class MetaController:
             cost_usd: Cost of the call; figures are logged as an attempt, with the feedback.
             latency_ms: Time until the whole answer, logged like the cost.
             output_tokens: Tokens of the answer, logged like the cost.
-            **judgement: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
+            **fields: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
                 ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures are a new attempt each time.
 
         Returns:
@@ -342,20 +342,20 @@ class MetaController:
             StoreError: The log has its id with other content, the decision had no such candidate, or the controller is closed.
         """
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
-        if attempt is not None and not judgement:
+        if attempt is not None and not fields:
             with self._guard:
                 self._add_attempt(attempt)
             return True
-        feedback = feedback_of(decision_id, judgement, time.time())
+        feedback = feedback_of(decision_id, fields, time.time())
         if attempt is not None and feedback.candidate is not None:
             attempt = attrs.evolve(attempt, candidate=feedback.candidate)
         return self._add_feedback([(feedback, attempt)])[0]
 
-    def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
+    def feedback_batch(self, feedback: Sequence[Feedback]) -> list[bool]:
         """Record feedback on many decisions in one write.
 
         Args:
-            judgements: The feedback, in order; without a time of its own it gets the present time.
+            feedback: The feedback, in order; without a time of its own it gets the present time.
 
         Returns:
             Whether each is new.
@@ -364,7 +364,7 @@ class MetaController:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
             StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
-        return self._add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
+        return self._add_feedback([(each, None) for each in with_times(feedback, time.time())])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
@@ -479,14 +479,14 @@ class MetaController:
         self._guard.check()
         return RouteArguments.of(query, preference, named)
 
-    def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+    def _add_feedback(self, entries: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the attempt that it reports, and return whether each is new."""
         with self._guard:
             with self._store_errors():
-                new = self.store.add_feedback(judgements)
+                new = self.store.add_feedback(entries)
             self._wake_learner()
             if self.learner is None:
-                for feedback, _ in itertools.compress(judgements, new):
+                for feedback, _ in itertools.compress(entries, new):
                     self._events.learned(feedback)
         return new
 

@@ -10,11 +10,14 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import click
 import python_reference
 import yaml
+from aamc_gateway.server.settings import GatewaySettings, OrchestratorSettings
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.config import describe_options, parse_yaml, unstructure
@@ -93,7 +96,7 @@ aamc plugins show router ppo
 router: {name: ppo, learning_rate: 1.0e-4}
 ```
 
-An unknown option or a value of the wrong type is an error."""
+An unknown option or a value of the wrong type is an error. The settings of `aamc serve` are [at the end](#gateway)."""
 
 
 def files(plugins: Plugins) -> Iterator[tuple[Path, str]]:
@@ -161,7 +164,23 @@ def option_tables(plugins: Plugins) -> str:
             parts.append(
                 "| option | type | default | values | presets | meaning |\n|---|---|---|---|---|---|\n" + "\n".join(map(_row, options)) + "\n"
             )
-    return "\n".join(parts)
+    return "\n".join([*parts, gateway_settings()])
+
+
+def gateway_settings() -> str:
+    """Return a table of the settings of ``aamc serve``."""
+    rows = [*_settings("gateway", GatewaySettings), *_settings("gateway.orchestrators.NAME", OrchestratorSettings)]
+    introduction = "Settings of `aamc serve`, in the section `gateway` of a configuration file ([the gateway](gateway.md)). (`aamc-gateway`)"
+    return f"## gateway\n\n{introduction}\n\n| setting | type | default | values | meaning |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _settings(section: str, settings: type) -> Iterator[str]:
+    for option in describe_options(SimpleNamespace(Config=settings)):
+        name, default, kind = f"{section}.{option['name']}", option["default"], option["type"].replace("|", "\\|")
+        if attrs.has(type(default)):
+            yield from _settings(name, type(default))
+        else:
+            yield f"| `{name}` | `{kind}` | `{default!r}` | {option['allowed']} | {option['meaning']} |"
 
 
 def _documented(plugins: Plugins) -> list[RegisteredComponent]:

@@ -132,7 +132,7 @@ def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:
 
 
 def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str | None) -> None:
-    """Print the figures of every call to standard error, and how to judge the answer if its log is there for a later command."""
+    """Print the figures of every call to standard error, and the command for feedback if its log is there for a later command."""
     for attempt in attempts:
         if attempt.status != "ok":
             click.echo(f"{attempt.candidate} failed: {' '.join((attempt.error or '').split())}", err=True)
@@ -141,4 +141,4 @@ def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str
         cost = "unknown" if math.isnan(attempt.cost_usd) else f"{attempt.cost_usd:.3g} USD"
         click.echo(f"{attempt.candidate}: cost {cost}, latency {attempt.latency_ms:,.0f} ms, output tokens {tokens}", err=True)
     if log is not None:
-        click.echo(f"Judge the answer with: aamc feedback add {decision_id} --quality Q --store {shlex.quote(log)}", err=True)
+        click.echo(f"Record feedback with: aamc feedback add {decision_id} --quality Q --store {shlex.quote(log)}", err=True)

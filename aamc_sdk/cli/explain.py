@@ -29,6 +29,8 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
 
     With --store alone, runs/latest is used only if it has the decision's candidates. Without a run, the explanation is complete except for expected
     rewards and the preference that would have changed the choice.
+
+    Example: aamc explain ID --store sqlite:state.db
     """
     from aamc_sdk.controller import MetaController
     from aamc_sdk.explain import explain

@@ -69,22 +69,25 @@ def feedback() -> None:
 @click.option("--quality", type=Number(0, 1), metavar="Q", help="Quality of the answer, from 0 to 1.")
 @click.option("--over", metavar="NAME", help="Instead of a quality: the candidate with the worse answer, or with --tie an equally good one.")
 @click.option("--tie", is_flag=True, help="With --over: both answers were equally good.")
-@click.option("--candidate", metavar="NAME", help="The judged candidate (default: the one that served).")
+@click.option("--candidate", metavar="NAME", help="The candidate that the feedback is about (default: the one that served).")
 @click.option("--confidence", type=Number(0, 1), default=1.0, metavar="C", help="Confidence of the source, from 0 to 1 (default: 1).")
 @click.option("--source", default="explicit", help="Source of the feedback; each source counts once per decision (default: explicit).")
 @click.option("--revision", type=click.IntRange(0, 10**12), default=0, metavar="N", help="Replaces lower revisions of the source (default: 0).")
 @click.option("--id", metavar="ID", help="Id of the feedback (default: the decision's id and the source).")
 @click.option("--wait", is_flag=True, help="Accept feedback on a decision that is not in the log yet.")
 @_on_a_log
-def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **judgement: Any) -> None:
-    """Record feedback on the decision ID."""
+def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **fields: Any) -> None:
+    """Record feedback on the decision ID.
+
+    Example: aamc feedback add ID --quality 1 --store sqlite:state.db
+    """
     from aamc_sdk.types import Feedback
 
-    if (judgement["quality"] is None) == (judgement["over"] is None):
+    if (fields["quality"] is None) == (fields["over"] is None):
         raise click.UsageError("give --quality, or --over for a comparison, not both")
-    if judgement["id"] is None:
-        del judgement["id"]
-    given = Feedback(decision_id=decision_id, time=time.time(), **judgement)
+    if fields["id"] is None:
+        del fields["id"]
+    given = Feedback(decision_id=decision_id, time=time.time(), **fields)
     with _opened(ctx, run, store) as log:
         if wait and not log.persistent:
             raise click.UsageError("--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db")
@@ -222,7 +225,10 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 @feedback.command()
 @_on_a_log
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Show the log's partitions: their decisions, age and size."""
+    """Show the log's partitions: their decisions, age and size.
+
+    Example: aamc feedback partitions --store sqlite:state.db
+    """
     with _opened(ctx, run, store) as log:
         found = log.partitions()
     if as_json:
@@ -242,6 +248,8 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
 
     The first line that cannot be read or is refused ends the import, with its number in the error. The lines before it are in the log, and the
     whole file may be imported again.
+
+    Example: aamc feedback import log.jsonl --store sqlite:state.db
     """
     lines = new = 0
     with click.open_file(str(file), "rb") as source:
@@ -293,6 +301,8 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
 
     Routers then learn the log again. The exit status is 1 if an export could not be erased, such as on a disk that is not mounted; the command can be
     repeated. Exports that were deleted are no longer remembered.
+
+    Example: aamc feedback forget --user ann --store sqlite:state.db
     """
     from aamc_sdk.log import RowStore
     from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer

@@ -32,8 +32,8 @@ from aamc_sdk.errors import (
 )
 
 GROUPS = {
-    "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate", "trace"),
-    "Learn and compare": ("train", "evaluate", "calibrate", "report", "bench", "reproduce", "data", "canary"),
+    "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate"),
+    "Learn and compare": ("train", "evaluate", "calibrate", "report", "trace", "bench", "reproduce", "data", "canary"),
     "Serve": ("serve", "keys", "models", "serve-router"),
     "Extend": ("plugins", "doctor"),
 }

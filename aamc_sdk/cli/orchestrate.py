@@ -89,7 +89,7 @@ def orchestrate(
                 store = store or opened.enter_context(closing(log()))
                 store.add_decisions(records)
                 store.add_attempts(attempts)
-                click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(url)}", err=True)
+                click.echo(f"Record feedback with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(url)}", err=True)
             elif given["store"]:
                 click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
             if graph is not None:

@@ -150,7 +150,7 @@ def _is_new(excerpt: Excerpt, row: Row) -> bool:
     same = next((past for past in known if past.revision == row.revision), None)
     if same is not None and _is_same(same, row):
         return False
-    if row.decision_id != known[0].decision_id:  # else one caller could replace the judgement of another
+    if row.decision_id != known[0].decision_id:  # else one caller could replace the feedback of another
         raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content, on another decision; give it another source or id")
     if row.revision > known[-1].revision:
         return True

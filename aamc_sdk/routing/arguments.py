@@ -144,10 +144,10 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     return Attempt(decision_id, **given) if given else None
 
 
-def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> Feedback:
+def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> Feedback:
     """Return the feedback with the given fields."""
-    _check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
-    return Feedback(decision_id=decision_id, **{"time": now, **judgement})
+    _check_names(given, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
+    return Feedback(decision_id=decision_id, **{"time": now, **given})
 
 
 def _is_given(names: Collection[str] | None) -> bool:

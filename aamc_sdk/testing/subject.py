@@ -22,7 +22,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Orchestrator, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
-from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_gaps, with_judgements
+from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_feedback, with_gaps
 from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
@@ -38,10 +38,10 @@ class EchoModels:
 
 
 def splits() -> tuple[Dataset, Dataset, Dataset]:
-    """Return the data for training, validation and test, the first two with judged decisions of users."""
+    """Return the data for training, validation and test, the first two with decisions of users and feedback."""
     return (
-        with_judgements(make_dataset(TRAIN_ROWS)),
-        with_judgements(make_dataset(VALIDATION_ROWS, first=1000)),
+        with_feedback(make_dataset(TRAIN_ROWS)),
+        with_feedback(make_dataset(VALIDATION_ROWS, first=1000)),
         make_dataset(TEST_ROWS, first=2000),
     )
 
@@ -113,7 +113,7 @@ class Subject:
 
     def other_training(self) -> Training:
         """Return a training on other data, whose table of outcomes lacks a few cells, as most tables do."""
-        training = self._training(self.validation_set, with_judgements(self.test_set))
+        training = self._training(self.validation_set, with_feedback(self.test_set))
         return attrs.evolve(training, dataset=with_gaps(training.dataset))
 
     @cached_property

@@ -71,8 +71,8 @@ def make_dataset(size: int, first: int = 0) -> Dataset:
     return Dataset(queries, POOL, _outcomes(queries, complexity, numbers), labels, references, source="aamc_sdk.testing")
 
 
-def with_judgements(dataset: Dataset) -> Dataset:
-    """Return a dataset of :func:`make_dataset` with one logged decision a query, by four users in turn, judged by its outcome."""
+def with_feedback(dataset: Dataset) -> Dataset:
+    """Return a dataset of :func:`make_dataset` with one logged decision a query, by four users in turn, and its outcome as feedback."""
     assert dataset.outcomes is not None
     queries = [attrs.evolve(query, user=f"user-{row % 4}") for row, query in enumerate(dataset.queries)]
     decisions = [Decision(f"log-{normalized_text(query)[:12]}", POOL.names[row % len(POOL)], 0.25, Preference()) for row, query in enumerate(queries)]

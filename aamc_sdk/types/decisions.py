@@ -29,7 +29,7 @@ from aamc_sdk.types.preferences import Preference
 MAX_WEIGHT = 1_000_000
 """Maximum weight of one piece of feedback: sums of such weights stay exact enough for every router."""
 MAX_AVERAGE_WEIGHT = 3.0
-"""Maximum weight of one judgement in averages and comparisons."""
+"""Maximum weight of one piece of feedback in averages and comparisons."""
 
 
 def new_ids(count: int) -> list[str]:
@@ -153,19 +153,19 @@ def _check_decision_id(feedback: Feedback, attribute: attrs.Attribute[Any], valu
 
 @attrs.frozen(kw_only=True)
 class Feedback:
-    """A judgement of a decision: a quality, or that one candidate beat another.
+    """Feedback on a decision: a quality, or that one candidate beat another.
 
     Attributes:
         id: Its own id; by default the decision's id, a slash and the source, so each source counts once.
-        decision_id: The decision that it judges.
-        candidate: The judged candidate; None for the one that served.
+        decision_id: The decision that it is about.
+        candidate: The candidate that it is about; None for the one that served.
         quality: From 0 to 1, or None for a comparison.
-        over: The candidate that the judged one beat, or tied with.
+        over: The candidate that this one beat, or tied with.
         tie: Whether the two were equally good.
         confidence: Confidence of the source, from 0 to 1.
         weight: Weight in averages, from 0 to ``MAX_WEIGHT``.
         source: The source: ``"explicit"``, ``"implicit"``, or a judge's name.
-        time: The time of the judgement, in seconds since the epoch.
+        time: When it was given, in seconds since the epoch.
         revision: A later revision of the same id replaces the earlier one, of the same decision; both stay in the log.
 
     Raises:
@@ -190,7 +190,7 @@ class Feedback:
 
     @property
     def average_weight(self) -> float:
-        """Its weight in averages and comparisons: weight times confidence, at most ``MAX_AVERAGE_WEIGHT``, so that no one judgement decides all."""
+        """Its weight in averages and comparisons: weight times confidence, at most ``MAX_AVERAGE_WEIGHT``, so that no one piece decides all."""
         return min(self.weight * self.confidence, MAX_AVERAGE_WEIGHT)
 
     @property

@@ -179,7 +179,7 @@ def test_feedback_that_depends_on_who_was_chosen_gives_no_verdict() -> None:
     judgements = [judgement for n, judgement in enumerate(simulated(0, 2000, 0.3, (0.6, 0.6))) if judgement.candidate or n % 2]
     found = Trial("canary", "old", "new", judgements).verdict()
     assert found["verdict"] is None
-    assert "judgements depend on the chosen candidate" in found["why"]
+    assert "feedback depends on the chosen candidate" in found["why"]
 
 
 def test_a_difference_that_turned_round_gives_no_verdict() -> None:

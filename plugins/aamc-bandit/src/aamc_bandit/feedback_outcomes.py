@@ -42,7 +42,7 @@ class OutcomeOptions:
     implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
     failure_quality: float | None = option(0.0, "quality of a failed call, from 0 to 1; none: failed calls do not count", at_least=0, at_most=1)
     failure_weight: float = option(
-        1.0, "weight of a failed call; failures are always known, so if only some answers are judged, set their share", above=0
+        1.0, "weight of a failed call; failures are always known, so if only some answers have feedback, set their share", above=0
     )
     max_source_weight: float = option(3.0, "maximum total weight of one source's feedback on a candidate in one decision", above=0)
     max_decision_weight: float = option(5.0, "maximum total weight of all feedback on a candidate in one decision", above=0)

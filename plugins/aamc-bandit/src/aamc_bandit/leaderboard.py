@@ -15,8 +15,8 @@ class Standing:
         candidate: Its name.
         alpha: Alpha of its Beta posterior.
         beta: Beta of its Beta posterior.
-        feedback: Number of judgements.
-        updated: Time of the latest judgement, in seconds since the epoch.
+        feedback: Number of pieces of feedback.
+        updated: Time of the latest feedback, in seconds since the epoch.
     """
 
     candidate: str

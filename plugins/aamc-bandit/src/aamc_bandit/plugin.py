@@ -22,7 +22,7 @@ def aamc_routers() -> list[Component]:
 @hookimpl
 def aamc_commands() -> list[Component]:
     """Return the command that compares routers on trial."""
-    return [Component("canary", "aamc_bandit.trials.canary_command:canary", "Test whether the challenger of a canary or shadow is better.")]
+    return [Component("canary", "aamc_bandit.trials.canary_command:canary", "Test whether a new router (canary or shadow) beats the stable one.")]
 
 
 @hookimpl

@@ -61,6 +61,8 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares
     """Write labelled texts of eight categories as train.csv, val.csv and test.csv, unless the folder holds one of them.
 
     Columns: text, complexity (0 to 1), category, tool_use (0 or 1). Every text is unique across the files.
+
+    Example: aamc data generate --out data/texts --shares code=3,chat=1
     """
     _refuse_to_overwrite(out / name for name in FILES.values())
     splits = compose_splits({"train": n_train, "validation": n_val, "test": n_test}, seed, shares)

@@ -36,7 +36,7 @@ class UserBaselineConfig:
     """Options of the baselines."""
 
     history: int = option(64, "number of latest turns of a user that the router keeps", at_least=1)
-    shrinkage: float = option(10.0, "user-elo: own judgements at which half of the difference to all users counts", above=0)
+    shrinkage: float = option(10.0, "user-elo: pieces of own feedback at which half of the difference to all users counts", above=0)
     penalty: float = option(1.0, "user-ridge: penalty on squared weights", above=0)
 
 

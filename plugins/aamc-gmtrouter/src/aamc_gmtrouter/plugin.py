@@ -12,7 +12,7 @@ def aamc_routers() -> list[Component]:
         Component("gmtrouter", "aamc_gmtrouter.router:GMTRouter", "Predicts from a graph of a user's rated turns which model the user will prefer."),
         Component("bradley-terry", "aamc_gmtrouter.baselines:BradleyTerry", "The model that users prefer on average."),
         Component("user-elo", "aamc_gmtrouter.baselines:UserElo", "A user's Elo ratings, shrunk towards the ratings of all users."),
-        Component("user-ridge", "aamc_gmtrouter.baselines:UserRidge", "Ridge regression over models, on a user's own judgements."),
+        Component("user-ridge", "aamc_gmtrouter.baselines:UserRidge", "Ridge regression over models, on a user's own feedback."),
     ]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--port", default=8100, type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8100).")
 @click.pass_context
 def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assignments: tuple[str, ...], host: str, port: int) -> None:
-    """Serve a policy to semantic routers: POST /route with a query and candidates returns the model to call.
+    """Serve a Router-R1 policy over HTTP, such as to vLLM Semantic Router. POST /route with a query and candidates returns the model to call.
 
     Example: aamc serve-router --pool pool.yaml --set orchestrator.policy=small
     """

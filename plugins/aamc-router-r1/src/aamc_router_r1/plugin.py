@@ -47,6 +47,6 @@ def aamc_providers() -> list[Component]:
 def aamc_commands() -> list[Component]:
     """Offer the server of single decisions, and the traces of episodes."""
     return [
-        Component("serve-router", "aamc_router_r1.commands:serve_router", "Serve a policy to semantic routers."),
+        Component("serve-router", "aamc_router_r1.commands:serve_router", "Serve a Router-R1 policy over HTTP, such as to vLLM Semantic Router."),
         Component("trace", "aamc_router_r1.commands:trace", "Show episodes of router-r1, in the terminal or as an HTML page."),
     ]

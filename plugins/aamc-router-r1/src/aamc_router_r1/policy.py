@@ -21,7 +21,7 @@ OVERALL = ""
 
 
 def measured_quality(store: str, given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return quality by candidate and category: ``given``, else the mean of the judged decisions in the log ``store``, unless that is ``""``."""
+    """Return quality by candidate and category: ``given``, else the mean of the rated decisions in the log ``store``, unless that is ``""``."""
     found = _of_log(store) if store else {}
     for name, by_category in given.items():
         found[name] = {**found.get(name, {}), **by_category}
@@ -34,7 +34,7 @@ def overall(quality: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _of_log(url: str) -> dict[str, dict[str, float]]:
-    """Return the mean quality of each candidate's judged decisions, over all and by the most probable category."""
+    """Return the mean quality of each candidate's decisions with feedback, over all and by the most probable category."""
     from aamc_experiments.off_policy import read_outcome_columns
 
     from aamc_sdk.log import open_store

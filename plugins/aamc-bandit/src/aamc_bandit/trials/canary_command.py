@@ -19,7 +19,7 @@ from aamc_sdk.cli import JSON, RUN, SINCE, STORE, UNTIL, check_range, plugins_of
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, since: float | None, until: float | None, again: bool, as_json: bool) -> None:
-    """Test whether the challenger of a canary or shadow is better than the stable router.
+    """Test whether a new router (canary or shadow) beats the stable one.
 
     The test is sequential: repeated looks are valid. At most 5% of trials without a difference ever show one, however long they
     run.

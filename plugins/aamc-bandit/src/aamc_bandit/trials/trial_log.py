@@ -268,7 +268,7 @@ def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Note
 
 
 def _judge(noted: _Noted, content: NotedContent, judged: str, quality: float) -> None:
-    """Add the first judgement of a decision to a trial."""
+    """Add the first feedback on a decision to a trial."""
     kind, note, trial, users = noted
     if note.ended is not None:
         trial.ended = note.ended

@@ -14,13 +14,13 @@ Bets need a bound of |g| that is known before the request. A canary's share give
 1 / (1 - share). A shadow uses the maximum so far: a decision whose |g| could have exceeded it raises the bound for later
 decisions and is left out, whatever its outcome. A shadow's interval therefore describes the compared requests only.
 
-If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first judged decision
-counts, with the mixture over the assignment as mu.
+If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first decision with
+feedback counts, with the mixture over the assignment as mu.
 
-The first judgement of a decision counts, since a later one would change results that were already looked at. If the chosen candidate's call
-failed and another one served, the judged decision has the outcome 0. A failure without a judgement does not count, since all
-failures are known, but often only some answers are judged. If the
-probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
+The first feedback on a decision counts, since a later one would change results that were already looked at. If the chosen candidate's call
+failed and another one served, a decision with feedback has the outcome 0. A failure without feedback does not count, since all
+failures are known, but often only some answers have feedback. If the
+probability of feedback depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
 verdict.
 
 Papers: Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro 2022, "Anytime-valid off-policy inference for contextual bandits";
@@ -42,7 +42,7 @@ from aamc_bandit.trials.trial_notes import CANARY, NotedDecision, TrialNote
 from aamc_sdk.types import ROUNDING, Floats
 
 BIAS_LOG_WEALTH = math.log(2 / 0.001)
-"""The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
+"""The log-wealth at which feedback counts as dependent on the chosen candidate: one false alarm in a thousand trials."""
 PRIOR_MEAN = 0.5
 """The mean outcome b before any outcome; it counts as one outcome."""
 MIN_BOUND = 1.0
@@ -50,7 +50,7 @@ MIN_BOUND = 1.0
 
 
 class JudgedDecision(NamedTuple):
-    """A judged decision of a trial.
+    """A decision of a trial with feedback.
 
     Attributes:
         quality: Its outcome, from 0 to 1.
@@ -67,7 +67,7 @@ class JudgedDecision(NamedTuple):
 
 @attrs.define(eq=False)
 class Trial:
-    """The judged decisions of one pair of routers.
+    """The decisions with feedback of one pair of routers.
 
     Attributes:
         kind: ``"canary"`` or ``"shadow"``.
@@ -94,9 +94,9 @@ class Trial:
     candidate_version: str = attrs.field(default="", kw_only=True)
 
     def add(self, judgement: JudgedDecision, known_bound: float = MIN_BOUND) -> None:
-        """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
+        """Add a decision with feedback, or leave it out if its |g| could have exceeded the bound known beforehand.
 
-        The judgement's own bound is the maximum |g| over its possible candidates; ``known_bound`` holds for every request.
+        The decision's own bound is the maximum |g| over its possible candidates; ``known_bound`` holds for every request.
         """
         self.bound = max(self.bound, known_bound)
         if judgement.bound > self.bound * (1 + ROUNDING):
@@ -113,11 +113,11 @@ class Trial:
             "ci95": None,
         }
         if all(judgement.stable == judgement.candidate for judgement in self.judgements):
-            why = "both routers made the same choices" if self.judgements else "no judged decision that both routers could have made"
+            why = "both routers made the same choices" if self.judgements else "no decision with feedback that both routers could have made"
             return {**figures, "verdict": None, "why": f"nothing to compare: {why}"}
         gains, differences, minimum = betting_terms(self.judgements)
         if max(log_wealth(side * gains, minimum, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
-            return {**figures, "verdict": None, "why": "judgements depend on the chosen candidate, so the judged decisions cannot be compared"}
+            return {**figures, "verdict": None, "why": "feedback depends on the chosen candidate, so the decisions cannot be compared"}
         low, high = (side * lower_bound_at_any_time(side * differences, minimum, -1.0, 1.0) for side in (1.0, -1.0))
         if low > high:
             why = "the difference has changed during the trial, so no single figure fits all feedback; start a new trial"
@@ -134,7 +134,7 @@ def known_bound(kind: str, note: TrialNote) -> float:
 
 
 def compare(kind: str, note: TrialNote, decision: NotedDecision, judged: str, quality: float) -> JudgedDecision | str:
-    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
+    """Return a decision with feedback as it is compared, or the reason why it cannot be compared."""
     if judged != decision.candidate:
         return "fallback"
     if decision.propensity is None or math.isnan(decision.propensity):

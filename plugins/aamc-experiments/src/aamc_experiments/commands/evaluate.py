@@ -41,7 +41,7 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
     metavar="[FOLDER]",
     is_flag=False,
     flag_value="",
-    help="Trained estimator (default: the run's own): for --router, to estimate texts again with --logs, or to score alone.",
+    help="Trained estimator (default: the run's own). Alone: report its errors. With --router: use its estimates. With --logs: estimate texts again.",
 )
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on tasks, trained in RUN or with --set orchestrator.KEY=VALUE.")
 @click.option(
@@ -56,32 +56,48 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 @click.option(
     "--routers", metavar="A,B,...", help="Routers (default: those of the run, or all baselines); with --logs also any that need no training."
 )
-@click.option("--failure-quality", metavar="Q|none", default="0", help="With --logs: quality of a failed call; none leaves it out (default: 0).")
+@click.option(
+    "--failure-quality", metavar="Q|none", default="0", help="With --logs: quality of a failed call (default: 0); none excludes these calls."
+)
 @CONFIG
 @SET
 @click.option("--n-episodes", type=click.IntRange(min=1, max=10_000), help="With --router, streams of the simulator per preference (default: 64).")
 @PREFERENCE
 @click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: nothing is written).")
-@click.option("--gate", is_flag=True, help="Exit with status 1 unless the run's router is better than the best constant choice at the same cost.")
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="Exit with status 1 unless the run's router beats the best single model, or mixture of two models, at the same cost.",
+)
 @JSON
 @click.pass_context
 def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Compare the routers of RUN (default: runs/latest) on other data, or on its own test rows.
+    """Compare routers, or score an estimator or an orchestrator. There are five modes.
 
-    Training rows of the run, and their near-duplicates, are left out of other data.
+    A run (RUN, default: runs/latest): compare its routers on its test rows, on another --split, or on other data (--dataset). Queries that the run
+    was trained on, and near-duplicates, are excluded.
 
-    A router from aamc train (RUN or --router) is compared with baselines trained on the same rows. With --router, --dataset names other rows
-    to train the baselines and compare on, and --config and --set change settings, such as those of the simulator.
+    A trained router (--router, or RUN is from aamc train): compare it with baselines that are trained on the same rows. With --router, --dataset
+    names other rows for this training and the comparison; --config and --set change settings, such as those of the simulator.
 
-    With --estimator alone, score an estimator: errors of complexity, category and tool use, and the calibration of expected quality.
+    An estimator (--estimator alone, or RUN contains only one): report errors of complexity, category and tool use, and the calibration of
+    expected quality.
 
-    With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
-    choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
+    A decision log (--logs): estimate how routers would have performed, with 95% intervals. --since and --until choose the decisions. Without RUN,
+    runs/latest is used only if it has the candidates of the log.
 
-    With --orchestrator, or if RUN contains one, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and
-    --routers: on its own test tasks, or on the tasks of --dataset that were not in its training.
+    An orchestrator (--orchestrator, or RUN contains one): play tasks with right answers. Compare the orchestrator, such as router-r1, with baselines
+    and --routers, on its own test tasks or on the tasks of --dataset that were not in its training.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
+
+    Example: aamc evaluate --router checkpoints/ppo --n-episodes 20
+
+    Example: aamc evaluate --estimator checkpoints/tce --dataset outcomes:mine/
+
+    Example: aamc evaluate --logs sqlite:state.db --routers llm-only,random --since 7d
+
+    Example: aamc evaluate --orchestrator router-r1 --dataset nq:nq_test.jsonl --pool pool.yaml --set orchestrator.policy=small
     """
     if options["orchestrator"] is not None:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")

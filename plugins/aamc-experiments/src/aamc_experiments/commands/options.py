@@ -39,7 +39,7 @@ _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
     click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay; queue for data without outcomes)."),
-    click.option("--pool", metavar="NAME|FILE", help="Candidates (default: those of the data, else the default pool)."),
+    click.option("--pool", metavar="NAME|FILE", help="Pool of candidate models (default: the candidates of the dataset, else the built-in pool)."),
     click.option("--reward", metavar="NAME", help="Reward (default: linear)."),
     click.option("--dataset", metavar="FORMAT:PATH", help="Queries, with or without outcomes (default: synthetic)."),
     click.option("--test-dataset", metavar="FORMAT:PATH", help="Test queries (default: a fifth of the dataset)."),
@@ -47,7 +47,7 @@ _OPTIONS = (
     CONFIG,
     SET,
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of the options (default: quick)."),
-    click.option("--seed", type=int, help="Seed of all randomness (default: 0)."),
+    click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness (default: 0)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
 )
 

@@ -123,15 +123,15 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
     notes = [INTERVALS, *refused, *warned, *(f"{note[0].upper()}{note[1:]}." for note in document["notes"])]
-    headings = ["worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"]
+    headings = ["n_eff", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"]
     table = new_table(["router"], headings, title=title, notes=notes)
     logged = (_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS)
     table.add_row(LOGGED, str(decisions["counted"]), *logged, "")
     for name, row in routers.items():
         found = {key: (row[key] or {}).get("doubly_robust") for key, _, _, _ in LOG_COLUMNS}
         cells = [_estimate_cell(found[key], factor, form) for key, _, factor, form in LOG_COLUMNS]
-        worth = "-" if row["refused"] else f"{row['n_eff']:.0f}"
-        table.add_row(name, worth, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
+        n_eff = "-" if row["refused"] else f"{row['n_eff']:.0f}"
+        table.add_row(name, n_eff, *cells, _estimate_cell(found["utility"], 1, "+.3f", "difference"))
     print_table(table)
 
 

@@ -23,19 +23,19 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 
 @click.command()
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to train instead of a router.")
-@click.option("--from", "continue_from", metavar="RUN", help="Train the orchestrator of RUN further, on tasks or on a log with feedback.")
+@click.option("--from", "continue_from", metavar="RUN", help="Continue training the orchestrator of RUN, on tasks or on a log with feedback.")
 @click.option("--budget-usd", type=Number(min=0), metavar="USD", help="Maximum cost of an orchestrator's training.")
 @experiment_options
 @OUT
 @RESUME
-@click.option("--export", "form", metavar="FORM", help="Additional format of the trained component, such as onnx for the estimator tce.")
+@click.option("--export", "form", metavar="FORM", help="Also export the trained component in this format, such as onnx for the estimator tce.")
 @JSON
 @click.pass_context
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
-    Use the trained router with aamc route, or compare it with the baselines with aamc evaluate. It becomes runs/latest, unless --out is a folder
-    outside runs/ and runs/latest already exists.
+    Use the trained router with aamc route, or compare it with baselines with aamc evaluate. runs/latest then points to this run, unless --out is a
+    folder outside runs/ and runs/latest already exists.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """

@@ -90,7 +90,10 @@ def add(
     as_json: bool,
     **limits: Any,
 ) -> None:
-    """Make a key called NAME and show it once. A key without limits gets the gateway's default limits."""
+    """Make a key called NAME and show it once. A key without limits gets the gateway's default limits.
+
+    Example: aamc keys add anna --usd-per-day 5 --store sqlite:gateway.db
+    """
     from aamc_gateway.access.keys import add_key
     from aamc_gateway.access.settings import Limits
     from aamc_sdk.types import check_name
@@ -113,7 +116,10 @@ def add(
 @keys.command("list")
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with their budgets and spending."""
+    """List the keys, with their budgets and spending.
+
+    Example: aamc keys list --store sqlite:gateway.db
+    """
     from aamc_sdk.cli import new_table, print_table, write_json_line
 
     documents = _with_shared(ctx, run, store, _documents)
@@ -134,7 +140,10 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
 @click.argument("key", metavar="NAME|ID")
 @_of_a_log
 def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None, as_json: bool) -> None:
-    """Revoke a key permanently. A running gateway refuses it within 2 seconds."""
+    """Revoke a key permanently. A running gateway refuses it within 2 seconds.
+
+    Example: aamc keys revoke anna --store sqlite:gateway.db
+    """
     from aamc_gateway.access.keys import revoke_key
     from aamc_sdk.cli import write_json_line
 
@@ -152,7 +161,10 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
 )
 @_of_a_log
 def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
-    """Replace the secret of a key and show it once. Its limits and spending stay."""
+    """Replace the secret of a key and show it once. Its limits and spending stay.
+
+    Example: aamc keys rotate anna --grace 24h --store sqlite:gateway.db
+    """
     from aamc_gateway.access.keys import rotate_key
 
     found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))

@@ -101,8 +101,8 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
             "record feedback with: aamc feedback add ID --quality Q"
         )
     returns = []
-    for episode, judgement in kept:
-        rewards = rule.rewards([costs.get(record.decision.id, 0.0) for record in episode], rule.graded(judgement))
+    for episode, feedback in kept:
+        rewards = rule.rewards([costs.get(record.decision.id, 0.0) for record in episode], rule.graded(feedback))
         returns += discounted_returns(rewards, rule.discount)
     rows = [record for episode, _ in kept for record in episode]
     actions = [*names, STOP]
@@ -118,7 +118,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
             propensity=np.array([record.decision.propensity for record in rows]),
         ),
         episode=np.array([number for number, (episode, _) in enumerate(kept) for _ in episode], np.intp),
-        quality=[judgement for _, judgement in kept],
+        quality=[feedback for _, feedback in kept],
         left_out=len(episodes) - len(kept),
     )
 
