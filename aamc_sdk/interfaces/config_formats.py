@@ -68,7 +68,7 @@ class ConfigFormat(NamedComponent):
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
         """Translate a file for an experiment, by the keys of the SDK's configuration files; log a warning for keys without effect.
 
-        The file's candidates go under ``pool``, as :func:`aamc_sdk.routing.pool_to` returns them. Without that key, the experiment has the
+        The file's candidates go under ``pool``, as :func:`aamc_sdk.routing.pool_to_dict` returns them. Without that key, the experiment has the
         candidates of its data, else the default pool.
 
         Args:

@@ -51,7 +51,7 @@ def test_what_a_decision_cost_is_noted(spent):
 def test_notes_must_be_one_mapping_for_each_query(notes, found):
     scores = Scores(np.zeros(REQUEST.mask.shape), notes=notes)
     with pytest.raises(PluginError, match=rf"^a router's notes must be empty, or hold one mapping for each query, 3 in all, not {re.escape(found)}$"):
-        decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
+        decide(scores, REQUEST, ["a", "b", "c"], router="r", sample=False, seed=0)
 
 
 @pytest.mark.parametrize(
