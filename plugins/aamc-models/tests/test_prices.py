@@ -206,6 +206,14 @@ def test_a_model_that_is_free_has_prices_of_zero(aamc: Aamc) -> None:
     assert "of unknown cost: image-x." in err
 
 
+@pytest.mark.parametrize("price", ["-1e-6", "1e400", "9" * 400, "1e305", "NaN", "true", '"1e-6"'])
+def test_a_price_that_is_none_is_left_out(aamc: Aamc, price: str) -> None:
+    Path("pool.yaml").write_text("candidates: [{name: odd-x, endpoint: 'http://localhost:1/v1'}]")
+    Path("map.json").write_text(f'{{"odd-x": {{"input_cost_per_token": {price}, "output_cost_per_token": 1e-6}}}}')
+    status, _, err = aamc("pool.yaml", "--prices", "map.json")
+    assert (status, "of unknown cost: odd-x." in err) == (0, True), err
+
+
 def test_the_map_of_an_installed_litellm_is_read_without_importing_it(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
     package = Path("site/litellm")
     package.mkdir(parents=True)
