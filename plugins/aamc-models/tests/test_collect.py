@@ -326,6 +326,56 @@ def test_a_callback_judges_with_the_whole_row(collect: Collect) -> None:
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [0.25, None]
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        "import numpy\ndef score(row, answer):\n    return numpy.float32(0.25)\n",
+        "import numpy\ndef score(row, answer):\n    return 0.25 * numpy.bool_(True)\n",
+        "async def score(row, answer):\n    return 0.25\n",
+        "class Scorer:\n    async def __call__(self, row, answer):\n        return 0.25\nscore = Scorer()\n",
+    ],
+)
+def test_a_callback_of_any_form_judges(collect: Collect, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "judge_form", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    Path("judge_form.py").write_text(function)
+    status, _, err = collect("--judge", "python:judge_form:score", *ASKED, "--limit", "1")
+    assert status == 0, err
+    assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [0.25, 0.25]
+
+
+def test_a_callback_that_exits_is_an_error(collect: Collect) -> None:
+    Path("exiting_judge.py").write_text("def score(row, answer):\n    raise SystemExit(3)\n")
+    status, _, err = collect("--judge", "python:exiting_judge:score", *ASKED)
+    assert status == 1
+    assert "exiting_judge:score failed: SystemExit: 3" in err
+
+
+def test_a_second_interruption_abandons_a_callback_that_hangs(collect: Collect, folder: Path) -> None:
+    Path("hanging_judge.py").write_text("import sys, time\ndef score(row, answer):\n    print('begun', file=sys.stderr)\n    time.sleep(1000)\n")
+    arguments = [
+        "--pool",
+        "models.yaml",
+        "--prompts",
+        "questions.jsonl",
+        "--judge",
+        "python:hanging_judge:score",
+        "--out",
+        "data/outcomes.jsonl",
+        *ASKED,
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "aamc_sdk.cli", "data", "collect", *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert any("begun" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    assert any("press Ctrl-C again" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.rstrip().endswith("run the same command again to resume")
+    assert "Traceback" not in err
+
+
 def test_a_callback_that_fails_keeps_the_answers(collect: Collect, stub: StubServer) -> None:
     Path("failing_judge.py").write_text("def score(row, answer):\n    return 7\n")
     status, _, err = collect("--judge", "python:failing_judge:score", *ASKED, "--concurrency", "1")
@@ -442,6 +492,15 @@ def test_other_files_are_not_overwritten(collect: Collect, stub: StubServer) -> 
     assert status == 1
     assert "has other candidates than those asked" in err
     assert len(stub.requests) == 0
+
+
+def test_rows_that_other_prompts_replace_are_counted(collect: Collect) -> None:
+    status, _, err = collect("--judge", "numeric", *ASKED)
+    assert (status, "will go" in err) == (0, False)
+    status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "3")
+    assert status == 0
+    assert "5 rows of data/outcomes.jsonl will go, as --prompts lacks their prompts; the answers stay in data/outcomes.ledger" in err
+    assert len(rows()) == 3
 
 
 def test_two_collections_cannot_share_a_ledger(collect: Collect) -> None:
