@@ -319,6 +319,16 @@ def test_unit_tests_run_in_the_sandbox(collect: Collect, stub: StubServer) -> No
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [1.0, 0.5]
 
 
+@needs_sandbox
+@pytest.mark.parametrize("test", ["def (", "a\0b", "assert " + "(" * 500])
+def test_a_test_that_no_answer_can_pass_is_named_before_the_first_call(collect: Collect, stub: StubServer, test: str) -> None:
+    Path("questions.jsonl").write_text(json.dumps({"prompt": "Write f.", "tests": ["assert True", test]}) + "\n")
+    status, _, err = collect("--judge", "tests", *ASKED)
+    assert (status, len(stub.requests)) == (1, 0)
+    assert "questions.jsonl, line 1: the test " in err
+    assert "is not Python" in err
+
+
 def test_a_callback_judges_with_the_whole_row(collect: Collect) -> None:
     Path("my_judge.py").write_text("def score(row, answer):\n    return 0.25 if str(row['answer']) in answer else None\n")
     status, _, err = collect("--judge", "python:my_judge:score", *ASKED)

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from numbers import Real
@@ -37,10 +38,17 @@ class ProgramTestsJudge(SingleJudge):
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check that each prompt has tests."""
+        """Check that each prompt has tests, and that they are Python: no answer would pass others."""
         for prompt in prompts:
             if not prompt.tests:
                 raise DataError(f"{prompt.location} has no {TESTS_FIELD!r}; add Python programs that fail by an error, such as assert f(2) == 4")
+            for test in prompt.tests:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        compile(test, "<test>", "exec")
+                except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                    raise DataError(f"{prompt.location}: the test {test!r:.80} is not Python ({error}); correct it") from error
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return the share of tests that pass."""
