@@ -106,6 +106,14 @@ def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:
     assert re.search(r"open-x}\n    abilities: \[code\]", written)
 
 
+def test_line_ends_of_windows_stay(aamc: Aamc) -> None:
+    Path("pool.yaml").write_bytes(POOL.replace("\n", "\r\n").encode())
+    status, _, err = aamc("pool.yaml", "--prices", "map.json")
+    assert status == 0, err
+    found = Path("pool.yaml").read_bytes()
+    assert found.count(b"\r\n") == found.count(b"\n") > POOL.count("\n")
+
+
 def test_a_comment_on_the_next_candidate_stays_before_it(aamc: Aamc) -> None:
     first = "candidates:\n  - endpoint: {provider: openai, model: gpt-x}\n"
     rest = "    name: a\n  # the other one\n  - name: b\n"
