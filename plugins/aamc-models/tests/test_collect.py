@@ -129,7 +129,7 @@ def test_a_budget_is_never_overspent_and_more_of_it_goes_on(collect: Collect, st
     status, out, _ = collect("--judge", "numeric", *ASKED, *tokens, "--budget-usd", str(limit), "--json")
     assert status == 1
     document = json.loads(out)
-    assert "is used up: 3 of 8 prompts are judged; raise --budget-usd" in document["error"]["message"]
+    assert "USD are left, less than another prompt may cost: 3 of 8 prompts are judged; raise --budget-usd" in document["error"]["message"]
     assert document["cost_usd"] == pytest.approx(3 * spent)
     assert document["cost_usd"] <= limit
     assert len(rows()) == 3

@@ -220,7 +220,8 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
     if collector.stopped == "an interruption":
         return Interrupted(f"interrupted: {done}; run the same command again to resume")
     if collector.stopped == "the budget":
-        return DataError(f"the budget of {collector.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
+        left = f"{max(collector.plan.budget_usd - collector.budget.spent_usd, 0.0):.3g} of {collector.plan.budget_usd:g} USD are left"
+        return DataError(f"{left}, less than another prompt may cost: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:
         last = next(iter(collector.given_up.values()), next((e.error for e in reversed(collector.ledger.entries) if e.error), ""))
         calls = quantity(collector.failed.total(), "call")
