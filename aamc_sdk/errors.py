@@ -181,9 +181,11 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 @contextmanager
 def write_errors(path: object, advice: str) -> Iterator[None]:
-    """Turn errors of creating or writing a file or folder into an OutputError with the path and the advice."""
+    """Turn errors of creating or writing a file or folder into an OutputError with the path and the advice; an OutputError passes unchanged."""
     try:
         yield
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +32,8 @@ RESTORE = "restore the file, or train again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
-    A link stays, and leads to the new file. A pipe or a device such as ``/dev/null`` is written directly.
+    A link stays, and leads to the new file. The new file has the permissions of the old one. A pipe or a device such as
+    ``/dev/null`` is written directly.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
@@ -44,6 +46,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         return
     if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
         path = Path(os.path.realpath(path))
+    mode = stat.S_IMODE(path.stat().st_mode) if os.path.isfile(path) else 0o644  # noqa: PTH113  # likewise
     with write_errors(path, "choose another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -53,7 +56,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -197,3 +197,10 @@ def test_a_json_document_that_is_no_object_is_refused(tmp_path, content):
     (tmp_path / "file.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"file\.json is damaged: it must hold a JSON object, not .*; restore the file, or train again$"):
         read_json_object(tmp_path / "file.json")
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.touch(mode=0o600)
+    write_text(path, "mine")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -111,6 +111,11 @@ class Decider:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if options is not None and not isinstance(options, Mapping):
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
+        for name in ("messages", "model"):
+            if options and name in options:
+                raise DataError(f"options must not have {name!r}, which the query and the chosen candidate determine; leave it out")
+        if on_text is not None and not callable(on_text):
+            raise DataError(f"on_text must be a function of a text, not {on_text!r:.80}")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request

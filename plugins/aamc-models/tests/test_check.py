@@ -96,6 +96,14 @@ def test_a_pool_whose_models_all_answer_is_fine(stub: StubServer, tmp_path: Path
     assert "1 of 1 answered" in err
 
 
+def test_an_answer_without_text_is_told(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["good"] = Script(text="", output_tokens=0)
+    path = tmp_path / "pool.yaml"
+    path.write_text(f"candidates: [{{name: good, prices: {{input: 1, output: 2}}, endpoint: {{provider: openai, base_url: '{stub.url}/v1'}}}}]")
+    _, out, _ = run_command("models", "check", "--pool", str(path), "--json")
+    assert json.loads(out)["models"][0]["advice"] == "its answer has no text"
+
+
 def test_an_answer_without_a_key_names_the_variable_that_is_not_set(stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AAMC_TEST_KEY", raising=False)
     path = tmp_path / "pool.yaml"

@@ -129,7 +129,7 @@ def test_a_budget_is_never_overspent_and_more_of_it_goes_on(collect: Collect, st
     status, out, _ = collect("--judge", "numeric", *ASKED, *tokens, "--budget-usd", str(limit), "--json")
     assert status == 1
     document = json.loads(out)
-    assert "is used up: 3 of 8 prompts are judged; raise --budget-usd" in document["error"]["message"]
+    assert "USD are left, less than another prompt may cost: 3 of 8 prompts are judged; raise --budget-usd" in document["error"]["message"]
     assert document["cost_usd"] == pytest.approx(3 * spent)
     assert document["cost_usd"] <= limit
     assert len(rows()) == 3
@@ -319,11 +319,71 @@ def test_unit_tests_run_in_the_sandbox(collect: Collect, stub: StubServer) -> No
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [1.0, 0.5]
 
 
+@needs_sandbox
+@pytest.mark.parametrize("test", ["def (", "a\0b", "assert " + "(" * 500])
+def test_a_test_that_no_answer_can_pass_is_named_before_the_first_call(collect: Collect, stub: StubServer, test: str) -> None:
+    Path("questions.jsonl").write_text(json.dumps({"prompt": "Write f.", "tests": ["assert True", test]}) + "\n")
+    status, _, err = collect("--judge", "tests", *ASKED)
+    assert (status, len(stub.requests)) == (1, 0)
+    assert "questions.jsonl, line 1: the test " in err
+    assert "is not Python" in err
+
+
 def test_a_callback_judges_with_the_whole_row(collect: Collect) -> None:
     Path("my_judge.py").write_text("def score(row, answer):\n    return 0.25 if str(row['answer']) in answer else None\n")
     status, _, err = collect("--judge", "python:my_judge:score", *ASKED)
     assert status == 0, err
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [0.25, None]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "import numpy\ndef score(row, answer):\n    return numpy.float32(0.25)\n",
+        "import numpy\ndef score(row, answer):\n    return 0.25 * numpy.bool_(True)\n",
+        "async def score(row, answer):\n    return 0.25\n",
+        "class Scorer:\n    async def __call__(self, row, answer):\n        return 0.25\nscore = Scorer()\n",
+    ],
+)
+def test_a_callback_of_any_form_judges(collect: Collect, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "judge_form", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    Path("judge_form.py").write_text(function)
+    status, _, err = collect("--judge", "python:judge_form:score", *ASKED, "--limit", "1")
+    assert status == 0, err
+    assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [0.25, 0.25]
+
+
+def test_a_callback_that_exits_is_an_error(collect: Collect) -> None:
+    Path("exiting_judge.py").write_text("def score(row, answer):\n    raise SystemExit(3)\n")
+    status, _, err = collect("--judge", "python:exiting_judge:score", *ASKED)
+    assert status == 1
+    assert "exiting_judge:score failed: SystemExit: 3" in err
+
+
+def test_a_second_interruption_abandons_a_callback_that_hangs(collect: Collect, folder: Path) -> None:
+    Path("hanging_judge.py").write_text("import sys, time\ndef score(row, answer):\n    print('begun', file=sys.stderr)\n    time.sleep(1000)\n")
+    arguments = [
+        "--pool",
+        "models.yaml",
+        "--prompts",
+        "questions.jsonl",
+        "--judge",
+        "python:hanging_judge:score",
+        "--out",
+        "data/outcomes.jsonl",
+        *ASKED,
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "aamc_sdk.cli", "data", "collect", *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert any("begun" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    assert any("press Ctrl-C again" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.rstrip().endswith("run the same command again to resume")
+    assert "Traceback" not in err
 
 
 def test_a_callback_that_fails_keeps_the_answers(collect: Collect, stub: StubServer) -> None:
@@ -442,6 +502,15 @@ def test_other_files_are_not_overwritten(collect: Collect, stub: StubServer) -> 
     assert status == 1
     assert "has other candidates than those asked" in err
     assert len(stub.requests) == 0
+
+
+def test_rows_that_other_prompts_replace_are_counted(collect: Collect) -> None:
+    status, _, err = collect("--judge", "numeric", *ASKED)
+    assert (status, "will go" in err) == (0, False)
+    status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "3")
+    assert status == 0
+    assert "5 rows of data/outcomes.jsonl will go, as --prompts lacks their prompts; the answers stay in data/outcomes.ledger" in err
+    assert len(rows()) == 3
 
 
 def test_two_collections_cannot_share_a_ledger(collect: Collect) -> None:

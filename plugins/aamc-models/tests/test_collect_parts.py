@@ -13,7 +13,7 @@ from aamc_models.collect.budget import expected_usd, limited, maximum_usd
 from aamc_models.collect.prompts import without_repeats
 
 from aamc_sdk import ModelSpec, Prices
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, OutputError
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -42,6 +42,9 @@ def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
         ("a.jsonl", "[1]", "line 1 must be an object such as"),
         ("a.jsonl", '{"prompt": ""}', "'prompt' must be a text that is not empty"),
         ("a.jsonl", '{"prompt": "\\ud800"}', "lone surrogates"),
+        ("a.jsonl", '{"prompt": "a", "answer": ["b", "\\ud800"]}', "the answer must be valid Unicode without lone surrogates"),
+        ("a.jsonl", '{"prompt": "a", "tests": "\\ud800"}', "'tests' must be valid Unicode without lone surrogates"),
+        ("a.jsonl", '{"prompt": "a", "category": "\\ud800"}', "'category' must be valid Unicode without lone surrogates"),
         ("a.jsonl", '{"prompt": "a", "answer": {"b": 1}}', "the answer must be a text, a finite number, or a list of them"),
         ("a.jsonl", '{"prompt": "a", "answer": NaN}', "the answer must be a text, a finite number, or a list of them, not nan"),
         ("a.jsonl", '{"promt": "a"}', "has no prompt \\(it has: promt\\)"),
@@ -57,6 +60,11 @@ def test_a_line_in_another_encoding_is_named(tmp_path: Path, name: str, first: b
     (tmp_path / name).write_bytes(first + "Caf\u00e9?\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"line 2 is not UTF-8 \(invalid continuation byte at byte 4\)"):
         read_prompts(tmp_path / name)
+
+
+def test_a_long_csv_field_is_read(tmp_path: Path) -> None:
+    text = "x" * 1_000_000
+    assert [prompt.text for prompt in read_prompts(write(tmp_path, "a.csv", f'prompt,answer\n"{text}",4\n'))] == [text]
 
 
 def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
@@ -138,6 +146,11 @@ def test_a_line_that_a_full_disk_cuts_is_an_error_and_leaves_the_ledger_whole(tm
         asyncio.run(ledger.add(entries[1]))
     with CallLedger.open(tmp_path / "a.ledger") as ledger:
         assert [entry.key for entry in ledger.entries] == ["whole"]
+
+
+def test_a_result_that_cannot_be_written_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"^cannot write pool\.yaml: full$"), CallLedger.open(tmp_path / "a.ledger"):
+        raise OutputError("cannot write pool.yaml: full")
 
 
 def test_an_empty_ledger_leaves_nothing_behind(tmp_path: Path) -> None:

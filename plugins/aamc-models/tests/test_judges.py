@@ -32,6 +32,21 @@ def test_exact_compares_words(answer: str, quality: float) -> None:
     assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=("Lutetia", "paris")), answer)) == quality
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "quality"),
+    [
+        (r"\frac{1}{2}", r"So it is \boxed{\frac{1}{2}}.", 1.0),
+        (r"\sqrt{\frac{1}{2}}", r"\boxed{\sqrt{\frac{1}{2}}}", 1.0),
+        (r"\frac{1}{2}", r"So it is \boxed{\frac{1}{3}}.", 0.0),
+        ("*", "*", 1.0),
+        ("*", "", 0.0),
+        ("*", "$", 0.0),
+    ],
+)
+def test_exact_compares_formulas_and_signs(reference: str, answer: str, quality: float) -> None:
+    assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=(reference,)), answer)) == quality
+
+
 def test_numeric_allows_rounding() -> None:
     prompt = Prompt(text="?", answers=("0.3333333333",))
     assert asyncio.run(NumericJudge().quality(prompt, "about 0.33333333")) == 1.0

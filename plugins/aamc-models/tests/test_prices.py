@@ -106,6 +106,14 @@ def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:
     assert re.search(r"open-x}\n    abilities: \[code\]", written)
 
 
+def test_line_ends_of_windows_stay(aamc: Aamc) -> None:
+    Path("pool.yaml").write_bytes(POOL.replace("\n", "\r\n").encode())
+    status, _, err = aamc("pool.yaml", "--prices", "map.json")
+    assert status == 0, err
+    found = Path("pool.yaml").read_bytes()
+    assert found.count(b"\r\n") == found.count(b"\n") > POOL.count("\n")
+
+
 def test_a_comment_on_the_next_candidate_stays_before_it(aamc: Aamc) -> None:
     first = "candidates:\n  - endpoint: {provider: openai, model: gpt-x}\n"
     rest = "    name: a\n  # the other one\n  - name: b\n"
@@ -204,6 +212,14 @@ def test_a_model_that_is_free_has_prices_of_zero(aamc: Aamc) -> None:
     _, _, err = aamc("pool.yaml", "--prices", "map.json")
     assert spec("free-x").prices == Prices(0.0, 0.0)
     assert "of unknown cost: image-x." in err
+
+
+@pytest.mark.parametrize("price", ["-1e-6", "1e400", "9" * 400, "1e305", "NaN", "true", '"1e-6"'])
+def test_a_price_that_is_none_is_left_out(aamc: Aamc, price: str) -> None:
+    Path("pool.yaml").write_text("candidates: [{name: odd-x, endpoint: 'http://localhost:1/v1'}]")
+    Path("map.json").write_text(f'{{"odd-x": {{"input_cost_per_token": {price}, "output_cost_per_token": 1e-6}}}}')
+    status, _, err = aamc("pool.yaml", "--prices", "map.json")
+    assert (status, "of unknown cost: odd-x." in err) == (0, True), err
 
 
 def test_the_map_of_an_installed_litellm_is_read_without_importing_it(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,10 @@ def test_a_revoked_key_is_listed_as_such() -> None:
         (["add", "ci", "--expires", "99999999999d"], 2, "'99999999999d' from now is after the year 9999; give a shorter duration"),
         (["add", "ci", "--usd-per-day", "-1"], 2, "-1"),
         (["add", ""], 1, "the name of a key must not be empty"),
+        (["add", "a\nb"], 1, "the name of a key must be of printable characters, not 'a\\nb'"),
+        (["add", "x" * 600], 1, "the name of a key must have at most 512 bytes in UTF-8, not 600"),
+        (["add", "ci", "--tenant", ""], 1, "the tenant of a key must not be empty"),
+        (["add", "ci", "--user", ""], 1, "the user of a key must not be empty"),
     ],
 )
 def test_a_wrong_argument_is_explained(arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def test_a_vote_is_blind_and_becomes_feedback_of_comparisons(serve: Serve):
     other = next(answer["label"] for answer in match["answers"] if answer["label"] != best)
     assert http(f"{vote}/vote", {"winner": other}).status == 409
     assert http(f"{vote}/vote", {"winner": "Z"}).status == 400
+    assert "a vote has no field 'best'" in http(f"{vote}/vote", {"winner": best, "best": "B"}).json["error"]["message"]
     assert http(f"{gateway.url}/v1/arena/unknown").status == 404
     gateway.stop()
     assert {("small", "middle"), ("small", "large")} == {(feedback.candidate, feedback.over) for feedback in logged(gateway).feedback}
@@ -175,6 +176,13 @@ def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, c
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
     assert found.json["choices"][0]["message"]["content"] == "The one answer."
     assert stub.counts("small").calls == 2
+
+
+def test_a_writer_that_writes_nothing_is_replaced_by_the_routers_choice(serve: Serve, stub: StubServer, candidates):
+    stub.scripts["small"] = Script(text="")
+    gateway = serve({"arena": {"candidates": 2, "aggregate": "synthesize", "synthesizer": "small"}}, router={"name": "llm-only"})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    assert (found.headers["x-aamc-model"], bool(found.json["choices"][0]["message"]["content"])) == ("large", True)
 
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}

@@ -153,6 +153,16 @@ def test_a_refresh_keeps_the_place_of_the_reader(serve: Serve, browser: Browser)
     browser.browse(look)
 
 
+def test_a_page_shows_nothing_of_the_last_one_while_it_loads(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#decisions")
+        empty = "document.querySelector('main').childElementCount === 0"
+        assert await page.run(f"new Promise((done) => {{ addEventListener('hashchange', () => done({empty})); location.hash = 'trials'; }})")
+        await page.until("document.querySelector('main section')")
+
+    browser.browse(look)
+
+
 def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> str:
         await page.open(f"{gateway.url}/dashboard#arena")

@@ -110,6 +110,15 @@ def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: s
     assert running.ask(path, {"input_file_id": "file-1"}, x_aamc_model="cheap", **free).status == 200
 
 
+def test_what_passes_through_needs_a_model_of_the_pool(serve: Any, stub: StubServer) -> None:
+    running = serve(cheap=Script())
+    answer = running.ask("/v1/audio/speech", {"model": "aamc/auto", "input": "hi"})
+    assert (answer.status, len(stub.requests)) == (404, 0)
+    assert (
+        answer.json["error"]["message"] == "/v1/audio/speech passes through to one model, so 'aamc/auto' cannot answer it; name a model of the pool"
+    )
+
+
 def test_a_batch_fits_no_budget(serve: Any) -> None:
     running = serve(good=Script())
     answer = running.ask("/v1/batches", {"model": "good"}, **key(running, "rich", limits=Limits(usd_total=100.0)))

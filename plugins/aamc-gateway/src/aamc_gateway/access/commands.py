@@ -96,9 +96,10 @@ def add(
     """
     from aamc_gateway.access.keys import add_key
     from aamc_gateway.access.settings import Limits
-    from aamc_sdk.types import check_name
 
-    check_name(name, "the name of a key")
+    for what, given in (("the name", name), ("the tenant", tenant), ("the user", user)):
+        if given is not None:
+            _check_name(given, f"{what} of a key")
     own = None if all(limit is None for limit in limits.values()) else Limits(**limits)
     fields = {
         "name": name,
@@ -169,6 +170,19 @@ def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, stor
 
     found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))
     _show_secret(found, secret, as_json)
+
+
+def _check_name(name: str, what: str) -> None:
+    """Check that a name can be shown in a line of a table or a log, and that a request could have it."""
+    from aamc_gateway.requests.routing_arguments import length_error
+    from aamc_sdk.errors import DataError
+    from aamc_sdk.types import check_name
+
+    check_name(name, what)
+    if wrong := length_error(name):
+        raise DataError(f"{what} {wrong}")
+    if not name.isprintable():
+        raise DataError(f"{what} must be of printable characters, not {name!r:.80}")
 
 
 def _show_secret(key: Key, secret: str, as_json: bool) -> None:

@@ -125,7 +125,7 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
         return replies[0]
     if settings.aggregate == SYNTHESIZE:
         written = await _synthesized(exchange, replies)
-        return written if written.error is None else replies[0]
+        return written if written.error is None and written.text.strip() else replies[0]
     if settings.aggregate == VOTE:
         groups: dict[str, list[MatchReply]] = {}
         for reply in replies:

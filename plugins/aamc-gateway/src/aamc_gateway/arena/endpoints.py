@@ -8,6 +8,7 @@ from aamc_gateway.arena.ballots import blind
 from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
+from aamc_sdk.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -28,5 +29,7 @@ async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /v1/arena/ID/vote``, and ``/admin/arena/ID/vote`` for the dashboard: ``{"winner": "A"}``."""
     body = await read_json(gateway, scope, receive, '{"winner": ...}')
+    if unknown := body.keys() - {"winner"}:
+        raise DataError(unknown_name("a vote has no field", min(unknown), ["winner"]))
     await gateway.commits.written()
     await send_safe_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), scope["caller"]))

@@ -53,7 +53,7 @@ class ObjectOwners:
             raise Refused(message, status=403, kind="permission")
         for name in names:
             if await self._owner(name) != (caller.tenant or ""):
-                message = f"there is no object {name!r:.200} that this key may use: a key of another tenant made it, or it was too long ago"
+                message = f"there is no object {name!r:.200} that this key may use: it was not stored, is too old, or another tenant made it"
                 raise Refused(message, status=404, kind="not_found")
 
     async def note(self, caller: Caller, ids: Iterable[Any], parent: str | None = None) -> None:

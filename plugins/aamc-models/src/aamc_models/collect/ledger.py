@@ -103,7 +103,7 @@ class CallLedger:
         """
         with locked(folder):
             ledger = cls(folder)
-            with write_errors(ledger.path, "choose another place with --out"):
+            with write_errors(ledger.path, "free some space, or choose another place with --out"):
                 ledger._file = os.open(ledger.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 try:
                     ledger._read()

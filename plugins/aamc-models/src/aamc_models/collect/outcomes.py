@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from aamc_models.collect.collector import Collector
 from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.errors import OutputError, one_of
+from aamc_sdk.errors import OutputError, one_of, read_errors
 from aamc_sdk.routing import pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Pool, wilson_interval
@@ -77,6 +78,15 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
             f"{pool_file} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
         )
     return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
+
+
+def replaced_rows(path: Path, prompts: Sequence[Prompt]) -> int:
+    """Return the number of rows of an earlier result whose prompts are not among these, so that the new result is without them."""
+    if not path.exists():
+        return 0
+    texts = {prompt.text for prompt in prompts}
+    with read_errors(path, "choose another file with --out", ValueError, KeyError, TypeError):
+        return sum(json.loads(line)["query"] not in texts for line in path.read_bytes().splitlines())
 
 
 def figures(rows: Sequence[Mapping[str, Any]], collector: Collector) -> dict[str, dict[str, Any]]:

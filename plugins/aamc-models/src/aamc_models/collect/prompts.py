@@ -19,6 +19,8 @@ PROMPT_FIELDS = ("prompt", "query", "question", "text", "input")
 ANSWER_FIELDS = ("answer", "reference", "expected", "target")
 TESTS_FIELD = "tests"
 SUFFIXES = (".jsonl", ".csv", ".txt")
+_MAX_FIELD = 2**31 - 1
+"""Maximum characters of a CSV field: the module csv alone allows 131,072, fewer than many models' context windows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,9 +89,13 @@ def _json_lines(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _csv_rows(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(file)
-    for row in reader:
-        yield reader.line_num, {str(key): value for key, value in row.items() if value not in (None, "")}
+    default = csv.field_size_limit(_MAX_FIELD)
+    try:
+        reader = csv.DictReader(file)
+        for row in reader:
+            yield reader.line_num, {str(key): value for key, value in row.items() if value not in (None, "")}
+    finally:
+        csv.field_size_limit(default)
 
 
 def _lines(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -106,6 +112,8 @@ def _prompt(row: Mapping[str, Any], location: str, prompt_field: str | None, ans
     if not isinstance(row[found], str) or not row[found].strip():
         raise DataError(f"{location}: {found!r} must be a text that is not empty, not {row[found]!r:.80}")
     check_text(row[found], f"{location}: {found!r}")
+    if isinstance(row.get("category"), str):
+        check_text(row["category"], f"{location}: 'category'")
     answers = next((row[field] for field in ((answer_field,) if answer_field else ANSWER_FIELDS) if row.get(field) not in (None, "")), ())
     return Prompt(
         text=row[found],
@@ -120,6 +128,8 @@ def _texts(value: Any, what: str) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else (value,)
     if not all(isinstance(item, str) or (type(item) in (int, float) and math.isfinite(item)) for item in values):
         raise DataError(f"{what} must be a text, a finite number, or a list of them, not {value!r:.80}")
+    for item in values:
+        check_text(str(item), what)
     return tuple(str(item) for item in values)
 
 

@@ -141,7 +141,7 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
         prompt_tokens=call.usage.prompt_tokens,
         output_tokens=call.usage.output_tokens,
         cost_usd=call.cost_usd,
-        advice="; ".join(filter(None, (_advice_on_keys(unset), _advice_on_cost(candidate, call)))),
+        advice="; ".join(filter(None, (_advice_on_keys(unset), "" if text.strip() else "its answer has no text", _advice_on_cost(candidate, call)))),
     )
 
 

@@ -64,7 +64,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     """
     from aamc_models.collect.collector import Collector
     from aamc_models.collect.ledger import CallLedger
-    from aamc_models.collect.outcomes import check_place
+    from aamc_models.collect.outcomes import check_place, replaced_rows
     from aamc_models.collect.prompts import read_prompts, without_repeats
     from aamc_sdk.errors import quantity
 
@@ -78,6 +78,8 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     folder = out.with_suffix(".ledger")
     if (kept := check_place(out, folder, plan.pool)) is not None:
         click.echo(f"{kept} differs from --pool and stays: aamc run reads prices and endpoints from it, not from --pool", err=True)
+    if replaced := replaced_rows(out, prompts):
+        click.echo(f"{quantity(replaced, 'row')} of {out} will go, as --prompts lacks their prompts; the answers stay in {folder}", err=True)
     with CallLedger.open(folder) as ledger:
         asyncio.run(_collect(Collector(plan, models, ledger), prompts, out, dry_run=dry_run, as_json=as_json))
 
@@ -218,7 +220,8 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
     if collector.stopped == "an interruption":
         return Interrupted(f"interrupted: {done}; run the same command again to resume")
     if collector.stopped == "the budget":
-        return DataError(f"the budget of {collector.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
+        left = f"{max(collector.plan.budget_usd - collector.budget.spent_usd, 0.0):.3g} of {collector.plan.budget_usd:g} USD are left"
+        return DataError(f"{left}, less than another prompt may cost: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:
         last = next(iter(collector.given_up.values()), next((e.error for e in reversed(collector.ledger.entries) if e.error), ""))
         calls = quantity(collector.failed.total(), "call")

@@ -58,7 +58,9 @@ class PoolFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with read_errors(path, "name a pool file in YAML", raises=PoolError):
-            text = path.read_text(encoding="utf-8")
+            content = path.read_bytes().decode()
+        text = content.replace("\r\n", "\n")
+        self._line_end = "\n" if text == content else "\r\n"
         try:
             self._yaml = _round_trip(text)
             self._content: Any = self._yaml.load(text)
@@ -115,7 +117,7 @@ class PoolFile:
         self._yaml.dump(self._content, out)
         if parse_yaml(out.getvalue(), str(self.path)) != self._wanted:
             raise PoolError(f"{self.path} has a form of YAML that cannot be edited without loss; write its candidates as a plain list")
-        return out.getvalue()
+        return out.getvalue().replace("\n", self._line_end)
 
 
 def _changes(entry: Mapping[str, Any], listed: ListedModel, replace: bool) -> dict[str, Any]:

@@ -47,6 +47,10 @@ _PRICES = {
 }
 
 
+_TOO_MUCH = 1e9
+"""USD that are not the price of a token or request but an error of the map."""
+
+
 @attrs.frozen(kw_only=True)
 class ListedModel:
     """A model of the map.
@@ -184,4 +188,4 @@ def _million(usd_per_token: Any) -> float | None:
 
 
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOO_MUCH

@@ -77,7 +77,7 @@ function keepState(content) {
   if (focused !== null) (all("a, button, select, input, summary, [tabindex]").find((each) => identity(each) === focused) ?? main).focus({ preventScroll: true });
 }
 
-addEventListener("hashchange", () => { delete main.dataset.page; say(""); main.focus({ preventScroll: true }); render(); });
+addEventListener("hashchange", () => { delete main.dataset.page; main.replaceChildren(); say(""); main.focus({ preventScroll: true }); render(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !document.querySelector(".login")) render(); });
 period.addEventListener("change", render);
 document.querySelector("#refresh").addEventListener("click", render);

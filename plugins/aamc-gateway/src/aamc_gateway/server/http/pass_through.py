@@ -15,6 +15,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.provider_headers import PASSED_HEADERS, RAW_BODY_HEADERS
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
+from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ProviderError
@@ -66,6 +67,9 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
     if name not in gateway.upstreams:
+        if name.startswith(PREFIX):
+            message = f"{scope['path']:.100} passes through to one model, so {name!r:.200} cannot answer it; name a model of the pool"
+            raise Refused(message, status=404, kind="model_not_found")
         raise unknown_model(name, gateway.upstreams)
     caller: Caller = scope["caller"]
     caller.check_model(name, gateway.upstreams)

@@ -8,8 +8,14 @@ import inspect
 import math
 import os
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import TESTS_FIELD, Prompt
@@ -32,10 +38,17 @@ class ProgramTestsJudge(SingleJudge):
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check that each prompt has tests."""
+        """Check that each prompt has tests, and that they are Python: no answer would pass others."""
         for prompt in prompts:
             if not prompt.tests:
                 raise DataError(f"{prompt.location} has no {TESTS_FIELD!r}; add Python programs that fail by an error, such as assert f(2) == 4")
+            for test in prompt.tests:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        compile(test, "<test>", "exec")
+                except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                    raise DataError(f"{prompt.location}: the test {test!r:.80} is not Python ({error}); correct it") from error
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return the share of tests that pass."""
@@ -62,19 +75,32 @@ class FunctionJudge(SingleJudge):
         """Return the function's value."""
         try:
             value = await self._call(prompt.row, answer)
-        except Exception as error:  # a user's function may raise anything
+        except (Exception, SystemExit) as error:  # a user's function may raise anything
             raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; fix it, and run the command again") from error
         if value is None:
             return None
-        number = float(value) if isinstance(value, int | float) else math.nan
+        number = float(value) if isinstance(value, Real | np.bool_) else math.nan
         if not 0 <= number <= 1:
             raise DataError(f"{prompt.location}: {self._path} must return a number from 0 to 1, or None, not {value!r:.80}")
         return number
 
     async def _call(self, row: Mapping[str, Any], answer: str) -> Any:
-        if inspect.iscoroutinefunction(self._function):
-            return await self._function(row, answer)
-        return await asyncio.get_running_loop().run_in_executor(None, self._function, row, answer)
+        value = await _in_thread(self._function, row, answer)
+        return await value if inspect.isawaitable(value) else value
+
+
+def _in_thread(function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+    """Call a function in a thread of its own, since one that hangs in a pool's thread would keep the process from ending."""
+    found: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(function(*arguments))
+        except BaseException as error:  # the caller raises it
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="aamc-judge", daemon=True).start()
+    return asyncio.wrap_future(found)
 
 
 def _function(path: str) -> Callable[[Mapping[str, Any], str], Any]:

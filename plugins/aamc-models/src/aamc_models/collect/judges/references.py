@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.types import last_number
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 _ROUNDING = 1e-6
 """Relative difference of numbers that are the same."""
 
@@ -63,4 +63,5 @@ def _final_parts(answer: str) -> list[str]:
 
 def _words(text: str) -> str:
     """Return a text without differences of case, spaces, quotes, emphasis and a full stop around it."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" \t.\"'`*$")
+    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return words.strip(" .\"'`*$") or words
