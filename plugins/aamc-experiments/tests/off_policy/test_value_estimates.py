@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from aamc_experiments.off_policy import Choices, estimate, refusal
-from aamc_experiments.off_policy.estimators import MIN_EFFECTIVE, outcome_model
+from aamc_experiments.off_policy.value_estimates import MIN_EFFECTIVE, outcome_model
 
 UNKNOWN = np.nan
 
