@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """The maximum number of recorded requests that a router scores at a time."""
-SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "greatest_weight", "unsupported")
+SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported")
 """The keys of the figures that tell how much a log says about a router."""
 STORE_TEXT = "the store's option store_text, as in sqlite:log.db?store_text=true"
 MAX_DEVIATION = 4.0
