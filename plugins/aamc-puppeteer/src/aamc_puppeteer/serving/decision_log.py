@@ -24,10 +24,11 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task
 from numpy.typing import NDArray
 
-from aamc_puppeteer.episodes.player import ActionBatch, Visibility
+from aamc_puppeteer.episodes.player import ActionBatch
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_puppeteer.policy.encoder import Encoder
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.log import outcomes_of
