@@ -17,7 +17,7 @@ from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, play
 from aamc_ppo.trust import VALIDATION_STREAMS, choose_trust, scale_correction
 from aamc_sdk import Preference, RoutingRequest
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
+from aamc_sdk.interfaces import Environment, RecoveringStreams, RoutingStreams, Services, Training
 from aamc_sdk.routing import Array32, encode_candidates
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
@@ -86,7 +86,7 @@ class TrainingLoop:
         self._done = 0
         self.curve: list[dict[str, float]] = []
         streams, observations = self.streams(0)
-        self.recovery = float(getattr(streams, "recovery", 0.0))
+        self.recovery = streams.recovery if isinstance(streams, RecoveringStreams) else 0.0
         self.gamma = config.discount(self.recovery)
         self._config = config = attrs.evolve(config, gamma=self.gamma)
         request = streams.request()
