@@ -78,9 +78,9 @@ class ReplayEnvironment(StreamEnvironment):
         dataset = self._split(split)
         labels = dataset.labels.category
         categories = () if labels is None else tuple(sorted({str(category) for category in labels}))
-        typical = None if dataset.outcomes is None else dataset.outcomes.means
+        means = None if dataset.outcomes is None else dataset.outcomes.means
         return build_request(
-            dataset.queries, self.services.pool, Preference().array, estimates=estimates_from_labels(dataset, categories), candidate_means=typical
+            dataset.queries, self.services.pool, Preference().array, estimates=estimates_from_labels(dataset, categories), candidate_means=means
         )
 
     def _make_streams(self, split: str, setup: StreamSetup) -> ReplayStreams:

@@ -289,12 +289,12 @@ class Experiment:
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
-        pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
+        pool, preference, means = setup.services.pool, self.settings.preference.array, self.run.candidate_means
         held_out, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
         if held_out is not None:
             known = {"train": {"quality": held_out.quality, "lengths": held_out.lengths}}
         return {
-            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=typical, **known.get(name, {}))
+            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=means, **known.get(name, {}))
             for name in SPLITS
         }
 

@@ -276,8 +276,9 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
 
     def request_of(split: str, expected: OutOfFold | None = None) -> RoutingRequest:
         beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
-        typical = run.candidate_means
-        return build_request(setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, candidate_means=typical, **beforehand)
+        return build_request(
+            setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, candidate_means=run.candidate_means, **beforehand
+        )
 
     requests = {"validation": request_of("validation")}
     if out_of_fold is not None and train_is_new:
