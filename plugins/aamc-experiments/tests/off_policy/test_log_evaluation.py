@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments import plugin
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.off_policy import evaluate_log
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
+from aamc_experiments.training import Experiment
 from tiny import Tiny, TinyEstimator, TinyRouter
 
 from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
