@@ -83,7 +83,7 @@ def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionB
     )
 
 
-def most_probable(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
+def greedy_actions(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
     """Return the most probable action of each row."""
     return np.asarray(probabilities.argmax(axis=1))
 
@@ -199,7 +199,7 @@ class Player:
             features = self._encoder.encode([episode.state for episode in running])
             probabilities = decide(features, visible.take(rows))
             uniforms = rng.random(len(tasks), np.float32)[rows]
-            actions = (sampled if sample else most_probable)(probabilities, uniforms).tolist()
+            actions = (sampled if sample else greedy_actions)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
                 places.append(len(episode.costs))
                 episode.probabilities.append(float(probabilities[place, action]))
