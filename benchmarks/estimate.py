@@ -26,10 +26,10 @@ import torch
 import transformers
 from aamc_bench.samples import Sample
 from aamc_experiments.evaluation import Comparison
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
+from aamc_experiments.training import Experiment
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
 from aamc_tce.encoders.runtime import serving_embedder

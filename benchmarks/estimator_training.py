@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.run_folder import Goal
 from aamc_experiments.settings import read_settings
+from aamc_experiments.training import Experiment
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE
 from aamc_tce.encoders.torch_encoder import TorchEncoder

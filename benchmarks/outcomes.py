@@ -26,12 +26,12 @@ import numpy as np
 from aamc_bench.samples import Sample
 from aamc_experiments.data import split_rows
 from aamc_experiments.evaluation import Comparison
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
 from aamc_experiments.target_preferences import Target, calibrate
+from aamc_experiments.training import Experiment
 
 from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
 from aamc_sdk.interfaces import NoProgress

@@ -18,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from aamc_router_r1.world import ALPHAS, ROUNDS, World
+from aamc_router_r1.world import ALPHAS, ROUNDS, FactWorld
 
 from aamc_sdk.testing import run_command
 
@@ -63,7 +63,7 @@ def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> 
 
 def measured(warm_start: Path, checkpoint: Path, seed: int, questions: int) -> dict[str, Any]:
     """Return the figures of a trained policy, and of the warm start alone, on new questions of its world, the same for each weight."""
-    policy, before, world = TrainedPolicy(checkpoint), TrainedPolicy(warm_start, scale=checkpoint), World(seed)
+    policy, before, world = TrainedPolicy(checkpoint), TrainedPolicy(warm_start, scale=checkpoint), FactWorld(seed)
     tasks = world.tasks(questions, 1000)
     trained, untrained = ([beside_oracle(who, tasks, alpha) for alpha in ALPHAS] for who in (policy, before))
     for after, start in zip(trained, untrained, strict=True):
@@ -104,7 +104,7 @@ def main(seeds: int, first_seed: int, questions: int, out: Path | None) -> None:
         began = time.process_time()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            make_tiny_policy(folder / "model", World(seed), seed=seed)
+            make_tiny_policy(folder / "model", FactWorld(seed), seed=seed)
             warm_start = trained(folder / "warm_start", seed, folder / "model", ROWS, steps=0)
             last = trained(folder / "grpo", seed, warm_start, GRPO_ROWS, warm_start_epochs=0)
             took = time.process_time() - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from aamc_sdk.interfaces.components import BaseComponent
 
@@ -22,9 +22,7 @@ class RoutingStreams(Protocol):
     and ``masked`` (whether the action was masked), all ``[n]``, of the step just taken.
     Streams are truncated, never terminated. A truncated stream restarts in the same step (Gymnasium's ``SAME_STEP``):
     ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
-    Streams may also have a method ``counterfactual_quality()``: the quality ``[n, M]`` that each candidate would have for the present
-    queries, NaN for one that is not allowed. With it, evaluation tells the causes of failures. They may have an attribute ``recovery``, a float:
-    the number of decisions that a learner should look ahead, since what the streams share takes that long to recover.
+    Streams may also be :class:`CounterfactualStreams` and :class:`RecoveringStreams`.
 
     Attributes:
         num_envs: The number n of streams.
@@ -43,6 +41,23 @@ class RoutingStreams(Protocol):
 
     def close(self) -> None:
         """Release the resources of the streams."""
+
+
+@runtime_checkable
+class CounterfactualStreams(Protocol):
+    """Streams that know the quality of every candidate. With it, evaluation tells the causes of failures."""
+
+    def counterfactual_quality(self) -> Floats:
+        """Return the quality ``[n, M]`` that each candidate would have for the present queries, NaN for one that is not allowed."""
+
+
+@runtime_checkable
+class RecoveringStreams(Protocol):
+    """Streams with a shared resource that recovers slowly."""
+
+    @property
+    def recovery(self) -> float:
+        """Number of decisions over which the resource recovers, which a learner should look ahead; 0 if it recovers at once."""
 
 
 class Environment(BaseComponent):

@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 from aamc_environments.common_random_numbers import BLOCK, GROUP
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
-from aamc_experiments.profile import slowest_functions
+from aamc_experiments.training import slowest_functions
 
 from aamc_sdk.interfaces import Progress
 from speed.clock import minimum_cpu_s

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import tiny
 from aamc_experiments import plugin as experiments
-from aamc_experiments.out_of_fold import OUT_OF_FOLD
+from aamc_experiments.training.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, builtin, hookimpl, option

@@ -42,15 +42,15 @@ def test_means_leave_out_missing_cells_and_fall_back_to_the_mean_of_all() -> Non
 def test_knn_is_the_shrunken_mean_of_the_nearest_by_cosine() -> None:
     features = [[1.0, 0.0], [5.0, 0.1], [0.0, 1.0], [0.1, 3.0]] * 5
     table = examples([[1.0, np.nan], [0.5, 1.0], [0.0, 0.0], [0.0, 0.0]] * 5, features)
-    function = knn.NeighbourMeans.fit(table, knn.Options(neighbours=100, shrinkage=2.0), 0)
+    function = knn.NeighbourMeans.fit(table, knn.KnnOptions(neighbours=100, shrinkage=2.0), 0)
     assert int(function.neighbours) == 4  # a fifth of the rows
     np.testing.assert_allclose(function.predict(np.array([[2.0, 0.0]])), [[(4 * 1.0 + 2 * 0.375) / 6, (2 * 1 / 3) / 2]])
-    exact = knn.NeighbourMeans.fit(table, knn.Options(neighbours=4, shrinkage=0.0), 0)
+    exact = knn.NeighbourMeans.fit(table, knn.KnnOptions(neighbours=4, shrinkage=0.0), 0)
     np.testing.assert_allclose(exact.predict(np.array([[2.0, 0.0]])), [[1.0, 1 / 3]])
 
 
 def test_ridge_solves_what_a_library_solves_on_the_known_rows(noisy: Examples) -> None:
-    function = ridge.Linear.fit(noisy, ridge.Options(alpha=7.0), 0)
+    function = ridge.Linear.fit(noisy, ridge.RidgeOptions(alpha=7.0), 0)
     for m in range(3):
         known = noisy.known[:, m]
         library = Ridge(alpha=7.0, fit_intercept=False).fit(noisy.features[known], noisy.quality[known, m] - noisy.means[m])
@@ -60,12 +60,12 @@ def test_ridge_solves_what_a_library_solves_on_the_known_rows(noisy: Examples) -
 @pytest.mark.parametrize(
     "fit",
     [
-        lambda table: ridge.Linear.fit(table, ridge.Options(alpha=1.0), 0),
-        lambda table: logistic.LinearScore.fit(table, logistic.Options(alpha=1.0), 0),
-        lambda table: mf.Factors.fit(table, mf.Options(rank=3, alpha=0.5), 0),
-        lambda table: mlp.HiddenLayer.fit(table, mlp.Options(hidden=8, alpha=0.3), 0),
-        lambda table: irt.ItemResponse.fit(table, irt.Options(dimensions=6, alpha=0.5, spread=1.0), 0),
-        lambda table: svm.Margins.fit(table, svm.Options(C=0.01), 0),
+        lambda table: ridge.Linear.fit(table, ridge.RidgeOptions(alpha=1.0), 0),
+        lambda table: logistic.LinearScore.fit(table, logistic.LogisticOptions(alpha=1.0), 0),
+        lambda table: mf.Factors.fit(table, mf.MfOptions(rank=3, alpha=0.5), 0),
+        lambda table: mlp.HiddenLayer.fit(table, mlp.MlpOptions(hidden=8, alpha=0.3), 0),
+        lambda table: irt.ItemResponse.fit(table, irt.IrtOptions(dimensions=6, alpha=0.5, spread=1.0), 0),
+        lambda table: svm.Margins.fit(table, svm.SvmOptions(C=0.01), 0),
     ],
     ids=["ridge", "logistic", "mf", "mlp", "irt", "svm"],
 )
@@ -111,7 +111,7 @@ def test_offsets_are_the_scores_of_the_means_and_stay_finite() -> None:
 
 def test_trees_walk_as_the_library_does(noisy: Examples) -> None:
     full = examples(np.nan_to_num(noisy.quality, nan=0.5), noisy.features)
-    options = gbdt.Options(trees=20, depth=3, learning_rate=0.1, leaf_rows=5)
+    options = gbdt.GbdtOptions(trees=20, depth=3, learning_rate=0.1, leaf_rows=5)
     function = gbdt.Trees.fit(full, options, 3)
     library = GradientBoostingRegressor(
         n_estimators=20, max_depth=3, learning_rate=0.1, min_samples_leaf=5, subsample=gbdt.SUBSAMPLE, max_features="sqrt", random_state=3
@@ -130,7 +130,7 @@ def test_an_abler_candidate_is_never_expected_to_do_worse_in_irt() -> None:
 def test_an_svm_that_tells_nothing_apart_says_the_mean() -> None:
     rng = np.random.default_rng(0)
     table = examples(rng.integers(0, 2, size=(400, 2)), rng.normal(size=(400, 3)))
-    predicted = svm.Margins.fit(table, svm.Options(C=0.01), 0).predict(rng.normal(size=(50, 3)))
+    predicted = svm.Margins.fit(table, svm.SvmOptions(C=0.01), 0).predict(rng.normal(size=(50, 3)))
     np.testing.assert_allclose(predicted, np.tile(table.means, (50, 1)), atol=0.12)
 
 

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
-from aamc_bench.bandit.job import FIGURES, Rows, measure, replay
+from aamc_bench.bandit.jobs import FIGURES, Rows, measure, replay
 from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
 from aamc_bench.bandit.tables import StreamResults

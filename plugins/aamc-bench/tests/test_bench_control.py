@@ -9,9 +9,9 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from aamc_bench.control import benchmark, job
+from aamc_bench.control import benchmark, jobs
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
-from aamc_bench.control.job import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
+from aamc_bench.control.jobs import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
@@ -27,9 +27,9 @@ SMALL: dict[str, Any] = {"steps": 512, "seeds": [0, 1], "assignments": ["router.
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "STREAMS", 16)
-    monkeypatch.setattr(job, "STEPS", 100)
-    monkeypatch.setattr(job, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(jobs, "STREAMS", 16)
+    monkeypatch.setattr(jobs, "STEPS", 100)
+    monkeypatch.setattr(jobs, "MAX_BLOCKS", 2)
 
 
 @pytest.mark.usefixtures("in_process", "short")
@@ -76,7 +76,7 @@ def test_a_policy_that_learned_nothing_is_reported(tmp_path: Path, capsys: pytes
 @pytest.mark.usefixtures("in_process", "short")
 def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     measured: list[int] = []
-    whole = job.measure
+    whole = jobs.measure
 
     def measure(*args: Any, **options: Any) -> Any:
         measured.append(options["seed"])
@@ -84,7 +84,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
         return whole(*args, **options)
 
-    monkeypatch.setattr(job, "measure", measure)
+    monkeypatch.setattr(jobs, "measure", measure)
     with pytest.raises(AamcError, match="resume it with"):
         ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=True, scenarios="scarce-server", **SMALL)
     ControlBenchmark().run(out=None, resume=tmp_path / "there", as_json=True)
@@ -164,7 +164,7 @@ def test_a_reference_that_does_not_converge_names_its_scenario_and_seed(monkeypa
         ControlBenchmark().checked_options(scenarios="scarce-server", assignments=["environment.load=50"], seeds=[3])
 
     def of_seed(streams: Any, preference: Any) -> Any:
-        if streams.setup.seed == 4 + job.EVALUATION:
+        if streams.setup.seed == 4 + jobs.EVALUATION:
             raise NotConvergedError("it does not converge")
 
     monkeypatch.setattr(benchmark, "reference_rule", of_seed)
@@ -202,7 +202,7 @@ def test_noise_changes_what_greedy_sees_alone(tmp_path: Path) -> None:
     def played(name: str, **options: float) -> dict[str, Any]:
         environment = {"scenario": "scarce-server", "world": named.world, **options}
         (tmp_path / name).mkdir()
-        job.measure(tmp_path / name, LineProgress(), pool_to_dict(named.pool), environment, named.preference, 0, router, "full", sb3=False)
+        jobs.measure(tmp_path / name, LineProgress(), pool_to_dict(named.pool), environment, named.preference, 0, router, "full", sb3=False)
         return read_arrays(tmp_path / name / REWARDS_FILE)
 
     usual, exact, wrong = played("usual"), played("exact", noise=0.0), played("wrong", noise=0.4)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from aamc_bench import fig5
 from aamc_experiments.evaluation import Comparison, Resampling
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import read_settings
+from aamc_experiments.training import Experiment
 
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import get_plugin_manager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_bench.samples import Sample
 from aamc_bench.unseen_models.benchmark import EXPECTED, ROUTING, UnseenModelsBenchmark
-from aamc_bench.unseen_models.job import (
+from aamc_bench.unseen_models.jobs import (
     DESCRIBED,
     FULL,
     WITHOUT,

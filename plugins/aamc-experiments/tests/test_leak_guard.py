@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.data import TrainingFingerprint
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluate_run
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Source, read_settings
 from aamc_experiments.target_preferences import Target, calibrate
+from aamc_experiments.training import Experiment
 from tiny import Tiny, TinyFormat
 
 from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, builtin

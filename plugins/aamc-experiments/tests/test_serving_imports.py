@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.run_folder import Goal
 from aamc_experiments.settings import read_settings
+from aamc_experiments.training import Experiment
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.interfaces import NoProgress
@@ -18,7 +18,7 @@ EXPERIMENTS_ONLY = {
     "aamc_experiments.data.near_duplicates",
     "aamc_experiments.data.splits",
     "aamc_experiments.evaluation",
-    "aamc_experiments.experiment",
+    "aamc_experiments.training.experiment",
     "aamc_experiments.leak_guard",
     "aamc_experiments.setup",
 }

@@ -6,12 +6,12 @@ import pytest
 from aamc_experiments import target_preferences
 from aamc_experiments.commands.calibrate import calibrate as calibrate_command
 from aamc_experiments.evaluation import Resampling
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
-from aamc_experiments.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
+from aamc_experiments.training import Experiment
+from aamc_experiments.training.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from click.testing import CliRunner
 from tiny import Tiny, TinyRouter
 

@@ -60,7 +60,7 @@ def test_an_id_of_a_client_is_one_of_its_decision(controller):
 @pytest.mark.parametrize("field", ["id", "source"])
 def test_an_empty_name_is_refused(controller, field):
     with pytest.raises(DataError, match=f"a feedback's {field} must not be empty"):
-        add_judgement(controller, {"decision_id": controller.route("hello").id, "quality": 1, field: ""}, ANYONE)
+        add_feedback(controller, {"decision_id": controller.route("hello").id, "quality": 1, field: ""}, ANYONE)
 
 
 @pytest.mark.parametrize("field", ["id", "source"])

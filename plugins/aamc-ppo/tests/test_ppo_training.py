@@ -6,10 +6,10 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.ppo import combined_factors, policy_function, subtract_group_baseline
+from aamc_ppo.ppo import combined_factors, subtract_group_baseline
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
-from aamc_ppo.training import TrainingLoop
+from aamc_ppo.training import TrainingLoop, policy_function
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError

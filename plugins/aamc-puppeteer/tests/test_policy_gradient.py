@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from aamc_agents.state import TaskState
-from aamc_puppeteer.episodes.player import Visibility, as_batch
+from aamc_puppeteer.episodes.player import as_batch
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.testbed.worlds import standing, turn
 from aamc_puppeteer.training.reinforce import ReinforceLearner

@@ -13,9 +13,10 @@ import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
-from aamc_puppeteer.episodes.player import Visibility, as_batch
+from aamc_puppeteer.episodes.player import as_batch
 from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 
 from aamc_sdk import get_plugin_manager

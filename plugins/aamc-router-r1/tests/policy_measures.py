@@ -23,8 +23,8 @@ from aamc_router_r1.world import (
     REASONING_TOKENS,
     ROUNDS,
     UNSEEN_NAMES,
+    FactWorld,
     Truth,
-    World,
     WorldReplies,
     draw_names,
 )
@@ -129,7 +129,7 @@ def beside_oracle(policy: TrainedPolicy, tasks: Sequence[RoutingTask], alpha: fl
     }
 
 
-def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 11) -> float:
+def unseen_model_share(policy: TrainedPolicy, world: FactWorld, n: int, alpha: float, seed: int = 11) -> float:
     """Return the share of first calls that go to a new model, which has an unseen name and is better than the known specialist of its domain.
 
     The names of all other models are drawn anew, so only the description tells that it is better.
@@ -152,7 +152,7 @@ def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float
     return float(np.mean([episode.consulted[:1] == [new] for (new, _), episode in zip(changed, episodes, strict=True)]))
 
 
-def statistics_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 12) -> float:
+def statistics_share(policy: TrainedPolicy, world: FactWorld, n: int, alpha: float, seed: int = 12) -> float:
     """Return the share of first choices between two rivals that follow the statistics, when only the statistics in the prompt are swapped."""
     rng = np.random.default_rng((world.seed, seed))
     before: list[RoutingTask] = []

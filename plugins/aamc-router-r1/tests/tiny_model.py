@@ -13,7 +13,7 @@ from aamc_router_r1.config import preference_of
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import render_prompt
 from aamc_router_r1.training.replies import UNSURE
-from aamc_router_r1.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, World
+from aamc_router_r1.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, FactWorld
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
@@ -24,7 +24,7 @@ TAGS = (CONSULT, *tuple(f"<{slash}{tag}>" for tag in ("think", "search", "inform
 _WORD = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
 
 
-def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(world: FactWorld) -> PreTrainedTokenizerFast:
     """Return a tokenizer of the world's words. A model's name is two tokens, its syllables; each fixed phrase is one.
 
     The reply of a model that does not know is such a phrase too: with its word ``not``, the name ``noti`` would be unknown.
@@ -113,7 +113,7 @@ def give_induction_heads(model: Lfm2ForCausalLM, width: int) -> None:
         heads.k_layernorm.weight.fill_(2.0)
 
 
-def make_tiny_policy(folder: Path, world: World, *, seed: int = 0, width: int = 64) -> None:
+def make_tiny_policy(folder: Path, world: FactWorld, *, seed: int = 0, width: int = 64) -> None:
     """Write a small language model and its tokenizer to a folder, ready for ``orchestrator.model``."""
     tokenizer = tiny_tokenizer(world)
     tiny_model(len(tokenizer), seed, width).save_pretrained(folder)

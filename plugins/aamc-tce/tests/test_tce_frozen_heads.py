@@ -6,7 +6,7 @@ from aamc_lexical.heads import UNLABELLED, Targets
 from aamc_tce.config import TCEConfig
 from aamc_tce.training.fine_tuning import as_arrays, multi_task_loss
 from aamc_tce.training.frozen_heads import AdamW, HeadNetwork, Loss, TargetArrays, fit
-from aamc_tce.training.head_training import HeadTraining
+from aamc_tce.training.training_schedule import HeadTraining
 
 from aamc_sdk.interfaces import NoProgress
 

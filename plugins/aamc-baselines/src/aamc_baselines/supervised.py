@@ -38,7 +38,7 @@ TIE = 1e-6
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class SupervisedOptions:
     """Options of ``supervised``."""
 
     components: int = option(32, "Principal components of the embedding in the inputs.", at_least=0)
@@ -111,7 +111,7 @@ def logits(classifier: Classifier, request: RoutingRequest) -> Floats:
 class Supervised(Router):
     """Chooses the candidate that the classifier ranks first; unseen candidates rank last."""
 
-    Config = Options
+    Config = SupervisedOptions
     requires = Requirements(outcomes=True, comparisons=True, training=True, cheap_rescoring=True)
 
     def __init__(self, config: Any, services: Services) -> None:
@@ -155,7 +155,7 @@ class Supervised(Router):
             raise CheckpointError(f"{folder / FILE} does not hold a classifier ({error}); train again") from error
 
 
-def fit(training: Training, options: Options, services: Services) -> Classifier:
+def fit(training: Training, options: SupervisedOptions, services: Services) -> Classifier:
     """Fit the classifier to the best candidates of training rows under drawn preferences.
 
     Raises:
@@ -184,7 +184,7 @@ def fit(training: Training, options: Options, services: Services) -> Classifier:
     )
 
 
-def accuracy(classifier: Classifier, training: Training, options: Options, services: Services) -> dict[str, Any]:
+def accuracy(classifier: Classifier, training: Training, options: SupervisedOptions, services: Services) -> dict[str, Any]:
     """Return the accuracy of the classifier on training and validation rows, among candidates with known outcomes.
 
     A split without outcomes has no figure.

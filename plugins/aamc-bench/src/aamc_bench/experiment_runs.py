@@ -14,9 +14,9 @@ from typing import Any
 
 import attrs
 from aamc_experiments.commands import settings_from_options
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup
+from aamc_experiments.training import Experiment
 
 from aamc_bench.grid import JOBS
 from aamc_sdk.cli import split_names

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
 from aamc_experiments.evaluation import Comparison, Resampling
-from aamc_experiments.run_folder import RunFolder
+from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
@@ -29,7 +29,6 @@ from aamc_bench.samples import figure
 from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import EVALUATION
 from aamc_sdk.storage import read_json
 from aamc_sdk.types import Floats
 
@@ -118,7 +117,7 @@ class FigureFive(Benchmark):
             return {"run": None, "settings": settings_of([ROUTER, *COMPARED], assignments, **given).to_dict()}
         if assignments or any(value is not None for value in given.values()):
             raise ConfigError(f"--run {run} is drawn as it is; leave out the options of a new run")
-        if RunFolder.open(run).content["goal"] not in ("comparison", EVALUATION):
+        if RunFolder.open(run).goal not in (Goal.COMPARISON, Goal.EVALUATION):
             raise CheckpointError(f"{run} compared nothing; make a run with: aamc run --router {ROUTER} --estimator tce")
         return {"run": str(run), "settings": None}
 

@@ -1,4 +1,4 @@
-"""Columns of CSV and Parquet files; only the requested ones are read.
+"""CSV and Parquet files: columns, of which only the requested ones are read, and whole rows.
 
 A column consists of its distinct values and one code per row, so that a repeated text is stored once and checked once.
 """
@@ -138,6 +138,21 @@ def _parquet_names(file: Path) -> list[str]:
         return list(pq.read_schema(file).names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read {file} as Parquet: {' '.join(str(error).split()):.200}") from error
+
+
+def parquet_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file, with all columns.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_table(file).to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read {file}: {str(error).splitlines()[0]}; give a Parquet file") from error
 
 
 def require_columns(file: Path, wanted: Iterable[str], found: Collection[str], advice: str = "") -> None:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, quantity
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, open_store, outcomes_of, read_batches
 from aamc_sdk.plugins import get_plugin_manager
@@ -91,7 +91,9 @@ def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:
         DataError: There are fewer decisions than splits.
     """
     if len(whole) < len(_SHARES):
-        raise DataError(f"the log {whole.source} has {len(whole)} decisions, and train, validation and test need one each; serve more requests")
+        raise DataError(
+            f"the log {whole.source} has {quantity(len(whole), 'decision')}, and train, validation and test need one each; serve more requests"
+        )
     assert whole.experience is not None
     inner = np.round(np.cumsum(list(_SHARES.values()))[:-1] * len(whole)).astype(int)
     first = int(np.clip(inner[0], 1, len(whole) - 2))

@@ -131,7 +131,7 @@ class TokenLimit(Resource):
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Spread the calls that are left evenly."""
-        self.used = self.per_minute - _spread(streams) * min(self.per_minute, MOST_LEFT * self._mean_tokens)
+        self.used = self.per_minute - _low_discrepancy(streams) * min(self.per_minute, MOST_LEFT * self._mean_tokens)
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
         """Refill; the pressure is 1 - log(1 + calls that the bucket still holds) / log(1 + calls of a full one): the last few matter most."""
@@ -146,8 +146,8 @@ class TokenLimit(Resource):
         self.used += call.tokens * (self.limited[call.actions] & call.allowed)
 
 
-def _spread(streams: NDArray[np.intp]) -> Floats:
-    """Return a number in [0, 1) for each stream; those of any successive streams are spread evenly (a sequence of low discrepancy)."""
+def _low_discrepancy(streams: NDArray[np.intp]) -> Floats:
+    """Return a number in [0, 1) for each stream; those of successive streams are evenly distributed."""
     return np.asarray(streams * 0.6180339887498949 % 1)
 
 
@@ -172,7 +172,7 @@ class DailyBudget(Resource):
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Spread the streams over the day."""
-        self._elapsed = (_spread(streams) * self.queries).astype(int)
+        self._elapsed = (_low_discrepancy(streams) * self.queries).astype(int)
         self._spent_usd = self.budget_usd * self._elapsed / self.queries
 
     @property

@@ -9,7 +9,7 @@ import pytest
 from aamc_environments.queue import QueueOptions
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
 from aamc_environments.queue.options import SCENARIOS, TWO_MODELS, _warn_of_unread
-from aamc_environments.queue.streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
+from aamc_environments.queue.queue_streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
 from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices

@@ -5,7 +5,7 @@ In reading order:
 - ``settings``, ``run_folder``: the settings of an experiment, and the folder that keeps it
 - ``data``: reading datasets, splits, near-duplicates, fingerprints of training rows
 - ``typical_outcomes``, ``leak_guard``, ``setup``: the mean outcomes of candidates, the rows to test on, data with environment and reward
-- ``experiment``, ``out_of_fold``, ``orchestrator_training``, ``profile``: the training order
+- ``training``: the training order, orchestrators, out-of-fold expectations, time profiles
 - ``measurement``, ``evaluation``: comparisons, metrics with intervals, the promotion gate
 - ``estimator_evaluation``: the score of an estimator on labels and outcomes
 - ``off_policy``: estimates from decision logs
@@ -30,4 +30,4 @@ __all__ = [
     "read_settings",
 ]
 
-__getattr__, __dir__ = lazy_exports(__name__, __all__, ("settings", "run_folder", "setup", "target_preferences", "measurement", "experiment"))
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("settings", "run_folder", "setup", "target_preferences", "measurement", "training"))

@@ -72,11 +72,17 @@ class Measurement:
     progress: Progress = attrs.field(factory=NoProgress)
 
     @classmethod
-    def of_run(cls, run: RunFolder, setup: ExperimentSetup, routers: Mapping[str, Router], request: RoutingRequest, **more: Any) -> Measurement:
-        """Return the measurement of routers with the settings and candidate means of a run; ``more`` are further attributes."""
-        return cls(
-            **{"setup": setup, "routers": routers, "request": request, "candidate_means": run.candidate_means, "settings": run.settings, **more}
-        )
+    def of_run(
+        cls,
+        run: RunFolder,
+        setup: ExperimentSetup,
+        routers: Mapping[str, Router],
+        request: RoutingRequest,
+        settings: Settings | None = None,
+        **more: Any,
+    ) -> Measurement:
+        """Return the measurement of routers with the candidate means of a run, and its settings by default; ``more`` are further attributes."""
+        return cls(setup=setup, routers=routers, request=request, candidate_means=run.candidate_means, settings=settings or run.settings, **more)
 
     def compare(self) -> Comparison:
         """Let the routers decide the rows, on the table of a stationary environment, else in streams.

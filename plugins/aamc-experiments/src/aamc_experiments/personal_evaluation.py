@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.roc import choice_figures
+from aamc_experiments.evaluation.formulas.roc import choice_figures
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, OnlineRouter, Router
 from aamc_sdk.routing import build_request

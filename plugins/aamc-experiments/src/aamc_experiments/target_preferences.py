@@ -25,9 +25,9 @@ from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
-from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
+from aamc_experiments.training.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins

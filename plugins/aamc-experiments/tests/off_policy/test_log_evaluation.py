@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments import plugin
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.off_policy import evaluate_log
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
+from aamc_experiments.training import Experiment
 from tiny import Tiny, TinyEstimator, TinyRouter
 
 from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
@@ -255,7 +255,7 @@ def test_a_router_of_a_run_is_not_evaluated_on_the_estimates_of_another_estimato
     row = evaluate_log(make_log(plugins, f"sqlite:{tmp_path}/bare.db"), plugins, run=run)["routers"]["careful"]
     assert "estimates of another estimator than its run's, or none" in row["refused"]
     assert "keep texts to estimate them again" in row["refused"]
-    assert row.keys() == {"refused", "warning", "n_eff", "expected_n_eff", "mean_weight", "greatest_weight", "unsupported", *FIGURES}
+    assert row.keys() == {"refused", "warning", "n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported", *FIGURES}
 
 
 def test_a_log_that_keeps_texts_can_be_estimated_again(careful, tmp_path) -> None:

@@ -161,13 +161,13 @@ def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
 
 
 def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng: np.random.Generator) -> dict[str, UserHistory]:
-    """Return a history for each row of an outcome table, by its number: that of an unknown user who compared its answers.
+    """Return a history for each row of an outcome table, by the row's name: the row counts as a new user who compared its answers.
 
     Args:
         dataset: Q queries with the outcomes of M candidates.
         names: The candidates' names, M of them.
         embedding: Embeddings of the queries, ``[Q, D]``.
-        rng: Draws the order of the rows, since tables are sorted, and ``ROW_PAIRS`` of a row's pairs of different quality, if there are more.
+        rng: Draws the order of the rows, because tables are sorted, and at most ``ROW_PAIRS`` of each row's pairs of different quality.
     """
     found: dict[str, UserHistory] = {}
     quality = None if dataset.outcomes is None else dataset.outcomes.quality

@@ -13,17 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyInputs, Rollout
 from aamc_sdk import Preference, option
-from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Reward
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
 from aamc_sdk.types import Floats
 
@@ -248,18 +246,6 @@ def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any 
     return (weights * values).sum(1)
 
 
-def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
-    """Return a policy as a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
-    embedded, tau = embed_candidates(p, candidates), np.exp(p["log_temperature"])
-
-    def policy(observations: Array32) -> tuple[PolicyInputs, Array32]:
-        inputs = PolicyInputs.of(observations, len(candidates), reward)
-        logits = utility(p, inputs.query, inputs.weights, inputs.pair, embedded, tau=tau)
-        return inputs, log_softmax(logits, inputs.mask)
-
-    return policy
-
-
 # ---------------------------------------------------------------- advantages and losses
 
 
@@ -360,7 +346,7 @@ class PPO:
             self.parameters[name].register_hook(lambda gradient: gradient * trained)  # type: ignore[no-untyped-call]  # torch does not type it
         self._policy = {name: self.parameters[name] for name in policy}
         self._critic = {name: self.parameters[name] for name in critic}
-        self._adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
+        self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
         self._candidates = self._tensor(candidates)
 
@@ -383,7 +369,7 @@ class PPO:
         config = self._config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
-        for group, rate in zip(self._adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
+        for group, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
             group["lr"] = config.learning_rate * remaining * rate
         batch = self._batch(rollout)
         scale = 1.0
@@ -478,7 +464,7 @@ class PPO:
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         mean_entropy = entropy(log_p)
         loss = (policy_loss - entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
-        self._adam.zero_grad(set_to_none=True)
+        self.adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if before is None or not kl <= limit:  # NaN too
             for name, tensor in self._policy.items():
@@ -489,7 +475,7 @@ class PPO:
             before |= self._copy()
             torch.nn.utils.clip_grad_norm_(self._policy.values(), config.gradient_clip)
         torch.nn.utils.clip_grad_norm_(self._critic.values(), config.gradient_clip)
-        self._adam.step()
+        self.adam.step()
         log_ratio = log_ratio.detach()
         return {
             "policy_loss": policy_loss.item(),
@@ -498,30 +484,3 @@ class PPO:
             "kl": kl,
             "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_epsilon).float().mean().item(),
         }
-
-    def state(self) -> dict[str, Array32]:
-        """Return parameters, Adam's moments and the policy's rate, all that the next update depends on, as arrays by name."""
-        state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in self.parameters.items()}
-        state["rate"] = np.array(self.rate, np.float32)
-        for name, tensor in self.parameters.items():
-            state |= {f"adam/{name}/{moment}": value.cpu().numpy() for moment, value in self._adam.state[tensor].items()}
-        return state
-
-    def restore(self, state: Mapping[str, Array32], path: Path) -> None:
-        """Continue from a state returned by :meth:`state`.
-
-        Raises:
-            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape, or an older version saved it.
-        """
-        name = "rate"
-        try:
-            self.rate = float(state["rate"])
-            for name, tensor in self.parameters.items():
-                tensor.detach().copy_(self._tensor(state[f"parameter/{name}"]))
-                moments = {moment: self._tensor(state[f"adam/{name}/{moment}"]) for moment in ("step", "exp_avg", "exp_avg_sq")}
-                self._adam.state[tensor] = moments | {"step": moments["step"].cpu()}
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} is of another version, whose {name} does not fit; delete it and train again") from error
-        fixed = trained_outputs(self._config.embedding) == 0
-        if any((state[f"parameter/{name}"] * fixed).any() for name in ("query_w2", "query_b2")):
-            raise CheckpointError(f"{path} was saved by an older version; delete it and train again")

@@ -12,12 +12,13 @@ import attrs
 import numpy as np
 import torch
 
-from aamc_ppo.ppo import PPO, PPOConfig, policy_function
-from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.ppo import PPO, Parameters, PPOConfig, embed_candidates, log_softmax, utility
+from aamc_ppo.rollout import PolicyFunction, PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.training_state import restore_state, training_state
 from aamc_ppo.trust import VALIDATION_STREAMS, choose_trust, scale_correction
 from aamc_sdk import Preference, RoutingRequest
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
+from aamc_sdk.interfaces import Environment, RecoveringStreams, Reward, RoutingStreams, Services, Training
 from aamc_sdk.routing import Array32, encode_candidates
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
@@ -73,6 +74,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
+    """Return a policy as a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
+    embedded, tau = embed_candidates(p, candidates), np.exp(p["log_temperature"])
+
+    def policy(observations: Array32) -> tuple[PolicyInputs, Array32]:
+        inputs = PolicyInputs.of(observations, len(candidates), reward)
+        logits = utility(p, inputs.query, inputs.weights, inputs.pair, embedded, tau=tau)
+        return inputs, log_softmax(logits, inputs.mask)
+
+    return policy
+
+
 class TrainingLoop:
     """Rollouts and updates in turn, in segments of ``checkpoint_every`` decisions.
 
@@ -86,7 +99,7 @@ class TrainingLoop:
         self._done = 0
         self.curve: list[dict[str, float]] = []
         streams, observations = self.streams(0)
-        self.recovery = float(getattr(streams, "recovery", 0.0))
+        self.recovery = streams.recovery if isinstance(streams, RecoveringStreams) else 0.0
         self.gamma = config.discount(self.recovery)
         self._config = config = attrs.evolve(config, gamma=self.gamma)
         request = streams.request()
@@ -109,7 +122,7 @@ class TrainingLoop:
         per_segment = max(1, self._config.checkpoint_every // self._config.n_steps)
         while self._done < self.rollouts:
             self._run_segment(min(per_segment, self.rollouts - self._done))
-            save_training_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
+            save_training_checkpoint(self._training.folder, training_state(self._ppo), self._done, self.curve, self._made_for())
         return {name: array.copy() for name, array in self._ppo.policy().items()}
 
     def _run_segment(self, rollouts: int) -> None:
@@ -167,5 +180,5 @@ class TrainingLoop:
     def _restore(self) -> None:
         found = load_training_checkpoint(self._training.folder, self._made_for())
         if found is not None:
-            self._ppo.restore(found.arrays, found.path)
+            restore_state(self._ppo, found.arrays, found.path)
             self._done, self.curve = found.done, found.curve

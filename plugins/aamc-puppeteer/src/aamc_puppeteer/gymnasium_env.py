@@ -123,7 +123,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         observation, cost = self.observe(episode.state), episode.costs[-1]
         if episode.stop is None:
             return observation, -self.config.rule.charge(len(episode.costs), cost), False, False, {"cost_usd": cost}
-        self.trajectory = self._judged(episode)
+        self.trajectory = self._trajectory(episode)
         return observation, self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
 
     def observe(self, state: TaskState) -> Array32:
@@ -135,7 +135,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         """End the threads in which agents work."""
         self._executor.close()
 
-    def _judged(self, episode: Running) -> Trajectory:
+    def _trajectory(self, episode: Running) -> Trajectory:
         verdict = self._executor.verify([(episode.state.task, answer(episode.state))])[0]
         return episode.finished(verdict, self.config.rule)
 

@@ -17,11 +17,12 @@ from aamc_agents.tasks import Task
 from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
-from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
+from aamc_puppeteer.episodes.player import Player, Running, begin
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.serving.decision_log import logged_episodes
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on

@@ -17,8 +17,9 @@ from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import LearningOptions, PuppeteerConfig
-from aamc_puppeteer.episodes.player import ActionBatch, Visibility, sampled
+from aamc_puppeteer.episodes.player import ActionBatch, sampled
 from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions
 from aamc_sdk import Agent, Requirements, Router, RoutingRequest, Scores, Services, Training, option
 from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.interfaces import AgentOutput
@@ -103,7 +104,7 @@ class PuppeteerRouter(Router):
 
     def _fit(self, puppeteer: Puppeteer, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
         """Take all gradient steps on rewards ``[Q, M]``, NaN where unknown; return the figures of each. To choose nobody earns the minimum."""
-        from aamc_puppeteer.training.job import drawn_descriptions, one_thread
+        from aamc_puppeteer.training.job import one_thread
 
         config, known = self.config, np.isfinite(reward)
         earned = np.concatenate((np.where(known, reward, 0.0), np.full((len(reward), 1), np.nanmin(reward))), axis=1)

@@ -16,7 +16,9 @@ def aamc_routers() -> list[Component]:
     """Offer Router-R1's first call as a router, and its policy trained on outcomes."""
     return [
         Component("router-r1", "aamc_router_r1.single.router:RouterR1Router", "Asks a language model which candidate to call."),
-        Component("router-r1-choice", "aamc_router_r1.single.choice:ChoiceRouter", "A language model trained on outcomes names the candidate."),
+        Component(
+            "router-r1-choice", "aamc_router_r1.single.choice_router:ChoiceRouter", "A language model trained on outcomes names the candidate."
+        ),
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_router_r1.data import Consultation, RoutingDataset, RoutingTask, as_dataset
-from aamc_router_r1.training.replies import UNSURE, Asked, ModelReply, priced, spec_of, uniform
+from aamc_router_r1.training.replies import UNSURE, Asked, ConsultedReply, priced, spec_of, uniform
 from aamc_sdk import DatasetFormat, option
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import ModelSpec, Prices
@@ -66,7 +66,7 @@ def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, t
 class Truth:
     """The truth about a task: its domains in order, the entity of its first fact, each model's quality by domain, and the best specialists."""
 
-    world: World
+    world: FactWorld
     hops: tuple[int, ...]
     entity: int
     quality: Mapping[str, Mapping[str, float]]
@@ -82,7 +82,7 @@ class Truth:
             entity = value
 
 
-class World:
+class FactWorld:
     """A world: each domain has a fact about each entity, another entity.
 
     Args:
@@ -182,7 +182,7 @@ _FACT = re.compile(rf"\s*({'|'.join(DOMAINS)}) of item(\d+)\s*")
 class WorldReplies:
     """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply."""
 
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions."""
         return [self._reply(task, call.model, call.question) for task, call in asked]
 
@@ -192,7 +192,7 @@ class WorldReplies:
         return isinstance(task.simulation, Truth)
 
     @staticmethod
-    def _reply(task: RoutingTask, model: str, question: str) -> ModelReply:
+    def _reply(task: RoutingTask, model: str, question: str) -> ConsultedReply:
         truth = task.simulation
         assert isinstance(truth, Truth)
         world, fact = truth.world, _FACT.fullmatch(question)
@@ -221,4 +221,4 @@ class WorldTasks(DatasetFormat):
         """Return the tasks of the world with a seed, a number."""
         if not path.isdecimal():
             raise DataError(f"router-r1-world needs the seed of a world, such as router-r1-world:0, not {path!r}")
-        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", lambda _: WorldReplies())
+        return as_dataset(FactWorld(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", lambda _: WorldReplies())

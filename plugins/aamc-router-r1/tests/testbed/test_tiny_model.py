@@ -1,10 +1,10 @@
 """The tokenizer of the proof's small model."""
 
 from aamc_router_r1.training.replies import UNSURE
-from aamc_router_r1.world import NAMES, UNSEEN_NAMES, World
+from aamc_router_r1.world import NAMES, UNSEEN_NAMES, FactWorld
 from tiny_model import prompt_of, tiny_tokenizer
 
-WORLD = World(1)
+WORLD = FactWorld(1)
 TOKENIZER = tiny_tokenizer(WORLD)
 
 

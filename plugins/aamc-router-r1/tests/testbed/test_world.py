@@ -7,10 +7,10 @@ import pytest
 from aamc_router_r1.protocol import ModelNames, SubQuestion, format_errors
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.replies import UNSURE, priced, spec_of
-from aamc_router_r1.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
+from aamc_router_r1.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, FactWorld, Truth, WorldReplies
 from policy_measures import best_plan, oracle
 
-WORLD = World(3)
+WORLD = FactWorld(3)
 TASKS = WORLD.tasks(300, 0)
 
 
@@ -30,7 +30,7 @@ def normalizer() -> CostNormalizer:
 
 
 def test_the_same_seed_gives_the_same_tasks_and_another_seed_others() -> None:
-    again, other = World(3).tasks(20, 0), World(4).tasks(20, 0)
+    again, other = FactWorld(3).tasks(20, 0), FactWorld(4).tasks(20, 0)
     assert [task.question for task in again] == [task.question for task in TASKS[:20]]
     assert [task.specs for task in again] == [task.specs for task in TASKS[:20]]
     assert [task.golds for task in other] != [task.golds for task in again]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from aamc_router_r1.world import ALPHAS, ROUNDS, World
+from aamc_router_r1.world import ALPHAS, ROUNDS, FactWorld
 from policy_measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
 from tiny_model import make_tiny_policy
 
@@ -29,7 +29,7 @@ OPTIONS = {
 
 def test_a_short_training_learns_to_choose_by_description_and_statistics(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    world = World(1)
+    world = FactWorld(1)
     make_tiny_policy(tmp_path / "model", world, seed=1)
     settings = {**OPTIONS, "model": str(tmp_path / "model")}
     assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]

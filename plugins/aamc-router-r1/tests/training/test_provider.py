@@ -8,7 +8,7 @@ import pytest
 import torch
 from aamc_router_r1.tokens import prompt_ids
 from aamc_router_r1.training.provider import CheckpointOptions, CheckpointProvider
-from aamc_router_r1.world import World
+from aamc_router_r1.world import FactWorld
 from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk import get_plugin_manager
@@ -23,7 +23,7 @@ POLICY = ModelSpec("policy")
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> CheckpointProvider:
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = tiny_tokenizer(World(0))
+    tokenizer = tiny_tokenizer(FactWorld(0))
     tiny_model(len(tokenizer), 0, 16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return CheckpointProvider(CheckpointOptions(checkpoint=str(Path(folder))), make_services(default_pool(), get_plugin_manager()))

@@ -12,14 +12,14 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.tokens import plain_ids
-from aamc_router_r1.training.replies import ModelReply
+from aamc_router_r1.training.replies import ConsultedReply
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
-from aamc_router_r1.world import Truth, World, WorldReplies
+from aamc_router_r1.world import FactWorld, Truth, WorldReplies
 from tiny_model import tiny_tokenizer
 
 from aamc_sdk.types import Prices
 
-WORLD = World(0)
+WORLD = FactWorld(0)
 TOKENIZER = tiny_tokenizer(WORLD)
 
 
@@ -115,8 +115,8 @@ def test_a_cost_that_is_unknown_or_does_not_count_leaves_the_known_spending(task
     answer = "<think> item3 answers it </think>\n<answer> item3 </answer>"
     turns = [len(plain_ids(TOKENIZER, text)) for text in (search, answer)]
 
-    def failed(asked: Sequence[Any]) -> list[ModelReply]:
-        return [ModelReply("No reply.", math.nan, 0) for _ in asked]
+    def failed(asked: Sequence[Any]) -> list[ConsultedReply]:
+        return [ConsultedReply("No reply.", math.nan, 0) for _ in asked]
 
     played = player(prices=Prices(1.0, 2.0), replies=failed)
     episode = played.begin(task, 0.3)

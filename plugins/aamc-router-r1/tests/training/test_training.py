@@ -13,7 +13,7 @@ import pytest
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.training.stages import Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
-from aamc_router_r1.world import World
+from aamc_router_r1.world import FactWorld
 from safetensors.torch import load_file
 from tiny_model import tiny_model, tiny_tokenizer
 
@@ -27,7 +27,7 @@ SAMPLE = Path(__file__).parents[4] / "examples" / "router_r1" / "sample_routing_
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model with its tokenizer."""
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = tiny_tokenizer(World(0))
+    tokenizer = tiny_tokenizer(FactWorld(0))
     tiny_model(len(tokenizer), 0, 16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -175,7 +175,7 @@ def test_a_killed_training_resumes_to_the_same_policy(stage: str, model: Path, w
 
 def job_of(tmp_path: Path, **options: Any) -> Job:
     """Return a training that is not begun, of five tasks."""
-    config, tasks = RouterR1Config(**options), World(0).tasks(5, 0)
+    config, tasks = RouterR1Config(**options), FactWorld(0).tasks(5, 0)
     return Job(config, tmp_path, tasks, (), cast("Any", None), Prices(0.0, 0.0), 0, "cpu", cast("Any", None))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aamc_router_r1.data import read_records
-from aamc_router_r1.world import World
+from aamc_router_r1.world import FactWorld
 from tiny_model import make_tiny_policy
 
 from aamc_sdk.testing import run_command
@@ -57,7 +57,7 @@ def test_the_pages_commands_train_a_policy_that_is_asked(folder: Path) -> None:
         ("large", 3.0, 9.0),
         ("small", 1.0, 1.0),
     }
-    make_tiny_policy(folder / "model", World(0), width=16)
+    make_tiny_policy(folder / "model", FactWorld(0), width=16)
     smaller = [part for option in TINY.split() for part in ("--set", f"orchestrator.{option}")]
     status, _, errors = run_command(*training, *smaller, "--device", "cpu")
     assert status == 0, errors

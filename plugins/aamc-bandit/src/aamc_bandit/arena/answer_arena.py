@@ -101,11 +101,11 @@ class Arena:
             failed=tuple(answer for answer in answers if answer.error is not None),
         )
         self._check(match)
-        return match if self._judge is None else await self._judged(match, self._judge, limit)
+        return match if self._judge is None else await self._with_comparisons(match, self._judge, limit)
 
     async def judge(self, match: Match) -> Match:
         """Return a match with the judge's comparisons, which are then in the log; the same match without a judge."""
-        return match if self._judge is None else await self._judged(match, self._judge, self._limit())
+        return match if self._judge is None else await self._with_comparisons(match, self._judge, self._limit())
 
     def _limit(self) -> Any:
         return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
@@ -166,7 +166,7 @@ class Arena:
             reasons = "; ".join(f"{answer.candidate}: {answer.error}" for answer in match.failed)
             raise NoAnswerError(f"match {match.decision.id!r}: {len(match.answers)} answered, {len(match.failed)} did not ({reasons})")
 
-    async def _judged(self, match: Match, judge: AnswerJudge, limit: Any) -> Match:
+    async def _with_comparisons(self, match: Match, judge: AnswerJudge, limit: Any) -> Match:
         pairs = list(itertools.combinations(match.answers, 2))
         verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
         comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
@@ -203,8 +203,8 @@ def _shown_order(seed: int, decision: Decision, answer: CandidateAnswer) -> floa
     return uniform(seed, f"{decision.id}/shown/{answer.candidate}")
 
 
-def _comparisons(judged: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:
-    for (first, second), verdict in judged:
+def _comparisons(verdicts: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:
+    for (first, second), verdict in verdicts:
         if verdict.first is not None:
             tie = verdict.first == 0.5
             names = (first.candidate, second.candidate)

@@ -30,7 +30,7 @@ from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
-from aamc_bandit.thompson.drift import Drift, find_drift
+from aamc_bandit.thompson.drift_alarm import Drift, find_drift
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
     cost_bonus,

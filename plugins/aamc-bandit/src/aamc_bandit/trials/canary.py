@@ -12,7 +12,7 @@ without a user are drawn from the mixture.
 
 If the challenger fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
 stable router serves all requests, when the challenger has failed to score ``max_failures`` times (a hundred decisions without a failure make
-up for one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.call_limits`.
+up for one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.trial_limits`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import attrs
 import msgspec
 import numpy as np
 
-from aamc_bandit.trials.call_limits import CallComparison
 from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
+from aamc_bandit.trials.trial_limits import CallComparison
 from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError

@@ -32,7 +32,7 @@ MEMBERS: Mapping[str, Mapping[str, Any]] = {"knn": {}, "ridge": {}, "mf": {}, "i
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class EnsembleOptions:
     """Options of ``ensemble``."""
 
     members: Mapping[str, Mapping[str, Any]] = option(MEMBERS, "Learned routers in the blend, each with its options.")
@@ -103,7 +103,7 @@ def member_weights(predictions: Sequence[Floats], examples: Examples) -> Floats:
 class Ensemble(UtilityRouter):
     """A blend of learned routers."""
 
-    Config = Options
+    Config = EnsembleOptions
     Function = StackedMembers
 
     def train(self, training: Training) -> dict[str, Any]:

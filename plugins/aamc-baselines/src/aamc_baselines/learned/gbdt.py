@@ -26,7 +26,7 @@ SUBSAMPLE = 0.5
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class GbdtOptions:
     """Options of ``gbdt``."""
 
     trees: int = option(100, "Trees per candidate.", at_least=1)
@@ -58,7 +58,7 @@ class Trees(QualityFunction):
     depth: Indices
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Trees:
+    def fit(cls, examples: Examples, options: GbdtOptions, seed: int) -> Trees:
         """Fit each candidate's trees; a candidate with too few outcomes for two leaves keeps its mean."""
         shape = (len(examples.means), options.trees, 2 ** (options.depth + 1) - 1)
         nodes: Indices = np.broadcast_to(np.arange(shape[2]), shape).copy()
@@ -100,7 +100,7 @@ class Trees(QualityFunction):
         return np.asarray(self.means + added)
 
 
-def _boost(features: Floats, quality: Floats, options: Options, seed: int) -> list[Any]:
+def _boost(features: Floats, quality: Floats, options: GbdtOptions, seed: int) -> list[Any]:
     """Return a candidate's trees, which add to the mean of its outcomes."""
     from sklearn.ensemble import GradientBoostingRegressor  # type: ignore[import-untyped]  # scikit-learn ships no types
 
@@ -119,5 +119,5 @@ def _boost(features: Floats, quality: Floats, options: Options, seed: int) -> li
 class Gbdt(UtilityRouter):
     """Gradient-boosted trees for each candidate's quality."""
 
-    Config = Options
+    Config = GbdtOptions
     Function = Trees

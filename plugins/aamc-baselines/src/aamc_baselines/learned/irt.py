@@ -26,7 +26,7 @@ from aamc_sdk.types import Floats, sigmoid
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class IrtOptions:
     """Options of ``irt``."""
 
     dimensions: int = option(16, "Number of abilities.", at_least=1)
@@ -44,7 +44,7 @@ class ItemResponse(QualityFunction):
     difficulty: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> ItemResponse:
+    def fit(cls, examples: Examples, options: IrtOptions, seed: int) -> ItemResponse:
         """Maximise the posterior, starting from random abilities."""
         features = examples.features
         average = offsets(examples)[:, None] / (options.dimensions * np.log(2.0))  # softplus(0) = log 2
@@ -76,6 +76,6 @@ class ItemResponse(QualityFunction):
 class Irt(UtilityRouter):
     """Multidimensional item response theory."""
 
-    Config = Options
+    Config = IrtOptions
     requires = Requirements(training=True, cheap_rescoring=True)
     Function = ItemResponse

@@ -21,7 +21,7 @@ from aamc_sdk.types import Floats
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class KnnOptions:
     """Options of ``knn``."""
 
     neighbours: int = option(100, "Number of nearest training queries; at most a fifth of all.", at_least=1)
@@ -47,7 +47,7 @@ class NeighbourMeans(QualityFunction):
     shrinkage: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> NeighbourMeans:
+    def fit(cls, examples: Examples, options: KnnOptions, seed: int) -> NeighbourMeans:
         """Keep the rows."""
         near = near_count(options.neighbours, len(examples))
         rows = unit_rows(examples.features).astype(np.float32)
@@ -62,5 +62,5 @@ class NeighbourMeans(QualityFunction):
 class Knn(UtilityRouter):
     """The mean outcome of the nearest training queries."""
 
-    Config = Options
+    Config = KnnOptions
     Function = NeighbourMeans

@@ -22,7 +22,7 @@ from aamc_sdk.types import Floats, sigmoid
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class LogisticOptions:
     """Options of ``logistic``."""
 
     alpha: float = option(300.0, "Prior precision of the coefficients, for features of unit variance.", above=0)
@@ -37,7 +37,7 @@ class LinearScore(QualityFunction):
     intercepts: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> LinearScore:
+    def fit(cls, examples: Examples, options: LogisticOptions, seed: int) -> LinearScore:
         """Maximise the posterior."""
         features, base = examples.features, offsets(examples)
 
@@ -57,6 +57,6 @@ class LinearScore(QualityFunction):
 class Logistic(UtilityRouter):
     """Logistic regression of each candidate's quality."""
 
-    Config = Options
+    Config = LogisticOptions
     requires = Requirements(training=True, cheap_rescoring=True)
     Function = LinearScore

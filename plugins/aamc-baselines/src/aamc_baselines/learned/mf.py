@@ -25,7 +25,7 @@ from aamc_sdk.types import Floats, sigmoid
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class MfOptions:
     """Options of ``mf``."""
 
     rank: int = option(8, "Dimensions of the shared space of candidates and queries.", at_least=1)
@@ -42,7 +42,7 @@ class Factors(QualityFunction):
     intercepts: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Factors:
+    def fit(cls, examples: Examples, options: MfOptions, seed: int) -> Factors:
         """Maximise the posterior, starting from small random factors."""
         features, base = examples.features, offsets(examples)
 
@@ -69,6 +69,6 @@ class Factors(QualityFunction):
 class Mf(UtilityRouter):
     """Matrix factorization, from outcomes or comparisons."""
 
-    Config = Options
+    Config = MfOptions
     requires = Requirements(training=True, cheap_rescoring=True)
     Function = Factors

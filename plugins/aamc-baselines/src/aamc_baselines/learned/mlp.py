@@ -22,7 +22,7 @@ from aamc_sdk.types import Floats, sigmoid
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class MlpOptions:
     """Options of ``mlp``."""
 
     hidden: int = option(32, "Units of the hidden layer.", at_least=1)
@@ -40,7 +40,7 @@ class HiddenLayer(QualityFunction):
     output_bias: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> HiddenLayer:
+    def fit(cls, examples: Examples, options: MlpOptions, seed: int) -> HiddenLayer:
         """Maximise the posterior, starting from random weights."""
         features, base = examples.features, offsets(examples)
 
@@ -75,6 +75,6 @@ class HiddenLayer(QualityFunction):
 class Mlp(UtilityRouter):
     """A neural network with one hidden layer."""
 
-    Config = Options
+    Config = MlpOptions
     requires = Requirements(training=True, cheap_rescoring=True)
     Function = HiddenLayer

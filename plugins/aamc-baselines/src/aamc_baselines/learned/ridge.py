@@ -20,7 +20,7 @@ from aamc_sdk.types import Floats
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class RidgeOptions:
     """Options of ``ridge``."""
 
     alpha: float = option(2000.0, "Penalty on squared coefficients, for features of unit variance.", above=0)
@@ -34,7 +34,7 @@ class Linear(QualityFunction):
     intercepts: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Linear:
+    def fit(cls, examples: Examples, options: RidgeOptions, seed: int) -> Linear:
         """Solve the normal equations of each candidate."""
         means = examples.means
         return cls(ridge_coefficients(examples.features, examples.quality, means, options.alpha), means)
@@ -47,5 +47,5 @@ class Linear(QualityFunction):
 class Ridge(UtilityRouter):
     """Ridge regression of each candidate's quality."""
 
-    Config = Options
+    Config = RidgeOptions
     Function = Linear

@@ -29,7 +29,7 @@ ITERATIONS = 100
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class SvmOptions:
     """Options of ``svm``."""
 
     C: float = option(1e-4, "Weight of a row's error against the margin, for features of unit variance.", above=0)
@@ -44,7 +44,7 @@ class Margins(QualityFunction):
     intercepts: Floats
 
     @classmethod
-    def fit(cls, examples: Examples, options: Options, seed: int) -> Margins:
+    def fit(cls, examples: Examples, options: SvmOptions, seed: int) -> Margins:
         """Fit the sigmoids by cross-validation, then the machines to all rows."""
         margin = np.zeros(examples.quality.shape)
         fold = fold_of(examples.question.tolist(), options.folds, seed)
@@ -94,5 +94,5 @@ def _sigmoids(margin: Floats, examples: Examples) -> tuple[Floats, Floats]:
 class Svm(UtilityRouter):
     """A linear support vector machine for each candidate's success."""
 
-    Config = Options
+    Config = SvmOptions
     Function = Margins

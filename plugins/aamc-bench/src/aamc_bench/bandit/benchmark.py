@@ -12,7 +12,7 @@ from aamc_report.tables import Table, TableRecord
 
 from aamc_bench.bandit.budgets import FILE as BUDGETS_FILE
 from aamc_bench.bandit.budgets import OWN_ROUTERS, UNPACED
-from aamc_bench.bandit.job import BEST_FIXED, FILE
+from aamc_bench.bandit.jobs import BEST_FIXED, FILE
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
 from aamc_bench.bandit.scenarios import SCENARIOS
@@ -50,7 +50,7 @@ class BanditBenchmark(DatasetsBenchmark):
     """``aamc bench bandit``."""
 
     command = "bench bandit"
-    function = "aamc_bench.bandit.job:measure"
+    function = "aamc_bench.bandit.jobs:measure"
     tables = staticmethod(tables_of)
     figures = staticmethod(figures_of)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -28,6 +29,13 @@ OWN_ROUTERS = (PER_DAY, UNKNOWN, PER_REQUEST)
 FIGURES = ("regret", "overspend", "quality", "cost_usd")
 """Regret to the linear program and quality, as means over requests; spending over the budget as a share of it; cost of a request in USD."""
 FILE = "budgets.npz"
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A router that reads a clock, which a simulation replaces."""
+
+    clock: Callable[[], float]
 
 
 def measure(
@@ -82,8 +90,8 @@ def drive(router: Router, stream: BudgetStream, seed: int, name: str) -> NDArray
     chosen: list[int] = []
     expected = stream.request.expected.known_quality
     for step, now in enumerate(stream.times.tolist()):
-        if hasattr(router, "clock"):
-            router.clock = lambda now=now: now
+        if isinstance(router, Clocked):
+            router.clock = partial(float, now)
         request = stream.request.take(np.array([step]))
         if isinstance(router, OnlineRouter):
             for past in due.pop(step, ()):

@@ -1,8 +1,8 @@
-"""ParetoBandit (arXiv 2604.00136, ``paretobandit`` on PyPI) on the streams of ``aamc bench bandit``, as its own package decides.
+"""ParetoBandit (arXiv 2604.00136, ``paretobandit`` on PyPI) on the streams of ``aamc bench bandit``, decided by its own package.
 
-It is told the number of requests, so that its target is the budget divided by it. Its context is that of its paper: the query's embedding, reduced
-to 25 whitened principal components, and a constant. Where outcomes of training rows are known, it learns them first, as it does with its own
-offline priors. Its other options are its defaults.
+It knows the number of requests, so its target is the budget per request. Its context is that of its paper: the query's embedding, reduced to 25
+whitened principal components, and a constant. If the outcomes of training rows are known, it learns them first, as its offline priors. Its other
+options have their defaults.
 """
 
 from __future__ import annotations

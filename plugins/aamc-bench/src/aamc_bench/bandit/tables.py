@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_bench.bandit.budgets import FIGURES as BUDGET_FIGURES
-from aamc_bench.bandit.job import BEST_FIXED, FIGURES
+from aamc_bench.bandit.jobs import BEST_FIXED, FIGURES
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.benchmark import distinct
 from aamc_bench.figures import panels

@@ -13,7 +13,7 @@ from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.control.job import EVALUATION, QUERIES, REWARDS_FILE, ScenarioWorld
+from aamc_bench.control.jobs import EVALUATION, QUERIES, REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
 from aamc_bench.samples import student_interval
@@ -129,7 +129,7 @@ class ControlBenchmark(Benchmark):
         shared = {key: options[key] for key in ("router", "preset", "sb3", "reward") if key in options}
         yield Stage(
             [
-                GridJob(f"{name}-seed{seed}", "aamc_bench.control.job:measure", {**scenario, **shared, "seed": seed})
+                GridJob(f"{name}-seed{seed}", "aamc_bench.control.jobs:measure", {**scenario, **shared, "seed": seed})
                 for name, scenario in options["scenarios"].items()
                 for seed in options["seeds"]
             ]

@@ -12,11 +12,11 @@ import numpy as np
 from aamc_environments.environment import add_noise
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.evaluation import HEADLINE, Comparison, Integers, question_units
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
+from aamc_experiments.training import Experiment
 from numpy.typing import NDArray
 
 from aamc_bench.experiment_runs import without_left_out
@@ -62,7 +62,7 @@ class TrainedRun:
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""
-        return Measurement.of_run(self.run, self.world, self.routers, request, settings=settings or self.run.settings, progress=progress).compare()
+        return Measurement.of_run(self.run, self.world, self.routers, request, settings=settings, progress=progress).compare()
 
 
 CLEAN, ESTIMATES = "none", "estimates"

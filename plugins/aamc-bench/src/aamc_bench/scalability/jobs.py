@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from aamc_environments.queue import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
+from aamc_experiments.training import Experiment
 
 from aamc_bench.experiment_runs import train_each, without_left_out
 from aamc_bench.samples import figure

@@ -24,7 +24,7 @@ from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import SHARES, Sample, figure, of_shared_routers, over_seeds, questions
-from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT, choose_newcomers
+from aamc_bench.unseen_models.jobs import DESCRIBED, FULL, WITHOUT, choose_newcomers
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("greedy", "ppo", "knn", "ridge", "best-single", "random", "oracle")
@@ -55,7 +55,7 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
     """``aamc bench unseen-models``."""
 
     command = "bench unseen-models"
-    function = "aamc_bench.unseen_models.job:measure"
+    function = "aamc_bench.unseen_models.jobs:measure"
 
     def options(
         self,

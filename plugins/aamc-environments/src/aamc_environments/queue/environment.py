@@ -12,8 +12,8 @@ import numpy as np
 from aamc_environments.environment import StreamEnvironment, estimates_from_labels
 from aamc_environments.queue.events import Schedule
 from aamc_environments.queue.options import QueueOptions
+from aamc_environments.queue.queue_streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
 from aamc_environments.queue.single_stream import SingleQueueStream
-from aamc_environments.queue.streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
 from aamc_environments.queue.world import read_world
 from aamc_environments.resources import DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_environments.streams import StreamSetup

@@ -144,7 +144,7 @@ class QueueOptions(StreamOptions):
                 )
 
     def _check_bursts(self) -> None:
-        """Refuse bursts that the chain of :class:`aamc_environments.queue.streams.Arrivals` cannot have: each phase is at least a query long."""
+        """Refuse bursts that the chain of :class:`~aamc_environments.queue.queue_streams.Arrivals` cannot have: a phase has at least one query."""
         warning, length = self.present_warning, self.burst_length
         if 0 < warning < 1:
             raise ConfigError(f"warning must be 0 or at least 1, not {warning:g}")

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_environments.queue.queue_streams import BURST, QueueStreams
 from aamc_environments.queue.relative_values import NotConvergedError, RelativeValues, SharedResource, solve
-from aamc_environments.queue.streams import BURST, QueueStreams
 from aamc_environments.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_sdk import Outcomes
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
-    from aamc_environments.queue.streams import Arrivals
+    from aamc_environments.queue.queue_streams import Arrivals
 
 ROWS = 300
 """Rows that stand for all queries."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.queue.events import Schedule
-from aamc_environments.queue.streams import Arrivals, QueueStreams, TrueOutcomes
+from aamc_environments.queue.queue_streams import Arrivals, QueueStreams, TrueOutcomes
 from aamc_environments.resources import Resource
 from aamc_environments.streams import StepDraws, StreamSetup
 from aamc_sdk import Outcomes, Reward

@@ -185,7 +185,7 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
     """Compare a trained router with baselines that are trained on the rows of its training."""
     from aamc_experiments.commands.tables import show_metrics
     from aamc_experiments.evaluation import Comparison
-    from aamc_experiments.experiment import Experiment
+    from aamc_experiments.training import Experiment
     from aamc_sdk.cli import progress
 
     out, settings = options["out"], _baseline_settings(ctx, options)

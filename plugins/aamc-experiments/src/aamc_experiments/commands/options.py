@@ -14,10 +14,10 @@ from aamc_sdk import get_plugin_manager
 from aamc_sdk.cli import PREFERENCE, InputFile, plugins_of, split_names
 
 if TYPE_CHECKING:
-    from aamc_experiments.experiment import Experiment
-    from aamc_experiments.orchestrator_training import OrchestratorTraining
     from aamc_experiments.run_folder import Goal
     from aamc_experiments.settings import Settings
+    from aamc_experiments.training import Experiment
+    from aamc_experiments.training.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Progress
     from aamc_sdk.plugins import Plugins
 
@@ -178,8 +178,8 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         click.UsageError: ``--resume`` comes with other options.
         CheckpointError: Another command began the job.
     """
-    from aamc_experiments.experiment import Experiment
     from aamc_experiments.run_folder import Goal
+    from aamc_experiments.training import Experiment
     from aamc_sdk.errors import CheckpointError, ConfigError
 
     described, out, resume = split_options(options, "a run")

@@ -25,8 +25,8 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     Raises:
         ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.
     """
-    from aamc_experiments.orchestrator_training import read_evaluation_tasks
     from aamc_experiments.settings import Source
+    from aamc_experiments.training.orchestrator_training import read_evaluation_tasks
     from aamc_sdk.interfaces import EvaluatedOrchestrator
     from aamc_sdk.serving import OrchestrationOptions, TeamOptions, find_orchestrator, trained_name
     from aamc_sdk.storage import locked

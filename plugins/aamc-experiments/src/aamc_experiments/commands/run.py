@@ -25,8 +25,8 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     Example: aamc run --router ppo --estimator tce
     """
     from aamc_experiments.commands.tables import show_metrics, show_profile
-    from aamc_experiments.profile import Profile
     from aamc_experiments.run_folder import NOT_LATEST, Goal, point_latest
+    from aamc_experiments.training.profile import Profile
     from aamc_sdk.cli import progress
 
     with progress() as shown:

@@ -13,8 +13,8 @@ from aamc_experiments.run_folder import NOT_LATEST, Goal, RunFolder, point_lates
 from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
-    from aamc_experiments.experiment import Experiment
-    from aamc_experiments.orchestrator_training import OrchestratorTraining
+    from aamc_experiments.training import Experiment
+    from aamc_experiments.training.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import BaseComponent, Progress
 
 ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
@@ -90,7 +90,7 @@ def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], f
         click.UsageError: An option has no meaning for orchestrators, or ``--resume`` comes with other options.
         ConfigError: An option of the orchestrator is not valid.
     """
-    from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset, with_start
+    from aamc_experiments.training.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset, with_start
 
     described, out, resume = split_options({**options, "form": form}, "a training")
     del described["form"]

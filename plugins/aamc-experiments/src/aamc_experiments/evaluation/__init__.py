@@ -16,14 +16,14 @@ from aamc_experiments.evaluation.bootstrap import (
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
-from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
-from aamc_experiments.evaluation.length_errors import length_errors
+from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull, quality_at_cost
+from aamc_experiments.evaluation.formulas.length_errors import length_errors
+from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
+from aamc_experiments.evaluation.formulas.reliability import BINS, bin_of, forecast_errors, forecasts
+from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc, choice_figures
 from aamc_experiments.evaluation.metrics import metrics
-from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
-from aamc_experiments.evaluation.roc import area_under_roc, choice_auc, choice_figures
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, arena_score, statistics
 
 __all__ = [

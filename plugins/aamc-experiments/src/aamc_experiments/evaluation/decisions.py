@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
 from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import DataError, PluginError, component_errors
-from aamc_sdk.interfaces import Environment, NoProgress, Progress, Reward, Router, RoutingStreams
+from aamc_sdk.interfaces import CounterfactualStreams, Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import LinearReward, draw
 from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, normalized_text, text_hash
 
@@ -304,13 +304,12 @@ def _play_streams(
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
     point = np.repeat(np.arange(points), streams)
     counterfactual: list[Floats] = []
-    counterfactual_quality = getattr(vector, "counterfactual_quality", None)
     vector.reset(seed=seed)
     for step in range(-warm_up, steps):
         now = slice(step * streams, (step + 1) * streams)
         request = vector.request()
-        if counterfactual_quality is not None and step >= 0:
-            counterfactual.append(counterfactual_quality()[:streams])
+        if isinstance(vector, CounterfactualStreams) and step >= 0:
+            counterfactual.append(vector.counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
         with errors_of(name):

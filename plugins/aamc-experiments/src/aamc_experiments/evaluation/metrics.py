@@ -10,7 +10,7 @@ import numpy as np
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, known_interval, open_interval, point_estimates, share_interval
 from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
-from aamc_experiments.evaluation.frontier import aiq
+from aamc_experiments.evaluation.formulas.frontier import aiq
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, Statistics, mean_lattice_reward, statistics
 from aamc_experiments.settings import Evaluation

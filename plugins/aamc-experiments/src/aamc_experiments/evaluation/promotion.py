@@ -26,7 +26,7 @@ import numpy as np
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
 from aamc_experiments.evaluation.constant_policies import ConstantOutcomes
-from aamc_experiments.evaluation.frontier import mixture_at_cost, quality_at_cost
+from aamc_experiments.evaluation.formulas.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain

@@ -10,10 +10,10 @@ import numpy as np
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling
 from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
-from aamc_experiments.evaluation.frontier import aiq, cost_at_quality
-from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.reliability import calibration_errors
-from aamc_experiments.evaluation.strong_weak import strong_weak
+from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
+from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
+from aamc_experiments.evaluation.formulas.reliability import calibration_errors
+from aamc_experiments.evaluation.formulas.strong_weak import strong_weak
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes
 

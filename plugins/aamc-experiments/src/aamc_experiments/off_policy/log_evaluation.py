@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.off_policy.betting import mean_interval
-from aamc_experiments.off_policy.estimators import BoundedOutcome, Choices, bounded_outcomes, by_name, estimate, refusal
+from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, logged_request, read_log
+from aamc_experiments.off_policy.overlap import Choices, refusal
+from aamc_experiments.off_policy.value_estimates import by_name, estimate
 from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """The maximum number of recorded requests that a router scores at a time."""
-SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "greatest_weight", "unsupported")
+SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported")
 """The keys of the figures that tell how much a log says about a router."""
 STORE_TEXT = "the store's option store_text, as in sqlite:log.db?store_text=true"
 MAX_DEVIATION = 4.0

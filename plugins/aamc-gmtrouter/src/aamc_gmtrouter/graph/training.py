@@ -65,10 +65,10 @@ class PredictionBatch:
     query: Floats
 
     @classmethod
-    def cut(
+    def of_histories(
         cls, model: PreferenceModel, users: Sequence[UserHistory], first_predicted: Callable[[int], int], config: GMTRouterConfig
     ) -> PredictionBatch | None:
-        """Cut each reduced history: turns before the cut are visible, pairs from it on are predicted; None if no pair is left.
+        """Divide each history in time: the earlier turns are visible, pairs of the later ones are predicted; None if no pair is left.
 
         ``first_predicted`` returns the first predicted turn, given the number of turns.
         """
@@ -188,7 +188,7 @@ class GraphTraining:
         torch.manual_seed(int(draw.integers(2**31)))  # of dropout
         chosen = [self._users[place] for place in draw.permutation(len(self._users))[:USERS_PER_STEP]]
         most = self._config.record_per_user
-        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._config)
+        batch = PredictionBatch.of_histories(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._config)
         if batch is None:
             return
         self._network.train()
@@ -209,7 +209,7 @@ class GraphTraining:
         """Return the fixed batches of held-out users, one for each number of visible turns."""
         config = attrs.evolve(self._config, prediction_count=_ALL_PAIRS)
         found = [
-            PredictionBatch.cut(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), config)  # type: ignore[misc]  # a default
+            PredictionBatch.of_histories(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), config)  # type: ignore[misc]  # a default
             for visible in HELD_OUT_TURNS
         ]
         return [batch for batch in found if batch is not None]

@@ -99,8 +99,8 @@ class _Graph:
 
     def _add(self, user: int, each: UserJudgement) -> None:
         """Add the rated answers of a judgement, and the session and the query that are not in the graph yet."""
-        session = self._following("session", each.session or each.turn, self._zero)
-        query = self._following("query", each.turn, self._zero if each.query is None else each.query)
+        session = self._ordered_node("session", each.session or each.turn, self._zero)
+        query = self._ordered_node("query", each.turn, self._zero if each.query is None else each.query)
         self._link(("user", "owns", "session"), user, session)
         self._link(("session", "includes", "query"), session, query)
         for name, rating in ((each.better, each.sign), (each.worse, -each.sign)):
@@ -117,7 +117,7 @@ class _Graph:
             self._rows[kind].append(feature)
         return self._places[kind, name]
 
-    def _following(self, kind: str, name: str, feature: Floats) -> int:
+    def _ordered_node(self, kind: str, name: str, feature: Floats) -> int:
         """Return the place of a session or a query; a new one follows the user's latest."""
         place, latest = self._node(kind, name, feature), self._latest.get(kind)
         if latest is not None and place > latest and self._multi_turn:

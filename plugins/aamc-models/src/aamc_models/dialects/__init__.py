@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
 from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of
+from aamc_models.dialects.conversations.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.conversions import (
     ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
@@ -26,7 +27,6 @@ from aamc_models.dialects.conversions import (
 from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
-from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import attrs
 
 from aamc_models.dialects import chat, completions
+from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping
-from aamc_models.dialects.foreign_state import last_call
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat

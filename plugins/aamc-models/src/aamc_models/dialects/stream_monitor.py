@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from aamc_models.dialects.chat import error_of
 from aamc_models.dialects.content import choice_number
+from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_message
 from aamc_models.dialects.events import data_of, object_of
-from aamc_models.dialects.foreign_state import last_call
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
 

@@ -14,32 +14,10 @@ from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats
-
-
-@attrs.frozen(eq=False)
-class Visibility:
-    """The parts of B states that the policy sees.
-
-    Attributes:
-        described: Whether it sees each agent's name and description; the last row: whether its stop head sees the task, ``[B, M + 1, 2]``.
-        present: The agents that can be activated, ``[B, M]``.
-    """
-
-    described: Array32
-    present: NDArray[np.bool_]
-
-    @classmethod
-    def full(cls, states: int, agents: int) -> Visibility:
-        """Return the visibility of everything."""
-        return cls(np.ones((states, agents + 1, 2), np.float32), np.ones((states, agents), bool))
-
-    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Visibility:
-        """Return some rows."""
-        return Visibility(self.described[rows], self.present[rows])
-
 
 Decide = Callable[[StateFeatures, Visibility], Array32]
 """Returns probabilities ``[B, M + 1]``."""
@@ -105,7 +83,7 @@ def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionB
     )
 
 
-def most_probable(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
+def greedy_actions(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
     """Return the most probable action of each row."""
     return np.asarray(probabilities.argmax(axis=1))
 
@@ -221,7 +199,7 @@ class Player:
             features = self._encoder.encode([episode.state for episode in running])
             probabilities = decide(features, visible.take(rows))
             uniforms = rng.random(len(tasks), np.float32)[rows]
-            actions = (sampled if sample else most_probable)(probabilities, uniforms).tolist()
+            actions = (sampled if sample else greedy_actions)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
                 places.append(len(episode.costs))
                 episode.probabilities.append(float(probabilities[place, action]))

@@ -14,6 +14,7 @@ from functools import lru_cache
 import attrs
 import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
+from aamc_lexical.quality import unit_rows
 from numpy.typing import NDArray
 
 from aamc_sdk.routing import Array32, hash_terms
@@ -93,7 +94,7 @@ class Encoder:
         self._places = {agent.name: place for place, agent in enumerate(agents)}
         texts = [described(agent) for agent in agents]
         self._words = np.stack([hashed_words(text) for text in texts])
-        self._meaning = _directions(embed([text or agent.name for text, agent in zip(texts, agents, strict=True)]))
+        self._meaning: Array32 = np.asarray(unit_rows(embed([text or agent.name for text, agent in zip(texts, agents, strict=True)])), np.float32)
         self.width = self._meaning.shape[1]
         self.names = np.stack([hashed_words(agent.name, NAME) for agent in agents])
         self.descriptions = np.concatenate((self._words, self._meaning * LENGTH), axis=1)
@@ -119,7 +120,7 @@ class Encoder:
         pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2)
         pair[:, :, 7] = 2 * task_words @ self._words.T / LENGTH**2
         with np.errstate(invalid="ignore"):  # OpenBLAS may raise it for finite numbers, from lanes that a narrow matrix leaves unused
-            pair[:, :, 8] = 2 * _directions(tasks) @ self._meaning.T
+            pair[:, :, 8] = 2 * unit_rows(tasks) @ self._meaning.T
         pair[:, :, 9] = _relative(pair[:, :, 7])
         pair[:, :, 10] = _relative(pair[:, :, 8])
         numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
@@ -162,11 +163,6 @@ def _numbers(state: TaskState, output: str) -> list[float]:
     said = any(turn.output is not None for turn in history)
     numbers = [len(history) / 4, 1 / (1 + left), left == 1, min(left, 16) / 8, np.log1p(state.cost), said, used / 4, np.log1p(len(output)) / 4]
     return [*map(float, numbers), *(float(fault is each) for each in Fault)]
-
-
-def _directions(vectors: Array32) -> Array32:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
 
 def _relative(similarity: Array32) -> Array32:

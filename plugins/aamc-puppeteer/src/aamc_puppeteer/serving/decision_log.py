@@ -24,10 +24,11 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task
 from numpy.typing import NDArray
 
-from aamc_puppeteer.episodes.player import ActionBatch, Visibility
+from aamc_puppeteer.episodes.player import ActionBatch
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_puppeteer.policy.encoder import Encoder
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.log import outcomes_of
@@ -94,15 +95,15 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
     costs: dict[str, float] = {}
     for attempt in experience.attempts:
         costs[attempt.decision_id] = costs.get(attempt.decision_id, 0.0) + np.nan_to_num(attempt.cost_usd)
-    kept = [(episode, judged[-1]) for episode in episodes if (judged := _judged(episode, quality)) and _usable(episode, names)]
+    kept = [(episode, known[-1]) for episode in episodes if (known := _known_qualities(episode, quality)) and _usable(episode, names)]
     if not kept:
         raise DataError(
             f"none of the log's {len(episodes)} episodes has feedback with a quality, known propensities and agents that are present; "
             "record feedback with: aamc feedback add ID --quality Q"
         )
     returns = []
-    for episode, feedback in kept:
-        rewards = rule.rewards([costs.get(record.decision.id, 0.0) for record in episode], rule.graded(feedback))
+    for episode, final_quality in kept:
+        rewards = rule.rewards([costs.get(record.decision.id, 0.0) for record in episode], rule.graded(final_quality))
         returns += discounted_returns(rewards, rule.discount)
     rows = [record for episode, _ in kept for record in episode]
     actions = [*names, STOP]
@@ -118,7 +119,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
             propensity=np.array([record.decision.propensity for record in rows]),
         ),
         episode=np.array([number for number, (episode, _) in enumerate(kept) for _ in episode], np.intp),
-        quality=[feedback for _, feedback in kept],
+        quality=[final_quality for _, final_quality in kept],
         left_out=len(episodes) - len(kept),
     )
 
@@ -136,7 +137,7 @@ def _served_episodes(experience: Experience) -> list[list[Record]]:
     return list(found.values())
 
 
-def _judged(episode: Sequence[Record], quality: dict[str, float]) -> list[float]:
+def _known_qualities(episode: Sequence[Record], quality: dict[str, float]) -> list[float]:
     """Return the known qualities of an episode's decisions, in order."""
     return [known for record in episode if not np.isnan(known := quality.get(record.decision.id, np.nan))]
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from aamc_puppeteer.analysis.terminal import describe, tree
-from aamc_puppeteer.episodes.player import Running, begin, most_probable, sampled
+from aamc_puppeteer.episodes.player import Running, begin, greedy_actions, sampled
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, to_document
 from aamc_puppeteer.serving.decision_log import logged
@@ -76,7 +76,7 @@ def by_policy(puppeteer: Team) -> Choose:
     def choose(state: TaskState) -> tuple[str, Decision]:
         probabilities, decision_id = puppeteer.probabilities([state]), new_ids(1)[0]
         uniforms = np.array([uniform(puppeteer.services.seed, decision_id)], np.float32)
-        place = int((sampled if sample else most_probable)(probabilities, uniforms)[0])
+        place = int((sampled if sample else greedy_actions)(probabilities, uniforms)[0])
         decision = Decision(
             id=decision_id,
             candidate=names[place],

@@ -13,6 +13,7 @@ import numpy as np
 from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.sandbox import SandboxLimits, check_confined
 from aamc_agents.tasks import Task, Verifier
+from aamc_datasets.columns import parquet_rows
 from aamc_datasets.json_rows import json_lines, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
@@ -180,13 +181,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
-
-    try:
-        rows = pyarrow.parquet.read_table(file).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"cannot read {file}: {str(error).splitlines()[0]}; give a Parquet file") from error
-    yield from enumerate(rows, start=1)
+    yield from enumerate(parquet_rows(file), start=1)
 
 
 _READERS = {".jsonl": json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}

@@ -17,16 +17,15 @@ import attrs
 import numpy as np
 import torch
 from aamc_agents.tasks import Task
-from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
-from aamc_puppeteer.episodes.player import Player, Visibility, as_batch
+from aamc_puppeteer.episodes.player import Player, as_batch
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import described
+from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions, drawn_presence
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.routing import Array32
 from aamc_sdk.storage import load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
 from aamc_sdk.types import Candidate
 
@@ -131,24 +130,6 @@ class TrainingJob:
             self.done, self.curve = found.done, found.curve
         if self.folder is not None and (path := self.folder / SPENT_FILE).exists():
             self.player.executor.spent_usd = float(read_json(path))
-
-
-def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
-    """Return the present agents, ``[N, M]``: all, but in a share of the episodes about half of them, at least one."""
-    present = rng.random((episodes, agents)) < 0.5
-    present[np.arange(episodes), rng.integers(agents, size=episodes)] = True
-    present[rng.random(episodes) >= share] = True
-    return present
-
-
-def drawn_descriptions(rng: np.random.Generator, episodes: int, agents: int, share: float) -> Array32:
-    """Return the visible names and descriptions of the agents, and last whether the stop head sees the task, ``[N, M + 1, 2]``.
-
-    A share of agents has no visible name, half of them no visible description. In the same share of episodes the stop head does
-    not see the task.
-    """
-    drawn = rng.random((episodes, agents + 1, 1))
-    return np.asarray(drawn >= (share, share / 2), np.float32)
 
 
 def averages(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aamc_puppeteer.episodes.player import ActionBatch, Visibility
+from aamc_puppeteer.episodes.player import ActionBatch
 from aamc_puppeteer.policy.encoder import StateFeatures
 from aamc_puppeteer.policy.network import Policy, entropy
+from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats

@@ -17,7 +17,7 @@ from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 from aamc_router_r1.config import ERROR, RouterOptions
 from aamc_router_r1.policy import measured_quality, policy_of
 from aamc_router_r1.reward import VSR, combine, size_cost
-from aamc_router_r1.single.selection import FirstCall, ModelSelection, SelectionError, Selector, server_selector
+from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.routing import choice_probabilities

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.episode.calls import request_options
-from aamc_router_r1.single.selection import FirstCall, SelectionError
+from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import Completion, ModelCaller

@@ -30,7 +30,7 @@ SIMULTANEOUS = 64
 
 
 @attrs.frozen
-class ModelReply:
+class ConsultedReply:
     """A consulted model's reply, or the error in its place if the call ``failed``; an unknown cost is NaN."""
 
     text: str
@@ -40,14 +40,14 @@ class ModelReply:
 
 
 Asked = tuple[RoutingTask, SubQuestion]
-Replies = Callable[[Sequence[Asked]], list[ModelReply]]
+Replies = Callable[[Sequence[Asked]], list[ConsultedReply]]
 """Makes the replies to questions, each a task and its call."""
 
 
 class Simulator(Protocol):
     """Simulates the replies to the tasks of a dataset; made with a seed."""
 
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions, each a task and its call."""
 
     def simulates(self, task: RoutingTask) -> bool:
@@ -59,11 +59,11 @@ def spec_of(task: RoutingTask, name: str) -> ModelSpec:
     return next(spec for spec in task.specs if spec.name == name)
 
 
-def priced(spec: ModelSpec, question: str, reply: str, output_tokens: int | None = None) -> ModelReply:
+def priced(spec: ModelSpec, question: str, reply: str, output_tokens: int | None = None) -> ConsultedReply:
     """Return a reply with its cost by list prices; tokens that are not given are estimated."""
     made = estimated_tokens(reply) if output_tokens is None else output_tokens
     usage = Usage(prompt_tokens=estimated_tokens(CONSULTED.format(question=question)), output_tokens=made)
-    return ModelReply(reply, price(spec, usage)[0], made)
+    return ConsultedReply(reply, price(spec, usage)[0], made)
 
 
 def uniform(*parts: object) -> float:
@@ -80,7 +80,7 @@ class SimulatedReplies:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
 
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions."""
         return [self._reply(task, call) for task, call in asked]
 
@@ -89,7 +89,7 @@ class SimulatedReplies:
         """Return whether a record has an optimal model, or the measured quality of each of its models."""
         return bool(task.consultations) or all(task.quality.get(spec.name, {}).keys() & {task.kind, ""} for spec in task.specs)
 
-    def _reply(self, task: RoutingTask, call: SubQuestion) -> ModelReply:
+    def _reply(self, task: RoutingTask, call: SubQuestion) -> ConsultedReply:
         spec = spec_of(task, call.model)
         right = uniform(self._seed, call.model, task.question, call.question) < self._quality(task, spec)
         demonstrated = {step.query: step.reply for step in task.consultations}
@@ -129,7 +129,7 @@ class RecordedReplies:
         if not self._replies:
             raise DataError(f"{file} has no recorded replies; give at least one line with model, query and reply")
 
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions."""
         replies = []
         for task, call in asked:
@@ -155,7 +155,7 @@ class LiveReplies:
         self._candidates = {candidate.name: candidate for candidate in services.pool}
         self._options, self._record = options, record
 
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions; an error of a model becomes the text of its reply."""
         replies = self._loop.run(self._all(asked))
         if self._record is not None and replies:
@@ -168,11 +168,11 @@ class LiveReplies:
                     file.write(json.dumps(row) + "\n")
         return replies
 
-    async def _all(self, asked: Sequence[Asked]) -> list[ModelReply]:
+    async def _all(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         slots = asyncio.Semaphore(SIMULTANEOUS)
         return list(await asyncio.gather(*(self._one(call, slots) for _, call in asked)))
 
-    async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
+    async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ConsultedReply:
         """Ask one model, as an episode in service does."""
         async with slots:
             completion, made = await ask_once(
@@ -186,4 +186,4 @@ class LiveReplies:
         cost_usd = 0.0 if made.status == "error" else made.cost_usd
         made = replied(completion, made)
         text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
-        return ModelReply(text, cost_usd, made.output_tokens, made.error is not None)
+        return ConsultedReply(text, cost_usd, made.output_tokens, made.error is not None)

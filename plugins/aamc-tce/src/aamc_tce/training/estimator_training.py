@@ -34,7 +34,7 @@ from aamc_tce.encoders.torch_encoder import TorchEncoder
 from aamc_tce.training import fine_tuning as training
 from aamc_tce.training import frozen_heads
 from aamc_tce.training.fine_tuning import TextExamples
-from aamc_tce.training.head_training import HeadTraining
+from aamc_tce.training.training_schedule import HeadTraining
 
 TIMES_FORWARD = 3
 """Time of a training step in forward passes: one forward and, as long as two, one backward pass."""

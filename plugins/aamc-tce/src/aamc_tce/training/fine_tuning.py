@@ -22,7 +22,7 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import replacing, under
 from aamc_tce.encoders.embedder import TokenIds
 from aamc_tce.encoders.torch_encoder import TorchEncoder
-from aamc_tce.training.head_training import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
+from aamc_tce.training.training_schedule import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
 
 EVALUATION_BATCH = 256
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # threadpoolctl ships no types
 
 from aamc_tce.config import TCEConfig
-from aamc_tce.training.head_training import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
+from aamc_tce.training.training_schedule import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
 
 Array = NDArray[np.float32]
 SIGMOIDS = ("complexity", "tool_use", "quality")

@@ -1,1 +1,1 @@
-"""People's words in a request, the part that is classified."""
+"""Conversations in requests: people's words, which are classified, and the state that ties a conversation to the model that answered before."""

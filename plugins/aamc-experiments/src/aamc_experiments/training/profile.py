@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from aamc_experiments.experiment import Experiment
+from aamc_experiments.training.experiment import Experiment
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.storage import write_json
 

@@ -9,11 +9,11 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import EvaluationRequest, evaluate_run
-from aamc_experiments.out_of_fold import read_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Source, read_settings
+from aamc_experiments.training import Experiment
+from aamc_experiments.training.out_of_fold import read_out_of_fold
 from tiny import Seer, TableEnvironment, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, Requirements, option
@@ -401,7 +401,7 @@ def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(exp
 
 
 def test_without_an_estimator_baselines_that_need_one_are_left_out(experiment, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("best-expected", "seer"))
+    monkeypatch.setattr("aamc_experiments.training.experiment.COMPARED", ("best-expected", "seer"))
     assert list(experiment(estimator=None, routers=None).compared()) == ["favourite", "seer"]
     assert list(experiment(routers=None).compared()) == ["favourite", "best-expected", "seer"]
 
@@ -418,7 +418,7 @@ def one_outcome_a_row(monkeypatch):
 
     monkeypatch.setattr(TinyFormat, "read", read)
     monkeypatch.setattr(Seer, "requires", Requirements(comparisons=True))
-    monkeypatch.setattr("aamc_experiments.experiment.COMPARED", ("favourite", "seer"))
+    monkeypatch.setattr("aamc_experiments.training.experiment.COMPARED", ("favourite", "seer"))
     return {"estimator": None, "test_dataset": {"name": "tiny", "path": "50", "first": 1000}}
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import hull
-from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, quality_at_cost
+from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, quality_at_cost
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

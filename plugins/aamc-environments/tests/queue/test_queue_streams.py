@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue import QueueOptions, standalone
-from aamc_environments.queue.streams import BURST, CALM, Arrivals
+from aamc_environments.queue.queue_streams import BURST, CALM, Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.config import configure

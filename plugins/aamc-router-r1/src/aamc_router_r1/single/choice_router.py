@@ -20,7 +20,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
 from aamc_sdk.storage import RESTORE, read_json
 
 if TYPE_CHECKING:
-    from aamc_router_r1.single.policy import ChoicePolicy
+    from aamc_router_r1.single.choice_policy import ChoicePolicy
 
 WHY = "A language model read the text and the candidates' descriptions. It uses the preference that it was trained with, not the request's."
 """The note of each decision."""
@@ -67,7 +67,7 @@ class ChoiceRouter(Router):
         if self.config.rows:
             rows = np.random.default_rng(self.services.seed).permutation(rows)[: self.config.rows]
         check_libraries("training router-r1-choice")
-        from aamc_router_r1.training.choice import train
+        from aamc_router_r1.training.choice_training import train
 
         self._policy, metrics = train(self.config, self.services, [dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
         return metrics
@@ -85,7 +85,7 @@ class ChoiceRouter(Router):
             ConfigError: torch or transformers is not installed, or the installed version does not compute the model as needed.
         """
         check_libraries("router-r1-choice", ("torch", "transformers"))
-        from aamc_router_r1.single.policy import FILES, ChoicePolicy
+        from aamc_router_r1.single.choice_policy import FILES, ChoicePolicy
         from aamc_router_r1.training.stages import load_model
 
         if missing := [name for name in read_json(folder / FILES) if not (folder / name).is_file()]:

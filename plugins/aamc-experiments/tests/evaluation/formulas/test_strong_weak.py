@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, metrics
-from aamc_experiments.evaluation.strong_weak import ranked
+from aamc_experiments.evaluation.formulas.strong_weak import ranked
 
 from aamc_sdk.types import Preference
 

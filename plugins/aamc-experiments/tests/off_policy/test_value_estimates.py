@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from aamc_experiments.off_policy import Choices, estimate, refusal
-from aamc_experiments.off_policy.estimators import MIN_EFFECTIVE, outcome_model
+from aamc_experiments.off_policy.value_estimates import outcome_model
 
 UNKNOWN = np.nan
 
@@ -84,34 +84,6 @@ def test_what_is_impossible_is_cut_off_the_interval_of_a_possible_estimate():
     found = estimate(np.ones(300), logs_of(300, [0.25, 0.75], [1.0, 0.0], chosen), np.full((300, 2), UNKNOWN), 0.0, 1.0)["ips"]
     assert found.value == pytest.approx(74 / 75)
     assert found.ci95[0] < found.value < found.ci95[1] == 1
-
-
-def test_the_effective_size_to_expect_of_a_rare_candidate_is_how_often_it_comes():
-    choices = logs_of(1000, [0.96, 0.04], [0.0, 1.0], [0] * 1000)
-    assert choices.expected_effective == pytest.approx(40)
-    assert choices.effective == 0
-    assert choices.max_weight == pytest.approx(25)
-
-
-def test_a_log_of_one_choice_says_nothing_of_another():
-    choices = logs_of(500, [1.0, 0.0], [0.9, 0.1], [0] * 500)
-    assert choices.unsupported == pytest.approx(0.1)
-    assert "no overlap: 10.0% of its choices" in refusal(choices)
-
-
-def test_a_log_of_one_choice_supports_the_policy_that_agrees():
-    assert refusal(logs_of(500, [1.0, 0.0], [1.0, 0.0], [0] * 500)) is None
-
-
-def test_too_few_decisions_that_agree_are_refused_whether_or_not_luck_had_it():
-    rare = [0.005] * 9 + [0.955]
-    for chosen in ([9] * 200, [0] * 200):
-        assert "too little overlap: 200 logged decisions, but an effective sample size of 1.0" in refusal(logs_of(200, rare, np.eye(10)[0], chosen))
-
-
-def test_enough_to_expect_and_none_that_came_is_refused_too():
-    rows = int(MIN_EFFECTIVE / 0.1) + 10
-    assert "too little overlap" in refusal(logs_of(rows, [0.9, 0.1], [0.0, 1.0], [0] * rows))
 
 
 CASES = {

@@ -19,9 +19,9 @@ import pytest
 import torch
 from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.single.choice import ChoiceRouter
-from aamc_router_r1.single.policy import TURN_START, ChoicePolicy, distinct, load
-from aamc_router_r1.training.choice import _arguments, loss, order_of_rows
+from aamc_router_r1.single.choice_policy import TURN_START, ChoicePolicy, distinct, load
+from aamc_router_r1.single.choice_router import ChoiceRouter
+from aamc_router_r1.training.choice_training import _arguments, loss, order_of_rows
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -426,7 +426,7 @@ import sys
 sys.modules.update({"trl": None, "peft": None, "accelerate": None, "datasets": None})
 from pathlib import Path
 from aamc_router_r1.config import ChoiceOptions
-from aamc_router_r1.single.choice import ChoiceRouter
+from aamc_router_r1.single.choice_router import ChoiceRouter
 from aamc_sdk import Candidate, Pool
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import DefaultSettings, make_services

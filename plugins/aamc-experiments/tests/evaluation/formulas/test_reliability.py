@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, metrics
-from aamc_experiments.evaluation.reliability import calibration_errors
+from aamc_experiments.evaluation.formulas.reliability import calibration_errors
 
 from aamc_sdk.types import Floats
 

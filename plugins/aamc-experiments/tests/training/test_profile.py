@@ -5,8 +5,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from aamc_experiments import profile as profiling
-from aamc_experiments.profile import Profile, slowest_functions
+from aamc_experiments.training import profile as profiling
+from aamc_experiments.training.profile import Profile, slowest_functions
 from tiny import Tiny
 
 from aamc_sdk import builtin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation.roc import choice_accuracy, choice_auc, choice_figures
+from aamc_experiments.evaluation.formulas.roc import choice_accuracy, choice_auc, choice_figures
 
 
 def test_the_area_counts_each_pair_in_both_orders() -> None:

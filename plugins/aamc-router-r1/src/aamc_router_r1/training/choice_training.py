@@ -23,7 +23,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from aamc_router_r1.config import ChoiceOptions
-from aamc_router_r1.single.policy import ChoicePolicy, load
+from aamc_router_r1.single.choice_policy import ChoicePolicy, load
 from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, last_checkpoint, merged
 from aamc_sdk import Services, Training
 from aamc_sdk.types import Floats, Pool

@@ -14,12 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
-from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
 from aamc_experiments.router_errors import errors_of
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
+from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import hypervolume
-from aamc_experiments.evaluation.multi_objective import non_dominated, sparsity
+from aamc_experiments.evaluation.formulas.multi_objective import non_dominated, sparsity
 
 
 def test_the_hypervolume_of_a_staircase() -> None:

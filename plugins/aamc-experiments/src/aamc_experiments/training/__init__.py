@@ -1,0 +1,14 @@
+"""Trainings: the experiment of ``aamc run`` and ``aamc train``, orchestrators, out-of-fold expectations, and time profiles."""
+
+from typing import TYPE_CHECKING
+
+from aamc_sdk.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from aamc_experiments.training.experiment import Experiment
+    from aamc_experiments.training.orchestrator_training import OrchestratorTraining
+    from aamc_experiments.training.out_of_fold import OutOfFold, read_out_of_fold
+    from aamc_experiments.training.profile import Profile, slowest_functions
+
+__all__ = ["Experiment", "OrchestratorTraining", "OutOfFold", "Profile", "read_out_of_fold", "slowest_functions"]
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("out_of_fold", "orchestrator_training", "experiment", "profile"))
