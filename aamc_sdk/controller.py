@@ -284,11 +284,11 @@ class MetaController:
         self._wake_learner(urgent=False)
         return logged
 
-    def log_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
+    def log_attempts(self, attempts: Sequence[Attempt], *, urgent: bool = False) -> Sequence[int]:
         """Log attempts, all or none; return their numbers. Works until the log is closed, as calls may end while the controller closes."""
         with self._store_errors():
             numbers = self.store.add_attempts(attempts)
-        self._wake_learner(urgent=False)
+        self._wake_learner(urgent=urgent)
         return numbers
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
@@ -491,9 +491,7 @@ class MetaController:
         return new
 
     def _add_attempt(self, attempt: Attempt) -> int:
-        (number,) = self.log_attempts([attempt])
-        self._wake_learner()
-        return number
+        return self.log_attempts([attempt], urgent=True)[0]
 
     def _wake_learner(self, *, urgent: bool = True) -> None:
         """Let the router learn the log's new entries now; those that are not urgent, only if it learns attempts at once."""

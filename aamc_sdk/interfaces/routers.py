@@ -98,7 +98,7 @@ class OnlineRouter(Router):
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
         learns_attempts: Whether decisions and attempts change its next decisions, such as by their costs: they are learned as soon as they are in
-            the log. Otherwise they are learned within a second, or with the next feedback.
+            the log. Otherwise it may take a second, or until the next feedback.
     """
 
     snapshots: ClassVar[bool] = False
