@@ -29,7 +29,8 @@ import numpy as np
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
-from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, read_batches, sqlite
+from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, read_batches, sqlite
+from aamc_sdk.log.retention import partitioned_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner, ServedComponents, make_services, state_of
 from aamc_sdk.serving.learner import snapshots

@@ -7,7 +7,7 @@ import time
 import pytest
 from log_clock import Clock
 
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention.expiry import ClockReading
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention.expiry import ClockReading
 
 DAY = 24 * 3600.0
 NOON = 20_000 * DAY + 12 * 3600

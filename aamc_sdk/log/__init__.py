@@ -2,42 +2,42 @@
 
 In reading order:
 
-- ``rows``, ``decision_content``, ``decision_row``, ``json_text``: an entry as a row, and the JSON of a decision
-- ``excerpt``, ``rules``: the entries that a write needs, and the checks and changes that a write makes
-- ``row_store``, ``group_commit``, ``options``: the store contract on rows; many writes in one transaction
-- ``memory``, ``sqlite``, ``templates``: the two stores, and the compression of decisions
+- ``rows``: an entry as a row, the JSON of a decision, and its compression
+- ``writes``: the entries that a write needs, its checks and changes, and many writes in one transaction
+- ``row_store``, ``options``: the store contract on rows
+- ``memory``, ``sqlite``: the two stores
 - ``experience``, ``lazy_sequence``, ``outcomes``: reading batches for routers, and outcomes as arrays
 - ``erasure``: forgetting users and tenants
-- ``partitioned_store``, ``retention``, ``aggregates``: dropping the oldest decisions, and the sums that stay
+- ``retention``: dropping the oldest decisions, and the sums that stay
 - ``delta_chain``: the deltas of a router's state
 - ``jsonl``, ``exports``: import and export
 - ``store_urls``: opening a store by its URL
 """
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
-from aamc_sdk.log.decision_content import DecisionContent, DrawFields
-from aamc_sdk.log.decision_row import query_from, record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
-from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import ExportFormat, ExportResult, Selection, still_has
-from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.json_text import decode, decode_entry, encode
 from aamc_sdk.log.jsonl import addition_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes import ContentReader, OutcomeFields, OutcomeJoin, is_within, outcome_fields, outcomes_of
-from aamc_sdk.log.partitioned_store import PartitionedStore
-from aamc_sdk.log.retention import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
+from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
+from aamc_sdk.log.retention.expiry import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
+from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, ExportedFile, RowStore, read_batches
-from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
-from aamc_sdk.log.rules import FITTING_CHARACTERS, append
+from aamc_sdk.log.rows.decision_content import DecisionContent, DrawFields
+from aamc_sdk.log.rows.decision_row import query_from, record_from
+from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
+from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
+from aamc_sdk.log.rows.templates import Templates, plain_packed
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
-from aamc_sdk.log.templates import Templates, plain_packed
+from aamc_sdk.log.writes.excerpt import Excerpt, Write, plain_decisions
+from aamc_sdk.log.writes.group_commit import GroupCommit, run_writes
+from aamc_sdk.log.writes.rules import FITTING_CHARACTERS, append
 
 __all__ = [
     "ATTEMPT",

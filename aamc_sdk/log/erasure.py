@@ -8,8 +8,8 @@ from collections.abc import Container, Iterable, Mapping
 
 import attrs
 
-from aamc_sdk.log.decision_row import redacted_fields, with_query
-from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.log.rows.decision_row import redacted_fields, with_query
+from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import SEPARATOR, tenant_user
 
 

@@ -7,9 +7,9 @@ from functools import cache
 
 import attrs
 
-from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from
+from aamc_sdk.log.rows.decision_row import record_from
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from
 from aamc_sdk.types import Estimates, Experience, Record
 
 

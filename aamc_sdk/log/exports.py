@@ -12,7 +12,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.outcomes import is_within
 from aamc_sdk.log.row_store import RowStore
-from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 
 
 @attrs.frozen

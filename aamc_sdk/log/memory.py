@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
-from aamc_sdk.log.decision_row import decision_row
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
-from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
 from aamc_sdk.log.options import LogOptions
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, RowStore
-from aamc_sdk.log.rows import DECISION, FEEDBACK, Row
-from aamc_sdk.log.rules import append, fits, warn_of_pending
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row
+from aamc_sdk.log.writes.excerpt import Excerpt, Write
+from aamc_sdk.log.writes.rules import append, fits, warn_of_pending
 from aamc_sdk.types import Decision, Query, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.json_text import damage_error, damage_errors, decode_entry
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
+from aamc_sdk.log.rows.json_text import damage_error, damage_errors, decode_entry
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
 

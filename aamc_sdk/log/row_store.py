@@ -15,15 +15,15 @@ import attrs
 
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
-from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes import ContentReader, OutcomeJoin, outcome_fields
-from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
-from aamc_sdk.log.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
+from aamc_sdk.log.retention.expiry import DAY_SECONDS
+from aamc_sdk.log.rows.decision_row import decision_row, record_from, redacted
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
+from aamc_sdk.log.writes.excerpt import Excerpt, Write
+from aamc_sdk.log.writes.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")

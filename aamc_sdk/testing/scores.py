@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError, StoreError
-from aamc_sdk.log.json_text import check_plain
+from aamc_sdk.log.rows.json_text import check_plain
 from aamc_sdk.routing import draw
 from aamc_sdk.testing.findings import require, require_type
 from aamc_sdk.testing.subject import Subject, equal

@@ -11,8 +11,8 @@ import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Excerpt, GroupCommit, Row, Write, run_writes
-from aamc_sdk.log.group_commit import _Item
-from aamc_sdk.log.rules import MAX_NAME_BYTES, append_decisions, has_fitting_names
+from aamc_sdk.log.writes.group_commit import _Item
+from aamc_sdk.log.writes.rules import MAX_NAME_BYTES, append_decisions, has_fitting_names
 
 
 class Commits:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aamc_sdk.log import Retention, begins_partition, covered_position, is_oldest_expired, renewed_since
-from aamc_sdk.log.retention import ClockReading, needed_gb
+from aamc_sdk.log.retention.expiry import ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
 DAY = 24 * 3600.0

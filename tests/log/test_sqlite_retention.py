@@ -19,8 +19,9 @@ import pytest
 from log_clock import DAY, NOON, Clock
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, partitioned_store
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
+from aamc_sdk.log.retention import partitioned_store
+from aamc_sdk.log.retention.expiry import ClockReading
 from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records, Snapshot, StateDelta
@@ -362,7 +363,7 @@ KILLED = """
 import os, signal, sys, time
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
 from aamc_sdk.log.sqlite import partitions, states, store as sqlite_store
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention.expiry import ClockReading
 now, step = float(sys.argv[2]), sys.argv[3]
 time.time = lambda: now
 ClockReading.now = lambda: ClockReading(0, 0)

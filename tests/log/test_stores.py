@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Batch, Erasure, RowStore, addition_of, feedback_addition, line_of, open_store, row_store
-from aamc_sdk.log.decision_row import decision_row
-from aamc_sdk.log.rows import feedback_row
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.row import feedback_row
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 

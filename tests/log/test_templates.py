@@ -10,8 +10,8 @@ import pytest
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import Row, record_from
-from aamc_sdk.log.decision_row import decision_row
-from aamc_sdk.log.templates import MAX_ALIKE, MAX_TEMPLATES, Templates
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.templates import MAX_ALIKE, MAX_TEMPLATES, Templates
 from aamc_sdk.types import Feedback
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.retention import covered_position, is_oldest_expired, renewed_since
-from aamc_sdk.log.rows import DECISION, Row
+from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
+from aamc_sdk.log.retention.expiry import covered_position, is_oldest_expired, renewed_since
+from aamc_sdk.log.rows.row import DECISION, Row
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Aggregate, Partition

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.rows import COLUMNS, KIND_COLUMNS, Row, columns_of
+from aamc_sdk.log.rows.row import COLUMNS, KIND_COLUMNS, Row, columns_of
 from aamc_sdk.log.sqlite.file import connect, read_transaction, transaction, write_ahead
 
 logger = logging.getLogger(__name__)

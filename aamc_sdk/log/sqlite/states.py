@@ -6,7 +6,7 @@ import sqlite3
 import time
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
-from aamc_sdk.log.retention import UNLEARNED
+from aamc_sdk.log.retention.expiry import UNLEARNED
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS
 from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Snapshot, StateDelta

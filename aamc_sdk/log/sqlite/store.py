@@ -23,20 +23,20 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log.erasure import Erasure
-from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes import OutcomeJoin
-from aamc_sdk.log.partitioned_store import PartitionedStore
-from aamc_sdk.log.retention import renewed_since
+from aamc_sdk.log.retention.expiry import renewed_since
+from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import ExportedFile
-from aamc_sdk.log.rows import Row
+from aamc_sdk.log.rows.row import Row
 from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, read_transaction, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
+from aamc_sdk.log.writes.excerpt import Write
+from aamc_sdk.log.writes.group_commit import GroupCommit, run_writes
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 
 T = TypeVar("T")

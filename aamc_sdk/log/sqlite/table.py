@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
-from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import OutcomeJoin
-from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
-from aamc_sdk.log.templates import Templates
+from aamc_sdk.log.retention.expiry import begins_partition
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
+from aamc_sdk.log.rows.templates import Templates
+from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350

@@ -21,7 +21,7 @@ from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
 from aamc_sdk.log import SqliteStore, open_store
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention.expiry import ClockReading
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 

@@ -27,8 +27,8 @@ from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import DECISION, Row, open_store, row_store
-from aamc_sdk.log.decision_row import decision_row
-from aamc_sdk.log.rows import feedback_row
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.row import feedback_row
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL
 from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta

@@ -15,8 +15,8 @@ from aamc_stores.spool import Spool, default_spools
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Addition, Erasure, Row, addition_of, feedback_addition
-from aamc_sdk.log.decision_row import decision_row
-from aamc_sdk.log.rows import attempt_row
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.row import attempt_row
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.retention import DAY_SECONDS, ClockReading, needed_gb
+from aamc_sdk.log.retention.expiry import DAY_SECONDS, ClockReading, needed_gb
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.types import Partition
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import damage_errors, decode_entry, encode, null_if_unknown
+from aamc_sdk.log.rows.json_text import damage_errors, decode_entry, encode, null_if_unknown
 from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 

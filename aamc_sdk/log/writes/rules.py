@@ -18,8 +18,7 @@ from typing import Any
 
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased
-from aamc_sdk.log.excerpt import Excerpt
-from aamc_sdk.log.rows import (
+from aamc_sdk.log.rows.row import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
@@ -29,6 +28,7 @@ from aamc_sdk.log.rows import (
     numbered,
     same_attempt,
 )
+from aamc_sdk.log.writes.excerpt import Excerpt
 
 logger = logging.getLogger(__name__)
 MAX_NAME_BYTES = 512

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
-from aamc_sdk.log.excerpt import Excerpt, Write, plain_decisions
-from aamc_sdk.log.rules import warn_of_pending
+from aamc_sdk.log.writes.excerpt import Excerpt, Write, plain_decisions
+from aamc_sdk.log.writes.rules import warn_of_pending
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
-from aamc_sdk.log.json_text import decode_entry
-from aamc_sdk.log.rows import DECISION, Row
+from aamc_sdk.log.rows.json_text import decode_entry
+from aamc_sdk.log.rows.row import DECISION, Row
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""

@@ -1,7 +1,7 @@
 """Decisions as rows of the log, with or without their prompts.
 
 Prompts are kept only with the store's option ``store_text``; otherwise every text is ``""``. Fields that version 0.1 did not have are left out of the
-JSON if they have their default, so that equal entries of both versions have equal JSON. The schema is in :mod:`aamc_sdk.log.decision_content`.
+JSON if they have their default, so that equal entries of both versions have equal JSON. The schema is in :mod:`aamc_sdk.log.rows.decision_content`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.decision_content import DecisionContent, Numbers, QueryFields
-from aamc_sdk.log.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
-from aamc_sdk.log.rows import DECISION, Row, columns_from
+from aamc_sdk.log.rows.decision_content import DecisionContent, Numbers, QueryFields
+from aamc_sdk.log.rows.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
+from aamc_sdk.log.rows.row import DECISION, Row, columns_from
 from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")

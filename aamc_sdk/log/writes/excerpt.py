@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from aamc_sdk.log.rows import DECISION, FEEDBACK, Row
+from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row
 
 T = TypeVar("T")
 

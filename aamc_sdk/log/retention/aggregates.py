@@ -8,11 +8,11 @@ from datetime import date
 import attrs
 import numpy as np
 
-from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import OutcomeJoin, outcome_fields
-from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.log.retention.expiry import DAY_SECONDS
+from aamc_sdk.log.rows.json_text import decode, encode
+from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import Aggregate
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()

@@ -1,0 +1,1 @@
+"""Dropping the oldest decisions, and the sums that stay."""

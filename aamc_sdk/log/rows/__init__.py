@@ -1,0 +1,1 @@
+"""Entries as rows, and the JSON of their contents."""

@@ -1,0 +1,1 @@
+"""The checks and changes of a write, and many writes in one transaction."""
