@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,7 +19,7 @@ from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, attempt_of, feedback_of, queries_of, with_times
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, RouteKeywords, attempt_of, feedback_of, queries_of, with_times
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
@@ -27,6 +27,9 @@ from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -170,23 +173,7 @@ class MetaController:
         """
         return cls(components_from_file(path, plugins or get_plugin_manager(), decision=decision, store=store), user_key=user_key)
 
-    def route(
-        self,
-        query: str | Query,
-        preference: PreferenceLike = None,
-        *,
-        user: str | None = None,
-        session: str | None = None,
-        tenant: str | None = None,
-        needs: Collection[str] = (),
-        unavailable: Collection[str] = (),
-        wait_ms: Mapping[str, float] | None = None,
-        state: PoolState | None = None,
-        budget_usd: float | None = None,
-        quality_floor: float | None = None,
-        decision_id: str | None = None,
-        episode: str | None = None,
-    ) -> Decision:
+    def route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Decision:
         """Decide one request; the decision is durable in the log when this returns.
 
         Args:
@@ -211,26 +198,11 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        arguments = self._arguments(
-            query,
-            preference,
-            user=user,
-            session=session,
-            tenant=tenant,
-            needs=needs,
-            unavailable=unavailable,
-            wait_ms=wait_ms,
-            state=state,
-            budget_usd=budget_usd,
-            quality_floor=quality_floor,
-            decision_id=decision_id,
-            episode=episode,
-        )
-        return self._decider.decide(arguments)[0]
+        return self._decider.decide(self._arguments(query, preference, arguments))[0]
 
-    def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
+    def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
-        return explain(self._decider.record(self._arguments(query, preference, **arguments)), self.router, self.reward, self.pool)
+        return explain(self._decider.record(self._arguments(query, preference, arguments)), self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -263,20 +235,20 @@ class MetaController:
         arguments = RouteArguments(batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
         return self._decider.decide(arguments)
 
-    async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
+    async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
-        return await self._decider.adecide(self._arguments(query, preference, **arguments))
+        return await self._decider.adecide(self._arguments(query, preference, arguments))
 
-    def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
+    def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Record:
         """Decide one request as :meth:`route` does, with its arguments, and do not log it: for servers that log many requests together.
 
         The decision's id must not leave the process before :meth:`log_decisions` has returned.
         """
-        return self._decider.draw(self._arguments(query, preference, **arguments))[0]
+        return self._decider.draw(self._arguments(query, preference, arguments))[0]
 
-    async def adraw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Record:
+    async def adraw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Record:
         """Decide one request as :meth:`draw` does, without blocking the event loop."""
-        return (await self._decider.adraw(self._arguments(query, preference, **arguments)))[0]
+        return (await self._decider.adraw(self._arguments(query, preference, arguments)))[0]
 
     def log_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Log decisions of :meth:`draw`, all or none; return them as they are in the log."""
@@ -377,7 +349,7 @@ class MetaController:
         *,
         options: Mapping[str, Any] | None = None,
         on_text: Callable[[str], object] | None = None,
-        **arguments: Any,
+        **arguments: Unpack[RouteKeywords],
     ) -> Completion:
         """Route a request, call the chosen model, and fall back to the router's next allowed choice when a call fails.
 
@@ -400,13 +372,13 @@ class MetaController:
             DataError: ``options`` are not a mapping, have ``messages`` or ``model``, or have tools together with ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
-        return self._loop.run(self._decider.complete(self._arguments(query, preference, **arguments), options, on_text))
+        return self._loop.run(self._decider.complete(self._arguments(query, preference, arguments), options, on_text))
 
     async def acomplete(
-        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
+        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Unpack[RouteKeywords]
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._arguments(query, preference, **arguments), options)))
+        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._arguments(query, preference, arguments), options)))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -474,7 +446,7 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _arguments(self, query: str | Query, preference: PreferenceLike, **named: Any) -> RouteArguments:
+    def _arguments(self, query: str | Query, preference: PreferenceLike, named: RouteKeywords) -> RouteArguments:
         """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""
         self._guard.check()
         return RouteArguments.of(query, preference, named)

@@ -1,5 +1,6 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
+from aamc_sdk.routing.arguments import RouteKeywords
 from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
@@ -34,6 +35,7 @@ __all__ = [
     "Array32",
     "Features",
     "LinearReward",
+    "RouteKeywords",
     "Scale",
     "build_request",
     "cache_savings",

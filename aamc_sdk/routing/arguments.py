@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 import numpy as np
@@ -37,6 +37,22 @@ def _check_floor(arguments: object, field: object, value: Any) -> None:
         raise DataError(f"quality_floor must be a number from 0 to 1, not {value!r:.80}")
 
 
+class RouteKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`aamc_sdk.MetaController.route`, which explains them."""
+
+    user: str | None
+    session: str | None
+    tenant: str | None
+    needs: Collection[str]
+    unavailable: Collection[str]
+    wait_ms: Mapping[str, float] | None
+    state: PoolState | None
+    budget_usd: float | None
+    quality_floor: float | None
+    decision_id: str | None
+    episode: str | None
+
+
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
     """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`.
@@ -56,24 +72,25 @@ class RouteArguments:
     episode: str | None = attrs.field(default=None, kw_only=True)
 
     @classmethod
-    def of(cls, query: str | Query, preference: PreferenceLike, given: Mapping[str, Any]) -> RouteArguments:
+    def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
         """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added.
 
         Raises:
             DataError: A name is unknown, or a value cannot be used.
         """
-        _check_names(given, _ROUTE_NAMES, "routing")
-        others = dict(given)
-        fields: dict[str, Any] = {name: value for name in ("user", "session", "tenant") if (value := others.pop(name, None)) is not None}
-        needs = others.pop("needs", ())
-        decision_id = others.pop("decision_id", None)
-        if _is_given(needs):
-            fields["needs"] = names_of(needs, "needs") | (query.needs if isinstance(query, Query) else frozenset())
-        if not isinstance(query, Query):
-            query = Query(query, **fields)
-        elif fields:
-            query = attrs.evolve(query, **fields)
-        return cls([query], preference, ids=None if decision_id is None else [decision_id], **others)
+        _check_names(given, RouteKeywords.__annotations__, "routing")
+        decision_id = given.get("decision_id")
+        return cls(
+            [_described(query, given)],
+            preference,
+            ids=None if decision_id is None else [decision_id],
+            unavailable=given.get("unavailable", ()),
+            wait_ms=given.get("wait_ms"),
+            state=given.get("state"),
+            budget_usd=given.get("budget_usd"),
+            quality_floor=given.get("quality_floor"),
+            episode=given.get("episode"),
+        )
 
     @property
     def pool_state(self) -> PoolState | None:
@@ -90,8 +107,21 @@ class RouteArguments:
         return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
 
-_DESCRIBING = ("user", "session", "tenant", "needs", "decision_id")
-_ROUTE_NAMES = {field.name for field in attrs.fields(RouteArguments)} - {"queries", "preference", "ids"} | {*_DESCRIBING}
+def _described(query: str | Query, given: RouteKeywords) -> Query:
+    """Return the query with the arguments that describe it."""
+    user, session, tenant, needs = given.get("user"), given.get("session"), given.get("tenant"), given.get("needs")
+    added = names_of(needs, "needs") if needs is not None and _is_given(needs) else frozenset()
+    if not isinstance(query, Query):
+        return Query(query, user=user, session=session, tenant=tenant, needs=added)
+    if user is None and session is None and tenant is None and not added:
+        return query
+    return attrs.evolve(
+        query,
+        user=query.user if user is None else user,
+        session=query.session if session is None else session,
+        tenant=query.tenant if tenant is None else tenant,
+        needs=query.needs | added,
+    )
 
 
 def _check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
