@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
+from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import ConfigError, DataError, router_error
@@ -27,9 +28,6 @@ from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -414,12 +412,13 @@ class MetaController:
         - ``learner_lag``: positions of the log that the router does not know yet.
         - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
         - ``snapshot_age_s``: seconds since the log kept the router's state; 0 if it has the present one, or the router has no snapshots.
-        - ``is_learner``: 1 if this process learns from the log, 0 if it applies the changes that another process learned.
+        - ``is_learner``: 1 if this process learns from the log, 0 if it applies the deltas of another process.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
         with self._store_errors():
             health = self.store.health()
-        return {**health, **({} if self.learner is None else self.learner.health(health.get("position")))}
+            end = self.store.position() if "position" not in health and not health.get("away") else health.get("position")
+        return {**health, **({} if self.learner is None else self.learner.health(end))}
 
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""

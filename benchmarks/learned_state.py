@@ -91,7 +91,7 @@ def states(users: int, entries: int) -> dict[str, float]:
         "entries": entries,
         "learning_cpu_s": round(learn_s, 3),
         "delta_mb": round(len(found["delta"]) / 1e6, 2),
-        "changes_cpu_s": round(delta_s, 3),
+        "delta_cpu_s": round(delta_s, 3),
         "apply_cpu_s": round(apply_s, 3),
         "whole_mb": round(len(found["whole"]) / 1e6, 2),
         "whole_cpu_s": round(save_s, 3),

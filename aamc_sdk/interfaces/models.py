@@ -61,7 +61,7 @@ class Completion:
 
     Raises:
         TypeError: A value is of another type.
-        ValueError: A cost or latency is below 0 or infinite.
+        ValueError: A cost or latency is not a number of at least 0, or infinite.
     """
 
     message: Message
@@ -113,7 +113,7 @@ class Chunk:
 
     Raises:
         TypeError: A value is of another type.
-        ValueError: The cost is below 0 or infinite.
+        ValueError: The cost is not a number of at least 0, or infinite.
     """
 
     content: str = ""

@@ -11,10 +11,12 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.rows.decision_row import parsed_record
@@ -23,6 +25,8 @@ from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, at
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")
+_TYPES = {"str": "a string", "float": "a number", "int": "a whole number", "array": "a list", "object": "an object"}
+"""Words for msgspec's names of types."""
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
 """Sections of a decision's entry that are keys and values."""
 _NEVER_NEGATIVE = ("wait_ms", "cost_usd", "latency_ms")
@@ -104,7 +108,10 @@ def _decision(fields: Mapping[str, Any]) -> Row:
     if fingerprint:
         check_name(fingerprint, "a decision's fingerprint")
     row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
-    estimates = parsed_record(row).estimates
+    try:
+        estimates = parsed_record(row).estimates
+    except msgspec.ValidationError as error:
+        raise DataError(_wrong_type(str(error), content)) from error
     names = len(estimates.category_names)
     if names not in (0, estimates.categories.shape[1]):
         raise DataError(f"a decision's categories must be {names} numbers, one a name, not {content['estimates']['categories']!r:.80}")
@@ -152,6 +159,19 @@ def _is_figure(value: object, least: float) -> bool:
 def _check_mapping(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
         raise DataError(f"a decision's {name} must be keys and values, not {value!r:.80}")
+
+
+def _wrong_type(message: str, content: Mapping[str, Any]) -> str:
+    """Return what msgspec says of a value of the wrong type, with its name and the value."""
+    found = re.fullmatch(r"Expected `(.+)`, got `.+` - at `\$\.([\w.]+)`", message)
+    if found is None:
+        return message
+    expected, path = found.groups()
+    value: Any = content
+    for name in path.split("."):
+        value = value[name]
+    words = " or ".join(_TYPES.get(name, name) for name in expected.split(" | "))
+    return f"{path} must be {words}, not {value!r:.80}"
 
 
 def _made(cls: type[T], fields: Mapping[str, Any], noun: str) -> T:

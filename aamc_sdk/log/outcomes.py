@@ -80,7 +80,7 @@ _ATTEMPT, _FEEDBACK = msgspec.json.Decoder(_AttemptFields), msgspec.json.Decoder
 
 
 class _Attempts(NamedTuple):
-    """A attempts in log order.
+    """The attempts, A of them, in log order.
 
     Attributes:
         row: Row of the attempt's decision, ``[A]``.

@@ -73,6 +73,10 @@ class LinearRewardOptions:
                 raise ConfigError(f"{name} must be a range [MINIMUM, MAXIMUM] with 0 <= MINIMUM < MAXIMUM, not {given!r}")
 
 
+_PROBES = np.array([[0.0, 0.3, 1.0, 1000.0]])
+"""Qualities, and shares of the maximum cost and latency, at which slopes are compared with the objectives."""
+
+
 class LinearReward(Reward):
     """Quality, cheapness and quickness, see the module's docstring."""
 
@@ -80,19 +84,22 @@ class LinearReward(Reward):
     config: LinearRewardOptions
     cost: Scale = Scale()
     latency: Scale = Scale()
-    _affine: tuple[Scale, Scale, tuple[Floats, Floats]] | None = None
+    _affine: tuple[Scale, Scale, tuple[Floats, Floats] | None] | None = None
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness. A subclass with another :meth:`vector` sets it to None."""
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None if :meth:`vector` gives other objectives, as in a subclass."""
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
             known = self._affine = self.cost, self.latency, self._lines()
         return known[2]
 
-    def _lines(self) -> tuple[Floats, Floats]:
+    def _lines(self) -> tuple[Floats, Floats] | None:
         slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
-        return slopes, offsets
+        known = np.array((True, self.cost.known, self.latency.known))
+        figures = np.stack((_PROBES, *(np.nan_to_num(scale.maximum, nan=1.0) * _PROBES for scale in (self.cost, self.latency))), axis=-1)
+        objectives = self.vector(Outcomes(*np.moveaxis(figures, -1, 0)))
+        return (slopes, offsets) if np.allclose(objectives[..., known], (figures * slopes + offsets)[..., known]) else None
 
     def fit(self, outcomes: Outcomes) -> None:
         """Set the scales from the options, else from training outcomes ``[B, M]``; latency has none where no outcome has a latency."""

@@ -96,7 +96,7 @@ def check_a_copy_follows_the_deltas(subject: Subject) -> None:
     nothing = learner.delta()
     require_type(nothing, bytes, "delta must return bytes where nothing has changed too")
     copied.apply_delta(nothing)
-    require(state_of(learner) == state_of(copied), "a delta without anything learned change a copy's state")
+    require(state_of(learner) == state_of(copied), "a delta without anything learned changes a copy's state")
     must_raise(CheckpointError, lambda: copied.apply_delta(delta[: len(delta) // 2]), "apply_delta of a delta cut in half")
 
 

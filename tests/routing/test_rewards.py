@@ -81,6 +81,21 @@ def test_what_is_not_known_has_no_slope():
     assert np.array(made.affine).tolist() == [[1, 0, 0], [0, 0, 0]]
 
 
+def test_a_subclass_with_another_formula_has_no_slopes():
+    class Squared(LinearReward):
+        def vector(self, outcomes):
+            return super().vector(outcomes) ** 2
+
+    class Steep(Scale):
+        def goodness(self, values):
+            return super().goodness(values) ** 2
+
+    assert Squared().affine is None
+    steep = LinearReward()
+    steep.cost = Steep(0.0, 1.0)
+    assert steep.affine is None
+
+
 def test_equal_means_give_no_cheapness():
     made = LinearReward()
     made.fit(Outcomes(QUALITY, np.ones((2, 2)), LATENCY))

@@ -41,7 +41,7 @@ class Follower:
     def follow(self) -> None:
         """Apply the newest deltas, or load a published state where they do not continue from this one's.
 
-        Changes continue only from a state in the log. A process that resigned before it published everything loads the log's state.
+        Deltas continue only from a state in the log. A process that resigned before it published everything loads the log's state.
         """
         consumer = self._consumer
         self._note_end()

@@ -251,7 +251,7 @@ class ModelClient:
 
 
 async def _close(provider: Provider) -> None:
-    with suppress(Exception):  # an error of one provider must not keep the others open
+    with suppress(Exception, SystemExit):  # an error of one provider must not keep the others open, or end the loop's thread
         await provider.close()
 
 

@@ -99,8 +99,6 @@ def test_an_unknown_objective_counts_only_where_it_is_weighed():
 class Squared(LinearReward):
     """A reward that is not linear in latency."""
 
-    affine = None
-
     def vector(self, outcomes):
         objectives = super().vector(outcomes)
         objectives[..., 2] *= np.abs(objectives[..., 2])

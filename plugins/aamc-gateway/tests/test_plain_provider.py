@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aamc_gateway.forwarding.plain_provider import PlainWire
+from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 
 from aamc_sdk import Completion, ModelSpec, Provider
 from aamc_sdk.interfaces import Chunk, WireRequest

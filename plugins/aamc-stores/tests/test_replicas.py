@@ -119,7 +119,7 @@ def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_
         child.join(60)
         return child.exitcode
 
-    if during == "put_delta":  # changes lead on from a snapshot
+    if during == "put_delta":  # deltas continue from a snapshot
         assert learned(0) == 0
     step, ended = 0, -signal.SIGKILL
     while ended == -signal.SIGKILL:

@@ -135,8 +135,6 @@ def test_an_action_that_names_no_candidate_is_refused(action):
 class Squared(LinearReward):
     """Another formula in a subclass of the default reward."""
 
-    affine = None
-
     def vector(self, outcomes):
         return super().vector(outcomes) ** 2
 

@@ -92,7 +92,7 @@ class PacingLedger:
         return {**self._numbers(self._tenants), "recent": self.recent.to_dict()}
 
     def set(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a state of :meth:`plain`."""
+        """Continue from a state of :meth:`to_dict`."""
         self._tenants = {}
         self._set_numbers(saved)
         self.recent.set(saved["recent"])

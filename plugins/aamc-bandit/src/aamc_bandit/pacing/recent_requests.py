@@ -55,7 +55,7 @@ class RecentRequests:
         return {"rows": self._rows, "waiting": self._waiting, "learned": learned}
 
     def set(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a state of :meth:`plain`."""
+        """Continue from a state of :meth:`to_dict`."""
         self._rows, self._waiting = list(saved["rows"]), list(saved["waiting"])
         self.plan(saved["learned"])
 

@@ -156,12 +156,12 @@ def make_stream(scenario: str, data: ReplayData, steps: int, seed: int, number: 
 def of_candidates(request: RoutingRequest, columns: list[int]) -> RoutingRequest:
     """Return a request for some of its candidates, by column."""
     names = [request.pool.names[m] for m in columns]
-    forbidden = {why: where[:, columns] for why, where in request.masked_why.items()}
+    masked_why = {why: where[:, columns] for why, where in request.masked_why.items()}
     return attrs.evolve(
         request,
         pool=request.pool.subset(names),
         expected=request.expected.columns(columns),
         wait_ms=request.wait_ms[:, columns],
         mask=request.mask[:, columns],
-        masked_why=forbidden,
+        masked_why=masked_why,
     )

@@ -20,7 +20,7 @@ SUM_TO_ONE = 1e3
 def question_numbers(questions: Sequence[Hashable]) -> NDArray[np.intp]:
     """Return the number of each row's question, in the order of first occurrence, ``[N]``.
 
-    Questions are normalised (:func:`aamc_sdk.types.question`), so that all spellings of one are equal.
+    Questions are normalised (:func:`aamc_sdk.types.normalized_text`), so that all spellings of one are equal.
     """
     numbers = {question: number for number, question in enumerate(dict.fromkeys(questions))}
     return np.array([numbers[question] for question in questions], dtype=np.intp)

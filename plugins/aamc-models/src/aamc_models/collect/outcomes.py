@@ -80,7 +80,7 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
     return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
 
 
-def replaced_rows(path: Path, prompts: Sequence[Prompt]) -> int:
+def left_out_rows(path: Path, prompts: Sequence[Prompt]) -> int:
     """Return the number of rows of an earlier result whose prompts are not among these, so that the new result is without them."""
     if not path.exists():
         return 0

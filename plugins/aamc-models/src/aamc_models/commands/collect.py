@@ -64,7 +64,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     """
     from aamc_models.collect.collector import Collector
     from aamc_models.collect.ledger import CallLedger
-    from aamc_models.collect.outcomes import check_place, replaced_rows
+    from aamc_models.collect.outcomes import check_place, left_out_rows
     from aamc_models.collect.prompts import read_prompts, without_repeats
     from aamc_sdk.errors import quantity
 
@@ -78,7 +78,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     folder = out.with_suffix(".ledger")
     if (kept := check_place(out, folder, plan.pool)) is not None:
         click.echo(f"{kept} differs from --pool and stays: aamc run reads prices and endpoints from it, not from --pool", err=True)
-    if replaced := replaced_rows(out, prompts):
+    if replaced := left_out_rows(out, prompts):
         click.echo(f"{quantity(replaced, 'row')} of {out} will go, as --prompts lacks their prompts; the answers stay in {folder}", err=True)
     with CallLedger.open(folder) as ledger:
         asyncio.run(_collect(Collector(plan, models, ledger), prompts, out, dry_run=dry_run, as_json=as_json))

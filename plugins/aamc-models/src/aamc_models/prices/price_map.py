@@ -48,7 +48,7 @@ _PRICES = {
 
 
 _TOO_MUCH = 1e9
-"""USD that are not the price of a token or request but an error of the map."""
+"""Minimum price in USD that counts as an error of the map."""
 
 
 @attrs.frozen(kw_only=True)

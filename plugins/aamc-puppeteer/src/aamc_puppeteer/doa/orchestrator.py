@@ -16,7 +16,7 @@ from aamc_puppeteer.doa.bridge import output_of, task_state
 from aamc_puppeteer.doa.policy import PolicyNetwork
 from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, RewardConfig, SystemState, TrajectoryStep
 from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.output_checks import error_text
+from aamc_puppeteer.episodes.output_checks import short_error_text
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_sdk.errors import PoolError, one_of
 from aamc_sdk.interfaces import Agent
@@ -161,7 +161,7 @@ def _verify(verifier: Callable[[SystemState], bool], state: SystemState) -> Verd
     try:
         return Verdict(bool(verifier(state)))
     except Exception as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {error_text(error)}")
+        return Verdict(False, f"the verifier raised {short_error_text(error)}")
 
 
 def _check(agents: Sequence[AgentInterface], policy: PolicyNetwork) -> None:

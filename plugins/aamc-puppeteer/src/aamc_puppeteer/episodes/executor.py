@@ -18,7 +18,7 @@ import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, error_text, failed, public_error_text, visible_state
+from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, failed, public_error_text, short_error_text, visible_state
 from aamc_puppeteer.episodes.spans import traced
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_sdk import Agent, Candidate, Pool
@@ -300,7 +300,7 @@ class Executor:
         except BaseException as error:  # an agent, and the object it returns, may raise anything
             cost = max(cost_of(error), cost_of(output))
             fault = Fault.TIMEOUT if isinstance(error, TimeoutError | asyncio.TimeoutError) else Fault.RAISED
-            return failed(name, fault, error_text(error), time.perf_counter() - began, cost, public_error_text(name, error))
+            return failed(name, fault, short_error_text(error), time.perf_counter() - began, cost, public_error_text(name, error))
 
 
 async def _result(value: Any) -> Any:
@@ -316,4 +316,4 @@ async def _verify(task: Task, answer: str) -> Verdict:
             return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
         return Verdict(bool(verdict.correct), as_text(str(verdict.why)), cost_of(verdict))
     except BaseException as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {error_text(error)}", cost_of(error))
+        return Verdict(False, f"the verifier raised {short_error_text(error)}", cost_of(error))

@@ -55,7 +55,7 @@ def cost_of(result: object) -> float:
         return 0.0
 
 
-def error_text(error: BaseException) -> str:
+def short_error_text(error: BaseException) -> str:
     """Return an error's type and message, shortened; only the type if its message raises."""
     try:
         return as_text(f"{type(error).__name__}: {error}"[:_ERROR_LENGTH])

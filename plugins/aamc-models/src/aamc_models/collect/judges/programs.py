@@ -94,6 +94,8 @@ def _in_thread(function: Callable[..., Any], *arguments: Any) -> asyncio.Future[
     found: Future[Any] = Future()
 
     def run() -> None:
+        if not found.set_running_or_notify_cancel():
+            return
         try:
             found.set_result(function(*arguments))
         except BaseException as error:  # the caller raises it
