@@ -797,6 +797,16 @@ def test_a_batch_ends_at_the_feedback_that_is_refused(controller: MetaController
     assert [feedback.source for feedback in controller.store.experience().feedback] == ["a"]
 
 
+def test_a_store_whose_health_has_no_position_is_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with build("counting") as controller:
+        learned(controller)
+        monkeypatch.setattr(controller.store, "health", lambda: {"entries": 7})
+        monkeypatch.setattr(controller.store, "position", lambda: controller.learner.position + 42)
+        assert controller.health()["learner_lag"] == 42
+        monkeypatch.setattr(controller.store, "health", lambda: {"away": 1})
+        assert controller.health()["learner_lag"] == 0
+
+
 def test_health_is_plain_numbers_of_the_log_and_of_learning() -> None:
     with build("counting") as controller:
         controller.feedback(controller.route("Hi").id, quality=1.0)

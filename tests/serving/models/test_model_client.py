@@ -307,3 +307,21 @@ def test_a_provider_that_does_not_close_is_left_behind(monkeypatch: pytest.Monke
     client.provider(spec("a")), client.provider(spec("b"))
     asyncio.run(client.close())
     assert [record.getMessage() for record in caplog.records] == ["the provider of 'a' did not close within 0.05 s"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), RuntimeError("no")])
+def test_a_provider_that_fails_to_close_lets_the_others_close(error: BaseException) -> None:
+    closed: list[str] = []
+
+    class Failing(Scripted):
+        async def close(self) -> None:
+            raise error
+
+    class Closing(Scripted):
+        async def close(self) -> None:
+            closed.append("b")
+
+    client, _ = client_of(a=Failing(), b=Closing())
+    client.provider(spec("a")), client.provider(spec("b"))
+    asyncio.run(client.close())
+    assert closed == ["b"]
