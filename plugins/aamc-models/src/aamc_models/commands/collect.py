@@ -170,7 +170,9 @@ def _stop_on_signals(collector: Collector) -> Iterator[None]:
 
 
 def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) -> None:
+    from aamc_models.collect.ledger import ANSWER
     from aamc_sdk.errors import quantity
+    from aamc_sdk.types import Endpoint
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
     verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if plan.judge_model is not None else ""
@@ -182,6 +184,11 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
     unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
         click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
+    for candidate in plan.candidates:
+        limit, answer = Endpoint.of(candidate.endpoint or "none").options.get("tokens_per_minute"), plan.output_limit(ANSWER, candidate)
+        if limit is not None and (calls := max(1, limit // answer)) < plan.concurrency:
+            allowed = f"allows only {quantity(calls, 'call')} a minute, as each may take {answer:,} tokens; lower --max-tokens to collect faster"
+            click.echo(f"the limit of {limit:,} tokens a minute of {candidate.name} {allowed}", err=True)
     if expected > plan.budget_usd - found.spent_usd:
         click.echo(f"the budget of {plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
 
