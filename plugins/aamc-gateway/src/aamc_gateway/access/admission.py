@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.access.claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 

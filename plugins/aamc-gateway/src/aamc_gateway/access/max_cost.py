@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
 
-from aamc_gateway.access.claims import UNPRICED
+from aamc_gateway.access.limit_claims import UNPRICED
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
-    from aamc_gateway.access.claims import LimitedClaim
+    from aamc_gateway.access.limit_claims import LimitedClaim
     from aamc_gateway.forwarding.answers.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 

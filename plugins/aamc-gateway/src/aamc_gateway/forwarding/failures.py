@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from aamc_models.dialects import json_object
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.claims import USD
+from aamc_gateway.access.limit_claims import USD
 from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.claims import LimitedClaim
+    from aamc_gateway.access.limit_claims import LimitedClaim
     from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
 

@@ -10,7 +10,7 @@ from aamc_gateway.forwarding.failures import unavailable
 from aamc_sdk.errors import one_of
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.claims import LimitedClaim
+    from aamc_gateway.access.limit_claims import LimitedClaim
     from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
 
