@@ -8,8 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_gateway.access import Access, AccessSettings, Caller, Limits, Refused, SharedState, open_shared
-from aamc_gateway.access import claims as claims_module
+from aamc_gateway.access import Access, AccessSettings, Caller, Limits, Refused, SharedState, limit_claims, open_shared
 from aamc_gateway.access.keys import add_key, revoke_key
 
 from aamc_sdk.config import configure
@@ -339,12 +338,12 @@ def test_a_gateway_without_keys_goes_on_while_the_shared_state_is_away(store: St
 
 def test_the_calendar_knows_the_ends_of_months() -> None:
     def end(when: float, period: str) -> float:
-        return claims_module._window(period, when)[1]
+        return limit_claims._window(period, when)[1]
 
     december = 1_798_700_000.0  # 2026-12-31 06:53 UTC
-    assert claims_module._window("month", december) == ("2026-12", 1_798_761_600.0)
+    assert limit_claims._window("month", december) == ("2026-12", 1_798_761_600.0)
     assert end(december, "day") == 1_798_761_600.0
-    assert claims_module._window("total", december) == ("total", math.inf)
+    assert limit_claims._window("total", december) == ("total", math.inf)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
-from aamc_gateway.access.limit_claims import FEWER_TOKENS, UNPRICED, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
+from aamc_gateway.access.limit_claims import FEWER_TOKENS, UNPRICED, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.settings import CHEAPER
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user

@@ -197,8 +197,8 @@ def _show_secret(key: Key, secret: str, as_json: bool) -> None:
 
 async def _documents(shared: SharedState) -> list[dict[str, Any]]:
     """Return the documents of all keys, without secrets."""
-    from aamc_gateway.access.limit_claims import Holder, counters_of
     from aamc_gateway.access.keys import read_keys
+    from aamc_gateway.access.limit_claims import Holder, counters_of
     from aamc_gateway.access.settings import Limits
     from aamc_sdk.config import unstructure
 
