@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import socket
 import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -19,7 +21,7 @@ import redis
 from aamc_experiments.off_policy import OUTCOME_COLUMNS, read_outcome_columns
 from aamc_stores.redis_log import reader as redis_reader
 
-from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, ForkedError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
 from aamc_sdk.log import open_store, row_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -531,3 +533,24 @@ def test_pending_entries_expire(log):
     store.add_decisions(records("typo", "late"))
     assert ids(store)[1] == ["d/explicit", "late/explicit"]
     assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]
+
+
+def test_the_usual_scheme_of_postgresql_names_the_same_log(postgres_server, prefix, tmp_path):
+    def opened(url):
+        return open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": str(tmp_path / "spool.db")})
+
+    with closing(opened(postgres_server.url)) as store, closing(opened(postgres_server.url.replace("postgres://", "postgresql://"))) as same:
+        store.add_decisions(records("d"))
+        assert same.record("d").decision.id == "d"
+        same.drop()
+
+
+def test_rediss_speaks_tls(prefix, tmp_path):
+    options = {"prefix": prefix, "spool": str(tmp_path / "spool.db"), "timeout_s": 0.5}
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(open_store, f"rediss://127.0.0.1:{server.getsockname()[1]}", get_plugin_manager(), options)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1) == b"\x16"  # a handshake of TLS
+        with pytest.raises(StoreAwayError):
+            opening.result(60)
