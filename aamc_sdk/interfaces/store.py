@@ -39,7 +39,9 @@ class Store(NamedComponent):
     def name(self) -> str:
         """The URL without user and password, for messages."""
         scheme, separator, rest = self.url.partition("://")
-        return scheme + separator + rest.rpartition("@")[2]
+        address, mark, query = rest.rpartition("@")[2].partition("?")
+        shown = "&".join(each for each in query.split("&") if "password" not in each.partition("=")[0])
+        return f"{scheme}{separator}{address}{mark if shown else ''}{shown}"
 
     @abc.abstractmethod
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
