@@ -29,8 +29,9 @@ import numpy as np
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
-from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, read_batches, sqlite
+from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, read_batches
 from aamc_sdk.log.retention import partitioned_store
+from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner, ServedComponents, make_services, state_of
 from aamc_sdk.serving.learner import snapshots
@@ -89,7 +90,7 @@ def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
     snapshots.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
     partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
-    sqlite.DROPPED_AT_ONCE = 20
+    sqlite_store.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)
     services = make_services(POOL, get_plugin_manager(), reward=make_reward(make_dataset(20)))
     components = ServedComponents(services=services, router=Posterior(), store=store)
