@@ -96,6 +96,23 @@ def test_a_pool_whose_models_all_answer_is_fine(stub: StubServer, tmp_path: Path
     assert "1 of 1 answered" in err
 
 
+def test_each_deployment_is_called(stub: StubServer, tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    deployments = f"[{{model: good}}, {{base_url: '{stub.url}/v1', model: locked}}, {{base_url: 'http://127.0.0.1:9/v1', model: good}}]"
+    endpoint = f"{{provider: openai, base_url: '{stub.url}/v1', retries: 0, deployments: {deployments}}}"
+    path.write_text(f"candidates:\n  - {{name: spread, prices: {{input: 1, output: 2}}, endpoint: {endpoint}}}\n")
+    status, out, _ = run_command("models", "check", "--pool", str(path), "--timeout", "5", "--json")
+    rows = json.loads(out)["models"]
+    assert status == 1
+    assert [(row["candidate"], row["deployment"], row["model"], row["ok"]) for row in rows] == [
+        ("spread", 1, "good", True),
+        ("spread", 2, "locked", False),
+        ("spread", 3, "good", False),
+    ]
+    assert len(stub.requests) == 2
+    assert "spread, deployment 3" in run_command("models", "check", "--pool", str(path), "--timeout", "5")[1]
+
+
 def test_an_answer_without_text_is_told(stub: StubServer, tmp_path: Path) -> None:
     stub.scripts["good"] = Script(text="", output_tokens=0)
     path = tmp_path / "pool.yaml"

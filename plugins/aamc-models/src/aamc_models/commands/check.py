@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import textwrap
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class Checked:
 
     Attributes:
         candidate: The candidate's name.
+        deployment: The number of the called deployment, from 1; None if the endpoint has only one.
         provider: Its endpoint's provider; ``""`` without an endpoint.
         model: The model's name on the server.
         ok: Whether it answered.
@@ -46,6 +47,7 @@ class Checked:
     """
 
     candidate: str
+    deployment: int | None = None
     provider: str = ""
     model: str = ""
     ok: bool = False
@@ -69,7 +71,7 @@ class Checked:
 def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_json: bool) -> None:
     """Call each model of the pool once with a short prompt, in parallel; show errors with advice, latency, tokens and cost.
 
-    The exit status is 1 if a model does not answer.
+    Each deployment of a model is called. The exit status is 1 if one does not answer.
 
     Example: aamc models check --pool examples/pools/openai.yaml
     """
@@ -88,18 +90,32 @@ def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_js
 
 
 async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Checked]:
-    """Call each candidate of a pool once, in parallel."""
+    """Call each candidate of a pool once, in parallel; one with several deployments once at each of them."""
     from aamc_sdk.serving import ModelClient, make_services
 
     models = make_services(pool, plugins).models
     assert isinstance(models, ModelClient)
     try:
-        return await asyncio.gather(*(_check(models, candidate, seconds) for candidate in pool))
+        return await asyncio.gather(*(_check(models, each, seconds, number) for candidate in pool for number, each in _deployments(candidate)))
     finally:
         await models.close()
 
 
-async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> Checked:
+def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
+    """Return the candidate with each of its deployments alone, and the deployment's number; itself and None if it has only one."""
+    from aamc_sdk.types import Endpoint, ModelSpec
+
+    if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
+        return [(None, candidate)]
+    endpoint = Endpoint.of(candidate.endpoint)
+    deployments = endpoint.options.get("deployments", [])
+    if not isinstance(deployments, list | tuple) or len(deployments) < 2:
+        return [(None, candidate)]
+    alone = [attrs.evolve(endpoint, options={**endpoint.options, "deployments": [each]}) for each in deployments]
+    return [(n, attrs.evolve(candidate, endpoint=each)) for n, each in enumerate(alone, 1)]
+
+
+async def _check(models: ModelClient, candidate: Candidate, seconds: float, deployment: int | None) -> Checked:
     from aamc_sdk.errors import AamcError, ProviderError, split_advice
     from aamc_sdk.types import Endpoint
 
@@ -109,7 +125,13 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
             candidate=candidate.name, error="it has no endpoint", advice="add an endpoint to the pool file, such as {provider: openai, ...}"
         )
     endpoint = Endpoint.of(given)
-    about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
+    own = endpoint.options["deployments"][0] if deployment is not None else {}
+    model = own.get("model") if isinstance(own, Mapping) else None
+    about: dict[str, Any] = {
+        "deployment": deployment,
+        "provider": endpoint.provider,
+        "model": str(model or endpoint.options.get("model") or candidate.name),
+    }
     pieces: list[Chunk] = []
     call = models.call(candidate)
     unset: Sequence[str] = ()
@@ -171,7 +193,8 @@ def _show(found: Sequence[Checked]) -> None:
         tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
         mend = "; ".join(filter(None, (textwrap.shorten(row.error or "", _SHOWN, placeholder=" ..."), row.advice)))
         figures = (_number(row.latency_ms, "{:,.0f}"), _number(row.first_token_ms, "{:,.0f}"), tokens, _number(row.cost_usd, "{:.2g}"))
-        table.add_row(row.candidate, "ok" if row.ok else "ERROR", *figures, mend, style=None if row.ok else "bold")
+        name = row.candidate if row.deployment is None else f"{row.candidate}, deployment {row.deployment}"
+        table.add_row(name, "ok" if row.ok else "ERROR", *figures, mend, style=None if row.ok else "bold")
     print_table(table)
 
 
