@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import attrs
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, router_error
+from aamc_sdk.errors import ConfigError, DataError, StoreAwayError, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -416,9 +416,14 @@ class MetaController:
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
         with self._store_errors():
-            health = self.store.health()
-            end = self.store.position() if "position" not in health and not health.get("away") else health.get("position")
-        return {**health, **({} if self.learner is None else self.learner.health(end))}
+            health = dict(self.store.health())
+            if self.learner is None:
+                return health
+            end = health.get("position")
+            if end is None and not self.store.is_away:
+                with suppress(StoreAwayError):
+                    end = self.store.position()
+        return {**health, **self.learner.health(end)}
 
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""

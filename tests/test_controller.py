@@ -803,7 +803,7 @@ def test_a_store_whose_health_has_no_position_is_asked_for_it(monkeypatch: pytes
         monkeypatch.setattr(controller.store, "health", lambda: {"entries": 7})
         monkeypatch.setattr(controller.store, "position", lambda: controller.learner.position + 42)
         assert controller.health()["learner_lag"] == 42
-        monkeypatch.setattr(controller.store, "health", lambda: {"away": 1})
+        monkeypatch.setattr(type(controller.store), "is_away", True)
         assert controller.health()["learner_lag"] == 0
 
 

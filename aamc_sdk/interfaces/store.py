@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote_plus
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.components import NamedComponent, NoOptions
@@ -39,9 +40,20 @@ class Store(NamedComponent):
     def name(self) -> str:
         """The URL without user and password, for messages."""
         scheme, separator, rest = self.url.partition("://")
-        address, mark, query = rest.rpartition("@")[2].partition("?")
-        shown = "&".join(each for each in query.split("&") if "password" not in each.partition("=")[0])
-        return f"{scheme}{separator}{address}{mark if shown else ''}{shown}"
+        if not separator:
+            return self.url
+        place, _, query = rest.partition("?")
+        address = place.rpartition("@")[2]
+        if "@" in query:  # it may end a password in which a ? is not written as %3F
+            port = address.partition("/")[0].partition(":")[2]
+            return f"{scheme}://{address if not port or port.isdigit() else ''}"
+        shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
+        return f"{scheme}://{address}{'?' if shown else ''}{shown}"
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store knows that its server cannot be read now; it asks no server."""
+        return False
 
     @abc.abstractmethod
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
@@ -223,3 +235,9 @@ class Store(NamedComponent):
             folder: An empty folder, which the kit deletes.
         """
         return nullcontext(f"{name}:{folder / 'log.db' if cls.persistent else ''}")
+
+
+def _may_be_secret(parameter: str) -> bool:
+    """Return whether a parameter of a URL gives a user or a password."""
+    key = unquote_plus(parameter.partition("=")[0])
+    return "password" in key or key in ("user", "username")

@@ -73,7 +73,7 @@ class LinearRewardOptions:
                 raise ConfigError(f"{name} must be a range [MINIMUM, MAXIMUM] with 0 <= MINIMUM < MAXIMUM, not {given!r}")
 
 
-_PROBES = np.array([[0.0, 0.3, 1.0, 1000.0]])
+_PROBES = np.array([[0.0, 0.05, 0.3, 0.5, 0.7, 1.0], [0.1, 2.0, 0.5, 0.05, 1.0, 0.7], [0.7, 0.1, 1.0, 2.0, 0.05, 0.5]])[:, None]
 """Qualities, and shares of the maximum cost and latency, at which slopes are compared with the objectives."""
 
 
@@ -88,7 +88,10 @@ class LinearReward(Reward):
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None if :meth:`vector` gives other objectives, as in a subclass."""
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None if :meth:`vector` gives other objectives, as in a subclass.
+
+        They are compared when a scale is set.
+        """
         known = self._affine
         if known is None or known[0] is not self.cost or known[1] is not self.latency:
             known = self._affine = self.cost, self.latency, self._lines()
@@ -97,8 +100,10 @@ class LinearReward(Reward):
     def _lines(self) -> tuple[Floats, Floats] | None:
         slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
         known = np.array((True, self.cost.known, self.latency.known))
-        figures = np.stack((_PROBES, *(np.nan_to_num(scale.maximum, nan=1.0) * _PROBES for scale in (self.cost, self.latency))), axis=-1)
-        objectives = self.vector(Outcomes(*np.moveaxis(figures, -1, 0)))
+        figures = _PROBES * np.nan_to_num([1.0, self.cost.maximum, self.latency.maximum], nan=1.0)[:, None, None]
+        with np.errstate(all="ignore"):
+            objectives = self.vector(Outcomes(*figures.copy()))
+        figures = np.moveaxis(figures, 0, -1)
         return (slopes, offsets) if np.allclose(objectives[..., known], (figures * slopes + offsets)[..., known]) else None
 
     def fit(self, outcomes: Outcomes) -> None:

@@ -100,7 +100,9 @@ def test_records_are_a_sequence():
     ("url", "name"),
     [
         ("memory:log", "memory:log"),
-        ("redis://:se?cret@host/0", "redis://host/0"),
+        ("redis://:se?cret@host/0", "redis://"),
+        ("redis://host:6379/0?password=p@ss", "redis://host:6379/0"),
+        ("postgres://host/log?pass%77ord=secret&user=ann&sslmode=require", "postgres://host/log?sslmode=require"),
         ("redis://host/0?password=secret", "redis://host/0"),
         ("postgres://host/log?sslmode=require&password=secret&sslpassword=x&sslcert=c.pem", "postgres://host/log?sslmode=require&sslcert=c.pem"),
     ],

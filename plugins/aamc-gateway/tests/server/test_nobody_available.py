@@ -237,7 +237,7 @@ def test_the_state_of_a_provider_without_a_wire_counts_as_it_does_in_routing(ech
 
 
 def test_readyz_believes_a_log_that_knows_that_its_server_is_away(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(echoing.gateway.controller.store, "health", lambda: {"away": 1, "spooled": 3})
+    monkeypatch.setattr(type(echoing.gateway.controller.store), "is_away", True)
     ready = echoing.ask("/readyz", method="GET")
     assert (ready.status, ready.json["problems"]) == (503, ["the decision log cannot be reached"])
 

@@ -137,6 +137,19 @@ class SharedStore(PartitionedStore):
             batch = Batch(after, (), (), self._epoch, None)
         return batch.experience()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the server did not answer the last read, or the delivering thread."""
+        return self._is_unreadable
+
+    def position(self) -> int:
+        """Return the log's last position, as the server knows it now.
+
+        Raises:
+            StoreAwayError: The server cannot be read.
+        """
+        return self._ask_for(super().position)
+
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state, the spool's among them; the server's are left out while it cannot be read.
 
@@ -200,11 +213,15 @@ class SharedStore(PartitionedStore):
         """Read from the server; raise StoreAwayError at once from the first read that it does not answer until it answers again."""
         if self._is_unreadable:
             raise StoreAwayError(self._absence)
+        return self._ask_for(read)
+
+    def _ask_for(self, read: Callable[[], T]) -> T:
+        """Read from the server, and note if it does not answer."""
         try:
             return read()
         except StoreAwayError as error:
-            self._is_unreadable = True
             self._note_absence(error)
+            self._is_unreadable = True
             self._spooled.set()  # the delivering thread asks when it is back
             raise
 
@@ -282,7 +299,7 @@ class SharedStore(PartitionedStore):
 
     def _ask(self) -> None:
         """Ask a server that was away whether it is back; raise StoreAwayError if not."""
-        if self._absence:
+        if self._absence or self._is_unreadable:
             self.batch(0, 0)
             self._note_return()
 

@@ -57,11 +57,14 @@ async def gateway_problems(gateway: Gateway) -> list[str]:
 async def _log_problem(gateway: Gateway) -> str:
     if gateway.log_watch.is_away():
         return "the decision log cannot be written"
+    store = gateway.controller.store
+    if store.is_away:
+        return "the decision log cannot be reached"
     try:
-        health = await asyncio.wait_for(asyncio.to_thread(gateway.controller.store.health), PATIENCE_S)
+        await asyncio.wait_for(asyncio.to_thread(store.position), PATIENCE_S)
     except (AamcError, asyncio.TimeoutError):
         return "the decision log cannot be reached"
-    return "the decision log cannot be reached" if health.get("away") else ""
+    return ""
 
 
 async def _shared_problem(gateway: Gateway) -> str:
