@@ -39,8 +39,8 @@ class Component:
         name: The name that users type; for commands a path such as ``"bench bandit"``.
         target: The class as ``"package.module:Class"``; imported when the component is used.
         summary: One sentence for ``aamc plugins``.
-        listed: Whether ``aamc plugins`` lists it. An unlisted component, for tests and trials, can be used by name; a listed component of the same
-            name takes precedence.
+        listed: Whether ``aamc plugins`` lists it. An unlisted component, for tests or under a second name, can be used by name; a listed component
+            of the same name takes precedence.
     """
 
     name: str

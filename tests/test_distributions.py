@@ -16,9 +16,12 @@ def test_the_file_lists_what_our_plugins_offer() -> None:
 
     known = json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))
     offered: dict[str, dict[str, str]] = {}
-    for each in get_plugin_manager():
-        if each.plugin.distribution.startswith("aamc-") and each.plugin.distribution != "aamc-sdk" and each.error is None:
-            offered.setdefault(each.kind, {})[each.name] = each.plugin.distribution
+    for each in get_plugin_manager().components:
+        distribution = each.plugin.distribution
+        if not (each.component.listed or each.kind == "store") or each.error is not None:
+            continue
+        if distribution.startswith("aamc-") and distribution != "aamc-sdk":
+            offered.setdefault(each.kind, {})[each.name] = distribution
     installed = {distribution for components in offered.values() for distribution in components.values()}
     expected = {
         kind: {name: distribution for name, distribution in components.items() if distribution in installed} for kind, components in known.items()

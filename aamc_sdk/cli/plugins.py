@@ -47,7 +47,7 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
         return
     _print_columns([[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows])
     if unlisted := len(installed.components) - len(listed):
-        click.echo(f"{quantity(unlisted, 'more component')} for tests and trials: aamc plugins --all", err=True)
+        click.echo(f"{quantity(unlisted, 'more component')} for tests or under second names: aamc plugins --all", err=True)
 
 
 def _row(kind: str, name: str, plugin: Plugin, summary: str = "", error: str | None = None) -> dict[str, Any]:

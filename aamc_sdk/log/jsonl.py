@@ -25,7 +25,7 @@ from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, at
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")
-_TYPES = {"str": "a string", "float": "a number", "int": "a whole number", "array": "a list", "object": "an object"}
+_TYPES = {"str": "a string", "float": "a number", "int": "a whole number", "bool": "true or false", "array": "a list", "object": "keys and values"}
 """Words for msgspec's names of types."""
 _SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
 """Sections of a decision's entry that are keys and values."""
@@ -162,16 +162,17 @@ def _check_mapping(name: str, value: object) -> None:
 
 
 def _wrong_type(message: str, content: Mapping[str, Any]) -> str:
-    """Return what msgspec says of a value of the wrong type, with its name and the value."""
-    found = re.fullmatch(r"Expected `(.+)`, got `.+` - at `\$\.([\w.]+)`", message)
+    """Return what msgspec says of a value of the wrong type, with its name and, unless it is one of a mapping's, the value."""
+    found = re.fullmatch(r"Expected `(.+)`, got `.+` - at `\$\.(.+)`", message)
     if found is None:
         return message
-    expected, path = found.groups()
+    words = " or ".join(_TYPES.get(name, name) for name in found[1].split(" | "))
+    if "[...]" in found[2]:
+        return f"{found[2].replace('[...]', '')} must have {words} for each key"
     value: Any = content
-    for name in path.split("."):
-        value = value[name]
-    words = " or ".join(_TYPES.get(name, name) for name in expected.split(" | "))
-    return f"{path} must be {words}, not {value!r:.80}"
+    for name in re.findall(r"\w+", found[2]):
+        value = value[int(name) if isinstance(value, list) else name]
+    return f"{found[2]} must be {words}, not {json.dumps(value)[:80]}"
 
 
 def _made(cls: type[T], fields: Mapping[str, Any], noun: str) -> T:

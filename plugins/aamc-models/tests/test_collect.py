@@ -237,14 +237,25 @@ def test_a_call_that_timed_out_is_told_to_be_of_unknown_cost(collect: Collect, s
     assert document["costs"]["charged"] == pytest.approx((18 + 64 + 4096 * 2) / 1e6)
 
 
-@pytest.mark.parametrize(("max_tokens", "calls"), [("4096", "1 call"), ("1500", "2 calls"), ("500", None)])
-def test_a_limit_of_tokens_that_allows_few_calls_a_minute_is_named_before_the_start(collect: Collect, max_tokens: str, calls: str | None) -> None:
+@pytest.mark.parametrize(
+    ("limits", "max_tokens", "calls"),
+    [
+        ("tokens_per_minute: 3000", "4096", "1 call"),
+        ("tokens_per_minute: 3000", "1500", "2 calls"),
+        ("tokens_per_minute: 3000", "500", None),
+        ("deployments: [{tokens_per_minute: 3000}, {weight: 2.0, tokens_per_minute: 1000}]", "1500", "3 calls"),
+        ("deployments: [{tokens_per_minute: 3000}, {weight: 2.0}]", "1500", None),
+    ],
+)
+def test_limits_of_tokens_that_allow_few_calls_at_once_are_named_before_the_start(
+    collect: Collect, limits: str, max_tokens: str, calls: str | None
+) -> None:
     pool = Path("models.yaml")
-    pool.write_text(pool.read_text().replace("retries: 0", "retries: 0, tokens_per_minute: 3000", 1))
+    pool.write_text(pool.read_text().replace("retries: 0", f"retries: 0, {limits}", 1))
     _, _, err = collect("--judge", "numeric", *ASKED, "--dry-run", "--max-tokens", max_tokens)
-    warnings = [line for line in err.splitlines() if "tokens a minute" in line]
-    expected = f"the limit of 3,000 tokens a minute of right allows only {calls} a minute, as each may take {int(max_tokens):,} tokens"
-    assert warnings == ([] if calls is None else [f"{expected}; lower --max-tokens to collect faster"])
+    warnings = [line for line in err.splitlines() if "tokens_per_minute" in line]
+    at_once = f"only {calls} of right at once, as each reserves {int(max_tokens):,} tokens until it ends"
+    assert warnings == ([] if calls is None else [f"tokens_per_minute allows {at_once}; lower --max-tokens to collect faster"])
 
 
 def test_the_dry_run_estimates_and_calls_nothing(collect: Collect, stub: StubServer) -> None:

@@ -548,9 +548,22 @@ def test_the_usual_scheme_of_postgresql_names_the_same_log(postgres_server, pref
 def test_rediss_speaks_tls(prefix, tmp_path):
     options = {"prefix": prefix, "spool": str(tmp_path / "spool.db"), "timeout_s": 0.5}
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+        server.settimeout(60)
         opening = threads.submit(open_store, f"rediss://127.0.0.1:{server.getsockname()[1]}", get_plugin_manager(), options)
         connection, _ = server.accept()
         with connection:
             assert connection.recv(1) == b"\x16"  # a handshake of TLS
         with pytest.raises(StoreAwayError):
             opening.result(60)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "error"),
+    [
+        ("ssl_ca_certs=/nowhere.pem", "ssl_ca_certs of .* must be a file, not '/nowhere.pem'"),
+        ("ssl_cert_reqs=maybe", "not the URL of a Redis server.*maybe"),
+    ],
+)
+def test_a_wrong_parameter_of_tls_is_named(parameter, error, tmp_path):
+    with pytest.raises((ConfigError, StoreError), match=error):
+        open_store(f"rediss://127.0.0.1:9/0?{parameter}", get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})

@@ -69,9 +69,9 @@ class Checked:
 @JSON
 @click.pass_context
 def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_json: bool) -> None:
-    """Call each model of the pool once with a short prompt, in parallel; show errors with advice, latency, tokens and cost.
+    """Call each deployment of each model once with a short prompt, in parallel; show errors with advice, latency, tokens and cost.
 
-    Each deployment of a model is called. The exit status is 1 if one does not answer.
+    The exit status is 1 if one does not answer.
 
     Example: aamc models check --pool examples/pools/openai.yaml
     """

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aamc_sdk.errors import AamcError
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ModelClient
+    from aamc_sdk.types import ModelSpec
 
 NO_LIMIT = float("inf")
 
@@ -172,7 +173,6 @@ def _stop_on_signals(collector: Collector) -> Iterator[None]:
 def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) -> None:
     from aamc_models.collect.ledger import ANSWER
     from aamc_sdk.errors import quantity
-    from aamc_sdk.types import Endpoint
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
     verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if plan.judge_model is not None else ""
@@ -184,13 +184,25 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
     unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
         click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
-    for candidate in plan.candidates:
-        limit, answer = Endpoint.of(candidate.endpoint or "none").options.get("tokens_per_minute"), plan.output_limit(ANSWER, candidate)
-        if limit is not None and (calls := max(1, limit // answer)) < plan.concurrency:
-            allowed = f"allows only {quantity(calls, 'call')} a minute, as each may take {answer:,} tokens; lower --max-tokens to collect faster"
-            click.echo(f"the limit of {limit:,} tokens a minute of {candidate.name} {allowed}", err=True)
+    for candidate in plan.candidates if found.answers else ():
+        reserved = plan.output_limit(ANSWER, candidate)
+        calls = _calls_at_once(candidate, reserved)
+        if calls is not None and calls < plan.concurrency:
+            at_once = f"only {quantity(calls, 'call')} of {candidate.name} at once, as each reserves {reserved:,} tokens until it ends"
+            click.echo(f"tokens_per_minute allows {at_once}; lower --max-tokens to collect faster", err=True)
     if expected > plan.budget_usd - found.spent_usd:
         click.echo(f"the budget of {plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
+
+
+def _calls_at_once(candidate: ModelSpec, tokens: int) -> int | None:
+    """Return the number of calls of so many tokens that the deployments' limits of tokens allow at once; None without a limit."""
+    from aamc_sdk.types import Endpoint
+
+    if candidate.endpoint is None:
+        return None
+    options = Endpoint.of(candidate.endpoint).options
+    limits = [each.get("tokens_per_minute") or options.get("tokens_per_minute") for each in options.get("deployments") or [{}]]
+    return None if None in limits else sum(max(1, limit // tokens) for limit in limits)
 
 
 def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 import msgspec
@@ -117,10 +118,11 @@ class RedisServer:
     def __init__(self, url: str, name: str, prefix: str, timeout_s: float) -> None:
         try:
             _check_database(url)
+            _check_files(url, name)
             self.client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
             pool = self.client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # it refuses unknown options
-        except ValueError as error:
+        except (ValueError, redis.RedisError) as error:
             raise StoreError(f"{name} is not the URL of a Redis server: {error}") from error
         except TypeError as error:
             unknown = str(error).rpartition(" ")[2]
@@ -325,6 +327,13 @@ def _response(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as error:
         return error
+
+
+def _check_files(url: str, name: str) -> None:
+    """Check that the files of TLS which a URL names exist: the client would blame the connection."""
+    for key, value in parse_qsl(urlsplit(url).query):
+        if key in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not Path(value).is_file():
+            raise ConfigError(f"{key} of {name} must be a file, not {value!r}")
 
 
 def _check_database(url: str) -> None:
