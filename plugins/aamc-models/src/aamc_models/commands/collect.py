@@ -201,7 +201,7 @@ def _calls_at_once(candidate: ModelSpec, tokens: int) -> int | None:
     if candidate.endpoint is None:
         return None
     options = Endpoint.of(candidate.endpoint).options
-    limits = [each.get("tokens_per_minute") or options.get("tokens_per_minute") for each in options.get("deployments") or [{}]]
+    limits: list[Any] = [each.get("tokens_per_minute") or options.get("tokens_per_minute") for each in options.get("deployments") or [{}]]
     return None if None in limits else sum(max(1, limit // tokens) for limit in limits)
 
 
