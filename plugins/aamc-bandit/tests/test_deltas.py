@@ -159,12 +159,12 @@ def test_forgotten_users_are_gone_in_a_follower_too(options: dict[str, Any], poo
 
 @pytest.mark.parametrize("name", ["thompson", "linear-thompson", "canary"])
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"counted": 1, "routers": {"stable": "?"}}', b"PK damaged", b"[" * 100_000])
-def test_damaged_changes_are_refused(name: str, damage: bytes, pool: Pool) -> None:
+def test_damaged_deltas_are_refused(name: str, damage: bytes, pool: Pool) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         made({"name": name}, pool).apply_delta(damage)
 
 
-def test_the_changes_of_a_few_users_are_few(pool: Pool) -> None:
+def test_the_delta_of_a_few_users_is_small(pool: Pool) -> None:
     router = made({"name": "thompson"}, pool)
     with MetaController.build(router="thompson", pool=pool, seed=1) as controller:
         for number in range(300):
@@ -181,7 +181,7 @@ def test_the_changes_of_a_few_users_are_few(pool: Pool) -> None:
     assert len(delta) < 1500 < len(state_of(router)) / 20
 
 
-def test_a_pair_has_changes_only_if_both_routers_have(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_has_deltas_only_if_both_routers_have(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = made({"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy"}, pool)
     assert pair.delta() is not None
     monkeypatch.setattr(pair.challenger, "delta", lambda: None)

@@ -316,7 +316,7 @@ def test_around_a_router_without_snapshots_it_has_none(plugins, monkeypatch):
     assert not Subject("router", "paced", plugins, options).make().snapshots
 
 
-def test_around_a_router_without_changes_none_are_gathered(plugins, clock, monkeypatch):
+def test_around_a_router_without_deltas_none_are_gathered(plugins, clock, monkeypatch):
     monkeypatch.setattr(Thompson, "delta", lambda thompson: None)
     paced = Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0}).make()
     assert paced.delta() is None

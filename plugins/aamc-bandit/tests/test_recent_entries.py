@@ -47,7 +47,7 @@ def test_a_copy_follows_whatever_happens() -> None:
                 assert list(copy.items()) == list(entries.items())
 
 
-def test_incomplete_changes_change_nothing() -> None:
+def test_incomplete_deltas_change_nothing() -> None:
     entries = RecentEntries(9, [("a", 1)])
     with pytest.raises(KeyError, match="altered"):
         entries.apply_delta({"latest": {"a": 2}})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 
 import pytest
 from aamc_models.collect import Prompt, make_judge
 from aamc_models.collect.judges import RubricJudge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, points_of_a
+from aamc_models.collect.judges.programs import _in_thread
 from aamc_models.collect.judges.references import ExactJudge, NumericJudge
 
 from aamc_sdk import ModelSpec, Pool, Prices
@@ -112,3 +114,22 @@ def test_the_best_model_is_the_most_expensive_one_unless_it_is_named() -> None:
     assert found.model == "c:8b"
     assert found.calls(Prompt(text="?"), ["b", "c:8b"]) == 4
     assert found.calls(Prompt(text="?"), ["a", "b"]) == 2
+
+
+def test_a_function_that_returns_after_its_caller_left_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    gate = threading.Event()
+
+    async def leave() -> None:
+        scoring = _in_thread(gate.wait, 60)
+        await asyncio.sleep(0.01)
+        scoring.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "aamc-judge":
+            thread.join(60)
+    assert raised == []

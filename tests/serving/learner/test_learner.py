@@ -437,7 +437,7 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
     learner.close()
 
 
-def test_a_start_from_changes_soon_keeps_a_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_from_deltas_soon_keeps_a_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else retention waits for a router whose processes all end within the hour."""
     monkeypatch.setattr(keeping, "DELTA_EVERY", 2)
     monkeypatch.setattr(keeping, "MAX_DELTA_SHARE", 1000.0)

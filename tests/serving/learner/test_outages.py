@@ -220,7 +220,7 @@ def test_a_learner_is_closed_while_its_publication_fails(replicas: list[Replica]
     late.learner.close()
 
 
-def test_a_follower_with_unreadable_changes_learns_from_the_start_where_the_published_state_is_gone(replicas: list[Replica]) -> None:
+def test_a_follower_with_unreadable_deltas_learns_from_the_start_where_the_published_state_is_gone(replicas: list[Replica]) -> None:
     first, second = replicas
     first.store.away = True
     judge(SharedStore(second.store), "bob1")
@@ -229,7 +229,7 @@ def test_a_follower_with_unreadable_changes_learns_from_the_start_where_the_publ
         newest = second.store._newest(name)
         log.deltas[name].append(StateDelta(newest, newest + 2, b'{"made": 7}'))
     wait_until(lambda: second.learner._follower._damaged_position >= 0)
-    assert second.router.made >= 8  # half of the changes was applied
+    assert second.router.made >= 8  # half of the deltas was applied
     evict(second.store)
     second.store.election.holder = second.store
     second.tell("ann2")

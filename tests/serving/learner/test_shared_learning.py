@@ -177,7 +177,7 @@ def test_one_learns_and_the_others_never_read_the_log(replicas: list[Replica]) -
     assert not others[1].told
 
 
-def test_a_router_without_changes_is_learned_by_every_process() -> None:
+def test_a_router_without_deltas_is_learned_by_every_process() -> None:
     first = Replica(make=Tally)
     second = Replica(first, make=Tally)
     first.tell("ann1", "bob1")
