@@ -101,10 +101,10 @@ class LinearReward(Reward):
         slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
         known = np.array((True, self.cost.known, self.latency.known))
         figures = _PROBES * np.nan_to_num([1.0, self.cost.maximum, self.latency.maximum], nan=1.0)[:, None, None]
-        with np.errstate(all="ignore"):
-            objectives = self.vector(Outcomes(*figures.copy()))
-        figures = np.moveaxis(figures, 0, -1)
-        return (slopes, offsets) if np.allclose(objectives[..., known], (figures * slopes + offsets)[..., known]) else None
+        with np.errstate(all="ignore"):  # of a subclass's formula, or of scales that are nearly 0
+            objectives, figures = self.vector(Outcomes(*figures.copy())), np.moveaxis(figures, 0, -1)
+            agree = np.allclose(objectives[..., known], (figures * slopes + offsets)[..., known])
+        return (slopes, offsets) if agree else None
 
     def fit(self, outcomes: Outcomes) -> None:
         """Set the scales from the options, else from training outcomes ``[B, M]``; latency has none where no outcome has a latency."""
