@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import attrs
+from typing_extensions import Self
 
 from aamc_sdk.types.checks import is_amount
 
@@ -46,8 +47,27 @@ class Usage:
                 raise ValueError(f"{name} must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}")
 
 
+class ProviderResult:
+    """A value that a provider returns."""
+
+    __slots__ = ()
+    contract: ClassVar[str]
+    """What the provider's method must do, for the error."""
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Return a provider's value.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        if not isinstance(value, cls):
+            raise TypeError(f"{cls.contract}, not {value!r:.80}")
+        return value
+
+
 @attrs.frozen(kw_only=True)
-class Completion:
+class Completion(ProviderResult):
     """A model's answer.
 
     Attributes:
@@ -63,6 +83,8 @@ class Completion:
         TypeError: A value is of another type.
         ValueError: A cost or latency is not a number of at least 0, or infinite.
     """
+
+    contract: ClassVar[str] = "complete must return aamc_sdk.Completion"
 
     message: Message
     usage: Usage = attrs.field(factory=Usage)
@@ -84,17 +106,6 @@ class Completion:
         _check_amount(self.cost_usd, "a completion's cost_usd")
         _check_amount(self.latency_ms, "a completion's latency_ms")
 
-    @classmethod
-    def of(cls, value: object) -> Completion:
-        """Return a provider's answer.
-
-        Raises:
-            TypeError: It is something else.
-        """
-        if not isinstance(value, Completion):
-            raise TypeError(f"complete must return aamc_sdk.Completion, not {value!r:.80}")
-        return value
-
     @property
     def text(self) -> str:
         """The answer's text; ``""`` without one."""
@@ -102,7 +113,7 @@ class Completion:
 
 
 @attrs.frozen(kw_only=True)
-class Chunk:
+class Chunk(ProviderResult):
     """A piece of a streamed answer.
 
     Attributes:
@@ -115,6 +126,8 @@ class Chunk:
         TypeError: A value is of another type.
         ValueError: The cost is not a number of at least 0, or infinite.
     """
+
+    contract: ClassVar[str] = "stream must yield aamc_sdk.interfaces.Chunk objects"
 
     content: str = ""
     usage: Usage | None = None
@@ -129,17 +142,6 @@ class Chunk:
         if not isinstance(self.finish_reason, str | None):
             raise TypeError(f"a chunk's finish_reason must be a text such as 'stop', or None, not {self.finish_reason!r:.80}")
         _check_amount(self.cost_usd, "a chunk's cost_usd")
-
-    @classmethod
-    def of(cls, value: object) -> Chunk:
-        """Return a piece of a provider's answer.
-
-        Raises:
-            TypeError: It is something else.
-        """
-        if not isinstance(value, Chunk):
-            raise TypeError(f"stream must yield aamc_sdk.interfaces.Chunk objects, not {value!r:.80}")
-        return value
 
 
 def _check_amount(value: object, name: str) -> None:

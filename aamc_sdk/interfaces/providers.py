@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from aamc_sdk.interfaces.components import BaseComponent
-from aamc_sdk.interfaces.models import Chunk, Completion, Message
+from aamc_sdk.interfaces.models import Chunk, Completion, Message, ProviderResult
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate
 
 
 @attrs.frozen(kw_only=True)
-class EndpointState:
+class EndpointState(ProviderResult):
     """The present state of an endpoint.
 
     Attributes:
@@ -29,6 +29,8 @@ class EndpointState:
         TypeError: A value is of another type.
     """
 
+    contract: ClassVar[str] = "state must return aamc_sdk.interfaces.EndpointState"
+
     available: bool = True
     remaining: float | None = None
     retry_after_s: float | None = None
@@ -39,17 +41,6 @@ class EndpointState:
         for name, value in (("remaining", self.remaining), ("retry_after_s", self.retry_after_s)):
             if not isinstance(value, Real | None):
                 raise TypeError(f"an endpoint's {name} must be a number, or None, not {value!r:.80}")
-
-    @classmethod
-    def of(cls, value: object) -> EndpointState:
-        """Return a provider's answer to a question for its state.
-
-        Raises:
-            TypeError: It is something else.
-        """
-        if not isinstance(value, EndpointState):
-            raise TypeError(f"state must return aamc_sdk.interfaces.EndpointState, not {value!r:.80}")
-        return value
 
 
 class Provider(BaseComponent):

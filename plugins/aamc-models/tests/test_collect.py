@@ -64,6 +64,18 @@ def rows(path: str = "data/outcomes.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
+def abandon(process: subprocess.Popen[str]) -> None:
+    """End a collection by two interrupts, and check that it says how to go on."""
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert any("press Ctrl-C again" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert err.rstrip().endswith("run the same command again to resume")
+    assert "Traceback" not in err
+
+
 def test_every_model_answers_every_prompt_and_the_outcomes_have_all_figures(collect: Collect, stub: StubServer) -> None:
     status, out, err = collect("--judge", "numeric", *ASKED, "--json")
     assert status == 0, err
@@ -398,13 +410,7 @@ def test_a_second_interruption_abandons_a_callback_that_hangs(collect: Collect, 
     process = subprocess.Popen([sys.executable, "-m", "aamc_sdk.cli", "data", "collect", *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert any("begun" in line for line in process.stderr)
-    process.send_signal(signal.SIGINT)
-    assert any("press Ctrl-C again" in line for line in process.stderr)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert err.rstrip().endswith("run the same command again to resume")
-    assert "Traceback" not in err
+    abandon(process)
 
 
 def test_a_callback_that_fails_keeps_the_answers(collect: Collect, stub: StubServer) -> None:
@@ -462,14 +468,7 @@ def test_a_second_interruption_abandons_the_calls_under_way_and_says_how_to_resu
     command = [sys.executable, "-m", "aamc_sdk.cli", "data", "collect", *arguments, "--concurrency", "2"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     assert stub.wait(lambda stub: stub.active == 2)
-    process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    assert any("press Ctrl-C again" in line for line in process.stderr)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert err.rstrip().endswith("run the same command again to resume")
-    assert "Traceback" not in err
+    abandon(process)
     assert [line["status"] for line in ledger()].count("cancelled") == 2
 
 
