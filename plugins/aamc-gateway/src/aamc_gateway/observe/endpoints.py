@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _FRESH = ((b"cache-control", b"no-store"),)
+_UNREACHABLE_LOG = "the decision log cannot be reached"
 
 
 async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -37,17 +38,30 @@ async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, 
 
 
 async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
-    """Answer whether requests can be served, with 503 and the reasons where not."""
-    problems = await gateway_problems(gateway)
-    document = {"status": "ready" if not problems else "not ready", "problems": problems}
-    await send_json(send, document, 503 if problems else 200, _FRESH)
+    """Answer 200 if requests are served, otherwise 503; with the problems in both cases.
+
+    A server that all replicas share does not make a replica unready while requests are answered without it: a load balancer would stop sending
+    requests to all of them.
+    """
+    failures = _failures(gateway)
+    problems = [*failures, *await _impairments(gateway)]
+    status = "not ready" if failures else "degraded" if problems else "ready"
+    await send_json(send, {"status": status, "problems": problems}, 503 if failures else 200, _FRESH)
 
 
-async def gateway_problems(gateway: Gateway) -> list[str]:
+def _failures(gateway: Gateway) -> list[str]:
     """Return the problems that keep a gateway from serving requests; they name no address, since anyone may read them."""
-    found = [problem for problem in await asyncio.gather(_log_problem(gateway), _shared_problem(gateway)) if problem]
+    found = []
+    if gateway.log_watch.is_away():
+        found.append("the decision log cannot be written")
     if len(_resting(gateway)) == len(gateway.upstreams):
         found.append("no candidate can be called: the servers of all rest after failures")
+    return found
+
+
+async def _impairments(gateway: Gateway) -> list[str]:
+    """Return the problems with which most requests are still served."""
+    found = [problem for problem in await asyncio.gather(_log_problem(gateway), _shared_problem(gateway)) if problem]
     learner = gateway.controller.learner
     if learner is not None and learner.error is not None:
         found.append("the router failed to learn from the log, and has stopped")
@@ -55,16 +69,13 @@ async def gateway_problems(gateway: Gateway) -> list[str]:
 
 
 async def _log_problem(gateway: Gateway) -> str:
-    if gateway.log_watch.is_away():
-        return "the decision log cannot be written"
     store = gateway.controller.store
-    if store.is_away:
-        return "the decision log cannot be reached"
     try:
-        await asyncio.wait_for(asyncio.to_thread(store.position), PATIENCE_S)
+        if not store.is_away:
+            await asyncio.wait_for(asyncio.to_thread(store.position), PATIENCE_S)
     except (AamcError, asyncio.TimeoutError):
-        return "the decision log cannot be reached"
-    return ""
+        return _UNREACHABLE_LOG
+    return _UNREACHABLE_LOG if store.is_away else ""
 
 
 async def _shared_problem(gateway: Gateway) -> str:
