@@ -5,16 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from aamc_ppo.initial_parameters import initial_critic, initial_policy
 from aamc_ppo.ppo import (
-    PPOConfig,
     clipped_surrogate,
     critic_values,
     embed_candidates,
     entropy,
     explained_variance,
     gae,
-    initial_critic,
-    initial_policy,
     kl_from_old,
     log_softmax,
     subtract_group_baseline,
@@ -105,8 +103,7 @@ def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_
 def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     """Return random parameters of policy and critic, and random features."""
     rng = np.random.default_rng(seed)
-    config = PPOConfig(hidden=8, embedding=5, temperature=20.0)
-    p = initial_policy(config, 2, rng) | initial_critic(config, 2, rng)
+    p = initial_policy(8, 5, 20.0, 2, rng) | initial_critic(8, 0.99, 2, rng)
     p = {name: (array + 0.3 * rng.normal(size=array.shape)).astype(dtype) for name, array in p.items()}
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
@@ -186,10 +183,9 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
 
 
 def test_the_first_value_is_what_the_policy_expects_of_the_present_step():
-    config = PPOConfig(hidden=8, gamma=0.9)
     pooled = np.random.default_rng(0).random((4, 12)).astype(np.float32)
     weights = np.tile(np.float32([0.5, 0.3, 0.2]), (4, 1))
-    value = critic_values(initial_critic(config, 0, np.random.default_rng(0)), np.ones((4, 4 + CONTEXT), np.float32), weights, pooled)
+    value = critic_values(initial_critic(8, 0.9, 0, np.random.default_rng(0)), np.ones((4, 4 + CONTEXT), np.float32), weights, pooled)
     assert value == pytest.approx(0.1 * pooled[:, :3] @ [0.5, 0.3, 0.2], abs=1e-6)
 
 
@@ -204,7 +200,7 @@ def test_a_long_wait_that_the_preference_ignores_does_not_change_the_value():
 
 
 def test_the_critic_reads_the_logarithms_of_the_weights_and_a_weight_of_zero_has_one():
-    p = {name: np.zeros_like(array) for name, array in initial_critic(PPOConfig(hidden=1), 0, np.random.default_rng(0)).items()}
+    p = {name: np.zeros_like(array) for name, array in initial_critic(1, 0.99, 0, np.random.default_rng(0)).items()}
     query = np.zeros((3, 4 + CONTEXT), np.float32)
     p["critic_w1"][query.shape[1] + 3 + 2] = 1.0  # after the query and the weights: the logarithm of the third weight
     p["critic_w2"][:] = [[1.0, 0.0, 0.0]]
@@ -215,9 +211,9 @@ def test_the_critic_reads_the_logarithms_of_the_weights_and_a_weight_of_zero_has
 
 
 def test_the_initial_weights_of_the_pools_state_are_four_times_as_large_as_the_others():
-    rng, config = np.random.default_rng(0), PPOConfig(hidden=4000)
+    rng = np.random.default_rng(0)
     query = 4 + CONTEXT
-    for weights in (initial_policy(config, 0, rng)["query_w1"], initial_critic(config, 0, rng)["critic_w1"]):
+    for weights in (initial_policy(4000, 16, 40.0, 0, rng)["query_w1"], initial_critic(4000, 0.99, 0, rng)["critic_w1"]):
         deviation = weights.std(axis=1)
         expected = np.where((np.arange(len(weights)) >= query - CONTEXT) & (np.arange(len(weights)) < query), 4, 1) * len(weights) ** -0.5
         assert deviation == pytest.approx(expected, rel=0.05)

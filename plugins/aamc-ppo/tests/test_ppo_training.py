@@ -6,10 +6,10 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.ppo import combined_factors, subtract_group_baseline
+from aamc_ppo.ppo import PPO, combined_factors, policy_function, subtract_group_baseline
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
-from aamc_ppo.training import TrainingLoop, policy_function
+from aamc_ppo.training import StreamSource
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
@@ -200,13 +200,12 @@ def test_rollouts_are_whole_steps_of_all_streams(bandit):
         bandit(0).router(0, n_streams=100, n_steps=256)
 
 
-def loop_of(env):
-    router = env.router(0, **TINY)
-    return TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+def source_of(env):
+    return StreamSource(env.router(0, **TINY).config, env.training(), env, 0)
 
 
 def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit):
-    streams, observations = loop_of(bandit(0)).streams(0)
+    streams, observations = source_of(bandit(0)).training(0)
     preferences = streams.preferences.reshape(4, 4, 3)
     assert (preferences == preferences[:, :1]).all()
     assert len(np.unique(preferences[:, 0], axis=0)) == 4
@@ -219,13 +218,14 @@ def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit
 
 def test_the_baseline_of_a_group_changes_advantages_and_no_target_of_the_critic(bandit):
     env = bandit(0, bias=0.2)
-    loop = loop_of(env)
-    streams, observations = loop.streams(0)
-    rng = np.random.default_rng(0)
-    play(policy_function(loop._ppo.policy(), loop.candidates, env.reward), streams, observations, loop._rollout, rng)
-    grouped = loop._ppo._batch(loop._rollout)
-    loop._ppo._config = attrs.evolve(loop._ppo._config, group_size=1)
-    alone = loop._ppo._batch(loop._rollout)
+    source = source_of(env)
+    ppo = PPO(env.router(0, **TINY).config, len(source.categories), source.candidates, torch.device("cpu"), 0)
+    streams, observations = source.training(0)
+    rollout = Rollout.empty(16, PolicyInputs.of(observations, len(source.candidates), env.reward))
+    play(policy_function(ppo.policy(), source.candidates, env.reward), streams, observations, rollout, np.random.default_rng(0))
+    grouped = ppo._batch(rollout)
+    ppo.config = attrs.evolve(ppo.config, group_size=1)
+    alone = ppo._batch(rollout)
     expected = subtract_group_baseline(alone["advantage"].numpy().reshape(16, 16), 4)
     assert grouped["advantage"].numpy() == pytest.approx(expected.ravel(), abs=1e-5)
     assert torch.equal(grouped["target"], alone["target"])

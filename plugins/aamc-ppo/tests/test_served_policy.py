@@ -3,7 +3,8 @@
 import attrs
 import numpy as np
 import pytest
-from aamc_ppo.ppo import initial_policy, utility
+from aamc_ppo.initial_parameters import initial_policy
+from aamc_ppo.ppo import utility
 from aamc_ppo.rollout import with_state
 from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_ppo.served_policy import ServedPolicy, query_features
@@ -23,7 +24,7 @@ ALL_ROWS, EACH_ROW = [slice(None)], [slice(row, row + 1) for row in range(len(RE
 def random_policy(seed):
     """Return a policy far from the plug-in rule."""
     rng = np.random.default_rng(seed)
-    begun = initial_policy(PPOConfig(hidden=8, embedding=4), len(CATEGORIES), rng)
+    begun = initial_policy(8, 4, 40.0, len(CATEGORIES), rng)
     return {name: rng.normal(scale=0.5, size=array.shape).astype(np.float32) for name, array in begun.items()}
 
 

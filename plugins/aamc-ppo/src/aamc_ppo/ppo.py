@@ -1,4 +1,4 @@
-"""Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update.
+"""Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update, training loop.
 
 Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the reward that each stream's preference makes of the objectives. Policy
 and critic are linear in the preference's weights, so one of each serves all preferences. docs/reference/ppo.md numbers the equations.
@@ -11,7 +11,7 @@ training begins, so options and decisions load without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,10 +19,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyInputs, Rollout
+from aamc_ppo.initial_parameters import initial_critic, initial_policy, trained_outputs
+from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, play
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
+from aamc_sdk.interfaces import Reward, RoutingStreams
+from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
@@ -105,6 +107,16 @@ class PPOConfig:
             raise ConfigError(f"n_streams must be a multiple of group_size ({self.group_size}), not {self.n_streams}; change one of them")
         Preference.parse(self.preference)
 
+    @property
+    def rollouts(self) -> int:
+        """Rollouts of the whole training."""
+        return -(-self.total_timesteps // self.n_steps)
+
+    @property
+    def rollouts_per_segment(self) -> int:
+        """Rollouts between two checkpoints, at least 1."""
+        return max(1, self.checkpoint_every // self.n_steps)
+
     def discount(self, recovery: float = 0.0) -> float:
         """Return gamma; by default the one that looks ``HORIZON`` steps ahead, or ``recovery`` if that is more."""
         return min(1 - 1 / max(HORIZON, recovery), MAX_GAMMA) if self.gamma is None else self.gamma
@@ -113,63 +125,8 @@ class PPOConfig:
 # ---------------------------------------------------------------- policy and critic
 
 Parameters = Mapping[str, Any]
-CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
-STATE_GAIN = 4.0
-"""Factor on the initial weights of the pool's state: waits and pressure vary little, and utilities and values have to bend where a queue fills."""
 WEIGHT_OFFSET = 0.003
 """Added to an objective's weight before its logarithm, since a weight may be 0."""
-
-
-def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
-    """Return the parameters of a policy that equals the plug-in rule, the maximum expected reward."""
-    query_width = len(QUERY_NUMBERS) + categories + CONTEXT
-    return {
-        "candidate_w1": _uniform(rng, CANDIDATE_WIDTH, config.hidden),
-        "candidate_b1": np.zeros((1, config.hidden), np.float32),
-        "candidate_w2": _uniform(rng, config.hidden, config.embedding),
-        "candidate_b2": np.zeros((1, config.embedding), np.float32),
-        "query_w1": _query_weights(rng, query_width, query_width, config.hidden),
-        "query_b1": np.zeros((1, config.hidden), np.float32),
-        "query_w2": np.zeros((config.hidden, OBJECTIVES * (config.embedding + PAIR_WIDTH)), np.float32),
-        "query_b2": plug_in_bias(config.embedding),
-        "log_temperature": np.array(np.log(config.temperature), np.float32),
-    }
-
-
-def plug_in_bias(embedding: int) -> Array32:
-    """Return the query tower's initial output: q_k = 0 and a_k = e_k, the unit vector of objective k, ``[1, K (E + F)]``."""
-    return np.eye(OBJECTIVES, embedding + PAIR_WIDTH, embedding, dtype=np.float32).reshape(1, -1)
-
-
-def trained_outputs(embedding: int) -> Array32:
-    """Return 1 for the query tower's outputs that training may change, ``[1, K (E + F)]``: V_k reads no expected objective but its own, see (3)."""
-    trained = np.ones((OBJECTIVES, embedding + PAIR_WIDTH), np.float32)
-    trained[:, embedding : embedding + OBJECTIVES] = np.eye(OBJECTIVES)
-    return trained.reshape(1, -1)
-
-
-def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
-    """Return the parameters of a critic that equals (1 - gamma) times what the policy expects of the present step."""
-    query_width = len(QUERY_NUMBERS) + categories + CONTEXT
-    return {
-        "critic_w1": _query_weights(rng, query_width, query_width + 2 * OBJECTIVES + 2 * PAIR_WIDTH, config.hidden),
-        "critic_b1": np.zeros((1, config.hidden), np.float32),
-        "critic_w2": np.zeros((config.hidden, OBJECTIVES), np.float32),
-        "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
-        "critic_skip": np.eye(2 * PAIR_WIDTH, OBJECTIVES, dtype=np.float32) * (1 - config.discount()),
-    }
-
-
-def _query_weights(rng: np.random.Generator, query_width: int, inputs: int, outputs: int) -> Array32:
-    """Return the initial weights of a layer that reads a query with the pool's state, and further inputs after it."""
-    weights = _uniform(rng, inputs, outputs)
-    weights[query_width - CONTEXT : query_width] *= np.float32(STATE_GAIN)
-    return weights
-
-
-def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:
-    bound = (3 / inputs) ** 0.5  # variance 1 / inputs (LeCun et al. 1998)
-    return rng.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
 
 
 def embed_candidates(p: Parameters, candidates: Any, xp: Any = np) -> Any:
@@ -226,6 +183,18 @@ def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
         return xp.log_softmax(logits, 1)
     shifted = logits - xp.amax(logits, 1)[:, None]
     return shifted - xp.log(xp.exp(shifted).sum(1))[:, None]
+
+
+def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
+    """Return a policy as a function from observations to its inputs and log probabilities, for candidates ``[M, 39]``."""
+    embedded, tau = embed_candidates(p, candidates), np.exp(p["log_temperature"])
+
+    def policy(observations: Array32) -> tuple[PolicyInputs, Array32]:
+        inputs = PolicyInputs.of(observations, len(candidates), reward)
+        logits = utility(p, inputs.query, inputs.weights, inputs.pair, embedded, tau=tau)
+        return inputs, log_softmax(logits, inputs.mask)
+
+    return policy
 
 
 def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -> Any:
@@ -335,11 +304,12 @@ class PPO:
     def __init__(self, config: PPOConfig, categories: int, candidates: Array32, device: torch.device, seed: int) -> None:
         import torch
 
-        self._config = config
+        self.config = config
+        self.candidates = candidates
         self._tensor = partial(torch.as_tensor, device=device)
         rng = np.random.default_rng(seed)
-        policy = initial_policy(config, categories, rng)
-        critic = initial_critic(config, categories, rng)
+        policy = initial_policy(config.hidden, config.embedding, config.temperature, categories, rng)
+        critic = initial_critic(config.hidden, config.discount(), categories, rng)
         self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
         trained = self._tensor(trained_outputs(config.embedding))
         for name in ("query_w2", "query_b2"):
@@ -366,14 +336,14 @@ class PPO:
                 falls with it: the critic then learns what later decisions cost in service, where the best candidate is taken.
             rng: The random generator of the order of minibatches.
         """
-        config = self._config
+        config = self.config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
         for group, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
             group["lr"] = config.learning_rate * remaining * rate
         batch = self._batch(rollout)
         scale = 1.0
-        if self._config.normalise_advantages:
+        if self.config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
         order = self._tensor(rng.permutation(len(batch["action"])))
@@ -400,7 +370,7 @@ class PPO:
         Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
         The critic works in reward per step, so that its scale does not change with the discount; ``horizon`` turns that into a return.
         """
-        config, inputs, gamma = self._config, rollout.inputs, self._config.discount()
+        config, inputs, gamma = self.config, rollout.inputs, self.config.discount()
         horizon = 1 / (1 - gamma)
         pooled = rollout.pooled.copy()
         pooled[..., 0] -= rollout.query_advantage(inputs.pair[:, :, 0])
@@ -453,7 +423,7 @@ class PPO:
         """
         import torch
 
-        config, p = self._config, self.parameters
+        config, p = self.config, self.parameters
         embedded = embed_candidates(p, self._candidates, torch)
         logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
         log_p = log_softmax(logits, batch.get("mask"), torch)
@@ -484,3 +454,35 @@ class PPO:
             "kl": kl,
             "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_epsilon).float().mean().item(),
         }
+
+
+# ---------------------------------------------------------------- training loop
+
+
+def training_loop(
+    ppo: PPO,
+    start: Callable[[int], tuple[RoutingStreams, Array32]],
+    generator: Callable[[int], np.random.Generator],
+    reward: Reward,
+    rollouts: range,
+) -> Iterator[dict[str, float]]:
+    """Play a rollout and update policy and critic on it, in turn; yield the figures of each rollout.
+
+    Args:
+        ppo: Policy and critic.
+        start: Returns new streams and their first observations for a rollout; called once per ``checkpoint_every`` decisions.
+        generator: Returns the random generator of a rollout.
+        reward: The reward.
+        rollouts: The rollouts to play. The first is 0, or the first one after a checkpoint; the last ends the schedule.
+    """
+    config = ppo.config
+    rollout: Rollout | None = None
+    for number in rollouts:
+        if number % config.rollouts_per_segment == 0:
+            streams, observations = start(number)
+        rng = generator(number)
+        rollout = rollout or Rollout.empty(config.n_steps // config.n_streams, PolicyInputs.of(observations, len(ppo.candidates), reward))
+        observations = play(policy_function(ppo.policy(), ppo.candidates, reward), streams, observations, rollout, rng)
+        remaining = 1 - number / rollouts.stop if config.learning_rate_schedule == "linear" else 1.0
+        figures = ppo.update(rollout, remaining, rng)
+        yield {"return": float((rollout.inputs.weights[:-1] * rollout.reward).sum(axis=2).mean()), **figures}

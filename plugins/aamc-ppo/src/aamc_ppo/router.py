@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aamc_ppo.ppo import PPOConfig, initial_policy, log_softmax
+from aamc_ppo.initial_parameters import initial_policy
+from aamc_ppo.ppo import PPOConfig, log_softmax
 from aamc_ppo.served_policy import ServedPolicy
 from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training
 from aamc_sdk.errors import CheckpointError
@@ -36,7 +37,8 @@ class PPORouter(Router):
         """The chosen trust factor with its gain over the plug-in rule, see :class:`aamc_ppo.trust.Trust`; None without a choice."""
 
     def _initial(self) -> dict[str, Array32]:
-        return initial_policy(self.config, len(self._categories), np.random.default_rng(self.services.seed))
+        config: PPOConfig = self.config
+        return initial_policy(config.hidden, config.embedding, config.temperature, len(self._categories), np.random.default_rng(self.services.seed))
 
     @classmethod
     def check_device(cls, device: str) -> None:

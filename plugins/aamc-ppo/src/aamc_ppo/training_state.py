@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aamc_ppo.ppo import PPO, trained_outputs
+from aamc_ppo.initial_parameters import trained_outputs
+from aamc_ppo.ppo import PPO
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.routing import Array32
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 import attrs
 import numpy as np
 
-from aamc_ppo.ppo import Parameters, embed_candidates, plug_in_bias, utility
+from aamc_ppo.initial_parameters import plug_in_bias
+from aamc_ppo.ppo import Parameters, embed_candidates, utility
 from aamc_ppo.rollout import PolicyInputs, known_rewards
 from aamc_sdk.interfaces import Reward, RoutingStreams
 from aamc_sdk.routing import Array32
