@@ -23,9 +23,10 @@ from aamc_sdk.errors import AamcError
 from .conftest import running
 
 
+@pytest.mark.parametrize("router", [None, "epsilon-greedy"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_without_anything_it_answers_with_echo(stream: bool) -> None:
-    with running(Launch()) as served:
+def test_without_a_pool_it_answers_with_echo(router: str | None, stream: bool) -> None:
+    with running(Launch(router=router)) as served:
         answer = served.chat("Hello there", stream=stream)
         assert answer.status == 200
         text = (

@@ -18,14 +18,16 @@ from aamc_sdk.cli import InputFile
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
 @click.option(
-    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without a run, router or pool)."
+    "--store",
+    metavar="URL",
+    help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without a run, pool or configuration).",
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
 def serve(check: bool, **options: Any) -> None:
     """Serve OpenAI's and Anthropic's APIs, and choose the model of each request.
 
-    Without a run, router, configuration or pool it answers with the provider echo.
+    Without a run, pool or configuration it answers with the provider echo.
 
     Example: aamc serve --pool pool.yaml
     """

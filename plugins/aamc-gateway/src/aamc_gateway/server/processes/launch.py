@@ -53,8 +53,9 @@ class Launch:
 
     @property
     def is_trial(self) -> bool:
-        """Whether nothing is named, so that the gateway serves the provider ``echo``."""
-        return self.run is None and self.router is None and self.pool is None and (self.config is None or not _names_components(self.config))
+        """Whether no pool is named, so that the gateway serves the provider ``echo``."""
+        names_pool = self.run is not None or self.pool is not None or _is_checkpoint(self.router)
+        return not names_pool and (self.config is None or not _names_components(self.config))
 
     @property
     def in_memory(self) -> bool:
@@ -84,7 +85,7 @@ class Launch:
     def components(self, plugins: Plugins) -> ServedComponents:
         """Return the components to serve with."""
         store = self._store()
-        if self.run is not None or (self.router is not None and "/" in self.router):
+        if self.run is not None or _is_checkpoint(self.router):
             return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
         given = {name: value for name in ("router", "pool", "estimator") if (value := getattr(self, name)) is not None}
         if self.is_trial:
@@ -102,6 +103,10 @@ class Launch:
 
     def _store(self) -> str | None:
         return TRIAL_STORE if self.store is None and self.is_trial else self.store
+
+
+def _is_checkpoint(router: str | None) -> bool:
+    return router is not None and "/" in router
 
 
 def _names_components(config: str | Path) -> bool:
