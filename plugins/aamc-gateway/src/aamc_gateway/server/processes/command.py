@@ -20,7 +20,7 @@ from aamc_sdk.cli import InputFile
 @click.option(
     "--store",
     metavar="URL",
-    help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without a run, pool or configuration).",
+    help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without run, pool and configuration).",
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
