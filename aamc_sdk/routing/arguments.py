@@ -53,6 +53,45 @@ class RouteKeywords(TypedDict, total=False):
     episode: str | None
 
 
+class AttemptKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`aamc_sdk.MetaController.attempt`: the fields of :class:`aamc_sdk.Attempt`; None for the default."""
+
+    n: int | None
+    candidate: str | None
+    cost_usd: float | None
+    latency_ms: float | None
+    output_tokens: int | None
+    error: str | None
+    status: str | None
+    cost_source: str | None
+    first_token_ms: float | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class FeedbackKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`aamc_sdk.MetaController.feedback`: the fields of :class:`aamc_sdk.Feedback`, and figures of the call."""
+
+    quality: float | None
+    candidate: str | None
+    over: str | None
+    tie: bool
+    confidence: float
+    weight: float
+    source: str
+    time: float
+    revision: int
+    id: str
+    cost_usd: float | None
+    latency_ms: float | None
+    output_tokens: int | None
+
+
+_FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+"""The keyword arguments of feedback that are figures of the call."""
+
+
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
     """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`.
@@ -166,7 +205,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     """Return the attempt with the given fields; None if all are None."""
-    _check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
+    _check_names(figures, AttemptKeywords.__annotations__, "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
@@ -174,10 +213,17 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     return Attempt(decision_id, **given) if given else None
 
 
-def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> Feedback:
-    """Return the feedback with the given fields."""
-    _check_names(given, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
-    return Feedback(decision_id=decision_id, **{"time": now, **given})
+def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple[Feedback | None, Attempt | None]:
+    """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
+    _check_names(given, FeedbackKeywords.__annotations__, "feedback")
+    attempt = attempt_of(decision_id, {name: given.get(name) for name in _FIGURES})
+    fields = {name: value for name, value in given.items() if name not in _FIGURES}
+    if attempt is not None and not fields:
+        return None, attempt
+    feedback = Feedback(decision_id=decision_id, **{"time": now, **fields})
+    if attempt is not None and feedback.candidate is not None:
+        attempt = attrs.evolve(attempt, candidate=feedback.candidate)
+    return feedback, attempt
 
 
 def _is_given(names: Collection[str] | None) -> bool:
