@@ -55,7 +55,7 @@ class Commands:
 
     @hookimpl
     def aamc_commands(self) -> list[Component]:
-        return [Component(self.name, "aamc_sdk.cli.doctor:doctor", "A command.")]
+        return [Component(self.name, "aamc_sdk.cli.commands.doctor:doctor", "A command.")]
 
 
 class Broken:
