@@ -12,7 +12,7 @@ import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, unknown_name
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
-from aamc_sdk.types.texts import as_names
+from aamc_sdk.types.checks import as_names
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats

@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError
-from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field, plain_count
-from aamc_sdk.types.texts import check_name
+from aamc_sdk.types.checks import MAX_FIGURE, check_name, is_figure, names_field, plain_count
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
