@@ -320,13 +320,7 @@ class MetaController:
         return True
 
     def feedback_batch(self, feedback: Sequence[Feedback]) -> list[bool]:
-        """Record feedback on many decisions in one write.
-
-        Args:
-            feedback: The feedback, in order; without a time of its own it gets the present time.
-
-        Returns:
-            Whether each is new.
+        """Record feedback on many decisions in one write, in order, and return whether each is new; without a time it gets the present one.
 
         Raises:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.

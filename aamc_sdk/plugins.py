@@ -337,10 +337,7 @@ def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
-    Args:
-        registered: The component.
-        owners: The plugins that offer it; one that does so twice is there twice.
-        commands: The distribution of each command.
+    ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command.
     """
     kind, name, own = registered.kind, registered.name, registered.plugin.distribution
     if len(owners) > 1:

@@ -102,11 +102,7 @@ def to_yaml(content: Mapping[str, Any]) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML.
-
-    Args:
-        text: The YAML text.
-        where: The text's origin, for messages.
+    """Parse YAML, whose origin messages name as ``where``.
 
     Raises:
         ConfigError: The text is not valid YAML; the message has the line.
@@ -226,10 +222,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def describe_options(component: Any) -> list[dict[str, Any]]:
-    """Return a component's options.
-
-    Args:
-        component: The target of the component: a class with a ``Config``, or another object, which has no options.
+    """Return the options of a component's target; none for one without a ``Config``.
 
     Returns:
         For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its

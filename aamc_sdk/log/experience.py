@@ -72,13 +72,9 @@ class Batch:
 
 
 def followed(after: int, name: str | None, start: int, position: int) -> str | None:
-    """Return the name of the entry before a batch, see :attr:`Batch.follows`.
+    """Return :attr:`Batch.follows` of a batch that begins after a position, at which the log has an entry of a name, or None.
 
-    Args:
-        after: The position after which the batch begins.
-        name: The name of the entry at that position; None if the log has none there.
-        start: The position of the last entry that retention has dropped, 0 for none.
-        position: The last position that the log has given out.
+    ``start`` is the position of the last entry that retention has dropped, ``position`` the last one that the log has given out.
     """
     if name is None:
         return None if start > 0 and after <= position else ""

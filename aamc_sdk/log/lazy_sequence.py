@@ -9,12 +9,7 @@ T = TypeVar("T")
 
 
 class LazySequence(Sequence[T]):
-    """A sequence whose items are made from others, each time they are read.
-
-    Args:
-        sources: The values that the items are made from, in the same order.
-        make: Makes an item.
-    """
+    """A sequence whose items are made from the ones of ``sources``, in the same order, each time they are read."""
 
     def __init__(self, sources: Sequence[Any], make: Callable[[Any], T]) -> None:
         self._sources, self._make = sources, make

@@ -218,13 +218,7 @@ class RowStore(Store):
         return position
 
     def outcomes(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, without building an object for each entry.
-
-        Args:
-            since: Time of the first decisions to return, in seconds since the epoch; None for all.
-            until: Time before which decisions are returned; None for all.
-            reader: Reads the contents of these decisions; None if they are not needed.
-        """
+        """Return outcomes as :meth:`aamc_sdk.interfaces.Store.outcomes` does; ``reader`` reads the contents of these decisions."""
         found = OutcomeJoin(since, until, reader)
         self._add_outcomes(found)
         return found.outcomes()

@@ -23,11 +23,7 @@ _NUMBERS = (float, int, np.floating, np.integer)
 
 
 def check_text(value: object, what: str) -> None:
-    """Check that a value is a valid text.
-
-    Args:
-        value: The value to check.
-        what: The value's name in messages.
+    """Check that a value, which messages call ``what``, is a valid text.
 
     Raises:
         DataError: The value is not a string, or has a lone surrogate, which UTF-8 cannot encode.
@@ -42,11 +38,7 @@ def check_text(value: object, what: str) -> None:
 
 
 def check_name(value: object, what: str) -> None:
-    """Check that a value is a valid name: an id, a user, a candidate's name.
-
-    Args:
-        value: The value to check.
-        what: The value's name in messages.
+    """Check that a value, which messages call ``what``, is a valid name: an id, a user, a candidate's name.
 
     Raises:
         DataError: The value is not a valid text, is empty, or has a NUL character, which databases cannot store.

@@ -106,12 +106,7 @@ class RouterSnapshots:
         return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
-        """Return whether to save the state at a point of the log: enough was learned, or it is time.
-
-        Args:
-            point: The point.
-            caught_up: Whether the whole log is learned.
-        """
+        """Return whether to save the state at a point of the log, by which the whole log may be learned: enough was learned, or it is time."""
         waits = time.monotonic() < self._next_save
         if waits and self._failed:
             return False
