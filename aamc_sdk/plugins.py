@@ -295,8 +295,7 @@ class Plugins:
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything
-                plugin = self._plugins.get(implementation.plugin)
-                name = plugin.name if plugin else "?"
+                name = self._plugins[implementation.plugin].name
                 text = str(error) if isinstance(error, AamcError) else repr(error)
                 debugging = logger.isEnabledFor(logging.DEBUG)
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging

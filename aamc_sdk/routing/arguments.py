@@ -94,11 +94,7 @@ _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
-    """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`.
-
-    Raises:
-        DataError: The budget is not a number of at least 0, or the minimum quality not one from 0 to 1.
-    """
+    """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`."""
 
     queries: Sequence[Query]
     preference: Preferences = None
@@ -112,11 +108,7 @@ class RouteArguments:
 
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
-        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added.
-
-        Raises:
-            DataError: A name is unknown, or a value cannot be used.
-        """
+        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
         _check_names(given, RouteKeywords.__annotations__, "routing")
         decision_id = given.get("decision_id")
         return cls(
@@ -137,9 +129,9 @@ class RouteArguments:
         state = self.state
         if state is not None and not isinstance(state, PoolState):
             raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
-        if not _is_given(self.unavailable) and self.wait_ms is None:
+        unavailable = names_of(self.unavailable, "unavailable")
+        if not unavailable and self.wait_ms is None:
             return state
-        unavailable = names_of(self.unavailable, "unavailable") if _is_given(self.unavailable) else ()
         added = PoolState(unavailable=unavailable, wait_ms={} if self.wait_ms is None else self.wait_ms)
         if state is None:
             return added
@@ -148,8 +140,7 @@ class RouteArguments:
 
 def _described(query: str | Query, given: RouteKeywords) -> Query:
     """Return the query with the arguments that describe it."""
-    user, session, tenant, needs = given.get("user"), given.get("session"), given.get("tenant"), given.get("needs")
-    added = names_of(needs, "needs") if needs is not None and _is_given(needs) else frozenset()
+    user, session, tenant, added = given.get("user"), given.get("session"), given.get("tenant"), names_of(given.get("needs"), "needs")
     if not isinstance(query, Query):
         return Query(query, user=user, session=session, tenant=tenant, needs=added)
     if user is None and session is None and tenant is None and not added:
@@ -177,8 +168,10 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     return [query if isinstance(query, Query) else Query(query) for query in queries]
 
 
-def names_of(names: Collection[str], what: str) -> frozenset[str]:
-    """Return one or several names as a set."""
+def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
+    """Return one or several names as a set; None is none."""
+    if names is None or (isinstance(names, tuple) and not names):  # the defaults, quickly
+        return frozenset()
     given = as_names([names] if isinstance(names, str) else names)
     if given is None or "" in given:
         raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
@@ -224,11 +217,6 @@ def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple
     if attempt is not None and feedback.candidate is not None:
         attempt = attrs.evolve(attempt, candidate=feedback.candidate)
     return feedback, attempt
-
-
-def _is_given(names: Collection[str] | None) -> bool:
-    """Whether names were given: neither None nor the default, an empty tuple."""
-    return names is not None and not (isinstance(names, tuple) and not names)
 
 
 def _is_one_each(preference: object) -> bool:

@@ -67,11 +67,8 @@ NOWHERE = LogPoint(epoch=-1)
 class RouterSnapshots:
     """The snapshots of one router in the log: saves its state when it is time, and loads the states that other processes save. Used by one thread.
 
-    Args:
-        store: The log.
-        name: The name of the router's snapshots, see :func:`state_name`.
-        shared: Whether one process learns for all, and the others follow its deltas.
-        gives_deltas: Whether the router gives its deltas, so that not each snapshot is a full one.
+    ``name`` is that of :func:`state_name`. If ``shared``, one process learns for all, and the others follow its deltas; ``gives_deltas`` says whether
+    the router gives them, so that not each snapshot is a full one.
 
     Attributes:
         point: The point of the newest state that this process saved or loaded.
