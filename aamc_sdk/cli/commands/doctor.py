@@ -23,13 +23,13 @@ from aamc_sdk.cli.output import print_table, write_json_line
 from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
+from aamc_sdk.interfaces.store import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin, Plugins
 
 SUBJECT_WIDTH = 32
 """Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
-_SECRET = re.compile(r"//[^/@]*@")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -207,7 +207,7 @@ def _check_store(url: str, plugins: Plugins) -> Diagnosis:
     """Check that a log can be reached."""
     from aamc_sdk.log import open_store
 
-    subject = f"store {_SECRET.sub('//', url)}"
+    subject = f"store {public_url(url)}"
     try:
         with closing(open_store(url, plugins, existing=True)) as store:
             health = store.health()
