@@ -35,16 +35,7 @@ def option(
     above: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """Return an attrs field for an option of a component.
-
-    Args:
-        default: The default value.
-        meaning: One line of meaning and unit.
-        at_least: Minimum of a number.
-        at_most: Maximum of a number.
-        above: Exclusive minimum of a number.
-        choices: Allowed values.
-    """
+    """Return an attrs field for an option of a component, with one line of meaning and unit, and limits of a number or the allowed choices."""
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, float) and not math.isfinite(value):
@@ -154,16 +145,10 @@ def set_option(options: dict[str, Any], assignment: str) -> None:
 
 
 def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = None, where: str = "") -> T:
-    """Make a component's ``Config`` from a preset and options.
-
-    Args:
-        cls: The attrs class.
-        options: Options that the user set; they override the preset.
-        preset: A name in ``cls.presets``; an unknown one changes nothing.
-        where: The component's name in messages.
+    """Make a component's ``Config`` from a preset, of which an unknown one changes nothing, and the options that the user set, which override it.
 
     Raises:
-        ConfigError: An option is unknown, of the wrong type or out of its range.
+        ConfigError: An option is unknown, of the wrong type or out of its range; the message names the component as ``where``.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"{where}: options must be keys and values, not {options!r}")

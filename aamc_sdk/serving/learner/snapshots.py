@@ -122,9 +122,7 @@ class RouterSnapshots:
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
         """Load the newest state of the log into a router; return its point, or None if the log has none or ``accepts`` refuses it.
 
-        Args:
-            router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the point of the state after its deltas; returns whether to load them.
+        ``accepts`` is called with the snapshot, and the point of the state after its deltas. After a CheckpointError the router's state is undefined.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
