@@ -145,7 +145,7 @@ def set_option(options: dict[str, Any], assignment: str) -> None:
 
 
 def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = None, where: str = "") -> T:
-    """Make a component's ``Config`` from a preset, of which an unknown one changes nothing, and the options that the user set, which override it.
+    """Make a component's ``Config`` from a preset and the options that the user set, which override it. An unknown preset changes nothing.
 
     Raises:
         ConfigError: An option is unknown, of the wrong type or out of its range; the message names the component as ``where``.

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LazySequence(Sequence[T]):
-    """A sequence whose items are made from the ones of ``sources``, in the same order, each time they are read."""
+    """A sequence whose items are made from those of ``sources`` each time they are read."""
 
     def __init__(self, sources: Sequence[Any], make: Callable[[Any], T]) -> None:
         self._sources, self._make = sources, make
@@ -101,7 +101,7 @@ class Batch:
 
 
 def followed(after: int, name: str | None, start: int, position: int) -> str | None:
-    """Return :attr:`Batch.follows` of a batch that begins after a position, at which the log has an entry of a name, or None.
+    """Return :attr:`Batch.follows` of a batch after a position; ``name`` is that of the log's entry there, None without one.
 
     ``start`` is the position of the last entry that retention has dropped, ``position`` the last one that the log has given out.
     """

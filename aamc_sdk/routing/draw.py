@@ -184,7 +184,7 @@ def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -
 def decide(
     scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
-    """Draw as :func:`draw` does, with its arguments and errors, and return a decision of the router of a name, and of an episode, for each row."""
+    """Draw as :func:`draw` does, with its arguments and errors, and return each row's decision, which names the router and the episode."""
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()

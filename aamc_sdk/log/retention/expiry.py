@@ -68,7 +68,7 @@ def renewed_since(retention: Retention, now: float) -> float:
 
 
 def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:
-    """Return the position up to which all routers have learned that were renewed since a time (:func:`renewed_since`); infinity without any.
+    """Return the position up to which all routers that were renewed since a time have learned; infinity without any, see :func:`renewed_since`.
 
     Only decisions whose entries all have this position or an earlier one may go. ``states`` are the position, and the time of the last renewal, of
     each router's newest full snapshot or floor.

@@ -185,7 +185,7 @@ def fingerprint_bytes(fingerprint: str) -> bytes | None:
 
 
 def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, random_id: str | None = None) -> Row:
-    """Return an attempt's row; the log's rules give an attempt without a number one.
+    """Return an attempt's row; if it has no number, the log's rules give it one.
 
     Its id is made of its number, of the id of the feedback that it came with, or of a random id, which is made if there is none of these.
     """

@@ -57,7 +57,7 @@ class LogConsumer:
         self.overtaken = False
 
     def learn_batch(self, report: bool) -> bool:
-        """Learn the next batch of the log, and report its feedback if ``report``, unless that was reported before; return whether there was one."""
+        """Learn the next batch of the log; return whether there was one. With ``report``, its feedback is reported, unless it was before."""
         at, read_at = self.point, time.monotonic()
         again = at.position < self._reported_position
         experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)

@@ -103,7 +103,7 @@ class RouterSnapshots:
         return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
-        """Return whether to save the state at a point of the log, by which the whole log may be learned: enough was learned, or it is time."""
+        """Return whether to save the state at a point of the log: enough was learned, or it is time. ``caught_up``: the whole log is learned."""
         waits = time.monotonic() < self._next_save
         if waits and self._failed:
             return False
