@@ -36,6 +36,6 @@ def aamc_stores() -> list[Component]:
 def aamc_checks() -> list[Component]:
     """Offer the checks of torch and the working folder, which several plugins use."""
     return [
-        Component("torch", "aamc_sdk.cli.doctor:check_torch", "torch and its devices."),
-        Component("folder", "aamc_sdk.cli.doctor:check_folder", "The working folder."),
+        Component("torch", "aamc_sdk.cli.commands.doctor:check_torch", "torch and its devices."),
+        Component("folder", "aamc_sdk.cli.commands.doctor:check_folder", "The working folder."),
     ]

@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
@@ -20,7 +19,18 @@ from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
-from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, RouteKeywords, attempt_of, feedback_of, queries_of, with_times
+from aamc_sdk.routing.arguments import (
+    AttemptKeywords,
+    FeedbackKeywords,
+    PreferenceLike,
+    Preferences,
+    RouteArguments,
+    RouteKeywords,
+    attempt_of,
+    feedback_of,
+    queries_of,
+    with_times,
+)
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
@@ -261,7 +271,7 @@ class MetaController:
         self._wake_learner(urgent=urgent)
         return numbers
 
-    def attempt(self, decision_id: str, **figures: Any) -> int:
+    def attempt(self, decision_id: str, **figures: Unpack[AttemptKeywords]) -> int:
         """Record an attempt: a call that was made for a decision. It is durable in the log when this returns.
 
         A decision may have several attempts, recorded in any order, before or after feedback.
@@ -281,28 +291,18 @@ class MetaController:
         with self._guard:
             return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
-    async def aattempt(self, decision_id: str, **figures: Any) -> int:
+    async def aattempt(self, decision_id: str, **figures: Unpack[AttemptKeywords]) -> int:
         """Record an attempt as :meth:`attempt` does, without blocking the event loop."""
         return await self._threads.run(self.attempt, decision_id, **figures)
 
-    def feedback(
-        self,
-        decision_id: str,
-        *,
-        cost_usd: float | None = None,
-        latency_ms: float | None = None,
-        output_tokens: int | None = None,
-        **fields: Any,
-    ) -> bool:
+    def feedback(self, decision_id: str, **fields: Unpack[FeedbackKeywords]) -> bool:
         """Record feedback on a decision; it is durable in the log when this returns.
 
         Args:
             decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
-            cost_usd: Cost of the call; figures are logged as an attempt, with the feedback.
-            latency_ms: Time until the whole answer, logged like the cost.
-            output_tokens: Tokens of the answer, logged like the cost.
             **fields: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
-                ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Without any, the figures are a new attempt each time.
+                ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Figures of the call, ``cost_usd``, ``latency_ms`` and
+                ``output_tokens``, are logged as an attempt with the feedback; without any other field, as a new attempt each time.
 
         Returns:
             Whether the feedback is new; repeated feedback is ignored.
@@ -311,24 +311,16 @@ class MetaController:
             AamcError: A field is unknown, or a value cannot be used.
             StoreError: The log has its id with other content, the decision had no such candidate, or the controller is closed.
         """
-        attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
-        if attempt is not None and not fields:
-            with self._guard:
-                self._add_attempt(attempt)
-            return True
-        feedback = feedback_of(decision_id, fields, time.time())
-        if attempt is not None and feedback.candidate is not None:
-            attempt = attrs.evolve(attempt, candidate=feedback.candidate)
-        return self._add_feedback([(feedback, attempt)])[0]
+        feedback, attempt = feedback_of(decision_id, fields, time.time())
+        if feedback is not None:
+            return self._add_feedback([(feedback, attempt)])[0]
+        assert attempt is not None  # figures alone
+        with self._guard:
+            self._add_attempt(attempt)
+        return True
 
     def feedback_batch(self, feedback: Sequence[Feedback]) -> list[bool]:
-        """Record feedback on many decisions in one write.
-
-        Args:
-            feedback: The feedback, in order; without a time of its own it gets the present time.
-
-        Returns:
-            Whether each is new.
+        """Record feedback on many decisions in one write, in order, and return whether each is new; without a time it gets the present one.
 
         Raises:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
@@ -336,7 +328,7 @@ class MetaController:
         """
         return self._add_feedback([(each, None) for each in with_times(feedback, time.time())])
 
-    async def afeedback(self, decision_id: str, **fields: Any) -> bool:
+    async def afeedback(self, decision_id: str, **fields: Unpack[FeedbackKeywords]) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
         return await self._threads.run(self.feedback, decision_id, **fields)
 

@@ -295,8 +295,7 @@ class Plugins:
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything
-                plugin = self._plugins.get(implementation.plugin)
-                name = plugin.name if plugin else "?"
+                name = self._plugins[implementation.plugin].name
                 text = str(error) if isinstance(error, AamcError) else repr(error)
                 debugging = logger.isEnabledFor(logging.DEBUG)
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
@@ -337,10 +336,7 @@ def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
-    Args:
-        registered: The component.
-        owners: The plugins that offer it; one that does so twice is there twice.
-        commands: The distribution of each command.
+    ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command.
     """
     kind, name, own = registered.kind, registered.name, registered.plugin.distribution
     if len(owners) > 1:

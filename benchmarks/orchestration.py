@@ -33,9 +33,9 @@ from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play, split_tasks
 
 from aamc_sdk import Agent, get_plugin_manager
-from aamc_sdk.config import configure
+from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.storage import plain
 
 RESAMPLES = 1000
@@ -44,7 +44,7 @@ Played = dict[str, list[Trajectory]]
 
 
 def team() -> list[Agent]:
-    services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full"))
+    services = make_services(default_pool(), get_plugin_manager(), ServingSettings(preset="full"))
     return [services.make("agent", name, {}) for name in TOOLS]
 
 

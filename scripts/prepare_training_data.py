@@ -21,10 +21,11 @@ import numpy as np
 from aamc_router_r1.questions import golds_of
 
 from aamc_sdk import Dataset, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool, find_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.storage import write_text
 from aamc_sdk.types import ModelSpec, Pool
 
@@ -35,7 +36,7 @@ RIGHT = 0.5
 def read(named: str, plugins: Plugins) -> Dataset:
     """Return the dataset ``FORMAT:PATH``."""
     name, _, path = named.partition(":")
-    services = make_services(default_pool(), plugins, DefaultSettings(preset="full", seed=0))
+    services = make_services(default_pool(), plugins, ServingSettings(preset="full", seed=0))
     found = plugins.make("dataset", name, services, {}).read(path)
     if not isinstance(found, Dataset):
         raise DataError(f"{named} has splits; name the file of one of them")

@@ -88,7 +88,7 @@ class CommandTree(click.Group):
 
     def _command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if not self.path and cmd_name in COMMANDS:  # the core's own commands need no discovery of plugins
-            return getattr(importlib.import_module(f"aamc_sdk.cli.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]  # a command
+            return getattr(importlib.import_module(f"aamc_sdk.cli.commands.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]  # a command
         path = self.offered(ctx).get(cmd_name)
         if path is None:
             return None

@@ -35,16 +35,7 @@ def option(
     above: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """Return an attrs field for an option of a component.
-
-    Args:
-        default: The default value.
-        meaning: One line of meaning and unit.
-        at_least: Minimum of a number.
-        at_most: Maximum of a number.
-        above: Exclusive minimum of a number.
-        choices: Allowed values.
-    """
+    """Return an attrs field for an option of a component, with one line of meaning and unit, and limits of a number or the allowed choices."""
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, float) and not math.isfinite(value):
@@ -102,11 +93,7 @@ def to_yaml(content: Mapping[str, Any]) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML.
-
-    Args:
-        text: The YAML text.
-        where: The text's origin, for messages.
+    """Parse YAML, whose origin messages name as ``where``.
 
     Raises:
         ConfigError: The text is not valid YAML; the message has the line.
@@ -158,16 +145,10 @@ def set_option(options: dict[str, Any], assignment: str) -> None:
 
 
 def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = None, where: str = "") -> T:
-    """Make a component's ``Config`` from a preset and options.
-
-    Args:
-        cls: The attrs class.
-        options: Options that the user set; they override the preset.
-        preset: A name in ``cls.presets``; an unknown one changes nothing.
-        where: The component's name in messages.
+    """Make a component's ``Config`` from a preset and the options that the user set, which override it. An unknown preset changes nothing.
 
     Raises:
-        ConfigError: An option is unknown, of the wrong type or out of its range.
+        ConfigError: An option is unknown, of the wrong type or out of its range; the message names the component as ``where``.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
@@ -226,10 +207,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def describe_options(component: Any) -> list[dict[str, Any]]:
-    """Return a component's options.
-
-    Args:
-        component: The target of the component: a class with a ``Config``, or another object, which has no options.
+    """Return the options of a component's target; none for one without a ``Config``.
 
     Returns:
         For each option its ``name``, ``type``, ``default`` and ``meaning``; its ``choices``, None if any value may be given; its

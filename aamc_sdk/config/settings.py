@@ -72,7 +72,7 @@ class ServingSettings:
     """The components of a controller, and their shared settings.
 
     Attributes:
-        router: The router; an empty name in the run of an orchestrator.
+        router: The router; an empty name where there is none, as in the run of an orchestrator.
         estimator: The estimator; None for none.
         reward: The reward.
         pool: A pool's name, YAML file or content; None for the default one.
@@ -82,14 +82,14 @@ class ServingSettings:
         device: The device that torch computes on.
     """
 
-    router: Choice
-    estimator: Choice | None
-    reward: Choice
-    pool: str | Mapping[str, Any] | None
-    preference: Preference
-    preset: str
-    seed: int
-    device: str
+    router: Choice = attrs.field(default=Choice(""))
+    estimator: Choice | None = None
+    reward: Choice = attrs.field(default=Choice("linear"))
+    pool: str | Mapping[str, Any] | None = None
+    preference: Preference = attrs.field(factory=Preference)
+    preset: str = "quick"
+    seed: int = 0
+    device: str = "auto"
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> ServingSettings:
@@ -100,15 +100,14 @@ class ServingSettings:
             PreferenceError: The preference cannot be used.
         """
         estimator = content.get("estimator")
+        given = {key: content[key] for key in ("reward", "pool", "preset", "seed", "device") if key in content}
+        if "reward" in given:
+            given["reward"] = Choice.of(given["reward"], "reward")
         settings = cls(
             router=Choice("") if content.get("orchestrator") else Choice.of(content.get("router"), "router"),
             estimator=None if estimator in (None, NO_ESTIMATOR) else Choice.of(estimator, "estimator"),
-            reward=Choice.of(content.get("reward", "linear"), "reward"),
-            pool=content.get("pool"),
             preference=Preference.of(content.get("preference")),
-            preset=content.get("preset", "quick"),
-            seed=content.get("seed", 0),
-            device=content.get("device", "auto"),
+            **given,
         )
         if settings.preset not in PRESETS:
             raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {settings.preset!r}")

@@ -66,17 +66,8 @@ class ConfigFormat(NamedComponent):
 
     @abc.abstractmethod
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
-        """Translate a file for an experiment, by the keys of the SDK's configuration files; log a warning for keys without effect.
+        """Translate a file for an experiment as :meth:`serving` does, by the keys of the SDK's configuration files.
 
         The file's candidates go under ``pool``, as :func:`aamc_sdk.routing.pool_to_dict` returns them. Without that key, the experiment has the
-        candidates of its data, else the default pool.
-
-        Args:
-            content: The file's content.
-            path: The file's path, for messages.
-            decision: As for :meth:`serving`.
-            router: The router that the command line names instead of the file's, if any.
-
-        Raises:
-            ConfigError: The file cannot be used.
+        candidates of its data, else the default pool. ``router`` is the one that the command line names instead of the file's, if any.
         """

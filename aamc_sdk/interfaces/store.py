@@ -39,16 +39,7 @@ class Store(NamedComponent):
     @property
     def name(self) -> str:
         """The URL without user and password, for messages."""
-        scheme, separator, rest = self.url.partition("://")
-        if not separator:
-            return self.url
-        place, _, query = rest.partition("?")
-        address = place.rpartition("@")[2]
-        if "@" in query:  # it may end a password in which a ? is not written as %3F
-            port = address.partition("/")[0].partition(":")[2]
-            return f"{scheme}://{address if not port or port.isdigit() else ''}"
-        shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
-        return f"{scheme}://{address}{'?' if shown else ''}{shown}"
+        return public_url(self.url)
 
     @property
     def is_away(self) -> bool:
@@ -235,6 +226,20 @@ class Store(NamedComponent):
             folder: An empty folder, which the kit deletes.
         """
         return nullcontext(f"{name}:{folder / 'log.db' if cls.persistent else ''}")
+
+
+def public_url(url: str) -> str:
+    """Return a store's URL without user and password, for messages."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    place, _, query = rest.partition("?")
+    address = place.rpartition("@")[2]
+    if "@" in query:  # it may end a password in which a ? is not written as %3F
+        port = address.partition("/")[0].partition(":")[2]
+        return f"{scheme}://{address if not port or port.isdigit() else ''}"
+    shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
+    return f"{scheme}://{address}{'?' if shown else ''}{shown}"
 
 
 def _may_be_secret(parameter: str) -> bool:

@@ -14,10 +14,7 @@ from aamc_sdk.errors import ForkedError
 
 
 class ForkCheckedLock:
-    """A lock that raises an error in a forked process, where the thread that holds it may not exist.
-
-    Args:
-        what: The owner of the lock, for the error, such as ``"the controller"``.
+    """A lock that raises an error in a forked process, where the thread that holds it may not exist; the error names its owner, ``what``.
 
     Raises:
         ForkedError: This process is a fork of the one that made the lock; raised by taking it.

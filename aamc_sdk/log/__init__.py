@@ -6,7 +6,7 @@ In reading order:
 - ``writes``: the entries that a write needs, its checks and changes, and many writes in one transaction
 - ``row_store``, ``options``: the store contract on rows
 - ``memory``, ``sqlite``: the two stores
-- ``experience``, ``lazy_sequence``, ``outcomes``: reading batches for routers, and outcomes as arrays
+- ``experience``, ``outcomes``: reading batches for routers, and outcomes as arrays
 - ``erasure``: forgetting users and tenants
 - ``retention``: dropping the oldest decisions, and the sums that stay
 - ``delta_chain``: the deltas of a router's state
@@ -16,10 +16,9 @@ In reading order:
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
-from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.experience import Batch, LazySequence, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import ExportFormat, ExportResult, Selection, still_has
 from aamc_sdk.log.jsonl import addition_of, line_of
-from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes import ContentReader, OutcomeFields, OutcomeJoin, is_within, outcome_fields, outcomes_of

@@ -60,11 +60,8 @@ class Erasure:
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
     """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
 
-    Such decisions come late: from a spool, an import, or a copy of the log. Decisions without a time (0) are treated as new.
-
-    Args:
-        rows: Rows to be written.
-        forgotten: The time at which each user was forgotten, in seconds since the epoch, by the user's digest.
+    Such decisions come late: from a spool, an import, or a copy of the log. Decisions without a time (0) are treated as new. ``forgotten`` has the
+    time at which each user was forgotten, by the user's digest.
     """
     if not forgotten:
         return list(rows)
@@ -80,12 +77,7 @@ def _erased_if_forgotten(row: Row, forgotten: Mapping[str, float]) -> Row:
 
 
 def is_forgotten(name: str, forgotten: Container[str]) -> bool:
-    """Return whether a user was forgotten.
-
-    Args:
-        name: The user's id, or its name by :func:`aamc_sdk.types.tenant_user`.
-        forgotten: The digests of those who were forgotten.
-    """
+    """Return whether a user, named by id or by :func:`aamc_sdk.types.tenant_user`, is among the digests of those who were forgotten."""
     tenant, separator, user = name.rpartition(SEPARATOR)
     return any(erasure.digest in forgotten for erasure in _erasures_of(user, tenant if separator else None))
 

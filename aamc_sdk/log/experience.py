@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Any, TypeVar, overload
 
 import attrs
 
-from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from
 from aamc_sdk.types import Estimates, Experience, Record
+
+T = TypeVar("T")
+
+
+class LazySequence(Sequence[T]):
+    """A sequence whose items are made from those of ``sources`` each time they are read."""
+
+    def __init__(self, sources: Sequence[Any], make: Callable[[Any], T]) -> None:
+        self._sources, self._make = sources, make
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazySequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | LazySequence[T]:
+        return LazySequence(self._sources[index], self._make) if isinstance(index, slice) else self._make(self._sources[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def take(self, rows: Iterable[int]) -> LazySequence[T]:
+        """Return the items of some rows."""
+        return LazySequence([self._sources[row] for row in rows], self._make)
 
 
 @attrs.frozen
@@ -72,13 +101,9 @@ class Batch:
 
 
 def followed(after: int, name: str | None, start: int, position: int) -> str | None:
-    """Return the name of the entry before a batch, see :attr:`Batch.follows`.
+    """Return :attr:`Batch.follows` of a batch after a position; ``name`` is that of the log's entry there, None without one.
 
-    Args:
-        after: The position after which the batch begins.
-        name: The name of the entry at that position; None if the log has none there.
-        start: The position of the last entry that retention has dropped, 0 for none.
-        position: The last position that the log has given out.
+    ``start`` is the position of the last entry that retention has dropped, ``position`` the last one that the log has given out.
     """
     if name is None:
         return None if start > 0 and after <= position else ""

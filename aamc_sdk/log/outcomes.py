@@ -156,10 +156,7 @@ def outcome_fields(row: Row) -> OutcomeFields:
 class OutcomeJoin:
     """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out.
 
-    Args:
-        since: Time of the first decisions to join, in seconds since the epoch; None for all.
-        until: Time before which decisions are joined; None for all.
-        reader: Reads the decisions' contents; None if they are not needed.
+    The arguments are those of :meth:`aamc_sdk.log.RowStore.outcomes`.
 
     Raises:
         DataError: A time is not a number.
@@ -190,11 +187,7 @@ class OutcomeJoin:
         return self._reader is not None and self._reader.needs_embeddings
 
     def add_entries(self, entries: Iterable[OutcomeFields], unpack: Unpack = list) -> None:
-        """Add entries in log order.
-
-        Args:
-            entries: The entries.
-            unpack: Returns contents as JSON.
+        """Add entries in log order, whose contents ``unpack`` returns as JSON.
 
         Raises:
             StoreError: An entry is damaged.
@@ -303,12 +296,7 @@ class OutcomeJoin:
 
 
 def outcomes_of(experience: Experience, failure_quality: float | None = 0.0) -> LoggedOutcomes:
-    """Return the outcomes of a whole log's decisions.
-
-    Args:
-        experience: The log.
-        failure_quality: The quality of a decision whose attempts failed and that has no feedback; None for unknown.
-    """
+    """Return the outcomes of a whole log's decisions; ``failure_quality`` is that of failed ones without feedback, None for unknown."""
     nothing = ("", None)  # neither a content nor an embedding
     join = OutcomeJoin()
     join.add_entries(

@@ -218,13 +218,7 @@ class RowStore(Store):
         return position
 
     def outcomes(self, since: float | None = None, until: float | None = None, reader: ContentReader | None = None) -> LoggedOutcomes:
-        """Return propensities and outcomes of decisions as arrays, without building an object for each entry.
-
-        Args:
-            since: Time of the first decisions to return, in seconds since the epoch; None for all.
-            until: Time before which decisions are returned; None for all.
-            reader: Reads the contents of these decisions; None if they are not needed.
-        """
+        """Return outcomes as :meth:`aamc_sdk.interfaces.Store.outcomes` does; ``reader`` reads the contents of these decisions."""
         found = OutcomeJoin(since, until, reader)
         self._add_outcomes(found)
         return found.outcomes()
@@ -359,11 +353,7 @@ class RowStore(Store):
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
-        """Run a write on the excerpt that it needs, alone, and return its result once that is durable.
-
-        Raises:
-            StoreError: The write was refused or failed, or the store is closed.
-        """
+        """Run a write on the excerpt that it needs, alone, and return its result once that is durable; a refusal or failure is a StoreError."""
 
 
 def _is_missing(path: Path) -> bool:

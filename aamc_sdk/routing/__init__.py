@@ -1,6 +1,6 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
-from aamc_sdk.routing.arguments import RouteKeywords
+from aamc_sdk.routing.arguments import AttemptKeywords, FeedbackKeywords, RouteKeywords
 from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
@@ -33,7 +33,9 @@ __all__ = [
     "QUERY_NUMBERS",
     "WORD_BUCKETS",
     "Array32",
+    "AttemptKeywords",
     "Features",
+    "FeedbackKeywords",
     "LinearReward",
     "RouteKeywords",
     "Scale",

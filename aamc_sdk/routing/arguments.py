@@ -12,7 +12,7 @@ import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, unknown_name
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
-from aamc_sdk.types.texts import as_names
+from aamc_sdk.types.checks import as_names
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
@@ -53,13 +53,48 @@ class RouteKeywords(TypedDict, total=False):
     episode: str | None
 
 
+class AttemptKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`aamc_sdk.MetaController.attempt`: the fields of :class:`aamc_sdk.Attempt`; None for the default."""
+
+    n: int | None
+    candidate: str | None
+    cost_usd: float | None
+    latency_ms: float | None
+    output_tokens: int | None
+    error: str | None
+    status: str | None
+    cost_source: str | None
+    first_token_ms: float | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+
+
+class FeedbackKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`aamc_sdk.MetaController.feedback`: the fields of :class:`aamc_sdk.Feedback`, and figures of the call."""
+
+    quality: float | None
+    candidate: str | None
+    over: str | None
+    tie: bool
+    confidence: float
+    weight: float
+    source: str
+    time: float
+    revision: int
+    id: str
+    cost_usd: float | None
+    latency_ms: float | None
+    output_tokens: int | None
+
+
+_FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+"""The keyword arguments of feedback that are figures of the call."""
+
+
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class RouteArguments:
-    """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`.
-
-    Raises:
-        DataError: The budget is not a number of at least 0, or the minimum quality not one from 0 to 1.
-    """
+    """The requests to decide, with the other arguments of one call, see :meth:`aamc_sdk.MetaController.route`."""
 
     queries: Sequence[Query]
     preference: Preferences = None
@@ -73,11 +108,7 @@ class RouteArguments:
 
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
-        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added.
-
-        Raises:
-            DataError: A name is unknown, or a value cannot be used.
-        """
+        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
         _check_names(given, RouteKeywords.__annotations__, "routing")
         decision_id = given.get("decision_id")
         return cls(
@@ -98,9 +129,9 @@ class RouteArguments:
         state = self.state
         if state is not None and not isinstance(state, PoolState):
             raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
-        if not _is_given(self.unavailable) and self.wait_ms is None:
+        unavailable = names_of(self.unavailable, "unavailable")
+        if not unavailable and self.wait_ms is None:
             return state
-        unavailable = names_of(self.unavailable, "unavailable") if _is_given(self.unavailable) else ()
         added = PoolState(unavailable=unavailable, wait_ms={} if self.wait_ms is None else self.wait_ms)
         if state is None:
             return added
@@ -109,8 +140,7 @@ class RouteArguments:
 
 def _described(query: str | Query, given: RouteKeywords) -> Query:
     """Return the query with the arguments that describe it."""
-    user, session, tenant, needs = given.get("user"), given.get("session"), given.get("tenant"), given.get("needs")
-    added = names_of(needs, "needs") if needs is not None and _is_given(needs) else frozenset()
+    user, session, tenant, added = given.get("user"), given.get("session"), given.get("tenant"), names_of(given.get("needs"), "needs")
     if not isinstance(query, Query):
         return Query(query, user=user, session=session, tenant=tenant, needs=added)
     if user is None and session is None and tenant is None and not added:
@@ -138,8 +168,10 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
     return [query if isinstance(query, Query) else Query(query) for query in queries]
 
 
-def names_of(names: Collection[str], what: str) -> frozenset[str]:
-    """Return one or several names as a set."""
+def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
+    """Return one or several names as a set; None is none."""
+    if names is None or (isinstance(names, tuple) and not names):  # the defaults, quickly
+        return frozenset()
     given = as_names([names] if isinstance(names, str) else names)
     if given is None or "" in given:
         raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
@@ -166,7 +198,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     """Return the attempt with the given fields; None if all are None."""
-    _check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
+    _check_names(figures, AttemptKeywords.__annotations__, "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
@@ -174,15 +206,17 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     return Attempt(decision_id, **given) if given else None
 
 
-def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> Feedback:
-    """Return the feedback with the given fields."""
-    _check_names(given, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
-    return Feedback(decision_id=decision_id, **{"time": now, **given})
-
-
-def _is_given(names: Collection[str] | None) -> bool:
-    """Whether names were given: neither None nor the default, an empty tuple."""
-    return names is not None and not (isinstance(names, tuple) and not names)
+def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple[Feedback | None, Attempt | None]:
+    """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
+    _check_names(given, FeedbackKeywords.__annotations__, "feedback")
+    attempt = attempt_of(decision_id, {name: given.get(name) for name in _FIGURES})
+    fields = {name: value for name, value in given.items() if name not in _FIGURES}
+    if attempt is not None and not fields:
+        return None, attempt
+    feedback = Feedback(decision_id=decision_id, **{"time": now, **fields})
+    if attempt is not None and feedback.candidate is not None:
+        attempt = attrs.evolve(attempt, candidate=feedback.candidate)
+    return feedback, attempt
 
 
 def _is_one_each(preference: object) -> bool:

@@ -184,22 +184,7 @@ def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -
 def decide(
     scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
-    """Draw as :func:`draw` does, and return a decision for each row.
-
-    Args:
-        scores: As for :func:`draw`.
-        request: As for :func:`draw`.
-        ids: As for :func:`draw`.
-        router: The router's name.
-        sample: As for :func:`draw`.
-        seed: As for :func:`draw`.
-        episode: The id that decisions on one task share.
-
-    Raises:
-        NoCandidateError: As for :func:`draw`.
-        PluginError: As for :func:`draw`.
-        TypeError: As for :func:`draw`.
-    """
+    """Draw as :func:`draw` does, with its arguments and errors, and return each row's decision, which names the router and the episode."""
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()

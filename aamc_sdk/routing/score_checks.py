@@ -15,12 +15,7 @@ _UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or 
 
 
 def check_scores(scores: Scores, request: RoutingRequest) -> None:
-    """Check a router's scores, except for utility and probabilities: the draw checks the one that it uses.
-
-    Raises:
-        TypeError: The scores are something else.
-        PluginError: An array has the wrong shape or type, or a cost of the decision is negative or not finite.
-    """
+    """Check a router's scores, except for utility and probabilities: the draw checks the one that it uses."""
     if not isinstance(scores, Scores):
         raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if scores.expected_quality is not None:
@@ -31,11 +26,7 @@ def check_scores(scores: Scores, request: RoutingRequest) -> None:
 
 
 def check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
-    """Check that an array of scores has one real number for each query and candidate, ``[B, M]``; ``name`` is its name in the error.
-
-    Raises:
-        PluginError: It has another shape or type.
-    """
+    """Check that an array of scores has one real number for each query and candidate, ``[B, M]``; ``name`` is its name in the error."""
     shape = request.mask.shape
     if getattr(array, "shape", None) != shape or array.dtype.kind not in "fiub":
         found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
@@ -43,11 +34,7 @@ def check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
 
 
 def check_known_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
-    """Check an array of scores as :func:`check_numbers` does, and that it is not NaN for any allowed candidate.
-
-    Raises:
-        PluginError: It has another shape or type, or NaN.
-    """
+    """Check an array of scores as :func:`check_numbers` does, and that it is not NaN for any allowed candidate."""
     check_numbers(array, request, name)
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & request.mask).any():

@@ -22,13 +22,12 @@ from aamc_sdk.serving.served_components import (
     load_checkpoints,
     make_components,
 )
-from aamc_sdk.serving.services import DefaultSettings, make_services, services_with_reward
+from aamc_sdk.serving.services import make_services, services_with_reward
 
 __all__ = [
     "EVALUATION",
     "ORCHESTRATOR",
     "Call",
-    "DefaultSettings",
     "Learner",
     "ModelClient",
     "OrchestrationOptions",

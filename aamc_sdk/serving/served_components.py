@@ -91,19 +91,10 @@ def load_checkpoints(
     existing_store: bool = False,
     allow_untrained: bool = False,
 ) -> ServedComponents:
-    """Return the components that a run trained, or others in their place.
+    """Return the components that a run trained, or others in their place; arguments as for :meth:`aamc_sdk.MetaController.load`.
 
-    Args:
-        folder: The run's folder; ignored if the router is a checkpoint, which serves with its own run.
-        plugins: The plugins that offer components.
-        router: The name of one of the run's routers, a trained router's folder, or the options of another router with a ``name``; the run's own
-            when None.
-        estimator: A trained estimator's folder; the run's own when None. Another one than that of the router's training is named in a warning.
-        store: The log's URL; the run's own when None.
-        pool: The name or file of a pool with endpoints and prices for the run's candidates; those of the run when None.
-        seed: The seed of the draws; the run's own when None.
-        existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
-        allow_untrained: Whether to serve a router of options that requires training although it has none.
+    ``estimator`` is a trained estimator's folder, in place of the run's own; another one than that of the router's training is named in a warning.
+    ``pool`` is the name or file of a pool with endpoints and prices for the run's candidates. With ``existing_store`` a missing log is an error.
 
     Raises:
         ConfigError: The estimator is not a folder, or a router of options requires training.
@@ -270,15 +261,9 @@ def components_from_file(
     changes: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> ServedComponents:
-    """Return untrained components, as a configuration file names them.
+    """Return untrained components, as a configuration file names them; arguments as for :meth:`aamc_sdk.MetaController.from_file`.
 
-    Args:
-        path: A configuration file of the SDK, or one of another system that a plugin reads. Keys without effect are named in a warning.
-        plugins: The plugins that offer components and formats.
-        decision: The name of one of a foreign file's configurations; the first usable one when None.
-        store: The log's URL.
-        changes: Keys that replace those of the file, such as ``pool``.
-        defaults: Keys for a configuration file of this SDK that lacks them, such as ``router``.
+    ``changes`` replace keys of the file, such as ``pool``; ``defaults`` are keys for a file of this SDK that lacks them, such as ``router``.
 
     Raises:
         ConfigError: The file cannot be used, or names no router.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Provider, Reward, Services
 from aamc_sdk.plugins import Plugins
@@ -15,25 +13,15 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.types import Endpoint, Pool
 
 
-@attrs.frozen(kw_only=True)
-class DefaultSettings:
-    """The shared settings of components that are made without a configuration."""
-
-    preset: str = "quick"
-    seed: int = 0
-    device: str = "auto"
-
-
-def make_services(
-    pool: Pool, plugins: Plugins, settings: ServingSettings | DefaultSettings = DefaultSettings(), reward: Reward | None = None
-) -> Services:
-    """Return the services for making components; components that these make start from the same preset.
+def make_services(pool: Pool, plugins: Plugins, settings: ServingSettings | None = None, reward: Reward | None = None) -> Services:
+    """Return the services for making components, by default at default settings; components that these make start from the same preset.
 
     Without a reward they have a linear one without scales, as for making the reward itself.
     """
+    chosen = settings or ServingSettings()
 
     def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, services, options, settings.preset)
+        return plugins.make(kind, name, services, options, chosen.preset)
 
     def make_provider(endpoint: Endpoint) -> Provider:
         provider: Provider = plugins.make("provider", endpoint.provider, services, endpoint.options)
@@ -44,8 +32,8 @@ def make_services(
         reward=LinearReward() if reward is None else reward,
         make=make,
         models=ModelClient(make_provider),
-        seed=settings.seed,
-        device=settings.device,
+        seed=chosen.seed,
+        device=chosen.device,
     )
     return services
 

@@ -49,14 +49,7 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
 
 
 def load_component(folder: Path, kind: str, plugins: Plugins, services: Services, options: Mapping[str, Any] | None = None) -> Any:
-    """Make a component from its checkpoint.
-
-    Args:
-        folder: The checkpoint.
-        kind: The kind of component.
-        plugins: The plugins that offer it.
-        services: The services of the component.
-        options: Options that replace those of the checkpoint.
+    """Make a component from its checkpoint; ``options`` replace those of the checkpoint.
 
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another kind.

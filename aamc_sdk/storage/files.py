@@ -158,11 +158,7 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, advice: str = RESTORE) -> Any:
-    """Read a JSON document.
-
-    Args:
-        path: The file.
-        advice: What to do if it cannot be used, for the error.
+    """Read a JSON document; the error ends with the advice.
 
     Raises:
         CheckpointError: The file is missing, unreadable, truncated or not JSON.
@@ -191,11 +187,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path, advice: str = RESTORE) -> dict[str, Any]:
-    """Read named arrays from an npz file; pickled objects are refused, so no code runs.
-
-    Args:
-        path: The file.
-        advice: What to do if it cannot be used, for the error.
+    """Read named arrays from an npz file; pickled objects are refused, so no code runs. The error ends with the advice.
 
     Raises:
         CheckpointError: The file is missing, unreadable, truncated or not an npz file.

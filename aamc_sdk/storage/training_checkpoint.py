@@ -39,14 +39,9 @@ class TrainingCheckpoint:
 def save_training_checkpoint(
     folder: Path | None, arrays: Mapping[str, NDArray[Any]], done: int, curve: list[dict[str, float]], made_for: Mapping[str, Any]
 ) -> None:
-    """Write the state that the next round depends on.
+    """Write the state that the next round depends on, see :class:`TrainingCheckpoint`; without a folder write nothing.
 
-    Args:
-        folder: The folder of the training; None to write nothing.
-        arrays: Learned arrays by name.
-        done: Number of finished rounds.
-        curve: Metrics of each round.
-        made_for: Settings that a resumed training must share, in JSON types.
+    ``made_for`` are the settings that a resumed training must share, in JSON types.
     """
     if folder is not None:
         about = {"done": done, "made_for": made_for, "curve": curve}

@@ -6,8 +6,8 @@ tests, one line checks a component, training included::
     assert_conforms("router", "acme-threshold", get_plugin_manager())
 """
 
+from aamc_sdk.testing.checks.datasets import require_consistent
 from aamc_sdk.testing.command_line import run_command
-from aamc_sdk.testing.datasets import require_consistent
 from aamc_sdk.testing.findings import Finding, skip
 from aamc_sdk.testing.kit import assert_conforms, check_component, check_distribution, checks_of
 from aamc_sdk.testing.streams import TableEnvironment

@@ -38,7 +38,7 @@ def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
     module, name = _CHECKS[kind]
-    checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.{module}"), name)
+    checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.checks.{module}"), name)
     return checks
 
 

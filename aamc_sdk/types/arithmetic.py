@@ -1,8 +1,9 @@
-"""Shared arithmetic and the type of float arrays."""
+"""Shared arithmetic, the type of float arrays, and the number in an answer."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ _Z_95 = 1.959964
 """The normal distribution's 97.5% quantile."""
 ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -35,3 +38,10 @@ def wilson_interval(mean: float, n: float) -> tuple[float, float]:
     centre = (mean + spread / 2) / (1 + spread)
     half = math.sqrt(mean * (1 - mean) * spread + spread * spread / 4) / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def last_number(answer: str) -> float | None:
+    """Return the last number in a model's answer, which may have thousands separators, or the one in its last box; None without a number."""
+    boxed = _BOXED.findall(answer)
+    found = _NUMBER.findall((boxed[-1] if boxed else answer).replace("\u2212", "-"))
+    return float(found[-1].replace(",", "")) if found else None

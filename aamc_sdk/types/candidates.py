@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError
-from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field, plain_count
-from aamc_sdk.types.texts import check_name
+from aamc_sdk.types.checks import MAX_FIGURE, check_name, is_figure, names_field, plain_count
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -41,15 +40,7 @@ class Prices:
     def cost_usd(
         self, prompt_tokens: int, output_tokens: float, cached_tokens: int = 0, written_tokens: int = 0, written_1h_tokens: int = 0
     ) -> float:
-        """Return the cost of a request; tokens that are read from or written to a cache are part of the prompt.
-
-        Args:
-            prompt_tokens: Tokens of the prompt.
-            output_tokens: Tokens of the answer.
-            cached_tokens: Tokens that are read from a cache.
-            written_tokens: Tokens that are written to a cache.
-            written_1h_tokens: Those of them that are written for an hour.
-        """
+        """Return the cost of a request; tokens that are read from or written to a cache, some of these for an hour, are part of the prompt."""
         cached = self.input if self.cached_input is None else self.cached_input
         written = self.input if self.cache_write is None else self.cache_write
         written_1h = 2 * self.input if self.cache_write_1h is None else self.cache_write_1h

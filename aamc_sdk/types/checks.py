@@ -1,4 +1,4 @@
-"""Validators of attrs fields; each raises a DataError that names the field."""
+"""Checks of values that every store can keep, and validators of attrs fields; each raises a DataError that names the value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.texts import as_names, check_name, check_text
 
+SEPARATOR = "\0"
+"""Separates the parts of a name that is made of several, such as tenant and user; no name contains it."""
 MAX_COUNT = 10**12
 """Maximum count of tokens or attempts; a greater one is taken for a mistake."""
 MAX_FIGURE = 1e12
@@ -19,6 +20,42 @@ MAX_FIGURE = 1e12
 MAX_TIME = 1e11
 """Maximum time in seconds since the epoch, in the year 5138; a greater one is taken for milliseconds."""
 _NUMBERS = (float, int, np.floating, np.integer)
+
+
+def check_text(value: object, what: str) -> None:
+    """Check that a value, which messages call ``what``, is a valid text.
+
+    Raises:
+        DataError: The value is not a string, or has a lone surrogate, which UTF-8 cannot encode.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{what} must be a string, not {type(value).__name__} ({value!r:.80})")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        where = f"{error.reason} at {error.start}"
+        raise DataError(f"{what} must be valid Unicode without lone surrogates ({where})") from error
+
+
+def check_name(value: object, what: str) -> None:
+    """Check that a value, which messages call ``what``, is a valid name: an id, a user, a candidate's name.
+
+    Raises:
+        DataError: The value is not a valid text, is empty, or has a NUL character, which databases cannot store.
+    """
+    check_text(value, what)
+    if not value:
+        raise DataError(f"{what} must not be empty")
+    if SEPARATOR in str(value):
+        raise DataError(f"{what} must not contain a NUL character, and {value!r:.80} does")
+
+
+def as_names(values: object) -> frozenset[str] | None:
+    """Return a collection of names as a set; None for anything else, a single string included."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return None
+    names = list(values)
+    return frozenset(names) if all(isinstance(name, str) for name in names) else None
 
 
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -201,12 +201,8 @@ class Dataset:
 def check_dataset(dataset: Dataset, name: str) -> None:
     """Check that a dataset holds queries, and that each array has one row a query and values in its range.
 
-    Args:
-        dataset: The dataset.
-        name: Its name, for messages.
-
     Raises:
-        DataError: One does not.
+        DataError: One does not; the message begins with the name.
     """
     for why in itertools.chain(_wrong_queries(dataset), _wrong_labels(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
         raise DataError(f"{name}: {why}")

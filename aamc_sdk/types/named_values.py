@@ -8,12 +8,7 @@ from aamc_sdk.types.arithmetic import Floats
 
 
 class NamedValues(Mapping[str, float]):
-    """A row of an array as a mapping by candidates' names, without a copy.
-
-    Args:
-        names: Names of the M candidates.
-        row: The values, ``[M]``.
-    """
+    """A row ``[M]`` of an array as a mapping by the M candidates' names, without a copy."""
 
     __slots__ = ("_names", "_row")
 

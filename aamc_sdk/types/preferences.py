@@ -49,11 +49,7 @@ class Preference:
 
     @classmethod
     def parse(cls, text: str, named: Mapping[str, Preference] | None = None) -> Preference:
-        """Read a preference from text.
-
-        Args:
-            text: Weights of quality, cost and latency such as ``"0.7,0.2,0.1"``, or a name in ``named``.
-            named: Calibrated preferences by name.
+        """Read weights of quality, cost and latency such as ``"0.7,0.2,0.1"``, or the name of a calibrated preference in ``named``.
 
         Raises:
             PreferenceError: The text is neither, or the weights cannot be used.

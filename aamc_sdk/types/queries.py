@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.types.checks import check_name_field, check_name_or_none, check_optional_counts, check_text_field, is_amount, names_field
+from aamc_sdk.types.checks import SEPARATOR, check_name_field, check_name_or_none, check_optional_counts, check_text_field, is_amount, names_field
 
 CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
@@ -96,3 +96,8 @@ class Query:
     def expected_output_tokens(self) -> int:
         """Tokens of the answer; 256 if unknown."""
         return DEFAULT_OUTPUT_TOKENS if self.output_tokens is None else self.output_tokens
+
+
+def tenant_user(user: str, tenant: str | None = None) -> str:
+    """Return a user's name that is unique among tenants: ``TENANT NUL USER``, or the user alone without a tenant."""
+    return user if tenant is None else f"{tenant}{SEPARATOR}{user}"

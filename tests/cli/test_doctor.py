@@ -55,7 +55,7 @@ class Commands:
 
     @hookimpl
     def aamc_commands(self) -> list[Component]:
-        return [Component(self.name, "aamc_sdk.cli.doctor:doctor", "A command.")]
+        return [Component(self.name, "aamc_sdk.cli.commands.doctor:doctor", "A command.")]
 
 
 class Broken:
@@ -150,7 +150,7 @@ def test_a_requirement_that_is_not_installed_is_named(doctor, monkeypatch) -> No
 
 
 def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:
-    status, checks, table = doctor("--store", "memory:", "--store", "sqlite:missing.db", "--store", "nothing://ann:secret@host/x")
+    status, checks, table = doctor("--store", "memory:", "--store", "sqlite:missing.db", "--store", "nothing://ann:secret@host/x?password=secret")
     assert status == 1
     assert checks["store memory:"]["status"] == "ok"
     assert checks["store sqlite:missing.db"] == {

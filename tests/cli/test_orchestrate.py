@@ -194,9 +194,9 @@ def program(*options: str, before: str = "") -> list[str]:
     """Return the command of ``aamc orchestrate`` in a process of its own, which has to end although a thread of it hangs."""
     text = f"""
 import signal, sys, threading; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
-import aamc_sdk.plugins, aamc_sdk.cli.orchestrate, aamc_sdk.cli.main, test_orchestrate as test
+import aamc_sdk.plugins, aamc_sdk.cli.commands.orchestrate, aamc_sdk.cli.main, test_orchestrate as test
 aamc_sdk.plugins.get_plugin_manager = lambda: test.Plugins({{"core": test.builtin, "orchestrators": test.Orchestrators()}}, discover=False)
-sys.modules["aamc_sdk.cli.orchestrate"].GRACE_S = 0.5
+sys.modules["aamc_sdk.cli.commands.orchestrate"].GRACE_S = 0.5
 {before}
 sys.argv = ["aamc", "orchestrate", *{options!r}, "--json"]
 sys.modules["aamc_sdk.cli.main"].main()

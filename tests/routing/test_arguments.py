@@ -1,10 +1,12 @@
 """Arguments of callers: read in any accepted form, or refused with a message that says how to give them."""
 
+import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import MetaController, Preference, Query
+from aamc_sdk import Attempt, Feedback, MetaController, Preference, Query
 from aamc_sdk.errors import AamcError, DataError, PreferenceError
+from aamc_sdk.routing import AttemptKeywords, FeedbackKeywords
 from aamc_sdk.routing.arguments import names_of, queries_of, weights_of
 
 DEFAULT, CHEAP = Preference(), Preference(0.2, 0.8, 0)
@@ -78,3 +80,9 @@ def test_a_value_that_is_no_number_or_preference_is_refused(controller, given):
 def test_a_count_of_tokens_has_a_maximum():
     with pytest.raises(DataError, match=r"prompt_tokens must be a whole number from 0 to 1,000,000,000,000, not 1000"):
         Query("text", prompt_tokens=10**400)
+
+
+def test_the_declared_keywords_are_the_fields_of_attempts_and_feedback():
+    figures = {"cost_usd", "latency_ms", "output_tokens"}
+    for keywords, cls, added in ((AttemptKeywords, Attempt, set()), (FeedbackKeywords, Feedback, figures)):
+        assert keywords.__annotations__.keys() == {field.name for field in attrs.fields(cls)} - {"decision_id"} | added

@@ -241,7 +241,7 @@ def test_the_command_checks_one_component_within_a_limit(monkeypatch, offer):
     assert {finding["component"] for finding in document["findings"]} == {"store memory"}
     status, out, _ = run_command("plugins", "check", "router", "hanging", "--seconds", "0.5")
     assert (status, "it does not end within 0.5 s (test_kit.py:" in out) == (1, True)
-    (limit,) = [option for option in importlib.import_module("aamc_sdk.cli.plugins").check.params if option.name == "seconds"]
+    (limit,) = [option for option in importlib.import_module("aamc_sdk.cli.commands.plugins").check.params if option.name == "seconds"]
     assert limit.default == CHECK_SECONDS
     status, _, err = run_command("plugins", "check", "a", "b", "c")
     assert (status, "not 'a b c'" in err) == (2, True)

@@ -19,10 +19,9 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 
 
 def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
-    """Return the sums over some decisions, one for each day, tenant and chosen candidate.
+    """Return the sums over decisions, one for each day, tenant and chosen candidate, from all their placed entries in log order.
 
-    Args:
-        rows: The decisions with all their placed entries, in log order. Decisions that have columns need no content.
+    Decisions that have columns need no content.
     """
     found, kept = OutcomeJoin(), list(rows)
     found.add_entries(map(outcome_fields, kept))

@@ -28,10 +28,7 @@ JUMP_SECONDS = 3600.0
 def begins_partition(newest: Partition | None, now: float, retention: Retention) -> bool:
     """Return whether the next decision begins a partition: on a later UTC day than the newest one, or when that is large.
 
-    Args:
-        newest: The newest partition; None in a log without decisions.
-        now: The present time, in seconds since the epoch; a clock that goes back begins none.
-        retention: The log's limits.
+    A log without decisions has no newest one. A clock that goes back begins none.
     """
     if newest is None:
         return True
@@ -43,13 +40,7 @@ def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now
     """Return whether the oldest partition is beyond the log's limits.
 
     It ended when a later one began; the newest, which still grows, never expires. Uses the earliest start of all later partitions, so a wrong clock
-    cannot keep a partition.
-
-    Args:
-        partitions: The log's partitions, the oldest first.
-        retention: The log's limits.
-        now: The present time, in seconds since the epoch, by the server's clock if there is a server.
-        size: The log's present size in bytes.
+    cannot keep a partition. ``now`` is the time by the server's clock if there is a server, ``size`` the log's present one in bytes.
     """
     if len(partitions) < 2:  # the newest stays
         return False
@@ -63,11 +54,6 @@ def needed_gb(partitions: int, size: int, retention: Retention) -> float:
 
     If the newest partition alone is beyond the limit, most of the log is tables, learned states and sums, which no dropped partition frees.
     The smallest useful limit leaves decisions as much room again.
-
-    Args:
-        partitions: Number of the log's partitions.
-        size: The log's present size in bytes.
-        retention: The log's limits.
     """
     if retention.max_gb is None or partitions > 1 or size <= retention.max_gb * 1e9:
         return 0.0
@@ -82,16 +68,10 @@ def renewed_since(retention: Retention, now: float) -> float:
 
 
 def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:
-    """Return the position up to which all routers that still learn have learned.
+    """Return the position up to which all routers that were renewed since a time have learned; infinity without any, see :func:`renewed_since`.
 
-    Only decisions whose entries all have this position or an earlier one may go.
-
-    Args:
-        states: Position, and time of the last renewal, of each router's newest full snapshot or floor.
-        since: See :func:`renewed_since`.
-
-    Returns:
-        Infinity if no router learns.
+    Only decisions whose entries all have this position or an earlier one may go. ``states`` are the position, and the time of the last renewal, of
+    each router's newest full snapshot or floor.
     """
     return min((position for position, renewed in states if renewed >= since), default=math.inf)
 

@@ -116,8 +116,7 @@ class PartitionedStore(RowStore):
     def _drop_part(self, oldest: Partition) -> int | None:
         """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
 
-        Returns:
-            The number of decisions; None if a router that still learns has not learned all their entries yet.
+        Return their number; None if a router that still learns has not learned all their entries yet.
         """
         return None
 

@@ -24,11 +24,7 @@ _CONTENT = msgspec.json.Decoder(DecisionContent)
 
 
 def decision_row(record: Record, store_text: bool) -> Row:
-    """Return the row of a decision's record.
-
-    Raises:
-        StoreError: A note is not of JSON's types.
-    """
+    """Return the row of a decision's record; a note that is not of JSON's types is a StoreError."""
     fingerprint = request_fingerprint(record)
     query, decision, estimates = record.query, record.decision, record.estimates
     for name, note in decision.notes.items():
@@ -109,21 +105,13 @@ def _plain(value: Any) -> Any:
 
 
 def record_from(row: Row) -> Record:
-    """Return the record that a decision's row keeps.
-
-    Raises:
-        StoreError: It is damaged.
-    """
+    """Return the record that a decision's row keeps; a damaged one is a StoreError."""
     with damage_errors(row.name):
         return parsed_record(row)
 
 
 def parsed_record(row: Row) -> Record:
-    """Return the record that a decision's row keeps.
-
-    Raises:
-        ValueError: A value is wrong.
-    """
+    """Return the record that a decision's row keeps; a wrong value is a ValueError."""
     content: DecisionContent = decode(row.content, _CONTENT)
     decision, estimates, expected = content.decision, content.estimates, content.expected
     return Record(
@@ -203,11 +191,7 @@ def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:
 
 
 def redacted_fields(row: Row) -> dict[str, Any]:
-    """Return the fields of a decision's query without its texts.
-
-    Raises:
-        StoreError: The row is damaged.
-    """
+    """Return the fields of a decision's query without its texts; a damaged row is a StoreError."""
     with damage_errors(row.name):
         return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
 

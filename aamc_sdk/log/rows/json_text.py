@@ -47,26 +47,18 @@ def encode(content: Any) -> str:
 
 
 def check_plain(value: Any) -> None:
-    """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts.
-
-    Raises:
-        StoreError: A value in it is not.
-    """
+    """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts."""
     if type(value) is NamedValues:  # numbers
         return
     if type(value) is dict or isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple | set | frozenset):
-        _check_simple(value)
+        if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
+            raise StoreError(f"the log keeps JSON's own types only, not {type(value).__name__}; use numbers, text, lists and mappings in notes")
         return
     for item in value:
         if type(item) not in _SIMPLE:  # most are
             check_plain(item)
-
-
-def _check_simple(value: Any) -> None:
-    if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
-        raise StoreError(f"the log keeps JSON's own types only, not {type(value).__name__}; use numbers, text, lists and mappings in notes")
 
 
 def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:
@@ -96,11 +88,7 @@ def decode_entry(content: str | bytes, decoder: msgspec.json.Decoder[T], name: s
 
 @contextmanager
 def damage_errors(name: str) -> Iterator[None]:
-    """Raise the block's errors of wrong values as the error that the log's entry of a name is damaged.
-
-    Raises:
-        StoreError: The block raised such an error.
-    """
+    """Raise the block's errors of wrong values as the StoreError that the log's entry of a name is damaged."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:

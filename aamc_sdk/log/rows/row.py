@@ -185,12 +185,9 @@ def fingerprint_bytes(fingerprint: str) -> bytes | None:
 
 
 def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, random_id: str | None = None) -> Row:
-    """Return an attempt's row.
+    """Return an attempt's row; if it has no number, the log's rules give it one.
 
-    Args:
-        attempt: The attempt; if its number is None, the log's rules give it one.
-        feedback_id: The id of the feedback that it came with; None for none.
-        random_id: The random id of an attempt without a number; None makes one if there is neither a number nor feedback.
+    Its id is made of its number, of the id of the feedback that it came with, or of a random id, which is made if there is none of these.
     """
     if attempt.n is None and feedback_id is None and random_id is None:
         (random_id,) = new_ids(1)

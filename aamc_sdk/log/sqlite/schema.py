@@ -114,11 +114,7 @@ def make(path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename a file to a free name.
-
-    Raises:
-        FileExistsError: The name is not free.
-    """
+    """Rename a file to a free name; another one is a FileExistsError."""
     try:
         os.link(source, target)
     except FileExistsError:

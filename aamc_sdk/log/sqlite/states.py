@@ -21,9 +21,6 @@ class States:
     """The tables ``snapshots``, ``floors`` and ``deltas`` within a transaction of a connection.
 
     A floor is the snapshot of a router that covers all that was dropped; from it the router learns again after a user is forgotten.
-
-    Args:
-        connection: The connection.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:

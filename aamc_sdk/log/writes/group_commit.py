@@ -103,9 +103,7 @@ class GroupCommit:
     def run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
         """Commit a write, and return its result once that is durable; or call a function between two groups, so that it never contends with writes.
 
-        Args:
-            work: The write or the function.
-            closes: Whether to refuse all later work.
+        Work that ``closes`` the log is the last: all later work is refused.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.

@@ -70,11 +70,7 @@ def append(excerpt: Excerpt, rows: Sequence[Row]) -> list[bool]:
 
 
 def append_decisions(excerpt: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
-    """Append decisions, all or none; return for each the logged one of its id, None if it is new.
-
-    Raises:
-        StoreError: An id is known with another request.
-    """
+    """Append decisions as :func:`append` does; return for each the logged one of its id, None if it is new."""
     return [None if is_new else excerpt.find(DECISION, row.id)[-1] for row, is_new in zip(rows, append(excerpt, rows), strict=True)]
 
 
@@ -88,11 +84,7 @@ def drop_pending(excerpt: Excerpt, rows: Sequence[Row]) -> int:
 
 
 def append_attempts(excerpt: Excerpt, rows: Sequence[Row]) -> list[int]:
-    """Append attempts, all or none; return their numbers.
-
-    Raises:
-        StoreError: A decision has another attempt of that number, or an attempt does not fit its decision.
-    """
+    """Append attempts as :func:`append` does; return their numbers."""
     new = [row for row in rows if not _is_known_attempt(excerpt, row)]
     append(excerpt, new)
     numbers = map(_number, rows)
@@ -129,11 +121,7 @@ def _number(row: Row) -> Any:
 
 
 def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
-    """Return whether the log has the same attempt under its number but another id: recorded before by itself, or with feedback.
-
-    Raises:
-        ConflictError: Another attempt has that number.
-    """
+    """Return whether the log has the same attempt under its number but another id: recorded before by itself, or with feedback."""
     n = _number(row)
     alike = [] if n is None else [known for known in _attempts(excerpt, row.decision_id) if _number(known) == n and known.id != row.id]
     if not alike or excerpt.find(ATTEMPT, row.id):
@@ -244,11 +232,7 @@ def has_fitting_names(decision: Row) -> bool:
 
 
 def check_lengths(row: Row) -> None:
-    """Check the ids and names of a new entry.
-
-    Raises:
-        NameLengthError: One is too long.
-    """
+    """Check the lengths of the ids and names of a new entry."""
     if row.kind != DECISION and len(row.id) + len(row.decision_id) <= FITTING_CHARACTERS:  # most are
         return
     _check_length(row.id, f"the id of {_NOUNS[row.kind]}", _MAX_ID_BYTES[row.kind])

@@ -57,13 +57,7 @@ class _RouterErrors:
 class Decider:
     """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
 
-    Args:
-        components: The components.
-        user_id: Maps an external user id to the id used in requests and the log.
-        guard: Admits work until it is closed.
-        threads: Run work that would block an event loop.
-        call_guard: Admits calls of models until it is closed.
-        events: Announces decisions that are new to the log.
+    ``user_id`` maps an external user id to the id used in requests and the log; ``call_guard`` admits calls of models.
     """
 
     def __init__(

@@ -44,10 +44,7 @@ class Learner:
     the entries after it. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the log continue, and the next start resumes
     at the same entry.
 
-    Args:
-        store: The log.
-        router: The router; its initial state is never learned from the log.
-        report: Called with each feedback that this process learns after the start.
+    The router's initial state is never learned from the log. ``report`` is called with each feedback that this process learns after the start.
 
     Attributes:
         error: Why learning has stopped; None while it continues.

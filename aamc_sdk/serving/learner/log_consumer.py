@@ -31,13 +31,8 @@ class LogConsumer:
     from the state that the log still has or the initial one. Until it is done, the served router scores by its old state without the personal state
     of forgotten users; then it takes over the second one's state.
 
-    Args:
-        store: The log.
-        router: The served router; its initial state is never learned from the log.
-        report: Called with each feedback that is learned for the first time.
-
     Attributes:
-        router: The served router.
+        router: The served router; its initial state is never learned from the log.
         name: The name of the router's snapshots in the log.
         shared: Whether one process learns for all, and publishes its deltas.
         snapshots: The router's snapshots in the log.
@@ -62,11 +57,7 @@ class LogConsumer:
         self.overtaken = False
 
     def learn_batch(self, report: bool) -> bool:
-        """Learn the next batch of the log; return whether there was one.
-
-        Args:
-            report: Whether to report its feedback, unless that was reported before.
-        """
+        """Learn the next batch of the log; return whether there was one. With ``report``, its feedback is reported, unless it was before."""
         at, read_at = self.point, time.monotonic()
         again = at.position < self._reported_position
         experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
@@ -97,11 +88,7 @@ class LogConsumer:
             self.snapshots.close(self._learning, self.point)
 
     def load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
-        """Load the newest state of the log, if it has one that is accepted; return whether it has.
-
-        Args:
-            accepts: Called with the snapshot, and the point of the state after its deltas.
-        """
+        """Load the newest state of the log, if it has one that is accepted: a snapshot, and the point after its deltas; return whether it has."""
         self._reported_position = max(self._reported_position, self.point.position)  # the state may be an earlier one
         try:
             found = self.snapshots.load(self._learning, accepts)

@@ -67,11 +67,8 @@ NOWHERE = LogPoint(epoch=-1)
 class RouterSnapshots:
     """The snapshots of one router in the log: saves its state when it is time, and loads the states that other processes save. Used by one thread.
 
-    Args:
-        store: The log.
-        name: The name of the router's snapshots, see :func:`state_name`.
-        shared: Whether one process learns for all, and the others follow its deltas.
-        gives_deltas: Whether the router gives its deltas, so that not each snapshot is a full one.
+    ``name`` is that of :func:`state_name`. If ``shared``, one process learns for all, and the others follow its deltas; ``gives_deltas`` says whether
+    the router gives them, so that not each snapshot is a full one.
 
     Attributes:
         point: The point of the newest state that this process saved or loaded.
@@ -106,12 +103,7 @@ class RouterSnapshots:
         return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
-        """Return whether to save the state at a point of the log: enough was learned, or it is time.
-
-        Args:
-            point: The point.
-            caught_up: Whether the whole log is learned.
-        """
+        """Return whether to save the state at a point of the log: enough was learned, or it is time. ``caught_up``: the whole log is learned."""
         waits = time.monotonic() < self._next_save
         if waits and self._failed:
             return False
@@ -130,9 +122,7 @@ class RouterSnapshots:
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
         """Load the newest state of the log into a router; return its point, or None if the log has none or ``accepts`` refuses it.
 
-        Args:
-            router: The router; after a CheckpointError its state is undefined.
-            accepts: Called with the snapshot, and the point of the state after its deltas; returns whether to load them.
+        ``accepts`` is called with the snapshot, and the point of the state after its deltas. After a CheckpointError the router's state is undefined.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:

@@ -133,12 +133,9 @@ class ModelClient:
                     await chunks.aclose()
 
     def call(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
-        """Return the context of one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
+        """Return the context of one call: it counts the call as in flight, measures and prices it, and records it as an attempt of the decision.
 
-        Args:
-            candidate: The candidate that is called.
-            decision_id: The decision that the call is made for; without it, nothing is recorded.
-            record: Records the attempt; the function of :meth:`record_attempts` when None.
+        ``record`` records the attempt; the function of :meth:`record_attempts` when None.
 
         Raises:
             ProviderError: The code inside raised an error that is not the SDK's own.

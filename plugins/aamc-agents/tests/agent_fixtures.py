@@ -18,8 +18,9 @@ from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
 
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 
 Make = Callable[..., Agent]
 
@@ -27,7 +28,7 @@ Make = Callable[..., Agent]
 @pytest.fixture(scope="session")
 def services() -> Services:
     """Services with every installed plugin and the seed 3."""
-    return make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full", seed=3, device="cpu"))
+    return make_services(default_pool(), get_plugin_manager(), ServingSettings(preset="full", seed=3, device="cpu"))
 
 
 @pytest.fixture(scope="session")

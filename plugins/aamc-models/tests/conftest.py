@@ -11,9 +11,10 @@ import pytest
 from misbehaving_server import Script, Upstream, serving
 
 from aamc_sdk import Services, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Provider
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 
 collect_ignore = [] if importlib.util.find_spec("litellm") else ["test_litellm_provider.py"]
 """LiteLLM contradicts our pins, so its provider is tested by ``tox -e litellm``."""
@@ -22,7 +23,7 @@ collect_ignore = [] if importlib.util.find_spec("litellm") else ["test_litellm_p
 @pytest.fixture(scope="session")
 def services() -> Services:
     """Services with every installed plugin."""
-    return make_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=3, device="cpu"))
+    return make_services(default_pool(), get_plugin_manager(), ServingSettings(seed=3, device="cpu"))
 
 
 @pytest.fixture

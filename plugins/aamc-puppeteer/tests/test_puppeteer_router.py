@@ -10,10 +10,11 @@ import pytest
 from aamc_puppeteer.router import PuppeteerRouter, PuppeteerRouterConfig
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query, Training
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Floats, PoolState
 
@@ -39,7 +40,7 @@ def table(rows: int, first: int = 0) -> Dataset:
 
 
 def untrained(options: PuppeteerRouterConfig = OPTIONS, seed: int = 0) -> PuppeteerRouter:
-    return PuppeteerRouter(options, make_services(POOL, get_plugin_manager(), DefaultSettings(seed=seed)))
+    return PuppeteerRouter(options, make_services(POOL, get_plugin_manager(), ServingSettings(seed=seed)))
 
 
 def trained(dataset: Dataset, options: PuppeteerRouterConfig = OPTIONS) -> PuppeteerRouter:

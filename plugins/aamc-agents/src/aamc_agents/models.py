@@ -16,7 +16,7 @@ from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
 from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, one_of
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage
-from aamc_sdk.routing import default_pool
+from aamc_sdk.routing import AttemptKeywords, default_pool
 from aamc_sdk.serving import ModelClient, make_services, price
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
 
@@ -190,18 +190,19 @@ class ChatModel:
         """Call the candidate of a decision and record the call as an attempt."""
         spec = self._complete(controller.pool.candidates[controller.pool.index(decision.candidate)])
         began = time.monotonic()
-        figures: dict[str, object] = {}
+        figures: AttemptKeywords = {"candidate": spec.name}
         try:
             reply = await self._call(spec, messages)
-            figures = {"cost_usd": None if math.isnan(reply.cost) else reply.cost}
+            figures |= {"cost_usd": None if math.isnan(reply.cost) else reply.cost}
         except asyncio.CancelledError:
-            figures = {"status": "cancelled", "error": "the caller cancelled the call"}
+            figures |= {"status": "cancelled", "error": "the caller cancelled the call"}
             raise
         except Exception as error:
-            figures = {"cost_usd": getattr(error, "cost", None), "error": str(error) or type(error).__name__}
+            figures |= {"cost_usd": getattr(error, "cost", None), "error": str(error) or type(error).__name__}
             raise
         finally:
-            await controller.aattempt(decision.id, candidate=spec.name, latency_ms=1000 * (time.monotonic() - began), **figures)
+            figures["latency_ms"] = 1000 * (time.monotonic() - began)
+            await controller.aattempt(decision.id, **figures)
         return reply
 
     async def _call(self, spec: ModelSpec, messages: list[Message]) -> ModelReply:

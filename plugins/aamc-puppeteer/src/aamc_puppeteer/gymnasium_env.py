@@ -21,11 +21,11 @@ from aamc_puppeteer.policy.encoder import Encoder, described
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.tasks.sources import check_tasks, split_tasks, tasks_of
 from aamc_sdk import Agent, get_plugin_manager
-from aamc_sdk.config import configure
+from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32, default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 
 ALL, SIDES = "all", ("train", "validation", "test")
 BOUND = 1e6
@@ -75,7 +75,7 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         self.config = configure(EpisodeOptions, options, where="aamc/Agents-v0")
         if not self.config.max_steps:
             raise ConfigError("aamc/Agents-v0 needs max_steps of at least 1: without a step there is nothing to decide")
-        services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(seed=seed))
+        services = make_services(default_pool(), get_plugin_manager(), ServingSettings(seed=seed))
         names = self.config.agents or DEFAULT_AGENTS
         if isinstance(tasks, str):
             suite = services.make("dataset", "tasks", {"size": size}).read(tasks)

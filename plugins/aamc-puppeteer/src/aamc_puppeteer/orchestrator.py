@@ -31,11 +31,11 @@ from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.training_record import TrainingRecord
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
-from aamc_sdk.config import configure
+from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
-from aamc_sdk.serving import DefaultSettings, TeamOptions, make_services
+from aamc_sdk.serving import TeamOptions, make_services
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Experience
 
@@ -88,7 +88,7 @@ class Puppeteer(Team):
             ConfigError: An option is unknown or wrong.
             PoolError: There is no agent, or two share a name.
         """
-        services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full", seed=seed))
+        services = make_services(default_pool(), get_plugin_manager(), ServingSettings(preset="full", seed=seed))
         config = configure(PuppeteerConfig, options, preset=preset, where="puppeteer")
         team = [services.make("agent", agent, config.agent_options.get(agent, {})) if isinstance(agent, str) else agent for agent in agents]
         puppeteer = cls(config, services, team)

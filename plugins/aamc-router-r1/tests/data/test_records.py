@@ -11,9 +11,10 @@ from aamc_router_r1.data import RoutingDataset, RoutingRecords, as_dataset, pars
 from aamc_router_r1.protocol import ModelNames, format_errors
 
 from aamc_sdk import Dataset, Query, get_plugin_manager
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.types import ModelSpec, Pool
 
 MODELS = [{"name": "gpt-4", "cost": 30.0, "latency": 0.5}, {"name": "mistral-7b", "cost": 0.5, "latency": 0.1}]
@@ -87,7 +88,7 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 
 def test_the_dataset_keeps_the_tasks_with_their_rows() -> None:
-    services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full", seed=0))
+    services = make_services(default_pool(), get_plugin_manager(), ServingSettings(preset="full", seed=0))
     dataset = RoutingRecords(RoutingRecords.Config(), services).read(str(SAMPLE))
     assert isinstance(dataset, RoutingDataset)
     taken = dataset.take(np.array([3, 0], np.intp))

@@ -37,10 +37,11 @@ from transformers import (
 )
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query, Training
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Floats, PoolState
 
@@ -98,7 +99,7 @@ def table(rows: int, first: int = 0) -> Dataset:
 
 
 def untrained(config: ChoiceOptions, seed: int = 0) -> ChoiceRouter:
-    return ChoiceRouter(config, make_services(POOL, get_plugin_manager(), DefaultSettings(seed=seed)))
+    return ChoiceRouter(config, make_services(POOL, get_plugin_manager(), ServingSettings(seed=seed)))
 
 
 def trained(dataset: Dataset, config: ChoiceOptions, **training: Any) -> ChoiceRouter:
@@ -389,7 +390,7 @@ def test_a_gpt2_is_accepted(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("batch", "micro", "together"), [(16, 16, 16), (12, 8, 6), (8, 32, 8), (30, 7, 6)])
 def test_an_update_has_as_many_rows_as_asked(tiny: Path, batch: int, micro: int, together: int) -> None:
     config = options(tiny, batch_size=batch, micro_batch_size=micro, warm_start_epochs=1.0, epochs=0.5)
-    given = _arguments(config, make_services(POOL, get_plugin_manager(), DefaultSettings()), tiny)
+    given = _arguments(config, make_services(POOL, get_plugin_manager(), ServingSettings()), tiny)
     assert given.per_device_train_batch_size == together
     assert given.per_device_train_batch_size * given.gradient_accumulation_steps == batch
     updates = math.ceil(32 / batch) + math.ceil(16 / batch)
@@ -429,8 +430,9 @@ from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.single.choice_router import ChoiceRouter
 from aamc_sdk import Candidate, Pool
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import DefaultSettings, make_services
-router = ChoiceRouter(ChoiceOptions(), make_services(Pool([Candidate("a")]), get_plugin_manager(), DefaultSettings()))
+from aamc_sdk.config import ServingSettings
+from aamc_sdk.serving import make_services
+router = ChoiceRouter(ChoiceOptions(), make_services(Pool([Candidate("a")]), get_plugin_manager(), ServingSettings()))
 router.load(Path(sys.argv[1]))
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Router
 from aamc_sdk.testing.another_process import in_another_process
-from aamc_sdk.testing.components import (
+from aamc_sdk.testing.checks.components import (
     LEARNER_CHECKS,
     OPTION_CHECKS,
     THREADS,
@@ -20,9 +20,9 @@ from aamc_sdk.testing.components import (
     require_no_threads,
     require_same,
 )
+from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log
+from aamc_sdk.testing.checks.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
-from aamc_sdk.testing.online_routers import ONLINE_CHECKS, example_log
-from aamc_sdk.testing.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject, equal, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores, Turn

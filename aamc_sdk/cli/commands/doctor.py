@@ -23,13 +23,13 @@ from aamc_sdk.cli.output import print_table, write_json_line
 from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
+from aamc_sdk.interfaces.store import public_url
 
 if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugin, Plugins, RegisteredComponent
+    from aamc_sdk.plugins import Plugin, Plugins
 
 SUBJECT_WIDTH = 32
 """Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
-_SECRET = re.compile(r"//[^/@]*@")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -143,22 +143,17 @@ def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
         if each.error:  # beside another component, whose plugin may be the wrong one
             error, advice = split_advice(each.error)
             found.append(Diagnosis(subject, error, BROKEN, advice))
-        elif error := _import_error(each, plugins):
-            found.append(_broken(subject, error, each.plugin))
+            continue
+        try:
+            plugins.load(each.kind, each.name)
+        except PluginError as failure:
+            found.append(_broken(subject, str(failure), each.plugin))
     yield from found or [Diagnosis("components", f"all {len(plugins.components)} can be imported")]
 
 
 def _broken(subject: str, error: str, plugin: Plugin) -> Diagnosis:
     advice = f"install {plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
     return Diagnosis(subject, " ".join(error.split()), BROKEN, advice)
-
-
-def _import_error(registered: RegisteredComponent, plugins: Plugins) -> str:
-    try:
-        plugins.load(registered.kind, registered.name)
-    except PluginError as error:
-        return str(error)
-    return ""
 
 
 def check_torch() -> list[Diagnosis]:
@@ -212,7 +207,7 @@ def _check_store(url: str, plugins: Plugins) -> Diagnosis:
     """Check that a log can be reached."""
     from aamc_sdk.log import open_store
 
-    subject = f"store {_SECRET.sub('//', url)}"
+    subject = f"store {public_url(url)}"
     try:
         with closing(open_store(url, plugins, existing=True)) as store:
             health = store.health()

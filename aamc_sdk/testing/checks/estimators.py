@@ -9,7 +9,7 @@ import numpy as np
 
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.testing.another_process import in_another_process
-from aamc_sdk.testing.components import (
+from aamc_sdk.testing.checks.components import (
     LEARNER_CHECKS,
     OPTION_CHECKS,
     THREADS,

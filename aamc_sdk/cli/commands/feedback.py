@@ -55,7 +55,7 @@ def _row_store(store: Store) -> RowStore:
 
     if not isinstance(store, RowStore):
         why = "it does not extend aamc_sdk.log.RowStore"
-        raise StoreError(f"the store {store.url} does not support export and import, since {why}; use sqlite, redis or postgres")
+        raise StoreError(f"the store {store.name} does not support export and import, since {why}; use sqlite, redis or postgres")
     return store
 
 

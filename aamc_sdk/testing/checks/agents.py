@@ -11,7 +11,7 @@ from typing import Any
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
-from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
+from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
 from aamc_sdk.testing.findings import SignatureError, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query

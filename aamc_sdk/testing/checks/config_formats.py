@@ -11,7 +11,7 @@ from typing import Any
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings
 from aamc_sdk.errors import AamcError, ConfigError, PreferenceError, one_of
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
-from aamc_sdk.testing.components import require_same
+from aamc_sdk.testing.checks.components import require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.testing.components import OPTION_CHECKS, require_same
+from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, require_array, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.types import Dataset, Floats, Outcomes

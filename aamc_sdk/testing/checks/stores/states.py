@@ -9,8 +9,8 @@ from pathlib import Path
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import MAX_SNAPSHOTS, open_store
+from aamc_sdk.testing.checks.stores.logs import ID, empty_store, has_option, ids, new_url, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
-from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, new_url, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Feedback, Snapshot, StateDelta
 

@@ -13,7 +13,7 @@ import attrs
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider
 from aamc_sdk.storage import to_json
-from aamc_sdk.testing.components import OPTION_CHECKS, require_asynchronous_iterator, require_no_threads, require_same
+from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_asynchronous_iterator, require_no_threads, require_same
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import ModelSpec, check_text

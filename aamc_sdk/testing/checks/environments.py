@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.routing import encode
-from aamc_sdk.testing.components import OPTION_CHECKS, require_same
+from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.testing.world import POOL, make_request

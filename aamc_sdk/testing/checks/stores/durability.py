@@ -9,8 +9,8 @@ from typing import Any
 from aamc_sdk.errors import AamcError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
+from aamc_sdk.testing.checks.stores.logs import ID, empty_store, ids, new_url, records, whole_log
 from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
-from aamc_sdk.testing.stores.logs import ID, empty_store, ids, new_url, records, whole_log
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Attempt, Feedback, Snapshot
 

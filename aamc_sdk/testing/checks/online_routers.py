@@ -11,9 +11,9 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.component_state import restore
-from aamc_sdk.testing.components import require_same
+from aamc_sdk.testing.checks.components import require_same
+from aamc_sdk.testing.checks.scores import request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import checks_in, must_raise, require, require_type, skip
-from aamc_sdk.testing.scores import request_of, require_scores, same_scores
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, RoutingRequest

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from aamc_sdk.errors import AamcError, DataError
-from aamc_sdk.testing.components import OPTION_CHECKS
+from aamc_sdk.testing.checks.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import checks_in, may_refuse, must_raise, require, require_type
 from aamc_sdk.testing.subject import Subject, changed
 from aamc_sdk.types import Dataset, check_dataset, normalized_text

@@ -1,0 +1,1 @@
+"""The checks of each kind of component, by the contract of its interface."""
