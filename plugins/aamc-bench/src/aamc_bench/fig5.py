@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
-from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
@@ -203,18 +203,13 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     if REFERENCE not in names or router == REFERENCE:
         return {}
     columns = [_outcomes(comparison, names.index(name), success_threshold) for name in (router, REFERENCE)]
-    values = np.concatenate([each.means(np.column_stack(columns)) for each in (Resampling.once(comparison.stream), resampling)]).T
+    values = resampling.means_with_data(np.column_stack(columns)).T
     ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
     return {
         "success_difference": figure(ours[0] - theirs[0]),
-        "cost_saved": figure(_saved(ours[1], theirs[1])),
-        "latency_saved": figure(_saved(ours[2], theirs[2])),
+        "cost_saved": figure(1 - ratio(ours[1], theirs[1])),
+        "latency_saved": figure(1 - ratio(ours[2], theirs[2])),
     }
-
-
-def _saved(ours: Floats, theirs: Floats) -> Floats:
-    """Return 1 minus the ratio; NaN if the reference is 0."""
-    return np.asarray(1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0))
 
 
 def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:

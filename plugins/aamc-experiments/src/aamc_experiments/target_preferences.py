@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
-from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
+from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
@@ -251,7 +251,7 @@ class _DecidedRows:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
         quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
         found = {
-            "relative_quality": np.divide(quality, best, out=np.full_like(quality, np.nan), where=best > 0),
+            "relative_quality": ratio(quality, best),
             "usd_per_1k": 1000 * resampling.means(self.cost_usd),
             "strong_share": resampling.means(self.strong),
         }

@@ -10,6 +10,7 @@ from aamc_experiments.evaluation.bootstrap import (
     known_interval,
     open_interval,
     point_estimates,
+    ratio,
     share_interval,
     trust_note,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "quality_at_cost",
     "question_units",
     "randomisation_test",
+    "ratio",
     "share_interval",
     "sparsity",
     "statistics",

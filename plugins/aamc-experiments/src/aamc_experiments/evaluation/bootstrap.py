@@ -72,7 +72,11 @@ class Resampling:
         """Return the mean of ``[Q, K]`` values over some rows ``[Q]`` in each resample, ``[B, K]``; NaN in a resample without any of them."""
         columns = np.where(rows[:, None], np.column_stack((np.ones(len(values)), values)), 0.0)
         share, sums = np.split(self.means(columns), [1], axis=1)
-        return np.asarray(np.divide(sums, share, out=np.full(sums.shape, np.nan), where=share > 0))
+        return ratio(sums, share)
+
+    def means_with_data(self, values: Floats) -> Floats:
+        """Return the mean of ``[Q, K]`` values in the data itself, then in each resample, ``[1 + B, K]``."""
+        return np.concatenate((Resampling.once(self.unit).means(values), self.means(values)))
 
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
@@ -105,6 +109,12 @@ def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
     below = ordered[(counts <= np.floor(rank)).sum(axis=1)]
     above = ordered[(counts <= np.ceil(rank)).sum(axis=1)]
     return np.asarray(below + (above - below) * (rank[:, 0] % 1))
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Return part / whole; NaN where the whole is not positive."""
+    shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
+    return np.asarray(np.divide(part, whole, out=np.full(shape, np.nan), where=np.greater(whole, 0)))
 
 
 def interval(figures: Floats) -> list[float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, ratio
 from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
@@ -175,7 +175,7 @@ def _headline(router: RealisedOutcomes, spent_usd: Floats, references: Reference
         "mean_cost_usd": mean_cost,
         "mean_latency_ms": mean_latency,
         "p95_latency_ms": mean_latency if np.isnan(mean_latency).any() else resampling.percentile(latency, 0.95),
-        "efficiency": np.divide(success, effort, out=np.full(len(effort), np.nan), where=effort > 0),
+        "efficiency": ratio(success, effort),
         "mean_reward": reward,
         "decision_cost_usd": decision_cost,
         "arena_score": arena_score(mean_quality, mean_cost),
@@ -187,8 +187,7 @@ def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: CandidateMean
     best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
-    minimum = cost_at_quality(reachable[0][None], reachable[1][None], targets)
-    shares = np.divide(minimum, cost, out=np.full(minimum.shape, np.nan), where=cost > 0)
+    shares = ratio(cost_at_quality(reachable[0][None], reachable[1][None], targets), cost)
     return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE
+from aamc_experiments.evaluation import HEADLINE, ratio
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ class Destinations:
             columns = np.column_stack((columns, counts.sum(axis=1) - columns.sum(axis=1)))
             models.append(REST)
         sizes = np.array([group.size for group in found], dtype=np.float64)[:, None]
-        return cls(found, models, np.divide(columns, sizes, out=np.full(columns.shape, np.nan), where=sizes > 0))
+        return cls(found, models, ratio(columns, sizes))
 
 
 def destination_table(results: Results) -> Table:
