@@ -3,8 +3,6 @@
 from aamc_experiments.evaluation.bootstrap import (
     Figures,
     Resampling,
-    few_queries_note,
-    growing_waits_note,
     interval,
     intervals,
     known_interval,
@@ -12,7 +10,6 @@ from aamc_experiments.evaluation.bootstrap import (
     point_estimates,
     ratio,
     share_interval,
-    trust_note,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
@@ -23,6 +20,7 @@ from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sp
 from aamc_experiments.evaluation.formulas.reliability import BINS, bin_of, forecast_errors, forecasts
 from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc, choice_figures
 from aamc_experiments.evaluation.metrics import metrics
+from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes, trust_note
 from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, arena_score, statistics
@@ -52,6 +50,7 @@ __all__ = [
     "complete_rows",
     "constant_routers",
     "cost_at_quality",
+    "data_notes",
     "evaluation_points",
     "few_queries_note",
     "forecast_errors",
@@ -74,6 +73,7 @@ __all__ = [
     "question_units",
     "randomisation_test",
     "ratio",
+    "router_notes",
     "share_interval",
     "sparsity",
     "statistics",
