@@ -161,7 +161,8 @@ def content_of(folder: Path) -> dict[str, Any]:
     run, metrics, comparison = RunFolder.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
     ours = {run.router_name: f"AAMC ({run.router_name})"}
     labels = ours | STRATEGIES | YARDSTICKS | ours  # first, even if it is also a yardstick
-    models = only_candidates(comparison)
+    constant = comparison.constant_choices()
+    models = {name: model for model, names in constant.items() for name in names}
     labels |= {name: f"{labels[name]} ({models[name]})" for name in CONSTANT if name in models and name != run.router_name}
     shown = [name for name in labels if name in metrics["routers"]]
     records = [
@@ -171,21 +172,8 @@ def content_of(folder: Path) -> dict[str, Any]:
     resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": claim.text, "paper": {"value": claim.minimum}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
-    return {"data": metrics["data"], "records": records, "claims": claims, "same": _same(models, labels)}
-
-
-def only_candidates(comparison: Comparison) -> dict[str, str]:
-    """Return the candidate of each router that chose one for every query at the headline's preference."""
-    chosen = dict(zip(comparison.routers.tolist(), (np.unique(choices[AT_PREFERENCE]) for choices in comparison.chosen), strict=True))
-    return {router: str(comparison.candidates[candidates[0]]) for router, candidates in chosen.items() if len(candidates) == 1}
-
-
-def _same(models: Mapping[str, str], labels: Mapping[str, str]) -> list[list[str]]:
-    """Return the groups of strategies with the same model for every query."""
-    by_model: dict[str, list[str]] = {}
-    for name, model in models.items():
-        by_model.setdefault(model, []).append(labels.get(name, name))
-    return [names for names in by_model.values() if len(names) > 1]
+    same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
+    return {"data": metrics["data"], "records": records, "claims": claims, "same": same}
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,8 +120,7 @@ class Results:
 
     def only_candidate(self, router: str) -> str | None:
         """Return the only candidate that a router chose at the preference; None if it chose several."""
-        chosen = np.unique(self.decisions.chosen[self.position_of(router), HEADLINE])
-        return str(self.decisions.candidates[chosen[0]]) if len(chosen) == 1 else None
+        return next((candidate for candidate, routers in self.decisions.constant_choices().items() if router in routers), None)
 
     @cached_property
     def resampling(self) -> Resampling:

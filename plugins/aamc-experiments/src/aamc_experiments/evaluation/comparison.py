@@ -158,6 +158,14 @@ class Comparison:
         own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
         return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
 
+    def constant_choices(self) -> dict[str, list[str]]:
+        """Return the routers that chose one candidate for every query at the headline's preference, by that candidate."""
+        found: dict[str, list[str]] = {}
+        for router, choices in zip(self.routers.tolist(), self.chosen[:, HEADLINE], strict=True):
+            if (choices == choices[0]).all():
+                found.setdefault(str(self.candidates[choices[0]]), []).append(router)
+        return found
+
     def growing_waits(self) -> list[str]:
         """Return the routers whose latency still grows within the streams at the headline's preference: longer streams would show more."""
         if self.is_table:

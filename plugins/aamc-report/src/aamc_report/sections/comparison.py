@@ -182,10 +182,7 @@ def section(results: Results) -> Section:
 
 def _constant_routers(results: Results) -> list[str]:
     """Return a note on the routers that chose one candidate for every query, and are therefore equal if it is the same candidate."""
-    routers: dict[str, list[str]] = {}
-    for router in results.routers:
-        if (candidate := results.only_candidate(router)) is not None:
-            routers.setdefault(candidate, []).append(router)
+    routers = results.decisions.constant_choices()
     if not routers or len(results.decisions.candidates) == 1:
         return []
     parts = [f"{candidate} by {listed(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
