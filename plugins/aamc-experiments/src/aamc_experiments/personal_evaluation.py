@@ -8,7 +8,7 @@ than ten turns, a turn's scores do not depend on later turns, nor on whether the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from aamc_sdk.interfaces import Estimator, OnlineRouter, Router
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import write_arrays, write_json
-from aamc_sdk.types import Dataset, Experience, Feedback, Floats, Pool
+from aamc_sdk.types import Dataset, Experience, Floats, Pool
 
 SUPPORT = (0, 1, 3, 10)
 """Numbers of a user's first turns that routers learn from."""
@@ -191,6 +191,8 @@ class PersonalMeasurement:
         """Return the decisions and feedback of rows as a log would hand them to a router."""
         assert self.dataset.experience is not None
         taken = self.dataset.experience.take(rows)
+        row_of = taken.rows
+        in_turn_order = sorted(taken.feedback, key=lambda feedback: row_of[feedback.decision_id])
         estimates = taken.estimates if self.estimator is None else self.estimator.estimate(taken.queries)
         if (
             self.estimator is not None
@@ -198,13 +200,7 @@ class PersonalMeasurement:
             and (found := self.estimator.embed([query.text for query in taken.queries])) is not None
         ):
             estimates = attrs.evolve(estimates, embedding=found)
-        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *_in_turn_order(taken)])
-
-
-def _in_turn_order(experience: Experience) -> Sequence[Feedback]:
-    """Return the feedback in the order of its decisions."""
-    row = experience.rows
-    return sorted(experience.feedback, key=lambda feedback: row[feedback.decision_id])
+        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *in_turn_order])
 
 
 def _row(margins: Floats, pairs: PredictedPairs) -> dict[str, Any]:

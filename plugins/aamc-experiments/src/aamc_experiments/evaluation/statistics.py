@@ -12,7 +12,7 @@ from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Com
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.formulas.reliability import calibration_errors
+from aamc_experiments.evaluation.formulas.reliability import forecast_errors, forecasts
 from aamc_experiments.evaluation.formulas.strong_weak import strong_weak
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes
@@ -137,7 +137,7 @@ def statistics(comparison: Comparison, position: int, router: RealisedOutcomes, 
         "hypervolume": hypervolume(objectives),
         "sparsity": sparsity(objectives),
         **strong_weak(comparison, position, resampling),
-        **calibration_errors(comparison, position, resampling),
+        **forecast_errors(*forecasts(comparison, position), resampling),
     }
     columns = zip(quality.T, cost.T, latency.T, strict=True)
     return Statistics(

@@ -19,11 +19,6 @@ BINS = 15
 """The number of bins of equal width, each without its lower edge."""
 
 
-def calibration_errors(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
-    """Return a router's ``brier`` and ``ece`` on each of B resamples, ``[B]``; NaN for a router without forecasts."""
-    return forecast_errors(*forecasts(comparison, router), resampling)
-
-
 def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) -> dict[str, Floats]:
     """Return the Brier score and the expected calibration error (ECE) of forecasts on each of B resamples, ``[B]``.
 
