@@ -29,7 +29,7 @@ SUPPORT = (0, 1, 3, 10)
 """Numbers of a user's first turns that routers learn from."""
 PERSONAL_BASELINES = ("random", "bradley-terry", "user-elo", "user-ridge", "thompson")
 """The routers that a personal router is compared with, where installed."""
-HEADLINE = ("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward", "decision_cost_usd")
+MEASURED = ("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward", "decision_cost_usd")
 """Metrics of measured outcomes, which comparisons do not have."""
 MAX_RATED_PAIRS = 100
 """Maximum number of pairs of a user's ratings of single answers."""
@@ -212,4 +212,4 @@ def _row(margins: Floats, pairs: PredictedPairs) -> dict[str, Any]:
     for place, size in enumerate(SUPPORT):
         enough = pairs.largest >= size
         by_support[str(size)] = choice_figures(margins[place, enough], pairs.user[enough])
-    return {**dict.fromkeys(HEADLINE), **overall, "by_support": by_support}
+    return {**dict.fromkeys(MEASURED), **overall, "by_support": by_support}
