@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
 from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
@@ -30,7 +29,6 @@ from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import read_json
-from aamc_sdk.types import Floats
 
 ROUTER = "ppo"
 RUN = "run"
@@ -190,7 +188,7 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     names = comparison.routers.tolist()
     if REFERENCE not in names or router == REFERENCE:
         return {}
-    columns = [_outcomes(comparison, names.index(name), success_threshold) for name in (router, REFERENCE)]
+    columns = [comparison.success_cost_latency(names.index(name), success_threshold) for name in (router, REFERENCE)]
     values = resampling.means_with_data(np.column_stack(columns)).T
     ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
     return {
@@ -198,13 +196,6 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
         "cost_saved": figure(1 - ratio(ours[1], theirs[1])),
         "latency_saved": figure(1 - ratio(ours[2], theirs[2])),
     }
-
-
-def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:
-    """Return success, cost and latency of each query, ``[Q, 3]``."""
-    realised = comparison.realised(router)
-    quality, cost, latency = (values[AT_PREFERENCE] for values in (realised.known_quality, realised.cost_usd, realised.latency_ms))
-    return np.column_stack((quality >= success_threshold, cost, latency))
 
 
 def draw(document: Mapping[str, Any]) -> Figure:

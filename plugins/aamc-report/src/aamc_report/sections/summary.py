@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, known_interval, ratio
+from aamc_experiments.evaluation import known_interval, ratio
 
 from aamc_report.formats import listed, percent
 from aamc_report.results import Results
@@ -54,10 +54,8 @@ def _compared(results: Results, rivals: Sequence[str]) -> str:
 
 def _means(results: Results, router: str) -> Floats:
     """Return mean success, cost and latency at the preference: on the data, then on its B resamples, ``[1 + B, 3]``."""
-    outcomes = results.decisions.realised(results.position_of(router))
-    success = outcomes.known_quality[HEADLINE] >= results.run.settings.evaluation.success_threshold
-    columns = np.column_stack((success, outcomes.cost_usd[HEADLINE], outcomes.latency_ms[HEADLINE]))
-    return results.resampling.means_with_data(columns)
+    threshold = results.run.settings.evaluation.success_threshold
+    return results.resampling.means_with_data(results.decisions.success_cost_latency(results.position_of(router), threshold))
 
 
 def _signed(shares: Floats, unit: str) -> str:
