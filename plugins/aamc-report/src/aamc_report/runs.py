@@ -94,7 +94,7 @@ def _outcomes(results: Results) -> dict[str, Floats]:
 
 Runs = Mapping[str, Results]
 """Runs by their names on a page, in the order of the command line."""
-COMPARED = ("settings", "resolved", "splits", "versions")
+COMPARED_PARTS = ("settings", "resolved", "splits", "versions")
 """The compared parts of ``run.yaml``; the rest follows from them."""
 
 
@@ -119,7 +119,7 @@ def differences(runs: Runs) -> Mapping[str, Sequence[str]]:
     A key that only some runs have is listed only under ``settings``: a component's options differ with its name, which is listed,
     and an evaluation of a run has no splits. A missing value is empty.
     """
-    flat = [{key: text for part in COMPARED for key, text in _flatten(part, results.run.content.get(part) or {})} for results in runs.values()]
+    flat = [{key: text for part in COMPARED_PARTS for key, text in _flatten(part, results.run.content.get(part) or {})} for results in runs.values()]
     keys = dict.fromkeys(key for texts in flat for key in texts)
     found = {}
     for key in keys:
