@@ -14,6 +14,7 @@ from aamc_experiments.evaluation.bootstrap import (
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
+from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull, quality_at_cost
 from aamc_experiments.evaluation.formulas.length_errors import length_errors
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
@@ -23,7 +24,7 @@ from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes, trust_note
 from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, arena_score, statistics
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
 __all__ = [
     "BINS",

@@ -10,33 +10,13 @@ import numpy as np
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, ratio
 from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
+from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.formulas.reliability import forecast_errors, forecasts
 from aamc_experiments.evaluation.formulas.strong_weak import strong_weak
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes
-
-MOST_EXPENSIVE, CHEAPEST = 200.0, 0.0044
-"""The costs in USD per 1,000 queries at which the cheapness of RouterArena's score is 0 and 1."""
-BETA = 0.1
-"""The weight of cheapness relative to accuracy."""
-
-
-def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:
-    """Return RouterArena's score (1 + beta) A C / (beta A + C), where C falls with the logarithm of cost from 1 to 0, ``[...]``.
-
-    Paper: Lu et al. 2025, "RouterArena: An Open Platform for Comprehensive Comparison of LLM Routers" (arena score).
-
-    Args:
-        accuracy: A, the mean quality, ``[...]``.
-        cost_usd: Mean cost of a query, ``[...]``.
-    """
-    per_thousand = np.clip(1000 * cost_usd, CHEAPEST, MOST_EXPENSIVE)  # keeps C between 0 and 1
-    cheapness = np.log2(MOST_EXPENSIVE / per_thousand) / np.log2(MOST_EXPENSIVE / CHEAPEST)
-    weight = BETA * accuracy + cheapness
-    return np.asarray(np.divide((1 + BETA) * accuracy * cheapness, weight, out=np.zeros_like(weight), where=weight != 0))
-
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality at which costs are reported."""
