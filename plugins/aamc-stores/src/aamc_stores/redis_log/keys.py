@@ -163,7 +163,8 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
         return StoredEntry(Row(kind, name, decision_id, candidate, text, made, None, revision), number_of(value), pending)
     fingerprint, propensity, tenant = more
     columns = {"propensity": propensity, "tenant": tenant} if brief else None
-    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, _fingerprint_from(fingerprint), columns)
+    fingerprint = fingerprint if isinstance(fingerprint, str) else fingerprint.hex()
+    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, fingerprint, columns)
     return StoredEntry(row, number_of(value), pending)
 
 
@@ -202,7 +203,3 @@ def named(decision_id: str, field: str) -> tuple[str, str, int]:
     if letter not in _LETTERS:  # of version 2: the kind, and the whole id
         return letter, rest, int(revision or 0)
     return _LETTERS[letter], f"{decision_id}/{rest}" if letter.islower() else rest, int(revision or 0)
-
-
-def _fingerprint_from(kept: bytes | str) -> str:
-    return kept if isinstance(kept, str) else kept.hex()
