@@ -267,8 +267,8 @@ def kept_in_redis(store: Any) -> Sequence[Any]:
     """Return the key, field, value and place of each entry."""
     kept: list[Any] = []
     position = "-"
-    with store._client.pipeline(transaction=False) as reads:
-        while entries := store._client.xrange(store._server.key("stream"), min=position, count=1000):
+    with store._server.client.pipeline(transaction=False) as reads:
+        while entries := store._server.client.xrange(store._server.key("stream"), min=position, count=1000):
             for _, fields in entries:
                 decision, _, field = fields[b"e"].partition(b"\0")
                 reads.hget(store._server.key("decision:").encode() + decision, field)

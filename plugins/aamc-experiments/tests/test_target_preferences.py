@@ -9,8 +9,8 @@ from aamc_experiments.evaluation import Resampling
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
-from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
-from aamc_experiments.training import Experiment
+from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, save_calibration
+from aamc_experiments.training import Experiment, out_of_fold
 from aamc_experiments.training.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from click.testing import CliRunner
 from tiny import Tiny, TinyRouter
@@ -53,7 +53,7 @@ def reachable(run: RunFolder, plugins: Plugins) -> dict[str, np.ndarray]:
     quality = estimator.quality(estimator.estimate(dataset.queries), run.pool)
     request = build_request(dataset.queries, run.pool, Preference().array, quality=quality, candidate_means=run.candidate_means)
     found = []
-    for preference in quality_cost_ray():
+    for preference in Target("quality-floor", 0.9).ray:
         utility = np.where(request.mask, router.score(request.with_preference(preference)).utility, -np.inf)
         cells = np.arange(len(dataset)), utility.argmax(axis=1)
         found.append((outcomes.known_quality[cells].mean(), 1000 * outcomes.cost_usd[cells].mean()))
@@ -62,7 +62,7 @@ def reachable(run: RunFolder, plugins: Plugins) -> dict[str, np.ndarray]:
 
 
 def test_the_ray_goes_from_quality_alone_to_cost_alone() -> None:
-    points = quality_cost_ray()
+    points = Target("quality-floor", 0.9).ray
     assert points[0].tolist() == [1, 0, 0]
     assert points[-1].tolist() == [0, 1, 0]
     np.testing.assert_allclose(points.sum(axis=1), 1)
@@ -78,7 +78,7 @@ def test_a_quality_floor_is_met_as_cheaply_as_can_be(run, plugins, floor) -> Non
 
 
 def test_a_surer_floor_costs_more_and_is_met_on_more_resamples(run, plugins) -> None:
-    floor = float(np.sort(reachable(run, plugins)["quality"])[len(quality_cost_ray()) // 2])
+    floor = float(np.sort(reachable(run, plugins)["quality"])[len(Target("quality-floor", 0.9).ray) // 2])
     taken_as_it_is, sure = (calibrated(run, plugins, "quality-floor", floor, confidence) for confidence in (0.0, 0.95))
     assert sure.confidence >= 0.95 > taken_as_it_is.confidence
     assert sure.figures["usd_per_1k"] > taken_as_it_is.figures["usd_per_1k"]
@@ -269,13 +269,13 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     about = read_json(folder / "estimator" / COMPONENT)
     write_json(folder / "estimator" / COMPONENT, about | {"files": {}})
     seen = []
-    monkeypatch.setattr(target_preferences, "build_request", lambda *given, **known: seen.append(known) or build_request(*given, **known))
+    monkeypatch.setattr(out_of_fold, "build_request", lambda *given, **known: seen.append(known) or build_request(*given, **known))
 
     progress = StagesOnly()
     calibrate(run, plugins, progress, Target("strong-share", 0.5, 0.0))
 
     assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"] * 2
-    assert ["quality" in known for known in seen] == [False, True]
+    assert [known["quality"] is not None for known in seen] == [False, True]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)
 
 

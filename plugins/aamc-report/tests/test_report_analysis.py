@@ -11,9 +11,8 @@ from aamc_experiments.settings import Evaluation
 from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.sections.cost_quality import hull_band
-from aamc_report.sections.destinations import COLOURS
+from aamc_report.sections.destinations import AVOIDABLE, COLOURS, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes, failure_tables
 from aamc_report.sections.disputes import disputes, find_texts
-from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes, failure_tables
 from aamc_report.sections.groups import QueryGroup
 from aamc_report.sections.regret import regret_tables, regrets
 from aamc_report.sections.reliability import Reliability, reliabilities, reliability_tables

@@ -88,6 +88,8 @@ def test_missing_metrics_are_measured_again_by_completing_the_run(make_run: Any)
         ("mean_cost_usd", [1.0], "routers.ppo.mean_cost_usd must be a number or null, not [1.0]"),
         ("mean_quality", True, "routers.ppo.mean_quality must be a number or null, not True"),
         ("ci95", {"aiq": [0.1, "x"]}, "routers.ppo.ci95.aiq must be two numbers or null, not [0.1, 'x']"),
+        ("ci95", {"aiq": [0.1]}, "routers.ppo.ci95.aiq must be two numbers or null, not [0.1]"),
+        ("ci95", {"aiq": 0.1}, "routers.ppo.ci95.aiq must be two numbers or null, not 0.1"),
         ("model_share", {"a": "most"}, "routers.ppo.model_share.a must be a number or null, not 'most'"),
         ("per_category", {"math": {"n": 3, "mean_quality": []}}, "routers.ppo.per_category.math.mean_quality must be a number"),
         ("frontier", [{"mean_cost_usd": 1.0, "mean_quality": "x"}], "routers.ppo.frontier[0].mean_quality must be a number"),
@@ -99,6 +101,14 @@ def test_a_figure_that_is_no_number_is_named(make_run: Any, key: str, value: Any
     content["routers"]["ppo"][key] = value
     write_json(folder / "metrics.json", content)
     with pytest.raises(CheckpointError, match=re.escape(f"metrics.json is damaged: {words}")):
+        write_report(folder)
+
+
+def test_a_count_of_the_data_that_is_no_number_is_named(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    content = read_json(folder / "metrics.json")
+    write_json(folder / "metrics.json", content | {"data": {**content["data"], "dropped": "many"}})
+    with pytest.raises(CheckpointError, match=r"data\.dropped must be a number or null, not 'many'"):
         write_report(folder)
 
 

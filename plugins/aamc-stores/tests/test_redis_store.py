@@ -68,7 +68,7 @@ def everything(store):
 
 
 def keys(store):
-    return {key.decode().partition(":")[2] for key in store._client.scan_iter(f"{store.config.prefix}:*")}
+    return {key.decode().partition(":")[2] for key in store._server.client.scan_iter(f"{store.config.prefix}:*")}
 
 
 def decided(store):
@@ -168,7 +168,7 @@ def test_a_journal_that_an_earlier_program_left_is_finished(log, monkeypatch):
     store = log()
     commit_alone(store, monkeypatch)
     journal = f"{store.config.prefix}:journal"
-    ops = msgspec.msgpack.decode(store._client.hget(journal, "ops"), type=list[list[msgspec.Raw]])
+    ops = msgspec.msgpack.decode(store._server.client.hget(journal, "ops"), type=list[list[msgspec.Raw]])
     earlier = []
     for kind, *values in ops:
         if kind == msgspec.msgpack.encode(5):
@@ -177,9 +177,9 @@ def test_a_journal_that_an_earlier_program_left_is_finished(log, monkeypatch):
             earlier.append([1, 1, key, field, value, place, write])
         else:
             earlier.append([kind, *values])
-    store._client.hset(journal, "ops", msgspec.msgpack.encode(earlier))
+    store._server.client.hset(journal, "ops", msgspec.msgpack.encode(earlier))
     assert everything(log()) == (["d"], ["d/explicit"])
-    assert store._client.hget(f"{store.config.prefix}:decision:d", "p")[:8] == (2).to_bytes(8, "big")
+    assert store._server.client.hget(f"{store.config.prefix}:decision:d", "p")[:8] == (2).to_bytes(8, "big")
 
 
 def test_a_group_that_another_writer_overtook_is_computed_again(log, monkeypatch):
@@ -255,8 +255,8 @@ def test_the_log_is_divided_and_what_nobody_holds_back_is_dropped(log):
     assert store.experience(found.start).follows is None
     kept = {key.partition(":")[2] for key in keys(store) if key.startswith("decision:")}
     assert kept == set(names[dropped:])
-    assert store._client.scard(f"{store.config.prefix}:user:ann") == 60 - dropped
-    assert store.health()["entries"] == store._client.xlen(f"{store.config.prefix}:stream") == 3 * (60 - dropped)
+    assert store._server.client.scard(f"{store.config.prefix}:user:ann") == 60 - dropped
+    assert store.health()["entries"] == store._server.client.xlen(f"{store.config.prefix}:stream") == 3 * (60 - dropped)
     assert store.retain() == 0
     assert log().experience(found.start).decisions[0].id == names[dropped]
 
@@ -332,8 +332,8 @@ def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(log, server):
     states = store._states.read("floors")
     old = attrs.evolve(states["retired"], renewed=states["retired"].renewed - 8 * 24 * 3600)
     key = store._server.key
-    store._client.hset(key("floors"), "retired", old.text)
-    store._client.hset(key("snapshots"), "retired", old.text)
+    store._server.client.hset(key("floors"), "retired", old.text)
+    store._server.client.hset(key("snapshots"), "retired", old.text)
     store.retain()
     assert store.snapshot("retired") is not None  # nobody in it was forgotten
     store.forget("nobody")
@@ -348,7 +348,7 @@ def test_sums_go_when_they_are_older_than_their_limit(log):
     assert store.retain() > 0
     kept = store.aggregates()
     old = [json.dumps(["1960-10-04", None, "x"]), json.dumps({"day": "1960-10-04", "tenant": None, "candidate": "x"})]
-    store._client.hset(store._server.key("aggregates"), *old)
+    store._server.client.hset(store._server.key("aggregates"), *old)
     store.retain()
     assert len(store.aggregates()) == len(kept) + 1
     log(retention={"aggregate_days": 22_000.0}).retain()  # these decisions were made in 1970
@@ -561,9 +561,9 @@ def test_one_process_learns_and_another_takes_over(log, monkeypatch):
     first.close()
     assert second.is_learner("router")  # at once
     lease = f"{second.config.prefix}:lease:router"
-    assert 0 < second._client.pttl(lease) <= 1000 * redis_leases.LEASE_SECONDS
+    assert 0 < second._server.client.pttl(lease) <= 1000 * redis_leases.LEASE_SECONDS
     third = log()
-    second._client.delete(lease)  # it ended while its holder was suspended
+    second._server.client.delete(lease)  # it ended while its holder was suspended
     assert third.is_learner("router")
     monkeypatch.setattr(redis_leases, "_RENEWALS", float("inf"))  # the holder asks the server now
     assert not second.is_learner("router")
@@ -649,7 +649,7 @@ def test_a_log_of_version_2_goes_on_where_an_interrupted_move_ended(log, server,
         assert [feedback.decision_id for feedback in store.pending()] == ["later"]
         assert not {"forgotten", "snapshots:content"} & keys(store)
         with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-            store._client.rpush(f"{prefix}:log", "a program of version 2 that still runs")
+            store._server.client.rpush(f"{prefix}:log", "a program of version 2 that still runs")
         assert (len(store.partitions()), store.partitions()[0].first) == (1, 1)
         store.add_decisions(records("later"))
         assert everything(store)[1][-1] == "later/explicit"
@@ -735,10 +735,10 @@ def test_decisions_of_version_2_are_dropped_with_their_feedback(log, server, mon
 
 def test_a_log_of_a_newer_version_is_refused(log, server):
     store = log()
-    store._client.set(f"{store.config.prefix}:version", 4)
+    store._server.client.set(f"{store.config.prefix}:version", 4)
     with pytest.raises(StoreError, match="version 4, newer than 3"):
         log()
-    store._client.set(f"{store.config.prefix}:version", 3)
+    store._server.client.set(f"{store.config.prefix}:version", 3)
 
 
 # Settings
@@ -836,7 +836,7 @@ def test_a_user_of_a_tenant_and_a_tenant_are_forgotten_in_batches(log, monkeypat
     store.add_decisions(of_tenant("bank", "e"))
     assert store.forget("ann", "shop") == 3
     assert [(store.record(name).query.tenant, store.record(name).query.user) for name in "ade"] == [("shop", None), ("shop", "bob"), ("bank", "ann")]
-    assert store._client.smembers(f"{store.config.prefix}:user:ann") == {b"e"}
+    assert store._server.client.smembers(f"{store.config.prefix}:user:ann") == {b"e"}
     assert store.forget(None, "shop") == 4
     assert [(store.record(name).query.tenant, store.record(name).query.user) for name in "abcde"] == [(None, None)] * 4 + [("bank", "ann")]
     late = of_tenant("shop", "late", user="cleo")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from aamc_experiments.evaluation import SWEEP, Comparison, RealisedOutcomes, Resampling
+from aamc_experiments.evaluation import SWEEP, Comparison, RealisedOutcomes, Resampling, ratio
 from numpy.typing import NDArray
 
 from aamc_sdk.types import ROUNDING, Floats
@@ -35,11 +35,11 @@ def accuracy_gains(comparison: Comparison, router: RealisedOutcomes, resampling:
     cost = np.where(sweep >= best_accuracy * (1 - ROUNDING), resampling.means(router.outcomes.cost_usd[SWEEP].T), np.inf).min(axis=1)
     return {
         "average_accuracy": sweep[:, 0],
-        "gain_at_random": _ratio(sweep[:, 0], single.mean(axis=1)) - 1,
-        "gain_at_best": _ratio(sweep[:, 0], best_accuracy[:, 0]) - 1,
-        "gap_at_oracle": 1 - _ratio(sweep[:, 0], oracle),
-        "performance_gain": _ratio(sweep.max(axis=1), best_accuracy[:, 0]) - 1,
-        "cost_saving": 1 - _ratio(np.where(np.isfinite(cost), cost, np.nan), best_cost[:, 0]),
+        "gain_at_random": ratio(sweep[:, 0], single.mean(axis=1)) - 1,
+        "gain_at_best": ratio(sweep[:, 0], best_accuracy[:, 0]) - 1,
+        "gap_at_oracle": 1 - ratio(sweep[:, 0], oracle),
+        "performance_gain": ratio(sweep.max(axis=1), best_accuracy[:, 0]) - 1,
+        "cost_saving": 1 - ratio(np.where(np.isfinite(cost), cost, np.nan), best_cost[:, 0]),
     }
 
 
@@ -47,7 +47,3 @@ def category_average(values: Floats, category: NDArray[np.str_], resampling: Res
     """Return the unweighted mean over categories of the mean of ``[Q, K]`` values in each, ``[B, K]``; rows without a category do not count."""
     means = [resampling.means_of(category == name, values) for name in np.unique(category[category != ""])]
     return np.asarray(np.nanmean(means, axis=0))
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))

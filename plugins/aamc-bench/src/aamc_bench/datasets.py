@@ -72,6 +72,15 @@ def job_key(number: int, dataset: str, seed: int, *parts: str) -> str:
     return "-".join(filter(None, (f"{number}-{slug(dataset)}-seed{seed}", *map(slug, parts))))
 
 
+def finished(options: Mapping[str, Any], results: Mapping[str, Any], *parts: str) -> dict[str, dict[int, str]]:
+    """Return the keys of finished jobs by dataset and seed; ``parts`` are those of :func:`job_key`. Datasets without any are left out."""
+    found = {}
+    for number, dataset in enumerate(options["datasets"], start=1):
+        if keys := {seed: key for seed in options["seeds"] if (key := job_key(number, dataset, seed, *parts)) in results}:
+            found[dataset] = keys
+    return found
+
+
 def labels(sources: Sequence[str]) -> dict[str, str]:
     """Return a short name for each dataset: its format and the last part of its path, or the whole if two would be equal."""
     short = {source: ":".join(dict.fromkeys(filter(None, (source.partition(":")[0], Path(source.partition(":")[2]).name)))) for source in sources}

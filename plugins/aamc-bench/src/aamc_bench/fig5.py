@@ -12,8 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE as AT_PREFERENCE
-from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
@@ -30,7 +29,6 @@ from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import read_json
-from aamc_sdk.types import Floats
 
 ROUTER = "ppo"
 RUN = "run"
@@ -161,7 +159,8 @@ def content_of(folder: Path) -> dict[str, Any]:
     run, metrics, comparison = RunFolder.open(folder), read_json(folder / "metrics.json"), Comparison.load(folder / "decisions.npz")
     ours = {run.router_name: f"AAMC ({run.router_name})"}
     labels = ours | STRATEGIES | YARDSTICKS | ours  # first, even if it is also a yardstick
-    models = only_candidates(comparison)
+    constant = comparison.constant_choices()
+    models = {name: model for model, names in constant.items() for name in names}
     labels |= {name: f"{labels[name]} ({models[name]})" for name in CONSTANT if name in models and name != run.router_name}
     shown = [name for name in labels if name in metrics["routers"]]
     records = [
@@ -171,21 +170,8 @@ def content_of(folder: Path) -> dict[str, Any]:
     resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": claim.text, "paper": {"value": claim.minimum}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
-    return {"data": metrics["data"], "records": records, "claims": claims, "same": _same(models, labels)}
-
-
-def only_candidates(comparison: Comparison) -> dict[str, str]:
-    """Return the candidate of each router that chose one for every query at the headline's preference."""
-    chosen = dict(zip(comparison.routers.tolist(), (np.unique(choices[AT_PREFERENCE]) for choices in comparison.chosen), strict=True))
-    return {router: str(comparison.candidates[candidates[0]]) for router, candidates in chosen.items() if len(candidates) == 1}
-
-
-def _same(models: Mapping[str, str], labels: Mapping[str, str]) -> list[list[str]]:
-    """Return the groups of strategies with the same model for every query."""
-    by_model: dict[str, list[str]] = {}
-    for name, model in models.items():
-        by_model.setdefault(model, []).append(labels.get(name, name))
-    return [names for names in by_model.values() if len(names) > 1]
+    same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
+    return {"data": metrics["data"], "records": records, "claims": claims, "same": same}
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,26 +188,14 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     names = comparison.routers.tolist()
     if REFERENCE not in names or router == REFERENCE:
         return {}
-    columns = [_outcomes(comparison, names.index(name), success_threshold) for name in (router, REFERENCE)]
-    values = np.concatenate([each.means(np.column_stack(columns)) for each in (Resampling.once(comparison.stream), resampling)]).T
+    columns = [comparison.success_cost_latency(names.index(name), success_threshold) for name in (router, REFERENCE)]
+    values = resampling.means_with_data(np.column_stack(columns)).T
     ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
     return {
         "success_difference": figure(ours[0] - theirs[0]),
-        "cost_saved": figure(_saved(ours[1], theirs[1])),
-        "latency_saved": figure(_saved(ours[2], theirs[2])),
+        "cost_saved": figure(1 - ratio(ours[1], theirs[1])),
+        "latency_saved": figure(1 - ratio(ours[2], theirs[2])),
     }
-
-
-def _saved(ours: Floats, theirs: Floats) -> Floats:
-    """Return 1 minus the ratio; NaN if the reference is 0."""
-    return np.asarray(1 - np.divide(ours, theirs, out=np.full(theirs.shape, np.nan), where=theirs > 0))
-
-
-def _outcomes(comparison: Comparison, router: int, success_threshold: float) -> Floats:
-    """Return success, cost and latency of each query, ``[Q, 3]``."""
-    realised = comparison.realised(router)
-    quality, cost, latency = (values[AT_PREFERENCE] for values in (realised.known_quality, realised.cost_usd, realised.latency_ms))
-    return np.column_stack((quality >= success_threshold, cost, latency))
 
 
 def draw(document: Mapping[str, Any]) -> Figure:

@@ -54,20 +54,13 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         return numbers
 
 
-class Seeds(Numbers):
-    """Comma-separated seeds."""
+def checked_seeds(ctx: click.Context, param: click.Parameter, seeds: list[int] | None) -> list[int] | None:
+    """Return seeds, checked as a run's."""
+    from aamc_sdk.config import check_seed
 
-    def __init__(self) -> None:
-        super().__init__(int)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        """Return the seeds, checked as a run's."""
-        from aamc_sdk.config import check_seed
-
-        seeds = super().convert(value, param, ctx)
-        for seed in seeds:
-            check_seed(int(seed))
-        return seeds
+    for seed in seeds or ():
+        check_seed(seed)
+    return seeds
 
 
 def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list[str]:
@@ -88,7 +81,7 @@ ROUTERS = click.option("--routers", metavar="A,B,...", help="Routers to measure,
 DATASETS = click.option("--dataset", "datasets", multiple=True, metavar="FORMAT:PATH", help="Dataset; repeatable (default: synthetic).")
 DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="Dataset (default: synthetic).")
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness (default: 0).")
-SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,...", help="Seeds; the benchmark is repeated for each.")
+SEEDS = click.option("--seeds", type=Numbers(int), callback=checked_seeds, metavar="0,1,...", help="Seeds; the benchmark is repeated for each.")
 
 _RUN = (
     click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),

@@ -8,7 +8,7 @@ than ten turns, a turn's scores do not depend on later turns, nor on whether the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from aamc_sdk.interfaces import Estimator, OnlineRouter, Router
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import write_arrays, write_json
-from aamc_sdk.types import Dataset, Experience, Feedback, Floats, Pool
+from aamc_sdk.types import Dataset, Experience, Floats, Pool
 
 SUPPORT = (0, 1, 3, 10)
 """Numbers of a user's first turns that routers learn from."""
 PERSONAL_BASELINES = ("random", "bradley-terry", "user-elo", "user-ridge", "thompson")
 """The routers that a personal router is compared with, where installed."""
-HEADLINE = ("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward", "decision_cost_usd")
+MEASURED = ("success_rate", "mean_quality", "mean_cost_usd", "mean_latency_ms", "p95_latency_ms", "efficiency", "mean_reward", "decision_cost_usd")
 """Metrics of measured outcomes, which comparisons do not have."""
 MAX_RATED_PAIRS = 100
 """Maximum number of pairs of a user's ratings of single answers."""
@@ -191,6 +191,8 @@ class PersonalMeasurement:
         """Return the decisions and feedback of rows as a log would hand them to a router."""
         assert self.dataset.experience is not None
         taken = self.dataset.experience.take(rows)
+        row_of = taken.rows
+        in_turn_order = sorted(taken.feedback, key=lambda feedback: row_of[feedback.decision_id])
         estimates = taken.estimates if self.estimator is None else self.estimator.estimate(taken.queries)
         if (
             self.estimator is not None
@@ -198,13 +200,7 @@ class PersonalMeasurement:
             and (found := self.estimator.embed([query.text for query in taken.queries])) is not None
         ):
             estimates = attrs.evolve(estimates, embedding=found)
-        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *_in_turn_order(taken)])
-
-
-def _in_turn_order(experience: Experience) -> Sequence[Feedback]:
-    """Return the feedback in the order of its decisions."""
-    row = experience.rows
-    return sorted(experience.feedback, key=lambda feedback: row[feedback.decision_id])
+        return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *in_turn_order])
 
 
 def _row(margins: Floats, pairs: PredictedPairs) -> dict[str, Any]:
@@ -216,4 +212,4 @@ def _row(margins: Floats, pairs: PredictedPairs) -> dict[str, Any]:
     for place, size in enumerate(SUPPORT):
         enough = pairs.largest >= size
         by_support[str(size)] = choice_figures(margins[place, enough], pairs.user[enough])
-    return {**dict.fromkeys(HEADLINE), **overall, "by_support": by_support}
+    return {**dict.fromkeys(MEASURED), **overall, "by_support": by_support}

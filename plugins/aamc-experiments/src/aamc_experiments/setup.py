@@ -97,7 +97,8 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     kept = leave_out_trained_rows(splits["test"], other_fingerprints(fingerprints, splits), settings.evaluation.strict)
     train, test = splits["train"], kept.rows
     splits["test"] = test
-    pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
+    own = (test if train.only_compared and test.outcomes is not None else train).pool
+    pool = named if settings.pool is not None or own is None else own
     if not test.only_compared:
         check_same_candidates(test, train.pool or pool)
     for rows in (train, test):
@@ -145,11 +146,6 @@ def generated_shares(settings: Settings, plugins: Plugins) -> Mapping[str, float
     config = configure(environment.Config, settings.environment.options, preset=settings.preset, where=name)
     with component_errors(f"environment {name!r} failed"):
         return environment.category_shares(config) or {}
-
-
-def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
-    """Return the pool that the settings name, else the data's own, else the default one."""
-    return named if settings.pool is not None or train.pool is None else train.pool
 
 
 def make_environment(settings: Settings, train: Dataset, plugins: Plugins, services: Services) -> Environment:

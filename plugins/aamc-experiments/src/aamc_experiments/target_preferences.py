@@ -22,18 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
-from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
+from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
-from aamc_experiments.training.out_of_fold import OutOfFold, read_out_of_fold
+from aamc_experiments.training.out_of_fold import read_out_of_fold, split_requests
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import Floats, Preference, RoutingRequest
+from aamc_sdk.types import Floats, Preference
 
 logger = logging.getLogger(__name__)
 VALUES = {
@@ -101,8 +100,9 @@ class Target:
 
     @property
     def ray(self) -> Floats:
-        """The preferences among which it is met, ``[63, 3]``."""
-        return quality_latency_ray() if self.kind == P95 else quality_cost_ray()
+        """The preferences among which it is met, (1, x, 0) / (1 + x) from quality alone to cost alone, or (1, 0, x) / (1 + x), ``[63, 3]``."""
+        ray = from_quality_to_cost(0.001, 100, POINTS)
+        return ray[:, [0, 2, 1]] if self.kind == P95 else ray
 
 
 @attrs.frozen(kw_only=True)
@@ -135,16 +135,6 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry in ``calibrations.json``."""
         return attrs.asdict(self) | {"preference": self.preference.array.tolist(), "met": self.met}
-
-
-def quality_cost_ray() -> Floats:
-    """Return the preferences (1, x, 0) / (1 + x) from quality alone to cost alone, ``[63, 3]``."""
-    return from_quality_to_cost(0.001, 100, POINTS)
-
-
-def quality_latency_ray() -> Floats:
-    """Return the preferences (1, 0, x) / (1 + x) from quality alone to latency alone, ``[63, 3]``."""
-    return quality_cost_ray()[:, [0, 2, 1]]
 
 
 def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
@@ -251,7 +241,7 @@ class _DecidedRows:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
         quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
         found = {
-            "relative_quality": np.divide(quality, best, out=np.full_like(quality, np.nan), where=best > 0),
+            "relative_quality": ratio(quality, best),
             "usd_per_1k": 1000 * resampling.means(self.cost_usd),
             "strong_share": resampling.means(self.strong),
         }
@@ -272,16 +262,9 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
         raise DataError(WITHOUT_LATENCY)
     known = train is not None and train.complete.any()
     only_estimates = router.requires.estimator and not router.requires.training
-    train_is_new = only_estimates and setup.env.stationary and known
-
-    def request_of(split: str, expected: OutOfFold | None = None) -> RoutingRequest:
-        beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
-        means = run.candidate_means
-        return build_request(setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, candidate_means=means, **beforehand)
-
-    requests = {"validation": request_of("validation")}
-    if out_of_fold is not None and train_is_new:
-        requests["train"] = request_of("train", out_of_fold)
+    train_is_new = only_estimates and setup.env.stationary and known and out_of_fold is not None
+    new = {name: setup.splits[name] for name in ("validation", *(("train",) if train_is_new else ()))}
+    requests = split_requests(new, run.pool, Preference().array, estimator, run.candidate_means, out_of_fold)
 
     def decide(preferences: Floats) -> _DecidedRows:
         decided = [

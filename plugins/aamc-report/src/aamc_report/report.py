@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from aamc_report.page import Page, Picture, render_page
+from aamc_report.page import Page, render_page
 from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.sections import DRAWINGS, sections
@@ -30,7 +30,7 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
         OutputError: A file cannot be written.
     """
     results = read_results(folder)
-    pictures = draw_pictures(results)
+    pictures = [picture for drawing in DRAWINGS if (picture := drawing.picture(results)) is not None]
     wanted = {dispute.question for dispute in shown_disputes(results)} if texts else set()
     found = find_texts(results.run, wanted) if wanted else {}
     for picture in pictures if page is None else ():
@@ -52,9 +52,3 @@ def title(results: Results) -> str:
     """Return a page's title: the router, the name of the data, and the date."""
     source = str(results.data.get("source") or "")
     return f"{results.headline}{f' on {PurePath(source).name}' if source else ''}, {results.date}"
-
-
-def draw_pictures(results: Results) -> list[Picture]:
-    """Draw every figure that the run has data for."""
-    pictures = (drawing.picture(results) for drawing in DRAWINGS)
-    return [picture for picture in pictures if picture is not None]

@@ -9,12 +9,15 @@ from typing import Any
 from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
-from aamc_report.results import Gate, GateResult, PairedTest, Results, bounds, number
+from aamc_report.results import Difference, Gate, GateResult, Results, bounds, number
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import TRAINING, read_json
 from aamc_sdk.types import Preference
 
-NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
+INTERVALS = ("ci95", "model_share_ci95", "cost_at_quality_ci95")
+NESTED = ("per_category", "model_share", "cost_at_quality", *INTERVALS)
+COUNTS = ("dropped", "warm_up", "steps")
+"""The numbers of ``data`` that a report states."""
 GAPS = ("quality_gap", "reward_gap", "oracle_share")
 """The promotion gate's figures in a report."""
 
@@ -45,12 +48,11 @@ def read_results(folder: Path) -> Results:
     )
 
 
-def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[PairedTest]:
+def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str], Difference]:
     try:
-        return [PairedTest(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
+        return {(str(test["a"]), str(test["b"])): Difference.of(test) for test in tests}
     except (KeyError, TypeError, ValueError) as error:
-        why = f"its 'comparisons' cannot be used ({error!r})"
-        raise CheckpointError(f"metrics.json is damaged: {why}; {MEASURE_AGAIN}") from error
+        raise CheckpointError(f"metrics.json is damaged: its 'comparisons' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
@@ -67,50 +69,45 @@ def _read_gate(found: Mapping[str, Any]) -> Gate:
 def _read_metrics(path: Path) -> Mapping[str, Any]:
     content = read_json(path, MEASURE_AGAIN)
     routers = content.get("routers") if isinstance(content, Mapping) else None
-    usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
-    if not usable or routers is None or not isinstance(content.get("data"), Mapping):
+    data = content.get("data") if isinstance(content, Mapping) else None
+    if not (isinstance(data, Mapping) and isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))):
         raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {MEASURE_AGAIN}")
+    _check_figures(path, "data", {key: data.get(key) for key in COUNTS})
     for name, metrics in routers.items():
         _check_figures(path, f"routers.{name}", metrics)
     found: Mapping[str, Any] = content
     return found
 
 
-def _check_figures(path: Path, where: str, figures: Mapping[str, Any]) -> None:
-    """Check that figures are numbers or null, nested ones and the bounds of intervals too."""
+def _check_figures(path: Path, where: str, figures: Mapping[str, Any], intervals: bool = False) -> None:
+    """Check that figures are numbers or null, nested ones too; of ``intervals`` each is two numbers or null."""
     for key, value in figures.items():
         if isinstance(value, Mapping):
-            _check_figures(path, f"{where}.{key}", value)
+            _check_figures(path, f"{where}.{key}", value, key in INTERVALS)
         elif key == "frontier":
             for position, point in enumerate(value or ()):
                 _check_figures(path, f"{where}.frontier[{position}]", point)
-        elif key != "preference":
-            is_interval = "ci95" in f"{where}.{key}" and isinstance(value, list)
-            for number in value if is_interval else [value]:
-                if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
-                    expected = "two numbers" if is_interval else "a number"
-                    raise CheckpointError(f"{path} is damaged: {where}.{key} must be {expected} or null, not {value!r:.40}; {MEASURE_AGAIN}")
+        elif key != "preference" and value is not None:
+            is_interval = intervals or key in INTERVALS
+            numbers = value if is_interval and isinstance(value, list) else [value]
+            are_numbers = all(number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in numbers)
+            if not are_numbers or len(numbers) != 1 + is_interval:
+                expected = "two numbers" if is_interval else "a number"
+                raise CheckpointError(f"{path} is damaged: {where}.{key} must be {expected} or null, not {value!r:.40}; {MEASURE_AGAIN}")
 
 
 def _is_usable(metrics: Any) -> bool:
-    """Return whether a router's entry has the expected shape; numbers are checked when they are used."""
+    """Return whether a router's entry has the expected shape; its numbers are checked later."""
     if not isinstance(metrics, Mapping):
         return False
     nested: dict[str, Any] = {key: metrics.get(key) or {} for key in NESTED}
     frontier = metrics.get("frontier") or []
-    if not all(isinstance(part, Mapping) for part in nested.values()) or not isinstance(frontier, list):
-        return False
-    categories = list(nested["per_category"].values())
-    intervals = [nested[key] for key in NESTED if key.endswith("ci95")]
     return (
-        all(isinstance(figures, Mapping) and "n" in figures for figures in categories)
+        all(isinstance(part, Mapping) for part in nested.values())
+        and all(isinstance(part, Mapping) and "n" in part and isinstance(part.get("ci95") or {}, Mapping) for part in nested["per_category"].values())
+        and isinstance(frontier, list)
         and all(isinstance(point, Mapping) and {"mean_cost_usd", "mean_quality"} <= point.keys() for point in frontier)
-        and all(map(_are_intervals, [*intervals, *(figures.get("ci95") or {} for figures in categories)]))
     )
-
-
-def _are_intervals(found: Any) -> bool:
-    return isinstance(found, Mapping) and all(bound is None or (isinstance(bound, list) and len(bound) == 2) for bound in found.values())
 
 
 def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:

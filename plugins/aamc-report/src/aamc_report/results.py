@@ -22,16 +22,23 @@ MAXIMUM_CATEGORIES = 40
 """Further categories are in ``metrics.json`` only."""
 
 
-@attrs.frozen
-class PairedTest:
-    """Two routers on the same queries: the mean reward of the first minus that of the other, its interval and p values."""
+Estimate = tuple[float, tuple[float, float]]
+"""A figure with its 95% interval, NaN where unknown."""
 
-    router: str
-    other: str
+
+@attrs.frozen
+class Difference:
+    """The mean of one router minus that of another on the same queries, with its 95% interval and p values."""
+
     difference: float
-    interval: tuple[float, float]
+    ci95: tuple[float, float]
     p: float
     p_holm: float
+
+    @classmethod
+    def of(cls, test: Mapping[str, Any]) -> Difference:
+        """Return the result of a test, as :func:`aamc_experiments.evaluation.paired_comparisons` gives it."""
+        return cls(number(test["difference"]), bounds(test["ci95"]), number(test["p"]), number(test["p_holm"]))
 
 
 @attrs.frozen
@@ -40,7 +47,7 @@ class GateResult:
 
     router: str
     passed: bool
-    gaps: Mapping[str, tuple[float, tuple[float, float]]]
+    gaps: Mapping[str, Estimate]
 
 
 @attrs.frozen
@@ -64,7 +71,7 @@ class Results:
         curves: The learning curve of each component that has one.
         limits: The limits that routers keep, by router and name, each with ``limit``, ``multiplier`` and ``target``.
         configuration: The text of ``run.yaml``.
-        paired: The tests of the comparison's first router against each other one.
+        paired: The differences of mean rewards that were tested, by the names of both routers.
         gate: The promotion gate's results; None if the run has none.
     """
 
@@ -76,7 +83,7 @@ class Results:
     curves: Mapping[str, Sequence[Mapping[str, float]]]
     limits: Mapping[str, Mapping[str, Mapping[str, float]]] = attrs.field(factory=dict, kw_only=True)
     configuration: str
-    paired: Sequence[PairedTest] = ()
+    paired: Mapping[tuple[str, str], Difference] = attrs.field(factory=dict)
     gate: Gate | None = None
 
     @property
@@ -113,8 +120,7 @@ class Results:
 
     def only_candidate(self, router: str) -> str | None:
         """Return the only candidate that a router chose at the preference; None if it chose several."""
-        chosen = np.unique(self.decisions.chosen[self.position_of(router), HEADLINE])
-        return str(self.decisions.candidates[chosen[0]]) if len(chosen) == 1 else None
+        return next((candidate for candidate, routers in self.decisions.constant_choices().items() if router in routers), None)
 
     @cached_property
     def resampling(self) -> Resampling:
@@ -136,25 +142,17 @@ class Results:
         kept = sorted(counts, key=lambda name: -counts[name])[:MAXIMUM_CATEGORIES]
         return {name: n for name, n in counts.items() if name in kept}
 
-    def category_value(self, router: str, category: str, metric: str) -> float:
-        """Return a metric of one category's queries, NaN if it is null."""
+    def of_category(self, router: str, category: str, metric: str) -> Estimate:
+        """Return a metric of one category's queries."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
-        return number(figures.get(metric))
+        return number(figures.get(metric)), bounds((figures.get("ci95") or {}).get(metric))
 
-    def category_interval(self, router: str, category: str, metric: str) -> tuple[float, float]:
-        """Return the interval of a metric of one category's queries, NaN if it has none."""
-        figures = (self.routers[router].get("per_category") or {}).get(category) or {}
-        return bounds((figures.get("ci95") or {}).get(metric))
-
-    def model_share(self, router: str, model: str) -> float:
+    def model_share(self, router: str, model: str) -> Estimate:
         """Return the share of queries for which a router chose a model."""
-        return number((self.routers[router].get("model_share") or {}).get(model, 0.0))
+        shares, intervals = (self.routers[router].get(key) or {} for key in ("model_share", "model_share_ci95"))
+        return number(shares.get(model, 0.0)), bounds(intervals.get(model))
 
-    def model_share_interval(self, router: str, model: str) -> tuple[float, float]:
-        """Return the interval of :meth:`model_share`, NaN if it has none."""
-        return bounds((self.routers[router].get("model_share_ci95") or {}).get(model))
-
-    def cost_at_quality(self, router: str) -> Mapping[str, tuple[float, tuple[float, float]]]:
+    def cost_at_quality(self, router: str) -> Mapping[str, Estimate]:
         """Return the cost of each share of the best single candidate's quality, with its interval, as a share of that candidate's cost.
 
         A cost is NaN if the router does not reach the quality; an upper bound is NaN if some resamples do not reach it.

@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, few_queries_note, holm, interval, randomisation_test
+from aamc_experiments.evaluation import HEADLINE, few_queries_note, paired_comparisons
 
 from aamc_report.formats import PER_THOUSAND, aligned, fixed
 from aamc_report.page import Drawing, Page, Picture, Section, render_page
 from aamc_report.result_files import read_results
-from aamc_report.results import Results
+from aamc_report.results import Difference, Results
 from aamc_report.sections.comparison import ComparedRouter, comparison_table, facts
 from aamc_report.sections.cost_quality import Series, draw_plane
 from aamc_report.style import HEADLINE as HEADLINE_COLOUR
@@ -27,16 +27,6 @@ from aamc_sdk.types import Floats
 
 METRICS = ("mean_quality", "mean_cost_usd")
 """The compared metrics: both are independent of a run's preference and scales."""
-
-
-@attrs.frozen
-class Difference:
-    """The mean of one run's router minus that of another's, with its 95% interval and p values."""
-
-    difference: float
-    ci95: tuple[float, float]
-    p: float
-    p_holm: float
 
 
 @attrs.frozen
@@ -90,27 +80,21 @@ def why_not_paired(first: Results, other: Results) -> str:
 
 def _compare(first: Results, others: Sequence[Results]) -> list[dict[str, Difference]]:
     """Return each other run's differences to the first, by metric."""
-    ours = _means(first)
-    columns = np.column_stack([_means(other) - ours for other in others])
-    resampled = first.resampling.means(columns)
-    p = randomisation_test(columns, first.decisions.stream, first.run.settings.seed)
-    tests = [
-        Difference(float(mean), (low, high), float(uncorrected), float(corrected))
-        for mean, (low, high), uncorrected, corrected in zip(columns.mean(axis=0), map(interval, resampled.T), p, holm(p), strict=True)
-    ]
-    size = len(METRICS)
-    return [dict(zip(METRICS, tests[start : start + size], strict=True)) for start in range(0, len(tests), size)]
+    columns = {f"{metric} {number}": column for number, run in enumerate((first, *others)) for metric, column in _outcomes(run).items()}
+    pairs = [(f"{metric} {number}", f"{metric} 0") for number in range(1, len(others) + 1) for metric in METRICS]
+    tests = map(Difference.of, paired_comparisons(columns, first.resampling, first.run.settings.seed, pairs))
+    return [{metric: next(tests) for metric in METRICS} for _ in others]
 
 
-def _means(results: Results) -> Floats:
-    """Return the headline's quality and cost of each query, ``[Q, 2]``."""
+def _outcomes(results: Results) -> dict[str, Floats]:
+    """Return the headline's outcome of each query, ``[Q]``, for each of ``METRICS``."""
     outcomes = results.decisions.realised(results.position)
-    return np.column_stack((outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
+    return dict(zip(METRICS, (outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]), strict=True))
 
 
 Runs = Mapping[str, Results]
 """Runs by their names on a page, in the order of the command line."""
-COMPARED = ("settings", "resolved", "splits", "versions")
+COMPARED_PARTS = ("settings", "resolved", "splits", "versions")
 """The compared parts of ``run.yaml``; the rest follows from them."""
 
 
@@ -135,7 +119,7 @@ def differences(runs: Runs) -> Mapping[str, Sequence[str]]:
     A key that only some runs have is listed only under ``settings``: a component's options differ with its name, which is listed,
     and an evaluation of a run has no splits. A missing value is empty.
     """
-    flat = [{key: text for part in COMPARED for key, text in _flatten(part, results.run.content.get(part) or {})} for results in runs.values()]
+    flat = [{key: text for part in COMPARED_PARTS for key, text in _flatten(part, results.run.content.get(part) or {})} for results in runs.values()]
     keys = dict.fromkeys(key for texts in flat for key in texts)
     found = {}
     for key in keys:

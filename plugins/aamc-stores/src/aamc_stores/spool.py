@@ -115,8 +115,7 @@ class Spool:
             StoreError: One was refused: it contradicts a waiting entry.
             SpoolError: The spool is full.
         """
-        new, _ = self._put(entries, whole=False)
-        return new
+        return self._put(entries, whole=False)[0]
 
     def put_decisions(self, rows: Sequence[Row]) -> list[Row | None]:
         """Keep decisions durably, all or none; return for each the waiting one of its id, None where it is new here."""

@@ -18,7 +18,7 @@ from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
 from aamc_bench.bandit.scenarios import SCENARIOS
 from aamc_bench.bandit.tables import BUDGETS, PUBLISHED, UNIFORM, StreamResults, budget_records, figures_of, tables_of
 from aamc_bench.bandit.traffic import TRAFFIC
-from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
+from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, job_key, labels, settings_on
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
@@ -113,11 +113,8 @@ class BanditBenchmark(DatasetsBenchmark):
 
     def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
         """Say whether ParetoBandit is missing."""
-        return (
-            ()
-            if not document["budgets"] or PARETO in document["paced"]
-            else ("without paretobandit, which is not installed: pip install paretobandit",)
-        )
+        is_missing = document["budgets"] and PARETO not in document["paced"]
+        return ["without paretobandit, which is not installed: pip install paretobandit"] if is_missing else []
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return ``datasets``, a record for each scenario and router, and the ``curves`` of their regret."""
@@ -125,23 +122,20 @@ class BanditBenchmark(DatasetsBenchmark):
         about: list[dict[str, Any]] = []
         records: list[TableRecord] = []
         curves: list[dict[str, Any]] = []
-        for number, dataset in enumerate(options["datasets"], start=1):
-            for knowledge in options["estimates"]:
-                keys = {seed: key for seed in options["seeds"] if (key := job_key(number, dataset, seed, knowledge)) in results}
-                if not keys:
-                    continue
+        done = {knowledge: finished(options, results, knowledge) for knowledge in options["estimates"]}
+        for dataset in options["datasets"]:
+            for knowledge, keys in ((knowledge, found[dataset]) for knowledge, found in done.items() if dataset in found):
                 found = StreamResults.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()])
                 place = {"dataset": names[dataset], "estimates": knowledge}
                 about.append({**place, "source": dataset, "seeds": {str(seed): results[key] for seed, key in keys.items()}})
                 for position, scenario in enumerate(options["scenarios"]):
                     records += [{**place, "scenario": scenario, **record} for record in found.records(position, routers)]
                     curves += [{**place, "scenario": scenario, **curve} for curve in found.curves(position, routers)]
-        found_budgets: list[TableRecord] = []
-        for number, dataset in enumerate(options["datasets"], start=1):
-            paced_keys = [key for seed in options["seeds"] if (key := job_key(number, dataset, seed, BUDGETS)) in results]
-            files = [read_arrays(folder / JOBS / key / BUDGETS_FILE) for key in paced_keys]
-            found_budgets += budget_records(options, {"dataset": names[dataset]}, files)
-        return {"datasets": about, "records": records, "curves": curves, "budgets": found_budgets, "paced": options["paced"]}
+        budgets: list[TableRecord] = []
+        for dataset, keys in finished(options, results, BUDGETS).items():
+            files = [read_arrays(folder / JOBS / key / BUDGETS_FILE) for key in keys.values()]
+            budgets += budget_records(options, {"dataset": names[dataset]}, files)
+        return {"datasets": about, "records": records, "curves": curves, "budgets": budgets, "paced": options["paced"]}
 
     def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
         """Return a table for each dataset and kind of estimates."""

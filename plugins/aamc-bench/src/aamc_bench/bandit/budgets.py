@@ -77,8 +77,7 @@ def choices_of(name: str, stream: BudgetStream, data: ReplayData, plugins: Plugi
     options = {"router": WRAPPED, "over_budget": "cheapest", **limits.get(name, {})}
     router: Router = plugins.make("router", "paced", data.services, options) if name in limits else plugins.make("router", WRAPPED, data.services)
     quality_alone = np.array((1.0, 0.0, 0.0))
-    assert data.training.request is not None  # the replay data describes them
-    router.train(attrs.evolve(data.training, request=data.training.request.with_preference(quality_alone)))
+    router.train(attrs.evolve(data.training, request=data.training_request.with_preference(quality_alone)))
     return drive(router, stream, seed, f"{name}/{number}")
 
 

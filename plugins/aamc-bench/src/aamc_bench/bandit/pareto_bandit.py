@@ -54,7 +54,7 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     """Return the column of the candidate that it chose for each request, ``[T]``."""
     pacing, routing = import_module("pareto_bandit.budget_pacer"), import_module("pareto_bandit.router")  # of an optional package
     logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
-    features = PrincipalComponents(_training(data))
+    features = PrincipalComponents(data.training_request)
     pool = stream.request.pool
     pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.times))
     router = routing.BanditRouter(_registry(pool, data), feature_service=features, bandit_seed=seed, budget_pacer=pacer)
@@ -70,17 +70,12 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     return np.array(chosen)
 
 
-def _training(data: ReplayData) -> RoutingRequest:
-    assert data.training.request is not None  # the replay data describes them
-    return data.training.request
-
-
 def _learn_before(router: Any, features: PrincipalComponents, data: ReplayData, seed: int) -> None:
     outcomes = data.known_outcomes
     if outcomes is None:
         return
     rows = np.random.default_rng(seed).permutation(len(outcomes.cost_usd))[:PRIOR_ROWS]
-    contexts, names = features.contexts(_training(data)), data.request.pool.names
+    contexts, names = features.contexts(data.training_request), data.request.pool.names
     for row in rows:
         for m, quality in enumerate(outcomes.known_quality[row]):
             if np.isfinite(quality):

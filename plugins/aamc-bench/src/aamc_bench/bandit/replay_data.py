@@ -42,6 +42,12 @@ class ReplayData:
     services: Services
     known_outcomes: Outcomes | None = None
 
+    @property
+    def training_request(self) -> RoutingRequest:
+        """The training rows as routers see them."""
+        assert self.training.request is not None  # make_replay_data describes them
+        return self.training.request
+
     def reward(self, outcomes: Outcomes) -> Floats:
         """Return the reward of outcomes ``[B, M]`` at the request's preference, ``[B, M]``."""
         return self.services.reward.scalar(outcomes, np.broadcast_to(self.request.preferences[0], (len(outcomes.cost_usd), 3)))

@@ -170,9 +170,7 @@ BUDGET_NOTE = (
 
 
 def budget_records(options: Mapping[str, Any], place: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> list[TableRecord]:
-    """Return a record for each traffic, budget and router of a dataset; none without files."""
-    if not files:
-        return []
+    """Return a record for each traffic, budget and router of a dataset."""
     routers = options["paced"]
     found: list[TableRecord] = []
     for t, traffic in enumerate(options["traffic"]):

@@ -12,12 +12,12 @@ from typing import Any
 
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.settings import COMPARED, Source
+from aamc_experiments.settings import COMPARED
 from aamc_report.tables import Table
 from matplotlib.figure import Figure
 
 from aamc_bench.compare import table
-from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, labels
+from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, labels
 from aamc_bench.experiment_runs import chosen_routers, complete_tolerantly, settings_of
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, resampling_seed
@@ -65,10 +65,7 @@ class CompareBenchmark(DatasetsBenchmark):
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return ``datasets``, a record for each dataset and router, and the paired ``tests``."""
-        done: dict[str, list[str]] = {}
-        for job in self.jobs(options):
-            if job.key in results:
-                done.setdefault(str(Source.of(job.arguments["settings"]["dataset"], "dataset")), []).append(job.key)
+        done = {dataset: list(keys.values()) for dataset, keys in finished(options, results).items()}
         names, resamples = labels(list(done)), options["settings"]["evaluation"]["resamples"]
         blocks = []
         for n, (dataset, keys) in enumerate(done.items()):

@@ -42,6 +42,12 @@ NOTE = (
     "seeds (Student), or over streams if there is one seed. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
     ".0001, or that share of a mean reward below -1. At trust factor 0 ppo learned nothing beyond greedy-truth and decides by it."
 )
+REFUSED = {
+    "scenario": "is chosen by --scenario here; leave it out of --set",
+    "events": "change the pool, and reference and bound are those of an unchanged pool; leave them out of --set",
+    "horizon": "restarts the streams, which are measured after a warm-up; leave it out",
+}
+"""Options of the environment that cannot be set, and why."""
 MIN_GAP = 1e-4
 """The last digit of the rewards in the table, in units of the reward or of its size if that is above 1: shares of a smaller gap would say nothing."""
 
@@ -77,12 +83,9 @@ class ControlBenchmark(Benchmark):
         for section, value in chosen.items():
             if not isinstance(value, dict):
                 raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
-        if "scenario" in chosen.get("environment", {}):
-            raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
-        if "events" in chosen.get("environment", {}):
-            raise ConfigError("environment.events change the pool, and reference and bound are those of an unchanged pool; leave them out of --set")
-        if "horizon" in chosen.get("environment", {}):
-            raise ConfigError("environment.horizon restarts the streams, which are measured after a warm-up; leave it out")
+        for key, why in REFUSED.items():
+            if key in chosen.get("environment", {}):
+                raise ConfigError(f"environment.{key} {why}")
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
         if scenarios is None:
             names = [name for name in SCENARIOS if name != "default"]

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from aamc_environments.environment import add_noise
 from aamc_experiments.data import TrainingFingerprint
-from aamc_experiments.evaluation import HEADLINE, Comparison, Integers, question_units
+from aamc_experiments.evaluation import HEADLINE, Comparison, question_units
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
@@ -20,7 +20,7 @@ from aamc_experiments.training import Experiment
 from numpy.typing import NDArray
 
 from aamc_bench.experiment_runs import without_left_out
-from aamc_bench.robustness.text_noise import disturb
+from aamc_bench.robustness.text_noise import KINDS, disturb
 from aamc_bench.samples import Sample
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
@@ -90,14 +90,16 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
     questions, test = question_units(test.queries)[rows], test.take(rows)
     trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
-    request = trained.request([_disturbed(query, kind, level, seed) for query in test.queries])
+    queries = test.queries if kind not in KINDS else [attrs.evolve(query, text=disturb(query.text, kind, level, seed)) for query in test.queries]
+    request = trained.request(queries)
     if kind == ESTIMATES:
         request = add_noise(request, level, np.random.default_rng(seed))
     comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
+    if comparison.is_table:  # noise changes texts; the question without it is the unit of resampling
+        comparison = attrs.evolve(comparison, stream=np.unique(questions, return_inverse=True)[1].ravel())
     folder.mkdir(exist_ok=True)
-    by_question = _by_question(comparison, questions)
-    Sample.of(by_question, world.services.reward, how, seed).save(folder / SAMPLE)
-    write_arrays(folder / CHOICES, {"chosen": by_question.chosen[:, HEADLINE], "unit": by_question.stream})
+    Sample.of(comparison, world.services.reward, how, seed).save(folder / SAMPLE)
+    write_arrays(folder / CHOICES, {"chosen": comparison.chosen[:, HEADLINE], "unit": comparison.stream})
 
 
 def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
@@ -105,17 +107,6 @@ def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.int
     known = np.flatnonzero(test.complete)
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.choice(known, size=min(steps, len(known)), replace=False) for _ in range(episodes)])
-
-
-def _disturbed(query: Query, kind: str, level: float, seed: int) -> Query:
-    return query if kind in (CLEAN, ESTIMATES) else attrs.evolve(query, text=disturb(query.text, kind, level, seed))
-
-
-def _by_question(comparison: Comparison, questions: Integers) -> Comparison:
-    """Make each question of a table, without its noise, a unit of resampling; streams are units already."""
-    if not comparison.is_table:
-        return comparison
-    return attrs.evolve(comparison, stream=np.unique(questions, return_inverse=True)[1].ravel())
 
 
 HOME, AWAY = "home", "away"

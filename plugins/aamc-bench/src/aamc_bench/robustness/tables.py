@@ -61,9 +61,8 @@ def unchanged_choices(clean: Mapping[str, Any], noisy: Mapping[str, Any], resamp
 
     That is the robustness score of RouterArena (arXiv 2510.00202): 1 minus the ratio of flipped choices.
     """
-    same, unit = (clean["chosen"] == noisy["chosen"]).astype(np.float64).T, clean["unit"]
-    both = Resampling.once(unit), Resampling.bootstrap(unit, resamples, seed)
-    return np.concatenate([resampling.means(same) for resampling in both]).T
+    same = (clean["chosen"] == noisy["chosen"]).astype(np.float64).T
+    return Resampling.bootstrap(clean["unit"], resamples, seed).means_with_data(same).T
 
 
 def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[TableRecord]:

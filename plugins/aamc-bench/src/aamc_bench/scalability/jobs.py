@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from aamc_environments.queue import read_world
-from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling, ratio
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
@@ -90,17 +90,9 @@ def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) ->
     names = comparison.routers.tolist()
     weights = comparison.preferences[HEADLINE][None]
     rewards = np.column_stack([reward.scalar(comparison.realised(r).take([HEADLINE]), weights)[0] for r in range(len(names))])
-    found = {}
-    once, resampled = Resampling.once(comparison.stream).means(rewards), resampling.means(rewards)
-    for r, name in enumerate(names):
-        shares = [_share(means[:, r], means[:, names.index(FLOOR)], means[:, names.index(CEILING)]) for means in (once, resampled)]
-        found[name] = {"utility": figure(np.append(once[:, r], resampled[:, r])), "share": figure(np.concatenate(shares))}
-    return found
-
-
-def _share(values: Floats, low: Floats, high: Floats) -> Floats:
-    gap = high - low
-    return np.asarray(np.divide(values - low, gap, out=np.full(len(gap), np.nan), where=gap > 0))
+    means = dict(zip(names, resampling.means_with_data(rewards).T, strict=True))
+    floor, ceiling = means[FLOOR], means[CEILING]
+    return {name: {"utility": figure(values), "share": figure(ratio(values - floor, ceiling - floor))} for name, values in means.items()}
 
 
 BATCH = 250

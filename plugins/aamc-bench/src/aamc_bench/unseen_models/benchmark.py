@@ -15,11 +15,10 @@ from aamc_experiments.setup import ExperimentSetup
 from aamc_report.formats import fixed, percent
 from aamc_report.style import looks_of
 from aamc_report.tables import Column, Table, TableRecord
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import distinct
-from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
+from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, labels
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
@@ -97,16 +96,15 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
         A level that no seed has is left out, for example if there are fewer outcomes than it needs; then a seed that lacks another level.
         """
         about, records = [], []
-        names = labels(list(options["datasets"]))
-        for number, dataset in enumerate(options["datasets"], start=1):
-            keys = {(seed, level): job_key(number, dataset, seed, level) for seed in options["seeds"] for level in self.variants(options)}
-            levels = [level for level in self.variants(options) if any(keys[seed, level] in results for seed in options["seeds"])]
-            done = [seed for seed in options["seeds"] if all(keys[seed, level] in results for level in levels)]
-            if done and DESCRIBED in levels:  # its job also measures the routing without newcomers
-                found = {seed: results[keys[seed, DESCRIBED]][0] for seed in done}
+        names, keys = labels(list(options["datasets"])), {level: finished(options, results, level) for level in self.variants(options)}
+        for dataset in options["datasets"]:
+            own = {level: found[dataset] for level, found in keys.items() if dataset in found}
+            done = [seed for seed in options["seeds"] if all(seed in found for found in own.values())]
+            if done and DESCRIBED in own:  # its job also measures the routing without newcomers
+                found = {seed: results[own[DESCRIBED][seed]][0] for seed in done}
                 choices = [{"seed": seed, "newcomers": first["newcomers"], "queries": first["queries"]} for seed, first in found.items()]
                 about.append({"dataset": names[dataset], "source": dataset, "seeds": choices})
-                records += _records(names[dataset], {level: [folder / JOBS / keys[seed, level] for seed in done] for level in levels})
+                records += _records(names[dataset], {level: [folder / JOBS / found[seed] for seed in done] for level, found in own.items()})
         return {"datasets": about, "records": records}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
@@ -155,11 +153,7 @@ def draw(document: Mapping[str, Any]) -> Figure:
         own = [record for record in records if record["dataset"] == dataset]
         lines = {name: {float(levels.index(record["known"])): record.get(key) for record in own if record["router"] == name} for name in routers}
         draw_lines(panel, range(len(levels)), lines, looks_of(routers))
-        _name_levels(panel, levels)
+        panel.set_xticks(range(len(levels)), levels, rotation=30, ha="right")
+        panel.set_xlabel("known of the new candidates")
     page.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(routers), 8))
     return page
-
-
-def _name_levels(axes: Axes, levels: Sequence[str]) -> None:
-    axes.set_xticks(range(len(levels)), levels, rotation=30, ha="right")
-    axes.set_xlabel("known of the new candidates")

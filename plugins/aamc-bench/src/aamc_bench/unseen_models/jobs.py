@@ -16,6 +16,7 @@ from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
+from aamc_experiments.training import OutOfFold, split_requests
 
 from aamc_bench.experiment_runs import train_each
 from aamc_bench.samples import Sample, resampling_seed
@@ -142,12 +143,14 @@ class NewcomerExperiment:
     def train(self, level: str) -> tuple[Estimator | None, dict[str, Router]]:
         """Train the estimator, if there is one, and the routers on a level's rows; a router that fails is left out."""
         rows = self.known(level)
-        services = self._services(rows["train"].pool or self.full.services.pool)
+        services = make_services(rows["train"].pool or self.full.services.pool, self.plugins, self.settings, self.full.services.reward)
         estimator: Estimator | None = None
         if (choice := self.settings.estimator) is not None:
             estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
             estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
-        requests = self._requests(estimator, rows, services.pool)
+        assert rows["train"].outcomes is not None
+        held_out = None if estimator is None else OutOfFold(*out_of_fold(estimator, len(rows["train"]), services.pool))
+        requests = split_requests(rows, services.pool, self.settings.preference.array, estimator, rows["train"].outcomes.means, held_out)
         env = self.plugins.make("environment", "replay", services, {}, self.settings.preset)
         env.prepare({name: completed(split, requests[name]) for name, split in rows.items()})
         training = Training(
@@ -184,23 +187,6 @@ class NewcomerExperiment:
             setup=table, routers=routers, request=request, candidate_means=means, settings=self.settings, progress=self.progress
         ).compare()
 
-    def _services(self, pool: Pool) -> Services:
-        return make_services(pool, self.plugins, self.settings, self.full.services.reward)
-
-    def _requests(self, estimator: Estimator | None, rows: Mapping[str, Dataset], pool: Pool) -> dict[str, RoutingRequest]:
-        """Return the rows as a router sees them; training rows have out-of-fold expected quality."""
-        assert rows["train"].outcomes is not None
-        means, known = rows["train"].outcomes.means, dict[str, dict[str, Any]]()
-        if estimator is not None:
-            quality, lengths = out_of_fold(estimator, len(rows["train"]), pool)
-            known = {"train": {"quality": quality, "lengths": lengths}}
-        return {
-            name: build_request(
-                split.queries, pool, self.settings.preference.array, estimator=estimator, candidate_means=means, **known.get(name, {})
-            )
-            for name, split in rows.items()
-        }
-
     def _means(self, train: Dataset) -> Floats:
         """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN without rows."""
         assert train.outcomes is not None
@@ -222,8 +208,8 @@ def sample_of(comparison: Comparison, world: ExperimentSetup, settings: Settings
     error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
     chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
     per_query = {"new_brier": (error**2).mean(axis=2), "new_mae": np.abs(error).mean(axis=2), "new_share": chosen}  # [R, Q] each
-    resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
-    own = {name: np.concatenate([resampling.means(values.T) for resampling in resamplings]).T for name, values in per_query.items()}
+    resampling = Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
+    own = {name: resampling.means_with_data(values.T).T for name, values in per_query.items()}
     return attrs.evolve(sample, figures={**sample.figures, **own})
 
 

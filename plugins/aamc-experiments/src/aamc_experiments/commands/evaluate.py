@@ -184,7 +184,6 @@ def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool)
 def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     """Compare a trained router with baselines that are trained on the rows of its training."""
     from aamc_experiments.commands.tables import show_metrics
-    from aamc_experiments.evaluation import Comparison
     from aamc_experiments.training import Experiment
     from aamc_sdk.cli import progress
 
@@ -194,12 +193,8 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
         metrics = experiment.complete()
         if out is not None and (out / "decisions.npz").exists():
             plugins_of(ctx).notify("aamc_run_finished", folder=out)
-        if (
-            options["n_episodes"] is not None
-            and (experiment.run.folder / "decisions.npz").exists()
-            and Comparison.load(experiment.run.folder / "decisions.npz").is_table
-        ):
-            click.echo("--n-episodes is without effect: the outcomes are those of a table, not of a simulator", err=True)
+    if options["n_episodes"] is not None and not metrics["data"].keys() & {"warm_up", "pairs"}:
+        click.echo("--n-episodes is without effect: the outcomes are those of a table, not of a simulator", err=True)
     show_metrics(metrics, experiment.router_name, as_json)
 
 

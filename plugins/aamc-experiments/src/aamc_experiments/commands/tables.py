@@ -46,10 +46,12 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     if "pairs" in data:
         show_choices(metrics, router)
         return
+    from aamc_experiments.evaluation import router_notes
+
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
-    notes = [INTERVALS, *_notes(data), *_missing_note(metrics["routers"]), *_trust_notes(metrics["routers"])]
+    notes = [INTERVALS, *_notes(data), *router_notes(metrics["routers"])]
     table = new_table(["router"], [heading for _, heading, _, _ in COLUMNS], title=title, notes=notes)
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
@@ -72,32 +74,11 @@ def show_choices(metrics: Mapping[str, Any], router: str) -> None:
 
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the remarks on the data of a comparison."""
-    from aamc_experiments.evaluation import few_queries_note, growing_waits_note
+    """Return the warnings and remarks on the data of a comparison."""
+    from aamc_experiments.evaluation import data_notes, few_queries_note, growing_waits_note
 
-    if few := few_queries_note(data["queries"], data.get("questions")):
-        yield few
-    if "warm_up" in data:
-        yield f"Each stream: {quantity(data['warm_up'], 'query', 'queries')} of warm-up, then {data['steps']} that count."
-    if growing := growing_waits_note(data.get("growing_waits", ())):
-        yield growing
-    if data.get("cost_note"):
-        yield f"Costs: {data['cost_note']}."
-    if data.get("split") in ("train", "validation"):
-        yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
-    if data.get("dropped"):
-        yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
-
-
-def _missing_note(rows: Mapping[str, Any]) -> list[str]:
-    missing = max(row.get("missing", 0) for row in rows.values())
-    return [f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."] if missing else []
-
-
-def _trust_notes(rows: Mapping[str, Any]) -> list[str]:
-    from aamc_experiments.evaluation import trust_note
-
-    return [trust_note(name, row["trust"]) for name, row in rows.items() if "trust" in row]
+    warnings = few_queries_note(data["queries"], data.get("questions")), growing_waits_note(data.get("growing_waits", ()))
+    return filter(None, (*warnings, *data_notes(data)))
 
 
 def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:

@@ -3,28 +3,28 @@
 from aamc_experiments.evaluation.bootstrap import (
     Figures,
     Resampling,
-    few_queries_note,
-    growing_waits_note,
     interval,
     intervals,
     known_interval,
     open_interval,
     point_estimates,
+    ratio,
     share_interval,
-    trust_note,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
+from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull, quality_at_cost
 from aamc_experiments.evaluation.formulas.length_errors import length_errors
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.formulas.reliability import BINS, bin_of, forecast_errors, forecasts
 from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc, choice_figures
 from aamc_experiments.evaluation.metrics import metrics
+from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes, trust_note
 from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, arena_score, statistics
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
 __all__ = [
     "BINS",
@@ -51,6 +51,7 @@ __all__ = [
     "complete_rows",
     "constant_routers",
     "cost_at_quality",
+    "data_notes",
     "evaluation_points",
     "few_queries_note",
     "forecast_errors",
@@ -72,6 +73,8 @@ __all__ = [
     "quality_at_cost",
     "question_units",
     "randomisation_test",
+    "ratio",
+    "router_notes",
     "share_interval",
     "sparsity",
     "statistics",

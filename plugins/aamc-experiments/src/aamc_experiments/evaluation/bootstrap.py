@@ -9,20 +9,17 @@ Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import quantity
 from aamc_sdk.types import Floats
 
 BLOCK = 50
 """The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
-ENOUGH_QUERIES = 200
-"""With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
@@ -72,7 +69,11 @@ class Resampling:
         """Return the mean of ``[Q, K]`` values over some rows ``[Q]`` in each resample, ``[B, K]``; NaN in a resample without any of them."""
         columns = np.where(rows[:, None], np.column_stack((np.ones(len(values)), values)), 0.0)
         share, sums = np.split(self.means(columns), [1], axis=1)
-        return np.asarray(np.divide(sums, share, out=np.full(sums.shape, np.nan), where=share > 0))
+        return ratio(sums, share)
+
+    def means_with_data(self, values: Floats) -> Floats:
+        """Return the mean of ``[Q, K]`` values in the data itself, then in each resample, ``[1 + B, K]``."""
+        return np.concatenate((Resampling.once(self.unit).means(values), self.means(values)))
 
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
@@ -105,6 +106,12 @@ def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
     below = ordered[(counts <= np.floor(rank)).sum(axis=1)]
     above = ordered[(counts <= np.ceil(rank)).sum(axis=1)]
     return np.asarray(below + (above - below) * (rank[:, 0] % 1))
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Return part / whole; NaN where the whole is not positive."""
+    shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
+    return np.asarray(np.divide(part, whole, out=np.full(shape, np.nan), where=np.greater(whole, 0)))
 
 
 def interval(figures: Floats) -> list[float]:
@@ -149,35 +156,3 @@ def point_estimates(figures: Figures) -> dict[str, Any]:
 def intervals(figures: Figures) -> dict[str, list[float] | None]:
     """Return the interval of each figure."""
     return {name: known_interval(figure) for name, figure in figures.items()}
-
-
-def trust_note(name: str, trust: Mapping[str, Any]) -> str:
-    """Return the gain of a trained policy over router ``greedy``, which its training starts as, in a sentence; see ``Router.trust``."""
-    if not trust["factor"]:
-        return f"{name} learned nothing beyond its starting rule, greedy, and decides like it: validation confirms no gain."
-    low, high = trust["ci95"]
-    return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
-
-
-def growing_waits_note(routers: Sequence[str]) -> str:
-    """Return a warning on routers whose waits grow until the end of the streams; empty for none."""
-    if not routers:
-        return ""
-    whose = f"of {', '.join(routers)}" if len(routers) < 4 else f"of {quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them,"
-    more = "longer streams would show worse figures, so lower the load, or raise evaluation.warm_up and evaluation.steps until they stay"
-    return f"The waits {whose} still grow at the end of the streams: {more}."
-
-
-def few_queries_note(queries: int, questions: int | None = None) -> str:
-    """Return a warning for a result from few queries; empty for enough of them.
-
-    Args:
-        queries: The number of queries.
-        questions: The number of different questions in them; None if unknown.
-    """
-    if (queries if questions is None else questions) >= ENOUGH_QUERIES:
-        return ""
-    counted = quantity(queries, "query", "queries")
-    if questions is not None and questions < queries:
-        counted = f"{quantity(questions, 'question')} in {counted}"
-    return f"Only {counted}: differences may be chance. Evaluate on at least {ENOUGH_QUERIES}."

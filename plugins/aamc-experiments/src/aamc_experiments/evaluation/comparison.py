@@ -158,6 +158,20 @@ class Comparison:
         own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
         return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
 
+    def success_cost_latency(self, router: int, success_threshold: float) -> Floats:
+        """Return success, cost in USD and latency in ms of each query at the headline's preference, ``[Q, 3]``."""
+        outcomes = self.realised(router)
+        quality, cost, latency = (values[HEADLINE] for values in (outcomes.known_quality, outcomes.cost_usd, outcomes.latency_ms))
+        return np.column_stack((quality >= success_threshold, cost, latency))
+
+    def constant_choices(self) -> dict[str, list[str]]:
+        """Return the routers that chose one candidate for every query at the headline's preference, by that candidate."""
+        found: dict[str, list[str]] = {}
+        for router, choices in zip(self.routers.tolist(), self.chosen[:, HEADLINE], strict=True):
+            if (choices == choices[0]).all():
+                found.setdefault(str(self.candidates[choices[0]]), []).append(router)
+        return found
+
     def growing_waits(self) -> list[str]:
         """Return the routers whose latency still grows within the streams at the headline's preference: longer streams would show more."""
         if self.is_table:

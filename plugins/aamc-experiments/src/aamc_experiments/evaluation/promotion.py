@@ -131,16 +131,13 @@ def _result(name: str, figures: Mapping[str, Any], units: int, left: float) -> d
         left: The oracle's mean reward minus the best single candidate's; NaN if unknown.
     """
     clear = all(_is_clear(figures["ci95"][test]) for test in figures["tests"])
-    passed, why = (clear, _findings(figures, left)) if units >= MIN_UNITS else (False, _too_few(units))
+    too_few = f"it takes at least {MIN_UNITS} independent queries or streams to tell, and there are {units}"
+    passed, why = (clear, _findings(figures, left)) if units >= MIN_UNITS else (False, too_few)
     return {"passed": passed, "why": f"{name} {'passes' if passed else 'does not pass'} the gate: {why}", **figures}
 
 
 def _is_clear(bounds: Sequence[float] | None) -> bool:
     return bounds is not None and bounds[0] > ROUNDING
-
-
-def _too_few(units: int) -> str:
-    return f"it takes at least {MIN_UNITS} independent queries or streams to tell, and there are {units}"
 
 
 def _headline(comparison: Comparison, position: int, reward: Reward) -> Floats:

@@ -7,36 +7,16 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, ratio
 from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
+from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.formulas.reliability import calibration_errors
+from aamc_experiments.evaluation.formulas.reliability import forecast_errors, forecasts
 from aamc_experiments.evaluation.formulas.strong_weak import strong_weak
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.types import Floats, Outcomes
-
-MOST_EXPENSIVE, CHEAPEST = 200.0, 0.0044
-"""The costs in USD per 1,000 queries at which the cheapness of RouterArena's score is 0 and 1."""
-BETA = 0.1
-"""The weight of cheapness relative to accuracy."""
-
-
-def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:
-    """Return RouterArena's score (1 + beta) A C / (beta A + C), where C falls with the logarithm of cost from 1 to 0, ``[...]``.
-
-    Paper: Lu et al. 2025, "RouterArena: An Open Platform for Comprehensive Comparison of LLM Routers" (arena score).
-
-    Args:
-        accuracy: A, the mean quality, ``[...]``.
-        cost_usd: Mean cost of a query, ``[...]``.
-    """
-    per_thousand = np.clip(1000 * cost_usd, CHEAPEST, MOST_EXPENSIVE)  # keeps C between 0 and 1
-    cheapness = np.log2(MOST_EXPENSIVE / per_thousand) / np.log2(MOST_EXPENSIVE / CHEAPEST)
-    weight = BETA * accuracy + cheapness
-    return np.asarray(np.divide((1 + BETA) * accuracy * cheapness, weight, out=np.zeros_like(weight), where=weight != 0))
-
 
 QUALITY_SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 """The shares of the best candidate's quality at which costs are reported."""
@@ -137,7 +117,7 @@ def statistics(comparison: Comparison, position: int, router: RealisedOutcomes, 
         "hypervolume": hypervolume(objectives),
         "sparsity": sparsity(objectives),
         **strong_weak(comparison, position, resampling),
-        **calibration_errors(comparison, position, resampling),
+        **forecast_errors(*forecasts(comparison, position), resampling),
     }
     columns = zip(quality.T, cost.T, latency.T, strict=True)
     return Statistics(
@@ -175,7 +155,7 @@ def _headline(router: RealisedOutcomes, spent_usd: Floats, references: Reference
         "mean_cost_usd": mean_cost,
         "mean_latency_ms": mean_latency,
         "p95_latency_ms": mean_latency if np.isnan(mean_latency).any() else resampling.percentile(latency, 0.95),
-        "efficiency": np.divide(success, effort, out=np.full(len(effort), np.nan), where=effort > 0),
+        "efficiency": ratio(success, effort),
         "mean_reward": reward,
         "decision_cost_usd": decision_cost,
         "arena_score": arena_score(mean_quality, mean_cost),
@@ -187,8 +167,7 @@ def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: CandidateMean
     best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
     cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
-    minimum = cost_at_quality(reachable[0][None], reachable[1][None], targets)
-    shares = np.divide(minimum, cost, out=np.full(minimum.shape, np.nan), where=cost > 0)
+    shares = ratio(cost_at_quality(reachable[0][None], reachable[1][None], targets), cost)
     return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
 
 

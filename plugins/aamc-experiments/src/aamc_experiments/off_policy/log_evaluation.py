@@ -21,7 +21,7 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, logged_request, read_log
 from aamc_experiments.off_policy.overlap import Choices, refusal
-from aamc_experiments.off_policy.value_estimates import by_name, estimate
+from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
@@ -233,7 +233,7 @@ def _estimates(outcome: BoundedOutcome, choices: Choices) -> dict[str, Any] | No
     if not known.any() or refusal(counted):
         return None
     found = estimate(outcome.values[known], counted, outcome.prior[known], outcome.low, outcome.high)
-    return {"n": int(known.sum()), **by_name(found)}
+    return {"n": int(known.sum()), **{name: attrs.asdict(each) for name, each in found.items()}}
 
 
 def _warning(choices: Choices) -> str | None:

@@ -18,7 +18,7 @@ Dudik, Langford and Li 2011, "Doubly Robust Policy Evaluation and Learning".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -117,8 +117,3 @@ def outcome_model(values: Floats, chosen: NDArray[np.intp], prior: Floats, low: 
         correction = np.bincount(chosen[others], residual, minlength=prior.shape[1]) / (counts + SHRINKAGE)
         model[held] = np.clip(expected[held] + correction, low, high)
     return model
-
-
-def by_name(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, object]]:
-    """Return the estimates as JSON objects."""
-    return {name: attrs.asdict(found) for name, found in estimates.items()}

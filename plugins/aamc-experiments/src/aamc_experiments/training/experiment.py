@@ -19,13 +19,13 @@ from aamc_experiments.router_errors import errors_of
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
-from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
+from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request, out_of_fold
+from aamc_sdk.routing import out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.storage import (
     RESUME_FOLDER,
@@ -161,18 +161,15 @@ class Experiment:
         with locked(self.run.folder):
             if not self.resumed:
                 self.run.refuse_to_overwrite()
-            return self._complete()
-
-    def _complete(self) -> dict[str, Any]:
-        setup = self.begin()
-        estimator = self.estimator(setup)
-        if self.goal is Goal.ESTIMATOR:
-            return _training_metrics(self.run.folder / "estimator")
-        requests = self.requests(setup, estimator)
-        routers = self.routers(setup, requests)
-        if self.goal is Goal.ROUTER:
-            return _training_metrics(self.run.folder / "routers" / self.router_name)
-        return self.compare(setup, routers, requests)
+            setup = self.begin()
+            estimator = self.estimator(setup)
+            if self.goal is Goal.ESTIMATOR:
+                return _training_metrics(self.run.folder / "estimator")
+            requests = self.requests(setup, estimator)
+            routers = self.routers(setup, requests)
+            if self.goal is Goal.ROUTER:
+                return _training_metrics(self.run.folder / "routers" / self.router_name)
+            return self.compare(setup, routers, requests)
 
     def begin(self) -> ExperimentSetup:
         """Read the data, set up the environment and the reward, and write ``run.yaml``."""
@@ -300,13 +297,8 @@ class Experiment:
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
         pool, preference, means = setup.services.pool, self.settings.preference.array, self.run.candidate_means
-        held_out, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
-        if held_out is not None:
-            known = {"train": {"quality": held_out.quality, "lengths": held_out.lengths}}
-        return {
-            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, candidate_means=means, **known.get(name, {}))
-            for name in SPLITS
-        }
+        splits = {name: setup.splits[name] for name in SPLITS}
+        return split_requests(splits, pool, preference, estimator, means, read_out_of_fold(self.run.folder / "estimator", setup))
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from aamc_experiments.data import split_hash
 from aamc_experiments.setup import ExperimentSetup
+from aamc_sdk.interfaces import Estimator
+from aamc_sdk.routing import build_request
 from aamc_sdk.storage import read_arrays, write_arrays
-from aamc_sdk.types import AnswerLengths, Floats
+from aamc_sdk.types import AnswerLengths, Dataset, Floats, Pool, RoutingRequest
 
 OUT_OF_FOLD = "out_of_fold.npz"
 """The file with an estimator's checkpoint, which also holds the hash of the rows and the names of the candidates."""
@@ -22,11 +25,11 @@ class OutOfFold:
     """The out-of-fold expectations of the training rows.
 
     Attributes:
-        quality: The expected quality of each candidate, ``[Q, M]``.
+        quality: The expected quality of each candidate, ``[Q, M]``; None if the estimator expects none.
         lengths: The expected lengths of answers; None if the estimator expects none.
     """
 
-    quality: Floats
+    quality: Floats | None = None
     lengths: AnswerLengths | None = None
 
 
@@ -63,3 +66,24 @@ def copy_out_of_fold(checkpoint: Path, folder: Path) -> None:
     """Copy the out-of-fold quality of a checkpoint, if it has any, into another estimator's folder."""
     if (checkpoint / OUT_OF_FOLD).exists():
         write_arrays(folder / OUT_OF_FOLD, read_arrays(checkpoint / OUT_OF_FOLD))
+
+
+def split_requests(
+    splits: Mapping[str, Dataset], pool: Pool, preference: Floats, estimator: Estimator | None, means: Floats, held_out: OutOfFold | None
+) -> dict[str, RoutingRequest]:
+    """Return the rows of splits as a router sees them, training rows with the expectations that the estimator held out of them.
+
+    Args:
+        splits: The rows by split.
+        pool: The candidates.
+        preference: The preference of all rows, ``[3]``.
+        estimator: The estimator; None for none.
+        means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
+        held_out: The out-of-fold expectations of the training rows; None to expect of them what the estimator does now.
+    """
+    found = {}
+    for name, rows in splits.items():
+        own = held_out if held_out is not None and name == "train" else OutOfFold()
+        expected: dict[str, Any] = {"quality": own.quality, "lengths": own.lengths, "candidate_means": means}
+        found[name] = build_request(rows.queries, pool, preference, estimator=estimator, **expected)
+    return found

@@ -92,22 +92,18 @@ class Profile:
             self.stages[self._part] = self.stages.get(self._part, 0.0) + time.perf_counter() - self._part_began
         self._part = ""
 
-    def document(self) -> dict[str, Any]:
-        """Return the stages and the slowest functions, without the functions that they call, with seconds and share of the total."""
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write ``profile.json`` and return its content: the stages, and the slowest functions without those that they call."""
         stages = [{"stage": name, **self._share(seconds)} for name, seconds in self.stages.items()]
         functions = [
             {"function": name, "calls": calls, **self._share(seconds)} for name, calls, seconds in slowest_functions(self._profiler, SHOWN_FUNCTIONS)
         ]
-        return {"schema": 1, "seconds": self._seconds, "stages": stages, "functions": functions}
+        document = {"schema": 1, "seconds": self._seconds, "stages": stages, "functions": functions}
+        write_json(folder / "profile.json", document)
+        return document
 
     def _share(self, seconds: float) -> dict[str, float]:
         return {"seconds": seconds, "share": seconds / self._seconds}
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write ``profile.json`` and return its content."""
-        document = self.document()
-        write_json(folder / "profile.json", document)
-        return document
 
 
 def slowest_functions(profiler: cProfile.Profile, count: int) -> list[tuple[str, int, float]]:

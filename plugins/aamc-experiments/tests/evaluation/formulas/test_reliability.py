@@ -5,8 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Resampling, metrics
-from aamc_experiments.evaluation.formulas.reliability import calibration_errors
+from aamc_experiments.evaluation import Resampling, forecast_errors, forecasts, metrics
 
 from aamc_sdk.types import Floats
 
@@ -44,7 +43,7 @@ def test_a_bin_has_its_upper_edge_and_not_its_lower_one(make_table: Any, routers
     comparison = table.compare({"small": routers.Always(routers.options, table.services)})
     sharp = attrs.evolve(comparison, expected_quality=np.array([[[below], [above], [eighth]]]))
     together = abs((1 - below) - eighth) + (1 - above)
-    assert calibration_errors(sharp, 0, Resampling.once(np.arange(3)))["ece"][0] == pytest.approx(together / 3)
+    assert forecast_errors(*forecasts(sharp, 0), Resampling.once(np.arange(3)))["ece"][0] == pytest.approx(together / 3)
 
 
 def test_who_expects_nothing_has_no_calibration(table: Any, routers: Any) -> None:
@@ -62,6 +61,6 @@ def test_resampled_figures_are_those_of_the_repeated_rows(large_table: Any, rout
     weights = np.random.default_rng(1).integers(0, 3, size=(1, 60)).astype(float)
     rows = np.repeat(np.arange(60), weights[0].astype(int))
     repeated = attrs.evolve(comparison, quality=comparison.quality[rows], expected_quality=noisy[:, rows])
-    expected = calibration_errors(repeated, 0, Resampling.once(np.arange(len(rows))))
-    found = calibration_errors(comparison, 0, Resampling(weights, np.arange(60)))
+    expected = forecast_errors(*forecasts(repeated, 0), Resampling.once(np.arange(len(rows))))
+    found = forecast_errors(*forecasts(comparison, 0), Resampling(weights, np.arange(60)))
     assert {name: values[0] for name, values in found.items()} == pytest.approx({name: values[0] for name, values in expected.items()})

@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import few_queries_note, growing_waits_note, trust_note
+from aamc_experiments.evaluation import data_notes, few_queries_note, growing_waits_note, router_notes
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,7 +17,6 @@ from aamc_report.page import Drawing, Section
 from aamc_report.results import Results, number
 from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
 from aamc_report.tables import Cell, Column, Table, TableRow
-from aamc_sdk.errors import quantity
 
 COLUMNS = (
     Column("Success rate", "", "Share of queries whose quality reaches the threshold, 0.5 by default.", "success_rate", percent),
@@ -125,9 +124,9 @@ def further_tables(results: Results) -> list[Table]:
 def paired_tables(results: Results) -> list[Table]:
     """Return a row for each paired test, with a cell for each of ``PAIRED_COLUMNS``; nothing without tests."""
     rows = []
-    for test in results.paired:
-        cells = [Cell(test.difference, fixed(3), test.interval), Cell(test.p, fixed(4)), Cell(test.p_holm, fixed(4))]
-        rows.append(TableRow([f"{test.router} minus {test.other}"], cells))
+    for (router, other), test in results.paired.items():
+        cells = [Cell(test.difference, fixed(3), test.ci95), Cell(test.p, fixed(4)), Cell(test.p_holm, fixed(4))]
+        rows.append(TableRow([f"{router} minus {other}"], cells))
     caption = "Difference of the mean rewards on the same queries, at the preference. In small type: 95% intervals."
     return [Table(caption, ["Routers"], PAIRED_COLUMNS, rows)] if rows else []
 
@@ -139,7 +138,7 @@ def gate_tables(results: Results) -> list[Table]:
     rows = []
     for result in results.gate.results:
         passed = Cell(float(result.passed), lambda value: "yes" if value else "no")
-        gaps = [Cell(result.gaps[column.key][0], column.write, result.gaps[column.key][1]) for column in GATE_COLUMNS[1:]]
+        gaps = [Cell(gap, column.write, interval) for column in GATE_COLUMNS[1:] for gap, interval in (result.gaps[column.key],)]
         rows.append(TableRow([result.router], [passed, *gaps], result.router == results.headline))
     caption = "The promotion gate: does a router do better than constant choices at the same cost? In small type: 95% intervals."
     return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
@@ -174,17 +173,7 @@ def _kept(value: float, beyond: bool) -> str:
 def section(results: Results) -> Section:
     """Return the first section: the comparison, the gate, and notes on the data."""
     caption = "Every router answered the same queries. In small type: 95% intervals. Click a heading to sort by its column."
-    missing = max(int(number(metrics.get("missing") or 0)) for metrics in results.routers.values())
-    dropped = int(number(results.data.get("dropped") or 0))
-    notes = [f"Costs: {results.data['cost_note']}"] if results.data.get("cost_note") else []
-    notes += [trust_note(router, row["trust"]) for router, row in results.routers.items() if row.get("trust")]
-    if "warm_up" in results.data:
-        notes.append(f"Each stream: {quantity(results.data['warm_up'], 'query', 'queries')} of warm-up, then {results.data['steps']} that count.")
-    notes += _constant_routers(results)
-    if missing:
-        notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")
-    if dropped:
-        notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
+    notes = [*data_notes(results.data), *router_notes(results.routers), *_constant_routers(results)]
     tables = [comparison_table(compared_routers(results), caption), *limit_tables(results), *gate_tables(results)]
     warnings = (few_queries_note(results.queries, results.decisions.questions), growing_waits_note(results.data.get("growing_waits", ())))
     lead = [*warnings, "" if results.gate is None else f"{results.gate.why}."]
@@ -193,10 +182,7 @@ def section(results: Results) -> Section:
 
 def _constant_routers(results: Results) -> list[str]:
     """Return a note on the routers that chose one candidate for every query, and are therefore equal if it is the same candidate."""
-    routers: dict[str, list[str]] = {}
-    for router in results.routers:
-        if (candidate := results.only_candidate(router)) is not None:
-            routers.setdefault(candidate, []).append(router)
+    routers = results.decisions.constant_choices()
     if not routers or len(results.decisions.candidates) == 1:
         return []
     parts = [f"{candidate} by {listed(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]

@@ -11,7 +11,7 @@ from aamc_experiments.evaluation import Resampling, known_interval, share_interv
 from numpy.typing import NDArray
 
 from aamc_report.formats import Format
-from aamc_report.results import Results, bounds
+from aamc_report.results import Estimate, Results, bounds
 from aamc_report.tables import Cell, TableRow
 from aamc_sdk.types import Floats
 
@@ -35,7 +35,7 @@ class QueryGroup:
         """The number of queries."""
         return int(self.rows.sum())
 
-    def means(self, values: Floats, resampling: Resampling) -> list[tuple[float, tuple[float, float]]]:
+    def means(self, values: Floats, resampling: Resampling) -> list[Estimate]:
         """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
 
         The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
@@ -45,7 +45,7 @@ class QueryGroup:
             (mean, bounds(known_interval(resampled) if np.ptp(column) > 0 else None)) for column, mean, resampled in self._columns(values, resampling)
         ]
 
-    def shares(self, flags: NDArray[np.bool_], resampling: Resampling) -> list[tuple[float, tuple[float, float]]]:
+    def shares(self, flags: NDArray[np.bool_], resampling: Resampling) -> list[Estimate]:
         """Return the share of the group's queries with each of ``[Q, K]`` flags, with its 95% interval.
 
         A share of none or all has the exact interval, for as many draws as there are units of resampling.
@@ -66,9 +66,7 @@ class QueryGroup:
         yield from zip(own.T, own.mean(axis=0).tolist(), resampled.T, strict=True)
 
 
-def group_rows(
-    found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[tuple[float, tuple[float, float]]]], write: Format
-) -> list[TableRow]:
+def group_rows(found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[Estimate]], write: Format) -> list[TableRow]:
     """Return a row for each group: its number of queries, and its figures with their intervals, such as its means."""
     return [TableRow([group.name], [Cell(group.size), *(Cell(figure, write, ends) for figure, ends in measure(group))]) for group in found]
 

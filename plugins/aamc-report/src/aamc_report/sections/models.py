@@ -28,7 +28,7 @@ def model_table(results: Results) -> Table:
     """Return a row for each candidate of the pool, with its share of each router's queries."""
     rows = []
     for model in results.decisions.candidates.tolist():
-        shares = [(results.model_share(router, model), results.model_share_interval(router, model)) for router in results.routers]
+        shares = (results.model_share(router, model) for router in results.routers)
         rows.append(TableRow([model], [Cell(share, percent, interval) for share, interval in shares]))
     return Table("Share of queries that each router gave to each model, at the preference.", ["Model"], list(map(Column, results.routers)), rows)
 
@@ -61,7 +61,7 @@ def draw(results: Results) -> Figure:
 def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
     """Return the shares ``[R]`` and the colour of each model, from the cheapest to the most expensive, rarely chosen ones as one."""
     models = results.decisions.candidates.tolist()
-    table = np.array([[results.model_share(router, model) for model in models] for router in results.routers])
+    table = np.array([[results.model_share(router, model)[0] for model in models] for router in results.routers])
     shown = most_chosen(results, table.sum(axis=0))
     colours = mpl.colormaps["viridis"](np.linspace(0.08, 0.95, len(shown)))
     shares = {models[m]: table[:, m] for m in shown}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, share_interval
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, ratio, share_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,10 +61,10 @@ class Reliability:
         cell = np.nonzero(known)[0] * BINS + bin_of(expected[known])
         counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
         total = counts.sum(axis=0)
-        resampled = _ratio(resampling.means(qualities), resampling.means(counts))
-        mean, units = _ratio(qualities.sum(axis=0), total), [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
+        resampled = ratio(resampling.means(qualities), resampling.means(counts))
+        mean, units = ratio(qualities.sum(axis=0), total), [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
         intervals = np.array([bounds(share_interval(*bin_)) for bin_ in zip(resampled.T, mean, units, strict=True)]).T
-        return cls(total, _ratio(sums.sum(axis=0), total), mean, intervals)
+        return cls(total, ratio(sums.sum(axis=0), total), mean, intervals)
 
 
 def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
@@ -83,10 +83,6 @@ def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
 def _sums(cell: Integers, weights: Floats | None, queries: int) -> Floats:
     """Return each query's sum by bin, ``[Q, BINS]``."""
     return np.bincount(cell, weights, minlength=queries * BINS).reshape(queries, BINS).astype(np.float64)
-
-
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
 
 
 def reliability_tables(results: Results) -> list[Table]:

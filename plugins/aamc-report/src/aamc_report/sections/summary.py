@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, Resampling, known_interval
+from aamc_experiments.evaluation import known_interval, ratio
 
 from aamc_report.formats import listed, percent
 from aamc_report.results import Results
@@ -45,7 +45,7 @@ def _rivals(results: Results) -> list[list[str]]:
 def _compared(results: Results, rivals: Sequence[str]) -> str:
     """Return the headline's differences to equal rivals as a sentence; cost and latency relative to theirs."""
     ours, theirs = (_means(results, router) for router in (results.headline, rivals[0]))
-    changes = np.divide(ours - theirs, theirs, out=np.full(ours.shape, np.nan), where=theirs > 0)
+    changes = ratio(ours - theirs, theirs)
     parts = [f"success {_signed(ours[:, 0] - theirs[:, 0], ' points')}"]
     parts += [f"{noun} {_signed(changes[:, n], '%')}" for n, noun in ((1, "cost"), (2, "latency")) if np.isfinite(changes[0, n])]
     model = results.only_candidate(rivals[0])
@@ -54,10 +54,8 @@ def _compared(results: Results, rivals: Sequence[str]) -> str:
 
 def _means(results: Results, router: str) -> Floats:
     """Return mean success, cost and latency at the preference: on the data, then on its B resamples, ``[1 + B, 3]``."""
-    outcomes = results.decisions.realised(results.position_of(router))
-    success = outcomes.known_quality[HEADLINE] >= results.run.settings.evaluation.success_threshold
-    columns = np.column_stack((success, outcomes.cost_usd[HEADLINE], outcomes.latency_ms[HEADLINE]))
-    return np.concatenate([each.means(columns) for each in (Resampling.once(results.decisions.stream), results.resampling)])
+    threshold = results.run.settings.evaluation.success_threshold
+    return results.resampling.means_with_data(results.decisions.success_cost_latency(results.position_of(router), threshold))
 
 
 def _signed(shares: Floats, unit: str) -> str:

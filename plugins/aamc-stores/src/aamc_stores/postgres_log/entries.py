@@ -248,17 +248,13 @@ class Entries:
         """Erase the decisions that meet a condition; return how many. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
         query: LiteralString = "SELECT {rule_row} FROM {entries} WHERE kind = 'decision' AND " + condition  # noqa: S608  # constants
         found = self._tables.run(connection, query, *values).fetchall()
-        self._erase_found(connection, erasure, found)
-        return len(found)
-
-    def _erase_found(self, connection: psycopg.Connection, erasure: Erasure, found: Sequence[Any]) -> None:
-        """Erase the rows that ``{rule_row}`` selected."""
         templates = Templates()
         templates.extend(self._templates_after(connection, 0))
         packed = [templates.pack(erasure.applied(row)) for row in self._rows(connection, found)]
         self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
-        values = [(content, erasure.user is None, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
-        connection.cursor().executemany(self._tables.query(_ERASE), values)
+        erased = [(content, erasure.user is None, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
+        connection.cursor().executemany(self._tables.query(_ERASE), erased)
+        return len(found)
 
     def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the entries that belong to them."""
@@ -274,13 +270,15 @@ class Entries:
         decisions = sorted([*earlier, *(each for each in found if each[1] == DECISION)], key=lambda each: each[0])
         before = self._tables.run(connection, "SELECT kind, id, revision FROM {entries} WHERE position = %s", after).fetchone()
         name = None if before is None else Row(before[0], before[1], "", "", "", 0.0, revision=before[2]).name
+        revised = revised_ids(rows)
+        revisions = self.rows_where(connection, "kind = 'feedback' AND id = ANY(%s) ORDER BY position", revised) if revised else []
         return Batch(
             position=end,
             rows=rows,
             decisions=self._rows(connection, decisions),
             epoch=state.epoch,
             follows=followed(after, name, state.start, state.position),
-            replaced=self._replaced(connection, rows),
+            replaced=replaced_rows(rows, revisions),
             start=state.start,
             positions=[each[0] for each in found],
         )
@@ -303,12 +301,6 @@ class Entries:
     def pending_rows(self, connection: psycopg.Connection) -> list[Row]:
         """Return the entries whose decision is not in the log, in order of arrival."""
         return self._rows(connection, self._tables.run(connection, "SELECT {pending_row} FROM {pending} ORDER BY n"))
-
-    def _replaced(self, connection: psycopg.Connection, rows: Sequence[Row]) -> Sequence[Row]:
-        revised = revised_ids(rows)
-        if not revised:
-            return ()
-        return replaced_rows(rows, self.rows_where(connection, "kind = 'feedback' AND id = ANY(%s) ORDER BY position", revised))
 
     def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
         """Return the rows that ``{row}`` or ``{rule_row}`` selected; each unpacks its content when it is asked for that."""

@@ -85,7 +85,7 @@ class Partitions:
         counting = itertools.count()
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
-            cursor.execute(self._statement(_OUTCOMES + " ORDER BY decision_id, position", number))
+            cursor.execute(self._tables.query(_OUTCOMES + " ORDER BY decision_id, position", child=self._tables.child(number)))
             rows = itertools.takewhile(lambda _: not ended(), map(_row, cursor))
             aggregates = _sums(row for row, _ in zip(rows, counting))  # noqa: B905  # one of them is endless
         return None if ended() else SummedPartition(number, self._last(connection, number), next(counting), aggregates)
@@ -98,19 +98,18 @@ class Partitions:
         self._add(connection, aggregates)
         now = float(self._tables.value(connection, _NOW))
         self._states.make_floors(connection, renewed_since(self._retention, now))
-        (late,) = connection.execute(
-            self._statement("SELECT count(*) FROM {child} WHERE position > %s", summed.number), (summed.last,)
-        ).fetchone() or (0,)
+        child = self._tables.child(summed.number)
+        late = self._tables.value(connection, "SELECT count(*) FROM {child} WHERE position > %s", summed.last, child=child)
         end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"
         self._tables.run(connection, end, self._last(connection, summed.number), summed.entries + late)
         self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", summed.number)
         connection.execute(f"SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
-        connection.execute(self._statement("DROP TABLE {child}", summed.number))
+        self._tables.run(connection, "DROP TABLE {child}", child=child)
         return sum(each.decisions for each in aggregates)
 
     def _with_late(self, connection: psycopg.Connection, summed: SummedPartition) -> list[Aggregate]:
         """Return the sums over a partition's decisions, with the entries that came after they were taken."""
-        query = self._statement(_OUTCOMES + _CHANGED, summed.number)
+        query = self._tables.query(_OUTCOMES + _CHANGED, child=self._tables.child(summed.number))
         after = connection.execute(query, {"last": summed.last, "until": None}).fetchall()
         before = connection.execute(query, {"last": summed.last, "until": summed.last}).fetchall()
         return combined([*summed.aggregates, *(each.negative() for each in _sums(map(_row, before))), *_sums(map(_row, after))])
@@ -139,11 +138,7 @@ class Partitions:
         connection.cursor().executemany(self._tables.query(put), list(aggregate_texts(kept, aggregates).items()))
 
     def _last(self, connection: psycopg.Connection, number: int) -> int:
-        (last,) = connection.execute(self._statement("SELECT coalesce(max(position), 0) FROM {child}", number)).fetchone() or (0,)
-        return int(last)
-
-    def _statement(self, text: LiteralString, number: int) -> Any:
-        return self._tables.query(text, child=self._tables.child(number))
+        return int(self._tables.value(connection, "SELECT coalesce(max(position), 0) FROM {child}", child=self._tables.child(number)))
 
 
 def _row(found: tuple[Any, ...]) -> Row:

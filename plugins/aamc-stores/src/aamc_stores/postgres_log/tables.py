@@ -153,13 +153,13 @@ class Tables:
             self._queries[text] = SQL(text).format(**self._parts).as_string(None)
         return self._queries[text]
 
-    def run(self, connection: psycopg.Connection, text: LiteralString, *values: object) -> psycopg.Cursor[Any]:
+    def run(self, connection: psycopg.Connection, text: LiteralString, *values: object, **parts: Composable) -> psycopg.Cursor[Any]:
         """Execute a statement."""
-        return connection.execute(self.query(text), values or None)
+        return connection.execute(self.query(text, **parts), values or None)
 
-    def value(self, connection: psycopg.Connection, text: LiteralString, *values: object) -> Any:
+    def value(self, connection: psycopg.Connection, text: LiteralString, *values: object, **parts: Composable) -> Any:
         """Return the single value that a statement finds."""
-        found = self.run(connection, text, *values).fetchone()
+        found = self.run(connection, text, *values, **parts).fetchone()
         assert found is not None
         return found[0]
 
@@ -175,7 +175,7 @@ class Tables:
 
     def make_child(self, connection: psycopg.Connection, number: int) -> None:
         """Make the table of a new partition."""
-        connection.execute(self.query(_CHILD, child=self.child(number), number=SQL(str(number))))
+        self.run(connection, _CHILD, child=self.child(number), number=SQL(str(number)))
 
     def prepare(self, writing: Writing, log: str) -> None:
         """Make the tables, or bring them to the present version.
@@ -235,15 +235,9 @@ class Tables:
         read = "SELECT n, kind, id, decision_id, candidate, content, time FROM {entries} WHERE n > %s ORDER BY n LIMIT 1000"
         last = 0
         while found := self.run(connection, read, last).fetchall():
-            values = [(*column_values(Row(*row)), n) for n, *row in found]
+            values = [(*map(columns_of(Row(*row)).get, COLUMNS), n) for n, *row in found]
             connection.cursor().executemany(self.query("UPDATE {entries} SET {columns_set} WHERE n = %s"), values)
             last = found[-1][0]
-
-
-def column_values(row: Row) -> list[Any]:
-    """Return a row's values of ``COLUMNS`` in their order."""
-    columns = columns_of(row)
-    return [*map(columns.get, COLUMNS)]
 
 
 def array(texts: Sequence[str]) -> str:

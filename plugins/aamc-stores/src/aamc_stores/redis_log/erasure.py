@@ -81,7 +81,7 @@ class RedisErasure:
         templates = LogTemplates(self._server)
         templates.update(facts)
         ops: list[Op] = []
-        checks = [*checks, templates.check, *loaded.checks(names), (str(facts.epoch or ""), "GET", self._server.key("epoch"))]
+        checks = [*checks, templates.check, *loaded.checks(names), self._server.epoch_check(facts)]
         for each in loaded.hashes.values():
             for entry in each.entries(self._reader.templates.unpack, feedback=()):
                 if entry.row.kind == DECISION:

@@ -35,15 +35,15 @@ _LETTERS = {"a": ATTEMPT, "A": ATTEMPT, "f": FEEDBACK, "F": FEEDBACK}
 _NUMBER_BYTES = 8
 
 
-def plain_text(value: object) -> str:
+def _plain_text(value: object) -> str:
     """Return a text of a subclass, such as NumPy's, as one that msgspec packs."""
     if isinstance(value, str):
         return str.__str__(value)
     raise TypeError(f"objects of type {type(value).__name__} are not kept")
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=plain_text)
-_decoder = msgspec.msgpack.Decoder()
+packed, unpacked = msgspec.msgpack.Encoder(enc_hook=_plain_text).encode, msgspec.msgpack.Decoder().decode
+"""To and from MessagePack: lists, texts, numbers and, in arguments of scripts, results of :func:`aamc_stores.redis_log.server.binary`."""
 Unpack = Callable[[bytes], str]
 """Returns a content from its compressed form."""
 
@@ -131,14 +131,14 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     if row.kind == DECISION:
         columns = columns_of(row)
         values += [fingerprint_bytes(row.fingerprint) or row.fingerprint, columns["propensity"], columns["tenant"]]
-    return _encoder.encode(values)
+    return packed(values)
 
 
 def plain_feedback(row: Row) -> tuple[str, str, bytes] | None:
     """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
     if not is_default(row):
         return None
-    value = _encoder.encode((plain_packed(row.content), row.time))
+    value = packed((plain_packed(row.content), row.time))
     return row.decision_id, _feedback_field(row), value[1:]  # without the array's first byte
 
 
@@ -157,19 +157,20 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
     kind, name, revision = named(decision_id, field)
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
-    pending, candidate, content, made, *more = _decoder.decode(value[_NUMBER_BYTES:])
+    pending, candidate, content, made, *more = unpacked(value[_NUMBER_BYTES:])
     text = partial(unpack, content)
     if kind != DECISION:
         return StoredEntry(Row(kind, name, decision_id, candidate, text, made, None, revision), number_of(value), pending)
     fingerprint, propensity, tenant = more
     columns = {"propensity": propensity, "tenant": tenant} if brief else None
-    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, _fingerprint_from(fingerprint), columns)
+    fingerprint = fingerprint if isinstance(fingerprint, str) else fingerprint.hex()
+    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, fingerprint, columns)
     return StoredEntry(row, number_of(value), pending)
 
 
 def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:
     """Return candidate, time, a decision's propensity and compressed content of the entry that a value of this version holds."""
-    _, candidate, content, made, *more = _decoder.decode(memoryview(value)[_NUMBER_BYTES:])
+    _, candidate, content, made, *more = unpacked(memoryview(value)[_NUMBER_BYTES:])
     return candidate, made, more[1] if more else None, content
 
 
@@ -202,7 +203,3 @@ def named(decision_id: str, field: str) -> tuple[str, str, int]:
     if letter not in _LETTERS:  # of version 2: the kind, and the whole id
         return letter, rest, int(revision or 0)
     return _LETTERS[letter], f"{decision_id}/{rest}" if letter.islower() else rest, int(revision or 0)
-
-
-def _fingerprint_from(kept: bytes | str) -> str:
-    return kept if isinstance(kept, str) else kept.hex()

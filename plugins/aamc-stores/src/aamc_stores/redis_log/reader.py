@@ -8,9 +8,9 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, OutcomeFields, OutcomeJoin, Row, followed, outcome_fields, replaced_rows, revised_ids
 from aamc_stores.redis_log.group import LoadedExcerpt
-from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
+from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, packed, place_from
 from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
-from aamc_stores.redis_log.server import Facts, RedisServer, packed
+from aamc_stores.redis_log.server import Facts, RedisServer
 from aamc_stores.redis_log.templates import LogTemplates
 
 _AT_ONCE = 5000

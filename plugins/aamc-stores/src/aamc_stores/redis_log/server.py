@@ -22,7 +22,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
-from aamc_stores.redis_log.keys import plain_text
+from aamc_stores.redis_log.keys import packed, unpacked
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
@@ -52,7 +52,6 @@ _RELAXED = {"appendfsync": ("always", "everysec")}
 """Values that are right too with ``durability=relaxed``: at most the last two seconds are lost when the server's machine crashes."""
 _FIRST_VERSION = 7
 _BYTE, _HALF = 1 << 8, 1 << 16
-_encoder, _decoder = msgspec.msgpack.Encoder(enc_hook=plain_text), msgspec.msgpack.Decoder()
 logger = logging.getLogger(__name__)
 
 
@@ -75,11 +74,6 @@ class Facts:
         now, position, start, epoch, states, count, digest, tombstones, newest, described, size = values
         partition = None if newest is None else partition_from(int(newest), described, int(size), None)
         return cls(now, int(position), int(start), int(epoch), states.decode(), (int(count), digest.decode()), int(tombstones), partition)
-
-
-def packed(value: Any) -> bytes:
-    """Return a script's argument: lists, texts, numbers and results of :func:`binary` in MessagePack."""
-    return _encoder.encode(value)
 
 
 def binary(content: bytes) -> msgspec.Raw:
@@ -138,6 +132,10 @@ class RedisServer:
         """Return the full name of one of the log's keys."""
         return self._prefix + name
 
+    def epoch_check(self, facts: Facts) -> Check:
+        """Return the check that nobody was forgotten meanwhile."""
+        return str(facts.epoch or ""), "GET", self.key("epoch")
+
     def check_version(self) -> None:
         """Raise a StoreError where the server is too old for the log's scripts."""
         with self.explained():
@@ -166,7 +164,7 @@ class RedisServer:
         with self.explained():
             while (found := self._run(script, arguments)) is None:
                 self._run(APPLY, ())
-            return _decoder.decode(found)
+            return unpacked(found)
 
     def commit(
         self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, entries: int = 0, always: bool = False
@@ -223,14 +221,9 @@ class RedisServer:
     def drop(self) -> None:
         """Delete all keys."""
         with self.explained():
-            batch: list[bytes] = []
-            for key in self.client.scan_iter(self.key("*"), count=1000):
-                batch.append(key)
-                if len(batch) == 1000:
-                    self.client.delete(*batch)
-                    batch.clear()
-            if batch:
-                self.client.delete(*batch)
+            keys = list(self.client.scan_iter(self.key("*"), count=1000))
+            for start in range(0, len(keys), 1000):
+                self.client.delete(*keys[start : start + 1000])
 
     def close(self) -> None:
         """Close the connections."""

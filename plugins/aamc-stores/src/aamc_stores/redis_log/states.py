@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import msgspec
 
 from aamc_sdk.log import MAX_SNAPSHOTS, UNLEARNED, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
+from aamc_stores.redis_log.keys import packed, unpacked
 from aamc_stores.redis_log.scripts import DECISIONS
-from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, packed, write_id
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, write_id
 
 _CONTENT_SECONDS = 3600
 """Time in which a snapshot's content that was written must be committed."""
 SNAPSHOTS, FLOORS = "snapshots", "floors"
-_packer, _unpacker = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 _NO_NAMES = packed([])
 
 
@@ -99,7 +98,7 @@ class RedisStates:
                 ops.append(["PERSIST", key])
                 checks.append(("1", "EXISTS", key))
             ops += [["UNLINK", gone] for gone in before - after]
-            ops.append(["SET", self._server.key("states"), binary(write_id())])
+            ops.append(self._written())
             return None if self._server.commit(checks, ops) is None else True
 
         self._server.change(put)
@@ -118,8 +117,8 @@ class RedisStates:
             facts = self.facts()
             if not extends_chain(delta, self._newest(name)[0], facts.epoch):
                 return False
-            value = _packer.encode([delta.after, delta.position, delta.content, delta.epoch, delta.last])
-            ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], ["SET", self._server.key("states"), binary(write_id())]]
+            value = packed([delta.after, delta.position, delta.content, delta.epoch, delta.last])
+            ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], self._written()]
             return None if self._server.commit([self.check(facts)], ops) is None else True
 
         return self._server.change(put)
@@ -138,7 +137,7 @@ class RedisStates:
                 floors[name] = state
                 ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
         ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
-        return [*ops, ["SET", self._server.key("states"), binary(write_id())]]
+        return [*ops, self._written()]
 
     def without_unclean_floors(self, epoch: int, since: float) -> list[Op]:
         """Return the commands that drop floors which were learned with users who have been forgotten since, and were not renewed since a time."""
@@ -148,7 +147,7 @@ class RedisStates:
         if not gone:
             return []
         ops: list[Op] = [["UNLINK", key] for key in self._contents(gone) - self._contents(kept, left)]
-        return [*ops, ["HDEL", self._server.key(FLOORS), *gone], ["SET", self._server.key("states"), binary(write_id())]]
+        return [*ops, ["HDEL", self._server.key(FLOORS), *gone], self._written()]
 
     def dropped(self) -> list[Op]:
         """Return the commands that delete all snapshots and deltas, and leave the floors.
@@ -160,17 +159,14 @@ class RedisStates:
         ops: list[Op] = [["HSET", self._server.key(FLOORS), name, state.text] for name, state in empty.items()]
         ops += [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
         ops += [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
-        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], ["SET", self._server.key("states"), binary(write_id())]]
+        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], self._written()]
 
     def _newest(self, name: str) -> tuple[int, list[StateDelta]]:
         """Return the position of the newest state of a name, 0 for none, and the deltas in order."""
-        chain = self._chain(name)
+        values = self._server.hash(f"deltas:{name}").values()
+        chain = sorted((StateDelta(*unpacked(value)) for value in values), key=lambda delta: delta.position)
         states = [state.position for kind in (SNAPSHOTS, FLOORS) if (state := self.read(kind).get(name)) is not None]
         return max([*states, *(delta.position for delta in chain)], default=0), chain
-
-    def _chain(self, name: str) -> list[StateDelta]:
-        values = self._server.hash(f"deltas:{name}").values()
-        return sorted((StateDelta(*_unpacker.decode(value)) for value in values), key=lambda delta: delta.position)
 
     def _renewed(self, name: str, kept: dict[str, State], floors: dict[str, State], now: float) -> list[Op]:
         """Note that a name was put now; return the commands that write its states."""
@@ -199,6 +195,10 @@ class RedisStates:
     def _contents(self, *kinds: dict[str, State]) -> set[str]:
         """Return the keys of the contents of some states."""
         return {state.content for kind in kinds for state in kind.values() if state.epoch > UNLEARNED}
+
+    def _written(self) -> Op:
+        """Return the command that marks a write, which :meth:`check` notices."""
+        return ["SET", self._server.key("states"), binary(write_id())]
 
     def _deltas(self, name: str) -> str:
         return self._server.key(f"deltas:{name}")

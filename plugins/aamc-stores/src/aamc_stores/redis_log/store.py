@@ -14,13 +14,13 @@ from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, ExportedFile, Outc
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
-from aamc_stores.redis_log.keys import decision_of, plain_feedback
+from aamc_stores.redis_log.keys import decision_of, packed, plain_feedback
 from aamc_stores.redis_log.leases import Leases
 from aamc_stores.redis_log.migration import migrate
 from aamc_stores.redis_log.partitions import RedisPartitions
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.scripts import FEEDBACK
-from aamc_stores.redis_log.server import Facts, RedisServer, binary, packed, write_id
+from aamc_stores.redis_log.server import Facts, RedisServer, binary, write_id
 from aamc_stores.redis_log.states import RedisStates
 from aamc_stores.redis_log.templates import LogTemplates
 from aamc_stores.shared_store import SharedStore
@@ -73,7 +73,6 @@ class RedisStore(SharedStore):
 
     def _connect(self) -> None:
         self._server = RedisServer(self.url, self.name, self.config.prefix, self.config.timeout_s)
-        self._client = self._server.client
         self._reader, self._packing = RedisReader(self._server), LogTemplates(self._server)
         self._states, self._leases = RedisStates(self._server), Leases(self._server)
         self._partitions = RedisPartitions(self._server, self._states, self._reader, self.config.retention)
@@ -120,7 +119,7 @@ class RedisStore(SharedStore):
         if not group.ops:
             return results
         if any(row.kind == DECISION for row in added):
-            group.checks.append(self._epoch_check(facts))
+            group.checks.append(self._server.epoch_check(facts))
         if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition, entries=len(added)) is None:
             self._packing.discard()
             return None
@@ -140,10 +139,6 @@ class RedisStore(SharedStore):
     def discard_export(self, export: ExportedFile) -> None:
         """Remember a file no longer."""
         self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
-
-    def _epoch_check(self, facts: Facts) -> tuple[str, ...]:
-        """Return the check that nobody was forgotten meanwhile."""
-        return str(facts.epoch or ""), "GET", self._server.key("epoch")
 
     def _oldest_to_drop(self) -> Partition | None:
         return self._partitions.oldest_to_drop()
@@ -166,7 +161,7 @@ class RedisStore(SharedStore):
     def _own_health(self) -> Mapping[str, float]:
         facts, partitions = self._states.facts(), self.partitions()
         with self._server.explained():
-            placed = int(self._client.xlen(self._server.key("stream")))
+            placed = int(self._server.client.xlen(self._server.key("stream")))
         return {
             "entries": placed + len(self.pending_rows()),
             "start": facts.start,

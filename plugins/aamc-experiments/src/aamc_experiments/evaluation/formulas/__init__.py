@@ -1,1 +1,1 @@
-"""The formulas of metrics, one family a module: frontiers, multi-objective figures, strong and weak calls, calibration, ROC, answer lengths."""
+"""The formulas of metrics, one family a module: arena score, frontiers, multi-objective figures, strong and weak calls, calibration, ROC, lengths."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aamc_experiments.evaluation.bootstrap import ratio
 from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
@@ -69,8 +70,7 @@ def aiq(cost: Floats, quality: Floats, low: Floats, high: Floats) -> Floats:
     inside = np.clip(x, low[..., None], high[..., None])
     start, end = inside[..., :-1], inside[..., 1:]
     middle = y[..., :-1] + slope * ((start + end) / 2 - x[..., :-1])
-    area, width = (middle * (end - start)).sum(axis=-1), high - low
-    return np.asarray(np.divide(area, width, out=np.full(np.shape(width), np.nan), where=width > 0))
+    return ratio((middle * (end - start)).sum(axis=-1), high - low)
 
 
 def cost_at_quality(cost: Floats, quality: Floats, target: Floats | float) -> Floats:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_experiments.evaluation.bootstrap import ratio
 from aamc_sdk.types import ROUNDING, Floats
 
 
@@ -50,5 +51,4 @@ def sparsity(points: Floats) -> Floats:
     kept = non_dominated(points) & ~np.isnan(points).any(axis=-1)
     along = np.sort(np.where(kept[..., None], points, np.nan), axis=-2)  # NaN comes last
     squares = np.nansum(np.diff(along, axis=-2) ** 2, axis=(-2, -1))
-    gaps = kept.sum(axis=-1) - 1
-    return np.asarray(np.divide(squares, gaps, out=np.full(np.shape(gaps), np.nan), where=gaps > 0))
+    return ratio(squares, kept.sum(axis=-1) - 1)

@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio
 from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers
 from aamc_sdk.types import Floats
 
 BINS = 15
 """The number of bins of equal width, each without its lower edge."""
-
-
-def calibration_errors(comparison: Comparison, router: int, resampling: Resampling) -> dict[str, Floats]:
-    """Return a router's ``brier`` and ``ece`` on each of B resamples, ``[B]``; NaN for a router without forecasts."""
-    return forecast_errors(*forecasts(comparison, router), resampling)
 
 
 def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) -> dict[str, Floats]:
@@ -40,8 +35,7 @@ def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) 
     """
     means = resampling.means(_sums(expected, realised))
     errors, squares, count = means[:, :BINS], means[:, BINS], means[:, BINS + 1]
-    totals = {"brier": squares, "ece": np.abs(errors).sum(axis=1)}
-    return {name: np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0) for name, total in totals.items()}
+    return {"brier": ratio(squares, count), "ece": ratio(np.abs(errors).sum(axis=1), count)}
 
 
 def forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:

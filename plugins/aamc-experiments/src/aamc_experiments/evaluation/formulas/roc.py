@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio
 from aamc_sdk.types import Floats
 
 
@@ -31,9 +31,8 @@ def area_under_roc(score: Floats, positive: Floats, resampling: Resampling) -> F
     blocks = []
     for counts in resampling.counts(order):
         above, below = (np.add.reduceat(counts * values[order], begins, axis=1) for values in (positive, 1 - positive))
-        pairs = above.sum(axis=1) * below.sum(axis=1)
         won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
-        blocks.append(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+        blocks.append(ratio(won, above.sum(axis=1) * below.sum(axis=1)))
     return np.concatenate(blocks)
 
 

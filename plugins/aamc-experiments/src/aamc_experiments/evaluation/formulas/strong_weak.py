@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Resampling
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison, Integers
 from aamc_sdk.types import Floats
 
@@ -36,7 +36,7 @@ def strong_weak(comparison: Comparison, router: int, resampling: Resampling) -> 
     gain = comparison.quality[:, strong] - comparison.quality[:, weak]
     ours = comparison.realised(router).known_quality[HEADLINE] - comparison.quality[:, weak]
     recovered, gap = resampling.means(np.column_stack((ours, gain))).T
-    figures["pgr"] = _share(recovered, gap)
+    figures["pgr"] = ratio(recovered, gap)
     advantage = np.subtract(comparison.utility[router, :, strong], comparison.utility[router, :, weak], dtype=np.float64)
     return figures if np.isnan(advantage).any() else figures | ranked(advantage, gain, resampling)
 
@@ -63,12 +63,7 @@ def ranked(advantage: Floats, gain: Floats, resampling: Resampling) -> dict[str,
 def _curve(values: Floats, places: Integers) -> Floats:
     """Return the cumulative share of ``[B, Q]`` values before the first one and after each place."""
     sums = values.cumsum(axis=1)[:, places]
-    return np.pad(_share(sums, sums[:, -1:]), ((0, 0), (1, 0)))
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    """Return part / whole; NaN if the whole is not positive."""
-    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.broadcast_to(whole > 0, np.shape(part))))
+    return np.pad(ratio(sums, sums[:, -1:]), ((0, 0), (1, 0)))
 
 
 def _threshold_share(share: Floats, recovered: Floats, threshold: float) -> Floats:

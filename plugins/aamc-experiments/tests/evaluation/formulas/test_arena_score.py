@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation.statistics import arena_score
+from aamc_experiments.evaluation.formulas.arena_score import arena_score
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Remarks on a comparison in sentences, the same in its table and in its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from aamc_sdk.errors import quantity
+
+ENOUGH_QUERIES = 200
+"""With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
+
+
+def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the remarks on the data of a comparison, its entry ``data`` in ``metrics.json``."""
+    if "warm_up" in data:
+        yield f"Each stream: {quantity(data['warm_up'], 'query', 'queries')} of warm-up, then {data['steps']} that count."
+    if data.get("cost_note"):
+        yield f"Costs: {data['cost_note']}."
+    if data.get("split") in ("train", "validation"):
+        yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
+    if data.get("dropped"):
+        yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
+
+
+def router_notes(routers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the remarks on the routers of a comparison, its entry ``routers`` in ``metrics.json``."""
+    if missing := max(row.get("missing") or 0 for row in routers.values()):
+        yield f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."
+    for name, row in routers.items():
+        if row.get("trust"):
+            yield trust_note(name, row["trust"])
+
+
+def trust_note(name: str, trust: Mapping[str, Any]) -> str:
+    """Return the gain of a trained policy over router ``greedy``, which its training starts as, in a sentence; see ``Router.trust``."""
+    if not trust["factor"]:
+        return f"{name} learned nothing beyond its starting rule, greedy, and decides like it: validation confirms no gain."
+    low, high = trust["ci95"]
+    return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
+
+
+def growing_waits_note(routers: Sequence[str]) -> str:
+    """Return a warning on routers whose waits grow until the end of the streams; empty for none."""
+    if not routers:
+        return ""
+    whose = f"of {', '.join(routers)}" if len(routers) < 4 else f"of {quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them,"
+    more = "longer streams would show worse figures, so lower the load, or raise evaluation.warm_up and evaluation.steps until they stay"
+    return f"The waits {whose} still grow at the end of the streams: {more}."
+
+
+def few_queries_note(queries: int, questions: int | None = None) -> str:
+    """Return a warning for a result from few queries; empty for enough of them.
+
+    Args:
+        queries: The number of queries.
+        questions: The number of different questions in them; None if unknown.
+    """
+    if (queries if questions is None else questions) >= ENOUGH_QUERIES:
+        return ""
+    counted = quantity(queries, "query", "queries")
+    if questions is not None and questions < queries:
+        counted = f"{quantity(questions, 'question')} in {counted}"
+    return f"Only {counted}: differences may be chance. Evaluate on at least {ENOUGH_QUERIES}."
