@@ -57,6 +57,7 @@ class Paced(WrappingRouter):
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
     state_schema = 3
     learns_attempts = True
+    samples = True  # whatever the wrapped router does
     config: PacedOptions
 
     def __init__(self, config: PacedOptions, services: Services) -> None:
@@ -67,11 +68,6 @@ class Paced(WrappingRouter):
         self._made: InnerRouter | None = None
         self._state: PacingLedger | None = None
         self._gives_deltas = True
-
-    @property
-    def samples(self) -> bool:
-        """Whether decisions are drawn: always."""
-        return True
 
     @property
     def inner(self) -> InnerRouter:

@@ -66,6 +66,7 @@ class Canary(RouterPair):
     """
 
     Config = CanaryOptions
+    samples = True  # even if neither router draws
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -75,11 +76,6 @@ class Canary(RouterPair):
         self._calls = CallComparison()
         self._failures = 0.0
         self._counting = threading.Lock()
-
-    @property
-    def samples(self) -> bool:
-        """Whether decisions are drawn: always, even if neither router draws."""
-        return True
 
     @property
     def share(self) -> float:
