@@ -44,6 +44,7 @@ from aamc_bandit.thompson.options import MIN_PRIOR, PUBLISHED, SHRINKAGE, Epsilo
 from aamc_bandit.thompson.state_file import StateFile
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
+from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only, tenant_user
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,8 @@ class Thompson(OnlineRouter):
         Candidates without feedback have the prior, or what the level above gives; without keys it is the belief about all requests. May be called
         while another thread learns.
         """
-        tables = [self._table(level, name, pool) for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)]
+        levels = zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)
+        tables = [None if name is None else self.evidence.table(level, name, pool.names) for level, name in levels]
         everywhere, category, user, session = tables
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
@@ -228,13 +230,13 @@ class Thompson(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write the evidence."""
-        self.evidence.save(folder / STATE_FILE)
+        write_bytes(folder / STATE_FILE, self.evidence.encoded())
         self._ledger.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read the evidence."""
         self._ledger.load(folder)
-        self.evidence.load(folder / STATE_FILE)
+        self.evidence.restore(read_bytes(folder / STATE_FILE))
         self.evidence.mark_unchanged()
         self.drifting = {}
 
@@ -261,12 +263,11 @@ class Thompson(OnlineRouter):
     def _cost_weight(self) -> float:
         return float(self.config.cost_weight) if self.config.cost_awareness else 0.0
 
-    def _table(self, level: str, name: str | None, pool: Pool) -> Floats | None:
-        return None if name is None else self.evidence.table(level, name, pool.names)
-
     def _evidence_keys(self, queries: Sequence[Query], estimates: Estimates) -> list[EvidenceKeys]:
         """Return each query's most probable category, its user and its session."""
-        categories: list[str | None] = _most_probable_categories(estimates) if estimates.category_names else [None] * len(queries)
+        categories: list[str | None] = [None] * len(queries)
+        if names := estimates.category_names:
+            categories = [_most_probable(row, names) for row in estimates.categories.tolist()]
         return [EvidenceKeys(category, self._user_of(query), self._session_of(query)) for category, query in zip(categories, queries, strict=True)]
 
     def _user_of(self, query: Query) -> str | None:
@@ -334,7 +335,10 @@ class Thompson(OnlineRouter):
             share = epsilon(self.config, self.evidence.selections)
             best = utility[allowed] >= utility[allowed].max() - ROUNDING
             probabilities[allowed] = (1 - share) * best / best.sum() + share * explored[allowed]
-        return _one_row(utility, probabilities, belief.alpha / (belief.alpha + belief.beta))
+        quality = belief.alpha / (belief.alpha + belief.beta)
+        for array in (utility, probabilities, quality):
+            read_only(array)  # the cache shares it between equal rows
+        return Scores(utility[None], probabilities[None], expected_quality=quality[None])
 
     def _with_exploration(self, probabilities: Floats, samples: Floats) -> Floats:
         """Return the probabilities with a minimum for candidates that have fewer than ``min_samples`` outcomes."""
@@ -358,12 +362,8 @@ def _category_ratings(scores: Mapping[str, Mapping[str, float]]) -> list[EntityR
     return [EntityRatings("category", category, {name: rating(score) for name, score in known.items()}) for category, known in scores.items()]
 
 
-def _most_probable_categories(estimates: Estimates) -> list[str | None]:
-    """Return each query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN."""
-    return [_most_probable(row, estimates.category_names) for row in estimates.categories.tolist()]
-
-
 def _most_probable(probabilities: list[float], names: Sequence[str]) -> str | None:
+    """Return a query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN."""
     maximum = max(probabilities)
     if not maximum > 0:
         return None
@@ -374,13 +374,6 @@ def _most_probable(probabilities: list[float], names: Sequence[str]) -> str | No
 
 def _wins_losses(table: Floats | None) -> Floats | None:
     return None if table is None else table[:, :2]
-
-
-def _one_row(*arrays: Floats) -> Scores:
-    for array in arrays:
-        read_only(array)  # the cache shares it between equal rows
-    utility, probabilities, quality = (array[None] for array in arrays)
-    return Scores(utility, probabilities, expected_quality=quality)
 
 
 def _concatenated(rows: Sequence[Scores], shape: tuple[int, ...]) -> Scores:
