@@ -26,6 +26,8 @@ from aamc_sdk.types import Snapshot, tenant_user
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the saved statistics."""
+SNAPSHOT = f"canary report {STATE_SCHEMA}, failures 0.0"
+"""The name of the snapshot that keeps the statistics, as in earlier versions."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
@@ -89,11 +91,6 @@ class TrialLog:
     def trials(self) -> list[Trial]:
         """The trials, in the order of their first decisions."""
         return [trial for trial, _ in self._trials.values()]
-
-    @property
-    def snapshot_name(self) -> str:
-        """The name of the snapshot that keeps the statistics."""
-        return f"canary report {STATE_SCHEMA}, failures 0.0"  # the name that the reports of earlier versions have
 
     def read(self, store: Store) -> bool:
         """Read the entries after the position; return whether they are of the same log, without a user forgotten meanwhile."""
@@ -196,11 +193,8 @@ class TrialLog:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
         judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
-        self._seen.clear()
-        for name in judged:
-            self._seen[name] = _JUDGED
-        for name, ends in saved.calls.items():
-            self._seen[name] = ends
+        self._seen = dict.fromkeys(judged, _JUDGED)
+        self._seen.update(saved.calls.items())
         self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
@@ -230,12 +224,10 @@ def continue_trials(store: Store) -> TrialLog:
     The result is that of :func:`read_trials`. If the statistics are of another log or cannot be read, the whole log is read.
     """
     found = TrialLog()
-    kept = store.snapshot(found.snapshot_name)
-    if kept is not None and not _continued(found, store, kept):
-        kept, found = None, read_trials(store)
-    elif kept is None:
+    kept = store.snapshot(SNAPSHOT)
+    if kept is None or not _continued(found, store, kept):
         found = read_trials(store)
-    store.put_snapshot(found.snapshot_name, found.saved())
+    store.put_snapshot(SNAPSHOT, found.saved())
     return found
 
 
@@ -249,7 +241,7 @@ def _continued(found: TrialLog, store: Store, kept: Snapshot) -> bool:
     epoch = next(read_batches(store, found.position)).epoch
     if epoch != found.epoch:  # a floor: a user was forgotten, and the entries before it are gone
         found.epoch = epoch
-        store.put_snapshot(found.snapshot_name, found.saved())
+        store.put_snapshot(SNAPSHOT, found.saved())
     return found.read(store)
 
 
