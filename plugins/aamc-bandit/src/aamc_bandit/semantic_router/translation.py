@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
-from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
+from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, mapping_of
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
 
@@ -251,12 +251,7 @@ def _check_keys(algorithm: Mapping[str, Any]) -> None:
 
 
 def _section(algorithm: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    section = algorithm.get(kind)
-    if section is None:  # an empty section has the defaults
-        return {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"algorithm: {kind} must be keys and values, not {section!r:.80}")
-    return {str(key): value for key, value in section.items()}
+    return {str(key): value for key, value in mapping_of(algorithm.get(kind), f"algorithm: {kind}").items()}
 
 
 def _renamed_options(section: dict[str, Any]) -> dict[str, Any]:
