@@ -76,6 +76,11 @@ _DIALECTS = {
 }
 
 
+def _dialect(name: str) -> _Dialect:
+    check_dialect(name)
+    return _DIALECTS[name]
+
+
 @attrs.frozen
 class Converted:
     """A request in another dialect.
@@ -162,8 +167,7 @@ def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect)
-    return _DIALECTS[dialect].answer_to_chat(mapping(answer, "the answer"))
+    return _dialect(dialect).answer_to_chat(mapping(answer, "the answer"))
 
 
 def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
@@ -190,8 +194,7 @@ def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect)
-    return _DIALECTS[dialect].answer_from_chat(mapping(answer, "the answer"), model)
+    return _dialect(dialect).answer_from_chat(mapping(answer, "the answer"), model)
 
 
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
@@ -208,14 +211,12 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
 
 def reader_of(dialect: str) -> chat.ChatReader:
     """Return a reader of a stream's events, as chunks of chat."""
-    check_dialect(dialect)
-    return _DIALECTS[dialect].reader()
+    return _dialect(dialect).reader()
 
 
 def writer_of(dialect: str, model: str) -> chat.ChatWriter:
     """Return a writer of chunks of chat as events with a model's name; that of the chunks when empty."""
-    check_dialect(dialect)
-    return _DIALECTS[dialect].writer(model)
+    return _dialect(dialect).writer(model)
 
 
 class StreamConverter:
