@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -99,25 +98,15 @@ def check_parameters(candidate: str, parameters: Mapping[str, Any]) -> None:
 def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     """Return the parameters of a candidate's requests, with a maximum of tokens unless they have one; null is none."""
     own = getattr(candidate, "parameters", {})
-    if _limits(options):
+    if limits(options):
         own = {name: value for name, value in own.items() if name not in ANY_OUTPUT_LIMIT}
     parameters = {name: value for name, value in {**own, **options}.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
-    return parameters if _limits(parameters) else {**parameters, "max_tokens": max_tokens}
+    return parameters if limits(parameters) else {**parameters, "max_tokens": max_tokens}
 
 
-def limit_of(parameters: Mapping[str, Any], default: int) -> int:
-    """Return the maximum of tokens in the parameters of a request."""
-    return max(_limits(parameters), default=default)
-
-
-def _limits(parameters: Mapping[str, Any]) -> list[int]:
+def limits(parameters: Mapping[str, Any]) -> list[int]:
+    """Return the maximums of tokens in the parameters of a request."""
     return [parameters[name] for name in ANY_OUTPUT_LIMIT if parameters.get(name) is not None]
-
-
-def prompt_bytes(text: str, parameters: Mapping[str, Any]) -> int:
-    """Return the maximum bytes of a prompt: its text and the parameters that servers may add to it, such as tools or a system prompt."""
-    added = (value for value in parameters.values() if isinstance(value, str | list | dict))
-    return len(text.encode()) + sum(len(json.dumps(value, default=str)) for value in added)
 
 
 def maximum_usd(prices: Prices | None, text_bytes: int, output_tokens: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limit_of, limited, maximum_usd, prompt_bytes
+from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limited, limits, maximum_usd
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
@@ -77,12 +78,14 @@ class Collection:
 
     def output_limit(self, kind: str, candidate: ModelSpec) -> int:
         """Return the maximum tokens of a request's answer."""
-        return limit_of(self.parameters(kind, candidate), self.max_tokens)
+        return max(limits(self.parameters(kind, candidate)))
 
     def maximum_usd(self, kind: str, candidate: ModelSpec, text: str, further_bytes: int = 0) -> float:
         """Return the maximum cost of a request with a text, which may become longer by further bytes."""
-        size = prompt_bytes(text, self.parameters(kind, candidate)) + further_bytes
-        return maximum_usd(candidate.prices, size, self.output_limit(kind, candidate))
+        parameters = self.parameters(kind, candidate)
+        added = (value for value in parameters.values() if isinstance(value, str | list | dict))  # to the prompt, such as tools or a system prompt
+        size = len(text.encode()) + sum(len(json.dumps(value, default=str)) for value in added) + further_bytes
+        return maximum_usd(candidate.prices, size, max(limits(parameters)))
 
 
 class Collector:
