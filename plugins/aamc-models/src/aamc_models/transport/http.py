@@ -188,7 +188,7 @@ class HttpProvider(WireProvider):
         finally:
             turn.drop()
             stream.close()
-            if monitor is not None and monitor.usage is not None:
+            if monitor is not None:
                 _count(turn, monitor.usage)
 
     async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:
