@@ -68,7 +68,7 @@ class PacingLedger:
         name = call.candidate or decision.candidate
         for resource in self.resources:
             figure = noted(own, resource.name, "expected", name)
-            used = resource.reported(call, figure)
+            used = resource.reported(call)
             resource.learn(name, figure, call)
             if math.isnan(used):  # the expectation stands for what is not reported
                 used = resource.charged(noted(own, resource.name, "use", name))
