@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, WeightedOutcome
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 
 from aamc_sdk.errors import CheckpointError
 

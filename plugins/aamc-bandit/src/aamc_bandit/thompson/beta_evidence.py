@@ -15,10 +15,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from aamc_bandit.entity_names import own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_bandit.semantic_router.ratings import EntityRatings
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys, own_id, session_user
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import SEPARATOR, Floats
 
@@ -33,14 +33,6 @@ CLOCKS = ""
 _RESOLUTION = 2.0**32
 Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to, see :mod:`aamc_bandit.entity_names`; None where there is none."""
-
-    category: str | None = None
-    user: str | None = None
-    session: str | None = None
 
 
 class WeightedOutcome(NamedTuple):
