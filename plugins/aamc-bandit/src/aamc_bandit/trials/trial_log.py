@@ -11,7 +11,6 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -33,13 +32,8 @@ _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
 
 
-class _Noted(NamedTuple):
-    """A decision's note of a kind, with its trial and the digests of the trial's users."""
-
-    kind: str
-    note: TrialNote
-    trial: Trial
-    users: set[str]
+_Noted = tuple[TrialNote, Trial]
+"""A decision's note, and its trial."""
 
 
 class _SavedTrial(msgspec.Struct):
@@ -83,14 +77,14 @@ class TrialLog:
     epoch: int = 0
     start: int = 0
     entries: int = 0
-    _trials: dict[tuple[str, ...], tuple[Trial, set[str]]] = attrs.field(factory=dict)  # with the digests of users that counted
+    _trials: dict[tuple[str, ...], Trial] = attrs.field(factory=dict)
     _seen: dict[str | bytes, int] = attrs.field(factory=dict)  # bits by a decision's id, or by its digest if the statistics were restored
     _restored: bool = False
 
     @property
     def trials(self) -> list[Trial]:
         """The trials, in the order of their first decisions."""
-        return [trial for trial, _ in self._trials.values()]
+        return list(self._trials.values())
 
     def read(self, store: Store) -> bool:
         """Read the entries after the position; return whether they are of the same log, without a user forgotten meanwhile."""
@@ -123,7 +117,7 @@ class TrialLog:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
                 content = decode_entry(text, CONTENT, row.id)
-                noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in notes_of(content.decision)]
+                noted = [(note, self._trial(kind, note)) for kind, note in notes_of(content.decision)]
                 if noted:
                     found[row.id] = content, noted
         return found
@@ -148,15 +142,15 @@ class TrialLog:
         self._seen[row.decision_id] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate
         judged, quality = (decision.candidate, 0.0) if has_failed else (row.candidate, feedback.quality)
-        for each in noted:
-            _judge(each, content, judged, quality)
+        for note, trial in noted:
+            _judge(note, trial, content, judged, quality)
 
-    def _trial(self, kind: str, note: TrialNote) -> tuple[Trial, set[str]]:
+    def _trial(self, kind: str, note: TrialNote) -> Trial:
         stable, candidate = note.stable, note.candidate
         key = (kind, stable.router, candidate.router, stable.version, candidate.version)
         found = self._trials.get(key)
         if found is None:
-            found = self._trials[key] = (Trial(*key[:3], stable_version=key[3], candidate_version=key[4]), set())
+            found = self._trials[key] = Trial(*key[:3], stable_version=key[3], candidate_version=key[4])
         return found
 
     def saved(self) -> Snapshot:
@@ -171,9 +165,9 @@ class TrialLog:
                 dict(trial.left_out),
                 trial.bound,
                 trial.ended,
-                sorted(users),
+                sorted(trial.users),
             )
-            for trial, users in self._trials.values()
+            for trial in self.trials
         ]
         seen = {name if isinstance(name, bytes) else _digest(name): ends for name, ends in self._seen.items()}
         judged = b"".join(sorted(name for name, ends in seen.items() if ends & _JUDGED))
@@ -200,9 +194,8 @@ class TrialLog:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
             trial.judgements = [JudgedDecision(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
             trial.served, trial.left_out = Counter(each.served), Counter(each.left_out)
-            trial.bound, trial.ended = each.bound, each.ended
-            key = (each.kind, *each.labels, *each.versions)
-            self._trials[key] = (trial, set(each.users))
+            trial.bound, trial.ended, trial.users = each.bound, each.ended, set(each.users)
+            self._trials[(each.kind, *each.labels, *each.versions)] = trial
 
 
 def read_trials(store: Store, since: float | None = None, until: float | None = None) -> TrialLog:
@@ -252,27 +245,26 @@ def _digest(name: str) -> bytes:
 def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Noted]) -> None:
     decision = content.decision
     role = "stable" if decision.notes.canary is None else serving_role(decision.notes.canary, decision_id, decision.candidate)
-    for each in noted:
-        if each.note.ended is None:
-            each.trial.served[role] += 1
+    for note, trial in noted:
+        if note.ended is None:
+            trial.served[role] += 1
         else:
-            each.trial.ended = each.note.ended
+            trial.ended = note.ended
 
 
-def _judge(noted: _Noted, content: NotedContent, judged: str, quality: float) -> None:
+def _judge(note: TrialNote, trial: Trial, content: NotedContent, judged: str, quality: float) -> None:
     """Add the first feedback on a decision to a trial."""
-    kind, note, trial, users = noted
     if note.ended is not None:
         trial.ended = note.ended
         return
     if note.role is not None:  # users were assigned to the routers
         digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))
-        if digest is None or digest in users:
+        if digest is None or digest in trial.users:
             trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
             return
-        users.add(digest)
-    compared = compare(kind, note, content.decision, judged, quality)
+        trial.users.add(digest)
+    compared = compare(trial.kind, note, content.decision, judged, quality)
     if isinstance(compared, str):
         trial.left_out[compared] += 1
     else:
-        trial.add(compared, known_bound(kind, note))
+        trial.add(compared, known_bound(trial.kind, note))
