@@ -183,22 +183,14 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
-    """Return a chat completion as a whole answer of a dialect.
-
-    Args:
-        dialect: The dialect to return.
-        answer: The chat completion.
-        model: The model's name in the returned answer; that of the chat completion when empty.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
-    """
-    return _dialect(dialect).answer_from_chat(mapping(answer, "the answer"), model)
-
-
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
     """Return a whole answer in another dialect; the same answer if the dialects are the same and no model is given.
+
+    Args:
+        source: The dialect of the answer.
+        target: The dialect to return.
+        answer: The answer.
+        model: The model's name in the returned answer; that of the answer when empty.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
@@ -206,7 +198,7 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     check_dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    return answer_from_chat(target, answer_to_chat(source, answer), model)
+    return _DIALECTS[target].answer_from_chat(answer_to_chat(source, answer), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
