@@ -72,9 +72,9 @@ class HttpProvider(WireProvider):
         """Return the headers that the options do not set themselves."""
         return {name: value for name, value in headers.items() if name not in self._given}
 
-    @abc.abstractmethod
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
-        """Return the APIs of servers by their addresses, when the options name none."""
+        """Return the APIs of servers by their addresses, when the options name none; by default, those in ``paths``."""
+        return frozenset(self.paths)
 
     @abc.abstractmethod
     def key_headers(self, key: str) -> Mapping[str, str]:
