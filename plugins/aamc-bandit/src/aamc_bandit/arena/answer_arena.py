@@ -26,7 +26,7 @@ from aamc_bandit.arena.match import (
 )
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
-from aamc_sdk.errors import AamcError, DataError, nearest, one_of
+from aamc_sdk.errors import AamcError, DataError, error_text, nearest, one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Decision, Query
 
@@ -207,4 +207,4 @@ def _elapsed_ms(began: float) -> float:
 
 
 def _reason(error: Exception, seconds: float) -> str:
-    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else f"{type(error).__name__}: {error}"
+    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else error_text(error)
