@@ -128,7 +128,7 @@ class OutcomeLedger:
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
         if dropped := set(forgotten(set(self._users))):
-            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
+            self._users = self._users.without(dropped.__contains__)
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield the outcomes that each entry adds or takes back, in log order; a later revision replaces the earlier one."""

@@ -406,11 +406,9 @@ class BetaEvidence:
         users, sessions = self._levels["user"], self._levels["session"]
         dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = ((name, entity) for name, entity in users.items() if name not in dropped)
-            kept_sessions = ((name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped)
             with self._writing:
-                kept = {level: self._entries(level, entities) for level, entities in (("user", kept_users), ("session", kept_sessions))}
-                self._levels = {**self._levels, **kept}
+                kept_sessions = sessions.without(lambda name: SEPARATOR not in name or session_user(name) in dropped)
+                self._levels = {**self._levels, "user": users.without(dropped.__contains__), "session": kept_sessions}
                 self.changes += 1
 
 
