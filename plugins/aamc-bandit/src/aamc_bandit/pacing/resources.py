@@ -37,10 +37,7 @@ class LimitedResource(abc.ABC):
     Attributes:
         name: The limit's option.
         limit: The limit.
-        hard: Whether a request may use no more than the rest of the limit.
     """
-
-    hard = True
 
     @property
     def refuses(self) -> bool:
@@ -145,8 +142,6 @@ class TokenUse(SummedResource):
 
 class LateCalls(LimitedResource):
     """Calls that exceed a latency. The use is the probability of that, from the candidate's histogram of latency over expected latency."""
-
-    hard = False
 
     def account(self, config: PacedOptions) -> Account:
         """Return the share of late calls."""

@@ -233,8 +233,6 @@ class Paced(WrappingRouter):
         """Return whether each candidate may be chosen, ``[B, M]``: those within the rest of the budget, else the one with the minimum use."""
         mask = request.mask
         for k, resource in enumerate(resources):
-            if not resource.hard:
-                continue
             fits = mask & (np.nan_to_num(uses[k], nan=np.inf) <= allowed[k][:, None] + ROUNDING * resource.limit)
             for row in np.flatnonzero(~fits.any(axis=1) & mask.any(axis=1)).tolist():
                 if resource.refuses and self.config.over_budget != CHEAPEST:
