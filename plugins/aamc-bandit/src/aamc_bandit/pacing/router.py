@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter, with_notes
 from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
@@ -117,7 +117,7 @@ class Paced(WrappingRouter):
         prices, probabilities = mixed_choices(choices, uses, mixtures.reshape(len(uses), len(request), 3))
         wanted = attrs.evolve(choices, mask=request.mask)  # not only those that this request can afford, or their price would fall
         own = decision_notes(request.pool.names, wanted, resources, figures, known, prices, targets)
-        notes = [{**(scores.notes[row] if scores.notes else {}), PACED: note} for row, note in enumerate(own)]
+        notes = with_notes(scores, [{PACED: note} for note in own])
         utility = scores.utility - sum((price[:, None] * use for price, use in zip(prices, uses, strict=True)), np.zeros(mask.shape))
         known_draw = scores.propensity_known or not router.samples
         return attrs.evolve(scores, utility=utility, probabilities=probabilities, propensity_known=known_draw, notes=notes)
