@@ -59,7 +59,7 @@ class HttpProvider(WireProvider):
     def __init__(self, config: EndpointOptions, services: Services) -> None:
         super().__init__(config, services)
         self._deployments = Deployments(config)
-        self._sessions = HttpSessions(config.connect_timeout_s)
+        self._sessions = HttpSessions()
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
