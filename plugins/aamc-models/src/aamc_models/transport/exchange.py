@@ -74,7 +74,7 @@ class EventSplitter:
     def rest(self) -> list[bytes]:
         """Return the last event if the stream ended after its last line, without the empty line; a cut line is dropped."""
         data = b"".join(self._parts)
-        return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and (data.endswith((b"\n", b"\r")) or data.endswith(b"data: [DONE]")) else []
+        return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and data.endswith((b"\n", b"\r", b"data: [DONE]")) else []
 
 
 class EventStream:

@@ -130,7 +130,7 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
         return Failure(f"cut or broke its answer: {cause}", "protocol")
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError):
         return Failure(f"closed the connection before its answer: {cause}; {_ADVICE['connection']}", "protocol")
-    if isinstance(error, aiohttp.InvalidURL | ValueError):
+    if isinstance(error, ValueError):  # such as an invalid URL
         return Failure(f"cannot be asked: {cause}", "request")
     return Failure(f"cannot be reached: {cause}", "connection")
 
