@@ -19,7 +19,7 @@ from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, 
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
-from aamc_sdk.interfaces.threads import EventLoopThread, ForkCheckedLock
+from aamc_sdk.interfaces.threads import EventLoopThread, ForkCheckedLock, run_on_own_thread
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
 INTERFACES: Mapping[str, type[Any]] = {
@@ -80,4 +80,5 @@ __all__ = [
     "WireProvider",
     "WireReply",
     "WireRequest",
+    "run_on_own_thread",
 ]

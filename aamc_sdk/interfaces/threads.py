@@ -1,4 +1,4 @@
-"""A lock that raises an error in forked processes, and an event loop on its own thread."""
+"""A lock that raises an error in forked processes; work and an event loop on threads of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -53,6 +53,22 @@ class ForkCheckedLock:
 
 
 T = TypeVar("T")
+
+
+def run_on_own_thread(work: Callable[[], T], name: str) -> Future[T]:
+    """Start work on a new thread with a name, and return its future. Work that hangs does not keep the program from ending."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 class EventLoopThread:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, WeightedOutcome
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 
 from aamc_sdk.errors import CheckpointError
 
@@ -108,9 +109,9 @@ def test_saved_and_loaded_evidence_goes_on_bit_for_bit(options: dict[str, float]
             evidence.add(keys, outcomes, implicit=bool(step % 3), time=step / 3)
             evidence.selections += 2
         if step % 10 == 9:
-            halves.save(tmp_path / "state.json")
+            state = halves.encoded()
             halves = BetaEvidence(**options)
-            halves.load(tmp_path / "state.json")
+            halves.restore(state)
     assert halves.to_json() == whole.to_json()
     assert list(halves.entities("user")) == list(whole.entities("user"))
 
@@ -118,9 +119,8 @@ def test_saved_and_loaded_evidence_goes_on_bit_for_bit(options: dict[str, float]
 def test_names_of_any_kind_survive(tmp_path: Path) -> None:
     evidence = BetaEvidence()
     add(evidence, WON, candidate="modèle/ü", keys=EvidenceKeys("a b", "user/123", 'session:"abc"\n'))
-    evidence.save(tmp_path / "state.json")
     loaded = BetaEvidence()
-    loaded.load(tmp_path / "state.json")
+    loaded.restore(evidence.encoded())
     assert wins_and_losses(loaded, "modèle/ü", "user", "user/123") == wins_and_losses(loaded, "modèle/ü", "session", 'session:"abc"\n') == [1, 0]
 
 

@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 from aamc_bandit.thompson import Thompson
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence, WeightedOutcome
 from aamc_bandit.thompson.drift_alarm import LOG_ODDS, divergence, effective_number, find_drift
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 from aamc_bandit.thompson.options import HALF_LIFE, HALF_LIFE_EPSILON_GREEDY, EpsilonGreedyOptions, ThompsonOptions
 
 from aamc_sdk import MetaController

@@ -358,8 +358,8 @@ def test_a_quick_failure_does_not_make_a_candidate_quick(status):
     quick, slow = (Attempt("d", candidate="small", latency_ms=ms, error="no answer", status=status) for ms in (5.0, 1500.0))
     late.learn("small", 500.0, quick)
     assert late.learned == {}
-    assert math.isnan(late.reported(quick, 500.0))
-    assert late.reported(slow, 500.0) == 1.0
+    assert math.isnan(late.reported(quick))
+    assert late.reported(slow) == 1.0
     late.learn("small", 500.0, Attempt("d", candidate="small", latency_ms=5.0))
     assert late.learned.keys() == {"small"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics, posterior_means
+from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 
 WIDTH = 5
 
@@ -46,7 +46,6 @@ def test_predictions_have_the_posteriors_mean_and_variance() -> None:
     mean, variance = posterior.predict(x[:3])
     assert mean[:, 0] == pytest.approx(x[:3] @ posterior.mean[0])
     assert variance[:, 0] == pytest.approx([row @ posterior.covariance[0] @ row for row in x[:3]])
-    assert posterior_means(learned(x, y, weight), np.ones(WIDTH)) == pytest.approx(posterior.mean)
 
 
 def test_numbers_that_were_zero_so_far_change_nothing() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_bandit.entity_names import session_key
 from aamc_bandit.semantic_router.ratings import read_ratings
-from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import CandidateEvidence, WeightedOutcome
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys, session_key
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError

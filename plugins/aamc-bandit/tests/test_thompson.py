@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.entity_names import own_id, session_key
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys, own_id, session_key
 from aamc_bandit.thompson.options import BLENDS
 from aamc_bandit.thompson.router import EpsilonGreedy, Thompson, cheap_exploration, epsilon
 from hypothesis import given, settings

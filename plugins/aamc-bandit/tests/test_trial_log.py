@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.trials.trial_log import TrialLog, continue_trials, read_trials
+from aamc_bandit.trials.trial_log import SNAPSHOT, TrialLog, continue_trials, read_trials
 
 from aamc_sdk.log import RowStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -115,9 +115,9 @@ def test_another_log_under_the_same_name_and_damaged_statistics_are_read_from_th
     with closing(opened(tmp_path / "other.db")) as other:
         decide(other, "x")
         judge(other, "x", 0.0)
-        other.put_snapshot(kept.snapshot_name, attrs.evolve(kept.saved(), position=1))
+        other.put_snapshot(SNAPSHOT, attrs.evolve(kept.saved(), position=1))
         assert described(continue_trials(other)) == described(read_trials(other))
-    store.put_snapshot(kept.snapshot_name, Snapshot(kept.position + 1, b"damaged"))
+    store.put_snapshot(SNAPSHOT, Snapshot(kept.position + 1, b"damaged"))
     assert described(continue_trials(store)) == described(kept)
     assert "cannot be read" in caplog.text
 

@@ -8,11 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
-from aamc_models.collect import CallLedger, CollectionBudget, LedgerEntry, read_prompts
-from aamc_models.collect.budget import expected_usd, limited, maximum_usd
-from aamc_models.collect.prompts import without_repeats
+from aamc_models.collect.budget import CollectionBudget
+from aamc_models.collect.estimate import expected_usd
+from aamc_models.collect.judges.references import ExactJudge
+from aamc_models.collect.ledger import CallLedger, LedgerEntry
+from aamc_models.collect.plan import Collection
+from aamc_models.collect.prompts import read_prompts, without_repeats
 
-from aamc_sdk import ModelSpec, Prices
+from aamc_sdk import ModelSpec, Pool, Prices
 from aamc_sdk.errors import DataError, OutputError
 
 
@@ -87,11 +90,16 @@ def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
     assert budget.exhausted
 
 
+def plan_of(candidate: ModelSpec, max_tokens: int, options: dict[str, int] | None = None) -> Collection:
+    return Collection(pool=Pool([candidate]), judge=ExactJudge(), options=options or {}, max_tokens=max_tokens)
+
+
 def test_costs_follow_from_prices_and_tokens() -> None:
     prices = Prices(1.0, 10.0, cache_write=2.0, request=0.5)
+    priced, unpriced = ModelSpec("a", prices=prices), ModelSpec("a")
     assert expected_usd(prices, 401, 50) == pytest.approx((101 * 1 + 50 * 10) / 1e6 + 0.5)
-    assert maximum_usd(prices, 400, 50) == pytest.approx((464 * 2 + 50 * 10) / 1e6 + 0.5)
-    assert expected_usd(None, 400, 50) == maximum_usd(None, 400, 50) == 0.0
+    assert plan_of(priced, 50).maximum_usd("answer", priced, 400 * "x") == pytest.approx((464 * 2 + 50 * 10) / 1e6 + 0.5)
+    assert expected_usd(None, 400, 50) == plan_of(unpriced, 50).maximum_usd("answer", unpriced, 400 * "x") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -105,12 +113,13 @@ def test_costs_follow_from_prices_and_tokens() -> None:
     ],
 )
 def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[str, int], found: dict[str, int]) -> None:
-    assert limited(ModelSpec("a", endpoint="http://localhost:1/v1", parameters=parameters), {}, 9) == found
+    candidate = ModelSpec("a", endpoint="http://localhost:1/v1", parameters=parameters)
+    assert plan_of(candidate, 9).parameters("answer", candidate) == found
 
 
 def test_a_limit_of_the_options_replaces_the_candidates_own() -> None:
     candidate = ModelSpec("a", endpoint="http://localhost:1/v1", parameters={"max_completion_tokens": 900})
-    assert limited(candidate, {"max_tokens": 5}, 9) == {"max_tokens": 5}
+    assert plan_of(candidate, 9, {"max_tokens": 5}).parameters("answer", candidate) == {"max_tokens": 5}
 
 
 def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import threading
 from collections.abc import Mapping
 
 import pytest
-from aamc_models.collect import Prompt, make_judge
-from aamc_models.collect.judges import RubricJudge
+from aamc_models.collect.judges import RubricJudge, make_judge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, points_of_a
-from aamc_models.collect.judges.programs import _in_thread
+from aamc_models.collect.judges.programs import FunctionJudge
 from aamc_models.collect.judges.references import ExactJudge, NumericJudge
+from aamc_models.collect.prompts import Prompt
 
 from aamc_sdk import ModelSpec, Pool, Prices
 
@@ -120,9 +121,11 @@ def test_a_function_that_returns_after_its_caller_left_raises_nothing(monkeypatc
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     gate = threading.Event()
+    monkeypatch.setattr(operator, "aamc_test_score", lambda row, answer: gate.wait(60), raising=False)
+    judge = FunctionJudge("operator:aamc_test_score")
 
     async def leave() -> None:
-        scoring = _in_thread(gate.wait, 60)
+        scoring = asyncio.ensure_future(judge.quality(Prompt(text="?"), "an answer"))
         await asyncio.sleep(0.01)
         scoring.cancel()
         await asyncio.sleep(0)

@@ -128,7 +128,7 @@ class OutcomeLedger:
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
         if dropped := set(forgotten(set(self._users))):
-            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
+            self._users = self._users.without(dropped.__contains__)
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield the outcomes that each entry adds or takes back, in log order; a later revision replaces the earlier one."""
@@ -165,20 +165,20 @@ class OutcomeLedger:
             yield Outcome(row, [(name, quality)], failure.weight, added=False, places=failure.places)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
-        decision, implicit = experience.decisions[row], feedback.implicit
+        decision = experience.decisions[row]
         known = self._decisions.get(decision.id)
         counted = self._counted(decision.id)
         earlier = None
         if replaced is not None and (known is None or feedback.id in known):  # else it was not counted
             earlier = counted.pop(feedback.id, None)
-            weight, places = (self._weight(replaced, replaced.implicit), {}) if earlier is None else (earlier.weight, earlier.places)
+            weight, places = (self._weight(replaced), {}) if earlier is None else (earlier.weight, earlier.places)
             if weight > 0:
                 yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, False, replaced.implicit, 0.0, places)
         qualities = candidate_qualities(feedback, decision.candidate)
         names = [name for name, _ in qualities]
         failures = set(map(_failure_id, names)) if counted else ()
         others = {key: each for key, each in counted.items() if key not in failures}
-        wanted = self._weight(feedback, implicit)
+        wanted = self._weight(feedback)
         allowed, held = self._allowed(feedback, wanted, names, others), 0.0 if earlier is None else earlier.held
         weight = min(allowed, held) + self._within_day(experience.queries[row], feedback.time, max(allowed - held, 0.0))
         if weight > 0 or earlier is not None or (wanted == 0 and len(counted) < MAX_PIECES):
@@ -187,11 +187,11 @@ class OutcomeLedger:
             if weight > 0:
                 for name in names:
                     yield from self._without_failure(row, counted, name)
-                yield Outcome(row, qualities, weight, True, implicit, feedback.time, piece.places)
+                yield Outcome(row, qualities, weight, True, feedback.implicit, feedback.time, piece.places)
 
-    def _weight(self, feedback: Feedback, implicit: bool) -> float:
+    def _weight(self, feedback: Feedback) -> float:
         """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
-        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if implicit else 1.0)
+        return feedback.weight * feedback.confidence * (self._options.implicit_feedback_weight if feedback.implicit else 1.0)
 
     def _allowed(self, feedback: Feedback, wanted: float, names: Sequence[str], counted: Mapping[str, Counted]) -> float:
         """Return the part of a weight within the limits of its source and its decision."""

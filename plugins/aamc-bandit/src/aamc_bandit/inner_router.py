@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
-from aamc_sdk.types import Experience
+from aamc_sdk.types import Experience, Scores
 
 
 def check_router_option(option: str, given: Any) -> None:
@@ -51,6 +51,12 @@ class InnerAttribute(Generic[T]):
 def gives_snapshots(router: Router) -> bool:
     """Return whether the state of a router can be saved; one that learns nothing online has no state."""
     return router.snapshots if isinstance(router, OnlineRouter) else True
+
+
+def with_notes(scores: Scores, notes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the notes of an inner router's scores, each with one of the outer router."""
+    inner: Sequence[Mapping[str, Any]] = scores.notes or [{}] * len(notes)
+    return [{**own, **note} for own, note in zip(inner, notes, strict=False)]  # the draw checks their number
 
 
 class WrappingRouter(OnlineRouter):

@@ -52,6 +52,10 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         """Note that an entry was altered without a mention."""
         self._mentioned.setdefault(name, False)
 
+    def without(self, is_dropped: Callable[[str], bool]) -> RecentEntries[V]:
+        """Return the entries without those of some names, in the same order; :meth:`delta` returns all of them."""
+        return RecentEntries(self._limit, ((name, entry) for name, entry in self.items() if not is_dropped(name)))
+
     def mark_unchanged(self) -> None:
         """Take the present entries as those that :meth:`delta` starts from."""
         self._mentioned, self._all_changed = {}, False

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, StreamMonitor, answer_from_chat, answer_to_chat, convert_answer, finish_reason, from_chat
+from aamc_models.dialects import StreamConverter, StreamMonitor, answer_to_chat, convert_answer, finish_reason, from_chat
 
 
 def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def call(identity: str, arguments: Any, index: int | None = 0) -> dict[str, Any]
     ],
 )
 def test_a_finish_reason_has_its_word_in_each_dialect(finish: Any, stop: str) -> None:
-    assert stop == answer_from_chat("messages", chat({"content": "a"}, finish))["stop_reason"]
-    response = answer_from_chat("responses", chat({"content": "a"}, finish))
+    assert stop == convert_answer("chat", "messages", chat({"content": "a"}, finish))["stop_reason"]
+    response = convert_answer("chat", "responses", chat({"content": "a"}, finish))
     expected = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
     assert (("incomplete", {"reason": expected}) if expected else ("completed", None)) == (response["status"], response["incomplete_details"])
 
@@ -50,7 +50,7 @@ def test_a_finish_reason_has_its_word_in_each_dialect(finish: Any, stop: str) ->
 def test_the_finish_reason_of_an_answer_is_the_same_in_each_dialect(dialect: str, reason: str) -> None:
     calls = {"tool_calls": [call("a", "{}")]} if reason == "tool_calls" else {}
     answer = chat({"content": "a", **calls}, reason)
-    assert reason == finish_reason(dialect, answer if dialect == "chat" else answer_from_chat(dialect, answer))
+    assert reason == finish_reason(dialect, answer if dialect == "chat" else convert_answer("chat", dialect, answer))
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": None}, {"choices": [1]}, {"choices": [{"finish_reason": 1}]}])
@@ -59,11 +59,11 @@ def test_an_answer_may_say_no_finish_reason(answer: Any) -> None:
 
 
 def test_an_answer_with_calls_stops_for_them_whatever_the_server_says() -> None:
-    assert answer_from_chat("messages", chat({"content": None, "tool_calls": [call("a", "{}")]}, "stop"))["stop_reason"] == "tool_use"
+    assert convert_answer("chat", "messages", chat({"content": None, "tool_calls": [call("a", "{}")]}, "stop"))["stop_reason"] == "tool_use"
 
 
 def test_a_stop_sequence_is_named() -> None:
-    answer = answer_from_chat("messages", chat({"content": "a"}, "stop", stop_reason="END"))
+    answer = convert_answer("chat", "messages", chat({"content": "a"}, "stop", stop_reason="END"))
     assert (answer["stop_reason"], answer["stop_sequence"]) == ("stop_sequence", "END")
     back = answer_to_chat("messages", answer)["choices"][0]
     assert (back["finish_reason"], back["stop_reason"]) == ("stop", "END")
@@ -71,8 +71,8 @@ def test_a_stop_sequence_is_named() -> None:
 
 def test_a_refusal_is_text_for_anthropic_and_a_part_of_its_own_for_responses() -> None:
     refused = chat({"content": None, "refusal": "No."})
-    assert answer_from_chat("messages", refused)["content"] == [{"type": "text", "text": "No."}]
-    response = answer_from_chat("responses", refused)
+    assert convert_answer("chat", "messages", refused)["content"] == [{"type": "text", "text": "No."}]
+    response = convert_answer("chat", "responses", refused)
     assert response["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
     assert answer_to_chat("responses", response)["choices"][0]["message"]["refusal"] == "No."
     assert response["output"] == streamed("responses", {"refusal": "N"}, {"refusal": "o."})[-1]["response"]["output"]
@@ -80,14 +80,14 @@ def test_a_refusal_is_text_for_anthropic_and_a_part_of_its_own_for_responses() -
 
 def test_arguments_that_are_no_json_stay_readable() -> None:
     for arguments in ('{"a": ', "[1]", "text"):
-        block = answer_from_chat("messages", chat({"tool_calls": [call("a", arguments)]}, "tool_calls"))["content"][0]
+        block = convert_answer("chat", "messages", chat({"tool_calls": [call("a", arguments)]}, "tool_calls"))["content"][0]
         assert list(block["input"]) == ["arguments"]
-    assert answer_from_chat("messages", chat({"tool_calls": [call("a", "")]}, "tool_calls"))["content"][0]["input"] == {}
+    assert convert_answer("chat", "messages", chat({"tool_calls": [call("a", "")]}, "tool_calls"))["content"][0]["input"] == {}
 
 
 def test_logprobs_cross_to_responses_and_back_whole_and_streamed() -> None:
     token = {"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "b", "logprob": -1.0, "bytes": [98]}]}
-    whole = answer_from_chat("responses", chat({"content": "a"}, logprobs={"content": [token], "refusal": None}))
+    whole = convert_answer("chat", "responses", chat({"content": "a"}, logprobs={"content": [token], "refusal": None}))
     part = whole["output"][0]["content"][0]
     assert {**token, "bytes": []} == part["logprobs"][0]
     assert answer_to_chat("responses", whole)["choices"][0]["logprobs"]["content"][0]["logprob"] == -0.5
@@ -168,15 +168,15 @@ def test_the_models_name_and_a_reported_cost_are_kept() -> None:
 def test_choices_cross_to_completions() -> None:
     answer = chat({"content": "a"})
     answer["choices"].append({"index": 1, "message": {"content": "b"}, "finish_reason": "length"})
-    assert [(choice["text"], choice["index"]) for choice in answer_from_chat("completions", answer)["choices"]] == [("a", 0), ("b", 1)]
+    assert [(choice["text"], choice["index"]) for choice in convert_answer("chat", "completions", answer)["choices"]] == [("a", 0), ("b", 1)]
 
 
 @pytest.mark.parametrize("created", [None, "now", 0, -1, 1e300])
 def test_an_answer_without_a_possible_time_gets_the_present_one(created: object) -> None:
     answer = {**chat({"content": "a"}), "created": created}
     before = int(time.time())
-    assert before <= answer_from_chat("completions", answer)["created"] <= time.time()
-    assert before <= answer_from_chat("responses", answer)["created_at"] <= time.time()
+    assert before <= convert_answer("chat", "completions", answer)["created"] <= time.time()
+    assert before <= convert_answer("chat", "responses", answer)["created_at"] <= time.time()
 
 
 def test_blocks_of_thinking_are_numbered_in_a_stream_and_lose_the_number_on_the_way_back() -> None:

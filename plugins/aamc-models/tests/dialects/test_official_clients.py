@@ -11,7 +11,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from aamc_models.dialects import DIALECTS, StreamConverter, answer_from_chat, answer_to_chat, error_body, error_event
+from aamc_models.dialects import DIALECTS, StreamConverter, answer_to_chat, convert_answer, error_body, error_event
 
 FRAME = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1700000000, "model": "upstream"}
 DELTAS: list[dict[str, Any]] = [
@@ -159,7 +159,7 @@ def check_completion(completion: Any) -> None:
 
 
 def test_anthropics_client_reads_a_whole_answer(server: Playback, anthropic_client: Any) -> None:
-    server.play(answer_from_chat("messages", ANSWER, "aamc/auto"))
+    server.play(convert_answer("chat", "messages", ANSWER, "aamc/auto"))
     check_message(anthropic_client.messages.create(model="m", max_tokens=9, messages=ASK))
 
 
@@ -178,7 +178,7 @@ def test_every_event_of_a_stream_is_one_of_anthropics(server: Playback, anthropi
 
 
 def test_openais_client_reads_a_whole_response(server: Playback, openai_client: Any) -> None:
-    server.play(answer_from_chat("responses", ANSWER, "aamc/auto"))
+    server.play(convert_answer("chat", "responses", ANSWER, "aamc/auto"))
     check_response(openai_client.responses.create(model="m", input="The weather?"))
 
 
@@ -208,12 +208,12 @@ def test_openais_client_reads_a_stream_that_was_of_another_dialect(source: str, 
 
 @pytest.mark.parametrize("source", ["messages", "responses"])
 def test_openais_client_reads_a_whole_answer_that_was_of_another_dialect(source: str, server: Playback, openai_client: Any) -> None:
-    server.play(answer_to_chat(source, answer_from_chat(source, ANSWER)))
+    server.play(answer_to_chat(source, convert_answer("chat", source, ANSWER)))
     check_completion(openai_client.chat.completions.create(model="m", messages=ASK))
 
 
 def test_openais_client_reads_completions(server: Playback, openai_client: Any) -> None:
-    server.play(answer_from_chat("completions", ANSWER))
+    server.play(convert_answer("chat", "completions", ANSWER))
     assert openai_client.completions.create(model="m", prompt="a").choices[0].text == "I look twice."
     server.play(converted("chat", "completions", chunks()))
     stream = list(openai_client.completions.create(model="m", prompt="a", stream=True))

@@ -11,8 +11,8 @@ from aamc_models.dialects import (
     DIALECTS,
     StreamConverter,
     StreamMonitor,
-    answer_from_chat,
     answer_to_chat,
+    convert_answer,
     foreign_state,
     from_chat,
     to_chat,
@@ -201,7 +201,8 @@ def parsed_arguments(value: Any) -> Any:
 @settings(max_examples=40, deadline=None)
 @given(answer=answers())
 def test_a_converted_stream_says_the_same_as_the_converted_whole_answer(target: str, answer: dict[str, Any]) -> None:
-    assert parsed_arguments(answer_from_chat(target, answer)) == parsed_arguments(accumulated(target, converted("chat", target, chat_events(answer))))
+    streamed = accumulated(target, converted("chat", target, chat_events(answer)))
+    assert parsed_arguments(convert_answer("chat", target, answer)) == parsed_arguments(streamed)
 
 
 @pytest.mark.parametrize("source", ["messages", "responses"])
@@ -223,7 +224,7 @@ def test_a_monitor_reads_the_usage_and_the_finish_of_the_whole_answer(dialect: s
     events = chat_events(answer) if dialect == "chat" else converted("chat", dialect, chat_events(answer))
     monitor = StreamMonitor(dialect)
     seen = [monitor.feed(event) for event in events]
-    assert usage_of(dialect, answer_from_chat(dialect, answer)) == monitor.usage == usage_of("chat", answer)
+    assert usage_of(dialect, convert_answer("chat", dialect, answer)) == monitor.usage == usage_of("chat", answer)
     assert monitor.finished
     assert seen[-1].done
     if dialect != "completions":

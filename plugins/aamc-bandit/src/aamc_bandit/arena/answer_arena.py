@@ -26,7 +26,7 @@ from aamc_bandit.arena.match import (
 )
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
-from aamc_sdk.errors import AamcError, DataError, nearest, one_of
+from aamc_sdk.errors import AamcError, DataError, error_text, nearest, one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Decision, Query
 
@@ -94,21 +94,26 @@ class Arena:
         limit = self._limit()
         answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
         await self._log_attempts(decision, answers)
-        match = Match(
-            decision=decision,
-            query=query,
-            answers=tuple(sorted((answer for answer in answers if answer.error is None), key=lambda answer: _shown_order(seed, decision, answer))),
-            failed=tuple(answer for answer in answers if answer.error is not None),
-        )
-        self._check(match)
-        return match if self._judge is None else await self._with_comparisons(match, self._judge, limit)
+        answered = [answer for answer in answers if answer.error is None]
+        answered.sort(key=lambda answer: uniform(seed, f"{decision.id}/shown/{answer.candidate}"))  # random, but always the same
+        failed = tuple(answer for answer in answers if answer.error is not None)
+        match = Match(decision=decision, query=query, answers=tuple(answered), failed=failed)
+        if match.failed and (not match.answers or self.options.on_error == "fail"):
+            reasons = "; ".join(f"{answer.candidate}: {answer.error}" for answer in match.failed)
+            raise NoAnswerError(f"match {decision.id!r}: {len(match.answers)} answered, {len(match.failed)} did not ({reasons})")
+        return await self.judge(match)
 
     async def judge(self, match: Match) -> Match:
         """Return a match with the judge's comparisons, which are then in the log; the same match without a judge."""
-        return match if self._judge is None else await self._with_comparisons(match, self._judge, self._limit())
-
-    def _limit(self) -> Any:
-        return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
+        judge, limit = self._judge, self._limit()
+        if judge is None:
+            return match
+        pairs = list(itertools.combinations(match.answers, 2))
+        verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
+        comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
+        by_pair = {"|".join(sorted((each.winner, each.loser))): each for each in comparisons}
+        await self._log_comparisons(match.decision.id, by_pair, len(match.answers), judge.source)
+        return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
 
     async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
         """Record a vote for one answer over others; return the number of new comparisons.
@@ -161,18 +166,8 @@ class Arena:
                 decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, error=answer.error
             )
 
-    def _check(self, match: Match) -> None:
-        if match.failed and (not match.answers or self.options.on_error == "fail"):
-            reasons = "; ".join(f"{answer.candidate}: {answer.error}" for answer in match.failed)
-            raise NoAnswerError(f"match {match.decision.id!r}: {len(match.answers)} answered, {len(match.failed)} did not ({reasons})")
-
-    async def _with_comparisons(self, match: Match, judge: AnswerJudge, limit: Any) -> Match:
-        pairs = list(itertools.combinations(match.answers, 2))
-        verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
-        comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
-        by_pair = {"|".join(sorted((each.winner, each.loser))): each for each in comparisons}
-        await self._log_comparisons(match.decision.id, by_pair, len(match.answers), judge.source)
-        return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
+    def _limit(self) -> Any:
+        return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
 
     async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Any) -> JudgeVerdict:
         async with limit:
@@ -198,11 +193,6 @@ class Arena:
         return new
 
 
-def _shown_order(seed: int, decision: Decision, answer: CandidateAnswer) -> float:
-    """Return an answer's sort key among those shown: random, but always the same."""
-    return uniform(seed, f"{decision.id}/shown/{answer.candidate}")
-
-
 def _comparisons(verdicts: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:
     for (first, second), verdict in verdicts:
         if verdict.first is not None:
@@ -217,4 +207,4 @@ def _elapsed_ms(began: float) -> float:
 
 
 def _reason(error: Exception, seconds: float) -> str:
-    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else f"{type(error).__name__}: {error}"
+    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else error_text(error)

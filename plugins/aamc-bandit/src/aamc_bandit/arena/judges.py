@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
@@ -37,11 +37,6 @@ Give one sentence of reasons. Then end with a line that holds nothing but A, B o
 _VERDICT = re.compile(r"\W*(a|b|tie)\W*", re.IGNORECASE)
 
 
-def _check_points(verdict: JudgeVerdict, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value not in (None, 0, 0.5, 1):
-        raise ValueError(f"a verdict gives the first answer 1, 0.5 or 0 points, or None, not {value!r}")
-
-
 @attrs.frozen(kw_only=True)
 class JudgeVerdict:
     """The comparison of two answers.
@@ -51,8 +46,13 @@ class JudgeVerdict:
         cost_usd: The cost of judging in USD.
     """
 
-    first: float | None = attrs.field(validator=_check_points)
-    cost_usd: float = attrs.field(default=0.0, validator=lambda verdict, attribute, value: check_cost(value))
+    first: float | None
+    cost_usd: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.first not in (None, 0, 0.5, 1):
+            raise ValueError(f"a verdict gives the first answer 1, 0.5 or 0 points, or None, not {self.first!r}")
+        check_cost(self.cost_usd)
 
 
 def checked_verdict(verdict: object) -> JudgeVerdict:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
@@ -130,15 +132,7 @@ def draw_entrants(record: Record, count: int | None, seed: int) -> list[str]:
         weights = [decision.probabilities.get(name, 0.0) for name in left]
         if not any(weights):  # the router gives them no probability or does not draw
             weights = [1.0] * len(left)
-        entrants.append(left.pop(_drawn(weights, uniform(seed, f"{decision.id}/arena/{len(entrants)}"))))
+        cumulative = list(itertools.accumulate(weights))
+        number = cumulative[-1] * uniform(seed, f"{decision.id}/arena/{len(entrants)}")  # less than the sum, so none without weight is drawn
+        entrants.append(left.pop(bisect_right(cumulative, number)))
     return entrants
-
-
-def _drawn(weights: Sequence[float], uniform_number: float) -> int:
-    """Return the position drawn by a number in [0, 1); positions without weight are never drawn."""
-    total, cumulative = math.fsum(weights), 0.0
-    for position, weight in enumerate(weights):
-        cumulative += weight / total
-        if weight and uniform_number < cumulative:
-            return position
-    return max(position for position, weight in enumerate(weights) if weight)  # the sum is below 1 by rounding

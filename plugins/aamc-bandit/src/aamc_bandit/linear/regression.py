@@ -69,11 +69,6 @@ class SufficientStatistics:
         return SufficientStatistics(np.pad(self.precision, (0, more)), np.pad(self.response, (0, more)), self.count, self.clock)
 
 
-def posterior_means(statistics: SufficientStatistics, prior_precision: Floats) -> Floats:
-    """Return the posterior means ``[M, d]`` of M candidates whose prior means are 0."""
-    return np.asarray(np.linalg.solve(statistics.precision + np.diag(prior_precision), statistics.response[..., None])[..., 0])
-
-
 @attrs.frozen(eq=False)
 class CoefficientPosterior:
     """The posterior of the coefficients of M candidates.

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aamc_bandit.linear.regression import SufficientStatistics, posterior_means
+from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_sdk.routing import CANDIDATE_NUMBERS, encode_candidates
 from aamc_sdk.types import Floats, ModelSpec, Pool
 
@@ -44,7 +44,7 @@ def prior_means(statistics: SufficientStatistics, similarities: Floats, limit: f
     """
     share = similarities * np.minimum(1.0, limit / np.maximum(statistics.count, 1.0))
     pooled = SufficientStatistics(np.tensordot(share, statistics.precision, axes=1), share @ statistics.response, share @ statistics.count)
-    return posterior_means(pooled, prior_precision)
+    return CoefficientPosterior.of(pooled, np.zeros_like(pooled.response), prior_precision).mean
 
 
 def _log_prices(pool: Pool) -> Floats:

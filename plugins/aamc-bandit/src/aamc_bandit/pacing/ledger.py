@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from aamc_bandit.pacing.accounts import Account, numbers_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import Note, RecentRequests, noted
 from aamc_bandit.pacing.resources import LimitedResource, resources_of
+from aamc_bandit.recent_entries import ALL, LATEST, RecentEntries
 from aamc_sdk.types import Attempt, Decision, Floats, tenant_user
 
 MAX_TENANTS = 100_000
@@ -38,13 +39,12 @@ class PacingLedger:
         self._config, self.limits = config, dict(limits)
         self.resources = resources_of(limits)
         self.recent = RecentRequests(config.window, self.resources)
-        self._tenants: dict[str, Accounts] = {}
+        self._tenants: RecentEntries[Accounts] = RecentEntries(MAX_TENANTS)
         self._new_rows: list[Note] = []
-        self._changed: set[str] = set()
 
     def accounts(self, tenant: str) -> Accounts:
         """Return a tenant's accounts; new ones of an unknown tenant, which are not kept."""
-        return self._tenants.get(tenant) or {resource.name: resource.account(self._config) for resource in self.resources}
+        return self._tenants.get(tenant) or self._new_accounts()
 
     def each(self, tenants: Sequence[str], read: Callable[[Account], float]) -> Floats:
         """Return a number of the account of each limit and of each of B tenants, ``[K, B]``."""
@@ -53,7 +53,7 @@ class PacingLedger:
 
     def add_decision(self, decision: Decision, tenant: str) -> None:
         """Charge a decision's expected use; where its router did not have a limit, it only counts as a request."""
-        accounts, own = self._kept(tenant), decision.notes.get(PACED)
+        accounts, own = self._tenants.mention(tenant, self._new_accounts), decision.notes.get(PACED)
         for resource in self.resources:
             account = accounts[resource.name]
             account.add_request(decision.time)
@@ -64,11 +64,11 @@ class PacingLedger:
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
-        accounts, own = self._kept(tenant), decision.notes.get(PACED)
+        accounts, own = self._tenants.mention(tenant, self._new_accounts), decision.notes.get(PACED)
         name = call.candidate or decision.candidate
         for resource in self.resources:
             figure = noted(own, resource.name, "expected", name)
-            used = resource.reported(call, figure)
+            used = resource.reported(call)
             resource.learn(name, figure, call)
             if math.isnan(used):  # the expectation stands for what is not reported
                 used = resource.charged(noted(own, resource.name, "use", name))
@@ -85,7 +85,7 @@ class PacingLedger:
     def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, by :func:`aamc_sdk.types.tenant_user`."""
         dropped = set(forgotten([tenant_user("", tenant) for tenant in self._tenants])) if self._tenants else set()
-        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if tenant_user("", tenant) not in dropped}
+        self._tenants = self._tenants.without(lambda tenant: tenant_user("", tenant) in dropped)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in JSON's types."""
@@ -93,16 +93,16 @@ class PacingLedger:
 
     def set(self, saved: Mapping[str, Any]) -> None:
         """Continue from a state of :meth:`to_dict`."""
-        self._tenants = {}
-        self._set_numbers(saved)
+        self._tenants.clear()
         self.recent.set(saved["recent"])
-        self._new_rows, self._changed = [], set()
+        self._set_numbers(saved)
 
     def delta(self) -> dict[str, Any]:
         """Return the changes since the last call, or since :meth:`set` or :meth:`apply_delta`, in JSON's types."""
-        changed = self._numbers(tenant for tenant in self._tenants if tenant in self._changed)
-        delta = {**changed, "rows": self._new_rows, "planned": self.recent.to_dict()["learned"]}
-        self._new_rows, self._changed = [], set()
+        changed = self._tenants.delta()
+        tenants = changed[ALL] if ALL in changed else changed[LATEST]
+        delta = {**self._numbers(tenants), "rows": self._new_rows, "planned": self.recent.to_dict()["learned"]}
+        self._new_rows = []
         return delta
 
     def apply_delta(self, delta: Mapping[str, Any]) -> None:
@@ -111,29 +111,21 @@ class PacingLedger:
             self.recent.add(row)
         self.recent.plan(delta["planned"])
         self._set_numbers(delta)
-        self._new_rows, self._changed = [], set()
 
-    def _numbers(self, tenants: Iterable[str]) -> dict[str, Any]:
-        accounts = {tenant: {name: numbers_of(account) for name, account in self._tenants[tenant].items()} for tenant in tenants}
+    def _numbers(self, tenants: Mapping[str, Accounts]) -> dict[str, Any]:
+        accounts = {tenant: {name: numbers_of(account) for name, account in own.items()} for tenant, own in tenants.items()}
         return {"tenants": accounts, "learned": {resource.name: dict(resource.learned) for resource in self.resources}}
 
     def _set_numbers(self, saved: Mapping[str, Any]) -> None:
         for tenant, numbers in saved["tenants"].items():
-            self._keep(tenant, {each.name: attrs.evolve(each.account(self._config), **numbers[each.name]) for each in self.resources})
+            self._tenants.put(tenant, {each.name: attrs.evolve(each.account(self._config), **numbers[each.name]) for each in self.resources})
         for resource in self.resources:
             resource.learned = {name: list(numbers) for name, numbers in saved["learned"].get(resource.name, {}).items()}
+        self._tenants.mark_unchanged()
+        self._new_rows = []
 
-    def _kept(self, tenant: str) -> Accounts:
-        accounts = self.accounts(tenant)
-        self._keep(tenant, accounts)
-        self._changed.add(tenant)
-        return accounts
-
-    def _keep(self, tenant: str, accounts: Accounts) -> None:
-        self._tenants.pop(tenant, None)  # the last of the order
-        self._tenants[tenant] = accounts
-        if len(self._tenants) > MAX_TENANTS:
-            del self._tenants[next(iter(self._tenants))]
+    def _new_accounts(self) -> Accounts:
+        return {resource.name: resource.account(self._config) for resource in self.resources}
 
 
 def _charged(resource: LimitedResource, note: Note | None, candidate: str) -> float:

@@ -37,10 +37,7 @@ class LimitedResource(abc.ABC):
     Attributes:
         name: The limit's option.
         limit: The limit.
-        hard: Whether a request may use no more than the rest of the limit.
     """
-
-    hard = True
 
     @property
     def refuses(self) -> bool:
@@ -68,7 +65,7 @@ class LimitedResource(abc.ABC):
         """Return the charge of a decision, from its candidate's expected use; 0 if unknown."""
 
     @abc.abstractmethod
-    def reported(self, call: Attempt, figure: float) -> float:
+    def reported(self, call: Attempt) -> float:
         """Return the reported use of a call; NaN if the call did not report it."""
 
     @abc.abstractmethod
@@ -95,7 +92,7 @@ class SummedResource(LimitedResource):
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
         """Add to the candidate's sums."""
-        reported = self.reported(call, figure)
+        reported = self.reported(call)
         if call.status == "ok" and math.isfinite(reported) and math.isfinite(figure) and figure > 0:
             ratio = min(reported / figure, MAX_RISE * self._ratio(name))
             ratios, calls = self.learned.get(name, (0.0, 0.0))
@@ -119,7 +116,7 @@ class Cost(SummedResource):
         """Return the expected cost."""
         return request.expected.cost_usd
 
-    def reported(self, call: Attempt, figure: float) -> float:
+    def reported(self, call: Attempt) -> float:
         """Return the call's cost; a failed call without one has cost nothing."""
         return 0.0 if call.status in ("error", "refused") and math.isnan(call.cost_usd) else call.cost_usd
 
@@ -137,7 +134,7 @@ class TokenUse(SummedResource):
         output = request.expected.output_tokens
         return np.asarray(prompt[:, None] + (np.broadcast_to(answer[:, None], request.mask.shape) if output is None else output))
 
-    def reported(self, call: Attempt, figure: float) -> float:
+    def reported(self, call: Attempt) -> float:
         """Return the call's tokens; a failed call without any has used none."""
         known = [count for count in (call.prompt_tokens, call.output_tokens) if count is not None]
         return float(sum(known)) if len(known) > 1 else 0.0 if call.status in ("error", "refused") else math.nan
@@ -145,8 +142,6 @@ class TokenUse(SummedResource):
 
 class LateCalls(LimitedResource):
     """Calls that exceed a latency. The use is the probability of that, from the candidate's histogram of latency over expected latency."""
-
-    hard = False
 
     def account(self, config: PacedOptions) -> Account:
         """Return the share of late calls."""
@@ -172,14 +167,14 @@ class LateCalls(LimitedResource):
         """Return the share that the limit allows, so that a decision without a report changes nothing."""
         return LATE_SHARE
 
-    def reported(self, call: Attempt, figure: float) -> float:
+    def reported(self, call: Attempt) -> float:
         """Return 1 for a late call and 0 for an answer in time; NaN for a call that failed or was cancelled before it was late."""
         late = call.latency_ms > self.limit
         return float(late) if late or (call.status == "ok" and not math.isnan(call.latency_ms)) else math.nan
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
         """Add to the candidate's histogram; a quick failure says nothing about the time of answers."""
-        if not math.isnan(self.reported(call, figure)) and math.isfinite(figure) and figure > 0:
+        if not math.isnan(self.reported(call)) and math.isfinite(figure) and figure > 0:
             counts = np.multiply(self.learned.get(name, [0.0] * (len(RATIOS) + 1)), MEMORY)
             counts[np.searchsorted(RATIOS, call.latency_ms / figure)] += 1
             self._keep(name, counts.tolist())

@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter, with_notes
 from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
@@ -57,6 +57,7 @@ class Paced(WrappingRouter):
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
     state_schema = 3
     learns_attempts = True
+    samples = True  # whatever the wrapped router does
     config: PacedOptions
 
     def __init__(self, config: PacedOptions, services: Services) -> None:
@@ -67,11 +68,6 @@ class Paced(WrappingRouter):
         self._made: InnerRouter | None = None
         self._state: PacingLedger | None = None
         self._gives_deltas = True
-
-    @property
-    def samples(self) -> bool:
-        """Whether decisions are drawn: always."""
-        return True
 
     @property
     def inner(self) -> InnerRouter:
@@ -121,7 +117,7 @@ class Paced(WrappingRouter):
         prices, probabilities = mixed_choices(choices, uses, mixtures.reshape(len(uses), len(request), 3))
         wanted = attrs.evolve(choices, mask=request.mask)  # not only those that this request can afford, or their price would fall
         own = decision_notes(request.pool.names, wanted, resources, figures, known, prices, targets)
-        notes = [{**(scores.notes[row] if scores.notes else {}), PACED: note} for row, note in enumerate(own)]
+        notes = with_notes(scores, [{PACED: note} for note in own])
         utility = scores.utility - sum((price[:, None] * use for price, use in zip(prices, uses, strict=True)), np.zeros(mask.shape))
         known_draw = scores.propensity_known or not router.samples
         return attrs.evolve(scores, utility=utility, probabilities=probabilities, propensity_known=known_draw, notes=notes)
@@ -237,8 +233,6 @@ class Paced(WrappingRouter):
         """Return whether each candidate may be chosen, ``[B, M]``: those within the rest of the budget, else the one with the minimum use."""
         mask = request.mask
         for k, resource in enumerate(resources):
-            if not resource.hard:
-                continue
             fits = mask & (np.nan_to_num(uses[k], nan=np.inf) <= allowed[k][:, None] + ROUNDING * resource.limit)
             for row in np.flatnonzero(~fits.any(axis=1) & mask.any(axis=1)).tolist():
                 if resource.refuses and self.config.over_budget != CHEAPEST:

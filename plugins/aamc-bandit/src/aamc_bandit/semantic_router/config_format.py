@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
-from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, is_semantic_router, learner, section_keys, translate
+from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, learner, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
@@ -35,7 +35,8 @@ class SemanticRouterFormat(ConfigFormat):
 
     def recognizes(self, content: Mapping[str, Any]) -> bool:
         """Return whether a file's content has decisions or an algorithm."""
-        return is_semantic_router(content)
+        routing = content.get("routing")
+        return "decisions" in content or "algorithm" in content or (isinstance(routing, Mapping) and "decisions" in routing)
 
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
         """Return the settings of an experiment with the file's router."""
@@ -45,8 +46,8 @@ class SemanticRouterFormat(ConfigFormat):
         named = router not in (None, translation.router["name"])
         replaced = [IgnoredKey("algorithm", f"the command line names another router, {router}")] if named else []
         _warn(path, (*translation.ignored, *(IgnoredKey(key, _POOL_OF_DATA) for key in models), *_arena_keys(translation), *replaced))
-        if not named:
-            _report_differences(path, translation)
+        if translation.difference and not named:
+            logger.warning("%s: %s", path, translation.difference)
         return {key: value for key, value in content.items() if key in _OWN_KEYS} | {"router": dict(translation.router)}
 
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
@@ -66,7 +67,8 @@ class SemanticRouterFormat(ConfigFormat):
         _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *experiment))
         if translation.arena:
             logger.warning(_OF_ARENA, path, ", ".join(key.path for key in _arena_keys(translation)))
-        _report_differences(path, translation)
+        if translation.difference:
+            logger.warning("%s: %s", path, translation.difference)
         own = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
         return ForeignSettings(own | {"router": router}, None if "pool" in own else pool)
 
@@ -82,7 +84,7 @@ def read_arena(path: str | Path) -> dict[str, Any] | None:
     """
     path = Path(path)
     content = load_yaml(path)
-    arena = _translate(path, content, None).arena if is_semantic_router(content) else None
+    arena = _translate(path, content, None).arena if SemanticRouterFormat().recognizes(content) else None
     return None if arena is None else dict(arena)
 
 
@@ -93,11 +95,6 @@ def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> 
         return translate({key: value for key, value in content.items() if key not in (*_OWN_KEYS, *SERVER_KEYS)}, decision)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _report_differences(path: Path, translation: Translation) -> None:
-    for difference in translation.differences:
-        logger.warning("%s: %s", path, difference)
 
 
 def _arena_keys(translation: Translation) -> list[IgnoredKey]:

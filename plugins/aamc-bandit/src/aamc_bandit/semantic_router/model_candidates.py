@@ -48,7 +48,7 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
     for name in entries.keys() & endpoints.keys():
         entries[name]["endpoint"] = endpoints[name]
     ignored = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
-    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key not in (used, SECTION)]
+    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in mapping_of(content.get(path), path) if key not in (used, SECTION)]
     for path, name, figures in descriptions:
         if name in entries:
             ignored += [
@@ -142,20 +142,20 @@ def is_price(value: object) -> bool:
 
 def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield the section's path, the name and the description of each model."""
-    backend, providers, routing = (_mapping(content, key) for key in ("backend_models", "providers", "routing"))
+    backend, providers, routing = (mapping_of(content.get(key), key) for key in ("backend_models", "providers", "routing"))
     for path, section in (("model_config", content), ("backend_models.model_config", backend)):
-        for name, figures in _mapping(section, "model_config").items():
-            yield path, str(name), _mapping({path: figures}, path)
+        for name, figures in mapping_of(section.get("model_config"), "model_config").items():
+            yield path, str(name), mapping_of(figures, path)
     for path, listed in (("providers.models", providers.get("models")), (MODEL_CARDS, routing.get("modelCards"))):
         for figures in _list(listed, path):
             yield path, str(figures.get("name")), figures
 
 
-def _mapping(section: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = section.get(key)
-    if found is not None and not isinstance(found, Mapping):
-        raise ConfigError(f"{key} must be keys and values, not {found!r:.80}")
-    return found or {}
+def mapping_of(value: Any, path: str) -> Mapping[str, Any]:
+    """Return a value that must be keys and values; none for None, as YAML reads an empty section."""
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{path} must be keys and values, not {value!r:.80}")
+    return value or {}
 
 
 def _list(found: Any, path: str) -> Iterable[Mapping[str, Any]]:
@@ -169,10 +169,7 @@ def _prices(pricing: Any, where: str) -> tuple[dict[str, Any], list[str]]:
 
     Prices count only where both prompt and answer have one.
     """
-    if pricing is None:
-        return {}, []
-    if not isinstance(pricing, Mapping):
-        raise ConfigError(f"{where} must be keys and values, not {pricing!r:.80}")
+    pricing = mapping_of(pricing, where)
     if (currency := pricing.get("currency", "USD")) != "USD":
         raise ConfigError(f"{where} must be in USD, not {currency!r}; convert it, since costs are compared")
     given = {theirs: ours for theirs, ours in _PRICES.items() if pricing.get(theirs) is not None}

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
-from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
+from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, mapping_of
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
 
@@ -73,7 +73,7 @@ class Translation:
         arena: Options of the arena mode, in which several candidates answer at once; None without ``type: concurrent``.
         decision: The name of the decision with this algorithm; ``""`` for a bare algorithm.
         models: The decision's ``modelRefs``, each a mapping with a ``model``.
-        differences: The ways in which the router's decisions differ from those of vLLM Semantic Router, a sentence each.
+        difference: How the router's decisions differ from those of vLLM Semantic Router, in a sentence; ``""`` if they do not.
         ignored: The keys without effect, except those about models.
     """
 
@@ -81,14 +81,8 @@ class Translation:
     arena: Mapping[str, Any] | None
     decision: str
     models: tuple[Mapping[str, Any], ...]
-    differences: tuple[str, ...]
+    difference: str
     ignored: tuple[IgnoredKey, ...]
-
-
-def is_semantic_router(content: Mapping[str, Any]) -> bool:
-    """Return whether a configuration file's content is in the format of vLLM Semantic Router."""
-    routing = content.get("routing")
-    return "decisions" in content or "algorithm" in content or (isinstance(routing, Mapping) and "decisions" in routing)
 
 
 def translate(content: Mapping[str, Any], decision: str | None = None) -> Translation:
@@ -119,7 +113,7 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
         arena=arena,
         decision=name,
         models=_models(chosen),
-        differences=tuple(_differences(learner(router))),
+        difference=_difference(learner(router)),
         ignored=(
             *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
             *_ignored_in_decision(chosen),
@@ -203,16 +197,17 @@ def learner(router: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _differences(router: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the ways in which a router's decisions differ from those of vLLM Semantic Router."""
+def _difference(router: Mapping[str, Any]) -> str:
+    """Return how a router's decisions differ from those of vLLM Semantic Router; ``""`` if they do not."""
     weight = router.get("cost_weight", DEFAULT_COST_WEIGHT)
     aware = router.get("cost_awareness", True) is not False and weight != 0
     draws = bool(router) and router.get("use_thompson_sampling") is not False
-    if aware and draws and router["blend"] != "published" and isinstance(weight, int | float):
-        yield (
-            f"cost_weight {weight:g} adds at most {NEAR_TIE * weight:g} to the quality of the cheapest candidate, and only to requests without a "
-            f"preference; vLLM Semantic Router multiplies its samples by {1 + weight:g}, as blend: published in the section does"
-        )
+    if not (aware and draws and router["blend"] != "published" and isinstance(weight, int | float)):
+        return ""
+    return (
+        f"cost_weight {weight:g} adds at most {NEAR_TIE * weight:g} to the quality of the cheapest candidate, and only to requests without a "
+        f"preference; vLLM Semantic Router multiplies its samples by {1 + weight:g}, as blend: published in the section does"
+    )
 
 
 def category_scores(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -251,12 +246,7 @@ def _check_keys(algorithm: Mapping[str, Any]) -> None:
 
 
 def _section(algorithm: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    section = algorithm.get(kind)
-    if section is None:  # an empty section has the defaults
-        return {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"algorithm: {kind} must be keys and values, not {section!r:.80}")
-    return {str(key): value for key, value in section.items()}
+    return {str(key): value for key, value in mapping_of(algorithm.get(kind), f"algorithm: {kind}").items()}
 
 
 def _renamed_options(section: dict[str, Any]) -> dict[str, Any]:

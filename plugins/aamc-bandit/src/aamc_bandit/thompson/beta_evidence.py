@@ -10,18 +10,16 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from aamc_bandit.entity_names import own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_bandit.semantic_router.ratings import EntityRatings
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys, own_id, session_user
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import SEPARATOR, Floats
 
 LEVELS = ("global", "category", "user", "session")
@@ -35,14 +33,6 @@ CLOCKS = ""
 _RESOLUTION = 2.0**32
 Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class EvidenceKeys(NamedTuple):
-    """The entities that a decision belongs to, see :mod:`aamc_bandit.entity_names`; None where there is none."""
-
-    category: str | None = None
-    user: str | None = None
-    session: str | None = None
 
 
 class WeightedOutcome(NamedTuple):
@@ -347,7 +337,7 @@ class BetaEvidence:
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
-        return any(map(self._levels[level].__contains__, _counted_names(level, name)))
+        return bool(self._counted(level, name))
 
     def table(self, level: str, name: str, candidates: Sequence[str]) -> Floats:
         """Return wins, losses, total and successes at an entity, ``[M, 4]``; zeros without evidence."""
@@ -355,8 +345,9 @@ class BetaEvidence:
         return sum(tables[1:], tables[0]) if tables else np.zeros((len(candidates), 4))
 
     def _counted(self, level: str, name: str) -> list[EntityEvidence]:
-        """Return the evidence that counts at an entity."""
-        return [entity for each in _counted_names(level, name) if (entity := self._levels[level].get(each)) is not None]
+        """Return the evidence that counts at an entity: its own, and for a user's session that of the session named by its id alone."""
+        names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
+        return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
     def encoded(self) -> bytes:
         """Return the evidence as JSON, at full precision."""
@@ -415,29 +406,10 @@ class BetaEvidence:
         users, sessions = self._levels["user"], self._levels["session"]
         dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = ((name, entity) for name, entity in users.items() if name not in dropped)
-            kept_sessions = ((name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped)
             with self._writing:
-                kept = {level: self._entries(level, entities) for level, entities in (("user", kept_users), ("session", kept_sessions))}
-                self._levels = {**self._levels, **kept}
+                kept_sessions = sessions.without(lambda name: SEPARATOR not in name or session_user(name) in dropped)
+                self._levels = {**self._levels, "user": users.without(dropped.__contains__), "session": kept_sessions}
                 self.changes += 1
-
-    def save(self, file: Path) -> None:
-        """Write the evidence to a JSON file."""
-        write_bytes(file, self.encoded())
-
-    def load(self, file: Path) -> None:
-        """Read a file that :meth:`save` wrote.
-
-        Raises:
-            CheckpointError: The file is missing or damaged.
-        """
-        self.restore(read_bytes(file))
-
-
-def _counted_names(level: str, name: str) -> tuple[str, ...]:
-    """Return the names whose evidence counts at an entity: its own, and for a user's session that of the session named by its id alone."""
-    return (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
 
 
 def _rounded(value: float) -> float:

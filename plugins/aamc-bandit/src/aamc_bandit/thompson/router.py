@@ -24,13 +24,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.entity_names import session_key
 from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.drift_alarm import Drift, find_drift
+from aamc_bandit.thompson.evidence_keys import EvidenceKeys, evidence_keys
 from aamc_bandit.thompson.hierarchy import (
     QualityBelief,
     cost_bonus,
@@ -44,7 +44,8 @@ from aamc_bandit.thompson.options import MIN_PRIOR, PUBLISHED, SHRINKAGE, Epsilo
 from aamc_bandit.thompson.state_file import StateFile
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
-from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only, tenant_user
+from aamc_sdk.storage import read_bytes, write_bytes
+from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, RoutingRequest, Scores, read_only
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Thompson(OnlineRouter):
     def score(self, request: RoutingRequest) -> Scores:
         """Score by the posteriors; equal rows are computed once until the evidence changes."""
         cache, version = self._scores, self._evidence_version
-        entities = self._evidence_keys(request.queries, request.estimates)
+        entities = evidence_keys(self.config, request.queries, request.estimates)
         keys = [(version, *self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
         scores = {key: found for key in keys if (found := cache.get(key)) is not None}
         if len(scores) < len(keys):
@@ -139,7 +140,8 @@ class Thompson(OnlineRouter):
         Candidates without feedback have the prior, or what the level above gives; without keys it is the belief about all requests. May be called
         while another thread learns.
         """
-        tables = [self._table(level, name, pool) for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)]
+        levels = zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)
+        tables = [None if name is None else self.evidence.table(level, name, pool.names) for level, name in levels]
         everywhere, category, user, session = tables
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
@@ -170,7 +172,7 @@ class Thompson(OnlineRouter):
             return {"outcomes": 0 if dataset.experience is None else len(dataset.experience.feedback)}
         estimates = Estimates.unknown(len(dataset)) if training.request is None else training.request.estimates
         names, counted = dataset.pool.names, 0
-        for keys, qualities in zip(self._evidence_keys(dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
+        for keys, qualities in zip(evidence_keys(self.config, dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
             known = [(name, quality) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
             outcomes = [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known]
             self.evidence.add(keys, outcomes, implicit=False, time=0.0, ageing=False)
@@ -197,7 +199,7 @@ class Thompson(OnlineRouter):
         """Count feedback and failed calls, in log order."""
         self.evidence.selections += experience.made
         for outcome in self._ledger.outcomes(experience):
-            (keys,) = self._evidence_keys([experience.queries[outcome.row]], experience.estimates_of(outcome.row))
+            (keys,) = evidence_keys(self.config, [experience.queries[outcome.row]], experience.estimates_of(outcome.row))
             weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
             if outcome.added:
                 self.evidence.add(keys, weighted, implicit=outcome.implicit, time=outcome.time, places=outcome.places)
@@ -228,13 +230,13 @@ class Thompson(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write the evidence."""
-        self.evidence.save(folder / STATE_FILE)
+        write_bytes(folder / STATE_FILE, self.evidence.encoded())
         self._ledger.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read the evidence."""
         self._ledger.load(folder)
-        self.evidence.load(folder / STATE_FILE)
+        self.evidence.restore(read_bytes(folder / STATE_FILE))
         self.evidence.mark_unchanged()
         self.drifting = {}
 
@@ -260,22 +262,6 @@ class Thompson(OnlineRouter):
     @property
     def _cost_weight(self) -> float:
         return float(self.config.cost_weight) if self.config.cost_awareness else 0.0
-
-    def _table(self, level: str, name: str | None, pool: Pool) -> Floats | None:
-        return None if name is None else self.evidence.table(level, name, pool.names)
-
-    def _evidence_keys(self, queries: Sequence[Query], estimates: Estimates) -> list[EvidenceKeys]:
-        """Return each query's most probable category, its user and its session."""
-        categories: list[str | None] = _most_probable_categories(estimates) if estimates.category_names else [None] * len(queries)
-        return [EvidenceKeys(category, self._user_of(query), self._session_of(query)) for category, query in zip(categories, queries, strict=True)]
-
-    def _user_of(self, query: Query) -> str | None:
-        return None if query.user is None or not self.config.enable_personalization else tenant_user(query.user, query.tenant)
-
-    def _session_of(self, query: Query) -> str | None:
-        if query.session is None or self.config.shared_sessions:
-            return query.session
-        return session_key(query.session, query.user, query.tenant)
 
     def _entities_key(self, keys: EvidenceKeys) -> tuple[object, ...]:
         """Return the entities as part of a cache key; all users without evidence share one, and so do all sessions."""
@@ -334,7 +320,10 @@ class Thompson(OnlineRouter):
             share = epsilon(self.config, self.evidence.selections)
             best = utility[allowed] >= utility[allowed].max() - ROUNDING
             probabilities[allowed] = (1 - share) * best / best.sum() + share * explored[allowed]
-        return _one_row(utility, probabilities, belief.alpha / (belief.alpha + belief.beta))
+        quality = belief.alpha / (belief.alpha + belief.beta)
+        for array in (utility, probabilities, quality):
+            read_only(array)  # the cache shares it between equal rows
+        return Scores(utility[None], probabilities[None], expected_quality=quality[None])
 
     def _with_exploration(self, probabilities: Floats, samples: Floats) -> Floats:
         """Return the probabilities with a minimum for candidates that have fewer than ``min_samples`` outcomes."""
@@ -358,29 +347,8 @@ def _category_ratings(scores: Mapping[str, Mapping[str, float]]) -> list[EntityR
     return [EntityRatings("category", category, {name: rating(score) for name, score in known.items()}) for category, known in scores.items()]
 
 
-def _most_probable_categories(estimates: Estimates) -> list[str | None]:
-    """Return each query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN."""
-    return [_most_probable(row, estimates.category_names) for row in estimates.categories.tolist()]
-
-
-def _most_probable(probabilities: list[float], names: Sequence[str]) -> str | None:
-    maximum = max(probabilities)
-    if not maximum > 0:
-        return None
-    if probabilities.count(maximum) == 1:  # the common case, and faster
-        return names[probabilities.index(maximum)]
-    return min(name for name, probability in zip(names, probabilities, strict=True) if probability == maximum)
-
-
 def _wins_losses(table: Floats | None) -> Floats | None:
     return None if table is None else table[:, :2]
-
-
-def _one_row(*arrays: Floats) -> Scores:
-    for array in arrays:
-        read_only(array)  # the cache shares it between equal rows
-    utility, probabilities, quality = (array[None] for array in arrays)
-    return Scores(utility, probabilities, expected_quality=quality)
 
 
 def _concatenated(rows: Sequence[Scores], shape: tuple[int, ...]) -> Scores:

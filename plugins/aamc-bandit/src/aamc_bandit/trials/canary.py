@@ -28,6 +28,7 @@ import attrs
 import msgspec
 import numpy as np
 
+from aamc_bandit.inner_router import with_notes
 from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
 from aamc_bandit.trials.trial_limits import CallComparison
 from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
@@ -66,6 +67,7 @@ class Canary(RouterPair):
     """
 
     Config = CanaryOptions
+    samples = True  # even if neither router draws
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -75,11 +77,6 @@ class Canary(RouterPair):
         self._calls = CallComparison()
         self._failures = 0.0
         self._counting = threading.Lock()
-
-    @property
-    def samples(self) -> bool:
-        """Whether decisions are drawn: always, even if neither router draws."""
-        return True
 
     @property
     def share(self) -> float:
@@ -175,7 +172,7 @@ class Canary(RouterPair):
             spent_usd=sum(scores.spent_usd for _, scores in both),
             spent_ms=sum(scores.spent_ms for _, scores in both),
             expected_quality=stable.expected_quality,
-            notes=[{**(stable.notes[row] if stable.notes else {}), **note} for row, note in enumerate(notes)],
+            notes=with_notes(stable, notes),
         )
 
     def _role(self, query: Query, share: float) -> str | None:

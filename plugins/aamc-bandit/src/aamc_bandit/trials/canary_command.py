@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli import JSON, RUN, SINCE, STORE, UNTIL, check_range, plugins_of
+from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range, new_table, plugins_of, print_table, write_json_line
+from aamc_sdk.errors import DataError
 
 
 @click.command()
@@ -30,8 +31,6 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
     """
     from aamc_bandit.trials.trial_log import continue_trials, read_trials
     from aamc_bandit.trials.trial_statistics import trial_document
-    from aamc_sdk.cli import write_json_line
-    from aamc_sdk.errors import DataError
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
 
@@ -59,8 +58,6 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from aamc_sdk.cli import INTERVALS, new_table, print_table
-
     table = new_table(("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"), notes=[INTERVALS])
     for column in table.columns:
         if column.header in ("quality", "compared", "difference"):

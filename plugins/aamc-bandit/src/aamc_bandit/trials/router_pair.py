@@ -19,20 +19,19 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from aamc_bandit.inner_router import InnerAttribute, InnerRouter, check_router_option, gives_snapshots, router_label
 from aamc_sdk.config import option
 from aamc_sdk.errors import AamcError, CheckpointError, is_ctrl_c
-from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
+from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training, run_on_own_thread
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_of
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 ROLES = ("stable", "candidate")
@@ -102,7 +101,7 @@ class RouterPair(OnlineRouter):
             scores = challenger.score(request)
             return scores, choice_probabilities(scores, request, challenger.samples)
 
-        work = _on_own_thread(score_challenger)
+        work = run_on_own_thread(score_challenger, "aamc-challenger")
         scores = stable.score(request)
         limit_ms = self.config.timeout_ms * math.ceil(len(request) / ROWS_A_LIMIT) if self._serves else None
         wait([work], None if limit_ms is None else limit_ms / 1000)
@@ -269,20 +268,6 @@ class RouterPair(OnlineRouter):
                 self._start_failures.append(failure)
             else:
                 self.challenger_failed(failure)
-
-
-def _on_own_thread(work: Callable[[], T]) -> Future[T]:
-    """Start work on a thread that the end of the program does not wait for, and return its future."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # raised where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="aamc-challenger", daemon=True).start()
-    return future
 
 
 def possible_candidates(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_bandit.inner_router import with_notes
 from aamc_bandit.trials.router_pair import RouterPair, possible_candidates
 from aamc_bandit.trials.trial_notes import SHADOW
 from aamc_sdk.types import Floats, RoutingRequest, Scores
@@ -33,11 +34,8 @@ class Shadow(RouterPair):
         else:
             recorded = self._recorded(request, *challenger)
         pair = self.described()
-        notes = [
-            {**(served.notes[row] if served.notes else {}), SHADOW: {**pair, "candidate": {**pair["candidate"], **choices}}}
-            for row, choices in enumerate(recorded)
-        ]
-        return attrs.evolve(served, notes=notes)
+        notes = [{SHADOW: {**pair, "candidate": {**pair["candidate"], **choices}}} for choices in recorded]
+        return attrs.evolve(served, notes=with_notes(served, notes))
 
     def _recorded(self, request: RoutingRequest, scores: Scores, probabilities: Floats) -> list[dict[str, Any]]:
         known = scores.propensity_known or not self.challenger.samples

@@ -11,7 +11,6 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -26,18 +25,15 @@ from aamc_sdk.types import Snapshot, tenant_user
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the saved statistics."""
+SNAPSHOT = f"canary report {STATE_SCHEMA}, failures 0.0"
+"""The name of the snapshot that keeps the statistics, as in earlier versions."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
 
 
-class _Noted(NamedTuple):
-    """A decision's note of a kind, with its trial and the digests of the trial's users."""
-
-    kind: str
-    note: TrialNote
-    trial: Trial
-    users: set[str]
+_Noted = tuple[TrialNote, Trial]
+"""A decision's note, and its trial."""
 
 
 class _SavedTrial(msgspec.Struct):
@@ -81,19 +77,14 @@ class TrialLog:
     epoch: int = 0
     start: int = 0
     entries: int = 0
-    _trials: dict[tuple[str, ...], tuple[Trial, set[str]]] = attrs.field(factory=dict)  # with the digests of users that counted
+    _trials: dict[tuple[str, ...], Trial] = attrs.field(factory=dict)
     _seen: dict[str | bytes, int] = attrs.field(factory=dict)  # bits by a decision's id, or by its digest if the statistics were restored
     _restored: bool = False
 
     @property
     def trials(self) -> list[Trial]:
         """The trials, in the order of their first decisions."""
-        return [trial for trial, _ in self._trials.values()]
-
-    @property
-    def snapshot_name(self) -> str:
-        """The name of the snapshot that keeps the statistics."""
-        return f"canary report {STATE_SCHEMA}, failures 0.0"  # the name that the reports of earlier versions have
+        return list(self._trials.values())
 
     def read(self, store: Store) -> bool:
         """Read the entries after the position; return whether they are of the same log, without a user forgotten meanwhile."""
@@ -126,7 +117,7 @@ class TrialLog:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
                 content = decode_entry(text, CONTENT, row.id)
-                noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in notes_of(content.decision)]
+                noted = [(note, self._trial(kind, note)) for kind, note in notes_of(content.decision)]
                 if noted:
                     found[row.id] = content, noted
         return found
@@ -151,15 +142,15 @@ class TrialLog:
         self._seen[row.decision_id] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate
         judged, quality = (decision.candidate, 0.0) if has_failed else (row.candidate, feedback.quality)
-        for each in noted:
-            _judge(each, content, judged, quality)
+        for note, trial in noted:
+            _judge(note, trial, content, judged, quality)
 
-    def _trial(self, kind: str, note: TrialNote) -> tuple[Trial, set[str]]:
+    def _trial(self, kind: str, note: TrialNote) -> Trial:
         stable, candidate = note.stable, note.candidate
         key = (kind, stable.router, candidate.router, stable.version, candidate.version)
         found = self._trials.get(key)
         if found is None:
-            found = self._trials[key] = (Trial(*key[:3], stable_version=key[3], candidate_version=key[4]), set())
+            found = self._trials[key] = Trial(*key[:3], stable_version=key[3], candidate_version=key[4])
         return found
 
     def saved(self) -> Snapshot:
@@ -174,9 +165,9 @@ class TrialLog:
                 dict(trial.left_out),
                 trial.bound,
                 trial.ended,
-                sorted(users),
+                sorted(trial.users),
             )
-            for trial, users in self._trials.values()
+            for trial in self.trials
         ]
         seen = {name if isinstance(name, bytes) else _digest(name): ends for name, ends in self._seen.items()}
         judged = b"".join(sorted(name for name, ends in seen.items() if ends & _JUDGED))
@@ -196,19 +187,15 @@ class TrialLog:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
         judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
-        self._seen.clear()
-        for name in judged:
-            self._seen[name] = _JUDGED
-        for name, ends in saved.calls.items():
-            self._seen[name] = ends
+        self._seen = dict.fromkeys(judged, _JUDGED)
+        self._seen.update(saved.calls.items())
         self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
             trial.judgements = [JudgedDecision(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
             trial.served, trial.left_out = Counter(each.served), Counter(each.left_out)
-            trial.bound, trial.ended = each.bound, each.ended
-            key = (each.kind, *each.labels, *each.versions)
-            self._trials[key] = (trial, set(each.users))
+            trial.bound, trial.ended, trial.users = each.bound, each.ended, set(each.users)
+            self._trials[(each.kind, *each.labels, *each.versions)] = trial
 
 
 def read_trials(store: Store, since: float | None = None, until: float | None = None) -> TrialLog:
@@ -230,12 +217,10 @@ def continue_trials(store: Store) -> TrialLog:
     The result is that of :func:`read_trials`. If the statistics are of another log or cannot be read, the whole log is read.
     """
     found = TrialLog()
-    kept = store.snapshot(found.snapshot_name)
-    if kept is not None and not _continued(found, store, kept):
-        kept, found = None, read_trials(store)
-    elif kept is None:
+    kept = store.snapshot(SNAPSHOT)
+    if kept is None or not _continued(found, store, kept):
         found = read_trials(store)
-    store.put_snapshot(found.snapshot_name, found.saved())
+    store.put_snapshot(SNAPSHOT, found.saved())
     return found
 
 
@@ -249,7 +234,7 @@ def _continued(found: TrialLog, store: Store, kept: Snapshot) -> bool:
     epoch = next(read_batches(store, found.position)).epoch
     if epoch != found.epoch:  # a floor: a user was forgotten, and the entries before it are gone
         found.epoch = epoch
-        store.put_snapshot(found.snapshot_name, found.saved())
+        store.put_snapshot(SNAPSHOT, found.saved())
     return found.read(store)
 
 
@@ -260,27 +245,26 @@ def _digest(name: str) -> bytes:
 def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Noted]) -> None:
     decision = content.decision
     role = "stable" if decision.notes.canary is None else serving_role(decision.notes.canary, decision_id, decision.candidate)
-    for each in noted:
-        if each.note.ended is None:
-            each.trial.served[role] += 1
+    for note, trial in noted:
+        if note.ended is None:
+            trial.served[role] += 1
         else:
-            each.trial.ended = each.note.ended
+            trial.ended = note.ended
 
 
-def _judge(noted: _Noted, content: NotedContent, judged: str, quality: float) -> None:
+def _judge(note: TrialNote, trial: Trial, content: NotedContent, judged: str, quality: float) -> None:
     """Add the first feedback on a decision to a trial."""
-    kind, note, trial, users = noted
     if note.ended is not None:
         trial.ended = note.ended
         return
     if note.role is not None:  # users were assigned to the routers
         digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))
-        if digest is None or digest in users:
+        if digest is None or digest in trial.users:
             trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
             return
-        users.add(digest)
-    compared = compare(kind, note, content.decision, judged, quality)
+        trial.users.add(digest)
+    compared = compare(trial.kind, note, content.decision, judged, quality)
     if isinstance(compared, str):
         trial.left_out[compared] += 1
     else:
-        trial.add(compared, known_bound(kind, note))
+        trial.add(compared, known_bound(trial.kind, note))

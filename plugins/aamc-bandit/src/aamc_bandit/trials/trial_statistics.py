@@ -80,6 +80,7 @@ class Trial:
         left_out: The number of decisions that could not be compared, by reason.
         bound: The bound of |g| for the next decision.
         ended: Why the trial has ended by itself; None for one that has not.
+        users: Digests of the users who counted, where users were assigned to the routers.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Trial:
     ended: str | None = None
     stable_version: str = attrs.field(default="", kw_only=True)
     candidate_version: str = attrs.field(default="", kw_only=True)
+    users: set[str] = attrs.field(factory=set, kw_only=True)
 
     def add(self, judgement: JudgedDecision, known_bound: float = MIN_BOUND) -> None:
         """Add a decision with feedback, or leave it out if its |g| could have exceeded the bound known beforehand.
@@ -155,7 +157,7 @@ def compare(kind: str, note: TrialNote, decision: NotedDecision, judged: str, qu
 
 def trial_document(trial: Trial) -> dict[str, Any]:
     """Return a trial with its verdict, as ``aamc canary --json`` prints it."""
-    fields = attrs.asdict(trial, filter=attrs.filters.exclude("judgements"))
+    fields = attrs.asdict(trial, filter=attrs.filters.exclude("judgements", "users"))
     judged = len(trial.judgements) + sum(trial.left_out.values())
     return {**fields, "judged": judged, "compared": len(trial.judgements), **trial.verdict()}
 

@@ -1,21 +1,8 @@
-"""The budget of a collection, and the maximum cost of its calls."""
+"""The budget of a collection."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from collections.abc import Mapping
-from typing import Any
-
-from aamc_models.dialects import ANY_OUTPUT_LIMIT
-from aamc_sdk.errors import ConfigError
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Prices
-
-_ENVELOPE_TOKENS = 64
-"""More tokens than a server adds around a message."""
-TYPICAL_OUTPUT_TOKENS = 256
-"""The tokens of an answer, as long as none of that model was seen."""
 
 
 class CollectionBudget:
@@ -83,53 +70,3 @@ class ReservedBudget:
     def _reserve(self, usd: float) -> None:
         self._left_usd += usd
         self._budget.reserved_usd += usd
-
-
-def check_parameters(candidate: str, parameters: Mapping[str, Any]) -> None:
-    """Check that the maximum cost of a candidate's requests can be known."""
-    n = parameters.get("n")
-    if n not in (None, 1):
-        raise ConfigError(f"{candidate} would be paid for n={n} answers a prompt, of which only the first is judged; leave out the parameter n")
-    for name in ANY_OUTPUT_LIMIT:
-        limit = parameters.get(name)
-        if limit is not None and not (type(limit) is int and limit >= 1):
-            raise ConfigError(f"the parameter {name} of {candidate} must be a whole number of at least 1, not {limit!r:.80}")
-
-
-def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
-    """Return the parameters of a candidate's requests, with a maximum of tokens unless they have one; null is none."""
-    own = getattr(candidate, "parameters", {})
-    if _limits(options):
-        own = {name: value for name, value in own.items() if name not in ANY_OUTPUT_LIMIT}
-    parameters = {name: value for name, value in {**own, **options}.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
-    return parameters if _limits(parameters) else {**parameters, "max_tokens": max_tokens}
-
-
-def limit_of(parameters: Mapping[str, Any], default: int) -> int:
-    """Return the maximum of tokens in the parameters of a request."""
-    return max(_limits(parameters), default=default)
-
-
-def _limits(parameters: Mapping[str, Any]) -> list[int]:
-    return [parameters[name] for name in ANY_OUTPUT_LIMIT if parameters.get(name) is not None]
-
-
-def prompt_bytes(text: str, parameters: Mapping[str, Any]) -> int:
-    """Return the maximum bytes of a prompt: its text and the parameters that servers may add to it, such as tools or a system prompt."""
-    added = (value for value in parameters.values() if isinstance(value, str | list | dict))
-    return len(text.encode()) + sum(len(json.dumps(value, default=str)) for value in added)
-
-
-def maximum_usd(prices: Prices | None, text_bytes: int, output_tokens: int) -> float:
-    """Return the maximum cost of a call; 0 if prices are unknown. A token of a prompt has at least one byte."""
-    if prices is None:
-        return 0.0
-    tokens = text_bytes + _ENVELOPE_TOKENS
-    return max(prices.cost_usd(tokens, output_tokens), prices.cost_usd(tokens, output_tokens, written_tokens=tokens))
-
-
-def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -> float:
-    """Return the expected cost of a call; 0 if prices are unknown."""
-    if prices is None:
-        return 0.0
-    return prices.cost_usd(math.ceil(characters / CHARACTERS_PER_TOKEN), output_tokens)

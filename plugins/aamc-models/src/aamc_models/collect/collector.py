@@ -11,16 +11,16 @@ from typing import Any
 
 import attrs
 
-from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limit_of, limited, maximum_usd, prompt_bytes
-from aamc_models.collect.judges import Judge
+from aamc_models.collect.budget import CollectionBudget, ReservedBudget
 from aamc_models.collect.judges.model_judge import comparison
-from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
+from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry
+from aamc_models.collect.plan import Collection
 from aamc_models.collect.prompts import Prompt
 from aamc_models.transport.failures import may_be_billed
 from aamc_models.transport.retries import repeats_need
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import Attempt, Endpoint, ModelSpec, Pool
+from aamc_sdk.types import Attempt, Endpoint, ModelSpec
 
 MAX_FAILURES = 5
 """Failed calls in a row after which a model is not called any more."""
@@ -36,53 +36,6 @@ _OF_ATTEMPT = (
     *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
 )
 """The fields of an attempt that a ledger's entry has too."""
-
-
-@attrs.frozen(kw_only=True)
-class Collection:
-    """The plan of a collection.
-
-    Attributes:
-        pool: The candidates that answer.
-        judge: Scores the answers.
-        judge_model: The candidate that the judge asks; None if it asks none.
-        options: Parameters of every request for an answer.
-        max_tokens: Maximum tokens of an answer and of a verdict, for requests without such a parameter.
-        concurrency: Maximum number of calls in flight.
-        budget_usd: Maximum cost of everything in the ledger; infinity for no limit.
-    """
-
-    pool: Pool
-    judge: Judge
-    judge_model: ModelSpec | None = None
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    max_tokens: int = 4096
-    concurrency: int = 4
-    budget_usd: float = float("inf")
-
-    @property
-    def candidates(self) -> tuple[ModelSpec, ...]:
-        """The candidates that answer."""
-        return tuple(candidate for candidate in self.pool if isinstance(candidate, ModelSpec))
-
-    def parameters(self, kind: str, candidate: ModelSpec) -> dict[str, Any]:
-        """Return the parameters of a request."""
-        return limited(candidate, self.options if kind == ANSWER else {}, self.max_tokens)
-
-    def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
-        """Return the ledger's key of a request: everything that determines the answer, so neither address nor account."""
-        endpoint = Endpoint.of(candidate.endpoint or "none")
-        model = endpoint.options.get("model") or candidate.name
-        return key_of(kind, candidate.name, endpoint.provider, model, self.parameters(kind, candidate), text)
-
-    def output_limit(self, kind: str, candidate: ModelSpec) -> int:
-        """Return the maximum tokens of a request's answer."""
-        return limit_of(self.parameters(kind, candidate), self.max_tokens)
-
-    def maximum_usd(self, kind: str, candidate: ModelSpec, text: str, further_bytes: int = 0) -> float:
-        """Return the maximum cost of a request with a text, which may become longer by further bytes."""
-        size = prompt_bytes(text, self.parameters(kind, candidate)) + further_bytes
-        return maximum_usd(candidate.prices, size, self.output_limit(kind, candidate))
 
 
 class Collector:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 import attrs
 
-from aamc_models.collect.budget import TYPICAL_OUTPUT_TOKENS, expected_usd
 from aamc_models.collect.collector import Collector
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Prices
+
+TYPICAL_OUTPUT_TOKENS = 256
+"""The tokens of an answer, as long as none of that model was seen."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,8 +71,12 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
     )
 
 
+def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -> float:
+    """Return the expected cost of a call; 0 if prices are unknown."""
+    return 0.0 if prices is None else prices.cost_usd(math.ceil(characters / CHARACTERS_PER_TOKEN), output_tokens)
+
+
 def _mean_tokens(ledger: CallLedger) -> defaultdict[str, float]:
-    """Return each model's mean tokens of an answer."""
     counts: dict[str, list[int]] = {}
     for entry in ledger.entries:
         if entry.status == "ok" and entry.output_tokens is not None:

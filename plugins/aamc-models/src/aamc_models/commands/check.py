@@ -7,12 +7,13 @@ import math
 import textwrap
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
+from aamc_sdk.errors import AamcError, ProviderError, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
@@ -116,22 +117,17 @@ def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
 
 
 async def _check(models: ModelClient, candidate: Candidate, seconds: float, deployment: int | None) -> Checked:
-    from aamc_sdk.errors import AamcError, ProviderError, split_advice
     from aamc_sdk.types import Endpoint
 
     given = getattr(candidate, "endpoint", None)
     if given is None:
-        return Checked(
-            candidate=candidate.name, error="it has no endpoint", advice="add an endpoint to the pool file, such as {provider: openai, ...}"
-        )
+        advice = "add an endpoint to the pool file, such as {provider: openai, ...}"
+        return Checked(candidate=candidate.name, error="it has no endpoint", advice=advice)
     endpoint = Endpoint.of(given)
     own = endpoint.options["deployments"][0] if deployment is not None else {}
     model = own.get("model") if isinstance(own, Mapping) else None
-    about: dict[str, Any] = {
-        "deployment": deployment,
-        "provider": endpoint.provider,
-        "model": str(model or endpoint.options.get("model") or candidate.name),
-    }
+    model = str(model or endpoint.options.get("model") or candidate.name)
+    checked = Checked(candidate=candidate.name, deployment=deployment, provider=endpoint.provider, model=model)
     pieces: list[Chunk] = []
     call = models.call(candidate)
     unset: Sequence[str] = ()
@@ -149,13 +145,10 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float, depl
         message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
         kind = getattr(error, "kind", "configuration")
         keys = [f"set ${name} to your API key" for name in unset if f"${name}" not in advice]
-        return Checked(
-            candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join(filter(None, [advice, *keys]))
-        )
+        return attrs.evolve(checked, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join(filter(None, [advice, *keys])))
     text = "".join(piece.content for piece in pieces)
-    return Checked(
-        candidate=candidate.name,
-        **about,
+    return attrs.evolve(
+        checked,
         ok=True,
         text=text,
         latency_ms=call.latency_ms,

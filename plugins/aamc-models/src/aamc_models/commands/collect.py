@@ -25,11 +25,13 @@ from aamc_sdk.cli import (
     split_names,
     write_json_line,
 )
+from aamc_sdk.errors import AamcError, DataError, Interrupted, PoolError, ProviderError, one_of, quantity
 
 if TYPE_CHECKING:
-    from aamc_models.collect import Collection, Collector, Prompt
+    from aamc_models.collect.collector import Collector
     from aamc_models.collect.estimate import CollectionEstimate
-    from aamc_sdk.errors import AamcError
+    from aamc_models.collect.plan import Collection
+    from aamc_models.collect.prompts import Prompt
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ModelClient
     from aamc_sdk.types import ModelSpec
@@ -67,7 +69,6 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     from aamc_models.collect.ledger import CallLedger
     from aamc_models.collect.outcomes import check_place, left_out_rows
     from aamc_models.collect.prompts import read_prompts, without_repeats
-    from aamc_sdk.errors import quantity
 
     plugins = plugins_of(ctx)
     read = read_prompts(source, prompt_field=given["prompt_field"], answer_field=given["answer_field"])
@@ -87,9 +88,8 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
 
 def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, ModelClient]:
     """Return the plan and the client for its models."""
-    from aamc_models.collect import Collection, make_judge
-    from aamc_models.collect.budget import check_parameters
-    from aamc_sdk.errors import PoolError, one_of
+    from aamc_models.collect.judges import make_judge
+    from aamc_models.collect.plan import Collection, check_parameters
     from aamc_sdk.routing import find_pool
     from aamc_sdk.serving import ModelClient, make_services
     from aamc_sdk.types import ModelSpec
@@ -172,7 +172,6 @@ def _stop_on_signals(collector: Collector) -> Iterator[None]:
 
 def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) -> None:
     from aamc_models.collect.ledger import ANSWER
-    from aamc_sdk.errors import quantity
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
     verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if plan.judge_model is not None else ""
@@ -233,8 +232,6 @@ def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[s
 
 def _problem(collector: Collector, prompts: int) -> AamcError | None:
     """Return the reason for an incomplete collection as an error; None if it is complete."""
-    from aamc_sdk.errors import DataError, Interrupted, ProviderError, quantity
-
     done = f"{len(collector.qualities)} of {prompts} prompts are judged"
     if collector.stopped == "an interruption":
         return Interrupted(f"interrupted: {done}; run the same command again to resume")
@@ -250,8 +247,6 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
 
 def _show(document: Mapping[str, Any]) -> None:
     """Print the table of candidates, and the costs."""
-    from aamc_sdk.errors import quantity
-
     table = new_table(["candidate"], ("n", "quality", "USD per 1,000", "latency (ms)", "failed", "cut"), notes=[INTERVALS])
     for name, row in document["candidates"].items():
         low, high = row["quality_ci95"]
@@ -267,8 +262,6 @@ def _show(document: Mapping[str, Any]) -> None:
 
 
 def _show_costs(document: Mapping[str, Any]) -> None:
-    from aamc_sdk.errors import quantity
-
     costs: dict[str, Any] = document["costs"]
     judge = f", {costs['judge']:.3g} of it for the judge" if costs["judge"] else ""
     unknown = f"; the cost of {costs['unknown']} calls is unknown" if costs["unknown"] else ""

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from aamc_sdk.cli import JSON, InputFile, new_table, print_table, write_json_line
@@ -33,8 +34,6 @@ def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_
 
     Example: aamc models prices pool.yaml --prices model_prices_and_context_window.json
     """
-    import attrs
-
     from aamc_models.prices.pool_file import PoolFile
     from aamc_models.prices.price_map import PriceMap
     from aamc_sdk.storage import write_text

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, set_fields
+from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, set_fields
 from aamc_models.dialects.error_bodies import error_event, error_message
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -91,7 +91,7 @@ def named_answer(answer: JSON, model: str = "") -> dict[str, Any]:
     """Return a chat completion with another model's name, unless that is empty."""
     for field, choice in objects(answer.get("choices"), "choices"):
         mapping(choice.get("message"), f"{field}.message")
-    return {**answer, **({"model": model} if model else chosen(answer, "model"))}
+    return {**answer, **({"model": model} if model else {})}
 
 
 class ChatReader:

@@ -116,6 +116,12 @@ def result_id(message: JSON, field: str) -> str:
     return OLD_CALL if message.get("role") == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
 
 
+def has_block(message: JSON, *kinds: str) -> bool:
+    """Return whether the content of a message has a block of one of these types."""
+    content = message.get("content")
+    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
+
+
 def base64_of(url: str) -> tuple[str, str] | None:
     """Return the media type and the data of a data URL; None for another URL."""
     found = _DATA_URL.match(url)

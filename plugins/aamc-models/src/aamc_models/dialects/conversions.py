@@ -76,6 +76,11 @@ _DIALECTS = {
 }
 
 
+def _dialect(name: str) -> _Dialect:
+    check_dialect(name)
+    return _DIALECTS[name]
+
+
 @attrs.frozen
 class Converted:
     """A request in another dialect.
@@ -162,8 +167,7 @@ def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect)
-    return _DIALECTS[dialect].answer_to_chat(mapping(answer, "the answer"))
+    return _dialect(dialect).answer_to_chat(mapping(answer, "the answer"))
 
 
 def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
@@ -179,23 +183,14 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
-    """Return a chat completion as a whole answer of a dialect.
-
-    Args:
-        dialect: The dialect to return.
-        answer: The chat completion.
-        model: The model's name in the returned answer; that of the chat completion when empty.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
-    """
-    check_dialect(dialect)
-    return _DIALECTS[dialect].answer_from_chat(mapping(answer, "the answer"), model)
-
-
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
     """Return a whole answer in another dialect; the same answer if the dialects are the same and no model is given.
+
+    Args:
+        source: The dialect of the answer.
+        target: The dialect to return.
+        answer: The answer.
+        model: The model's name in the returned answer; that of the answer when empty.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
@@ -203,19 +198,17 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     check_dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    return answer_from_chat(target, answer_to_chat(source, answer), model)
+    return _DIALECTS[target].answer_from_chat(answer_to_chat(source, answer), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
     """Return a reader of a stream's events, as chunks of chat."""
-    check_dialect(dialect)
-    return _DIALECTS[dialect].reader()
+    return _dialect(dialect).reader()
 
 
 def writer_of(dialect: str, model: str) -> chat.ChatWriter:
     """Return a writer of chunks of chat as events with a model's name; that of the chunks when empty."""
-    check_dialect(dialect)
-    return _DIALECTS[dialect].writer(model)
+    return _dialect(dialect).writer(model)
 
 
 class StreamConverter:

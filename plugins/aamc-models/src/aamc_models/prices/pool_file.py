@@ -96,7 +96,7 @@ class PoolFile:
         changes = _changes(entry, listed, replace)
         for place in (self._content, self._content["candidates"], entry) if changes else ():
             place.fa.set_block_style()  # a comment needs a line of its own
-        first, below = _position(entry), _comments_below(entry, "prices")
+        first, below = _position(entry), _comments_below_prices(entry)
         for position, (key, value) in enumerate(changes.items(), first):
             if key not in entry:
                 entry.insert(position, key, value)
@@ -134,10 +134,10 @@ def _changes(entry: Mapping[str, Any], listed: ListedModel, replace: bool) -> di
     return changes
 
 
-def _comments_below(entry: CommentedMap, key: str) -> str:
-    """Return the lines of comments between the value of a key and the next key or candidate, which ruamel.yaml keeps with the value's own comment."""
-    value = entry.get(key)
-    holders = [entry.ca.items.get(key), *([value.ca.items.get(list(value)[-1])] if isinstance(value, CommentedMap) and value else [])]
+def _comments_below_prices(entry: CommentedMap) -> str:
+    """Return the lines of comments between the prices and the next key or candidate, which ruamel.yaml keeps with the prices' own comment."""
+    value = entry.get("prices")
+    holders = [entry.ca.items.get("prices"), *([value.ca.items.get(list(value)[-1])] if isinstance(value, CommentedMap) and value else [])]
     lines = [holder[2].value.partition("\n")[2].rstrip("\n") for holder in holders if holder is not None and holder[2] is not None]
     return "".join(f"\n{text}" for text in lines if text)
 

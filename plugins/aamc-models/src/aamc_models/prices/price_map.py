@@ -122,10 +122,10 @@ class PriceMap:
                 return found
         return None
 
-    def others(self, endpoint: Endpoint, name: str, limit: int = 3) -> list[str]:
-        """Return names of the map that end with the model's name, such as other vendors' of an open model."""
+    def others(self, endpoint: Endpoint, name: str) -> list[str]:
+        """Return up to three names of the map that end with the model's name, such as other vendors' of an open model."""
         model = _model(endpoint, name)
-        return [key for key in self._models if key != model and key.endswith(f"/{model.rpartition('/')[2]}")][:limit]
+        return [key for key in self._models if key != model and key.endswith(f"/{model.rpartition('/')[2]}")][:3]
 
 
 def _first(endpoint: Endpoint, name: str) -> Any:

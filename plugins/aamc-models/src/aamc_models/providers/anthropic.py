@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -42,10 +42,6 @@ class Anthropic(ChatProvider, HttpProvider):
     api = "messages"
     dialect = "anthropic"
     paths: ClassVar[Mapping[str, str]] = {"messages": "/messages", "count_tokens": "/messages/count_tokens"}
-
-    def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
-        """Return the two APIs of the dialect."""
-        return frozenset({"messages", "count_tokens"})
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the headers that carry a key and the version."""

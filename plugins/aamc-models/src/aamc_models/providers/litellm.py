@@ -135,7 +135,6 @@ class LiteLLM(ChatProvider):
         raise AssertionError("the last attempt returns or raises")
 
     def _arguments(self, candidate: Candidate, request: WireRequest) -> dict[str, Any]:
-        """Return the arguments of a call."""
         config, body = self.config, request.body
         if request.api not in _FIELDS or not isinstance(body, Mapping):
             raise ProviderError(

@@ -16,8 +16,6 @@ from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.interfaces import WireRequest
 
 OPENAI_ADDRESS = "https://api.openai.com/v1"
-_ALL = frozenset({"chat", "responses", "completions", "embeddings"})
-_COMMON = frozenset({"chat", "completions", "embeddings"})
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +40,7 @@ class OpenAI(ChatProvider, HttpProvider):
 
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
         """Return all APIs for OpenAI's own server; few other servers have ``responses``."""
-        return _ALL if _are_openai(addresses) else _COMMON
+        return frozenset(self.paths) if _are_openai(addresses) else frozenset(self.paths) - {"responses"}
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the header that carries a key."""

@@ -55,13 +55,12 @@ class CircuitBreaker:
         self._latest.append(False)
         if probe:
             self._until, self._probing = now + self._rest_s, False
-        elif not self.is_open and (self._in_a_row >= self._failures or self._mostly_failed()):
-            self._until = now + self._rest_s
+        elif not self.is_open:
+            mostly_failed = len(self._latest) == _WINDOW and self._latest.count(False) >= _SHARE * _WINDOW
+            if mostly_failed or self._in_a_row >= self._failures:
+                self._until = now + self._rest_s
 
     def dropped(self, *, probe: bool) -> None:
         """Note that the caller ended a call, which says nothing about the server."""
         if probe:
             self._probing = False
-
-    def _mostly_failed(self) -> bool:
-        return len(self._latest) == _WINDOW and self._latest.count(False) >= _SHARE * _WINDOW

@@ -74,7 +74,7 @@ class EventSplitter:
     def rest(self) -> list[bytes]:
         """Return the last event if the stream ended after its last line, without the empty line; a cut line is dropped."""
         data = b"".join(self._parts)
-        return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and (data.endswith((b"\n", b"\r")) or data.endswith(b"data: [DONE]")) else []
+        return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and data.endswith((b"\n", b"\r", b"data: [DONE]")) else []
 
 
 class EventStream:
@@ -139,7 +139,6 @@ def reported(error: Mapping[str, Any], body: bytes) -> Failure:
 
 
 async def _check_stream(response: aiohttp.ClientResponse) -> None:
-    """Check that an answer is a stream of events."""
     if not any(kind in response.content_type for kind in ("json", "html", "xml")):
         return  # some servers name no type, or a wrong one
     body = await _body(response, MAX_ERROR_BYTES)
@@ -150,7 +149,6 @@ async def _check_stream(response: aiohttp.ClientResponse) -> None:
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
-    """Check that the status is a success."""
     if 200 <= response.status < 300:
         return
     try:
@@ -161,7 +159,6 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Return the body."""
     content = response.content
     parts = [await content.readany()]
     size = len(parts[0])

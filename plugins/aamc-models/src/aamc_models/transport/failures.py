@@ -7,7 +7,7 @@ import base64
 import math
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
+from http.client import responses as phrases
 from typing import Any, AnyStr
 
 import aiohttp
@@ -96,7 +96,7 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
     kind = _KINDS.get(status) or ("server" if status >= 500 else "request" if status >= 400 else "protocol")
-    return Failure(f"refused: {status} {_phrase(status)}: {message_of(body)}".rstrip(": "), kind, status, body, retry_after_s)
+    return Failure(f"refused: {status} {phrases.get(status, '')}: {message_of(body)}".rstrip(": "), kind, status, body, retry_after_s)
 
 
 def without_key(words: AnyStr, key: str) -> AnyStr:
@@ -130,7 +130,7 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
         return Failure(f"cut or broke its answer: {cause}", "protocol")
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError):
         return Failure(f"closed the connection before its answer: {cause}; {_ADVICE['connection']}", "protocol")
-    if isinstance(error, aiohttp.InvalidURL | ValueError):
+    if isinstance(error, ValueError):  # such as an invalid URL
         return Failure(f"cannot be asked: {cause}", "request")
     return Failure(f"cannot be reached: {cause}", "connection")
 
@@ -170,7 +170,7 @@ def _public_text(failure: Failure) -> str:
     is_resting = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # it was not called
     text = "rests after failures" if is_resting else _PUBLIC.get(failure.kind, "failed")
     if failure.status is not None:
-        text += f" ({failure.status} {_phrase(failure.status)}".rstrip() + ")"
+        text += f" ({failure.status} {phrases.get(failure.status, '')}".rstrip() + ")"
     if failure.kind == "request" and failure.body:
         return f"{text}: {message_of(failure.body)}"
     return text if failure.retry_after_s is None else f"{text}; try again in {math.ceil(failure.retry_after_s)} s"
@@ -187,10 +187,3 @@ def message_of(body: bytes) -> str:
 def kind_of(error: Mapping[str, Any]) -> str:
     """Return the kind of an error without a status, by its type as OpenAI and Anthropic name it."""
     return _KINDS_OF_TYPES.get(str(error.get("type")), "server")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -59,7 +59,7 @@ class HttpProvider(WireProvider):
     def __init__(self, config: EndpointOptions, services: Services) -> None:
         super().__init__(config, services)
         self._deployments = Deployments(config)
-        self._sessions = HttpSessions(config.connect_timeout_s)
+        self._sessions = HttpSessions()
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
@@ -72,9 +72,9 @@ class HttpProvider(WireProvider):
         """Return the headers that the options do not set themselves."""
         return {name: value for name, value in headers.items() if name not in self._given}
 
-    @abc.abstractmethod
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
-        """Return the APIs of servers by their addresses, when the options name none."""
+        """Return the APIs of servers by their addresses, when the options name none; by default, those in ``paths``."""
+        return frozenset(self.paths)
 
     @abc.abstractmethod
     def key_headers(self, key: str) -> Mapping[str, str]:
@@ -188,7 +188,7 @@ class HttpProvider(WireProvider):
         finally:
             turn.drop()
             stream.close()
-            if monitor is not None and monitor.usage is not None:
+            if monitor is not None:
                 _count(turn, monitor.usage)
 
     async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:

@@ -21,8 +21,7 @@ class HttpSessions:
     A session ends with :meth:`close`, with its event loop, or when the provider is forgotten, whichever comes first.
     """
 
-    def __init__(self, connect_timeout_s: float) -> None:
-        self._connect_timeout_s = connect_timeout_s
+    def __init__(self) -> None:
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Open] = WeakKeyDictionary()
 
     async def session(self) -> aiohttp.ClientSession:
@@ -32,7 +31,7 @@ class HttpSessions:
         if held is None or held.session.closed:
             for ended in [each for each in self._open.values() if each.session.closed]:
                 ended.forgotten.detach()
-            lifetime = _lifetime(self._connect_timeout_s)
+            lifetime = _lifetime()
             session = await anext(lifetime)
             held = self._open[loop] = _Open(session, lifetime, finalize(self, _forget, session, loop))
         return held.session
@@ -53,11 +52,10 @@ class _Open(NamedTuple):
     forgotten: finalize[..., HttpSessions]
 
 
-async def _lifetime(connect_timeout_s: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
+async def _lifetime() -> AsyncGenerator[aiohttp.ClientSession, None]:
     """Yield a session. Being a generator, it is closed with the event loop: ``asyncio.run`` ends the generators of its loop."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
 

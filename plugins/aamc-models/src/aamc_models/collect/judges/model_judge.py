@@ -70,12 +70,9 @@ class RubricJudge(Judge):
         best = prompt.answers[0] if prompt.answers else answers.get(self._best)
         if best is None:
             return dict.fromkeys(answers)
-        points = await asyncio.gather(*(self._as_good(prompt, answer, best, ask) for answer in answers.values()))
-        return dict(zip(answers, points, strict=True))
-
-    async def _as_good(self, prompt: Prompt, answer: str, best: str, ask: Ask) -> float | None:
-        points = await self._points(prompt, answer, best, ask)
-        return None if points is None else sum(point > 0 for point in points) / len(points)
+        points = await asyncio.gather(*(self._points(prompt, answer, best, ask) for answer in answers.values()))
+        as_good = [None if found is None else sum(point > 0 for point in found) / len(found) for found in points]
+        return dict(zip(answers, as_good, strict=True))
 
     async def _pairwise(self, prompt: Prompt, answers: Mapping[str, str], ask: Ask) -> Mapping[str, float | None]:
         pairs = list(itertools.combinations(answers, 2))

@@ -8,10 +8,9 @@ import inspect
 import math
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,8 @@ import numpy as np
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import TESTS_FIELD, Prompt
-from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.errors import ConfigError, DataError, error_text
+from aamc_sdk.interfaces import run_on_own_thread
 
 
 class ProgramTestsJudge(SingleJudge):
@@ -76,7 +76,7 @@ class FunctionJudge(SingleJudge):
         try:
             value = await self._call(prompt.row, answer)
         except (Exception, SystemExit) as error:  # a user's function may raise anything
-            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; fix it, and run the command again") from error
+            raise DataError(f"{prompt.location}: {self._path} failed: {error_text(error)}; fix it, and run the command again") from error
         if value is None:
             return None
         number = float(value) if isinstance(value, Real | np.bool_) else math.nan
@@ -85,24 +85,8 @@ class FunctionJudge(SingleJudge):
         return number
 
     async def _call(self, row: Mapping[str, Any], answer: str) -> Any:
-        value = await _in_thread(self._function, row, answer)
+        value = await asyncio.wrap_future(run_on_own_thread(partial(self._function, row, answer), "aamc-judge"))
         return await value if inspect.isawaitable(value) else value
-
-
-def _in_thread(function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-    """Call a function in a thread of its own, since one that hangs in a pool's thread would keep the process from ending."""
-    found: Future[Any] = Future()
-
-    def run() -> None:
-        if not found.set_running_or_notify_cancel():
-            return
-        try:
-            found.set_result(function(*arguments))
-        except BaseException as error:  # the caller raises it
-            found.set_exception(error)
-
-    threading.Thread(target=run, name="aamc-judge", daemon=True).start()
-    return asyncio.wrap_future(found)
 
 
 def _function(path: str) -> Callable[[Mapping[str, Any], str], Any]:
@@ -114,7 +98,7 @@ def _function(path: str) -> Callable[[Mapping[str, Any], str], Any]:
     try:
         function = getattr(importlib.import_module(module), name)
     except Exception as error:  # a user's module may raise anything
-        raise ConfigError(f"--judge python:{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"--judge python:{path} cannot be imported: {error_text(error)}") from error
     if not callable(function):
         raise ConfigError(f"--judge python:{path} must name a function(row, answer), not {function!r:.80}")
     return function  # type: ignore[no-any-return]  # the user's own

@@ -15,7 +15,7 @@ from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wron
 
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
-_TEXTS = frozenset(("text", "input_text"))
+_TEXTS = ("text", "input_text")
 _FORMATS = frozenset(("response_format", "text", "output_config"))
 """Fields that may ask for JSON."""
 IMAGE_TYPES = frozenset(("computer_screenshot", "image", "image_url", "input_image"))
@@ -69,7 +69,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
             kinds.update(_kinds(content if isinstance(content, list) else [content]))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
-        elif role == "user" and (spoken := _spoken(_words(content, field))):
+        elif role == "user" and (spoken := _spoken(content, field)):
             people.append(spoken)
     limit = next((body[name] for name in ANY_OUTPUT_LIMIT if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
@@ -122,18 +122,13 @@ def _kinds(parts: list[Any]) -> Iterator[str]:
                 yield from (one["type"] for one in inner if isinstance(one, Mapping) and isinstance(one.get("type"), str))
 
 
-def _words(content: object, field: str) -> list[str]:
-    """Return the texts of a message; tool results are left out."""
+def _spoken(content: object, field: str) -> str:
+    """Return a person's words in a message; tool results are left out."""
     if content is None or isinstance(content, str):
-        return [content or ""]
+        return without_envelopes(content or "")
     if not isinstance(content, list):
         raise wrong(field, "a string or a list", content)
-    parts = objects(content, field)
-    return [text(part.get("text"), f"{place}.text") for place, part in parts if isinstance(part.get("type"), str) and part["type"] in _TEXTS]
-
-
-def _spoken(texts: list[str]) -> str:
-    """Return a person's words in the texts of a message."""
+    texts = [text(part.get("text"), f"{place}.text") for place, part in objects(content, field) if part.get("type") in _TEXTS]
     return "\n\n".join(filter(None, map(without_envelopes, texts)))
 
 

@@ -19,16 +19,7 @@ ENVELOPES = (
     # Cline and Roo
     *("environment_details", "file_content", "folder_content", "explicit_instructions"),
     # Cursor
-    *(
-        "additional_data",
-        "attached_files",
-        "user_info",
-        "project_layout",
-        "open_and_recently_viewed_files",
-        "git_status",
-        "agent_skills",
-        "user_rules",
-    ),
+    *("additional_data", "attached_files", "user_info", "project_layout", "open_and_recently_viewed_files", "git_status"),
     *("agent_skills", "user_rules", "always_applied_workspace_rules", "workspace_rules", "agent_transcripts", "mcp_file_system", "rules_for_agent"),
     # Copilot
     *("environment_info", "workspace_info", "editorContext", "reminderInstructions", "repoContext", "toolReferences", "fileInstructions"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_models.dialects.content import is_set, lookup, safe_id
+from aamc_models.dialects.content import has_block, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
@@ -66,9 +66,7 @@ def _is_open(message: JSON) -> bool:
     """Return whether a last message leaves tool calls open."""
     if message.get("role") in ("tool", "function") or is_set(message.get("tool_calls")):
         return True
-    content = message.get("content")
-    kinds = ("tool_result", "tool_use")
-    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
+    return has_block(message, "tool_result", "tool_use")
 
 
 def last_call(dialect: str, entries: Sequence[Any]) -> str | None:

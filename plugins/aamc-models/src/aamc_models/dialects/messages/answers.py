@@ -180,7 +180,6 @@ class MessagesWriter(SingleAnswerWriter):
         self._held_calls: dict[object, dict[str, str]] = {}
         self._held_text = ""
         self._held_reasoning: list[tuple[str, list[dict[str, Any]]]] = []
-        self._called = False
 
     def _closing(self, finish: JSON) -> list[bytes]:
         events = self._close()
@@ -192,7 +191,7 @@ class MessagesWriter(SingleAnswerWriter):
             events += self._tool_block(call["id"], call["name"])
             events.append(self._delta({"type": "input_json_delta", "partial_json": call["arguments"] or "{}"}))
         events += self._close()
-        reason, sequence = stop_reason_of(finish["finish_reason"], self._called, finish.get("stop_reason"))
+        reason, sequence = stop_reason_of(finish["finish_reason"], self._live_call is not None, finish.get("stop_reason"))
         stop = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": sequence}, "usage": self._usage.to("messages")}
         return [*events, event_of(stop, "message_delta"), event_of({"type": "message_stop"}, "message_stop")]
 
@@ -242,7 +241,6 @@ class MessagesWriter(SingleAnswerWriter):
 
     def _call(self, call: dict[str, Any]) -> list[bytes]:
         """Return the events for a piece of a tool call."""
-        self._called = True
         index = call["number"]
         if index in self._held_calls or (self._open == "tool_use" and index != self._live_call):
             held = self._held_calls.setdefault(index, {"id": call["id"], "name": call["name"], "arguments": ""})

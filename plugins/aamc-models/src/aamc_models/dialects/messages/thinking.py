@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aamc_models.dialects.content import has_block
 from aamc_models.dialects.fields import JSON, wrong
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
@@ -68,15 +69,10 @@ def thinks(body: JSON) -> bool:
 def lacks_thinking(messages: list[dict[str, Any]]) -> bool:
     """Return whether a conversation is in the middle of tool calls that do not begin with their thinking."""
     last = messages[-1] if messages else None
-    if last is None or not _holds(last, ("tool_result",)):
+    if last is None or not has_block(last, "tool_result"):
         return last is not None and last.get("role") == "assistant"  # a prefilled answer
     for message in reversed(messages[:-1]):
         if message.get("role") == "assistant":
             content = message.get("content")
             return not (isinstance(content, list) and content and isinstance(content[0], dict) and content[0].get("type") in THINKING_BLOCKS)
     return False
-
-
-def _holds(message: JSON, kinds: tuple[str, ...]) -> bool:
-    content = message.get("content")
-    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
