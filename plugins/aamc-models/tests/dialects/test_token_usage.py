@@ -54,13 +54,13 @@ def test_names_and_habits_of_other_servers() -> None:
     ],
 )
 def test_a_servers_own_cost_is_read(answer: dict[str, Any], headers: dict[str, str], cost: float) -> None:
-    assert cost == reported_cost("chat", answer, headers)
+    assert cost == reported_cost(answer, headers)
 
 
 @pytest.mark.parametrize("cost", [None, "much", -1, math.inf, 10**400, True, [], 1e9])
 def test_a_cost_that_is_none_is_unknown(cost: object) -> None:
-    assert math.isnan(reported_cost("chat", {"usage": {"cost": cost}}))
-    assert math.isnan(reported_cost("chat", {}, {"x-litellm-response-cost": str(cost)}))
+    assert math.isnan(reported_cost({"usage": {"cost": cost}}))
+    assert math.isnan(reported_cost({}, {"x-litellm-response-cost": str(cost)}))
 
 
 def test_usage_is_asked_for_in_streams_only() -> None:

@@ -62,7 +62,7 @@ def _unmarked(value: JSON, dropped: set[str]) -> dict[str, Any]:
 
 def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
     """Return a chat completion with the id, the model, the time and the reported cost of an answer in another dialect."""
-    cost = reported_cost("chat", source)
+    cost = reported_cost(source)
     return {
         "id": identity(source.get("id"), "chatcmpl-"),
         "object": "chat.completion",

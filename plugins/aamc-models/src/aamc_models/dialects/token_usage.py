@@ -81,7 +81,7 @@ class StreamedUsage:
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
         self.tokens = usage_of(self._dialect, {"usage": self._counts})
-        cost = reported_cost(self._dialect, holder)
+        cost = reported_cost(holder)
         self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         return True
 
@@ -124,13 +124,12 @@ def usage_object(dialect: str, usage: Usage) -> dict[str, Any]:
     return counted
 
 
-def reported_cost(dialect: str, answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> float:
+def reported_cost(answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> float:
     """Return the cost in USD that the server reports in an answer or its headers (names in lower case); NaN without.
 
     OpenRouter reports ``usage.cost``, with a caller's own key the price of the call too; xAI ``usage.cost_in_usd_ticks``; Perplexity
     ``usage.cost.total_cost``; LiteLLM's proxy a header; this project's gateway a header, and ``aamc.cost_usd`` in streams.
     """
-    del dialect  # all of them put it into the same places
     cost = _usage_cost(answer.get("usage"))
     if math.isnan(cost):
         own = answer.get("aamc")

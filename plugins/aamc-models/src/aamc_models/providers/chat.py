@@ -83,7 +83,7 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
         message={"role": "assistant", **message},
         usage=usage_of(api, answer),
         finish_reason=reason if isinstance(reason, str) and reason else "stop",
-        cost_usd=reported_cost(api, answer, reply.headers),
+        cost_usd=reported_cost(answer, reply.headers),
     )
 
 

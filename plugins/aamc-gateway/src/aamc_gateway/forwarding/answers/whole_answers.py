@@ -105,7 +105,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         def text_bytes() -> int:
             return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
 
-        call.bill(usage_of(api, answer), reported_cost(api, answer, reply.headers), text_bytes, finished=True)
+        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), text_bytes, finished=True)
         call.figures.finish_reason = finish_reason(api, answer)
         if (message := broken_off(answer)) is not None:
             raise broken_off_error(call.upstream.name, message, status=reply.status)
@@ -114,7 +114,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     elif api == "embeddings":
         usage = usage_of("completions", answer_of(reply, required=False))
         counted_usage = Usage(prompt_tokens=usage.prompt_tokens, output_tokens=0)
-        call.bill(counted_usage, reported_cost("completions", {}, reply.headers), lambda: 0, finished=True)
+        call.bill(counted_usage, reported_cost({}, reply.headers), lambda: 0, finished=True)
     elif api.startswith("/"):
         _bill_passed(call, reply, priced)
 
@@ -123,7 +123,7 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Bill an answer that passed through: by the cost or the tokens that it reports, else by the price of a request; unknown without one."""
     answer = _passed_answer(reply)
     found = usage_of("responses", answer)
-    call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
+    call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost(answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
     prices = call.upstream.candidate.prices
     if is_counted or (priced == "tokens" and prices is not None and prices.request > 0):
