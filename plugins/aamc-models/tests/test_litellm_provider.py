@@ -80,7 +80,7 @@ def test_the_cost_is_litellms_where_it_has_a_price(make: Callable[..., Any]) -> 
     monitor = StreamMonitor("chat")
     for event in asyncio.run(all_of(priced.events(spec(), request(stream=True)))):
         monitor.feed(event)
-    assert expected == pytest.approx(reported_cost("chat", reply.answer, reply.headers)) == pytest.approx(monitor.cost_usd)
+    assert expected == pytest.approx(reported_cost(reply.answer, reply.headers)) == pytest.approx(monitor.cost_usd)
     answer = asyncio.run(unpriced.complete(spec(), ASK))
     assert answer.cost_usd != answer.cost_usd or answer.cost_usd == 0
 

@@ -80,7 +80,7 @@ def use_answer(dialect: str, answer: Any) -> None:
         only_data_errors(convert_answer, dialect, target, answer)
     if isinstance(answer, dict):
         usage_of(dialect, answer)
-        reported_cost(dialect, answer)
+        reported_cost(answer)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
