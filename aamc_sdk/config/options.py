@@ -102,7 +102,7 @@ def to_yaml(content: Mapping[str, Any]) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML, whose origin messages name as ``where``.
+    """Parse YAML; messages name its origin, ``where``.
 
     Raises:
         ConfigError: The text is not valid YAML; the message has the line.
