@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, get_origin
+from typing import Any, ForwardRef, Protocol, get_origin, is_typeddict
 
 import attrs
 from reference_examples import EXAMPLES
@@ -157,6 +157,9 @@ def _members(cls: type) -> Iterator[str]:
 
 
 def _class_signature(cls: type) -> str:
+    if is_typeddict(cls):
+        keys = (f"    {name}: {_annotation(annotation)}" for name, annotation in cls.__annotations__.items())
+        return "\n".join((f"class {cls.__name__}(TypedDict{'' if cls.__total__ else ', total=False'}):", *keys))  # type: ignore[attr-defined]
     bases = [base.__name__ for base in cls.__bases__ if base is not object]
     head = f"class {cls.__name__}({', '.join(bases)})" if bases else f"class {cls.__name__}"
     if "__init__" not in vars(cls) or Protocol in cls.__bases__ or issubclass(cls, BaseException):
@@ -204,6 +207,7 @@ def _arguments(signature: inspect.Signature, cls: type | None) -> Iterator[str]:
 
 
 def _annotation(annotation: object) -> str:
+    annotation = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     return text.strip("'\"").replace("typing.", "")
 

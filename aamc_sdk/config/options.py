@@ -35,7 +35,16 @@ def option(
     above: float | None = None,
     choices: Sequence[str] | None = None,
 ) -> Any:
-    """Return an attrs field for an option of a component, with one line of meaning and unit, and limits of a number or the allowed choices."""
+    """Return an attrs field for an option of a component.
+
+    Args:
+        default: The default value.
+        meaning: One line of meaning and unit.
+        at_least: Minimum of a number.
+        at_most: Maximum of a number.
+        above: Exclusive minimum of a number.
+        choices: Allowed values.
+    """
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, float) and not math.isfinite(value):
@@ -93,7 +102,7 @@ def to_yaml(content: Mapping[str, Any]) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML, whose origin messages name as ``where``.
+    """Parse YAML; messages name its origin, ``where``.
 
     Raises:
         ConfigError: The text is not valid YAML; the message has the line.

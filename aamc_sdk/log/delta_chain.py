@@ -8,7 +8,7 @@ from aamc_sdk.types import StateDelta
 
 
 def deltas_after(deltas: Sequence[StateDelta], after: int, newest: int) -> Sequence[StateDelta] | None:
-    """Return those of the kept deltas that continue from a state's position: empty if it is the newest, None if none does.
+    """Return the kept deltas that continue from a state's position: empty if it is the newest, None if no delta continues from it.
 
     ``newest`` is the position of the newest state: the last delta's, else the full snapshot's, else the floor's, else 0.
     """
@@ -26,7 +26,7 @@ def extends_chain(delta: StateDelta, newest: int, epoch: int) -> bool:
 def replaces_deltas(position: int, afters: Collection[int], newest: int) -> bool:
     """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one continues from it.
 
-    ``afters`` are the positions of the states that the kept deltas change. Any other snapshot was taken by a process that learned apart from the
-    chain. Keeping it would cut off the newest state.
+    Any other snapshot was taken by a process that learned apart from the chain. Keeping it would cut off the newest state. ``afters`` are the
+    positions of the states that the kept deltas change.
     """
     return position >= newest or position in afters

@@ -187,7 +187,7 @@ class OutcomeJoin:
         return self._reader is not None and self._reader.needs_embeddings
 
     def add_entries(self, entries: Iterable[OutcomeFields], unpack: Unpack = list) -> None:
-        """Add entries in log order, whose contents ``unpack`` returns as JSON.
+        """Add entries in log order; ``unpack`` returns their contents as JSON.
 
         Raises:
             StoreError: An entry is damaged.

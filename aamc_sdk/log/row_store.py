@@ -353,7 +353,11 @@ class RowStore(Store):
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
-        """Run a write on the excerpt that it needs, alone, and return its result once that is durable; a refusal or failure is a StoreError."""
+        """Run a write on the excerpt that it needs, alone, and return its result once that is durable.
+
+        Raises:
+            StoreError: The write was refused or failed, or the store is closed.
+        """
 
 
 def _is_missing(path: Path) -> bool:

@@ -107,7 +107,11 @@ class Run:
 
     @property
     def router_names(self) -> list[str]:
-        """The names of all routers of the run, in the order of the configuration; a run without any is a CheckpointError."""
+        """The names of all routers of the run, in the order of the configuration.
+
+        Raises:
+            CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
+        """
         self.require_routers()
         routers = self.content.get("resolved", {}).get("routers", {})
         if not isinstance(routers, dict):
@@ -116,7 +120,7 @@ class Run:
 
     @property
     def calibrations(self) -> dict[str, Any]:
-        """Results of ``aamc calibrate``, by name; a damaged file is a CheckpointError."""
+        """Results of ``aamc calibrate``, by name; raises CheckpointError if their file cannot be read."""
         path = self.folder / "calibrations.json"
         advice = "delete it, and calibrate again with aamc calibrate"
         if not path.exists():
@@ -141,7 +145,11 @@ class Run:
         return f"sqlite:{self.folder / 'log.db'}"
 
     def services(self, plugins: Plugins) -> Services:
-        """Return the services of the run's components, with the fitted reward; a run without routers is a CheckpointError."""
+        """Return the services of the run's components, with the fitted reward.
+
+        Raises:
+            CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
+        """
         self.require_routers()
         services = services_with_reward(self.pool, plugins, self.settings)
         load_state(services.reward, self.folder)

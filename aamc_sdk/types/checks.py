@@ -23,7 +23,7 @@ _NUMBERS = (float, int, np.floating, np.integer)
 
 
 def check_text(value: object, what: str) -> None:
-    """Check that a value, which messages call ``what``, is a valid text.
+    """Check that a value is a valid text; messages call it ``what``.
 
     Raises:
         DataError: The value is not a string, or has a lone surrogate, which UTF-8 cannot encode.
@@ -38,7 +38,7 @@ def check_text(value: object, what: str) -> None:
 
 
 def check_name(value: object, what: str) -> None:
-    """Check that a value, which messages call ``what``, is a valid name: an id, a user, a candidate's name.
+    """Check that a value is a valid name: an id, a user, a candidate's name; messages call it ``what``.
 
     Raises:
         DataError: The value is not a valid text, is empty, or has a NUL character, which databases cannot store.

@@ -68,10 +68,10 @@ def renewed_since(retention: Retention, now: float) -> float:
 
 
 def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:
-    """Return the position up to which all routers that were renewed since a time have learned; infinity without any, see :func:`renewed_since`.
+    """Return the position up to which all routers that still learn have learned; infinity if none learns.
 
     Only decisions whose entries all have this position or an earlier one may go. ``states`` are the position, and the time of the last renewal, of
-    each router's newest full snapshot or floor.
+    each router's newest full snapshot or floor; ``since`` is the time of :func:`renewed_since`.
     """
     return min((position for position, renewed in states if renewed >= since), default=math.inf)
 

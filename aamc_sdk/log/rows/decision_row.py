@@ -24,7 +24,7 @@ _CONTENT = msgspec.json.Decoder(DecisionContent)
 
 
 def decision_row(record: Record, store_text: bool) -> Row:
-    """Return the row of a decision's record; a note that is not of JSON's types is a StoreError."""
+    """Return the row of a decision's record; raises StoreError if a note is not of JSON's types."""
     fingerprint = request_fingerprint(record)
     query, decision, estimates = record.query, record.decision, record.estimates
     for name, note in decision.notes.items():
@@ -105,13 +105,13 @@ def _plain(value: Any) -> Any:
 
 
 def record_from(row: Row) -> Record:
-    """Return the record that a decision's row keeps; a damaged one is a StoreError."""
+    """Return the record that a decision's row keeps; raises StoreError if the row is damaged."""
     with damage_errors(row.name):
         return parsed_record(row)
 
 
 def parsed_record(row: Row) -> Record:
-    """Return the record that a decision's row keeps; a wrong value is a ValueError."""
+    """Return the record that a decision's row keeps; raises ValueError if a value is wrong."""
     content: DecisionContent = decode(row.content, _CONTENT)
     decision, estimates, expected = content.decision, content.estimates, content.expected
     return Record(
@@ -191,7 +191,7 @@ def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:
 
 
 def redacted_fields(row: Row) -> dict[str, Any]:
-    """Return the fields of a decision's query without its texts; a damaged row is a StoreError."""
+    """Return the fields of a decision's query without its texts; raises StoreError if the row is damaged."""
     with damage_errors(row.name):
         return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
 

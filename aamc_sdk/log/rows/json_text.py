@@ -88,7 +88,7 @@ def decode_entry(content: str | bytes, decoder: msgspec.json.Decoder[T], name: s
 
 @contextmanager
 def damage_errors(name: str) -> Iterator[None]:
-    """Raise the block's errors of wrong values as the StoreError that the log's entry of a name is damaged."""
+    """Turn the block's errors of wrong values into a StoreError: the log's entry with this name is damaged."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -30,7 +30,7 @@ class _Connection(sqlite3.Connection):
     """A connection that is noted until it is closed."""
 
     def note(self) -> None:
-        """Note the file; raise ForkedError if it was open in the parent when this process was forked."""
+        """Note the file; raises ForkedError if it was open in the parent when this process was forked."""
         (_, _, path) = self.execute("PRAGMA database_list").fetchone()
         found = Path(path).stat()
         file = found.st_dev, found.st_ino

@@ -60,7 +60,7 @@ class Partitions:
     def drop(self, oldest: Partition, limit: int, since: float) -> int | None:
         """Drop at most ``limit`` decisions of the oldest partition with all their entries, and the partition if none is left.
 
-        Return their number; None if a router that has put its snapshot since a time has not learned all their entries yet.
+        Return their number; None if a router that has put its snapshot after ``since`` has not learned all their entries yet.
         """
         assert oldest.last is not None
         decided = "SELECT id FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position

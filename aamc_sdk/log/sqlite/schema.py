@@ -114,7 +114,7 @@ def make(path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename a file to a free name; another one is a FileExistsError."""
+    """Rename a file; raises FileExistsError if the name is not free."""
     try:
         os.link(source, target)
     except FileExistsError:

@@ -88,7 +88,10 @@ class LogConsumer:
             self.snapshots.close(self._learning, self.point)
 
     def load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
-        """Load the newest state of the log, if it has one that is accepted: a snapshot, and the point after its deltas; return whether it has."""
+        """Load the newest state of the log; return False if the log has none, or ``accepts`` refuses it.
+
+        ``accepts`` is called with the snapshot, and the point of the state after its deltas.
+        """
         self._reported_position = max(self._reported_position, self.point.position)  # the state may be an earlier one
         try:
             found = self.snapshots.load(self._learning, accepts)

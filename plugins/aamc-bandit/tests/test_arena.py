@@ -7,9 +7,11 @@ import math
 from collections import Counter
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge
+from aamc_bandit.arena.match import draw_entrants
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices
 from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
@@ -131,6 +133,16 @@ def test_k_answer_and_the_others_are_drawn_by_the_routers_probabilities(controll
         assert abs(seen / 400 - expected) < 4 * math.sqrt(expected * (1 - expected) / 400)
     first = Counter(match.answers[0].candidate == match.decision.candidate for match in played)
     assert 140 < first[True] < 260  # the router's own choice is not always shown first
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_others_are_drawn_by_the_smallest_probability_that_a_float_holds(controller, number) -> None:
+    controller.route("Sort", decision_id="d")
+    record = controller.store.record("d")
+    chosen, drawn, never = (candidate.name for candidate in controller.pool)
+    probabilities = {chosen: 1.0, drawn: 5e-324, never: 0.0}
+    decision = attrs.evolve(record.decision, id=f"d{number}", candidate=chosen, probabilities=probabilities)
+    assert draw_entrants(attrs.evolve(record, decision=decision), 2, seed=0) == [chosen, drawn]
 
 
 def test_a_failure_and_a_timeout_lose_nothing_of_the_others(controller) -> None:

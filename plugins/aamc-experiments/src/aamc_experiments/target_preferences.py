@@ -263,8 +263,8 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
     known = train is not None and train.complete.any()
     only_estimates = router.requires.estimator and not router.requires.training
     train_is_new = only_estimates and setup.env.stationary and known and out_of_fold is not None
-    new = {name: setup.splits[name] for name in ("validation", *(("train",) if train_is_new else ()))}
-    requests = split_requests(new, run.pool, Preference().array, estimator, run.candidate_means, out_of_fold)
+    new = ["validation", "train"] if train_is_new else ["validation"]
+    requests = split_requests({name: setup.splits[name] for name in new}, run.pool, Preference().array, estimator, run.candidate_means, out_of_fold)
 
     def decide(preferences: Floats) -> _DecidedRows:
         decided = [

@@ -12,6 +12,7 @@ import yaml
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script, StubServer
 
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import EndpointState
 
 from .conftest import Running, running
@@ -241,6 +242,18 @@ def test_readyz_believes_a_log_that_knows_that_its_server_is_away(echoing: Runni
     ready = echoing.ask("/readyz", method="GET")
     assert (ready.status, ready.json) == (200, {"status": "degraded", "problems": ["the decision log cannot be reached"]})
     assert echoing.chat(model="plain").status == 200
+
+
+def test_readyz_tells_a_router_that_has_stopped_learning_from_a_log_that_cannot_be_written(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = echoing.gateway.controller.learner
+    assert learner is not None
+    monkeypatch.setattr(learner, "error", DataError("an entry that it cannot learn"))
+    stopped = "the router failed to learn from the log, and has stopped"
+    ready = echoing.ask("/readyz", method="GET")
+    assert (ready.status, ready.json) == (200, {"status": "degraded", "problems": [stopped]})
+    monkeypatch.setattr(echoing.gateway.log_watch, "is_away", lambda: True)
+    ready = echoing.ask("/readyz", method="GET")
+    assert (ready.status, ready.json) == (503, {"status": "not ready", "problems": ["the decision log cannot be written", stopped]})
 
 
 def test_a_candidate_without_an_endpoint_is_no_model(echoing: Running) -> None:

@@ -132,7 +132,8 @@ def draw_entrants(record: Record, count: int | None, seed: int) -> list[str]:
         weights = [decision.probabilities.get(name, 0.0) for name in left]
         if not any(weights):  # the router gives them no probability or does not draw
             weights = [1.0] * len(left)
-        cumulative = list(itertools.accumulate(weights))
+        maximum = max(weights)  # which may be subnormal: the product below would then round up to the sum
+        cumulative = list(itertools.accumulate(weight / maximum for weight in weights))
         number = cumulative[-1] * uniform(seed, f"{decision.id}/arena/{len(entrants)}")  # less than the sum, so none without weight is drawn
         entrants.append(left.pop(bisect_right(cumulative, number)))
     return entrants

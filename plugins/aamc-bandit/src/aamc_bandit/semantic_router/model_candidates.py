@@ -152,7 +152,7 @@ def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mappin
 
 
 def mapping_of(value: Any, path: str) -> Mapping[str, Any]:
-    """Return a value that must be keys and values; none for None, as YAML reads an empty section."""
+    """Return a value that must be keys and values, empty for None: YAML reads an empty section as None."""
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{path} must be keys and values, not {value!r:.80}")
     return value or {}

@@ -124,7 +124,10 @@ class BanditBenchmark(DatasetsBenchmark):
         curves: list[dict[str, Any]] = []
         done = {knowledge: finished(options, results, knowledge) for knowledge in options["estimates"]}
         for dataset in options["datasets"]:
-            for knowledge, keys in ((knowledge, found[dataset]) for knowledge, found in done.items() if dataset in found):
+            for knowledge in options["estimates"]:
+                keys = done[knowledge].get(dataset)
+                if keys is None:
+                    continue
                 found = StreamResults.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()])
                 place = {"dataset": names[dataset], "estimates": knowledge}
                 about.append({**place, "source": dataset, "seeds": {str(seed): results[key] for seed, key in keys.items()}})

@@ -71,7 +71,7 @@ def copy_out_of_fold(checkpoint: Path, folder: Path) -> None:
 def split_requests(
     splits: Mapping[str, Dataset], pool: Pool, preference: Floats, estimator: Estimator | None, means: Floats, held_out: OutOfFold | None
 ) -> dict[str, RoutingRequest]:
-    """Return the rows of splits as a router sees them, training rows with the expectations that the estimator held out of them.
+    """Return the rows of splits as a router sees them; training rows have out-of-fold expectations.
 
     Args:
         splits: The rows by split.
@@ -79,11 +79,12 @@ def split_requests(
         preference: The preference of all rows, ``[3]``.
         estimator: The estimator; None for none.
         means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
-        held_out: The out-of-fold expectations of the training rows; None to expect of them what the estimator does now.
+        held_out: The out-of-fold expectations of the training rows; None for those that the trained estimator has of all rows.
     """
     found = {}
     for name, rows in splits.items():
         own = held_out if held_out is not None and name == "train" else OutOfFold()
-        expected: dict[str, Any] = {"quality": own.quality, "lengths": own.lengths, "candidate_means": means}
-        found[name] = build_request(rows.queries, pool, preference, estimator=estimator, **expected)
+        found[name] = build_request(
+            rows.queries, pool, preference, estimator=estimator, candidate_means=means, quality=own.quality, lengths=own.lengths
+        )
     return found

@@ -16,7 +16,7 @@ BETA = 0.1
 
 
 def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:
-    """Return the score (1 + beta) A C / (beta A + C), where C falls with the logarithm of cost from 1 to 0, ``[...]``.
+    """Return RouterArena's score (1 + beta) A C / (beta A + C), where C falls with the logarithm of cost from 1 to 0, ``[...]``.
 
     Args:
         accuracy: A, the mean quality, ``[...]``.
