@@ -12,7 +12,7 @@ import yaml
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script, StubServer
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import EndpointState
 
 from .conftest import Running, running
@@ -242,6 +242,15 @@ def test_readyz_believes_a_log_that_knows_that_its_server_is_away(echoing: Runni
     ready = echoing.ask("/readyz", method="GET")
     assert (ready.status, ready.json) == (200, {"status": "degraded", "problems": ["the decision log cannot be reached"]})
     assert echoing.chat(model="plain").status == 200
+
+
+def test_readyz_is_not_ready_where_a_log_without_a_server_cannot_be_read(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def position() -> int:
+        raise StoreError("disk I/O error")
+
+    monkeypatch.setattr(echoing.gateway.controller.store, "position", position)
+    ready = echoing.ask("/readyz", method="GET")
+    assert (ready.status, ready.json) == (503, {"status": "not ready", "problems": ["the decision log cannot be reached"]})
 
 
 def test_readyz_tells_a_router_that_has_stopped_learning_from_a_log_that_cannot_be_written(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,7 +318,7 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
-        self._candidates = self._tensor(candidates)
+        self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
         """Return the policy's present parameters as numpy arrays; updates may change them."""
@@ -424,7 +424,7 @@ class PPO:
         import torch
 
         config, p = self.config, self.parameters
-        embedded = embed_candidates(p, self._candidates, torch)
+        embedded = embed_candidates(p, self._candidate_features, torch)
         logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
         log_p = log_softmax(logits, batch.get("mask"), torch)
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]

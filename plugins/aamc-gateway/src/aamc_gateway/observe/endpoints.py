@@ -43,10 +43,18 @@ async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
     A server that all replicas share does not make a replica unready while requests are answered without it: a load balancer would stop sending
     requests to all of them.
     """
+    log, shared = await asyncio.gather(_log_problem(gateway), _shared_problem(gateway))
     failures = _failures(gateway)
-    problems = [*failures, *await _impairments(gateway)]
-    status = "not ready" if failures else "degraded" if problems else "ready"
-    await send_json(send, {"status": status, "problems": problems}, 503 if failures else 200, _FRESH)
+    impairments: list[str] = []
+    if log:
+        (impairments if gateway.controller.store.is_away else failures).append(log)
+    if shared:
+        impairments.append(shared)
+    learner = gateway.controller.learner
+    if learner is not None and learner.error is not None:
+        impairments.append("the router failed to learn from the log, and has stopped")
+    status = "not ready" if failures else "degraded" if impairments else "ready"
+    await send_json(send, {"status": status, "problems": [*failures, *impairments]}, 503 if failures else 200, _FRESH)
 
 
 def _failures(gateway: Gateway) -> list[str]:
@@ -59,16 +67,8 @@ def _failures(gateway: Gateway) -> list[str]:
     return found
 
 
-async def _impairments(gateway: Gateway) -> list[str]:
-    """Return the problems with which most requests are still served."""
-    found = [problem for problem in await asyncio.gather(_log_problem(gateway), _shared_problem(gateway)) if problem]
-    learner = gateway.controller.learner
-    if learner is not None and learner.error is not None:
-        found.append("the router failed to learn from the log, and has stopped")
-    return found
-
-
 async def _log_problem(gateway: Gateway) -> str:
+    """Return why the log cannot be read; entries for one on a server that is away wait in the spool meanwhile."""
     store = gateway.controller.store
     try:
         if not store.is_away:
