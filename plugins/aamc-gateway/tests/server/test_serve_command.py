@@ -195,6 +195,15 @@ def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path,
     assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
 
 
+@pytest.mark.parametrize(("option", "way"), [("router", "name the router in the file, as router: NAME"), ("run", "a run has its own configuration")])
+def test_a_file_goes_with_no_run_and_no_other_router(option: str, way: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("gateway: {limits: {body_mb: 8}}")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--config", str(file), f"--{option}", "thompson"])
+    assert isinstance(result.exception, SystemExit)
+    assert way in result.output
+
+
 @pytest.mark.one_python  # the puppeteer is installed there alone
 def test_an_untrained_orchestrator_is_refused_with_the_settings_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
