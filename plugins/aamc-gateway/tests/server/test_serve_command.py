@@ -132,6 +132,7 @@ def wait_for(true: Any) -> None:
     [
         ({"router": "oracle"}, "evaluation only"),
         ({"router": "knn"}, "requires training"),
+        ({"router": "greedy"}, "router 'greedy' needs an estimator, and none is named"),
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
