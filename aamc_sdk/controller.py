@@ -112,7 +112,7 @@ class MetaController:
 
         Raises:
             CheckpointError: The run is missing or damaged, or has no such router.
-            ConfigError: Another router requires training.
+            ConfigError: Another router requires training, or an estimator that the run lacks.
             StoreError: The log cannot be opened.
         """
         components = load_checkpoints(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
@@ -148,7 +148,7 @@ class MetaController:
             allow_untrained: Whether to serve a router that requires training although it has none.
 
         Raises:
-            ConfigError: A component or an option is unknown, an option is wrong, or the router requires training.
+            ConfigError: A component or an option is unknown, an option is wrong, or the router requires training or an estimator.
         """
         plugins = plugins or get_plugin_manager()
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})

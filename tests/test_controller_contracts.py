@@ -87,6 +87,10 @@ class Learned(First):
     requires = Requirements(training=True)
 
 
+class Reader(First):
+    requires = Requirements(estimator=True)
+
+
 class Seeing(First):
     """Records the waits that it is given."""
 
@@ -116,7 +120,7 @@ class Parts:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (First, Blocking, Asking, Waiting, Learned, Seeing, Crashing, CrashingLater)
+        kinds = (First, Blocking, Asking, Waiting, Learned, Reader, Seeing, Crashing, CrashingLater)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -365,6 +369,11 @@ def test_an_untrained_router_is_refused_unless_it_is_allowed() -> None:
         build({"name": "learned", "epochs": 3, "inner": {"name": "x"}})
     with build("learned", allow_untrained=True) as controller:
         assert controller.route("Hi").candidate == "small"
+
+
+def test_a_router_that_cannot_score_without_an_estimator_is_refused_without_one() -> None:
+    with pytest.raises(ConfigError, match=r"router 'reader' needs an estimator, .* aamc run --router reader --estimator tce"):
+        build("reader")
 
 
 def _in_child(controller: MetaController, results: Any) -> None:

@@ -244,5 +244,5 @@ def public_url(url: str) -> str:
 
 def _may_be_secret(parameter: str) -> bool:
     """Return whether a parameter of a URL gives a user or a password."""
-    key = unquote_plus(parameter.partition("=")[0])
+    key = unquote_plus(parameter.partition("=")[0]).lower()
     return "password" in key or key in ("user", "username")

@@ -97,7 +97,7 @@ def load_checkpoints(
     ``pool`` is the name or file of a pool with endpoints and prices for the run's candidates. With ``existing_store`` a missing log is an error.
 
     Raises:
-        ConfigError: The estimator is not a folder, or a router of options requires training.
+        ConfigError: The estimator is not a folder, a router of options requires training, or the router requires an estimator.
         PoolError: The pool lacks a candidate of the run.
         CheckpointError: A run or checkpoint is missing or damaged, the run has no such router, or the router's checkpoint is outside a run.
         StoreError: The log cannot be opened.
@@ -116,12 +116,14 @@ def load_checkpoints(
     else:
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
+    used = _served_estimator(estimator, served, run, services, plugins)
+    _check_estimator(name, served, used)
     return ServedComponents(
         services=services,
         pool=candidates,
         router=served,
         router_name=name,
-        estimator=_served_estimator(estimator, served, run, services, plugins),
+        estimator=used,
         preference=run.settings.preference,
         preference_given=True,
         preferences=run.calibrated_preferences,
@@ -182,19 +184,21 @@ def make_components(
         allow_untrained: Whether to serve a router that requires training although it has none.
 
     Raises:
-        ConfigError: A component or an option is unknown, an option is wrong, or the router requires training.
+        ConfigError: A component or an option is unknown, an option is wrong, or the router requires training or an estimator.
         StoreError: The log cannot be opened.
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     services = services_with_reward(candidates, plugins, settings)
     fit_reward(services.reward, _scale_outcomes(candidates))
     router = _new_router(settings.router, services, allow_untrained, settings.estimator)
+    estimator = None if settings.estimator is None else _estimator(settings.estimator, plugins, services)
+    _check_estimator(settings.router.name, router, estimator)
     _check_endpoints(candidates, plugins)
     return ServedComponents(
         services=services,
         router=router,
         router_name=settings.router.name,
-        estimator=None if settings.estimator is None else _estimator(settings.estimator, plugins, services),
+        estimator=estimator,
         preference=settings.preference,
         preference_given=preference_given,
         seed=settings.seed,
@@ -237,6 +241,15 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
         how = f"train it with: {shlex.join(command)}, and serve the run's folder by MetaController.load or aamc serve --run"
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
     return router
+
+
+def _check_estimator(name: str, router: Router, estimator: Estimator | None) -> None:
+    """Refuse a router that could not score any request."""
+    if router.requires.estimator and estimator is None:
+        raise ConfigError(
+            f"router {name!r} needs an estimator, and none is named; train one with: aamc run --router {name} --estimator tce, and serve the run's "
+            "folder by MetaController.load or aamc serve --run; or name the folder of a trained one as estimator"
+        )
 
 
 def _check_endpoints(pool: Pool, plugins: Plugins) -> None:

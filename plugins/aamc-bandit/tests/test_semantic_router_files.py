@@ -304,7 +304,7 @@ def test_prices_that_count_are_not_reported_beside_one_that_does_not(file, caplo
 
 def test_prices_in_another_currency_are_refused(file) -> None:
     models = [{"name": "big", "pricing": {"currency": "EUR", "prompt_per_1m": 1.0, "completion_per_1m": 2.0}}]
-    with pytest.raises(ConfigError, match="must be in USD, not 'EUR'"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: .* must be in USD, not 'EUR'"):
         read_parts(file({"decisions": [TECHNICAL], "providers": {"models": models}}))
 
 

@@ -132,6 +132,7 @@ def wait_for(true: Any) -> None:
     [
         ({"router": "oracle"}, "evaluation only"),
         ({"router": "knn"}, "requires training"),
+        ({"router": "greedy"}, "router 'greedy' needs an estimator, and none is named"),
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
@@ -193,6 +194,15 @@ def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path,
     result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--pool", "pool.yaml"])
     assert isinstance(result.exception, AamcError)
     assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
+
+
+@pytest.mark.parametrize(("option", "way"), [("router", "name the router in the file, as router: NAME"), ("run", "a run has its own configuration")])
+def test_a_file_goes_with_no_run_and_no_other_router(option: str, way: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("gateway: {limits: {body_mb: 8}}")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--config", str(file), f"--{option}", "thompson"])
+    assert isinstance(result.exception, SystemExit)
+    assert way in result.output
 
 
 @pytest.mark.one_python  # the puppeteer is installed there alone

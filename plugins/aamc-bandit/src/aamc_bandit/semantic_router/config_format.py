@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class SemanticRouterFormat(ConfigFormat):
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
         """Return the settings and candidates of a controller."""
         translation = _translate(path, content, decision)
-        pool, ignored, prompt_prices = read_candidates(content, translation.models)
+        with _named_errors(path):
+            pool, ignored, prompt_prices = read_candidates(content, translation.models)
         if pool is None and content.get("pool") is None:
             if translation.decision:
                 raise ConfigError(f"{path}: decisions[{translation.decision}] names no models; add modelRefs, or our key pool: NAME|FILE")
@@ -91,8 +93,15 @@ def read_arena(path: str | Path) -> dict[str, Any] | None:
 def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> Translation:
     if "router" in content:
         raise ConfigError(f"{path} has both a router and the algorithm of another one; keep one of them")
-    try:
+    with _named_errors(path):
         return translate({key: value for key, value in content.items() if key not in (*_OWN_KEYS, *SERVER_KEYS)}, decision)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Name the file in each error of the block."""
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

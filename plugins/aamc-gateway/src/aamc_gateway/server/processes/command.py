@@ -37,7 +37,7 @@ def serve(check: bool, **options: Any) -> None:
     if options["run"] is not None and options["config"] is not None:
         raise click.UsageError("--run and --config cannot be given together: a run has its own configuration")
     if options["config"] is not None and options["router"] is not None:
-        raise click.UsageError("--config and --router cannot be given together: the file names its router")
+        raise click.UsageError("--config and --router cannot be given together: name the router in the file, as router: NAME")
     launch = Launch(**options)
     if check:
         click.echo(check_launch(launch))
