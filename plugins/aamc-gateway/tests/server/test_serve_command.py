@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
@@ -19,6 +20,8 @@ from click.testing import CliRunner
 
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.errors import AamcError
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.routing import find_pool, pool_to_dict
 
 from .conftest import running
 
@@ -196,13 +199,34 @@ def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path,
     assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
 
 
-@pytest.mark.parametrize(("option", "way"), [("router", "name the router in the file, as router: NAME"), ("run", "a run has its own configuration")])
-def test_a_file_goes_with_no_run_and_no_other_router(option: str, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["router", "run"])
+def test_a_file_that_names_components_goes_with_no_run_and_no_other_router(option: str, tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"
-    file.write_text("gateway: {limits: {body_mb: 8}}")
+    file.write_text("{pool: pool.yaml, gateway: {limits: {body_mb: 8}}}")
     result = CliRunner().invoke(aamc, ["serve", "--check", "--config", str(file), f"--{option}", "thompson"])
     assert isinstance(result.exception, SystemExit)
-    assert way in result.output
+    assert f"--{option} and --config go together only where the file has no other section than gateway" in result.output
+
+
+def test_a_file_of_settings_alone_goes_with_a_router(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("gateway: {limits: {body_mb: 8}}")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", str(file), "--router", "epsilon-greedy"])
+    assert result.exit_code == 0
+    assert "router epsilon-greedy, candidates echo-small, echo-large" in result.output
+    assert Launch(config=file, router="epsilon-greedy").settings().limits.body_mb == 8
+
+
+def test_a_file_of_settings_alone_goes_with_a_run(tmp_path: Path) -> None:
+    run, file, pool = tmp_path / "run", tmp_path / "serve.yaml", tmp_path / "pool.yaml"
+    dataset = ["--set", "dataset.n_train=80", "--set", "dataset.n_validation=20", "--set", "dataset.n_test=40"]
+    trained = CliRunner().invoke(aamc, ["train", "--router", "knn", "--estimator", "lexical", *dataset, "--out", str(run)])
+    assert trained.exit_code == 0, trained.output
+    candidates = pool_to_dict(find_pool("default", get_plugin_manager()))["candidates"]
+    pool.write_text(yaml.safe_dump({"candidates": [{**candidate, "endpoint": {"provider": "echo"}} for candidate in candidates]}))
+    file.write_text("gateway: {access: {limits: {requests_per_minute: 1}}}")
+    with running(Launch(run=str(run), config=file, pool=str(pool), store="memory:")) as served:
+        assert [served.chat().status for _ in range(2)] == [200, 429]
 
 
 @pytest.mark.one_python  # the puppeteer is installed there alone

@@ -14,7 +14,12 @@ from aamc_sdk.cli import InputFile
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8000).")
 @click.option("--run", metavar="RUN", help="Folder of the run whose router is served.")
 @click.option("--router", metavar="NAME|FOLDER", help="Router to serve, or the folder of a trained one (default: thompson).")
-@click.option("--config", type=InputFile(), metavar="FILE", help="Configuration file with a section gateway, or a file of vLLM Semantic Router.")
+@click.option(
+    "--config",
+    type=InputFile(),
+    metavar="FILE",
+    help="Configuration file with a section gateway (with --run or --router no other one), or a file of vLLM Semantic Router.",
+)
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
 @click.option(
@@ -34,11 +39,10 @@ def serve(check: bool, **options: Any) -> None:
     from aamc_gateway.server.processes.launch import Launch
     from aamc_gateway.server.processes.supervisor import check_launch, run
 
-    if options["run"] is not None and options["config"] is not None:
-        raise click.UsageError("--run and --config cannot be given together: a run has its own configuration")
-    if options["config"] is not None and options["router"] is not None:
-        raise click.UsageError("--config and --router cannot be given together: name the router in the file, as router: NAME")
     launch = Launch(**options)
+    if launch.config_names_components and (launch.run is not None or launch.router is not None):
+        given = "--run" if launch.run is not None else "--router"
+        raise click.UsageError(f"{given} and --config go together only where the file has no other section than gateway; {launch.config} has more")
     if check:
         click.echo(check_launch(launch))
     else:

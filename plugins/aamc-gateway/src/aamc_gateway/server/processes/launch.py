@@ -55,7 +55,12 @@ class Launch:
     def is_trial(self) -> bool:
         """Whether no pool is named, so that the gateway serves the provider ``echo``."""
         names_pool = self.run is not None or self.pool is not None or _is_checkpoint(self.router)
-        return not names_pool and (self.config is None or not _names_components(self.config))
+        return not names_pool and not self.config_names_components
+
+    @property
+    def config_names_components(self) -> bool:
+        """Whether the configuration file has more than a section ``gateway``: a router, a pool, or another system's content."""
+        return self.config is not None and bool(set(load_yaml(Path(self.config))) - {"gateway"})
 
     @property
     def in_memory(self) -> bool:
@@ -107,12 +112,6 @@ class Launch:
 
 def _is_checkpoint(router: str | None) -> bool:
     return router is not None and "/" in router
-
-
-def _names_components(config: str | Path) -> bool:
-    """Return whether a configuration file names a router or a pool, or is another system's."""
-    content = load_yaml(Path(config))
-    return bool(set(content) - {"gateway"})
 
 
 def _with_arena(path: str | Path, section: Mapping[str, Any]) -> Mapping[str, Any]:
