@@ -181,6 +181,8 @@ def test_a_mistyped_argument_is_named(controller: MetaController) -> None:
         controller.feedback(name, qualty=1.0)
     with pytest.raises(DataError, match="no argument 'sesion'; did you mean 'session'"):
         asyncio.run(controller.aroute("Hi", sesion="s"))
+    with pytest.raises(DataError, match="no argument 'prefrence'; did you mean 'preference'"):
+        controller.route("x", prefrence="1,0,0")
 
 
 def test_attempts_can_be_recorded_from_an_event_loop(controller: MetaController) -> None:

@@ -88,6 +88,7 @@ class FeedbackKeywords(TypedDict, total=False):
     output_tokens: int | None
 
 
+_ROUTE_NAMES = frozenset(("preference", *RouteKeywords.__annotations__))
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The keyword arguments of feedback that are figures of the call."""
 
@@ -109,7 +110,7 @@ class RouteArguments:
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
         """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
-        _check_names(given, RouteKeywords.__annotations__, "routing")
+        _check_names(given, _ROUTE_NAMES, "routing")
         decision_id = given.get("decision_id")
         return cls(
             [_described(query, given)],
