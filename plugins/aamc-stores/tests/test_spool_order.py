@@ -50,6 +50,7 @@ class StoreDouble(SharedStore):
         after_find: Called once, after the next search for a decision.
         commits: The decisions of each commit.
         askers: The threads that asked the server while it was away.
+        flushed: Set once the delivering thread has looked for entries of earlier processes, as it does at the start.
     """
 
     away = read_only = False
@@ -57,7 +58,12 @@ class StoreDouble(SharedStore):
 
     def __init__(self, server: MemoryLog, spool: Path, retry_s: float = RETRY_S) -> None:
         self.server, self.after_find, self.commits, self.askers = server, lambda: None, [], []
+        self.flushed = threading.Event()
         super().__init__("double:", SharedOptions(spool=str(spool), retry_s=retry_s))
+
+    def flush(self) -> None:
+        super().flush()
+        self.flushed.set()
 
     def reach(self) -> None:
         """Let this process reach the server, and try it with its next write; what waits is not delivered by itself."""
@@ -276,6 +282,7 @@ def test_many_threads_and_processes_keep_the_order_while_the_spool_is_delivered(
 
 def test_once_the_server_is_away_only_the_delivering_thread_asks_it(tmp_path):
     with closing(StoreDouble(MemoryLog(), tmp_path / "spool.db", retry_s=0.001)) as store:
+        assert store.flushed.wait(60)
         store.away = True
         store.add_decisions(decided("first"))
         store.askers.clear()
@@ -313,6 +320,7 @@ def test_a_spool_that_cannot_be_read_does_not_make_the_server_away(process, monk
 
 def test_a_group_that_waited_for_a_server_that_is_away_does_not_ask_it_again(process):
     store = process()
+    assert store.flushed.wait(60)
     hangs, asked = threading.Event(), threading.Event()
 
     def commit(writes: Sequence[Write[Any]]) -> Sequence[Any]:
