@@ -188,7 +188,7 @@ class Upstreams(Mapping[str, Upstream]):
                 if type(limit) is not int or limit < 1:
                     raise PoolError(f"candidate {name!r}: the parameter {field} must be a number of tokens, such as 1000, not {limit!r:.80}")
         if not self._all:
-            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
         errors = []
         for name, upstream in self._all.items():
             try:
