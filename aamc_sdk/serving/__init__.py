@@ -14,7 +14,7 @@ from aamc_sdk.serving.orchestration.sessions import (
     TeamOrchestrator,
     start_session,
 )
-from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
+from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.served_components import (
     ServedComponents,
     components_from_file,
@@ -46,6 +46,7 @@ __all__ = [
     "load_checkpoints",
     "make_components",
     "make_services",
+    "names_checkpoint",
     "price",
     "restore",
     "services_with_reward",

@@ -193,15 +193,20 @@ class Run:
         return means
 
 
-def find_checkpoint(name: str, kind: str) -> Path | None:
-    """Return the checkpoint that ``--router`` or ``--estimator`` names; None for a component's name.
+def names_checkpoint(name: str) -> bool:
+    """Return whether ``--router`` or ``--estimator`` names a checkpoint: a path has a slash, so that no folder hides the component of its name."""
+    return bool(set(name) & {"/", os.sep})
 
-    A path has a slash, so that no folder hides the component of its name. A run's folder selects its own router or estimator.
+
+def find_checkpoint(name: str, kind: str) -> Path | None:
+    """Return the checkpoint that ``--router`` or ``--estimator`` names; None for a component's name, see :func:`names_checkpoint`.
+
+    A run's folder selects its own router or estimator.
 
     Raises:
         CheckpointError: The path has no checkpoint, or is the folder of an evaluation.
     """
-    if not set(name) & {"/", os.sep}:
+    if not names_checkpoint(name):
         return None
     folder = Path(name)
     if is_complete(folder):

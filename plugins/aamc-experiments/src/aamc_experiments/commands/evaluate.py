@@ -224,11 +224,12 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
 def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_estimator
     from aamc_experiments.estimator_evaluation import evaluate_estimator
+    from aamc_sdk.serving import names_checkpoint
     from aamc_sdk.storage import locked
     from aamc_sdk.types import Preference
 
     name, out = options["estimator"], options["out"]
-    holder = RunFolder.holding(estimator_checkpoint(name, None)) if name and not _given(ctx, "run") and "/" in name else None
+    holder = RunFolder.holding(estimator_checkpoint(name, None)) if name and names_checkpoint(name) and not _given(ctx, "run") else None
     run = holder or RunFolder.open(options["run"])
     with nullcontext() if out is None else locked(out):
         document = evaluate_estimator(run, name, _request(options, (), Preference()), plugins_of(ctx))

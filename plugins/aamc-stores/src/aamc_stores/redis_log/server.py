@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import random
@@ -221,9 +222,9 @@ class RedisServer:
     def drop(self) -> None:
         """Delete all keys."""
         with self.explained():
-            keys = list(self.client.scan_iter(self.key("*"), count=1000))
-            for start in range(0, len(keys), 1000):
-                self.client.delete(*keys[start : start + 1000])
+            keys = self.client.scan_iter(self.key("*"), count=1000)
+            while batch := list(itertools.islice(keys, 1000)):
+                self.client.delete(*batch)
 
     def close(self) -> None:
         """Close the connections."""

@@ -14,7 +14,7 @@ from aamc_sdk.config import ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_from_dict
-from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components
+from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
@@ -54,7 +54,7 @@ class Launch:
     @property
     def is_trial(self) -> bool:
         """Whether no pool is named, so that the gateway serves the provider ``echo``."""
-        names_pool = self.run is not None or self.pool is not None or _is_checkpoint(self.router)
+        names_pool = self.run is not None or self.pool is not None or names_checkpoint(self.router or "")
         return not names_pool and not self.config_names_components
 
     @property
@@ -90,7 +90,7 @@ class Launch:
     def components(self, plugins: Plugins) -> ServedComponents:
         """Return the components to serve with."""
         store = self._store()
-        if self.run is not None or _is_checkpoint(self.router):
+        if self.run is not None or names_checkpoint(self.router or ""):
             return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
         given = {name: value for name in ("router", "pool", "estimator") if (value := getattr(self, name)) is not None}
         if self.is_trial:
@@ -108,10 +108,6 @@ class Launch:
 
     def _store(self) -> str | None:
         return TRIAL_STORE if self.store is None and self.is_trial else self.store
-
-
-def _is_checkpoint(router: str | None) -> bool:
-    return router is not None and "/" in router
 
 
 def _with_arena(path: str | Path, section: Mapping[str, Any]) -> Mapping[str, Any]:
