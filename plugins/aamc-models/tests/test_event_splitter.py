@@ -21,6 +21,7 @@ def test_a_last_event_without_its_empty_line_counts_only_if_it_is_whole(rest: by
     splitter = EventSplitter(1000)
     assert splitter.feed(b"data: a\n\n" + rest) == [b"data: a\n\n"]
     assert splitter.rest() == event
+    assert splitter.rest() == []
 
 
 def test_an_event_beyond_the_limit_is_refused() -> None:

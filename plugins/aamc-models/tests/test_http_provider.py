@@ -153,11 +153,35 @@ def test_events_come_as_they_were_sent(upstream, provider) -> None:
     assert server.asked[0]["stream"] is True
 
 
+def test_a_stream_without_its_last_empty_line_ends(upstream, provider) -> None:
+    async def collect(calling) -> list[bytes]:
+        came: list[bytes] = []
+        async for each in calling.events(CANDIDATE, CHAT):
+            came.append(each)
+            assert len(came) <= 3
+        return came
+
+    server = upstream(events(event("a"), END, DONE[:-1]))
+    assert asyncio.run(collect(provider(base_url=server.url))) == [event("a"), END, DONE]
+
+
+def test_a_byte_order_mark_before_a_stream_is_left_out(upstream, provider) -> None:
+    assert streamed(provider(base_url=upstream(events(b"\xef\xbb\xbf" + event("a"), END, DONE)).url)) == [event("a"), END, DONE]
+
+
+def test_an_event_may_begin_with_a_comment(upstream, provider) -> None:
+    pieces = [b": note\n" + each for each in (event("a"), END, DONE)]
+    assert streamed(provider(base_url=upstream(events(*pieces)).url)) == pieces
+    error = failed(streamed, provider(base_url=upstream(events(b': note\ndata: {"error": {"message": "busy"}}\n\n')).url, retries=0))
+    assert "answered with an error: busy" in str(error)
+
+
 @pytest.mark.parametrize(
     ("script", "kind", "text"),
     [
         (reply({"error": {"message": "no such model"}}, 400), "request", "refused: 400 Bad Request: no such model"),
         (reply({"error": {"message": "bad key"}}, 401), "authentication", "refused: 401 Unauthorized: bad key"),
+        (reply({"error": {"message": "no credit"}}, 402), "authentication", "refused: 402 Payment Required: no credit"),
         (reply({"error": "busy"}, 503), "server", "refused: 503 Service Unavailable: busy"),
         (reply({"error": {"message": "slow down"}}, 429), "rate_limit", "refused: 429 Too Many Requests: slow down"),
         (reply(b"<html>login</html>", kind="text/html"), "protocol", "but with '<html>login</html>'; check the end of base_url"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ class EventSplitter:
 
     def rest(self) -> list[bytes]:
         """Return the last event if the stream ended after its last line, without the empty line; a cut line is dropped."""
-        data = b"".join(self._parts)
+        data, self._parts = b"".join(self._parts), []
         return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and data.endswith((b"\n", b"\r", b"data: [DONE]")) else []
 
 
@@ -111,12 +112,13 @@ class EventStream:
         """Wait for the first event; comments, with which a server keeps a connection alive, are none."""
         await _check_status(self._response)
         await _check_stream(self._response)
-        while all(event.startswith(b":") for event in self.first):
+        while all(map(_is_comment, self.first)):
             events = await self.more()
             if not events:
                 raise Failure("ended its answer before the first event", "protocol")
             self.first += events
-        first = data_of(next(event for event in self.first if not event.startswith(b":")))
+        self.first[0] = self.first[0].removeprefix(BOM_UTF8)
+        first = data_of(next(event for event in self.first if not _is_comment(event)))
         error = error_in(json_object(first)) if b'"error"' in first else None
         if error is not None:
             raise reported(error, first)
@@ -131,6 +133,10 @@ class EventStream:
     def close(self) -> None:
         """End the answer; unless it was read to its end, the connection is closed."""
         self._response.close()
+
+
+def _is_comment(event: bytes) -> bool:
+    return event.startswith(b":") and not data_of(event)
 
 
 def reported(error: Mapping[str, Any], body: bytes) -> Failure:
