@@ -1,7 +1,10 @@
 import asyncio
 import base64
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from contextlib import ExitStack
 
@@ -250,6 +253,27 @@ def test_an_answer_without_a_finish_reason_has_stopped(upstream, provider) -> No
 
     answer = asyncio.run(completed())
     assert (answer.text, answer.finish_reason) == ("42", "stop")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_wrong_certificate_is_the_servers_fault_not_the_requests(provider, tmp_path) -> None:
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -keyout key.pem -out certificate.pem"
+    subprocess.run(made.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+
+    def accept(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, pytest.raises(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept, args=(listener,))
+        accepting.start()
+        error = failed(sent, provider(base_url=f"https://127.0.0.1:{listener.getsockname()[1]}/v1", retries=0))
+        accepting.join(30)
+    assert (error.kind, error.public) == ("connection", "model 'small' cannot be reached")
+    assert "certificate verify failed" in str(error)
 
 
 def test_where_nobody_listens_is_a_typed_error(provider) -> None:

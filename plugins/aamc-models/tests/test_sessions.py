@@ -57,3 +57,9 @@ def test_the_proxy_is_that_of_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("no_proxy", "localhost,.example.org")
     addresses = ("https://api.example.com/v1", "https://api.example.org/v1", "http://localhost:1/v1")
     assert [proxy_of(address) for address in addresses] == ["http://proxy:3128", None, None]
+
+
+def test_a_proxy_may_have_no_scheme_and_an_address_a_user(monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "proxy:3128")
+    monkeypatch.setenv("no_proxy", "b")
+    assert [proxy_of(address) for address in ("http://a/v1", "http://me:secret@b:1/v1")] == ["http://proxy:3128", None]

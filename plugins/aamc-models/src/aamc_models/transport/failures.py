@@ -30,13 +30,13 @@ RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"
 _BILLED = frozenset({"timeout", "protocol"})
 _BILLED_STATUSES = frozenset({504, 524})
 """Statuses with which a proxy ends a request that its server still works on."""
-ELSEWHERE = frozenset({401, 403, 404})
+ELSEWHERE = frozenset({401, 402, 403, 404})
 """Statuses after which another deployment may succeed, whose key and model differ, but not the same one."""
 _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 """The APIs of conversations, for which candidates are in a pool."""
 _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
-_KINDS = {401: "authentication", 403: "authentication", 408: "timeout", 409: "server", 429: "rate_limit"}
+_KINDS = {401: "authentication", 402: "authentication", 403: "authentication", 408: "timeout", 409: "server", 429: "rate_limit"}
 
 _KINDS_OF_TYPES = {
     "authentication_error": "authentication",
@@ -130,7 +130,7 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
         return Failure(f"cut or broke its answer: {cause}", "protocol")
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError):
         return Failure(f"closed the connection before its answer: {cause}; {_ADVICE['connection']}", "protocol")
-    if isinstance(error, ValueError):  # such as an invalid URL
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectorError):  # such as an invalid URL, not a wrong certificate
         return Failure(f"cannot be asked: {cause}", "request")
     return Failure(f"cannot be reached: {cause}", "connection")
 

@@ -75,4 +75,6 @@ def proxy_of(address: str) -> str | None:
     """Return the proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY``) has for an address; None without one."""
     parts = urlsplit(address)
     proxy = getproxies().get(parts.scheme)
-    return None if proxy is None or proxy_bypass(parts.netloc) else proxy
+    if proxy is None or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
