@@ -102,6 +102,19 @@ def test_an_answer_that_finishes_with_an_error_is_a_failed_call(upstream, provid
         asyncio.run(collected())
 
 
+def test_content_in_parts_is_no_empty_answer(upstream, provider) -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "In Paris."}]
+    whole = reply({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})
+    pieces = events(b"data: " + json.dumps({"choices": [{"delta": {"content": parts}}]}).encode() + b"\n\n", event(finish_reason="stop"), DONE)
+    called = provider(base_url=upstream(whole, pieces).url)
+
+    async def both() -> tuple[str, str]:
+        answer = await called.complete(CANDIDATE, MESSAGES)
+        return answer.text, "".join([chunk.content async for chunk in called.stream(CANDIDATE, MESSAGES)])
+
+    assert asyncio.run(both()) == ("In Paris.", "In Paris.")
+
+
 def test_a_stream_that_is_done_without_a_finish_is_cut(upstream, provider) -> None:
     async def collected() -> None:
         async for _ in provider(base_url=upstream(events(event("In Par"), DONE)).url).stream(CANDIDATE, MESSAGES):

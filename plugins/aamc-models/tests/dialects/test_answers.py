@@ -125,6 +125,17 @@ def test_signed_thinking_in_pieces_becomes_one_block() -> None:
     assert (starts, deltas) == (["thinking", "text"], ["thinking_delta", "signature_delta", "text_delta"])
 
 
+@pytest.mark.parametrize("target", ["messages", "responses"])
+def test_content_in_parts_crosses_whole_and_streamed(target: str) -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}  # as Mistral's models that reason give it
+    parts = [{"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}]
+    deltas = [event.get("delta") for event in streamed(target, {"content": [thought]}, {"content": parts}, {"content": "b"})]
+    words = [delta.get("thinking", delta.get("text")) if isinstance(delta, dict) else delta for delta in deltas]
+    assert [piece for piece in words if piece] == ["hm", "a", "b"]
+    whole = json.dumps(convert_answer("chat", target, chat({"content": [thought, *parts]})))
+    assert (whole.count('"hm"'), whole.count('"a"')) == (1, 1)
+
+
 def test_signatures_cross_in_streams_between_messages_and_responses() -> None:
     deltas = [{"reasoning_content": "hm"}, {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "sig"}]}, {"content": "a"}]
     reasoning = streamed("responses", *deltas)[-1]["response"]["output"][0]

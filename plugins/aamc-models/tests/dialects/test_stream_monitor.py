@@ -160,6 +160,12 @@ def test_data_of_several_lines_and_carriage_returns_are_read() -> None:
 
 def test_bytes_of_text_reasoning_and_arguments_are_counted() -> None:
     monitor = StreamMonitor("chat")
-    for delta in ({"content": "äb"}, {"reasoning_content": "cd"}, {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}):
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "ef"}]}, {"type": "text", "text": "g"}]
+    for delta in (
+        {"content": "äb"},
+        {"reasoning_content": "cd"},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+        {"content": parts},
+    ):
         monitor.feed(chunk(delta))
-    assert monitor.text_bytes == 8  # a call is at least one byte, also without arguments
+    assert monitor.text_bytes == 11  # a call is at least one byte, also without arguments

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, set_fields
+from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, set_fields, text_of
 from aamc_models.dialects.error_bodies import error_event, error_message
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -80,7 +80,10 @@ def first_choice(answer: JSON) -> dict[str, Any]:
 
 
 def reasoning_of(message: JSON) -> str:
-    """Return the reasoning of a chat message or delta, by the names that servers give it."""
+    """Return the reasoning of a chat message or delta, by the names that servers give it; Mistral's is among the parts of the content."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join([text_of(part.get("thinking"), "content.thinking") for part in content if isinstance(part, dict)])
     for name in ("reasoning_content", "reasoning"):
         if message.get(name) is not None:
             return optional_text(message[name], name)
@@ -264,7 +267,7 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice_number(choice) == 0), {})
         delta = mapping(choice.get("delta") or {}, "choices[0].delta")
         events += self._reasoning(reasoning_of(delta), [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")])
-        events += self._words(optional_text(delta.get("content"), "delta.content"), choice.get("logprobs"))
+        events += self._words(text_of(delta.get("content"), "delta.content"), choice.get("logprobs"))
         events += self._refusal(optional_text(delta.get("refusal"), "delta.refusal"))
         for call in self._pieces.read(delta):
             events += self._call(call)

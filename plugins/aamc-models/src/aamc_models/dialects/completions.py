@@ -115,7 +115,7 @@ class CompletionsWriter(ChatWriter):
         choices = []
         for field, choice in objects(chunk.get("choices"), "choices"):
             delta = mapping(choice.get("delta") or {}, f"{field}.delta")
-            words = optional_text(delta.get("content"), f"{field}.delta.content")
+            words = text_of(delta.get("content"), f"{field}.delta.content")
             reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
             self._finish = choice if reason else self._finish
             if words or reason:

@@ -155,7 +155,9 @@ def _size_of_calls(calls: object) -> int:
 
 
 def _size(value: object) -> int:
-    """Return the bytes of a text; its characters where it is ASCII, which most is."""
+    """Return the bytes of a text, its characters where it is ASCII, which most is; or of the parts of a content."""
+    if isinstance(value, list):
+        return sum([_size(part.get("text", part.get("thinking"))) for part in value if isinstance(part, dict)])
     if not isinstance(value, str):
         return 0
     return len(value) if value.isascii() else len(value.encode(errors="replace"))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, reported_cost, usage_of, with_usage
 from aamc_models.dialects.chat import ChatReader
-from aamc_models.dialects.content import choice_number
+from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_message
 from aamc_models.dialects.events import object_of
@@ -77,10 +77,8 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
     choice = choices[0] if choices and isinstance(choices[0], dict) else {}
     message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}
-    if not isinstance(message.get("content"), str):
-        message = {**message, "content": ""}
     return Completion(
-        message={"role": "assistant", **message},
+        message={"role": "assistant", **message, "content": _text_of(message.get("content"))},
         usage=usage_of(api, answer),
         finish_reason=reason if isinstance(reason, str) and reason else "stop",
         cost_usd=reported_cost(answer, reply.headers),
@@ -108,11 +106,19 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         if choice.get("finish_reason") == "error":
             raise broken_off_error(candidate.name, error_message(choice.get("error")), body=event)
         delta = choice.get("delta")
-        content = delta.get("content") if isinstance(delta, dict) else None
+        content = _text_of(delta.get("content")) if isinstance(delta, dict) else ""
         reason = choice.get("finish_reason")
         usage, cost_usd = (reader.usage.tokens, reader.usage.cost_usd) if piece.get("usage") else (None, math.nan)
         if content or usage is not None or reason is not None:
-            yield Chunk(content=content if isinstance(content, str) else "", usage=usage, finish_reason=reason, cost_usd=cost_usd)
+            yield Chunk(content=content, usage=usage, finish_reason=reason, cost_usd=cost_usd)
+
+
+def _text_of(content: object) -> str:
+    """Return the text of an answer, which Mistral's models that reason give in parts; ``""`` of content that cannot be read."""
+    try:
+        return text_of(content, "content")
+    except DataError:
+        return ""
 
 
 def _first_answer(choices: object) -> Mapping[str, Any]:
