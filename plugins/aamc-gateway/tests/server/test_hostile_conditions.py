@@ -1,10 +1,11 @@
-"""A clock that is set, a key that expires in mid-stream, an arena of one, an orchestrator that does not end."""
+"""A clock that is set, a key that expires in mid-stream, an offer of HTTP/2, an arena of one, an orchestrator that does not end."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -55,6 +56,23 @@ def test_a_stream_goes_on_when_its_key_expires(serve: Any, stub: StubServer, mon
     refused = running.chat(headers=headers)
     assert (refused.status, "expired" in refused.json["error"]["message"]) == (401, True)
     assert stub.counts("good").calls == 1
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_client_that_offers_http_2_is_answered_in_http_1(serve: Any, at_once: bool) -> None:
+    running = serve(good=Script(text="In Paris."))
+    body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "Where?\r\nUpgrade: h2c"}]}).encode()
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c"  # as Java's client does
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{offer}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        for _ in range(2):
+            client.sendall(head + body if at_once else head)
+            if not at_once:
+                time.sleep(0.05)
+                client.sendall(body)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert (answer.status, b"In Paris." in answer.read()) == (200, True)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,8 +1,9 @@
-"""Connections, as far as ASGI has no place for it: limits of headers and of clients that take nothing of their answer, and HTTP/1.0."""
+"""Connections, as far as ASGI has no place for it: limits of headers and of clients that take nothing of their answer, and versions of HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from aamc_gateway.server.settings import RequestLimits
 
 _CHECKS = 8
 """Number of times that a client which takes no data is checked before its connection ends."""
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class _LimitedHeaders(HttpToolsProtocol):
@@ -32,6 +34,7 @@ class _LimitedHeaders(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._awaits_headers():
+            data = _without_upgrade(data)
             self._size += len(data)
         super().data_received(data)
         if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
@@ -146,6 +149,12 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
     """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
     attributes = {"limits": limits, "max_header_bytes": int(limits.header_kb * 1e3)}
     return type("LimitedProtocol", (_LimitedHeaders, _LimitedWrites), attributes)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return the start of a request without the header ``Upgrade``: the parser would skip the body. Clients such as Java's offer HTTP/2 by it."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body
 
 
 def _unchunked(cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:
