@@ -377,3 +377,13 @@ def test_an_upstream_header_that_is_not_ascii_costs_no_paid_answer() -> None:
     asyncio.run(send_reply(send, reply))
     headers = dict(sent[0]["headers"])
     assert (headers[b"content-type"], headers[b"x-request-id"]) == (b"text/plain; name=?", b"??-1")
+
+
+def test_a_json_answer_is_sent_as_json_whatever_its_server_calls_it() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(send_reply(send, WireReply(status=200, headers={"content-type": "text/plain"}, body=b"{}", answer={})))
+    assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"

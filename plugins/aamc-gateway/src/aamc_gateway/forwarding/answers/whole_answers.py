@@ -26,7 +26,7 @@ from aamc_gateway.forwarding.calls.upstreams import Prepared
 from aamc_gateway.forwarding.calls.usage import answer_bytes
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
-from aamc_gateway.server.http.answers import send_body
+from aamc_gateway.server.http.answers import JSON, send_body
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 
@@ -62,7 +62,7 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
 
 async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = None) -> None:
     """Send an answer, with further headers."""
-    kind = printable(reply.headers.get("content-type", "application/json"))
+    kind = JSON if reply.answer is not None else printable(reply.headers.get("content-type", "application/json"))  # official clients require it
     kept = [(name.encode(), printable(reply.headers[name])) for name in _KEPT if name in reply.headers]
     await send_body(send, reply.body, kind, reply.status, [*(headers or ()), *kept])
 
