@@ -128,6 +128,18 @@ def upstream_of(events: list[bytes], pause_s: float) -> Iterator[str]:
         server.shutdown()
 
 
+def test_a_cached_stream_with_other_line_ends_has_a_closing_object_of_its_own(serve: Any) -> None:
+    first = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\r\n\r\n'
+    last = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\r\n\r\n'
+    with upstream_of([first, last, b"data: [DONE]\r\n\r\n"], 0.0) as address:
+        running = serve({"cache": {"enabled": True}}, {"good": {"deployments": [{"base_url": address}]}}, good=Script())
+        end = time.monotonic() + 60
+        while (answer := streamed(running, "chat/completions", model="good", temperature=0)).headers.get("x-aamc-cache") != "hit":
+            assert time.monotonic() < end  # it is kept just after it was sent
+    closing = answer.events[-1]["aamc"]
+    assert (closing.get("cache"), closing["cost_usd"], answer.body.count(b"[DONE]")) == ("hit", 0.0, 1)
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("fault", ["half", "late_error"])
 def test_the_error_event_has_the_next_number_of_the_stream(serve: Any, provider: str, fault: str) -> None:

@@ -167,7 +167,8 @@ def _events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Ma
 
 def _with_document(events: bytes, dialect: str, document: Mapping[str, Any]) -> bytes:
     """Return the events of a stream with another ``aamc`` object; keep-alives are left out."""
-    parts = [part + b"\n\n" for part in events.replace(KEEP_ALIVE, b"").split(b"\n\n") if part]
+    plain = events.replace(KEEP_ALIVE, b"").replace(b"\r\n", b"\n")  # data in JSON has no line ends of its own
+    parts = [part + b"\n\n" for part in plain.split(b"\n\n") if part]
     return last_events(parts, dialect, document)
 
 
