@@ -23,7 +23,7 @@ def test_tokens_that_a_cache_keeps_for_an_hour_are_part_of_those_written() -> No
     assert (usage.prompt_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (610, 600, 400)
 
 
-@pytest.mark.parametrize("count", [-1, True, 1.5, "7", 10**9, None, [7]])
+@pytest.mark.parametrize("count", [-1, True, 1.5, math.inf, math.nan, 1e300, "7", 10**9, None, [7]])
 def test_a_count_that_is_none_is_unknown(count: object) -> None:
     assert Usage() == usage_of("chat", {"usage": {"prompt_tokens": count}})
 
@@ -37,6 +37,7 @@ def test_cached_tokens_beyond_the_prompt_are_unknown(cached: int, written: int) 
 
 def test_names_and_habits_of_other_servers() -> None:
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
+    assert usage_of("chat", {"usage": {"prompt_tokens": 9.0}}).prompt_tokens == 9
     apart = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
     assert usage_of("chat", {"usage": apart}).output_tokens == 24
 

@@ -164,6 +164,7 @@ def _usd(value: object, per_usd: float = 1.0) -> float:
 
 
 def _count(value: object) -> int | None:
+    value = int(value) if isinstance(value, float) and value.is_integer() else value  # as servers in Java may write it
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
