@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 import time
@@ -126,6 +127,14 @@ def upstream_of(events: list[bytes], pause_s: float) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()
+
+
+def test_a_converted_stream_without_its_finish_is_cut(serve: Any) -> None:
+    deltas = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}}, {"type": "message_stop"}]
+    with upstream_of([f"data: {json.dumps(event)}\n\n".encode() for event in deltas], 0.0) as address:
+        running = serve({}, {"good": {"provider": "anthropic", "deployments": [{"base_url": address}]}}, good=Script())
+        for path in ("chat/completions", "responses"):
+            assert "was cut" in streamed(running, path).events[-1]["error"]["message"]
 
 
 def test_a_cached_stream_with_other_line_ends_has_a_closing_object_of_its_own(serve: Any) -> None:

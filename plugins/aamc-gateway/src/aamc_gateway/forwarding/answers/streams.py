@@ -139,7 +139,7 @@ class _Relay:
         except ProviderError:
             if not (self._is_whole and self._has_finish):
                 raise
-        if not self._is_whole:
+        if not self._is_whole or (self._converter is not None and self.monitor.finish_reason is None):
             raise ProviderError(f"the answer of {self._call.upstream.name!r} was cut: its stream ended before the answer did", kind="protocol")
         if self._converter is not None:
             self._held += self._converter.end()
