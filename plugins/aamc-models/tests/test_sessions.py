@@ -1,7 +1,10 @@
 import asyncio
 import gc
+import socket
 import threading
+from urllib.parse import urlsplit
 
+import aiohttp
 from aamc_models.transport.sessions import proxy_of
 from misbehaving_server import hang, reply, then
 from test_http_provider import CANDIDATE, CHAT
@@ -63,3 +66,15 @@ def test_a_proxy_may_have_no_scheme_and_an_address_a_user(monkeypatch) -> None:
     monkeypatch.setenv("http_proxy", "proxy:3128")
     monkeypatch.setenv("no_proxy", "b")
     assert [proxy_of(address) for address in ("http://a/v1", "http://me:secret@b:1/v1")] == ["http://proxy:3128", None]
+
+
+def test_a_server_whose_name_gets_another_address_is_found_there(upstream, provider, monkeypatch) -> None:
+    addresses = iter(["127.0.0.2", "127.0.0.1"])  # where nobody listens, and where it is now
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        return [{"hostname": host, "host": next(addresses), "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(aiohttp.connector.DefaultResolver, "resolve", resolve)
+    port = urlsplit(upstream(reply()).url).port
+    calling = provider(base_url=f"http://moved.test:{port}/v1", retries=1, max_pause_s=0.0)
+    assert asyncio.run(calling.send(CANDIDATE, CHAT)).status == 200

@@ -23,7 +23,7 @@ from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_mo
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.retries import may_repeat, pause_s
-from aamc_models.transport.sessions import HttpSessions, proxy_of
+from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, WireRequest
@@ -254,15 +254,19 @@ class HttpProvider(WireProvider):
         headers |= {lowered: value for name, value in request.headers.items() if (lowered := name.lower()) not in _RESERVED}
         headers |= self._key_headers[deployment]
         session = await self._sessions.session()
-        response = await session.request(
-            request.method,
-            URL(self.address(deployment.base_url, request.api), encoded=True),
-            data=body.data(deployment.model),
-            headers=headers,
-            proxy=self._proxies[deployment.base_url],
-            timeout=self._timeout,
-            allow_redirects=False,
-        )
+        try:
+            response = await session.request(
+                request.method,
+                URL(self.address(deployment.base_url, request.api), encoded=True),
+                data=body.data(deployment.model),
+                headers=headers,
+                proxy=self._proxies[deployment.base_url],
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            forget_addresses(session)
+            raise
         connection = response.connection
         if connection is not None and connection.protocol is not None:  # None: the whole answer is already here
             connection.protocol.read_timeout = self.config.idle_timeout_s

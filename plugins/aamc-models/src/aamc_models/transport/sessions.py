@@ -71,6 +71,12 @@ async def _closed(connector: aiohttp.BaseConnector) -> None:
     await connector.close()
 
 
+def forget_addresses(session: aiohttp.ClientSession) -> None:
+    """Resolve the names of servers again: one that cannot be reached may have another address by now."""
+    if isinstance(session.connector, aiohttp.TCPConnector):
+        session.connector.clear_dns_cache()
+
+
 def proxy_of(address: str) -> str | None:
     """Return the proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY``) has for an address; None without one."""
     parts = urlsplit(address)
