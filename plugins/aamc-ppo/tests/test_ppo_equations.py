@@ -1,21 +1,20 @@
 """The mathematics against values computed by hand, closed forms, and finite differences."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from aamc_ppo.initial_parameters import initial_critic, initial_policy
 from aamc_ppo.ppo import (
     clipped_surrogate,
+    critic_inputs,
     critic_values,
+    differences_in_groups,
     embed_candidates,
     entropy,
     explained_variance,
     gae,
     kl_from_old,
     log_softmax,
-    subtract_group_baseline,
     utility,
     value_loss,
 )
@@ -43,24 +42,11 @@ def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
 
 
 def test_a_stream_is_compared_with_the_others_of_its_group():
-    advantages = np.array([[1, 2, 6, 5, 7, 9]], np.float32)
+    figures = np.array([[1, 2, 6, 5, 7, 9]], np.float32)
     others = np.array([[4, 3.5, 1.5, 8, 7, 6]])
-    beta = (advantages * others).sum() / (others**2).sum()
-    assert subtract_group_baseline(advantages, 3) == pytest.approx(advantages - beta * others)
-    assert subtract_group_baseline(advantages, 1) is advantages
-
-
-def test_what_a_group_has_in_common_is_gone():
-    rng = np.random.default_rng(0)
-    shared, own = rng.normal(size=(50, 16, 1)).repeat(4, axis=2), rng.normal(0, 0.1, (50, 16, 4))
-    found = subtract_group_baseline((shared + own).reshape(50, 64).astype(np.float32), 4)
-    assert found.std() < 0.13  # own noise, and a third of the others'
-    assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.85
-
-
-def test_streams_that_share_nothing_keep_their_advantages():
-    advantages = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
-    assert np.abs(subtract_group_baseline(advantages, 4) - advantages).max() < 0.1
+    assert differences_in_groups(figures, 3) == pytest.approx(figures - others)
+    assert differences_in_groups(torch.as_tensor(figures), 3).numpy() == pytest.approx(figures - others)
+    assert differences_in_groups(figures, 1) is figures
 
 
 def test_a_truncation_ends_the_sum_but_keeps_the_final_observations_value():
@@ -103,7 +89,7 @@ def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_
 def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     """Return random parameters of policy and critic, and random features."""
     rng = np.random.default_rng(seed)
-    p = initial_policy(8, 5, 20.0, 2, rng) | initial_critic(8, 0.99, 2, rng)
+    p = initial_policy(8, 5, 20.0, 2, rng) | initial_critic(8, 2, rng)
     p = {name: (array + 0.3 * rng.normal(size=array.shape)).astype(dtype) for name, array in p.items()}
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
@@ -119,13 +105,13 @@ def test_torch_and_numpy_compute_the_same(masked):
     mask |= not masked
     utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
     log_p = log_softmax(utilities, mask)
-    means = pool_pairs(np.exp(log_p), pair)
+    read = critic_inputs(query, weights, pool_pairs(np.exp(log_p), pair))
     t = {name: torch.as_tensor(array) for name, array in p.items()}
     query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
     same = log_softmax(utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
     assert same.numpy() == pytest.approx(log_p, abs=1e-4)
-    found = critic_values(t, query, weights, torch.as_tensor(means), torch).numpy()
-    assert found == pytest.approx(critic_values(p, query.numpy(), weights.numpy(), means), abs=1e-5)
+    found = critic_values(t, torch.as_tensor(read), torch).numpy()
+    assert found == pytest.approx(critic_values(p, read), abs=1e-5)
 
 
 def test_gradients_agree_with_finite_differences():
@@ -179,44 +165,23 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
     assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
     log_p, log_p_reordered = log_softmax(utilities, mask), log_softmax(reordered, mask[:, order])
     means, means_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, :, order])
-    assert critic_values(p, query, weights, means) == pytest.approx(critic_values(p, query, weights, means_reordered), abs=1e-5)
+    values, reordered = (critic_values(p, critic_inputs(query, weights, found)) for found in (means, means_reordered))
+    assert values == pytest.approx(reordered, abs=1e-5)
 
 
-def test_the_first_value_is_what_the_policy_expects_of_the_present_step():
-    pooled = np.random.default_rng(0).random((4, 12)).astype(np.float32)
-    weights = np.tile(np.float32([0.5, 0.3, 0.2]), (4, 1))
-    value = critic_values(initial_critic(8, 0.9, 0, np.random.default_rng(0)), np.ones((4, 4 + CONTEXT), np.float32), weights, pooled)
-    assert value == pytest.approx(0.1 * pooled[:, :3] @ [0.5, 0.3, 0.2], abs=1e-6)
-
-
-def test_a_long_wait_that_the_preference_ignores_does_not_change_the_value():
-    p, query, _, _, _, _ = parts()
-    p["critic_skip"][:] = 0
+def test_a_long_wait_that_the_preference_ignores_does_not_change_what_the_critic_reads():
+    _, query, _, _, _, _ = parts()
     weights = np.tile(np.float32([0.7, 0.3, 0.0]), (len(query), 1))
     pooled = np.random.default_rng(1).random((len(query), 12)).astype(np.float32)
     waiting = pooled.copy()
     waiting[:, [2, 8]] = -100  # mean quickness, weighted by the policy and unweighted
-    assert critic_values(p, query, weights, waiting) == pytest.approx(critic_values(p, query, weights, pooled))
-
-
-def test_the_critic_reads_the_logarithms_of_the_weights_and_a_weight_of_zero_has_one():
-    p = {name: np.zeros_like(array) for name, array in initial_critic(1, 0.99, 0, np.random.default_rng(0)).items()}
-    query = np.zeros((3, 4 + CONTEXT), np.float32)
-    p["critic_w1"][query.shape[1] + 3 + 2] = 1.0  # after the query and the weights: the logarithm of the third weight
-    p["critic_w2"][:] = [[1.0, 0.0, 0.0]]
-    weights = np.float32([[0.9, 0.0, 0.1], [0.99, 0.0, 0.01], [1.0, 0.0, 0.0]])
-    inputs = [0.5 * math.log(weight + 0.003) + 1 for weight in (0.1, 0.01, 0.0)]
-    expected = [quality * math.tanh(one) for quality, one in zip((0.9, 0.99, 1.0), inputs, strict=True)]
-    assert critic_values(p, query, weights, np.zeros((3, 12), np.float32)) == pytest.approx(expected, rel=1e-5)
+    assert critic_inputs(query, weights, waiting) == pytest.approx(critic_inputs(query, weights, pooled))
 
 
 def test_the_initial_weights_of_the_pools_state_are_four_times_as_large_as_the_others():
-    rng = np.random.default_rng(0)
-    query = 4 + CONTEXT
-    for weights in (initial_policy(4000, 16, 40.0, 0, rng)["query_w1"], initial_critic(4000, 0.99, 0, rng)["critic_w1"]):
-        deviation = weights.std(axis=1)
-        expected = np.where((np.arange(len(weights)) >= query - CONTEXT) & (np.arange(len(weights)) < query), 4, 1) * len(weights) ** -0.5
-        assert deviation == pytest.approx(expected, rel=0.05)
+    deviation = initial_policy(4000, 16, 40.0, 0, np.random.default_rng(0))["query_w1"].std(axis=1)
+    expected = np.where(np.arange(len(deviation)) >= 4, 4, 1) * len(deviation) ** -0.5
+    assert deviation == pytest.approx(expected, rel=0.05)
 
 
 def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- options
 
 MAX_GAMMA = 0.9999
-HORIZON = 400 / 3
+HORIZON = 500
 """Steps that a training looks ahead by default, where nothing that the streams share takes longer to recover."""
 
 
@@ -43,7 +43,7 @@ class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
-    n_streams: int = option(128, "environment streams played in parallel", at_least=1)
+    n_streams: int = option(64, "environment streams played in parallel", at_least=1)
     group_size: int = option(
         4, "streams that share preference, queries and random numbers, for a leave-one-out baseline; divides n_streams; 1: no baseline", at_least=1
     )
@@ -59,13 +59,15 @@ class PPOConfig:
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
     gamma: float | None = option(
         None,
-        "discount per step; 0: only a decision's own reward counts; none: 0.9925, or more if a shared resource takes longer to recover",
+        "discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource takes longer to recover",
         at_least=0,
         at_most=MAX_GAMMA,
     )
-    gae_lambda: float = option(0.98, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
+    gae_lambda: float = option(1.0, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
-    value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
+    value_clip: float = option(
+        0.0, "clip range of a value's change per update, in deviations of the returns in the first rollout; 0: no clipping", at_least=0
+    )
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
     entropy_bonus: float = option(
         0.025, "initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0
@@ -86,8 +88,7 @@ class PPOConfig:
         "full": {},
         "paper": {
             "total_timesteps": 1_000_000,
-            "n_streams": 8,
-            "group_size": 1,
+            "n_streams": 32,
             "n_steps": 2048,
             "minibatch": 64,
             "epochs": 10,
@@ -105,6 +106,8 @@ class PPOConfig:
             raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}")
         if self.n_streams % self.group_size:
             raise ConfigError(f"n_streams must be a multiple of group_size ({self.group_size}), not {self.n_streams}; change one of them")
+        if self.minibatch % self.group_size:
+            raise ConfigError(f"minibatch must be a multiple of group_size ({self.group_size}), not {self.minibatch}: groups stay together")
         Preference.parse(self.preference)
 
     @property
@@ -125,8 +128,8 @@ class PPOConfig:
 # ---------------------------------------------------------------- policy and critic
 
 Parameters = Mapping[str, Any]
-WEIGHT_OFFSET = 0.003
-"""Added to an objective's weight before its logarithm, since a weight may be 0."""
+MIN_DEVIATION = 0.05
+"""Least deviation that inputs are divided by: features that hardly vary in the first rollout may vary more later."""
 
 
 def embed_candidates(p: Parameters, candidates: Any, xp: Any = np) -> Any:
@@ -197,22 +200,21 @@ def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> Polic
     return policy
 
 
-def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -> Any:
-    """Return the critic's values ``[B]``, in reward per step.
-
-        V(s) = sum_k w_k (S pooled + network(query, w, log w, w pooled))_k       (5)
+def critic_inputs(query: Array32, weights: Array32, pooled: Array32) -> Array32:
+    """Return what the critic reads, ``[B, Q + K + 2 F]``: the query, the weights, and ``pooled``.
 
     ``pooled`` ``[B, 2 F]`` holds the means of the pair features over candidates, weighted by the policy and unweighted: the former alone hide a
-    backlog that the policy avoids. Its first K numbers are what the policy expects of this step, which is a share 1 - gamma of the value at the
-    start. The network reads objectives times their weights, so a stream that ignores long waits has inputs of the same size as any other.
-    It also reads the weights' logarithms, as 0.5 log(w + 0.003) + 1. Queues grow as the weight of latency falls to .1 and to .01. A critic that
-    cannot tell these streams apart takes the difference between their values for the cost of a wait.
+    backlog that the policy avoids. Their objectives are multiplied by the weights, so a stream that ignores long waits has inputs of the same size
+    as any other.
     """
-    weighted = pooled.reshape(len(pooled), 2, PAIR_WIDTH)
-    weighted = xp.concatenate((weighted[:, :, :OBJECTIVES] * weights[:, None], weighted[:, :, OBJECTIVES:]), 2).reshape(pooled.shape)
-    inputs = xp.concatenate((query, weights, 0.5 * xp.log(weights + WEIGHT_OFFSET) + 1, weighted), 1)
-    values = pooled @ p["critic_skip"] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
-    return (weights * values).sum(1)
+    means = pooled.reshape(*pooled.shape[:-1], 2, PAIR_WIDTH)
+    weighted = np.concatenate((means[..., :OBJECTIVES] * weights[..., None, :], means[..., OBJECTIVES:]), axis=-1)
+    return np.concatenate((query, weights, weighted.reshape(pooled.shape)), axis=-1)
+
+
+def critic_values(p: Parameters, inputs: Any, xp: Any = np) -> Any:
+    """Return the critic's values V(s) = network(inputs) (5), ``[B]``, of standardised inputs ``[B, Q + K + 2 F]``."""
+    return (xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"])[:, 0]
 
 
 # ---------------------------------------------------------------- advantages and losses
@@ -237,20 +239,18 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray
     return advantages
 
 
-def subtract_group_baseline(advantages: Array32, group_size: int) -> Array32:
-    """Return the advantages ``[T, n]`` less a leave-one-out baseline: A_i - beta mean_{j != i} A_j, over the other streams j of i's group (8).
+def differences_in_groups(figures: Any, group_size: int) -> Any:
+    """Return each stream's figure less the mean of the others of its group, ``[T, n]``: x_i - mean_{j != i} x_j (8). Streams alone keep theirs.
 
-    The G streams of a group are adjacent and share preference, queries and random numbers, so their advantages are correlated. Those of the
-    others do not depend on a stream's own action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline
-    for Free!"; on equal inputs Mao et al. 2019, arXiv:1807.02264), but for the little that one action changes beta, the coefficient of least
-    squares without an intercept over the rollout.
+    The G streams of a group are adjacent and share preference, queries and random numbers, and differ in the draws of their policy. What they have in
+    common, such as a hard query or the time of day, is no effect of a decision. The advantages of the others do not depend on a stream's own
+    action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!"; on equal inputs Mao et al.
+    2019, arXiv:1807.02264).
     """
     if group_size == 1:
-        return advantages
-    own = advantages.reshape(len(advantages), -1, group_size)
-    others = (own.sum(axis=2, keepdims=True) - own) / (group_size - 1)
-    beta = (own * others).sum() / max((others**2).sum(), np.finfo(np.float32).tiny)
-    return np.asarray(own - beta * others).reshape(advantages.shape)
+        return figures
+    own = figures.reshape(len(figures), -1, group_size)
+    return ((own - own.mean(2, keepdims=True)) * (group_size / (group_size - 1))).reshape(figures.shape)
 
 
 def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_epsilon: float) -> Tensor:
@@ -281,6 +281,16 @@ def kl_from_old(log_ratio: Tensor) -> Tensor:
     return (log_ratio.exp() - 1 - log_ratio).mean()
 
 
+def measure_scales(read: Array32, target: Array32) -> dict[str, Array32]:
+    """Return mean and deviation of the critic's inputs ``[T, n, ...]`` and the deviation of its targets ``[T, n]``, 1 where all are equal."""
+    deviation = read.std(axis=(0, 1))
+    return {
+        "input_mean": read.mean(axis=(0, 1)),
+        "input_deviation": np.where(deviation > 1e-6, np.maximum(deviation, MIN_DEVIATION), np.float32(1.0)),
+        "value_deviation": np.asarray(target.std() or 1.0, np.float32),
+    }
+
+
 def explained_variance(value: Tensor, target: Tensor) -> float:
     """Return the share of the targets' variance that the critic explains, at most 1; 0 for constant targets."""
     variance = float(target.var())
@@ -309,7 +319,7 @@ class PPO:
         self._tensor = partial(torch.as_tensor, device=device)
         rng = np.random.default_rng(seed)
         policy = initial_policy(config.hidden, config.embedding, config.temperature, categories, rng)
-        critic = initial_critic(config.hidden, config.discount(), categories, rng)
+        critic = initial_critic(config.hidden, categories, rng)
         self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
         trained = self._tensor(trained_outputs(config.embedding))
         for name in ("query_w2", "query_b2"):
@@ -318,6 +328,7 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
+        self.scales: dict[str, Array32] = {}
         self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
@@ -346,7 +357,8 @@ class PPO:
         if self.config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
-        order = self._tensor(rng.permutation(len(batch["action"])))
+        groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
+        order = self._tensor(rng.permutation(groups).ravel())
         parts = [order[start : start + config.minibatch] for start in range(0, len(order), config.minibatch)]
         minibatches = [{name: array[rows] for name, array in batch.items()} for rows in parts]
         figures: list[dict[str, float]] = []
@@ -365,50 +377,50 @@ class PPO:
         return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
 
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Return the decisions of a rollout as rows ``[B, ...]``, with advantages and the critic's targets.
+        """Return the decisions of a rollout as rows ``[B, ...]``, those of a group's step together, with advantages and the critic's targets.
 
         Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
-        The critic works in reward per step, so that its scale does not change with the discount; ``horizon`` turns that into a return.
         """
-        config, inputs, gamma = self.config, rollout.inputs, self.config.discount()
-        horizon = 1 / (1 - gamma)
-        pooled = rollout.pooled.copy()
-        pooled[..., 0] -= rollout.query_advantage(inputs.pair[:, :, 0])
-        values = self._values(inputs, pooled)
+        config, inputs = self.config, rollout.inputs
+        read = critic_inputs(inputs.query, inputs.weights, rollout.pooled)
+        values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():
-            ends = final_pooled.copy()
-            ends[:, 0] -= rollout.query_advantage(final.pair[:, 0])
-            next_value[t, rollout.truncated[t]] = self._values(final, ends)[rollout.truncated[t]]
-        weights = inputs.weights[:-1]
-        expected = (weights * pooled[:-1, :, :OBJECTIVES]).sum(axis=2)
-        advantage = gae(expected, horizon * value, horizon * next_value, rollout.truncated, gamma, config.gae_lambda)
-        target = value + advantage / horizon
-        advantage += (weights * (rollout.reward - rollout.pooled[:-1, :, :OBJECTIVES])).sum(axis=2)
-        advantage = subtract_group_baseline(advantage, config.group_size)
+            ends = self._values(critic_inputs(final.query, final.weights, final_pooled)[None])[0]
+            next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
+        weights, pooled = inputs.weights[:-1], rollout.pooled[:-1, :, :OBJECTIVES]
+        advantage = gae((weights * pooled).sum(axis=2), value, next_value, rollout.truncated, config.discount(), config.gae_lambda)
+        target = differences_in_groups(value + advantage, config.group_size)
+        advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
+        if not self.scales:
+            self.scales = measure_scales(read, target)
         arrays: dict[str, Any] = {
             "query": inputs.query[:-1],
             "weights": weights,
             "pair": inputs.pair[:-1],
-            "pooled": pooled[:-1],
+            "critic": self._standardised(read[:-1]),
             "action": rollout.action,
             "old_log_p": rollout.log_probability,
             "advantage": advantage,
-            "value": value,
-            "target": target,
+            "value": differences_in_groups(value, config.group_size) / self.scales["value_deviation"],
+            "target": target / self.scales["value_deviation"],
         }
         if not inputs.mask[:-1].all():  # checked once, not in every gradient step
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
-    def _values(self, inputs: PolicyInputs, pooled: Array32) -> Array32:
-        """Return the critic's values ``[...]``."""
+    def _values(self, read: Array32) -> Array32:
+        """Return the critic's values ``[T, n]``, as returns, of what it reads ``[T, n, ...]``; 0 before the first update."""
         import torch
 
-        critic = {name: tensor.detach() for name, tensor in self.parameters.items()}
-        query, weights, means = (self._tensor(array.reshape(-1, array.shape[-1])) for array in (inputs.query, inputs.weights, pooled))
-        values: Array32 = critic_values(critic, query, weights, means, torch).cpu().numpy()
-        return values.reshape(inputs.weights.shape[:-1])
+        if not self.scales:
+            return np.zeros(read.shape[:2], np.float32)
+        critic = {name: tensor.detach() for name, tensor in self._critic.items()}
+        values: Array32 = critic_values(critic, self._tensor(self._standardised(read).reshape(-1, read.shape[-1])), torch).cpu().numpy()
+        return values.reshape(read.shape[:2]) * self.scales["value_deviation"]
+
+    def _standardised(self, read: Array32) -> Array32:
+        return (read - self.scales["input_mean"]) / self.scales["input_deviation"]
 
     def _gradient_step(
         self, batch: Mapping[str, Tensor], scale: float, entropy_bonus: float, limit: float, before: dict[str, Tensor] | None
@@ -430,7 +442,8 @@ class PPO:
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         kl = kl_from_old(log_ratio.detach()).item()
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
-        value = critic_values(p, batch["query"], batch["weights"], batch["pooled"], torch)
+        values = critic_values(p, batch["critic"], torch).reshape(-1, config.group_size)
+        value = differences_in_groups(values, config.group_size).reshape(-1)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         mean_entropy = entropy(log_p)
         loss = (policy_loss - entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss

@@ -90,16 +90,6 @@ class Rollout:
             final={},
         )
 
-    def query_advantage(self, quality: Array32) -> Array32:
-        """Return the advantage of each stream's present query over the mean query, ``[..., n]``, from expected quality ``[..., n, M]``.
-
-        Each stream's candidates count by how often it chose them. No action changes the queries, so the difference may be subtracted from later
-        rewards: the same gradient with less variance (input-driven baselines, Mao et al. 2019, arXiv:1807.02264).
-        """
-        mean = self.inputs.pair[:, :, 0].mean(axis=(0, 1))
-        share = (self.action[:, :, None] == np.arange(len(mean))).mean(axis=0, dtype=np.float32)
-        return np.asarray(((quality - mean) * share).sum(axis=-1))
-
 
 def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32, rollout: Rollout, rng: np.random.Generator) -> Array32:
     """Fill a rollout with actions drawn from a policy, starting at the present observations; return the observations after it.

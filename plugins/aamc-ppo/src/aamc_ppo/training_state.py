@@ -15,8 +15,9 @@ from aamc_sdk.routing import Array32
 
 
 def training_state(ppo: PPO) -> dict[str, Array32]:
-    """Return parameters, Adam's moments and the policy's rate by name."""
+    """Return parameters, Adam's moments, the policy's rate and the critic's scales by name."""
     state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in ppo.parameters.items()}
+    state |= {f"scale/{name}": scale for name, scale in ppo.scales.items()}
     state["rate"] = np.array(ppo.rate, np.float32)
     for name, tensor in ppo.parameters.items():
         state |= {f"adam/{name}/{moment}": value.cpu().numpy() for moment, value in ppo.adam.state[tensor].items()}
@@ -32,6 +33,8 @@ def restore_state(ppo: PPO, state: Mapping[str, Array32], path: Path) -> None:
     name = "rate"
     try:
         ppo.rate = float(state["rate"])
+        for name in ("input_mean", "input_deviation", "value_deviation"):
+            ppo.scales[name] = state[f"scale/{name}"]
         for name, tensor in ppo.parameters.items():
             tensor.detach().copy_(torch.as_tensor(state[f"parameter/{name}"]))
             moments = {moment: torch.as_tensor(state[f"adam/{name}/{moment}"], device=tensor.device) for moment in ("exp_avg", "exp_avg_sq")}
