@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -28,8 +29,8 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import ConfigError, PoolError, unknown_name
-from aamc_sdk.interfaces import Store
+from aamc_sdk.errors import AamcError, ConfigError, LimitError, PoolError, unknown_name
+from aamc_sdk.interfaces import AsyncRouter, Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents
 from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
@@ -112,7 +113,7 @@ class Gateway:
 
         Raises:
             ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
-                or the arena or an orchestrator cannot work as configured.
+                the router can score no request, or the arena or an orchestrator cannot work as configured.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
@@ -126,8 +127,20 @@ class Gateway:
                 )
         for orchestration in self.orchestrations.values():
             await asyncio.to_thread(orchestration.check)
+        await asyncio.to_thread(self._check_scores)
         self.watch.start()
         self.erasable.start()
+
+    def _check_scores(self) -> None:
+        """Let the router score a request, unless that may call a model."""
+        router = self.controller.router
+        if isinstance(router, AsyncRouter) or not (router.requires.estimator or router.requires.cheap_rescoring):
+            return
+        try:
+            with suppress(LimitError):  # a budget that is spent for today
+                self.controller.draw("Good morning")
+        except AamcError as error:
+            raise ConfigError(f"router {self.controller.router_name!r} can score no request: {error}") from error
 
     def _check_limits(self) -> None:
         access, known = self.settings.access, self.components.pool.names
