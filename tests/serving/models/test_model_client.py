@@ -97,6 +97,13 @@ def test_a_stream_that_breaks_off_is_priced_for_what_came() -> None:
     assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "error")
 
 
+def test_the_tokens_of_a_part_that_came_are_rounded_up() -> None:
+    client, attempts = client_of(a=Scripted(Chunk(content="8"), ProviderError("cut")))
+    with pytest.raises(ProviderError, match="cut"):
+        asyncio.run(collected(client, spec("a")))
+    assert attempts[0].output_tokens == 1
+
+
 def test_a_stream_that_its_reader_leaves_is_closed_and_priced_for_what_came() -> None:
     provider = Scripted(Chunk(content="x" * 80), Chunk(content="y" * 80))
     client, attempts = client_of(a=provider)
