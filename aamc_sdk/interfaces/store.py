@@ -231,15 +231,15 @@ class Store(NamedComponent):
 def public_url(url: str) -> str:
     """Return a store's URL without user and password, for messages."""
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    place, _, query = rest.partition("?")
-    address = place.rpartition("@")[2]
-    if "@" in query:  # it may end a password in which a ? is not written as %3F
-        port = address.partition("/")[0].partition(":")[2]
-        return f"{scheme}://{address if not port or port.isdigit() else ''}"
+    place, _, query = (rest if separator else url).partition("?")
+    if separator:
+        address = place.rpartition("@")[2]
+        place = f"{scheme}://{address}"
+        if "@" in query:  # it may end a password in which a ? is not written as %3F
+            port = address.partition("/")[0].partition(":")[2]
+            return place if not port or port.isdigit() else f"{scheme}://"
     shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
-    return f"{scheme}://{address}{'?' if shown else ''}{shown}"
+    return f"{place}{'?' if shown else ''}{shown}"
 
 
 def _may_be_secret(parameter: str) -> bool:
