@@ -218,8 +218,8 @@ class Store(NamedComponent):
     def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:
         """Return the URL of a new, empty store for the conformance kit, as a context that removes the store's data afterwards.
 
-        By default a file in the kit's folder, or no path if the store is not persistent. A store on a server overrides this; its error names the
-        setting that the kit's user must give.
+        By default a file in the kit's folder, or no path if the store is not persistent. A store on a server overrides this; without the
+        setting that names the server it skips the check by :func:`aamc_sdk.testing.skip`.
 
         Args:
             name: The store's component name, the URL's scheme.
