@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import AamcError
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
 
@@ -139,8 +140,10 @@ def wait_for(true: Any) -> None:
         ({"router": "greedy"}, "router 'greedy' needs an estimator, and none is named"),
         ({"router": "greedy", "estimator": "lexical"}, "router 'greedy' can score no request: greedy needs each candidate's expected quality"),
         ({"config": "paced.yaml"}, "router 'paced' can score no request: greedy needs each candidate's expected quality"),
+        ({"config": "latency.yaml"}, "router 'thompson' can score no request: the preference weighs only latency"),
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
+        ({"store": "sqlite:log.db?read_only=true"}, "the gateway logs each decision, and sqlite:log.db would only be read; leave out read_only"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
         ({"run": "runs/none"}, "there is no run"),
@@ -150,6 +153,8 @@ def wait_for(true: Any) -> None:
 def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("misspelt.yaml").write_text("candidates: [{name: a, endpoint: {provider: opneai}}]")
+    open_store("sqlite:log.db", get_plugin_manager()).close()
+    Path("latency.yaml").write_text("preference: [0, 0, 1]")
     Path("paced.yaml").write_text("{router: {name: paced, router: greedy}, estimator: lexical}")
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
     assert isinstance(result.exception, AamcError)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -29,10 +28,10 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import AamcError, ConfigError, LimitError, PoolError, unknown_name
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, unknown_name
 from aamc_sdk.interfaces import AsyncRouter, Store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import ServedComponents
+from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
 
 if TYPE_CHECKING:
@@ -113,7 +112,8 @@ class Gateway:
 
         Raises:
             ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
-                the router can score no request, or the arena or an orchestrator cannot work as configured.
+                the log is only read, the router can score no request, or the arena or an orchestrator cannot work as configured.
+            StoreError: The log takes no decisions.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
@@ -127,18 +127,28 @@ class Gateway:
                 )
         for orchestration in self.orchestrations.values():
             await asyncio.to_thread(orchestration.check)
+        await asyncio.to_thread(self._check_log)
         await asyncio.to_thread(self._check_scores)
         self.watch.start()
         self.erasable.start()
 
+    def _check_log(self) -> None:
+        """Refuse a log that is only read: each decision is logged."""
+        store = self.components.store
+        if getattr(store.config, "read_only", False):
+            raise ConfigError(f"the gateway logs each decision, and {store.name} would only be read; leave out read_only")
+        with self.components.store_errors():
+            store.add_decisions([])  # refused by an export
+
     def _check_scores(self) -> None:
-        """Let the router score a request, unless that may call a model."""
-        router = self.controller.router
-        if isinstance(router, AsyncRouter) or not (router.requires.estimator or router.requires.cheap_rescoring):
-            return
+        """Let the estimator describe a request, and the router score it unless that calls a model."""
         try:
-            with suppress(LimitError):  # a budget that is spent for today
+            if isinstance(self.controller.router, AsyncRouter):
+                estimates_fingerprint(self.controller.estimator)
+            else:
                 self.controller.draw("Good morning")
+        except (NoCandidateError, ProviderError):  # other requests, or the same one later, may be decided
+            logger.debug("no candidate for a request at the start", exc_info=True)
         except AamcError as error:
             raise ConfigError(f"router {self.controller.router_name!r} can score no request: {error}") from error
 
