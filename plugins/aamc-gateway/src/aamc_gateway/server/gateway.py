@@ -29,7 +29,7 @@ from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, unknown_name
-from aamc_sdk.interfaces import AsyncRouter, Store
+from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 _LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
 _CLOSE_EVERY_S = 0.02
 """Time between two looks at whether the last request has ended, once the gateway closes."""
+_CHECK_S = 10.0
+"""Time limit of the router's first scores, in seconds: one that hangs must not keep the gateway from starting and ending."""
 _STATE_S = 0.01
 """Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
 
@@ -128,7 +130,10 @@ class Gateway:
         for orchestration in self.orchestrations.values():
             await asyncio.to_thread(orchestration.check)
         await asyncio.to_thread(self._check_log)
-        await asyncio.to_thread(self._check_scores)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)
+        except asyncio.TimeoutError:
+            logger.warning("router %r has not scored a request within %g s; requests wait for it", self.controller.router_name, _CHECK_S)
         self.watch.start()
         self.erasable.start()
 
