@@ -18,7 +18,7 @@ from aamc_sdk.interfaces.estimators import Estimator
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, ProviderResult, Usage
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
-from aamc_sdk.interfaces.store import Store
+from aamc_sdk.interfaces.store import Store, public_url
 from aamc_sdk.interfaces.threads import EventLoopThread, ForkCheckedLock, run_on_own_thread
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
@@ -80,5 +80,6 @@ __all__ = [
     "WireProvider",
     "WireReply",
     "WireRequest",
+    "public_url",
     "run_on_own_thread",
 ]

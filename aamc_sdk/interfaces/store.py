@@ -218,8 +218,8 @@ class Store(NamedComponent):
     def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:
         """Return the URL of a new, empty store for the conformance kit, as a context that removes the store's data afterwards.
 
-        By default a file in the kit's folder, or no path if the store is not persistent. A store on a server overrides this; its error names the
-        setting that the kit's user must give.
+        By default a file in the kit's folder, or no path if the store is not persistent. A store on a server overrides this; without the
+        setting that names the server it skips the check by :func:`aamc_sdk.testing.skip`.
 
         Args:
             name: The store's component name, the URL's scheme.
@@ -231,15 +231,15 @@ class Store(NamedComponent):
 def public_url(url: str) -> str:
     """Return a store's URL without user and password, for messages."""
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    place, _, query = rest.partition("?")
-    address = place.rpartition("@")[2]
-    if "@" in query:  # it may end a password in which a ? is not written as %3F
-        port = address.partition("/")[0].partition(":")[2]
-        return f"{scheme}://{address if not port or port.isdigit() else ''}"
+    place, _, query = (rest if separator else url).partition("?")
+    if separator:
+        address = place.rpartition("@")[2]
+        place = f"{scheme}://{address}"
+        if "@" in query:  # it may end a password in which a ? is not written as %3F
+            port = address.partition("/")[0].partition(":")[2]
+            return place if not port or port.isdigit() else f"{scheme}://"
     shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
-    return f"{scheme}://{address}{'?' if shown else ''}{shown}"
+    return f"{place}{'?' if shown else ''}{shown}"
 
 
 def _may_be_secret(parameter: str) -> bool:

@@ -14,6 +14,7 @@ import attrs
 
 from aamc_sdk.config import configure, parse_yaml
 from aamc_sdk.errors import ConfigError, StoreError, component_errors, unknown_name
+from aamc_sdk.interfaces import public_url
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.log.sqlite.store import SqliteStore
 
@@ -38,7 +39,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     """
     scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
-        raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
+        raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {public_url(str(url))!r}")
     target = plugins.load("store", scheme)
     address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
     path = address.partition(":")[2]
@@ -50,7 +51,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         with component_errors(f"store {scheme!r} failed"):
             found = target.exists(address)
         if not found:
-            raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+            raise StoreError(f"there is no store at {public_url(address).partition(':')[2]}; name one that decisions were logged in")
     if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):
         given["read_only"] = True
     chosen = configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}")
@@ -80,5 +81,5 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     if rest and "//" not in address:
         key = rest[0][0]
         raise ConfigError(unknown_name(f"store {name} has no option", key, known))
-    options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
+    options = {key: parse_yaml(value, f"{key} of {public_url(address)}") for key, value in pairs if key in known}
     return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

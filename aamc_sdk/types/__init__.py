@@ -3,7 +3,7 @@
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, last_number, read_only, sigmoid, wilson_interval
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
-from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, json_figures
+from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, normalized_text, text_hash
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
@@ -52,6 +52,7 @@ __all__ = [
     "check_name",
     "check_text",
     "estimated_tokens",
+    "is_figure",
     "json_figures",
     "last_number",
     "new_ids",

@@ -90,7 +90,7 @@ def is_amount(value: object) -> bool:
 
 
 def is_figure(value: object) -> bool:
-    """Whether a value is a number from 0 to ``MAX_FIGURE``."""
+    """Whether a value is a number from 0 to 1e12, such as a cost in USD or a time in milliseconds."""
     return is_amount(value) and bool(value <= MAX_FIGURE)  # type: ignore[operator]  # a number
 
 

@@ -16,9 +16,9 @@ DEFAULT_OUTPUT_TOKENS = 256
 """Assumed tokens of an answer, if the request gives none."""
 
 
-def estimated_tokens(text: str) -> int:
-    """Return the tokens of a text, estimated at four characters each."""
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+def estimated_tokens(text: str | int) -> int:
+    """Return the tokens of a text, or of a number of characters, estimated at four characters each and rounded up."""
+    return math.ceil((text if isinstance(text, int) else len(text)) / CHARACTERS_PER_TOKEN)
 
 
 def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:
@@ -89,8 +89,7 @@ class Query:
         """Tokens of the prompt; estimated at four characters each unless counted."""
         if self.prompt_tokens is not None:
             return self.prompt_tokens
-        characters = len(self.text) + sum(len(turn.content) for turn in self.turns)
-        return math.ceil(characters / CHARACTERS_PER_TOKEN)
+        return estimated_tokens(len(self.text) + sum(len(turn.content) for turn in self.turns))
 
     @property
     def expected_output_tokens(self) -> int:

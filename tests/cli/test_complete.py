@@ -16,6 +16,7 @@ from aamc_sdk import Component, Scores, builtin, hookimpl
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Provider, Router
 from aamc_sdk.log import open_store
+from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.testing import POOL as POOL_OF_THE_KIT
@@ -53,6 +54,12 @@ class Refusing(Provider):
         yield  # pragma: no cover
 
 
+class Lasting(MemoryStore):
+    """Stands for a log on a server."""
+
+    persistent = True
+
+
 class Parts:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
@@ -64,7 +71,7 @@ class Parts:
 
     @hookimpl
     def aamc_stores(self) -> list[Component]:
-        return [Component("brief", "aamc_sdk.log.memory:MemoryStore", "")]
+        return [Component("brief", "aamc_sdk.log.memory:MemoryStore", ""), Component("lasting", f"{__name__}:Lasting", "")]
 
 
 @pytest.fixture
@@ -86,6 +93,14 @@ def test_the_answer_goes_to_standard_output_and_its_figures_to_standard_error(aa
     assert "small: cost 2e-06 USD, latency" in err
     assert "aamc feedback add" in err
     assert "--store 'sqlite:state.db?retention={days: 30}'" in err
+
+
+def test_the_command_for_feedback_has_no_password(aamc: Aamc) -> None:
+    store = "lasting://ann:secret@host/log?prefix=a&password=secret"
+    status, _, err = aamc("complete", "hello", "--pool", "pool.yaml", "--router", "first", "--store", store)
+    assert status == 0, err
+    assert "--store 'lasting://host/log?prefix=a'" in err
+    assert "secret" not in err
 
 
 @pytest.mark.parametrize("store", [[], ["--store", "memory:"], ["--store", "brief:"]])

@@ -100,6 +100,7 @@ def test_records_are_a_sequence():
     ("url", "name"),
     [
         ("memory:log", "memory:log"),
+        ("sqlite:a@b.db?store_text=true&password=secret", "sqlite:a@b.db?store_text=true"),
         ("redis://:se?cret@host/0", "redis://"),
         ("redis://host:6379/0?password=p@ss", "redis://host:6379/0"),
         ("postgres://host/log?pass%77ord=secret&user=ann&sslmode=require", "postgres://host/log?sslmode=require"),

@@ -16,6 +16,7 @@ from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, request_parameters, text_argument
 from aamc_sdk.cli.output import printable, write_json_line
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.interfaces import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Completion
@@ -88,7 +89,7 @@ def complete(
                 click.echo()
         logged = controller.store.experiences(before)
         attempts = [attempt for batch in logged for attempt in batch.attempts if attempt.decision_id == answer.decision_id]
-        log = (named["store"] or controller.store.url) if controller.store.persistent else None
+        log = public_url(named["store"] or controller.store.url) if controller.store.persistent else None
     if as_json:
         _write_document(answer, attempts)
         return

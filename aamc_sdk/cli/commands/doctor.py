@@ -21,9 +21,8 @@ from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN
 from aamc_sdk.cli.output import print_table, write_json_line
 from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
-from aamc_sdk.interfaces import Diagnosis
+from aamc_sdk.interfaces import Diagnosis, public_url
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
-from aamc_sdk.interfaces.store import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin, Plugins

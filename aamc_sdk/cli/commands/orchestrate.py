@@ -19,6 +19,7 @@ from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, text_argument
 from aamc_sdk.cli.output import console, printable, write_json_line
 from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, quantity, read_errors
+from aamc_sdk.interfaces import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
@@ -89,7 +90,7 @@ def orchestrate(
                 store = store or opened.enter_context(closing(log()))
                 store.add_decisions(records)
                 store.add_attempts(attempts)
-                click.echo(f"Record feedback with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(url)}", err=True)
+                click.echo(f"Record feedback with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(public_url(url))}", err=True)
             elif given["store"]:
                 click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
             if graph is not None:

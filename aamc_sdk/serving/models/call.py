@@ -14,7 +14,7 @@ import attrs
 from aamc_sdk.errors import AamcError, ProviderError, error_text
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.interfaces.threads import is_cancelled
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Endpoint, ModelSpec, Pool, PoolState
+from aamc_sdk.types import Attempt, Candidate, Endpoint, ModelSpec, Pool, PoolState, estimated_tokens
 
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
@@ -102,7 +102,7 @@ class Call:
 
     def estimate(self, prompt_characters: int, answer_characters: int) -> None:
         """Set the tokens to an estimate from the numbers of characters, and mark the cost as estimated."""
-        self.usage = Usage(prompt_tokens=prompt_characters // CHARACTERS_PER_TOKEN, output_tokens=answer_characters // CHARACTERS_PER_TOKEN)
+        self.usage = Usage(prompt_tokens=estimated_tokens(prompt_characters), output_tokens=estimated_tokens(answer_characters))
         self.cost_source = "estimated"
 
     async def __aenter__(self) -> Call:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_sdk.errors import PoolError, ProviderError, component_errors
+from aamc_sdk.errors import PoolError, ProviderError, error_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
 """Maximum time in seconds for which providers close: the program must end although a server does not answer."""
 MakeProvider = Callable[[Endpoint], Provider]
-_NOTHING_KNOWN = PoolState()
+_NOTHING_KNOWN, _AVAILABLE = PoolState(), EndpointState()
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
 
@@ -54,6 +54,7 @@ class ModelClient:
         self._providers: dict[Candidate, Provider] = {}
         self._callable: _CallablePool | None = None  # of the last request; made again when a provider is
         self._record: RecordAttempt | None = None
+        self._without_state: set[str] = set()
         self.tracker = PoolTracker()
 
     def record_attempts(self, record: RecordAttempt) -> None:
@@ -174,7 +175,6 @@ class ModelClient:
 
         Raises:
             PoolError: No candidate has an endpoint.
-            PluginError: A provider raised another error than the SDK's, or returned no state.
         """
         known = self._callable
         if known is None or known.pool is not pool:
@@ -185,16 +185,12 @@ class ModelClient:
             state = state.without(known.without_endpoint)
         resting: set[str] = set()
         remaining: dict[str, float] = {}
-        try:
-            for name, provider in known.providers.items():
-                endpoint = EndpointState.of(provider.state())
-                if not endpoint.available:
-                    resting.add(name)
-                elif endpoint.remaining is not None:
-                    remaining[name] = endpoint.remaining
-        except (Exception, SystemExit):  # a block for each provider would cost every request a microsecond for each candidate
-            with component_errors(f"the provider of {name!r} failed to return its state"):
-                raise
+        for name, provider in known.providers.items():
+            endpoint = self._state_of(name, provider)
+            if not endpoint.available:
+                resting.add(name)
+            elif endpoint.remaining is not None:
+                remaining[name] = endpoint.remaining
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}
@@ -202,6 +198,23 @@ class ModelClient:
         if out.issuperset(pool.names):
             return state
         return attrs.evolve(state, unavailable=state.unavailable | resting, remaining=remaining)
+
+    def endpoint_state(self, candidate: Candidate) -> EndpointState:
+        """Return the present state of a candidate's endpoint; it counts as available if its provider fails to return it.
+
+        Raises:
+            AamcError: As for :meth:`provider`.
+        """
+        return self._state_of(candidate.name, self.provider(candidate))
+
+    def _state_of(self, name: str, provider: Provider) -> EndpointState:
+        try:
+            return EndpointState.of(provider.state())
+        except (Exception, SystemExit) as error:  # a defect of one provider must not fail the requests that others can answer
+            if name not in self._without_state:
+                self._without_state.add(name)
+                logger.error("the provider of %r failed to return its state, so it counts as available: %s", name, error_text(error))  # noqa: TRY400  # once
+            return _AVAILABLE
 
     async def answer(
         self,

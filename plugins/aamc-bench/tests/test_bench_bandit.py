@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
 from aamc_bench.bandit.jobs import FIGURES, Rows, measure, replay
+from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
-from aamc_bench.bandit.tables import StreamResults
+from aamc_bench.bandit.tables import StreamResults, tables_of
 from aamc_experiments.settings import read_settings
 
 from aamc_sdk.config import Choice
@@ -268,6 +269,17 @@ def test_the_command_leaves_tables_and_curves(aamc, outcomes: str, tmp_path: Pat
         assert (record["saved"]["value"] == 0) or record["router"] != "published"
     assert "over best fixed" in (tmp_path / "found" / "regret.md").read_text()
     assert {file.name for file in (tmp_path / "found" / "figures").glob("*.png")} == {"regret-1-labels.png"}
+
+
+def test_the_notes_explain_the_columns_that_there_are() -> None:
+    row: dict[str, Any] = {"dataset": "a", "estimates": "labels", "scenario": "drift", "router": "thompson"}
+    budget = {"dataset": "a", "traffic": "drift", "budget": "0.3", "router": "paced (day)"}
+    without = tables_of({"datasets": [row], "records": [row], "budgets": [budget], "paced": ["paced (day)"]})
+    assert "published" not in without["regret"].note
+    assert "ParetoBandit" not in without["budgets"].note
+    saved = tables_of({"datasets": [row], "records": [{**row, "saved": None}], "budgets": [budget], "paced": [PARETO]})
+    assert "saved vs published" in saved["regret"].note
+    assert "ParetoBandit" in saved["budgets"].note
 
 
 def test_reward_of_a_stream_is_that_of_the_preference(data: ReplayData) -> None:

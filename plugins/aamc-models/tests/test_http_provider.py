@@ -190,6 +190,8 @@ def test_an_event_may_begin_with_a_comment(upstream, provider) -> None:
         (reply(b"<html>login</html>", kind="text/html"), "protocol", "but with '<html>login</html>'; check the end of base_url"),
         (reply(b"", 302, location="http://127.0.0.1:9/"), "protocol", "refused: 302 Found"),
         (reply({"error": {"message": "later", "type": "rate_limit_error"}}), "rate_limit", "answered with an error: later"),
+        (reply({"error": {"message": "later", "type": "tokens", "code": "rate_limit_exceeded"}}), "rate_limit", "answered with an error: later"),
+        (reply({"error": {"message": "later", "code": 429}}), "rate_limit", "answered with an error: later"),
         (reply({"type": "error", "error": {"message": "Overloaded", "type": "overloaded_error"}}), "server", "answered with an error: Overloaded"),
         (then(begin(), send(b'{"choices": [', chunked=False), cut), "protocol", "cut or broke its answer"),
         (cut, "protocol", "closed the connection before its answer: ServerDisconnectedError"),

@@ -17,6 +17,8 @@ def test_a_store_on_a_server_conforms(server, monkeypatch):
 @pytest.mark.parametrize("name", ["redis", "postgres"])
 def test_without_a_server_the_kit_says_what_it_needs(name, monkeypatch):
     monkeypatch.delenv(f"AAMC_KIT_{name.upper()}_URL", raising=False)
-    failed = [finding for finding in check_component("store", name, get_plugin_manager()) if not finding.passed]
-    assert failed
-    assert all(f"set AAMC_KIT_{name.upper()}_URL" in finding.message for finding in failed)
+    findings = check_component("store", name, get_plugin_manager())
+    skipped = [finding for finding in findings if finding.skipped]
+    assert len(skipped) > 20
+    assert all(f"set AAMC_KIT_{name.upper()}_URL" in finding.message for finding in skipped)
+    assert all(finding.passed for finding in findings)

@@ -1,12 +1,13 @@
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import attrs
 import pytest
 
 from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
-from aamc_sdk.errors import PluginError, PoolError, ProviderError
+from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, PoolState
@@ -95,6 +96,13 @@ def test_a_stream_that_breaks_off_is_priced_for_what_came() -> None:
     with pytest.raises(ProviderError, match="cut"):
         asyncio.run(collected(client, spec("a")))
     assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "error")
+
+
+def test_the_tokens_of_a_part_that_came_are_rounded_up() -> None:
+    client, attempts = client_of(a=Scripted(Chunk(content="8"), ProviderError("cut")))
+    with pytest.raises(ProviderError, match="cut"):
+        asyncio.run(collected(client, spec("a")))
+    assert attempts[0].output_tokens == 1
 
 
 def test_a_stream_that_its_reader_leaves_is_closed_and_priced_for_what_came() -> None:
@@ -286,15 +294,21 @@ def test_the_state_follows_providers_that_are_made_later() -> None:
 
 
 @pytest.mark.parametrize("state", [lambda: {}["address"], lambda: None])
-def test_a_provider_without_a_state_is_an_error_of_the_plugin(state: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_fails_to_return_its_state_counts_as_available(
+    state: Callable[[], object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     provider = Scripted()
     monkeypatch.setattr(provider, "state", state)
-    client, _ = client_of(a=provider)
-    with pytest.raises(
-        PluginError,
-        match=r"the provider of '[a-z-]+' failed to return its state: (KeyError: 'address'|TypeError: state must return .*EndpointState, not None)",
-    ):
-        state_of(client, Pool([spec("a")]))
+    client, _ = client_of(a=provider, b=Scripted(state=EndpointState(available=False)))
+    pool = Pool([spec("a"), spec("b")])
+    assert [state_of(client, pool).unavailable for _ in range(2)] == [{"b"}, {"b"}]
+    assert client.endpoint_state(spec("a")) == EndpointState()
+    (record,) = caplog.records
+    assert re.fullmatch(
+        r"the provider of 'a' failed to return its state, so it counts as available: "
+        r"(KeyError: 'address'|TypeError: state must return .*EndpointState, not None)",
+        record.getMessage(),
+    )
 
 
 def test_a_provider_that_does_not_close_is_left_behind(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

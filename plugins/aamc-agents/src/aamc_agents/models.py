@@ -18,7 +18,7 @@ from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, on
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage
 from aamc_sdk.routing import AttemptKeywords, default_pool
 from aamc_sdk.serving import ModelClient, make_services, price
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
+from aamc_sdk.types import Decision, Endpoint, estimated_tokens
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -148,8 +148,7 @@ class ChatModel:
         except AgentError:
             return math.nan
         tokens = [_limit(spec.parameters) or _USUAL_TOKENS for spec in specs]
-        prompt_tokens = characters // CHARACTERS_PER_TOKEN
-        usages = [Usage(prompt_tokens=prompt_tokens, output_tokens=made) for made in tokens]
+        usages = [Usage(prompt_tokens=estimated_tokens(characters), output_tokens=made) for made in tokens]
         costs = [price(spec, usage)[0] for spec, usage in zip(specs, usages, strict=True)]
         return float(np.max(costs))  # NaN if any is NaN
 
@@ -241,7 +240,7 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
     text, given, made = completion.text.strip(), completion.usage.prompt_tokens, completion.usage.output_tokens
     counted = given is not None and made is not None
     if given is None or made is None:
-        given, made = sent // CHARACTERS_PER_TOKEN, len(text) // CHARACTERS_PER_TOKEN
+        given, made = estimated_tokens(sent), estimated_tokens(text)
     cost = price(spec, Usage(prompt_tokens=given, output_tokens=made))[0] if math.isnan(completion.cost_usd) else completion.cost_usd
     if not text:
         endpoint, public = Endpoint.of(spec.endpoint or ""), f"model {spec.name!r} said nothing"

@@ -219,7 +219,8 @@ class Greedy(Router):
         """
         if np.isnan(request.expected.known_quality).any():
             raise EstimatesError(
-                "greedy needs each candidate's expected quality, and there is none; use an estimator trained on outcomes (--estimator tce)"
+                "greedy needs each candidate's expected quality, and there is none; use an estimator trained on outcomes, such as that of a run: "
+                "aamc run --router greedy --estimator tce"
             )
         return Scores(self.services.reward.scalar(request.expected, request.preferences))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
 from aamc_sdk.errors import DataError, quantity
-from aamc_sdk.interfaces import Store
+from aamc_sdk.interfaces import Store, public_url
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, open_store, outcomes_of, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Outcomes
@@ -39,19 +39,20 @@ class LogFormat(DatasetFormat):
             raise DataError("no log was given; name its store's URL after the format's colon, such as log:sqlite:state.db")
         with closing(open_store(path, get_plugin_manager(), existing=True)) as store:
             experience = _whole(store)
+        log_name = public_url(path)
         if not experience.decisions:
-            raise DataError(f"the log {path} has no decision yet; serve some requests first")
+            raise DataError(f"the log {log_name} has no decision yet; serve some requests first")
         names = dict.fromkeys(name for record in experience.records for name in record.candidates)
         whole = Dataset(
             experience.queries,
             pool=Pool(ModelSpec(name) for name in names),
             outcomes=_outcomes(experience, list(names)),
             experience=experience,
-            source=path,
+            source=log_name,
         )
         if any(query.text for query in whole.queries):
             return whole
-        logger.warning("the log %s keeps no texts, so only routers that read none learn from it; log with the store's option store_text=true", path)
+        logger.warning("log %s keeps no texts, so only routers that read none learn from it; log with the store's option store_text=true", log_name)
         return _divided_by_time(whole)
 
 

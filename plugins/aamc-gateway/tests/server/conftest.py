@@ -91,7 +91,7 @@ def key(running: Running, name: str, **fields: Any) -> dict[str, str]:
 @contextmanager
 def running(launch: Launch) -> Iterator[Running]:
     async def make() -> Gateway:
-        return launch.gateway()
+        return launch.again().gateway()
 
     settings = launch.settings()
     app = GatewayApp(make)

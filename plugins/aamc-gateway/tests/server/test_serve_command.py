@@ -19,7 +19,9 @@ from aamc_gateway.testing import GatewayProcess
 from click.testing import CliRunner
 
 from aamc_sdk.cli.main import aamc
+from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import AamcError
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
 
@@ -136,8 +138,12 @@ def wait_for(true: Any) -> None:
         ({"router": "oracle"}, "evaluation only"),
         ({"router": "knn"}, "requires training"),
         ({"router": "greedy"}, "router 'greedy' needs an estimator, and none is named"),
+        ({"router": "greedy", "estimator": "lexical"}, "router 'greedy' can score no request: greedy needs each candidate's expected quality"),
+        ({"config": "paced.yaml"}, "router 'paced' can score no request: greedy needs each candidate's expected quality"),
+        ({"config": "latency.yaml"}, "router 'thompson' can score no request: the preference weighs only latency"),
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
+        ({"store": "sqlite:log.db?read_only=true"}, "the gateway logs each decision, and sqlite:log.db would only be read; leave out read_only"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
         ({"run": "runs/none"}, "there is no run"),
@@ -147,6 +153,9 @@ def wait_for(true: Any) -> None:
 def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("misspelt.yaml").write_text("candidates: [{name: a, endpoint: {provider: opneai}}]")
+    open_store("sqlite:log.db", get_plugin_manager()).close()
+    Path("latency.yaml").write_text("preference: [0, 0, 1]")
+    Path("paced.yaml").write_text("{router: {name: paced, router: greedy}, estimator: lexical}")
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
     assert isinstance(result.exception, AamcError)
     assert message in str(result.exception)
@@ -215,6 +224,27 @@ def test_a_file_of_settings_alone_goes_with_a_router(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "router epsilon-greedy, candidates echo-small, echo-large" in result.output
     assert Launch(config=file, router="epsilon-greedy").settings().limits.body_mb == 8
+
+
+def test_a_file_without_a_pool_serves_the_provider_echo(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("{router: epsilon-greedy, preference: [1, 0, 0]}")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", str(file)])
+    assert result.exit_code == 0, result.exception
+    assert "router epsilon-greedy, candidates echo-small, echo-large; the log is in memory" in result.output
+
+
+def test_the_configuration_is_read_once_and_again_at_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("{router: epsilon-greedy, gateway: {limits: {body_mb: 8}}}")
+    read: list[Path] = []
+    monkeypatch.setattr("aamc_gateway.server.processes.launch.load_yaml", lambda path: read.append(path) or load_yaml(path))
+    launch = Launch(config=file)
+    assert launch.is_trial
+    assert launch.settings().limits.body_mb == 8
+    assert len(read) == 1
+    file.write_text("{router: epsilon-greedy, gateway: {limits: {body_mb: 9}}}")
+    assert launch.again().settings().limits.body_mb == 9
 
 
 def test_a_file_of_settings_alone_goes_with_a_run(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ def test_the_error_of_a_rate_limit_has_its_kind(dialect: str, failed: bytes) -> 
     assert Seen(error="slow", kind="rate_limit") == StreamMonitor(dialect).feed(failed)
 
 
+def test_an_error_in_a_stream_has_the_kind_of_a_whole_answers_error() -> None:
+    failed = b'data: {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}}\n\n'
+    assert StreamMonitor("chat").feed(failed).kind == "request"
+
+
 def test_the_end_of_a_stream_is_no_finish() -> None:
     monitor = StreamMonitor("chat")
     monitor.feed(chunk({"content": "a"}))

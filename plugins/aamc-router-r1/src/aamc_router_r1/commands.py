@@ -91,6 +91,7 @@ def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
     """Return an episode from a log."""
     from aamc_router_r1.trace import document_of
     from aamc_sdk.errors import UnknownDecisionError
+    from aamc_sdk.interfaces import public_url
     from aamc_sdk.log import open_store
 
     with closing(open_store(url, plugins_of(ctx), existing=True)) as store:
@@ -99,11 +100,11 @@ def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
             try:
                 named = store.record(episode).decision.episode
             except UnknownDecisionError as error:
-                raise DataError(f"the log {url} has no episode {episode!r}; give the id that aamc orchestrate printed") from error
+                raise DataError(f"the log {public_url(url)} has no episode {episode!r}; give the id that aamc orchestrate printed") from error
             records = store.episode(named) if named is not None else []
         attempts = _calls_of(store, {record.decision.id for record in records})
     if not records or records[0].decision.router != "router-r1":
-        raise DataError(f"{episode!r} of the log {url} is not an episode of router-r1; give the id that aamc orchestrate printed")
+        raise DataError(f"{episode!r} of the log {public_url(url)} is not an episode of router-r1; give the id that aamc orchestrate printed")
     return document_of(records, attempts)
 
 

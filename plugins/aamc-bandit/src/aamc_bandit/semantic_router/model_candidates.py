@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import pool_from_dict
-from aamc_sdk.types import Pool
+from aamc_sdk.types import Pool, is_figure
 
 SECTION = "vllm_endpoints"
 """The section that describes servers, at the top or in ``backend_models``."""
@@ -57,7 +56,7 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
             entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
             prices, ignored_prices = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
             key = f"{path}[{name}].pricing.prompt_per_1m"
-            if not prices and key in ignored_prices and is_price(figures["pricing"]["prompt_per_1m"]):
+            if not prices and key in ignored_prices and is_figure(figures["pricing"]["prompt_per_1m"]):
                 prompt_prices[name] = key, figures["pricing"]["prompt_per_1m"]
                 ignored_prices.remove(key)
             entries[name] |= {"prices": prices} if prices else {}
@@ -116,8 +115,8 @@ def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model:
     deployment = {"base_url": base if base.rstrip("/").endswith("/v1") else f"{base.rstrip('/')}/v1"}
     weight = server.get("weight")
     whose = f"the endpoint {server.get('name')!r:.80} of the model {model!r}"
-    if weight is not None and not is_price(weight):
-        raise ConfigError(f"{whose} must have a weight of at least 0, not {weight!r:.80}")
+    if weight is not None and not is_figure(weight):
+        raise ConfigError(f"{whose} must have a weight from 0 to 1e12, not {weight!r:.80}")
     if weight == 0 and not is_only:
         raise ConfigError(f"{whose} must have a weight above 0, not 0: it would never be called; leave out the endpoint or its weight")
     return deployment if weight is None else {**deployment, "weight": float(weight)}
@@ -133,11 +132,6 @@ def _host(address: str) -> str:
 def _servers(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for section in (content, content.get("backend_models")):
         yield from _list(section.get(SECTION) if isinstance(section, Mapping) else None, SECTION)
-
-
-def is_price(value: object) -> bool:
-    """Whether a value is a finite number of at least 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

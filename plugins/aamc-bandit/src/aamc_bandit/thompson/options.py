@@ -9,9 +9,9 @@ import attrs
 
 from aamc_bandit.feedback_outcomes import OutcomeOptions
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT
-from aamc_bandit.semantic_router.model_candidates import is_price
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.types import is_figure
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
@@ -100,8 +100,8 @@ class ThompsonOptions(OutcomeOptions):
                 if not 0 <= score <= 1:
                     raise ConfigError(f"category_scores: the score of {name!r} in {category!r} must be from 0 to 1, not {score!r}")
         for name, price in self.prompt_prices.items():
-            if not is_price(price):
-                raise ConfigError(f"prompt_prices: the price of {name!r} must be USD of at least 0, not {price!r}")
+            if not is_figure(price):
+                raise ConfigError(f"prompt_prices: the price of {name!r} must be USD from 0 to 1e12, not {price!r}")
         if self.router_model_path is not None and self.router_model_path.endswith((".pt", ".pth")):
             raise ConfigError(
                 f"router_model_path {self.router_model_path!r} is a torch file, which can run code when it is read, and not a bandit's checkpoint; "

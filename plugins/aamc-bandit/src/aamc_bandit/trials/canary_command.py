@@ -9,6 +9,7 @@ import click
 
 from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range, new_table, plugins_of, print_table, write_json_line
 from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import public_url
 
 
 @click.command()
@@ -42,15 +43,15 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
         read = continue_trials(log) if whole else read_trials(log, since=since, until=until)
     finally:
         log.close()
-    found = read.trials
+    found, log_name = read.trials, public_url(url)
     if not found and (since is not None or until is not None):
-        raise DataError(f"{url} has no decision of a trial in that time; give an earlier --since or a later --until")
+        raise DataError(f"{log_name} has no decision of a trial in that time; give an earlier --since or a later --until")
     if not found:
-        raise DataError(f"{url} has no decision of a trial; serve with the router canary or shadow first")
+        raise DataError(f"{log_name} has no decision of a trial; serve with the router canary or shadow first")
     rows = [trial_document(trial) for trial in found]
     if as_json:
         counts = {"position": read.position, "missing_up_to": read.start, "entries_read": read.entries}
-        write_json_line({"schema": 1, "log": url, **counts, "trials": rows})
+        write_json_line({"schema": 1, "log": log_name, **counts, "trials": rows})
         return
     _show(rows)
     if read.start:

@@ -100,11 +100,12 @@ COLUMNS = (
     Column("quality", key="quality", write=fixed(3)),
     Column("USD / 1k", key="cost_usd", write=per_thousand),
 )
+_SAVED = "saved vs published: regret of published minus the router's, on the same streams. "
 NOTE = (
     "regret: the sum over a stream's decisions of the maximum reward of an available candidate minus that of the chosen one. "
-    "over best fixed: regret minus that of the candidate that was best in hindsight. saved vs published: regret of published minus the router's, on "
-    "the same streams. estimates: what the estimator was trained on: outcomes of other rows, or only their categories and complexity "
-    "(labels). Means over seeds and streams, with Student's 95% intervals over seeds. "
+    f"over best fixed: regret minus that of the candidate that was best in hindsight. {_SAVED}"
+    "estimates: what the estimator was trained on: outcomes of other rows, or only their categories and complexity (labels). "
+    "Means over seeds and streams, with Student's 95% intervals over seeds. "
     "Bold: less regret than every other router except reference routers, each paired interval excludes zero."
 )
 PANELS_PER_ROW = 4
@@ -191,9 +192,11 @@ def budget_records(options: Mapping[str, Any], place: Mapping[str, Any], files: 
 def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     """Return the table of regret, and that of budgets if any were measured."""
     title = f"Cumulative regret while learning: {', '.join(distinct(document['datasets'], 'dataset'))}"
-    found = {"regret": _table(title, ("dataset", "estimates", "scenario", "router"), COLUMNS, document["records"], NOTE)}
+    note = NOTE if any("saved" in record for record in document["records"]) else NOTE.replace(_SAVED, "")
+    found = {"regret": _table(title, ("dataset", "estimates", "scenario", "router"), COLUMNS, document["records"], note)}
     if document["budgets"]:
-        found[BUDGETS] = _table("A day's budget", ("dataset", "traffic", "budget", "router"), BUDGET_COLUMNS, document["budgets"], BUDGET_NOTE)
+        note = BUDGET_NOTE if PARETO in document["paced"] else BUDGET_NOTE.replace("ParetoBandit and paced (mean) are", "paced (mean) is")
+        found[BUDGETS] = _table("A day's budget", ("dataset", "traffic", "budget", "router"), BUDGET_COLUMNS, document["budgets"], note)
     return found
 
 

@@ -25,7 +25,7 @@ from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
-from aamc_sdk.interfaces import Estimator, Router, Services
+from aamc_sdk.interfaces import Estimator, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, fit_reward
@@ -80,15 +80,16 @@ def evaluate_log(
         DataError: The log has no usable decision, or no texts to estimate again.
         ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """
+    log_name = public_url(url)
     log, dropped = _decisions(url, plugins, failure_quality, since, until)
     if run is not None and not set(log.candidates) & set(run.pool.names):
         if not run_optional:
-            raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
+            raise StoreError(f"the candidates of {log_name} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
         run = None
     services = _services(log, plugins, run, pool)
     routers = _routers(services, plugins, names, run)
     if estimator is not None and not log.with_text.any():
-        raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
+        raise DataError(f"{log_name} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
     again = None if estimator is None else _load(estimator, run, plugins, services)
     policies = LoggedPolicies(log, services.pool, preference, again, _fingerprint(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
@@ -96,7 +97,7 @@ def evaluate_log(
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, services.reward, preferences)
     document = {
         "schema": 1,
-        "log": url,
+        "log": log_name,
         "run": None if run is None else str(run.folder),
         "preference": None if preference is None else preference.array,
         "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
@@ -122,15 +123,15 @@ def _decisions(
     """
     with closing(open_store(url, plugins, existing=True)) as store:
         log = read_log(store, failure_quality, since, until)
-        dropped = list(_dropped([each for each in store.aggregates() if is_within(_begin(each.day), since, until)]))
+        log_name, dropped = public_url(url), list(_dropped([each for each in store.aggregates() if is_within(_begin(each.day), since, until)]))
     if not log.total and (since is not None or until is not None):
-        raise DataError(f"{url} has no decision in that time; {dropped[0] if dropped else 'give an earlier --since or a later --until'}")
+        raise DataError(f"{log_name} has no decision in that time; {dropped[0] if dropped else 'give an earlier --since or a later --until'}")
     if not log.total:
-        raise DataError(f"the log {url} is empty; name one that decisions were written to, such as sqlite:state.db")
+        raise DataError(f"the log {log_name} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
         unjudged = log.left_out["not_judged"] + log.left_out["only_compared"]
         advice = "give feedback on quality first" if unjudged else "log some of a router that knows its probabilities, such as thompson"
-        raise DataError(f"of {quantity(log.total, 'decision')} of {url} none counts: {_reasons(log)}; {advice}")
+        raise DataError(f"of {quantity(log.total, 'decision')} of {log_name} none counts: {_reasons(log)}; {advice}")
     return log, dropped
 
 

@@ -28,10 +28,10 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import ConfigError, PoolError, unknown_name
-from aamc_sdk.interfaces import Store
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, unknown_name
+from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import ServedComponents
+from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 _LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
 _CLOSE_EVERY_S = 0.02
 """Time between two looks at whether the last request has ended, once the gateway closes."""
+_CHECK_S = 10.0
+"""Time limit of the router's first scores, in seconds: one that hangs must not keep the gateway from starting and ending."""
 _STATE_S = 0.01
 """Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
 
@@ -112,7 +114,8 @@ class Gateway:
 
         Raises:
             ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
-                or the arena or an orchestrator cannot work as configured.
+                the log is only read, the router can score no request, or the arena or an orchestrator cannot work as configured.
+            StoreError: The log takes no decisions.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
@@ -126,8 +129,33 @@ class Gateway:
                 )
         for orchestration in self.orchestrations.values():
             await asyncio.to_thread(orchestration.check)
+        await asyncio.to_thread(self._check_log)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)
+        except asyncio.TimeoutError:
+            logger.warning("router %r has not scored a request within %g s; requests wait for it", self.controller.router_name, _CHECK_S)
         self.watch.start()
         self.erasable.start()
+
+    def _check_log(self) -> None:
+        """Refuse a log that is only read: each decision is logged."""
+        store = self.components.store
+        if getattr(store.config, "read_only", False):
+            raise ConfigError(f"the gateway logs each decision, and {store.name} would only be read; leave out read_only")
+        with self.components.store_errors():
+            store.add_decisions([])  # refused by an export
+
+    def _check_scores(self) -> None:
+        """Let the estimator describe a request, and the router score it unless that calls a model."""
+        try:
+            if isinstance(self.controller.router, AsyncRouter):
+                estimates_fingerprint(self.controller.estimator)
+            else:
+                self.controller.draw("Good morning")
+        except (NoCandidateError, ProviderError):  # other requests, or the same one later, may be decided
+            logger.debug("no candidate for a request at the start", exc_info=True)
+        except AamcError as error:
+            raise ConfigError(f"router {self.controller.router_name!r} can score no request: {error}") from error
 
     def _check_limits(self) -> None:
         access, known = self.settings.access, self.components.pool.names

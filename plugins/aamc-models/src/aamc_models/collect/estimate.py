@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from aamc_models.collect.collector import Collector
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Prices
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Prices, estimated_tokens
 
 TYPICAL_OUTPUT_TOKENS = 256
 """The tokens of an answer, as long as none of that model was seen."""
@@ -73,7 +72,7 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
 
 def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -> float:
     """Return the expected cost of a call; 0 if prices are unknown."""
-    return 0.0 if prices is None else prices.cost_usd(math.ceil(characters / CHARACTERS_PER_TOKEN), output_tokens)
+    return 0.0 if prices is None else prices.cost_usd(estimated_tokens(characters), output_tokens)
 
 
 def _mean_tokens(ledger: CallLedger) -> defaultdict[str, float]:

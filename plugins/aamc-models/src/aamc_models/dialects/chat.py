@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, set_fields, text_of
-from aamc_models.dialects.error_bodies import error_event, error_message
+from aamc_models.dialects.error_bodies import error_event, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
@@ -206,11 +206,8 @@ def _joined(held: JSON | None, piece: dict[str, Any]) -> dict[str, Any]:
 def error_of(chunk: JSON) -> tuple[str, str, int | None]:
     """Return the message, the kind and the status of the error in a chunk."""
     error = chunk["error"]
-    words = error_message(error)
-    named = " ".join(str(name) for name in (error.get("type"), error.get("code")) if isinstance(name, str | int)) if isinstance(error, dict) else ""
-    if "overloaded" in named:
-        return words, "server", 529
-    return words, "rate_limit" if "rate_limit" in named or "429" in named else "server", None
+    overloaded = isinstance(error, dict) and "overloaded" in f"{error.get('type')} {error.get('code')}"
+    return error_message(error), kind_of(error), 529 if overloaded else None
 
 
 class ChatWriter:

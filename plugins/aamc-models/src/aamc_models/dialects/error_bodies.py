@@ -29,6 +29,19 @@ _OPENAI_TYPES = {
 }
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
+_KINDS = {
+    "429": "rate_limit",
+    "authentication_error": "authentication",
+    "invalid_request_error": "request",
+    "not_found_error": "configuration",
+    "permission_error": "authentication",
+    "rate_limit_error": "rate_limit",
+    "rate_limit_exceeded": "rate_limit",
+    "request_too_large": "request",
+    "timeout_error": "timeout",
+}
+"""The kinds of errors by their code or type, as servers name them."""
+
 
 def error_body(dialect: str, message: str, kind: str, status: int | None) -> dict[str, Any]:
     """Return the body of an error answer.
@@ -106,3 +119,9 @@ def error_message(error: object) -> str:
     """Return the message of a reported error; never an empty one."""
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) and message else "the server reported an error without a message"
+
+
+def kind_of(error: object) -> str:
+    """Return the kind of a reported error without a status, by its code, else by its type."""
+    names = [str(error.get(key)) for key in ("code", "type")] if isinstance(error, Mapping) else []
+    return next((_KINDS[name] for name in names if name in _KINDS), "server")

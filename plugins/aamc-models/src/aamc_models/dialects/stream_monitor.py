@@ -21,7 +21,7 @@ class Seen(NamedTuple):
         content: It holds a piece of the answer: text, reasoning, a tool call, audio, or an image.
         error: The message of an error; None without one.
         broken: The error is that its data is not a JSON object.
-        kind: The kind of the error: ``"rate_limit"`` or ``"server"``.
+        kind: The kind of the error, see :class:`aamc_sdk.errors.ProviderError`.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 

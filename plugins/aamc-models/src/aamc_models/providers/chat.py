@@ -11,9 +11,8 @@ from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, r
 from aamc_models.dialects.chat import ChatReader
 from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_in, error_message
+from aamc_models.dialects.error_bodies import error_in, error_message, kind_of
 from aamc_models.dialects.events import object_of
-from aamc_models.transport.failures import kind_of
 from aamc_sdk import Candidate
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireReply, WireRequest

@@ -11,10 +11,10 @@ from typing import Any
 
 import aiohttp
 
-from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.error_bodies import error_in, kind_of
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import json_object
-from aamc_models.transport.failures import Failure, kind_of, refusal
+from aamc_models.transport.failures import Failure, refusal
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.retries import retry_after_s
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from http.client import responses as phrases
-from typing import Any, AnyStr
+from typing import AnyStr
 
 import aiohttp
 import attrs
@@ -37,16 +37,6 @@ _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
 _KINDS = {401: "authentication", 402: "authentication", 403: "authentication", 408: "timeout", 409: "server", 429: "rate_limit"}
-
-_KINDS_OF_TYPES = {
-    "authentication_error": "authentication",
-    "invalid_request_error": "request",
-    "not_found_error": "configuration",
-    "permission_error": "authentication",
-    "rate_limit_error": "rate_limit",
-    "request_too_large": "request",
-    "timeout_error": "timeout",
-}
 _ADVICE = {
     "connection": "check that the server runs, and base_url",
     "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
@@ -182,8 +172,3 @@ def message_of(body: bytes) -> str:
     if error is None:
         return " ".join(body[: 4 * ERROR_CHARACTERS].decode(errors="replace").split())[:ERROR_CHARACTERS]
     return str(error.get("message") or error)[:ERROR_CHARACTERS]
-
-
-def kind_of(error: Mapping[str, Any]) -> str:
-    """Return the kind of an error without a status, by its type as OpenAI and Anthropic name it."""
-    return _KINDS_OF_TYPES.get(str(error.get("type")), "server")

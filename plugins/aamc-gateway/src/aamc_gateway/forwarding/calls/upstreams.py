@@ -24,8 +24,8 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, component_errors
-from aamc_sdk.interfaces import EndpointState, WireProvider, WireRequest
+from aamc_sdk.errors import AamcError, PoolError
+from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
 
@@ -91,17 +91,12 @@ class Upstream:
     @property
     def is_resting(self) -> bool:
         """Whether its servers are not called for a while, after failures."""
-        return not self._state.available
+        return not self._models.endpoint_state(self.candidate).available
 
     @property
     def retry_after_s(self) -> float | None:
         """Time in seconds after which its endpoint can be called, where it cannot be now; None if unknown."""
-        return self._state.retry_after_s
-
-    @property
-    def _state(self) -> EndpointState:
-        with component_errors(f"the provider of {self.candidate.name!r} failed to return its state"):
-            return EndpointState.of(self._models.provider(self.candidate).state())
+        return self._models.endpoint_state(self.candidate).retry_after_s
 
     @cached_property
     def apis(self) -> frozenset[str]:

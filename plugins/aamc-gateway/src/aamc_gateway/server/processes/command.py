@@ -25,14 +25,14 @@ from aamc_sdk.cli import InputFile
 @click.option(
     "--store",
     metavar="URL",
-    help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without run, pool and configuration).",
+    help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory without a run and a pool).",
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
 def serve(check: bool, **options: Any) -> None:
     """Serve OpenAI's and Anthropic's APIs, and choose the model of each request.
 
-    Without a run, pool or configuration it answers with the provider echo.
+    Without a run and a pool it answers with the provider echo.
 
     Example: aamc serve --pool pool.yaml
     """

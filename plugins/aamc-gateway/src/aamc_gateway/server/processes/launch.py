@@ -10,7 +10,7 @@ import attrs
 
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.config import ServingSettings, configure, load_yaml
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_from_dict
@@ -24,6 +24,8 @@ ROUTER = "thompson"
 TRIAL_STORE = "memory:"
 STORE = "sqlite:aamc-gateway.db"
 """The log where none is named, unless the gateway is only tried."""
+_OWN_KEYS = {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}
+"""The keys of a configuration file of this SDK; a file of another system has others, and its own candidates."""
 _TRIAL_POOL = {
     "candidates": [
         {
@@ -39,7 +41,11 @@ _TRIAL_POOL = {
 
 @attrs.frozen(kw_only=True)
 class Launch:
-    """The options of ``aamc serve``; None for those that are not given."""
+    """The options of ``aamc serve``, None for those that are not given, and the content of the configuration file.
+
+    Raises:
+        ConfigError: The configuration file cannot be read.
+    """
 
     host: str | None = None
     port: int | None = None
@@ -50,17 +56,26 @@ class Launch:
     pool: str | None = None
     estimator: str | None = None
     store: str | None = None
+    content: Mapping[str, Any] = attrs.field(init=False, repr=False)
+
+    @content.default
+    def _read_config(self) -> Mapping[str, Any]:
+        return {} if self.config is None else load_yaml(Path(self.config))
+
+    def again(self) -> Launch:
+        """Return the launch with the content that the configuration file has now."""
+        return attrs.evolve(self)
 
     @property
     def is_trial(self) -> bool:
         """Whether no pool is named, so that the gateway serves the provider ``echo``."""
-        names_pool = self.run is not None or self.pool is not None or names_checkpoint(self.router or "")
-        return not names_pool and not self.config_names_components
+        named = self.run, self.pool, self.content.get("pool")
+        return named == (None, None, None) and not names_checkpoint(self.router or "") and self.content.keys() <= _OWN_KEYS
 
     @property
     def config_names_components(self) -> bool:
         """Whether the configuration file has more than a section ``gateway``: a router, a pool, or another system's content."""
-        return self.config is not None and bool(set(load_yaml(Path(self.config))) - {"gateway"})
+        return bool(self.content.keys() - {"gateway"})
 
     @property
     def in_memory(self) -> bool:
@@ -73,11 +88,10 @@ class Launch:
         Raises:
             ConfigError: A setting is unknown or wrong, or the workers cannot share the log.
         """
-        content: Mapping[str, Any] = {} if self.config is None else load_yaml(Path(self.config))
-        section = content.get("gateway", {})
+        section = self.content.get("gateway", {})
         if not isinstance(section, Mapping):
             raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
-        if self.config is not None and "router" not in content:
+        if self.config is not None and "router" not in self.content:
             section = _with_arena(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
         settings = configure(GatewaySettings, {**section, **given}, where="gateway")

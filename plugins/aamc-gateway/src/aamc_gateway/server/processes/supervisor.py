@@ -92,7 +92,7 @@ def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
     """Serve in a worker process, and say when it does."""
     threading.Thread(target=_end_with_supervisor, name="aamc-supervisor", daemon=True).start()
     try:
-        serve_worker(launch, listener, ready.release)
+        serve_worker(launch.again(), listener, ready.release)
     except AamcError as error:  # the configuration may have changed since the start
         logger.error("a worker cannot start: %s", error)  # noqa: TRY400  # the traceback says nothing more
         sys.exit(1)

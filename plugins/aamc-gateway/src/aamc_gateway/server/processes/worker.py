@@ -83,7 +83,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     settings = made[0].settings
 
     async def make() -> Gateway:
-        return made.pop() if made else await asyncio.get_running_loop().run_in_executor(None, launch.gateway, metrics)
+        return made.pop() if made else await asyncio.to_thread(lambda: launch.again().gateway(metrics))
 
     gc.collect()
     gc.freeze()  # what was made until here stays, and need not be searched for garbage
