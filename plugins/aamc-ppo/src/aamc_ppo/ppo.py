@@ -45,7 +45,7 @@ class PPOConfig:
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(64, "environment streams played in parallel", at_least=1)
     group_size: int = option(
-        4, "streams that share preference, queries and random numbers, for a leave-one-out baseline; divides n_streams; 1: no baseline", at_least=1
+        4, "streams that share preference, queries and random numbers, and are compared with each other; divides n_streams and minibatch; 1: none", at_least=1
     )
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
     validation_steps: int = option(
@@ -84,7 +84,7 @@ class PPOConfig:
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate with maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"total_timesteps": 1_200_000, "gamma": 0.99},
+        "quick": {"total_timesteps": 1_200_000},
         "full": {},
         "paper": {
             "total_timesteps": 1_000_000,
