@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+_MOST_NAMES = 100
+"""Maximum number of names in a message."""
+
 
 class AamcError(Exception):
     """Base class of all errors that the SDK raises.
@@ -250,5 +253,7 @@ def quantity(number: int, noun: str, plural: str = "") -> str:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Return the names in alphabetical order, separated by commas; ``"none"`` for no names."""
-    return ", ".join(sorted(names)) or "none"
+    """Return the names in alphabetical order, separated by commas, at most 100 of them; ``"none"`` for no names."""
+    known = sorted(names)
+    more = f" and {len(known) - _MOST_NAMES:,} more" if len(known) > _MOST_NAMES else ""
+    return (", ".join(known[:_MOST_NAMES]) or "none") + more

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aamc_sdk.errors import PluginError, component_errors, error_text, nearest
+from aamc_sdk.errors import PluginError, component_errors, error_text, nearest, one_of, unknown_name
 
 ROUTERS = ("canary", "gbdt", "greedy", "knn", "oracle", "ppo", "rule", "supervised", "thompson")
 OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "prior_mean", "seed")
@@ -44,6 +44,13 @@ def test_a_misspelt_name_is_recognised(text: str, names: tuple[str, ...], meant:
 )
 def test_nothing_is_suggested_for_another_word(text: str, names: tuple[str, ...]) -> None:
     assert nearest(text, names) == ""
+
+
+def test_a_message_names_at_most_a_hundred_names() -> None:
+    names = [f"m{number:03}" for number in range(2000)]
+    assert one_of(names) == ", ".join(names[:100]) + " and 1,900 more"
+    message = unknown_name("there is no model", "m1998x", names, "there are")
+    assert message.startswith("there is no model 'm1998x'; did you mean 'm1998'? (there are: m000, m001, ")
 
 
 def test_an_error_without_a_message_is_named_by_its_type() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from aamc_bandit.linear.regression import SufficientStatistics
@@ -37,6 +39,15 @@ def test_words_and_prices_make_candidates_alike() -> None:
 def test_an_unknown_price_is_neither_near_nor_far() -> None:
     alike = similarity(Pool([model("a", CODE, 1.0), Candidate("b", CODE), model("c", CODE, 100.0)]))
     assert alike[0, 2] < alike[0, 1] < 1
+
+
+def test_a_thousand_candidates_take_little_memory() -> None:
+    pool = Pool([model(f"m{number}", CODE, 1.0 + number) for number in range(1000)])
+    tracemalloc.start()
+    similarity(pool)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6
 
 
 def test_a_candidate_starts_at_the_weighted_ridge_of_the_others() -> None:

@@ -222,6 +222,11 @@ def test_a_long_pause_ends_the_attempts_and_its_length_is_reported(upstream, pro
         assert calling.state().remaining == 0
 
 
+def test_a_pause_that_a_server_wants_is_reported_as_the_longest_one_that_is_kept(upstream, provider) -> None:
+    error = failed(sent, provider(base_url=upstream(reply({}, 429, retry_after="1e308")).url))
+    assert (error.retry_after_s, error.public) == (300.0, "model 'small' is over its rate limit (429 Too Many Requests); try again in 300 s")
+
+
 def test_another_deployment_takes_over_at_once_while_one_is_over_its_limit(upstream, provider) -> None:
     limited, free = upstream(reply({}, 429, retry_after="60")), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(limited, free), max_pause_s=60.0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access import Limits, SharedState, open_shared
 from aamc_gateway.access import keys as keys_module
-from aamc_gateway.access.keys import KeyRing, add_key, digest_of, find_key, id_of, read_keys, revoke_key, rotate_key
+from aamc_gateway.access.keys import KeyRing, add_key, digest_of, find_key, id_of, key_with_id, read_keys, revoke_key, rotate_key
 
 from aamc_sdk.errors import DataError, StoreAwayError
 from aamc_sdk.interfaces import Store
@@ -62,6 +62,22 @@ def test_a_key_that_has_not_changed_is_interpreted_once(store: Store, monkeypatc
         found = await ring.find(secret)
         assert found is not None
         assert found[0].revoked is not None
+
+    run(store, test)
+
+
+def test_only_the_keys_that_are_meant_are_interpreted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    interpret = keys_module.Key.from_bytes
+    monkeypatch.setattr(keys_module.Key, "from_bytes", lambda value: read.append(value) or interpret(value))
+
+    async def test(shared: SharedState) -> None:
+        made = [(await add_key(shared, name=f"k{number}"))[0] for number in range(20)]
+        assert not read
+        assert [(await find_key(shared, which)).id for which in ("k3", made[4].id)] == [made[3].id, made[4].id]
+        assert await key_with_id(shared, made[5].id) == made[5]
+        assert await key_with_id(shared, "k5") is None
+        assert len(read) == 3
 
     run(store, test)
 

@@ -161,6 +161,18 @@ def test_a_not_a_number_in_an_event_is_passed_on(serve: Serve) -> None:
     assert running.chat(stream=True).events[-1]["aamc"]["model"] == "odd"
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+@pytest.mark.parametrize("status", ["cancelled", "in_progress"])
+def test_a_response_that_has_not_ended_is_no_answer_but_where_the_client_may_wait_for_it(serve: Serve, status: str, path: str) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script())
+    wire = Wire(f'{{"id": "resp_1", "status": "{status}", "output": []}}'.encode())
+    wire.apis = ("responses",)
+    pretend(running, "good", wire)
+    answer = running.ask(f"/v1/{path}", {"model": "aamc/auto", "input" if path == "responses" else "messages": [{"role": "user", "content": "hi"}]})
+    assert answer.status == (200 if (status, path) == ("in_progress", "responses") else 502)
+    assert statuses(running) == [("good", "ok" if answer.status == 200 else "error")]
+
+
 def test_an_answer_without_a_choice_falls_back_and_is_billed(serve: Serve) -> None:
     running = serve(empty=Script())
     pretend(running, "empty", Wire(b'{"choices": [], "usage": {"prompt_tokens": 1000000, "completion_tokens": 0}}'))

@@ -137,6 +137,17 @@ def test_a_converted_stream_without_its_finish_is_cut(serve: Any) -> None:
             assert "was cut" in streamed(running, path).events[-1]["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_response_that_comes_only_with_its_end_is_an_answer(serve: Any, path: str, end: str) -> None:
+    response = {"id": "resp_1", "status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": "Paris"}]}]}
+    event = end.join((f"data: {json.dumps({'type': 'response.completed', 'response': response})}", "id: 1", "", "")).encode()
+    with upstream_of([event], 0.0) as address:
+        running = serve({}, {"good": {"apis": ["responses"], "deployments": [{"base_url": address}]}}, good=Script())
+        answer = streamed(running, path)
+    assert (answer.status, answer.body.count(b"Paris") > 0, "error" in answer.events[-1]) == (200, True, False)
+
+
 def test_a_cached_stream_with_other_line_ends_has_a_closing_object_of_its_own(serve: Any) -> None:
     first = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\r\n\r\n'
     last = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\r\n\r\n'

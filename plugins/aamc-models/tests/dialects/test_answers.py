@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from aamc_models.dialects import StreamConverter, StreamMonitor, answer_to_chat, convert_answer, finish_reason, from_chat
+from aamc_models.dialects.events import data_of, event_of
+
+from aamc_sdk.errors import DataError
 
 
 def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
@@ -241,3 +244,50 @@ def test_a_call_without_arguments_that_comes_after_the_finish_is_kept(target: st
     events = [f"data: {json.dumps({'id': 'chatcmpl-1', 'choices': [choice]})}\n\n".encode() for choice in choices]
     written = b"".join(event for one in [*events, b"data: [DONE]\n\n"] for event in converter.feed(one))
     assert b'"name":"f"' in written
+
+
+OUTPUT = [
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+    {"type": "message", "content": [{"type": "output_text", "text": "Paris"}]},
+    {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+]
+
+
+def end_of_response(*deltas: str, status: str = "completed", **fields: Any) -> list[dict[str, Any]]:
+    """Return the events of chat for a response that is streamed as these deltas of text and its end."""
+    response = {"id": "resp_1", "model": "m", "status": status, "output": OUTPUT, "usage": {"input_tokens": 5, "output_tokens": 2}, **fields}
+    events = [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
+    converter = StreamConverter("responses", "chat")
+    written = [made for event in [*events, {"type": f"response.{status}", "response": response}] for made in converter.feed(event_of(event))]
+    assert written.pop() == b"data: [DONE]\n\n"
+    return [json.loads(data_of(event)) for event in written]
+
+
+@pytest.mark.parametrize(("status", "finish"), [("completed", "tool_calls"), ("incomplete", "length")])
+def test_a_response_that_comes_only_with_its_end_is_read_from_it(status: str, finish: str) -> None:
+    answer, end, usage = end_of_response(status=status)
+    delta = answer["choices"][0]["delta"]
+    assert (delta["content"], delta["reasoning_content"], delta["tool_calls"][0]["function"]) == ("Paris", "hm", {"name": "f", "arguments": "{}"})
+    assert (answer["model"], delta["tool_calls"][0]["index"]) == ("m", 0)
+    assert (end["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == (finish, 2)
+    monitor = StreamMonitor("responses")
+    monitor.feed(event_of({"type": f"response.{status}", "response": {"output": OUTPUT}}))
+    assert (monitor.text_bytes, monitor.last_call, monitor.finish_reason) == (11, "a", finish)  # with one for the call itself
+
+
+def test_the_end_of_a_response_repeats_nothing_that_was_streamed() -> None:
+    contents = [choice["delta"].get("content", "") for event in end_of_response("Par", "is") for choice in event["choices"]]
+    assert contents == ["Par", "is", ""]
+
+
+@pytest.mark.parametrize("target", ["chat", "messages"])
+@pytest.mark.parametrize("status", ["cancelled", "in_progress", "queued", "failed"])
+def test_a_response_that_has_not_ended_well_is_no_answer(status: str, target: str) -> None:
+    with pytest.raises(DataError, match=f"status must be completed or incomplete, not '{status}'"):
+        convert_answer("responses", target, {"status": status, "output": []})
+
+
+def test_a_response_that_is_cut_at_its_limit_says_so() -> None:
+    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": OUTPUT[1:2]}
+    assert convert_answer("responses", "chat", cut)["choices"][0]["finish_reason"] == "length"
+    assert convert_answer("responses", "messages", cut)["stop_reason"] == "max_tokens"

@@ -160,7 +160,10 @@ def test_a_not_a_number_of_a_log_probability_breaks_no_event() -> None:
 def test_data_of_several_lines_and_carriage_returns_are_read() -> None:
     monitor = StreamMonitor("chat")
     assert Seen(content=True) == monitor.feed(b'data: {"choices": [{"index": 0,\r\ndata: "delta": {"content": "a"}}]}\r\n\r\n')
-    assert Seen(content=True) == monitor.feed(b'data: {"choices": [{"delta": {"content": "a"}}]}\nid: 7\n\n')
+    for end in (b"\n", b"\r\n", b"\r"):
+        event = [b'data: {"choices": [{"delta":', b'data: {"content": "a"}}]}', b"id: 7", b"", b""]
+        assert Seen(content=True) == monitor.feed(end.join(event))
+        assert Seen(content=True) == monitor.feed(end.join([event[0] + event[1][5:], *event[2:]]))
 
 
 def test_bytes_of_text_reasoning_and_arguments_are_counted() -> None:

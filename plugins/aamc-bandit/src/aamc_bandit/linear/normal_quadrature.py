@@ -4,7 +4,7 @@
 
 The range is divided at fixed numbers of standard deviations from each mean, and each piece is integrated by the
 Gauss-Legendre rule, all pieces of a batch at once. The maximum of M utilities lies outside the range with a probability of at
-most (M + 1) x 1e-9.
+most (M + 1) x 1e-9. More than :data:`~aamc_bandit.best_of_many.MANY` candidates share one grid instead.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
+from aamc_bandit.best_of_many import MANY, best_of_many
 from aamc_sdk.types import Floats
 
 ERROR = 1e-6
@@ -37,9 +38,22 @@ def normal_best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_])
     if candidates == 1:
         return np.ones((rows, 1))
     mean, sd = np.where(mask, mean, 0.0), np.where(mask, np.maximum(sd, MIN_SD), 1.0)  # masked values may be NaN
+    if candidates > MANY:
+        return np.stack([_row_probabilities(*row) for row in zip(mean, sd, mask, strict=True)]) if rows else np.empty((0, candidates))
     step = max(1, _BLOCK // (candidates**2 * len(_DIVISIONS) * len(_NODES)))
     blocks = [slice(start, start + step) for start in range(0, rows, step)]
     return np.concatenate([_block_probabilities(mean[block], sd[block], mask[block]) for block in blocks]) if blocks else np.empty((0, candidates))
+
+
+def _row_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Floats:
+    allowed, best = np.flatnonzero(mask), np.zeros(len(mask))
+    mean, sd = mean[allowed, None], sd[allowed, None]
+
+    def log_below(utility: Floats, rows: NDArray[np.intp]) -> Floats:
+        return np.asarray(np.log(np.maximum(ndtr((utility - mean[rows]) / sd[rows]), _MIN_BELOW)))
+
+    best[allowed] = best_of_many(log_below, (mean + sd * _DIVISIONS[0]).max(), (mean + sd * _DIVISIONS[-1]).max(), len(allowed))
+    return best
 
 
 def _block_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Floats:

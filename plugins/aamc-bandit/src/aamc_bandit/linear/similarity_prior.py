@@ -31,7 +31,8 @@ def similarity(pool: Pool) -> Floats:
     words = encode_candidates(pool)[:, len(CANDIDATE_NUMBERS) :].astype(np.float64)
     prices = _log_prices(pool)
     price_distance = ((prices[:, None] - prices[None]) ** 2).sum(axis=2)
-    distance = np.where(np.isnan(price_distance), UNKNOWN_PRICE_DISTANCE, price_distance) + ((words[:, None] - words[None]) ** 2).sum(axis=2)
+    squares, products = (words**2).sum(axis=1), words @ words.T  # differences of all pairs would be [M, M, words]
+    distance = np.where(np.isnan(price_distance), UNKNOWN_PRICE_DISTANCE, price_distance) + squares[:, None] + squares - 2 * products
     found: Floats = np.exp(-distance / 2)
     np.fill_diagonal(found, 0.0)
     return found

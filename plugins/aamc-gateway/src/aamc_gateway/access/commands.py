@@ -202,10 +202,11 @@ async def _documents(shared: SharedState) -> list[dict[str, Any]]:
     from aamc_gateway.access.settings import Limits
     from aamc_sdk.config import unstructure
 
-    found, now = [], time.time()
-    for key in await read_keys(shared):
-        counters = counters_of(Holder("key", key.id, key.name, key.limits or Limits()), now)
-        spent = dict(zip(counters, await shared.read(list(counters.values())), strict=True))
+    found, now, keys = [], time.time(), await read_keys(shared)
+    counters = [counters_of(Holder("key", key.id, key.name, key.limits or Limits()), now) for key in keys]
+    used = iter(await shared.read([name for each in counters for name in each.values()]))
+    for key, periods in zip(keys, counters, strict=True):
+        spent = {period: next(used) for period in periods}
         shown = {name: getattr(key, name) for name in ("id", "name", "created", "tenant", "user", "admin", "expires", "revoked")}
         limits = None if key.limits is None else unstructure(key.limits)
         found.append({**shown, "models": list(key.models), "limits": limits, "state": key.state(now), "spent_usd": spent})

@@ -11,7 +11,6 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -123,10 +122,18 @@ class Key:
         return configure(cls, json.loads(value), where="the kept key")
 
 
-async def read_keys(shared: SharedState) -> list[Key]:
-    """Return all keys, in the order of their making; revoked and expired ones too."""
-    found: Mapping[str, bytes] = await shared.scan(GROUP)
-    return sorted((Key.from_bytes(value) for value in found.values()), key=lambda key: (key.created, key.id))
+async def read_keys(shared: SharedState, which: str = "") -> list[Key]:
+    """Return all keys, or those of an id or name, in the order of their making; revoked and expired ones too."""
+    found = list((await shared.scan(GROUP)).values())
+    if which:  # to interpret a key takes 0.2 ms
+        found = [value for value in found if which in ((fields := json.loads(value))["id"], fields["name"])]
+    return sorted(map(Key.from_bytes, found), key=lambda key: (key.created, key.id))
+
+
+async def key_with_id(shared: SharedState, key_id: str) -> Key | None:
+    """Return the key with an id, a revoked or expired one too; None if there is none."""
+    value = await shared.get(f"key/{key_id}")
+    return None if value is None else Key.from_bytes(value)
 
 
 async def any_has_tenant(shared: SharedState) -> bool:
@@ -146,7 +153,7 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
         DataError: There is an active key of that name.
     """
     name, now = fields["name"], time.time()
-    if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared)):
+    if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared, name)):
         raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
     secret = new_key(made := new_id())
     key = Key(id=made, digest=digest_of(secret).hex(), created=now, **fields)
@@ -156,11 +163,11 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
 
 async def find_key(shared: SharedState, which: str) -> Key:
     """Return the key of an id, or the active key of a name."""
-    keys, now = await read_keys(shared), time.time()
-    for key in keys:
-        if key.id == which or (key.name == which and key.state(now) == "active"):
+    now = time.time()
+    for key in await read_keys(shared, which):
+        if key.id == which or key.state(now) == "active":
             return key
-    known = [key.name for key in keys if key.state(now) == "active"]
+    known = [key.name for key in await read_keys(shared) if key.state(now) == "active"]
     raise DataError(unknown_name("there is no active key of the name or id", which, known, "there are"))
 
 

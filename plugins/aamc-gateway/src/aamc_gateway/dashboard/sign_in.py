@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from aamc_gateway.access.keys import digest_of, read_keys
+from aamc_gateway.access.keys import digest_of, key_with_id
 from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -107,8 +107,8 @@ async def _session(gateway: Gateway, token: str) -> Caller | None:
         return None
     found, now = orjson.loads(kept), time.time()
     digest = bytes.fromhex(found.get("digest", ""))  # sessions of earlier versions have none
-    keys = [key for key in await read_keys(gateway.shared) if key.id == found["key_id"]]
-    if gateway.access.is_admin_key(digest) or any(key.state(now) == "active" and key.matches(digest, now) for key in keys):
+    key = await key_with_id(gateway.shared, found["key_id"])
+    if gateway.access.is_admin_key(digest) or (key is not None and key.state(now) == "active" and key.matches(digest, now)):
         return Caller(key_id=found["key_id"], name=found["name"], admin=True)
     return None
 

@@ -100,8 +100,8 @@ def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def broken_off(answer: Mapping[str, Any]) -> str | None:
     """Return the message of the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
-    if answer.get("status") == "failed":
-        return error_message(answer.get("error"))
+    if answer.get("status") in ("failed", "cancelled"):
+        return error_message(answer.get("error") or f"its status is {answer['status']}")
     choices = answer.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("finish_reason") == "error":

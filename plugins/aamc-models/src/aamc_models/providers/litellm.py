@@ -16,7 +16,6 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
@@ -125,8 +124,7 @@ class LiteLLM(ChatProvider):
             except Exception as error:
                 failure = self._error(candidate, error)
                 if failure.kind == "rate_limit":
-                    wait_s = min(failure.retry_after_s or 0.0, LONGEST_REST_S)
-                    self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
+                    self._paused_until = max(self._paused_until, time.monotonic() + (failure.retry_after_s or 0.0))
                 too_long = (failure.retry_after_s or 0.0) > self.config.max_pause_s
                 is_last = failure.kind not in RETRIED or attempt == self.config.retries or too_long
                 if is_last or not await may_repeat(failure):

@@ -15,6 +15,7 @@ import attrs
 
 from aamc_models.dialects.error_bodies import error_in
 from aamc_models.dialects.fields import json_object
+from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
@@ -30,13 +31,20 @@ RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"
 _BILLED = frozenset({"timeout", "protocol"})
 _BILLED_STATUSES = frozenset({504, 524})
 """Statuses with which a proxy ends a request that its server still works on."""
-ELSEWHERE = frozenset({401, 402, 403, 404})
+ELSEWHERE = frozenset({401, 402, 403, 404, 405})
 """Statuses after which another deployment may succeed, whose key and model differ, but not the same one."""
 _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 """The APIs of conversations, for which candidates are in a pool."""
 _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
-_KINDS = {401: "authentication", 402: "authentication", 403: "authentication", 408: "timeout", 409: "server", 429: "rate_limit"}
+_KINDS = {
+    **dict.fromkeys((401, 402, 403), "authentication"),
+    407: "connection",
+    408: "timeout",
+    409: "server",
+    421: "connection",
+    429: "rate_limit",
+}
 _ADVICE = {
     "connection": "check that the server runs, and base_url",
     "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
@@ -126,12 +134,12 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
 
 
 def asked_model(failure: Failure, request: WireRequest) -> Failure:
-    """Return the failure of a request to a model: status 404 of a conversation means that the server has no such model or address.
+    """Return the failure of a request to a model: status 404 or 405 of a conversation means that the server has no such model or address.
 
     Of another API it may mean that the server lacks that API alone, and of one that names a stored object, that the object is missing.
     """
     body = request.body
-    is_missing = failure.status == 404 and failure.kind == "request" and request.api in _CONVERSATIONS
+    is_missing = failure.status in (404, 405) and failure.kind == "request" and request.api in _CONVERSATIONS
     if not is_missing or (isinstance(body, Mapping) and any(body.get(name) for name in _STORED)):
         return failure
     return attrs.evolve(failure, kind="configuration")
@@ -139,6 +147,8 @@ def asked_model(failure: Failure, request: WireRequest) -> Failure:
 
 def provider_error(failure: Failure, candidate: str, place: str, key_env: str, key_is_set: bool) -> ProviderError:
     """Return the error for the caller, with advice."""
+    if failure.retry_after_s is not None:
+        failure = attrs.evolve(failure, retry_after_s=min(failure.retry_after_s, LONGEST_REST_S))
     text = f"model {candidate!r} {place} {failure.text[:ERROR_CHARACTERS]}"
     if advice := _advice_on(failure.kind, key_env, key_is_set):
         text += f"; {advice}"

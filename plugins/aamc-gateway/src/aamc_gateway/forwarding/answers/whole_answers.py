@@ -103,7 +103,10 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         answer = answer_of(reply)
 
         def text_bytes() -> int:
-            return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
+            try:
+                return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
+            except DataError:  # it passes unread, as a response that goes on in the background
+                return 0
 
         call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), text_bytes, finished=True)
         call.figures.finish_reason = finish_reason(api, answer)

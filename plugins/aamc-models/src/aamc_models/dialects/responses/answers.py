@@ -7,12 +7,13 @@ from typing import Any
 
 from aamc_models.dialects.chat import chat_answer, first_choice
 from aamc_models.dialects.content import arguments_text, calls_of, creation_time, identity, signed_text, text_of
-from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, wrong
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 from aamc_models.dialects.token_usage import usage_object, usage_of
 
 _TO_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_UNFINISHED = ("cancelled", "failed", "in_progress", "queued")
 
 
 def finish_reason_of(response: Mapping[str, Any], calls_tools: bool) -> str:
@@ -94,6 +95,8 @@ def response_object(identity: str, model: str, created: int, output: list[dict[s
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
     """Return a response as a chat completion."""
+    if answer.get("status") in _UNFINISHED:
+        raise wrong("status", "completed or incomplete", answer["status"])
     texts: list[str] = []
     refusals: list[str] = []
     calls: list[dict[str, Any]] = []

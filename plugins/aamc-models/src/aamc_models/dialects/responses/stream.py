@@ -11,6 +11,7 @@ from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, optional_text, text
 from aamc_models.dialects.responses.answers import (
+    answer_to_chat,
     call_item,
     finish_reason_of,
     logprobs_from_chat,
@@ -25,6 +26,7 @@ from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 
 _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
+_ANSWER = frozenset(("content", "refusal", "tool_calls"))
 
 
 class ResponsesReader(ChatReader):
@@ -35,6 +37,11 @@ class ResponsesReader(ChatReader):
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[object, dict[str, Any]] = {}
+        self._streamed: set[str] = set()
+
+    def _delta(self, delta: dict[str, Any], logprobs: object = None, index: int = 0) -> dict[str, Any]:
+        self._streamed.update(name for name, value in delta.items() if value)
+        return super()._delta(delta, logprobs, index)
 
     def read(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks that an event becomes."""
@@ -84,7 +91,15 @@ class ResponsesReader(ChatReader):
 
     def _response_end(self, status: str, response: JSON) -> Iterator[dict[str, Any]]:
         self.finished = True
-        yield self._end(finish_reason_of({**response, "status": status}, bool(self._calls)))
+        response = {**response, "status": status}
+        if not self._streamed & _ANSWER:  # some servers send no deltas
+            self._begin(response)
+            message = answer_to_chat(response)["choices"][0]["message"]
+            rest = {name: value for name, value in message.items() if value and name not in self._streamed}
+            lists = {name: [{"index": n, **each} for n, each in enumerate(value)] for name, value in rest.items() if isinstance(value, list)}
+            if rest.keys() - {"role"}:
+                yield self._delta({**rest, **lists})
+        yield self._end(finish_reason_of(response, "tool_calls" in self._streamed))
         if self.usage.note(response):
             yield self._counted(self.usage.to("chat"))
 
