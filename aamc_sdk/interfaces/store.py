@@ -230,14 +230,15 @@ class Store(NamedComponent):
 
 def public_url(url: str) -> str:
     """Return a store's URL without user and password, for messages."""
-    scheme, separator, rest = url.partition("://")
-    place, _, query = (rest if separator else url).partition("?")
-    if separator:
-        address = place.rpartition("@")[2]
-        place = f"{scheme}://{address}"
-        if "@" in query:  # it may end a password in which a ? is not written as %3F
-            port = address.partition("/")[0].partition(":")[2]
-            return place if not port or port.isdigit() else f"{scheme}://"
+    scheme, colon, rest = url.partition(":")
+    place, _, query = rest.partition("?")
+    slashes = "//" if rest.startswith("//") else ""
+    if slashes or ":" in rest.rpartition("@")[0]:  # without slashes it is the mistyped URL of a server
+        place = slashes + place.removeprefix(slashes).rpartition("@")[2]
+        if "@" in unquote_plus(query):  # it may end a password in which a ? is not written as %3F
+            port = place.removeprefix(slashes).partition("/")[0].partition(":")[2]
+            return f"{scheme}:{place if not port or port.isdigit() else slashes}"
+    place = scheme + colon + place
     shown = "&".join(each for each in query.split("&") if not _may_be_secret(each))
     return f"{place}{'?' if shown else ''}{shown}"
 

@@ -80,6 +80,8 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     rest = [(key, value) for key, value in pairs if key not in known]
     if rest and "//" not in address:
         key = rest[0][0]
+        if "@" in key:  # a part of a password
+            raise ConfigError(f"the URL of store {name} has an option with @; write the URL of a server as {name}://HOST, and ? in a password as %3F")
         raise ConfigError(unknown_name(f"store {name} has no option", key, known))
     options = {key: parse_yaml(value, f"{key} of {public_url(address)}") for key, value in pairs if key in known}
     return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

@@ -312,7 +312,13 @@ def _check_foreign(foreign: object, name: str) -> None:
 
 
 def _check_keys(content: Mapping[str, Any], path: Path) -> None:
-    """Refuse a file without a router or with an unknown key; warn of keys that only experiments use."""
+    """Refuse a file without a router, with an orchestrator or with an unknown key; warn of keys that only experiments use."""
+    if content.get("orchestrator"):
+        named = Choice.of(content["orchestrator"], "orchestrator").name
+        raise ConfigError(
+            f"{path} names the orchestrator {named!r}, and requests are decided by a router; leave it out and name a router, such as router: thompson"
+            " (aamc serve takes orchestrators under gateway.orchestrators)"
+        )
     if "router" not in content:
         raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
     known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)

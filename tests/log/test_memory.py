@@ -101,6 +101,10 @@ def test_records_are_a_sequence():
     [
         ("memory:log", "memory:log"),
         ("sqlite:a@b.db?store_text=true&password=secret", "sqlite:a@b.db?store_text=true"),
+        ("sqlite:/data/a@b.db?retention={days: 30}", "sqlite:/data/a@b.db?retention={days: 30}"),
+        ("redis:ann:secret@host", "redis:host"),  # mistyped, as are the next two
+        ("postgres:/ann:secret@host/log?sslmode=require", "postgres:host/log?sslmode=require"),
+        ("redis:ann:se?cret@host", "redis:"),
         ("redis://:se?cret@host/0", "redis://"),
         ("redis://host:6379/0?password=p@ss", "redis://host:6379/0"),
         ("postgres://host/log?pass%77ord=secret&user=ann&sslmode=require", "postgres://host/log?sslmode=require"),

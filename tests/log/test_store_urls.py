@@ -18,6 +18,12 @@ def test_an_option_that_a_url_gives_twice_is_refused(url: str) -> None:
         open_store(url, Plugins())
 
 
+def test_a_part_of_a_password_that_reads_as_an_option_is_not_named() -> None:
+    with pytest.raises(ConfigError, match="the URL of store sqlite has an option with @; write the URL of a server as sqlite://HOST") as raised:
+        open_store("sqlite:ann:se?cret@host", Plugins())
+    assert "cret" not in str(raised.value)
+
+
 def test_a_servers_own_parameter_that_a_url_gives_twice_is_refused_without_its_value() -> None:
     with pytest.raises(ConfigError, match="the URL of store memory gives the option 'password' twice") as raised:
         open_store("memory://host/log?password=secret&password=word", Plugins())

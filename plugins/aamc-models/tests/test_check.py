@@ -132,6 +132,15 @@ def test_an_answer_without_a_key_names_the_variable_that_is_not_set(stub: StubSe
     assert row["advice"] == '$AAMC_TEST_KEY is not set, and the server answered without a key: set it, or write api_key_env: ""'
 
 
+def test_a_provider_that_fails_to_name_its_unset_keys_is_a_failure_of_its_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_sdk.serving.models.echo.Echo.unset_keys", lambda _: {}["key"])
+    path = tmp_path / "pool.yaml"
+    path.write_text("candidates: [{name: good, endpoint: {provider: echo}}]")
+    status, out, _ = run_command("models", "check", "--pool", str(path), "--json")
+    assert status == 1
+    assert json.loads(out)["models"][0]["error"] == "the provider of 'good' failed to return its unset keys: KeyError: 'key'"
+
+
 def test_a_server_that_cannot_be_reached_hides_no_missing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AAMC_TEST_KEY", raising=False)
     path = tmp_path / "pool.yaml"

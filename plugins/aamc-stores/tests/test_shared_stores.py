@@ -392,6 +392,22 @@ def test_a_url_that_postgresql_cannot_read_is_refused_without_its_password(tmp_p
     assert "sec" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["redis:ann:secret@host", "rediss:/ann:secret@h/0", "redis:ann@secret", "postgres:ann:secret@host/log", "postgresql:/ann:secret@host/log"]
+)
+def test_a_url_without_its_slashes_is_refused_without_its_password(url):
+    with pytest.raises(ConfigError, match=r"the URL of store \w+ must have two slashes, such as \w+://HOST") as raised:
+        open_store(url, get_plugin_manager())
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("password", ["qq/zz", "qq#zz", "qq?zz"])
+def test_a_special_character_in_the_password_of_redis_is_refused_without_the_password(password):
+    with pytest.raises((ConfigError, StoreError), match="write special characters of the password as %XX") as raised:
+        open_store(f"redis://ann:{password}@host/0", get_plugin_manager())
+    assert not {*"qz"} & {*str(raised.value)}
+
+
 def test_a_prefix_that_is_no_name_is_refused(log):
     with pytest.raises(ConfigError, match="prefix"):
         log(prefix='x"; DROP TABLE')

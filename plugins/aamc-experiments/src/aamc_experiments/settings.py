@@ -11,6 +11,7 @@ import attrs
 
 from aamc_sdk.config import Choice, ServingSettings, configure, option, unstructure
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import public_url
 from aamc_sdk.serving import find_checkpoint
 
 T = TypeVar("T", bound=Choice)
@@ -55,6 +56,11 @@ class Source(Choice):
     def to_dict(self) -> dict[str, Any]:
         """Return a document that :meth:`of` reads."""
         return {"name": self.name, "path": self.path, **self.options}
+
+    @property
+    def public_name(self) -> str:
+        """The source without the password in a log's URL, for messages."""
+        return str(attrs.evolve(self, path=public_url(self.path)))
 
     def __str__(self) -> str:
         return f"{self.name}:{self.path}" if self.path else self.name

@@ -203,6 +203,12 @@ def test_a_source_reads_its_format_and_path() -> None:
     assert Source.of("outcomes:a:b", "x").path == "a:b"
 
 
+def test_messages_name_the_log_of_a_split_without_its_password() -> None:
+    for read in (Dataset([]), {"train": table("ab")}):
+        with pytest.raises(DataError, match=r"^log:postgres://host/log (has no rows|lacks the)"):
+            read_whole(Source.of("log:postgres://ann:secret@host/log", "x"), given(log=read))
+
+
 def test_what_is_said_of_a_split_follows_its_outcomes_but_not_their_last_digits() -> None:
     first, changed = table("ab"), table("ab")
     assert changed.outcomes is not None

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, PluginError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
@@ -144,6 +144,7 @@ def wait_for(true: Any) -> None:
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
         ({"store": "sqlite:log.db?read_only=true"}, "the gateway logs each decision, and sqlite:log.db would only be read; leave out read_only"),
+        ({"config": "orchestrated.yaml"}, "orchestrated.yaml names the orchestrator 'puppeteer', and requests are decided by a router"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
         ({"run": "runs/none"}, "there is no run"),
@@ -154,11 +155,20 @@ def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: 
     monkeypatch.chdir(tmp_path)
     Path("misspelt.yaml").write_text("candidates: [{name: a, endpoint: {provider: opneai}}]")
     open_store("sqlite:log.db", get_plugin_manager()).close()
+    Path("orchestrated.yaml").write_text("orchestrator: puppeteer")
     Path("latency.yaml").write_text("preference: [0, 0, 1]")
     Path("paced.yaml").write_text("{router: {name: paced, router: greedy}, estimator: lexical}")
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
     assert isinstance(result.exception, AamcError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(("unset", "cause"), [(lambda _: {}["key"], "KeyError: 'key'"), (lambda _: None, "TypeError: ")])
+def test_a_provider_that_fails_to_name_its_unset_keys_is_named(unset: Any, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_sdk.serving.models.echo.Echo.unset_keys", unset)
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0"])
+    assert isinstance(result.exception, PluginError)
+    assert f"the provider of 'echo-small' failed to return its unset keys: {cause}" in str(result.exception)
 
 
 ECHO = "{provider: echo}"

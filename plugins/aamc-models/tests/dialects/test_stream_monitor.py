@@ -78,6 +78,8 @@ def test_content_after_its_finish_does_not_reopen_a_choice() -> None:
     [
         ("chat", b'data: {"error": {"message": "slow", "code": 429}}\n\n'),
         ("chat", b'data: {"error": {"message": "slow", "type": "rate_limit_error"}}\n\n'),
+        ("chat", b'data: {"error": {"message": "slow", "type": "rate_limited", "code": "1300"}}\n\n'),
+        ("chat", b'data: {"error": {"message": "slow", "type": "tokens_rate_limit_exceeded"}}\n\n'),
         ("messages", event("error", error={"type": "rate_limit_error", "message": "slow"})),
         ("responses", event("error", message="slow", code="rate_limit_exceeded")),
     ],

@@ -1,4 +1,4 @@
-"""The initial parameters of policy and critic: a training starts at the plug-in rule."""
+"""The initial parameters of policy and critic, and the critic's scales: a training starts at the plug-in rule."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Arr
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
 STATE_GAIN = 4.0
 """Factor on the initial weights of the pool's state: waits and pressure vary little, and utilities have to bend where a queue fills."""
+
+MIN_DEVIATION = 0.05
+"""Minimum standard deviation that the critic's inputs are divided by: those that hardly vary in the first rollout may vary more later."""
 
 
 def initial_policy(hidden: int, embedding: int, temperature: float, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
@@ -42,7 +45,7 @@ def trained_outputs(embedding: int) -> Array32:
 
 
 def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
-    """Return the parameters of a critic whose values are 0."""
+    """Return the parameters of a critic whose standardised values are 0."""
     inputs = len(QUERY_NUMBERS) + categories + CONTEXT + OBJECTIVES + 2 * PAIR_WIDTH
     return {
         "critic_w1": _uniform(rng, inputs, hidden),
@@ -50,6 +53,25 @@ def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> di
         "critic_w2": np.zeros((hidden, 1), np.float32),
         "critic_b2": np.zeros((1, 1), np.float32),
     }
+
+
+def initial_scales(read: Array32, value_mean: float) -> dict[str, Array32]:
+    """Return the scales of the critic: of its inputs as measured in the first rollout, ``[T, n, ...]``, and of its values, which start at their mean.
+
+    Differences in groups have mean 0. Streams alone start at the value of the first rollout's mean reward, or the critic would have to climb there.
+    """
+    return {
+        "input_mean": read.mean(axis=(0, 1)),
+        "input_deviation": np.maximum(deviation(read, axis=(0, 1)), np.float32(MIN_DEVIATION)),
+        "value_mean": np.asarray(value_mean, np.float32),
+        "value_deviation": np.ones((), np.float32),
+    }
+
+
+def deviation(figures: Array32, axis: tuple[int, ...] | None = None) -> Array32:
+    """Return the standard deviation, or 1 where all figures are equal but for rounding."""
+    found = figures.std(axis=axis)
+    return np.where(found > 1e-6, found, np.float32(1.0))
 
 
 def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:

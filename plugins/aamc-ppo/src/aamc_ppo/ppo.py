@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.initial_parameters import initial_critic, initial_policy, trained_outputs
+from aamc_ppo.initial_parameters import deviation, initial_critic, initial_policy, initial_scales, trained_outputs
 from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, play
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
@@ -45,7 +45,7 @@ class PPOConfig:
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(64, "environment streams played in parallel", at_least=1)
     group_size: int = option(
-        4, "streams that share preference, queries and random numbers, and are compared with each other; divides n_streams and minibatch; 1: none", at_least=1
+        4, "streams that share preference and queries, so only their differences count; divides n_streams and minibatch; 1: no groups", at_least=1
     )
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
     validation_steps: int = option(
@@ -65,9 +65,7 @@ class PPOConfig:
     )
     gae_lambda: float = option(1.0, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
-    value_clip: float = option(
-        0.0, "clip range of a value's change per update, in deviations of the returns in the first rollout; 0: no clipping", at_least=0
-    )
+    value_clip: float = option(0.0, "clip range of a value's change per update, in standard deviations of its first targets; 0: none", at_least=0)
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
     entropy_bonus: float = option(
         0.025, "initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0
@@ -107,7 +105,7 @@ class PPOConfig:
         if self.n_streams % self.group_size:
             raise ConfigError(f"n_streams must be a multiple of group_size ({self.group_size}), not {self.n_streams}; change one of them")
         if self.minibatch % self.group_size:
-            raise ConfigError(f"minibatch must be a multiple of group_size ({self.group_size}), not {self.minibatch}: groups stay together")
+            raise ConfigError(f"minibatch must be a multiple of group_size ({self.group_size}), not {self.minibatch}; change one of them")
         Preference.parse(self.preference)
 
     @property
@@ -128,8 +126,6 @@ class PPOConfig:
 # ---------------------------------------------------------------- policy and critic
 
 Parameters = Mapping[str, Any]
-MIN_DEVIATION = 0.05
-"""Least deviation that inputs are divided by: features that hardly vary in the first rollout may vary more later."""
 
 
 def embed_candidates(p: Parameters, candidates: Any, xp: Any = np) -> Any:
@@ -213,7 +209,7 @@ def critic_inputs(query: Array32, weights: Array32, pooled: Array32) -> Array32:
 
 
 def critic_values(p: Parameters, inputs: Any, xp: Any = np) -> Any:
-    """Return the critic's values V(s) = network(inputs) (5), ``[B]``, of standardised inputs ``[B, Q + K + 2 F]``."""
+    """Return the critic's standardised values network(inputs) (5), ``[B]``, of standardised inputs ``[B, Q + K + 2 F]``."""
     return (xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"])[:, 0]
 
 
@@ -242,8 +238,8 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray
 def differences_in_groups(figures: Any, group_size: int) -> Any:
     """Return each stream's figure less the mean of the others of its group, ``[T, n]``: x_i - mean_{j != i} x_j (8). Streams alone keep theirs.
 
-    The G streams of a group are adjacent and share preference, queries and random numbers, and differ in the draws of their policy. What they have in
-    common, such as a hard query or the time of day, is no effect of a decision. The advantages of the others do not depend on a stream's own
+    The G streams of a group are adjacent and share preference, queries and random numbers, and differ in the draws of their policy. Their common
+    part, such as a hard query or the time of day, is not caused by a decision. The advantages of the others do not depend on a stream's own
     action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!"; on equal inputs Mao et al.
     2019, arXiv:1807.02264).
     """
@@ -279,16 +275,6 @@ def entropy(log_probabilities: Tensor) -> Tensor:
 def kl_from_old(log_ratio: Tensor) -> Tensor:
     """Return mean(rho - 1 - log rho) (12), an unbiased estimate of KL(old, new) that is never negative (Schulman 2020)."""
     return (log_ratio.exp() - 1 - log_ratio).mean()
-
-
-def measure_scales(read: Array32, target: Array32) -> dict[str, Array32]:
-    """Return mean and deviation of the critic's inputs ``[T, n, ...]`` and the deviation of its targets ``[T, n]``, 1 where all are equal."""
-    deviation = read.std(axis=(0, 1))
-    return {
-        "input_mean": read.mean(axis=(0, 1)),
-        "input_deviation": np.where(deviation > 1e-6, np.maximum(deviation, MIN_DEVIATION), np.float32(1.0)),
-        "value_deviation": np.asarray(target.std() or 1.0, np.float32),
-    }
 
 
 def explained_variance(value: Tensor, target: Tensor) -> float:
@@ -328,7 +314,7 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
-        self.scales: dict[str, Array32] = {}
+        self.scales: dict[str, Array32] = {}  # of the critic's inputs and values, from the first rollout
         self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
@@ -382,18 +368,23 @@ class PPO:
         Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
         """
         config, inputs = self.config, rollout.inputs
+        weights, pooled = inputs.weights[:-1], rollout.pooled[:-1, :, :OBJECTIVES]
+        expected = (weights * pooled).sum(axis=2)
         read = critic_inputs(inputs.query, inputs.weights, rollout.pooled)
+        is_first = not self.scales
+        if is_first:
+            self.scales = initial_scales(read, 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount()))
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():
             ends = self._values(critic_inputs(final.query, final.weights, final_pooled)[None])[0]
             next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
-        weights, pooled = inputs.weights[:-1], rollout.pooled[:-1, :, :OBJECTIVES]
-        advantage = gae((weights * pooled).sum(axis=2), value, next_value, rollout.truncated, config.discount(), config.gae_lambda)
+        advantage = gae(expected, value, next_value, rollout.truncated, config.discount(), config.gae_lambda)
         target = differences_in_groups(value + advantage, config.group_size)
+        if is_first:
+            self.scales["value_deviation"] = deviation(target)
         advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
-        if not self.scales:
-            self.scales = measure_scales(read, target)
+        mean, unit = self.scales["value_mean"], self.scales["value_deviation"]
         arrays: dict[str, Any] = {
             "query": inputs.query[:-1],
             "weights": weights,
@@ -402,22 +393,20 @@ class PPO:
             "action": rollout.action,
             "old_log_p": rollout.log_probability,
             "advantage": advantage,
-            "value": differences_in_groups(value, config.group_size) / self.scales["value_deviation"],
-            "target": target / self.scales["value_deviation"],
+            "value": (differences_in_groups(value, config.group_size) - mean) / unit,
+            "target": (target - mean) / unit,
         }
         if not inputs.mask[:-1].all():  # checked once, not in every gradient step
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
     def _values(self, read: Array32) -> Array32:
-        """Return the critic's values ``[T, n]``, as returns, of what it reads ``[T, n, ...]``; 0 before the first update."""
+        """Return the critic's values ``[T, n]``, as returns, of what it reads ``[T, n, ...]``."""
         import torch
 
-        if not self.scales:
-            return np.zeros(read.shape[:2], np.float32)
         critic = {name: tensor.detach() for name, tensor in self._critic.items()}
         values: Array32 = critic_values(critic, self._tensor(self._standardised(read).reshape(-1, read.shape[-1])), torch).cpu().numpy()
-        return values.reshape(read.shape[:2]) * self.scales["value_deviation"]
+        return values.reshape(read.shape[:2]) * self.scales["value_deviation"] + self.scales["value_mean"]
 
     def _standardised(self, read: Array32) -> Array32:
         return (read - self.scales["input_mean"]) / self.scales["input_deviation"]

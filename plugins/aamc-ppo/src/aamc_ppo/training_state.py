@@ -33,7 +33,7 @@ def restore_state(ppo: PPO, state: Mapping[str, Array32], path: Path) -> None:
     name = "rate"
     try:
         ppo.rate = float(state["rate"])
-        for name in ("input_mean", "input_deviation", "value_deviation"):
+        for name in ("input_mean", "input_deviation", "value_mean", "value_deviation"):
             ppo.scales[name] = state[f"scale/{name}"]
         for name, tensor in ppo.parameters.items():
             tensor.detach().copy_(torch.as_tensor(state[f"parameter/{name}"]))

@@ -66,6 +66,9 @@ class SharedStore(PartitionedStore):
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
+        scheme, _, rest = url.partition(":")
+        if not rest.startswith("//"):
+            raise ConfigError(f"the URL of store {scheme} must have two slashes, such as {scheme}://HOST")
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
             raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _ and must not start with a digit: {config.prefix!r}")
         self._connect()

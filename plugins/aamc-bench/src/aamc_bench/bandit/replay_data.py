@@ -69,7 +69,7 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
     pool, train, rows = world.services.pool, world.splits["train"], held_out(world)
     if train.outcomes is None or rows.outcomes is None or len(pool) < MINIMUM_CANDIDATES:
         raise DataError(
-            f"bench bandit replays measured outcomes of at least {MINIMUM_CANDIDATES} candidates, and {settings.dataset} has none of these"
+            f"bench bandit replays measured outcomes of at least {MINIMUM_CANDIDATES} candidates, and {settings.dataset.public_name} has none"
         )
     means = train.outcomes.means
     rewards = world.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]

@@ -57,7 +57,7 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     splits["train"] = groups.without(groups.without(splits["train"], splits["test"], "training"), splits["validation"], "training")
     for name, split in splits.items():
         if not len(split):
-            raise DataError(f"the {name} split of {settings.dataset} has no row of its own; give it rows that no later split has")
+            raise DataError(f"the {name} split of {settings.dataset.public_name} has no row of its own; give it rows that no later split has")
     return splits
 
 
@@ -125,7 +125,7 @@ def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dat
         if not isinstance(dataset, Dataset):
             found = type(dataset).__name__ + (f" for split {split!r}" if split else "")
             raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {found}")
-        check_dataset(dataset, f"{split} of {source}" if split else str(source))
+        check_dataset(dataset, f"{split} of {source.public_name}" if split else source.public_name)
     return read
 
 
@@ -133,12 +133,12 @@ def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
     read = read_dataset(source, readers)
     if isinstance(read, Dataset):
         if not len(read):
-            raise DataError(f"{source} has no rows")
+            raise DataError(f"{source.public_name} has no rows")
         return read
     missing = [name for name in SPLITS if name not in read]
     if missing:
         noun = "split" if len(missing) == 1 else "splits"
-        raise DataError(f"{source} lacks the {noun} {', '.join(missing)}; it has {', '.join(map(repr, read)) or 'none'}")
+        raise DataError(f"{source.public_name} lacks the {noun} {', '.join(missing)}; it has {', '.join(map(repr, read)) or 'none'}")
     return dict(read)
 
 

@@ -116,6 +116,7 @@ class Gateway:
             ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
                 the log is only read, the router can score no request, or the arena or an orchestrator cannot work as configured.
             StoreError: The log takes no decisions.
+            PluginError: A provider failed to return its unset keys.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)

@@ -35,8 +35,6 @@ _KINDS = {
     "invalid_request_error": "request",
     "not_found_error": "configuration",
     "permission_error": "authentication",
-    "rate_limit_error": "rate_limit",
-    "rate_limit_exceeded": "rate_limit",
     "request_too_large": "request",
     "timeout_error": "timeout",
 }
@@ -122,6 +120,8 @@ def error_message(error: object) -> str:
 
 
 def kind_of(error: object) -> str:
-    """Return the kind of a reported error without a status, by its code, else by its type."""
+    """Return the kind of a reported error without a status: a rate limit if its code or type says so, else by its code, else by its type."""
     names = [str(error.get(key)) for key in ("code", "type")] if isinstance(error, Mapping) else []
+    if any("rate_limit" in name for name in names):  # servers end it in _error, _exceeded or -ed
+        return "rate_limit"
     return next((_KINDS[name] for name in names if name in _KINDS), "server")

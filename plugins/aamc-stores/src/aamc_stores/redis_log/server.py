@@ -331,7 +331,9 @@ def _check_files(url: str, name: str) -> None:
 
 
 def _check_database(url: str) -> None:
-    """Raise a ValueError for a path that is no number: redis-py would ignore it, and take database 0."""
-    path = urlsplit(url).path
+    """Raise a ValueError for a path that is no number, which redis-py would ignore, and for a password that ends the address too early."""
+    _, _, path, query, fragment = urlsplit(url)
+    if "@" in path + fragment or any("@" in key for key, _ in parse_qsl(query, keep_blank_values=True)):
+        raise ValueError("write special characters of the password as %XX, such as %2F for /")
     if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
         raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")

@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError
+from aamc_sdk.errors import AamcError, PoolError, component_errors
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
@@ -82,11 +82,17 @@ class Upstream:
 
     @property
     def unset_keys(self) -> Sequence[str]:
-        """The environment variables for API keys that its endpoint names and that are not set; none where the provider cannot be made."""
+        """The environment variables for API keys that its endpoint names and that are not set; none where the provider cannot be made.
+
+        Raises:
+            PluginError: The provider failed to return them.
+        """
         try:
-            return self._models.provider(self.candidate).unset_keys()
+            provider = self._models.provider(self.candidate)
         except AamcError:
             return ()
+        with component_errors(f"the provider of {self.candidate.name!r} failed to return its unset keys"):
+            return tuple(provider.unset_keys())
 
     @property
     def is_resting(self) -> bool:
