@@ -153,8 +153,9 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
 
 def _without_upgrade(data: bytes) -> bytes:
     """Return the start of a request without the header ``Upgrade``: the parser would skip the body. Clients such as Java's offer HTTP/2 by it."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body
+    end = data.find(b"\r\n\r\n")
+    found = _UPGRADE.search(data, 0, len(data) if end < 0 else end)
+    return data if found is None else data[: found.start()] + b"\r\nx-upgrade:" + data[found.end() :]
 
 
 def _unchunked(cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:
