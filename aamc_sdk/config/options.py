@@ -187,6 +187,8 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
         hint = _without_none(hints[key])
         if value is None and hint is not hints[key]:
             continue
+        if value in ("none", "None") and hint is not hints[key] and hint is not str:  # as descriptions of options say it
+            raise ConfigError(f"{where}: {key}: write null instead of {value!r}")
         kind = get_origin(hint)
         choices = fields[key].metadata.get("choices")
         if choices is not None and not isinstance(value, str):  # YAML reads words such as on and no as truth values

@@ -17,7 +17,7 @@ from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, St
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
-from aamc_sdk.serving.run import Run, find_checkpoint
+from aamc_sdk.serving.run import Run, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
 from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
@@ -230,6 +230,9 @@ def _scale_outcomes(pool: Pool) -> Outcomes:
 
 def _new_router(choice: Choice, services: Services, allow_untrained: bool, estimator: Choice | None = None) -> Router:
     """Return an untrained router; one that requires training is refused."""
+    if names_checkpoint(choice.name):
+        how = "serve a trained router's folder with aamc serve --router FOLDER, or a run with aamc serve --run RUN or MetaController.load"
+        raise ConfigError(f"the router must be a name such as thompson, not the folder {choice.name!r}; {how}")
     router: Router = services.make("router", choice.name, choice.options)
     if router.requires.training and not allow_untrained:
         command = ["aamc", "run"]
@@ -319,6 +322,8 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
             f"{path} names the orchestrator {named!r}, and requests are decided by a router; leave it out and name a router, such as router: thompson"
             " (aamc serve takes orchestrators under gateway.orchestrators)"
         )
+    if "candidates" in content:
+        raise ConfigError(f"{path} is a pool; pass it with --pool, or name it in a configuration file as pool: {path}")
     if "router" not in content:
         raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
     known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)

@@ -70,8 +70,16 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
         raise CheckpointError(f"{path} was changed after it was written; {advice}")
     for key, value in made_for.items():
         if made.get(key) != value:
-            raise CheckpointError(f"{path} was made with other {key} ({made.get(key)!r}, not {value!r}); resume with the same {key}, or train again")
+            raise CheckpointError(f"{path} was made with other {key} ({_difference(made.get(key), value)}); resume with the same {key}, or {advice}")
     return TrainingCheckpoint(arrays, done, curve, path)
+
+
+def _difference(made: Any, wanted: Any) -> str:
+    """Return two settings in words; of groups of settings, the first that differs."""
+    if isinstance(made, Mapping) and isinstance(wanted, Mapping):
+        key = next(key for key in {**wanted, **made} if made.get(key, "unset") != wanted.get(key, "unset"))
+        return f"{key}: {_difference(made.get(key, 'unset'), wanted.get(key, 'unset'))}"
+    return f"{made!r}, not {wanted!r}"
 
 
 def _hash(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -18,6 +18,7 @@ from aamc_sdk import Component, MetaController, builtin, hookimpl, option
 from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.interfaces import ExportableComponent
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving import Run
 from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
 
@@ -106,6 +107,10 @@ def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(a
     routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])
     assert not Path("runs/latest/log.db").exists()
     assert json.loads(aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")[1]) == routed
+    with MetaController.build(router="random", pool=Run.open(Path("runs/latest")).pool, store="sqlite:other.db") as controller:
+        other = controller.route("hello").id
+    found = json.loads(aamc("explain", other, "--store", "sqlite:other.db", "--json")[1])
+    assert {row["expected_reward"] for row in found["candidates"]} == {None}  # the run's reward is not that of this decision
     Path("runs").rename("elsewhere")
     status, out, err = aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")
     assert status == 0, err

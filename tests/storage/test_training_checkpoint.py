@@ -41,6 +41,17 @@ def test_another_training_is_refused_with_what_differs(left) -> None:
         load_training_checkpoint(left, MADE_FOR | {"seed": 4})
 
 
+@pytest.mark.parametrize(
+    ("options", "difference"), [({"a": 1, "b": 2, "c": 3}, "c: 4, not 3"), ({"a": 1, "b": 2}, "c: 4, not 'unset'"), ({"c": 4}, "a: 1, not 'unset'")]
+)
+def test_of_many_options_only_one_that_differs_is_named(tmp_path, options, difference) -> None:
+    save_training_checkpoint(tmp_path, {}, 1, [], {"options": {"a": 1, "b": 2, "c": 4}})
+    with pytest.raises(CheckpointError) as raised:
+        load_training_checkpoint(tmp_path, {"options": options})
+    advice = f"resume with the same options, or delete {tmp_path}, and resume: that training begins anew"
+    assert str(raised.value) == f"{tmp_path / CHECKPOINT} was made with other options ({difference}); {advice}"
+
+
 def test_a_damaged_checkpoint_says_how_to_resume(left) -> None:
     (left / CHECKPOINT).write_bytes((left / CHECKPOINT).read_bytes()[:100])
     with pytest.raises(CheckpointError, match=f"is damaged .*; delete {left}, and resume: that training begins anew$"):

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, as_json: bool) -> None:
     """Explain the logged decision ID.
 
-    With --store alone, runs/latest is used only if it has the decision's candidates. Without a run, the explanation is complete except for expected
-    rewards and the preference that would have changed the choice.
+    With --store alone, runs/latest is used only if it has the decision's router and candidates. Without a run, the explanation is complete except for
+    expected rewards and the preference that would have changed the choice.
 
     Example: aamc explain ID --store sqlite:state.db
     """
@@ -40,7 +40,7 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
     if store is not None and ctx.get_parameter_source("run") is ParameterSource.DEFAULT:
         with closing(open_store(store, plugins_of(ctx), existing=True)) as log:
             record = log.record(decision_id)
-        if not _shares_candidates(run, record):
+        if not _may_have_decided(run, record):
             show_explanation(explain(record), as_json)
             return
     components = load_checkpoints(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
@@ -49,13 +49,12 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
     show_explanation(explanation, as_json)
 
 
-def _shares_candidates(folder: Path, record: Record) -> bool:
-    """Return whether a folder holds a run that can explain a decision."""
+def _may_have_decided(folder: Path, record: Record) -> bool:
+    """Return whether a folder holds a run with a decision's router and candidates: the reward of another one would be wrong."""
     from aamc_sdk.serving import Run
 
     try:
         run = Run.open(folder)
-        run.require_routers()
-        return not set(record.candidates).isdisjoint(run.pool.names)
+        return record.decision.router in run.router_names and not set(record.candidates).isdisjoint(run.pool.names)
     except CheckpointError:
         return False

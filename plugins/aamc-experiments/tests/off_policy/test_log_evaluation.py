@@ -383,6 +383,7 @@ def test_the_command_prints_a_table_with_the_reasons_below_it(aamc) -> None:
     assert status == 0
     assert "(as logged)" in out
     assert "reader: it reads the texts" in out
+    assert "on the scales of" not in out
     assert "Routers see prices that follow from the log's expected costs; --pool FILE gives them" in " ".join(out.split())
 
 
@@ -397,6 +398,8 @@ def test_a_runs_routers_are_evaluated_with_its_reward_and_newcomers_beside_them(
     assert json.loads(out)["run"].endswith("-favourite")
     document = json.loads(aamc("evaluate", "runs/latest", "--logs", "sqlite:log.db", "--json")[1])
     assert list(document["routers"]) == ["favourite", "best-expected"]  # the yardstick is left out
+    table = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,uniform")[1]
+    assert f"Utilities are on the scales of {document['run']}; name another RUN" in " ".join(table.split())
 
 
 def test_what_belongs_to_data_is_refused_beside_a_log(aamc) -> None:

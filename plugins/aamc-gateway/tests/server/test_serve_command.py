@@ -144,6 +144,8 @@ def wait_for(true: Any) -> None:
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
         ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
         ({"store": "sqlite:log.db?read_only=true"}, "the gateway logs each decision, and sqlite:log.db would only be read; leave out read_only"),
+        ({"config": "misspelt.yaml"}, "misspelt.yaml is a pool; pass it with --pool"),
+        ({"config": "checkpoint.yaml"}, "the router must be a name such as thompson, not the folder './trained'; serve"),
         ({"config": "orchestrated.yaml"}, "orchestrated.yaml names the orchestrator 'puppeteer', and requests are decided by a router"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
@@ -156,6 +158,7 @@ def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: 
     Path("misspelt.yaml").write_text("candidates: [{name: a, endpoint: {provider: opneai}}]")
     open_store("sqlite:log.db", get_plugin_manager()).close()
     Path("orchestrated.yaml").write_text("orchestrator: puppeteer")
+    Path("checkpoint.yaml").write_text("router: ./trained")
     Path("latency.yaml").write_text("preference: [0, 0, 1]")
     Path("paced.yaml").write_text("{router: {name: paced, router: greedy}, estimator: lexical}")
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])

@@ -101,7 +101,7 @@ class PPOConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.n_steps % self.n_streams:
-            raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}")
+            raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}; change one of them")
         if self.n_streams % self.group_size:
             raise ConfigError(f"n_streams must be a multiple of group_size ({self.group_size}), not {self.n_streams}; change one of them")
         if self.minibatch % self.group_size:

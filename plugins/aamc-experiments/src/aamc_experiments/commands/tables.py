@@ -103,7 +103,8 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
     title = f"{document['log']}: {quantity(decisions['counted'], 'counted decision')}; doubly robust estimates"
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
-    notes = [INTERVALS, *refused, *warned, *(f"{note[0].upper()}{note[1:]}." for note in document["notes"])]
+    scales = [f"Utilities are on the scales of {document['run']}; name another RUN for others."] if document["run"] else []
+    notes = [INTERVALS, *refused, *warned, *scales, *(f"{note[0].upper()}{note[1:]}." for note in document["notes"])]
     headings = ["n_eff", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"]
     table = new_table(["router"], headings, title=title, notes=notes)
     logged = (_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS)

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -34,15 +35,19 @@ def check_url(url: str, name: str, known: Sequence[str]) -> None:
     Raises:
         ConfigError: It has an unknown parameter, or is no URL of libpq's. What libpq says of it is left out where that may quote the password.
     """
+    address, _, query = url.partition("?")
+    place, _, path = address.partition("://")[2].partition("/")
+    unknown = None
     try:
         conninfo_to_dict(url)
+        if "@" not in place.partition("@")[2] + path:  # else the rest of a password is taken for the host or the database
+            return
     except psycopg.ProgrammingError as error:
         unknown = re.fullmatch(r'invalid URI query parameter: "(.*)"', str(error).strip())
-        if unknown is None:
-            raise ConfigError(f"{name} is not the URL of a PostgreSQL database: write special characters as %XX, such as %25 for %") from None
-        wrong = unknown[1]
-        why = f"neither the store nor PostgreSQL's client has an option {wrong!r}{nearest(wrong, known)}; correct it or leave it out"
-        raise ConfigError(f"{name}: {why}") from None
+    if unknown is None or "@" in unquote(query):  # it may end a password in which a ? is not written as %3F
+        raise ConfigError(f"{name} is not the URL of a PostgreSQL database: write special characters of the password as %XX, such as %40 for @")
+    wrong = unknown[1]
+    raise ConfigError(f"{name}: neither the store nor PostgreSQL's client has an option {wrong!r}{nearest(wrong, known)}; correct it or leave it out")
 
 
 class BoundedConnection(psycopg.Connection[Any]):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import msgspec
@@ -31,6 +31,7 @@ Check = tuple[Any, ...]
 """The expected result of a command, as text, and the command."""
 Op = Sequence[Any]
 """A command of a journal, see :mod:`aamc_stores.redis_log.scripts`."""
+_ESCAPE = "write special characters of the password as %XX, such as %2F for /"
 _LONGEST_PAUSE = 0.02
 _MANY = 100
 """Entries of a group that take the server longer to apply than one more sync of its append-only file."""
@@ -120,6 +121,8 @@ class RedisServer:
         except (ValueError, redis.RedisError) as error:
             raise StoreError(f"{name} is not the URL of a Redis server: {error}") from error
         except TypeError as error:
+            if "@" in unquote(urlsplit(url).query):  # it may end a password in which a ? is not written as %3F
+                raise StoreError(f"{name} is not the URL of a Redis server: {_ESCAPE}") from None
             unknown = str(error).rpartition(" ")[2]
             raise ConfigError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
         self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
@@ -334,6 +337,6 @@ def _check_database(url: str) -> None:
     """Raise a ValueError for a path that is no number, which redis-py would ignore, and for a password that ends the address too early."""
     _, _, path, query, fragment = urlsplit(url)
     if "@" in path + fragment or any("@" in key for key, _ in parse_qsl(query, keep_blank_values=True)):
-        raise ValueError("write special characters of the password as %XX, such as %2F for /")
+        raise ValueError(_ESCAPE)
     if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
         raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")
