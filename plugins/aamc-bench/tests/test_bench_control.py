@@ -213,14 +213,14 @@ def test_noise_changes_what_greedy_sees_alone(tmp_path: Path) -> None:
 
 
 def test_ppo_beats_greedy_on_the_scarce_server() -> None:
-    """Without a preference of its own in training: at 150,000 decisions, of the default million, most of the gap is closed."""
+    """Without a preference of its own in training: at 300,000 decisions, of the default 4,000,000, most of the gap is closed."""
     named = SCENARIOS["scarce-server"]
     world, weights = ScenarioWorld.of(named.pool, {"scenario": "scarce-server", "world": named.world}, 0), Preference.parse(named.preference).array
-    router = PPORouter(PPOConfig(total_timesteps=150_000, validation_steps=32_768), world.services)
+    router = PPORouter(PPOConfig(total_timesteps=300_000, validation_steps=32_768), world.services)
     environment = world.environment
     router.train(Training(dataset=environment.dataset("train"), validation=environment.dataset("validation"), env=environment))
     streams = world.streams(48, weights, 7)
     greedy = mean_rewards(world.streams(48, weights, 7), greedy_truth_rule, 200, 250)
     reference = mean_rewards(streams, reference_rule(streams, weights), 200, 250)
     ppo = mean_rewards(world.streams(48, weights, 7), lambda streams: router.score(streams.request()).utility, 200, 250)
-    assert (ppo - greedy).mean() > 0.5 * (reference - greedy).mean()
+    assert (ppo - greedy).mean() > 0.8 * (reference - greedy).mean()

@@ -59,7 +59,7 @@ class StoreDouble(SharedStore):
     def __init__(self, server: MemoryLog, spool: Path, retry_s: float = RETRY_S) -> None:
         self.server, self.after_find, self.commits, self.askers = server, lambda: None, [], []
         self.flushed = threading.Event()
-        super().__init__("double:", SharedOptions(spool=str(spool), retry_s=retry_s))
+        super().__init__("double://host", SharedOptions(spool=str(spool), retry_s=retry_s))
 
     def flush(self) -> None:
         super().flush()
