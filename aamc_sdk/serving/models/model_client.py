@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_sdk.errors import PoolError, ProviderError, error_text
+from aamc_sdk.errors import PoolError, ProviderError, component_errors, error_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -206,6 +206,17 @@ class ModelClient:
             AamcError: As for :meth:`provider`.
         """
         return self._state_of(candidate.name, self.provider(candidate))
+
+    def unset_keys(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return the environment variables for API keys that a candidate's endpoint names and that are not set.
+
+        Raises:
+            AamcError: As for :meth:`provider`.
+            PluginError: The provider failed to return them.
+        """
+        provider = self.provider(candidate)
+        with component_errors(f"the provider of {candidate.name!r} failed to return its unset keys"):
+            return tuple(provider.unset_keys())
 
     def _state_of(self, name: str, provider: Provider) -> EndpointState:
         try:

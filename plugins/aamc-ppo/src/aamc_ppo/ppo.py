@@ -1,7 +1,8 @@
 """Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update, training loop.
 
-Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the reward that each stream's preference makes of the objectives. Policy
-and critic are linear in the preference's weights, so one of each serves all preferences. docs/reference/ppo.md numbers the equations.
+Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the reward that each stream's preference makes of the objectives. The
+policy is linear in the preference's weights, and the critic reads them, so one of each serves all preferences. docs/reference/ppo.md numbers the
+equations.
 
 Shapes: B decisions, M candidates, Q query features, E embedding width, F = 6 pair features, K = 3 objectives, T steps of n streams in groups of G.
 Formulas take numpy arrays (rollouts, decisions) or torch tensors (updates); ``xp`` is the module of their arrays. torch is imported where a
@@ -374,10 +375,11 @@ class PPO:
         is_first = not self.scales
         if is_first:
             self.scales = initial_scales(read, 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount()))
+        read = self._standardised(read)
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():
-            ends = self._values(critic_inputs(final.query, final.weights, final_pooled)[None])[0]
+            ends = self._values(self._standardised(critic_inputs(final.query, final.weights, final_pooled)[None]))[0]
             next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
         advantage = gae(expected, value, next_value, rollout.truncated, config.discount(), config.gae_lambda)
         target = differences_in_groups(value + advantage, config.group_size)
@@ -389,7 +391,7 @@ class PPO:
             "query": inputs.query[:-1],
             "weights": weights,
             "pair": inputs.pair[:-1],
-            "critic": self._standardised(read[:-1]),
+            "critic": read[:-1],
             "action": rollout.action,
             "old_log_p": rollout.log_probability,
             "advantage": advantage,
@@ -401,11 +403,11 @@ class PPO:
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
     def _values(self, read: Array32) -> Array32:
-        """Return the critic's values ``[T, n]``, as returns, of what it reads ``[T, n, ...]``."""
+        """Return the critic's values ``[T, n]``, as returns, of its standardised inputs ``[T, n, ...]``."""
         import torch
 
         critic = {name: tensor.detach() for name, tensor in self._critic.items()}
-        values: Array32 = critic_values(critic, self._tensor(self._standardised(read).reshape(-1, read.shape[-1])), torch).cpu().numpy()
+        values: Array32 = critic_values(critic, self._tensor(read.reshape(-1, read.shape[-1])), torch).cpu().numpy()
         return values.reshape(read.shape[:2]) * self.scales["value_deviation"] + self.scales["value_mean"]
 
     def _standardised(self, read: Array32) -> Array32:

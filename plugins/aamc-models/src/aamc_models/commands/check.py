@@ -13,7 +13,7 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
-from aamc_sdk.errors import AamcError, ProviderError, component_errors, split_advice
+from aamc_sdk.errors import AamcError, ProviderError, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
@@ -133,8 +133,7 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float, depl
     unset: Sequence[str] = ()
     try:
         provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
-        with component_errors(f"the provider of {candidate.name!r} failed to return its unset keys"):
-            unset = tuple(provider.unset_keys())
+        unset = models.unset_keys(candidate)
         async with call:
             stream = provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters)
             try:

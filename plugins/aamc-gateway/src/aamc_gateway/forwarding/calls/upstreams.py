@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, component_errors
+from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
@@ -88,11 +88,10 @@ class Upstream:
             PluginError: The provider failed to return them.
         """
         try:
-            provider = self._models.provider(self.candidate)
+            self._models.provider(self.candidate)
         except AamcError:
             return ()
-        with component_errors(f"the provider of {self.candidate.name!r} failed to return its unset keys"):
-            return tuple(provider.unset_keys())
+        return self._models.unset_keys(self.candidate)
 
     @property
     def is_resting(self) -> bool:
