@@ -191,5 +191,6 @@ class EmbeddingEstimator(Estimator):
 
     def _trained(self) -> TrainedEstimator:
         if self._learned is None:
-            raise EstimatesError(f"the estimator {self.name} has not been trained; train it, or load a checkpoint")
+            how = f"train it with aamc train --estimator {self.name}, and give its folder: --estimator FOLDER"
+            raise EstimatesError(f"the estimator {self.name} has not been trained; {how}")
         return self._learned
