@@ -1,4 +1,4 @@
-"""The initial parameters of policy and critic, and the critic's scales: a training starts at the plug-in rule."""
+"""The initial parameters of policy and critic, and their scales: a training starts at the plug-in rule."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH
 from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
 
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
-STATE_GAIN = 4.0
-"""Factor on the initial weights of the pool's state: waits and pressure vary little, and utilities have to bend where a queue fills."""
-
 MIN_DEVIATION = 0.05
-"""Minimum standard deviation that the critic's inputs are divided by: those that hardly vary in the first rollout may vary more later."""
+"""Minimum standard deviation that inputs are divided by: those that hardly vary in the first rollout may vary more later."""
 
 
 def initial_policy(hidden: int, embedding: int, temperature: float, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
     """Return the parameters of a policy that equals the plug-in rule, the maximum expected reward."""
-    policy = {
+    return {
         "candidate_w1": _uniform(rng, CANDIDATE_WIDTH, hidden),
         "candidate_b1": np.zeros((1, hidden), np.float32),
         "candidate_w2": _uniform(rng, hidden, embedding),
         "candidate_b2": np.zeros((1, embedding), np.float32),
         "query_w1": _uniform(rng, len(QUERY_NUMBERS) + categories + CONTEXT, hidden),
-        "query_b1": np.zeros((1, hidden), np.float32),
+        "query_b1": rng.uniform(-1, 1, (1, hidden)).astype(np.float32),  # of centred inputs, units without a bias are odd functions
         "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR_WIDTH)), np.float32),
         "query_b2": plug_in_bias(embedding),
         "log_temperature": np.array(np.log(temperature), np.float32),
     }
-    policy["query_w1"][-CONTEXT:] *= np.float32(STATE_GAIN)
-    return policy
 
 
 def plug_in_bias(embedding: int) -> Array32:
@@ -56,7 +51,7 @@ def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> di
 
 
 def initial_scales(read: Array32, value_mean: float) -> dict[str, Array32]:
-    """Return the scales of the critic: of its inputs as measured in the first rollout, ``[T, n, ...]``, and of its values, which start at their mean.
+    """Return the scales of inputs, as measured in the first rollout ``[T, n, ...]``, and of the critic's values, which start at their mean.
 
     Differences in groups have mean 0. Streams alone start at the value of the first rollout's mean reward, or the critic would have to climb there.
     """

@@ -315,12 +315,17 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
-        self.scales: dict[str, Array32] = {}  # of the critic's inputs and values, from the first rollout
+        self.scales: dict[str, Array32] = {}  # of inputs and values, from the first rollout
         self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
-        """Return the policy's present parameters as numpy arrays; updates may change them."""
-        return {name: tensor.detach().cpu().numpy() for name, tensor in self._policy.items()}
+        """Return the policy's present parameters as numpy arrays, for queries that are not standardised; updates may change them."""
+        policy = {name: tensor.detach().cpu().numpy() for name, tensor in self._policy.items()}
+        if self.scales:
+            width = len(policy["query_w1"])
+            policy["query_w1"] = policy["query_w1"] / self.scales["input_deviation"][:width, None]
+            policy["query_b1"] = policy["query_b1"] - self.scales["input_mean"][:width] @ policy["query_w1"]
+        return policy
 
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
@@ -388,7 +393,7 @@ class PPO:
         advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
         mean, unit = self.scales["value_mean"], self.scales["value_deviation"]
         arrays: dict[str, Any] = {
-            "query": inputs.query[:-1],
+            "query": read[:-1, :, : inputs.query.shape[-1]],
             "weights": weights,
             "pair": inputs.pair[:-1],
             "critic": read[:-1],
