@@ -46,7 +46,9 @@ MAX_UNWRITTEN = 100_000
 """Maximum number of attempts kept while the log is away, and of refused decisions remembered."""
 
 _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | None"]
-"""An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
+"""An entry and its future. Without an entry, the future waits for all entries before it."""
+_END: _Item = None, None
+"""The last item of a queue."""
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
@@ -148,7 +150,7 @@ class CommitQueue:
             self._closed = True
             thread, self._thread = self._thread, None
         if thread is not None:
-            self._queue.put((None, None))
+            self._queue.put(_END)
             thread.join()
         self._workers.shutdown()
 
@@ -166,7 +168,7 @@ class CommitQueue:
         ended = False
         while not ended:
             batch = self._next_batch()
-            ended = (None, None) in batch
+            ended = _END in batch[-1:]
             self._write(batch, now=ended)
         if self._attempts:
             logger.error("%d calls are not in the log, which cannot be written: their costs are lost", len(self._attempts))
@@ -181,25 +183,27 @@ class CommitQueue:
             return []
         while len(batch) < MAX_PER_BATCH and not self._queue.empty():
             batch.append(self._queue.get())
-        self._busy = sum(isinstance(entry, Record) for entry, _ in batch) > 1
         return batch
 
     def _write(self, batch: Sequence[_Item], *, now: bool) -> None:
-        if decisions := [(entry, future) for entry, future in batch if isinstance(entry, Record)]:
-            records = [record for record, _ in decisions]
-            results = self._add_decisions(records)
-            self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
-            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
+        decisions = [(entry, future) for entry, future in batch if type(entry) is Record]
+        attempts = [entry for entry, _ in batch if type(entry) is Attempt]
+        waiting = [future for entry, future in batch if entry is None and isinstance(future, Future)]
+        if batch:
+            self._busy = len(decisions) > 1
+        if decisions:
+            results = self._add_decisions([record for record, _ in decisions])
+            self._note_refused([record.decision.id for (record, _), kept in zip(decisions, results, strict=True) if isinstance(kept, Exception)])
+            _resolve([(future, kept) for (_, future), kept in zip(decisions, results, strict=True)])
         if not self._attempts:
             self._write_at = time.monotonic() + ATTEMPT_BATCH_S
-        self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
-        waiting = [future for _, future in batch if isinstance(future, Future)]
+        self._attempts += filter(self._has_decision, attempts) if self._refused else attempts
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
             self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
         for future in waiting:
             future.set_result(None)
-        self._done += sum(entry is not None for entry, _ in batch)
+        self._done += len(decisions) + len(attempts)
 
     def _note_refused(self, ids: Sequence[str]) -> None:
         self._refused.update(dict.fromkeys(ids))
@@ -216,7 +220,7 @@ class CommitQueue:
     def _add_decisions(self, records: Sequence[Record]) -> Sequence[Decision | Exception]:
         """Add decisions; return each as it is in the log, or the error that refused it."""
         try:
-            return [kept for _, kept in zip(records, self._controller.log_decisions(records), strict=True)]
+            return self._controller.log_decisions(records)
         except StoreError as error:
             if len(records) == 1 or isinstance(error, StoreAwayError):
                 return [error] * len(records)
