@@ -49,6 +49,8 @@ _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | Non
 """An entry and its future. Without an entry, the future waits for all entries before it."""
 _END: _Item = None, None
 """The last item of a queue."""
+_Drawn = tuple[Record, float]
+"""A decision and its time in seconds."""
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
@@ -58,11 +60,13 @@ class StartedDecision:
     Attributes:
         decision: The decision. Its id must not leave the process yet.
         record: The decision with its inputs.
+        seconds: The time that it took, without the time that the request waited for its turn.
         committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
     """
 
     decision: Decision
     record: Record
+    seconds: float
     committed: asyncio.Future[Decision]
 
 
@@ -89,17 +93,43 @@ class CommitQueue:
         self._submitted = self._done = 0
         self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
+        self._draws: dict[asyncio.AbstractEventLoop, list[tuple[partial[Record], asyncio.Future[_Drawn | None]]]] = {}
 
     async def start(self, query: str | Query, preference: Preference | str | None = None, **arguments: Any) -> StartedDecision:
         """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable."""
         draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
         if isinstance(self._controller.router, AsyncRouter):
+            began = time.perf_counter()
             record = await self._controller.adraw(*draw.args, **draw.keywords)
-        elif self._mean_ms < LOOP_MS:
-            record = self._timed(draw)
+            seconds = time.perf_counter() - began
         else:
-            record = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
-        return StartedDecision(record.decision, record, self.add_decision(record))
+            drawn = await self._drawn(draw) if self._mean_ms < LOOP_MS else None
+            if drawn is None:
+                drawn = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
+            record, seconds = drawn
+        return StartedDecision(record.decision, record, seconds, self.add_decision(record))
+
+    def _drawn(self, draw: partial[Record]) -> asyncio.Future[_Drawn | None]:
+        """Return the future of a decision that is made together with those of the other requests that are ready; None once decisions take long.
+
+        The code of decisions then stays in the processor's cache, and other threads take the interpreter less often in between.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Drawn | None] = loop.create_future()
+        waiting = self._draws.setdefault(loop, [])
+        waiting.append((draw, future))
+        if len(waiting) == 1:
+            loop.call_soon(self._draw_all, loop)
+        return future
+
+    def _draw_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        for draw, future in self._draws.pop(loop):
+            if not future.done():  # else its request was cancelled
+                try:
+                    future.set_result(self._timed(draw) if self._mean_ms < LOOP_MS else None)
+                except Exception as error:  # raised in the waiting caller, whatever it is
+                    future.set_exception(error)
+            del draw, future  # else a cycle: the error has this frame
 
     def _new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
@@ -109,13 +139,13 @@ class CommitQueue:
             name, *self._ids = new_ids(_IDS_AT_ONCE)
             return name
 
-    def _timed(self, draw: partial[Record]) -> Record:
-        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
+    def _timed(self, draw: partial[Record]) -> _Drawn:
+        """Return a decision and its time in seconds; note its processor time, or its whole time where it waited."""
         began, busy = time.perf_counter(), time.thread_time()
         record = draw()
-        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
-        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
-        return record
+        busy_ms, seconds = 1000 * (time.thread_time() - busy), time.perf_counter() - began
+        self._mean_ms += _WEIGHT * ((1000 * seconds if 1000 * seconds >= WAIT_MS else busy_ms) - self._mean_ms)
+        return record, seconds
 
     @property
     def idle(self) -> bool:
@@ -186,9 +216,9 @@ class CommitQueue:
         return batch
 
     def _write(self, batch: Sequence[_Item], *, now: bool) -> None:
-        decisions = [(entry, future) for entry, future in batch if type(entry) is Record]
-        attempts = [entry for entry, _ in batch if type(entry) is Attempt]
-        waiting = [future for entry, future in batch if entry is None and isinstance(future, Future)]
+        decisions = [(entry, future) for entry, future in batch if isinstance(entry, Record) and isinstance(future, asyncio.Future)]
+        attempts = [entry for entry, _ in batch if isinstance(entry, Attempt)]
+        waiting = [future for _, future in batch if isinstance(future, Future)]
         if batch:
             self._busy = len(decisions) > 1
         if decisions:
