@@ -94,16 +94,18 @@ class Row:
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
     group: tuple[str, tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
-    @cached_property
+    @property
     def content(self) -> str:
         """The JSON."""
-        return _text(self._content)
+        content = self._content
+        if not isinstance(content, str):
+            content = self.__dict__["_content"] = content()
+        return content
 
-    def with_fields(self, fields: dict[str, Any], columns: Mapping[str, Any]) -> Row:
+    def with_fields(self, fields: dict[str, Any]) -> Row:
         """Return this row with other content, which is encoded when it is first read."""
         row = self.copy()
-        row.__dict__.update(fields=fields, columns=columns, _content=partial(encode, fields))
-        row.__dict__.pop("content", None)
+        row.__dict__.update(fields=fields, columns=None, _content=partial(encode, fields))
         return row
 
     def with_candidate(self, candidate: str) -> Row:
@@ -206,12 +208,12 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, random_id: 
             fields[name] = key
             own = f"{name}/{key}"
     row = Row(ATTEMPT, f"{attempt.decision_id}/{own}", attempt.decision_id, attempt.candidate, content="", time=time.time())
-    return row.with_fields(fields, columns_from(ATTEMPT, fields))
+    return row.with_fields(fields)
 
 
 def numbered(row: Row, n: int) -> Row:
     """Return an attempt's row with a number."""
-    return row.with_fields(row.fields | {"n": n}, {**columns_of(row), "attempt": n})
+    return row.with_fields(row.fields | {"n": n})
 
 
 def attempt_from(row: Row) -> Attempt:

@@ -117,7 +117,7 @@ def _attempts(excerpt: Excerpt, decision_id: str) -> list[Row]:
 
 def _number(row: Row) -> Any:
     """Return an attempt's number; None before the log has given it one."""
-    return columns_of(row)["attempt"]
+    return row.fields["n"]
 
 
 def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
@@ -177,7 +177,7 @@ def _is_same(known: Row, row: Row) -> bool:
 def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
-    loser = columns_of(row).get("beaten")
+    loser = columns_of(row)["beaten"] if row.kind == FEEDBACK else None
     for name in filter(None, (row.candidate, loser)):
         if name != history[0].candidate and name not in (known := candidates_of(history[0])):
             raise UnknownCandidateError(unknown_name(f"decision {row.decision_id!r} had no candidate", name, known, "it had"))

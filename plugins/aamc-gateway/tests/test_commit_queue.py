@@ -62,6 +62,53 @@ def test_several_event_loops_share_a_queue(commits: CommitQueue, monkeypatch: py
     assert len(set(asyncio.run(main()))) == 3
 
 
+def test_requests_that_come_at_once_are_decided_one_after_the_other(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, events = controller.router.score, list[str]()
+
+    def noted(request: Any) -> Scores:
+        events.append(f"score {request.queries[0].text}")
+        return score(request)
+
+    async def decide(text: str, **arguments: Any) -> str:
+        events.append(f"ask {text}")
+        return (await commits.start(text, **arguments)).decision.id
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(decide("a")), asyncio.create_task(decide("b", unavailable=["small", "large"]))]
+        tasks += [asyncio.create_task(decide("c")), asyncio.create_task(decide("d"))]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in found] == [str, NoCandidateError, asyncio.CancelledError, str]
+
+    monkeypatch.setattr(controller.router, "score", noted)
+    monkeypatch.setattr(commits, "_mean_ms", 0.0)  # else the first decisions are made on threads
+    asyncio.run(main())
+    assert events == ["ask a", "ask b", "ask c", "ask d", "score a", "score d"]
+
+
+def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, on_loop = controller.router.score, list[bool]()
+
+    def waiting(request: Any) -> Scores:
+        time.sleep(0.05)
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        return score(request)
+
+    async def main() -> None:
+        await asyncio.gather(*(commits.start(f"query {n}") for n in range(20)))
+
+    monkeypatch.setattr(controller.router, "score", waiting)
+    monkeypatch.setattr(commits, "_mean_ms", 0.0)
+    asyncio.run(main())
+    assert len(on_loop) == 20
+    assert sum(on_loop) == 1
+
+
 @pytest.mark.parametrize(("seconds", "threads"), [(0.0, {False, True}), (0.03, {True})])
 def test_decisions_that_wait_leave_the_event_loop_free(
     controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch, seconds: float, threads: Any
