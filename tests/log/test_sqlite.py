@@ -222,6 +222,18 @@ def test_a_damaged_entry_is_told_by_its_name(tmp_path: Path) -> None:
             store.pending()
 
 
+def test_an_attempt_without_its_number_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(path)) as store:
+        store.add_decisions(Records([Decision("d", POOL.names[0], 0.5, Preference())], make_request(make_dataset(1))))
+        store.add_attempts([Attempt("d", candidate=POOL.names[0])])
+        with closing(sqlite3.connect(path)) as hand:
+            hand.execute("UPDATE entries SET content = '{}' WHERE kind = 'attempt'")
+            hand.commit()
+        with pytest.raises(StoreError, match=r"entry 'attempt/d/.*' is damaged \('n' is missing\)"):
+            store.add_attempts([Attempt("d", candidate=POOL.names[0])])
+
+
 def test_an_entry_of_an_unknown_kind_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:

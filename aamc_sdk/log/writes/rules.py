@@ -18,6 +18,7 @@ from typing import Any
 
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased
+from aamc_sdk.log.rows.json_text import damage_errors
 from aamc_sdk.log.rows.row import (
     ATTEMPT,
     DECISION,
@@ -117,7 +118,8 @@ def _attempts(excerpt: Excerpt, decision_id: str) -> list[Row]:
 
 def _number(row: Row) -> Any:
     """Return an attempt's number; None before the log has given it one."""
-    return row.fields["n"]
+    with damage_errors(row.name):
+        return row.fields["n"]
 
 
 def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
