@@ -49,7 +49,7 @@ def test_it_says_what_needs_no_training(make_estimator, pool) -> None:
 
 
 def test_there_is_nothing_to_save(make_estimator, tmp_path: Path) -> None:
-    with pytest.raises(EstimatesError, match="lexical has not been trained"):
+    with pytest.raises(EstimatesError, match="lexical has not been trained; train it with: aamc train --estimator lexical"):
         make_estimator().save(tmp_path)
 
 

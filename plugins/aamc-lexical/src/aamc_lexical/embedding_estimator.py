@@ -191,6 +191,6 @@ class EmbeddingEstimator(Estimator):
 
     def _trained(self) -> TrainedEstimator:
         if self._learned is None:
-            how = f"train it with aamc train --estimator {self.name}, and give its folder: --estimator FOLDER"
+            how = f"train it with: aamc train --estimator {self.name}; then give its folder by --estimator FOLDER"
             raise EstimatesError(f"the estimator {self.name} has not been trained; {how}")
         return self._learned
