@@ -19,7 +19,6 @@ from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.calls.usage import tokens_of
 from aamc_gateway.forwarding.decisions.candidates import find_candidates
-from aamc_gateway.forwarding.decisions.commit_queue import StartedDecision
 from aamc_gateway.forwarding.decisions.fallbacks import fallbacks
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
 from aamc_gateway.forwarding.decisions.title_requests import cheapest
@@ -135,7 +134,7 @@ class Exchange:
         """Choose the only candidate that may be chosen, or let the router choose one."""
         served = self.served
         try:
-            started = await self._decide()
+            decision = await self._decide()
         except NoCandidateError as error:
             later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
             if later:
@@ -143,12 +142,11 @@ class Exchange:
             if error.reasons:
                 raise unsuitable(self.request, self._allowed, error) from error
             raise  # a limit of the router, which says so itself
-        served.decision_id, served.decision_ended = started.decision.id, time.time()
-        served.decision_began = served.decision_ended - started.seconds
-        self.spent_usd += float(started.decision.notes.get("spent_usd") or 0.0)
-        self.gateway.metrics.decided(started.seconds)
+        served.decision_id = decision.id
+        self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
+        self.gateway.metrics.decided(max(0.0, served.decision_ended - served.decision_began))  # the clock may have been set
 
-    async def _decide(self) -> StartedDecision:
+    async def _decide(self) -> Decision:
         request, forced = self.request, self._forced()
         try:
             return await self._start([forced] if forced is not None else self._allowed, forced is not None)
@@ -157,7 +155,7 @@ class Exchange:
                 raise
             return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
 
-    async def _start(self, allowed: Sequence[str], forced: bool) -> StartedDecision:
+    async def _start(self, allowed: Sequence[str], forced: bool) -> Decision:
         """Return the router's decision among some candidates, whose commit has begun."""
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
@@ -172,7 +170,8 @@ class Exchange:
             quality_floor=None if forced else request.quality_floor,
         )
         self.record, self.decision, self._committed = started.record, started.decision, started.committed
-        return started
+        self.served.decision_began, self.served.decision_ended = started.began, started.ended
+        return started.decision
 
     def _forced(self) -> str | None:
         """Return the only candidate that may be chosen; None where the router chooses."""

@@ -46,11 +46,7 @@ MAX_UNWRITTEN = 100_000
 """Maximum number of attempts kept while the log is away, and of refused decisions remembered."""
 
 _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | None"]
-"""An entry and its future. Without an entry, the future waits for all entries before it."""
-_END: _Item = None, None
-"""The last item of a queue."""
-_Drawn = tuple[Record, float]
-"""A decision and its time in seconds."""
+"""An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
@@ -60,13 +56,15 @@ class StartedDecision:
     Attributes:
         decision: The decision. Its id must not leave the process yet.
         record: The decision with its inputs.
-        seconds: The time that it took, without the time that the request waited for its turn.
+        began: When the router was asked, in seconds since the epoch.
+        ended: When the decision was made.
         committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
     """
 
     decision: Decision
     record: Record
-    seconds: float
+    began: float
+    ended: float
     committed: asyncio.Future[Decision]
 
 
@@ -93,43 +91,28 @@ class CommitQueue:
         self._submitted = self._done = 0
         self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
-        self._draws: dict[asyncio.AbstractEventLoop, list[tuple[partial[Record], asyncio.Future[_Drawn | None]]]] = {}
 
     async def start(self, query: str | Query, preference: Preference | str | None = None, **arguments: Any) -> StartedDecision:
-        """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable."""
-        draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
-        if isinstance(self._controller.router, AsyncRouter):
-            began = time.perf_counter()
-            record = await self._controller.adraw(*draw.args, **draw.keywords)
-            seconds = time.perf_counter() - began
-        else:
-            drawn = await self._drawn(draw) if self._mean_ms < LOOP_MS else None
-            if drawn is None:
-                drawn = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
-            record, seconds = drawn
-        return StartedDecision(record.decision, record, seconds, self.add_decision(record))
+        """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable.
 
-    def _drawn(self, draw: partial[Record]) -> asyncio.Future[_Drawn | None]:
-        """Return the future of a decision that is made together with those of the other requests that are ready; None once decisions take long.
-
-        The code of decisions then stays in the processor's cache, and other threads take the interpreter less often in between.
+        Requests that are ready at once are decided one right after the other, before any of them goes on: the code of decisions then stays in the
+        processor's cache.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_Drawn | None] = loop.create_future()
-        waiting = self._draws.setdefault(loop, [])
-        waiting.append((draw, future))
-        if len(waiting) == 1:
-            loop.call_soon(self._draw_all, loop)
-        return future
-
-    def _draw_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        for draw, future in self._draws.pop(loop):
-            if not future.done():  # else its request was cancelled
-                try:
-                    future.set_result(self._timed(draw) if self._mean_ms < LOOP_MS else None)
-                except Exception as error:  # raised in the waiting caller, whatever it is
-                    future.set_exception(error)
-            del draw, future  # else a cycle: the error has this frame
+        draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
+        is_async = isinstance(self._controller.router, AsyncRouter)
+        if not is_async:
+            await asyncio.sleep(0)
+        began, is_quick = time.time(), self._mean_ms < LOOP_MS
+        if is_async:
+            record = await self._controller.adraw(*draw.args, **draw.keywords)
+        elif is_quick:
+            record = self._timed(draw)
+        else:
+            record = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
+        started = StartedDecision(record.decision, record, began, time.time(), self.add_decision(record))
+        if is_quick and not is_async:
+            await asyncio.sleep(0)
+        return started
 
     def _new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
@@ -139,13 +122,13 @@ class CommitQueue:
             name, *self._ids = new_ids(_IDS_AT_ONCE)
             return name
 
-    def _timed(self, draw: partial[Record]) -> _Drawn:
-        """Return a decision and its time in seconds; note its processor time, or its whole time where it waited."""
+    def _timed(self, draw: partial[Record]) -> Record:
+        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
         began, busy = time.perf_counter(), time.thread_time()
         record = draw()
-        busy_ms, seconds = 1000 * (time.thread_time() - busy), time.perf_counter() - began
-        self._mean_ms += _WEIGHT * ((1000 * seconds if 1000 * seconds >= WAIT_MS else busy_ms) - self._mean_ms)
-        return record, seconds
+        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
+        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
+        return record
 
     @property
     def idle(self) -> bool:
@@ -180,7 +163,7 @@ class CommitQueue:
             self._closed = True
             thread, self._thread = self._thread, None
         if thread is not None:
-            self._queue.put(_END)
+            self._queue.put((None, None))
             thread.join()
         self._workers.shutdown()
 
@@ -198,7 +181,7 @@ class CommitQueue:
         ended = False
         while not ended:
             batch = self._next_batch()
-            ended = _END in batch[-1:]
+            ended = (None, None) in batch
             self._write(batch, now=ended)
         if self._attempts:
             logger.error("%d calls are not in the log, which cannot be written: their costs are lost", len(self._attempts))
@@ -213,27 +196,25 @@ class CommitQueue:
             return []
         while len(batch) < MAX_PER_BATCH and not self._queue.empty():
             batch.append(self._queue.get())
+        self._busy = sum(isinstance(entry, Record) for entry, _ in batch) > 1
         return batch
 
     def _write(self, batch: Sequence[_Item], *, now: bool) -> None:
-        decisions = [(entry, future) for entry, future in batch if isinstance(entry, Record) and isinstance(future, asyncio.Future)]
-        attempts = [entry for entry, _ in batch if isinstance(entry, Attempt)]
-        waiting = [future for _, future in batch if isinstance(future, Future)]
-        if batch:
-            self._busy = len(decisions) > 1
-        if decisions:
-            results = self._add_decisions([record for record, _ in decisions])
-            self._note_refused([record.decision.id for (record, _), kept in zip(decisions, results, strict=True) if isinstance(kept, Exception)])
-            _resolve([(future, kept) for (_, future), kept in zip(decisions, results, strict=True)])
+        if decisions := [(entry, future) for entry, future in batch if isinstance(entry, Record)]:
+            records = [record for record, _ in decisions]
+            results = self._add_decisions(records)
+            self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
+            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
         if not self._attempts:
             self._write_at = time.monotonic() + ATTEMPT_BATCH_S
-        self._attempts += filter(self._has_decision, attempts) if self._refused else attempts
+        self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
+        waiting = [future for _, future in batch if isinstance(future, Future)]
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
             self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
         for future in waiting:
             future.set_result(None)
-        self._done += len(decisions) + len(attempts)
+        self._done += sum(entry is not None for entry, _ in batch)
 
     def _note_refused(self, ids: Sequence[str]) -> None:
         self._refused.update(dict.fromkeys(ids))
@@ -250,7 +231,7 @@ class CommitQueue:
     def _add_decisions(self, records: Sequence[Record]) -> Sequence[Decision | Exception]:
         """Add decisions; return each as it is in the log, or the error that refused it."""
         try:
-            return self._controller.log_decisions(records)
+            return [kept for _, kept in zip(records, self._controller.log_decisions(records), strict=True)]
         except StoreError as error:
             if len(records) == 1 or isinstance(error, StoreAwayError):
                 return [error] * len(records)
