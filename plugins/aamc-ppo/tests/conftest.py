@@ -61,6 +61,7 @@ class Bandit(Environment):
 
     def __init__(self, truth, expected=None, pool=POOL, broken=False):
         self.truth, self.expected, self.pool, self.broken = truth, expected, pool, broken
+        self.text = "What?"
         self.reward = LinearReward()
         everything = self.request(np.arange(len(CATEGORIES)), np.array((1.0, 0.0, 0.0)))
         self.reward.fit(Outcomes(truth, everything.expected.cost_usd, everything.expected.latency_ms))
@@ -75,7 +76,7 @@ class Bandit(Environment):
         unknown = np.full(len(category), np.nan)
         estimates = Estimates(unknown, np.eye(len(CATEGORIES))[category], CATEGORIES, unknown)
         quality = None if self.expected is None else self.expected[category]
-        return build_request([Query("What?")] * len(category), self.pool, preferences, estimates=estimates, quality=quality)
+        return build_request([Query(self.text)] * len(category), self.pool, preferences, estimates=estimates, quality=quality)
 
     def vector(self, n, split, *, request=None, seed=0, streams=None, preferences=None):
         return BanditStreams(self, n, seed, streams, preferences)

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.initial_parameters import deviation
+from aamc_ppo.initial_parameters import deviation, initial_scales
 from aamc_ppo.ppo import PPO, combined_factors, critic_inputs, differences_in_groups, policy_function
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
@@ -139,6 +139,7 @@ def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, 
         ("adam/critic_w1/exp_avg", None, "is of another version, whose critic_w1 does not fit"),
         ("rate", None, "is of another version, whose rate does not fit"),
         ("scale/input_mean", None, "is of another version, whose input_mean does not fit"),
+        ("scale/query_deviation", None, "is of another version, whose query_deviation does not fit"),
     ],
 )
 def test_a_training_of_another_version_is_not_resumed(bandit, tmp_path, name, earlier, why):
@@ -284,6 +285,24 @@ def test_figures_that_are_equal_but_for_rounding_keep_their_size():
     assert alike.any()
     assert deviation(alike) == 1
     assert deviation(np.float32([[1, 2], [3, 2]]), axis=(0,)) == pytest.approx([1, 1])
+
+
+def test_equal_inputs_are_not_scaled_whatever_their_value():
+    read = np.empty((129, 64, 3), np.float32)
+    read[:] = 0.3, 0.7, 0.1
+    read[..., 2] += np.linspace(0, 0.01, 64, dtype=np.float32)
+    scales = initial_scales(read, 3, 0.0)
+    assert scales["input_deviation"] == pytest.approx([1, 1, 0.05])
+    assert scales["query_deviation"] == pytest.approx([1, 1, 0.25])
+
+
+@pytest.mark.parametrize("words", [200, 4000])
+def test_prompts_much_longer_than_those_of_the_training_are_routed_alike(bandit, words):
+    env = bandit(0)
+    router = env.router(0, **QUICK)
+    router.train(env.training())
+    env.text = "word " * words
+    assert env.way_to_optimum(router) > 0.97
 
 
 def test_groups_divide_the_streams_and_the_minibatches(bandit):

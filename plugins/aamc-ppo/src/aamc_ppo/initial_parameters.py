@@ -9,7 +9,9 @@ from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Arr
 
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
 MIN_DEVIATION = 0.05
-"""Minimum standard deviation that inputs are divided by: those that hardly vary in the first rollout may vary more later."""
+"""Minimum standard deviation that the critic's inputs are divided by: those that hardly vary in the first rollout may vary more later."""
+MIN_QUERY_DEVIATION = 0.25
+"""That of the policy's queries: a served prompt may be a hundred times as long as those of the training."""
 
 
 def initial_policy(hidden: int, embedding: int, temperature: float, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
@@ -20,7 +22,7 @@ def initial_policy(hidden: int, embedding: int, temperature: float, categories: 
         "candidate_w2": _uniform(rng, hidden, embedding),
         "candidate_b2": np.zeros((1, embedding), np.float32),
         "query_w1": _uniform(rng, len(QUERY_NUMBERS) + categories + CONTEXT, hidden),
-        "query_b1": rng.uniform(-1, 1, (1, hidden)).astype(np.float32),  # of centred inputs, units without a bias are odd functions
+        "query_b1": rng.uniform(-1, 1, (1, hidden)).astype(np.float32),  # without a bias, a unit is an odd function of centred inputs
         "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR_WIDTH)), np.float32),
         "query_b2": plug_in_bias(embedding),
         "log_temperature": np.array(np.log(temperature), np.float32),
@@ -50,14 +52,17 @@ def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> di
     }
 
 
-def initial_scales(read: Array32, value_mean: float) -> dict[str, Array32]:
+def initial_scales(read: Array32, query_width: int, value_mean: float) -> dict[str, Array32]:
     """Return the scales of inputs, as measured in the first rollout ``[T, n, ...]``, and of the critic's values, which start at their mean.
 
-    Differences in groups have mean 0. Streams alone start at the value of the first rollout's mean reward, or the critic would have to climb there.
+    The first inputs are the query, which the policy reads too. Differences in groups have mean 0. Streams alone start at the value of the first
+    rollout's mean reward, or the critic would have to climb there.
     """
+    found = deviation(read, axis=(0, 1))
     return {
-        "input_mean": read.mean(axis=(0, 1)),
-        "input_deviation": np.maximum(deviation(read, axis=(0, 1)), np.float32(MIN_DEVIATION)),
+        "input_mean": read.mean(axis=(0, 1), dtype=np.float64).astype(np.float32),
+        "input_deviation": np.maximum(found, np.float32(MIN_DEVIATION)),
+        "query_deviation": np.maximum(found[:query_width], np.float32(MIN_QUERY_DEVIATION)),
         "value_mean": np.asarray(value_mean, np.float32),
         "value_deviation": np.ones((), np.float32),
     }
@@ -65,7 +70,7 @@ def initial_scales(read: Array32, value_mean: float) -> dict[str, Array32]:
 
 def deviation(figures: Array32, axis: tuple[int, ...] | None = None) -> Array32:
     """Return the standard deviation, or 1 where all figures are equal but for rounding."""
-    found = figures.std(axis=axis)
+    found = figures.std(axis=axis, dtype=np.float64).astype(np.float32)  # 32 bits would give thousands of equal figures a deviation
     return np.where(found > 1e-6, found, np.float32(1.0))
 
 

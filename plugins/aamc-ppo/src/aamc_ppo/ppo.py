@@ -322,9 +322,8 @@ class PPO:
         """Return the policy's present parameters as numpy arrays, for queries that are not standardised; updates may change them."""
         policy = {name: tensor.detach().cpu().numpy() for name, tensor in self._policy.items()}
         if self.scales:
-            width = len(policy["query_w1"])
-            policy["query_w1"] = policy["query_w1"] / self.scales["input_deviation"][:width, None]
-            policy["query_b1"] = policy["query_b1"] - self.scales["input_mean"][:width] @ policy["query_w1"]
+            policy["query_w1"] = policy["query_w1"] / self.scales["query_deviation"][:, None]
+            policy["query_b1"] = policy["query_b1"] - self.scales["input_mean"][: len(policy["query_w1"])] @ policy["query_w1"]
         return policy
 
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
@@ -379,7 +378,8 @@ class PPO:
         read = critic_inputs(inputs.query, inputs.weights, rollout.pooled)
         is_first = not self.scales
         if is_first:
-            self.scales = initial_scales(read, 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount()))
+            value_mean = 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount())
+            self.scales = initial_scales(read, inputs.query.shape[-1], value_mean)
         read = self._standardised(read)
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
@@ -393,7 +393,7 @@ class PPO:
         advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
         mean, unit = self.scales["value_mean"], self.scales["value_deviation"]
         arrays: dict[str, Any] = {
-            "query": read[:-1, :, : inputs.query.shape[-1]],
+            "query": (inputs.query[:-1] - self.scales["input_mean"][: inputs.query.shape[-1]]) / self.scales["query_deviation"],
             "weights": weights,
             "pair": inputs.pair[:-1],
             "critic": read[:-1],

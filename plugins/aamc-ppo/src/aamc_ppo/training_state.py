@@ -15,7 +15,7 @@ from aamc_sdk.routing import Array32
 
 
 def training_state(ppo: PPO) -> dict[str, Array32]:
-    """Return parameters, Adam's moments, the policy's rate and the critic's scales by name."""
+    """Return parameters, Adam's moments, the policy's rate and the scales of inputs and values by name."""
     state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in ppo.parameters.items()}
     state |= {f"scale/{name}": scale for name, scale in ppo.scales.items()}
     state["rate"] = np.array(ppo.rate, np.float32)
@@ -33,7 +33,7 @@ def restore_state(ppo: PPO, state: Mapping[str, Array32], path: Path) -> None:
     name = "rate"
     try:
         ppo.rate = float(state["rate"])
-        for name in ("input_mean", "input_deviation", "value_mean", "value_deviation"):
+        for name in ("input_mean", "input_deviation", "query_deviation", "value_mean", "value_deviation"):
             ppo.scales[name] = state[f"scale/{name}"]
         for name, tensor in ppo.parameters.items():
             tensor.detach().copy_(torch.as_tensor(state[f"parameter/{name}"]))
