@@ -178,6 +178,12 @@ def test_a_long_wait_that_the_preference_ignores_does_not_change_what_the_critic
     assert critic_inputs(query, weights, waiting) == pytest.approx(critic_inputs(query, weights, pooled))
 
 
+def test_the_initial_weights_of_the_pools_state_are_twice_as_large_as_the_others():
+    deviation = initial_policy(4000, 16, 40.0, 0, np.random.default_rng(0))["query_w1"].std(axis=1)
+    expected = np.where(np.arange(len(deviation)) >= 4, 2, 1) * len(deviation) ** -0.5
+    assert deviation == pytest.approx(expected, rel=0.05)
+
+
 def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():
     p, query, _, pair, candidate, _ = parts(rows=200, candidates=8)
     embedded = embed_candidates(p, candidate)

@@ -8,15 +8,17 @@ from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH
 from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
 
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
+STATE_GAIN = 2.0
+"""Factor on the initial weights of the pool's state: utilities have to bend where a queue fills."""
 MIN_DEVIATION = 0.05
 """Minimum standard deviation that the critic's inputs are divided by: those that hardly vary in the first rollout may vary more later."""
 MIN_QUERY_DEVIATION = 0.25
-"""That of the policy's queries: a served prompt may be a hundred times as long as those of the training."""
+"""Minimum standard deviation that the policy's queries are divided by: served prompts may be a hundred times as long as those of the training."""
 
 
 def initial_policy(hidden: int, embedding: int, temperature: float, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
     """Return the parameters of a policy that equals the plug-in rule, the maximum expected reward."""
-    return {
+    policy = {
         "candidate_w1": _uniform(rng, CANDIDATE_WIDTH, hidden),
         "candidate_b1": np.zeros((1, hidden), np.float32),
         "candidate_w2": _uniform(rng, hidden, embedding),
@@ -27,6 +29,8 @@ def initial_policy(hidden: int, embedding: int, temperature: float, categories: 
         "query_b2": plug_in_bias(embedding),
         "log_temperature": np.array(np.log(temperature), np.float32),
     }
+    policy["query_w1"][-CONTEXT:] *= np.float32(STATE_GAIN)
+    return policy
 
 
 def plug_in_bias(embedding: int) -> Array32:
