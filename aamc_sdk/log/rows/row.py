@@ -97,9 +97,7 @@ class Row:
     @property
     def content(self) -> str:
         """The JSON."""
-        content = self._content
-        if not isinstance(content, str):
-            content = self.__dict__["_content"] = content()
+        content = self.__dict__["_content"] = _text(self._content)
         return content
 
     def with_fields(self, fields: dict[str, Any]) -> Row:

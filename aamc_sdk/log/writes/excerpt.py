@@ -47,8 +47,8 @@ class Excerpt:
 
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return all revisions of the entry of that kind and id, placed or pending, the lowest first."""
-        known = self._known.get((kind, entry_id))
-        return [known[revision] for revision in sorted(known)] if known else ()
+        known = self._known.get((kind, entry_id), {})
+        return [known[revision] for revision in sorted(known)]
 
     def history(self, decision_id: str) -> Sequence[Row]:
         """Return a decision and its placed attempts in log order."""
