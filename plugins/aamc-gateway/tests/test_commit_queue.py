@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from contextlib import closing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,33 @@ def test_requests_that_come_at_once_are_decided_one_after_the_other(
     monkeypatch.setattr(commits, "_mean_ms", 0.0)  # else the first decisions are made on threads
     asyncio.run(main())
     assert events == ["ask a", "ask b", "ask c", "ask d", "score a", "score d"]
+
+
+def test_requests_that_come_at_once_are_decided_and_fail_each_in_its_own_context(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, asked, found = controller.router.score, ContextVar[str]("asked"), list[str]()
+
+    class Panic(BaseException):
+        """As extensions raise it that are not written in Python."""
+
+    def noted(request: Any) -> Scores:
+        found.append(asked.get())
+        if asked.get() == "b":
+            raise Panic
+        return score(request)
+
+    async def decide(text: str) -> str:
+        asked.set(text)
+        return (await commits.start(text)).decision.id
+
+    async def main() -> list[Any]:
+        return await asyncio.wait_for(asyncio.gather(*map(decide, "abcd"), return_exceptions=True), 10)
+
+    monkeypatch.setattr(controller.router, "score", noted)
+    monkeypatch.setattr(commits, "_mean_ms", 0.0)
+    assert [type(each) for each in asyncio.run(main())] == [str, Panic, str, str]
+    assert found == ["a", "b", "c", "d"]
 
 
 def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(

@@ -142,7 +142,6 @@ class Exchange:
             if error.reasons:
                 raise unsuitable(self.request, self._allowed, error) from error
             raise  # a limit of the router, which says so itself
-        served.decision_id = decision.id
         self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
         self.gateway.metrics.decided(max(0.0, served.decision_ended - served.decision_began))  # the clock may have been set
 
@@ -170,7 +169,8 @@ class Exchange:
             quality_floor=None if forced else request.quality_floor,
         )
         self.record, self.decision, self._committed = started.record, started.decision, started.committed
-        self.served.decision_began, self.served.decision_ended = started.began, started.ended
+        served = self.served
+        served.decision_id, served.decision_began, served.decision_ended = started.decision.id, started.began, started.ended
         return started.decision
 
     def _forced(self) -> str | None:

@@ -99,20 +99,18 @@ class CommitQueue:
         processor's cache.
         """
         draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
-        is_async = isinstance(self._controller.router, AsyncRouter)
-        if not is_async:
-            await asyncio.sleep(0)
-        began, is_quick = time.time(), self._mean_ms < LOOP_MS
-        if is_async:
-            record = await self._controller.adraw(*draw.args, **draw.keywords)
-        elif is_quick:
-            record = self._timed(draw)
-        else:
-            record = await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw)
-        started = StartedDecision(record.decision, record, began, time.time(), self.add_decision(record))
-        if is_quick and not is_async:
-            await asyncio.sleep(0)
+        if isinstance(self._controller.router, AsyncRouter):
+            return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
+        await asyncio.sleep(0)
+        began = time.time()
+        if self._mean_ms >= LOOP_MS:
+            return self._started(began, await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw))
+        started = self._started(began, self._timed(draw))
+        await asyncio.sleep(0)
         return started
+
+    def _started(self, began: float, record: Record) -> StartedDecision:
+        return StartedDecision(record.decision, record, began, time.time(), self.add_decision(record))
 
     def _new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
