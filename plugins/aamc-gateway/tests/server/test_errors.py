@@ -309,6 +309,7 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(serv
     with caplog.at_level(level, "aamc_gateway"):
         answer = running.chat()
     assert answer.status == 500
+    assert answer.json["error"]["message"] == "a part of the gateway failed; the gateway's log has the reason"
     (record,) = [record for record in caplog.records if "/v1/chat/completions failed" in record.message]
     assert "failed: KeyError: 'prices'" in record.message
     assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")

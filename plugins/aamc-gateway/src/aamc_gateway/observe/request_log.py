@@ -15,7 +15,7 @@ import orjson
 
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.settings import LogSettings
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError
+from aamc_sdk.errors import AamcError, CheckpointError, DataError, EstimatesError, PluginError, StoreError, UnknownDecisionError
 
 logger = logging.getLogger(__name__)
 _SECRET = re.compile(
@@ -26,12 +26,14 @@ _SECRET = re.compile(
 )
 
 
-def tell_operator(what: str, error: AamcError) -> None:
-    """Log an error of a plugin or of a store, which only the operator can repair.
+def is_internal(error: AamcError) -> bool:
+    """Return whether only the operator can repair the cause of an error: a plugin, a checkpoint or a store."""
+    return isinstance(error, CheckpointError | EstimatesError | PluginError | StoreError) and not isinstance(error, DataError | UnknownDecisionError)
 
-    The traceback of a plugin's error is logged at the level DEBUG. The client gets neither it nor the store's address.
-    """
-    if isinstance(error, PluginError | StoreAwayError):
+
+def tell_operator(what: str, error: AamcError) -> None:
+    """Log an internal error; the traceback of a plugin's error at the level DEBUG."""
+    if is_internal(error):
         traced = isinstance(error, PluginError) and logger.isEnabledFor(logging.DEBUG)
         logger.error("%s failed: %s", what, error, exc_info=error if traced else None)
 

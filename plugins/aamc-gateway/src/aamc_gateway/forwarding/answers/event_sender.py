@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from aamc_models.dialects import error_event
 
 from aamc_gateway.observe.request_log import tell_operator
-from aamc_sdk.errors import AamcError, public_message
+from aamc_gateway.server.http.error_answers import client_message
+from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.request_figures import Ending
@@ -78,7 +79,7 @@ class EventSender:
         tell_operator("a stream", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
-        await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))
+        await self.end(error_event(self._dialect, client_message(error), kind, getattr(error, "status", None), number))
         request.end(200, kind)
 
     def _tick(self) -> None:

@@ -17,7 +17,7 @@ from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
 from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, PluginError, error_text
 
 logger = logging.getLogger(__name__)
 _AT_START = ("host", "port", "workers")
@@ -83,9 +83,7 @@ class GatewayApp:
             if start.status:
                 raise
             logger.exception("a request of %s failed", scope["path"])
-            await send_error(
-                AamcError(f"{type(error).__name__}: a bug in the gateway or a plugin; its log has more"), dialect_of(scope["path"]), start
-            )
+            await send_error(PluginError(error_text(error)), dialect_of(scope["path"]), start)
         finally:
             if route is not None and route.scope == "user" and "observed" not in scope:
                 gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)

@@ -9,6 +9,7 @@ from typing import Any
 from aamc_models.dialects import error_body
 
 from aamc_gateway.forwarding.failures import UnservedError
+from aamc_gateway.observe.request_log import is_internal
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
@@ -51,7 +52,7 @@ def dialect_of(path: str) -> str:
 async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> None:
     """Send an error."""
     status, kind, retry_after_s, body = _parts(error)
-    message: Any = body or error_body(dialect, public_message(error), kind, status)
+    message: Any = body or error_body(dialect, client_message(error), kind, status)
     if kind == "model_not_found" and dialect != "messages":
         message["error"]["code"] = kind  # clients tell a missing model from a missing page by it
     headers = []
@@ -69,6 +70,13 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send_json(send, message, status, headers)
+
+
+def client_message(error: AamcError) -> str:
+    """Return what a client is told of an error. The reason of an internal one may name files, addresses or other requests."""
+    if is_internal(error) and not isinstance(error, StoreAwayError):
+        return "a part of the gateway failed; the gateway's log has the reason"
+    return public_message(error)
 
 
 def status_and_kind(error: AamcError) -> tuple[int, str]:
