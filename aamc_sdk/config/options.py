@@ -274,5 +274,6 @@ def _exactly(value: Any, wanted: str, *types: type) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in types:
-        raise ConfigError(f"must be {wanted}, not {value!r}")
+        digits = f"; write {value:.0f}" if types == (int,) and isinstance(value, float) and value.is_integer() else ""
+        raise ConfigError(f"must be {wanted}, not {value!r}{digits}")
     return value

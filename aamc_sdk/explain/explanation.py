@@ -142,7 +142,8 @@ def _expectations(view: CandidateView) -> str:
 
 def _alternative(explanation: Explanation) -> list[str]:
     if explanation.runner_up is None:
-        return ["No other candidate was allowed."]
+        alone = len(explanation.candidates) == 1
+        return ["There is no other candidate." if alone else "No other candidate was allowed."]
     chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
     return [_runner_up(chosen, runner_up), _reward_comparison(explanation, chosen, runner_up), _flip(explanation)]
 

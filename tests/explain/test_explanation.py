@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.explain.explainer import recorded_request
+from aamc_sdk.explain.explanation import in_words
 from aamc_sdk.interfaces import Requirements, Router
 from aamc_sdk.routing import LinearReward, build_request, decide
 from aamc_sdk.testing import POOL as KIT_POOL
@@ -178,6 +179,7 @@ def test_the_only_candidate_has_no_runner_up() -> None:
     found = explained(Preference(), down=[False, True, True])
     assert (found.record.decision.candidate, found.runner_up, found.lost_on, found.flip_preference) == ("small", None, None, None)
     assert "No other candidate was allowed." in found.why
+    assert "There is no other candidate." in in_words(attrs.evolve(found, candidates=found.candidates[:1]))
 
 
 def test_an_exact_tie_is_called_one_and_nobody_is_ahead() -> None:
