@@ -34,7 +34,7 @@ from aamc_sdk.log.rows.templates import Templates, plain_packed
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
-from aamc_sdk.log.writes.excerpt import Excerpt, Write, plain_decisions
+from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.log.writes.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.writes.rules import FITTING_CHARACTERS, append
 
@@ -102,7 +102,6 @@ __all__ = [
     "open_store",
     "outcome_fields",
     "outcomes_of",
-    "plain_decisions",
     "plain_packed",
     "query_from",
     "read_batches",
