@@ -67,7 +67,6 @@ def decision_row(record: Record, store_text: bool) -> Row:
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),
-        group=(decision.router, record.candidates),
     )
 
 

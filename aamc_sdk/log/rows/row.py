@@ -79,7 +79,6 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` if it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name; None to read them from the content.
-        group: A decision's router and candidates, whose decisions share templates; None to read them from the content.
     """
 
     kind: str
@@ -92,7 +91,6 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
-    group: tuple[str, tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def content(self) -> str:

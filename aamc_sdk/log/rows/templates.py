@@ -62,7 +62,7 @@ class Templates:
         if row.kind != DECISION:
             return plain_packed(row.content), None
         content = row.content.encode()
-        alike = self._alike[row.group or _group_of(content, row.name)]
+        alike = self._alike[_group_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= MAX_PACKED_SHARE * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
