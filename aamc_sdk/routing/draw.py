@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +20,8 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError
 from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
-from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Floats, NamedValues, Preference, RoutingRequest, Scores
 
-_CACHED = "_distribution"
-"""The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 
@@ -33,50 +30,6 @@ def uniform(seed: int, decision_id: str) -> float:
     """Return the random number of a decision, in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
-
-
-@attrs.frozen(eq=False)
-class _Distribution:
-    """The distribution that a draw samples from. It is computed once for scores that a router returns repeatedly as read-only arrays.
-
-    Attributes:
-        pool: The candidates.
-        mask: The allowed candidates, as bytes.
-        probabilities: Probabilities of the draw, ``[B, M]``.
-        rows: The same as numbers.
-        cumulative: Their running sums; infinite from the last candidate of positive probability on, as rounding may leave less than 1.
-        by_name: Each row's probabilities by candidate's name.
-    """
-
-    pool: Pool
-    mask: bytes
-    probabilities: Floats
-    rows: list[list[float]]
-    cumulative: list[list[float]]
-    by_name: Sequence[Mapping[str, float]]
-
-    @classmethod
-    def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
-        """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
-        probabilities = scores.probabilities
-        assert probabilities is not None
-        mask = request.mask.tobytes()
-        cached: _Distribution | None = scores.__dict__.get(_CACHED)
-        if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
-            return cached
-        check_numbers(scores.utility, request, "utility")  # it is recorded
-        array = _allowed_probabilities(probabilities, request)
-        cumulative = array.cumsum(axis=1)
-        cumulative[cumulative >= cumulative[:, -1:]] = np.inf
-        by_name = [NamedValues(request.pool.names, row) for row in array]
-        distribution = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
-        if not (probabilities.flags.writeable or scores.utility.flags.writeable):
-            scores.__dict__[_CACHED] = distribution
-        return distribution
-
-    def sample(self, uniforms: Sequence[float]) -> list[int]:
-        """Return the position of the candidate that each random number chooses."""
-        return [bisect_right(row, number) for row, number in zip(self.cumulative, uniforms, strict=True)]
 
 
 class Drawn(NamedTuple):
@@ -108,24 +61,22 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
         TypeError: The scores are something else.
     """
-    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
-    probabilities = None if distribution is None else distribution.probabilities
-    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
-
-
-def _choose(
-    scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
-) -> tuple[list[int], list[float], _Distribution | None]:
-    """Return :func:`draw`'s choices and propensities, and their distribution."""
     check_scores(scores, request)
     if not sample or scores.probabilities is None:
-        chosen = _maximum_utility(scores, request).tolist()
-        return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
-    distribution = _Distribution.of(scores, request)
-    chosen = distribution.sample([uniform(seed, decision_id) for decision_id in ids])
-    if not scores.propensity_known:
-        return chosen, [math.nan] * len(chosen), distribution
-    return chosen, [row[candidate] for row, candidate in zip(distribution.rows, chosen, strict=True)], distribution
+        chosen = _maximum_utility(scores, request)
+        return Drawn(chosen, np.full(len(chosen), 1.0 if scores.propensity_known else np.nan), None)
+    check_numbers(scores.utility, request, "utility")  # it is recorded
+    probabilities = _allowed_probabilities(scores.probabilities, request)
+    chosen = _sampled(probabilities, [uniform(seed, decision_id) for decision_id in ids])
+    propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
+    return Drawn(chosen, propensities, probabilities)
+
+
+def _sampled(probabilities: Floats, uniforms: Sequence[float]) -> NDArray[np.intp]:
+    """Return the position of the candidate that each random number chooses, ``[B]``."""
+    cumulative = probabilities.cumsum(axis=1)
+    cumulative[cumulative >= cumulative[:, -1:]] = np.inf  # from the last candidate of positive probability on: rounding may leave less than 1
+    return np.array([bisect_right(row, number) for row, number in zip(cumulative.tolist(), uniforms, strict=True)], dtype=np.intp)
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -185,15 +136,22 @@ def decide(
     scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
     """Draw as :func:`draw` does, with its arguments and errors, and return each row's decision, which names the router and the episode."""
-    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
+    drawn = draw(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()
-    probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
-    recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
+    made = ids, drawn.chosen.tolist(), drawn.propensities.tolist(), _preferences(request)
+    recorded = _probabilities(drawn, request), _notes(scores, request), _utilities(scores.utility, request)
     return [
-        Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
-        for decision_id, candidate, propensity, preference, by_name, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
+        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes, utilities=utilities, episode=episode)
+        for decision_id, candidate, propensity, preference, probabilities, notes, utilities in zip(*made, *recorded, strict=True)
     ]
+
+
+def _probabilities(drawn: Drawn, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
+    """Return each row's probabilities by name; empty ones if the maximum utility decided."""
+    if drawn.probabilities is None:
+        return itertools.repeat({}, len(request))
+    return [NamedValues(request.pool.names, row) for row in drawn.probabilities]
 
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
