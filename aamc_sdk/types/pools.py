@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -177,7 +177,3 @@ class PoolState:
     in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     remaining: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
-
-    def without(self, names: Collection[str]) -> PoolState:
-        """Return the state with more candidates unavailable."""
-        return attrs.evolve(self, unavailable=self.unavailable | frozenset(names))

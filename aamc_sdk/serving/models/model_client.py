@@ -160,7 +160,8 @@ class ModelClient:
         Raises:
             PoolError: No candidate has an endpoint.
         """
-        state = (given or self.tracker.state(pool) or _NOTHING_KNOWN).without(_without_endpoint(pool))
+        state = given or self.tracker.state(pool) or _NOTHING_KNOWN
+        state = attrs.evolve(state, unavailable=state.unavailable | _without_endpoint(pool))
         resting: set[str] = set()
         remaining: dict[str, float] = {}
         for candidate in pool:
