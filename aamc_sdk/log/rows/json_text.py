@@ -79,10 +79,8 @@ def decode_entry(content: str | bytes, decoder: msgspec.json.Decoder[T], name: s
     Raises:
         StoreError: The content is damaged.
     """
-    try:
+    with damage_errors(name):
         found: T = decode(content, decoder)
-    except ValueError as error:
-        raise damage_error(name, error) from error
     return found
 
 
@@ -92,13 +90,8 @@ def damage_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damage_error(name, error) from error
-
-
-def damage_error(name: str, error: Exception) -> StoreError:
-    """Return the error for an entry whose content cannot be read."""
-    why = f"{error} is missing" if isinstance(error, KeyError) else error
-    return StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log")
+        why = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log") from error
 
 
 def null_if_unknown(value: float) -> float | None:
