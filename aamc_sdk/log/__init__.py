@@ -26,7 +26,7 @@ from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, agg
 from aamc_sdk.log.retention.expiry import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, ExportedFile, RowStore, read_batches
-from aamc_sdk.log.rows.decision_content import DecisionContent, DrawFields
+from aamc_sdk.log.rows.decision_content import DecisionContent
 from aamc_sdk.log.rows.decision_row import query_from, record_from
 from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
@@ -52,7 +52,6 @@ __all__ = [
     "Batch",
     "ContentReader",
     "DecisionContent",
-    "DrawFields",
     "Erasure",
     "Excerpt",
     "ExportFormat",
