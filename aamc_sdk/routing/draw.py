@@ -156,8 +156,6 @@ def _probabilities(drawn: Drawn, request: RoutingRequest) -> Iterable[Mapping[st
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
-    if len(request) == 1 or (len(request) and request.preferences.strides[0] == 0):  # one preference for all rows
-        return [_preference(*request.preferences[0].tolist())] * len(request)
     return list(map(_preference, *request.preferences.T.tolist()))
 
 
