@@ -97,8 +97,6 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
     utility, mask = scores.utility, request.mask
     check_known_numbers(utility, request, "utility")
     finite = np.isfinite(utility) & mask
-    if np.count_nonzero(finite) == mask.size:  # quicker than all()
-        return np.asarray(utility.argmax(axis=1))
     if not finite.any(axis=1).all():
         request.check_mask()
         raise PluginError("a router's utility must be finite for at least one allowed candidate of each row")
@@ -139,7 +137,7 @@ def decide(
     drawn = draw(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()
-    made = ids, drawn.chosen.tolist(), drawn.propensities.tolist(), _preferences(request)
+    made = ids, drawn.chosen.tolist(), drawn.propensities.tolist(), map(_preference, *request.preferences.T.tolist())
     recorded = _probabilities(drawn, request), _notes(scores, request), _utilities(scores.utility, request)
     return [
         Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes, utilities=utilities, episode=episode)
@@ -152,11 +150,6 @@ def _probabilities(drawn: Drawn, request: RoutingRequest) -> Iterable[Mapping[st
     if drawn.probabilities is None:
         return itertools.repeat({}, len(request))
     return [NamedValues(request.pool.names, row) for row in drawn.probabilities]
-
-
-def _preferences(request: RoutingRequest) -> list[Preference]:
-    """Return each row's preference; rows with the same one share the object."""
-    return list(map(_preference, *request.preferences.T.tolist()))
 
 
 @lru_cache(4096)  # most requests share few preferences, and checking one takes longer than the lookup
