@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,22 +62,24 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
         TypeError: The scores are something else.
     """
+    chosen, propensities, probabilities = _choose(scores, request, sample, seed, ids)
+    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
+
+
+def _choose(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[list[int], list[float], Floats | None]:
+    """Return :func:`draw`'s choices and propensities as lists, which a decision needs, and the probabilities."""
     check_scores(scores, request)
     if not sample or scores.probabilities is None:
-        chosen = _maximum_utility(scores, request)
-        return Drawn(chosen, np.full(len(chosen), 1.0 if scores.propensity_known else np.nan), None)
+        chosen = _maximum_utility(scores, request).tolist()
+        return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
     check_numbers(scores.utility, request, "utility")  # it is recorded
     probabilities = _allowed_probabilities(scores.probabilities, request)
-    chosen = _sampled(probabilities, [uniform(seed, decision_id) for decision_id in ids])
-    propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
-    return Drawn(chosen, propensities, probabilities)
-
-
-def _sampled(probabilities: Floats, uniforms: Sequence[float]) -> NDArray[np.intp]:
-    """Return the position of the candidate that each random number chooses, ``[B]``."""
     cumulative = probabilities.cumsum(axis=1)
     cumulative[cumulative >= cumulative[:, -1:]] = np.inf  # from the last candidate of positive probability on: rounding may leave less than 1
-    return np.array([bisect_right(row, number) for row, number in zip(cumulative.tolist(), uniforms, strict=True)], dtype=np.intp)
+    chosen = [bisect_right(row, uniform(seed, decision_id)) for row, decision_id in zip(cumulative.tolist(), ids, strict=True)]
+    if not scores.propensity_known:
+        return chosen, [math.nan] * len(chosen), probabilities
+    return chosen, [row[candidate] for row, candidate in zip(probabilities.tolist(), chosen, strict=True)], probabilities
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -97,6 +100,8 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
     utility, mask = scores.utility, request.mask
     check_known_numbers(utility, request, "utility")
     finite = np.isfinite(utility) & mask
+    if np.count_nonzero(finite) == mask.size:  # quicker than all()
+        return np.asarray(utility.argmax(axis=1))
     if not finite.any(axis=1).all():
         request.check_mask()
         raise PluginError("a router's utility must be finite for at least one allowed candidate of each row")
@@ -134,22 +139,17 @@ def decide(
     scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
     """Draw as :func:`draw` does, with its arguments and errors, and return each row's decision, which names the router and the episode."""
-    drawn = draw(scores, request, sample, seed, ids)
+    chosen, propensities, probabilities = _choose(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()
-    made = ids, drawn.chosen.tolist(), drawn.propensities.tolist(), map(_preference, *request.preferences.T.tolist())
-    recorded = _probabilities(drawn, request), _notes(scores, request), _utilities(scores.utility, request)
+    by_name: Iterable[Mapping[str, float]]  # empty where the maximum utility decided
+    by_name = itertools.repeat({}, len(request)) if probabilities is None else [NamedValues(names, row) for row in probabilities]
+    preferences = map(_preference, *request.preferences.T.tolist())
+    recorded = preferences, by_name, _notes(scores, request), _utilities(scores.utility, request)
     return [
-        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes, utilities=utilities, episode=episode)
-        for decision_id, candidate, propensity, preference, probabilities, notes, utilities in zip(*made, *recorded, strict=True)
+        Decision(decision_id, names[candidate], propensity, preference, drawn_from, router, now, notes, utilities=utilities, episode=episode)
+        for decision_id, candidate, propensity, preference, drawn_from, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
     ]
-
-
-def _probabilities(drawn: Drawn, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
-    """Return each row's probabilities by name; empty ones if the maximum utility decided."""
-    if drawn.probabilities is None:
-        return itertools.repeat({}, len(request))
-    return [NamedValues(request.pool.names, row) for row in drawn.probabilities]
 
 
 @lru_cache(4096)  # most requests share few preferences, and checking one takes longer than the lookup
