@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 class NoOptions:
     """The configuration of a component that has no options."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
 
 @attrs.frozen(kw_only=True)
 class Services:

@@ -26,7 +26,7 @@ from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, agg
 from aamc_sdk.log.retention.expiry import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, ExportedFile, RowStore, read_batches
-from aamc_sdk.log.rows.decision_content import DecisionContent, DrawFields
+from aamc_sdk.log.rows.decision_content import DecisionContent
 from aamc_sdk.log.rows.decision_row import query_from, record_from
 from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
@@ -34,7 +34,7 @@ from aamc_sdk.log.rows.templates import Templates, plain_packed
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
-from aamc_sdk.log.writes.excerpt import Excerpt, Write, plain_decisions
+from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.log.writes.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.writes.rules import FITTING_CHARACTERS, append
 
@@ -52,7 +52,6 @@ __all__ = [
     "Batch",
     "ContentReader",
     "DecisionContent",
-    "DrawFields",
     "Erasure",
     "Excerpt",
     "ExportFormat",
@@ -102,7 +101,6 @@ __all__ = [
     "open_store",
     "outcome_fields",
     "outcomes_of",
-    "plain_decisions",
     "plain_packed",
     "query_from",
     "read_batches",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.log.rows.json_text import damage_error, damage_errors, decode_entry
+from aamc_sdk.log.rows.json_text import damage_errors, decode_entry
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
@@ -198,8 +198,9 @@ class OutcomeJoin:
             try:
                 for entry in batch:
                     of_kind[entry[0]].append(entry)
-            except KeyError as error:
-                raise damage_error(entry[2], ValueError(f"its kind is {entry[0]!r}")) from error
+            except KeyError:
+                with damage_errors(entry[2]):
+                    raise ValueError(f"its kind is {entry[0]!r}") from None
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
                 try:
                     if of_kind[kind]:

@@ -23,7 +23,7 @@ from aamc_sdk.log.retention.expiry import DAY_SECONDS
 from aamc_sdk.log.rows.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
-from aamc_sdk.log.writes.rules import append, append_attempts, append_decisions, drop_pending, has_fitting_names
+from aamc_sdk.log.writes.rules import append, append_attempts, append_decisions, drop_pending
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
@@ -326,8 +326,7 @@ class RowStore(Store):
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the logged one of its id, None if it is new."""
-        plain = rows if all(map(has_fitting_names, rows)) else ()
-        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=plain))
+        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=rows))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""

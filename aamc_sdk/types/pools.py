@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,6 @@ class PoolArrays:
         latency_ms: Unloaded latency in milliseconds, ``[M]``.
         service_ms: The part of it that grows with the answer's length, ``[M]``.
         window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
-        has_latency: Whether any latency is known.
-        has_windows: Whether any window is limited.
         complete: Whether every price and latency is known.
         no_wait_ms: Zeros, the waits of an idle pool, ``[M]``.
         all_allowed: True, the mask without a forbidden candidate, ``[M]``.
@@ -38,8 +36,6 @@ class PoolArrays:
     latency_ms: Floats = attrs.field(converter=read_only)
     service_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
-    has_latency: bool
-    has_windows: bool
     complete: bool
     no_wait_ms: Floats = attrs.field(converter=read_only)
     all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
@@ -62,8 +58,6 @@ class PoolArrays:
             latency_ms,
             service_ms,
             window,
-            bool(np.isfinite(latency_ms).any()),
-            bool(np.isfinite(window).any()),
             complete,
             no_wait_ms=np.zeros(size),
             all_allowed=np.ones(size, bool),
@@ -177,7 +171,3 @@ class PoolState:
     in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     remaining: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
-
-    def without(self, names: Collection[str]) -> PoolState:
-        """Return the state with more candidates unavailable."""
-        return attrs.evolve(self, unavailable=self.unavailable | frozenset(names))

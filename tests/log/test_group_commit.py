@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Excerpt, GroupCommit, Row, Write, run_writes
+from aamc_sdk.log import Excerpt, GroupCommit, Write, run_writes
 from aamc_sdk.log.writes.group_commit import _Item
-from aamc_sdk.log.writes.rules import MAX_NAME_BYTES, append_decisions, has_fitting_names
 
 
 class Commits:
@@ -209,41 +208,6 @@ def test_an_interrupt_before_a_thread_leads_leaves_the_lead_to_the_next(monkeypa
     assert commits.group.run(Write(lambda excerpt: 2, [])) == 2
     commits.group.close()
     assert commits.sizes == [2]
-
-
-def decision(name: str, user: str | None = None) -> Row:
-    columns = {"tenant": None, "user_id": user, "episode": None, "propensity": 0.5}
-    return Row("decision", name, name, "small", "{}", 0.0, fingerprint=f"{user}", columns=columns)
-
-
-def adding(*rows: Row, plain: bool = True) -> Write[Any]:
-    return Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=rows if plain else ())
-
-
-@pytest.mark.parametrize(
-    ("known", "writes"),
-    [
-        ((), [["a", "b"], ["c"]]),
-        ((), [["a", "b"], ["a"]]),
-        ((), [["a", "a"], ["b"]]),
-        (("b",), [["a", "b"], ["c"]]),
-        ((), [["a"], []]),
-    ],
-    ids=["new", "in two writes", "twice in one", "known", "nothing"],
-)
-def test_decisions_that_nothing_can_refuse_are_added_as_the_rules_would(known: Sequence[str], writes: Sequence[Sequence[str]]) -> None:
-    outcomes = []
-    for plain in (True, False):
-        excerpt = Excerpt([decision(name) for name in known], [])
-        results = run_writes([adding(*map(decision, names), plain=plain) for names in writes], excerpt)
-        outcomes.append([str(each) for each in results] + [row.id for row in excerpt.added])
-    assert outcomes[0] == outcomes[1]
-
-
-def test_only_decisions_with_names_that_fit_are_such() -> None:
-    assert has_fitting_names(decision("a" * MAX_NAME_BYTES, "u" * MAX_NAME_BYTES))
-    assert not has_fitting_names(decision("a" * (MAX_NAME_BYTES + 1)))
-    assert not has_fitting_names(decision("a", "u" * (MAX_NAME_BYTES + 1)))
 
 
 def test_a_refused_write_leaves_the_others_of_its_group() -> None:

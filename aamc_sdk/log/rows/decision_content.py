@@ -13,20 +13,15 @@ Numbers = list[float | None]
 """Numbers of the candidates, or of the categories, in their order; null where a number is unknown."""
 
 
-class DrawFields(msgspec.Struct, gc=False):
-    """The fields of a decision that logged outcomes are made of: decoding these alone takes less time."""
+class DecisionFields(msgspec.Struct, gc=False):
+    """The fields of :class:`aamc_sdk.types.Decision` but for its time, which is the row's."""
 
+    id: str
     candidate: str
     propensity: float | None
     preference: tuple[float, float, float]
     probabilities: dict[str, float] = {}
     router: str = ""
-
-
-class DecisionFields(DrawFields, kw_only=True, gc=False):
-    """The fields of :class:`aamc_sdk.types.Decision` but for its time, which is the row's."""
-
-    id: str
     notes: dict[str, Any] = {}
     utilities: dict[str, float | None] = {}
     episode: str | None = None

@@ -33,7 +33,6 @@ def _converted(value: Any) -> Any:
     return found
 
 
-_SIMPLE = frozenset((str, int, float, bool, type(None)))
 _encoder = msgspec.json.Encoder(enc_hook=_converted)
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -50,15 +49,14 @@ def check_plain(value: Any) -> None:
     """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts."""
     if type(value) is NamedValues:  # numbers
         return
-    if type(value) is dict or isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple | set | frozenset):
         if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
             raise StoreError(f"the log keeps JSON's own types only, not {type(value).__name__}; use numbers, text, lists and mappings in notes")
         return
     for item in value:
-        if type(item) not in _SIMPLE:  # most are
-            check_plain(item)
+        check_plain(item)
 
 
 def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:
@@ -79,10 +77,8 @@ def decode_entry(content: str | bytes, decoder: msgspec.json.Decoder[T], name: s
     Raises:
         StoreError: The content is damaged.
     """
-    try:
+    with damage_errors(name):
         found: T = decode(content, decoder)
-    except ValueError as error:
-        raise damage_error(name, error) from error
     return found
 
 
@@ -92,13 +88,8 @@ def damage_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damage_error(name, error) from error
-
-
-def damage_error(name: str, error: Exception) -> StoreError:
-    """Return the error for an entry whose content cannot be read."""
-    why = f"{error} is missing" if isinstance(error, KeyError) else error
-    return StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log")
+        why = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise StoreError(f"the log's entry {name!r} is damaged ({why}): restore a copy of the log") from error
 
 
 def null_if_unknown(value: float) -> float | None:

@@ -18,32 +18,26 @@ from aamc_sdk.types.decisions import default_cost_source, default_status
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
 """The kinds of entries."""
 _TEXT, _NUMBER, _COUNT = "TEXT", "DOUBLE PRECISION", "BIGINT"
-COLUMNS: Mapping[str, str] = {
-    "tenant": _TEXT,
-    "user_id": _TEXT,
-    "episode": _TEXT,
-    "propensity": _NUMBER,
-    "quality": _NUMBER,
-    "beaten": _TEXT,
-    "attempt": _COUNT,
-    "status": _TEXT,
-    "cost_usd": _NUMBER,
-    "cost_source": _TEXT,
-    "latency_ms": _NUMBER,
-    "first_token_ms": _NUMBER,
-    "prompt_tokens": _COUNT,
-    "cached_tokens": _COUNT,
-    "reasoning_tokens": _COUNT,
-    "output_tokens": _COUNT,
+KIND_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    DECISION: {"tenant": _TEXT, "user_id": _TEXT, "episode": _TEXT, "propensity": _NUMBER},
+    FEEDBACK: {"quality": _NUMBER, "beaten": _TEXT},
+    ATTEMPT: {
+        "attempt": _COUNT,
+        "status": _TEXT,
+        "cost_usd": _NUMBER,
+        "cost_source": _TEXT,
+        "latency_ms": _NUMBER,
+        "first_token_ms": _NUMBER,
+        "prompt_tokens": _COUNT,
+        "cached_tokens": _COUNT,
+        "reasoning_tokens": _COUNT,
+        "output_tokens": _COUNT,
+    },
 }
-"""Columns of entries in SQL stores, with their types, so that queries need not read the JSON: see :func:`columns_of`. An attempt's error is in the
-JSON only, since a database may refuse its characters."""
-KIND_COLUMNS: Mapping[str, Sequence[str]] = {
-    DECISION: ("tenant", "user_id", "episode", "propensity"),
-    FEEDBACK: ("quality", "beaten"),
-    ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
-}
-"""The columns that a kind of entry fills; the others are NULL."""
+"""Columns of each kind of entry in SQL stores, with their types, so that queries need not read the JSON: see :func:`columns_of`. An attempt's error
+is in the JSON only, since a database may refuse its characters."""
+COLUMNS: Mapping[str, str] = {**KIND_COLUMNS[DECISION], **KIND_COLUMNS[FEEDBACK], **KIND_COLUMNS[ATTEMPT]}
+"""The columns of all kinds; those of another kind are NULL."""
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 """Fields of an attempt that version 0.1 did not have; left out if they are unknown."""
@@ -79,7 +73,6 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` if it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name; None to read them from the content.
-        group: A decision's router and candidates, whose decisions share templates; None to read them from the content.
     """
 
     kind: str
@@ -92,7 +85,6 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
-    group: tuple[str, tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def content(self) -> str:

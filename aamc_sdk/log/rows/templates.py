@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -62,7 +61,7 @@ class Templates:
         if row.kind != DECISION:
             return plain_packed(row.content), None
         content = row.content.encode()
-        alike = self._alike[row.group or _group_of(content, row.name)]
+        alike = self._alike[_group_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= MAX_PACKED_SHARE * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -105,19 +104,13 @@ class Templates:
     def _deflated(self, content: bytes, number: int) -> bytes:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
-        packing = _compressor(template, bits).copy()
+        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
         return b"%c%b%b" % (number, packing.compress(content), packing.flush())
 
 
 def plain_packed(content: str) -> bytes:
     """Return a content packed without compression."""
     return bytes([_PLAIN]) + content.encode()
-
-
-@lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
-def _compressor(template: bytes, bits: int) -> zlib._Compress:
-    """Return a compressor that knows a template; only copies of it are used. It takes up to 256 KB."""
-    return zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
 
 
 class _RoutedBy(msgspec.Struct):

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aamc_sdk.errors import ForkedError
@@ -97,20 +97,14 @@ def write_ahead(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Commit the block's writes, whole or not at all; no other process writes meanwhile. Transactions do not nest."""
-    return _between(connection, "BEGIN IMMEDIATE")
-
-
-def read_transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Let the block read one state of the file, however many queries it runs."""
-    return _between(connection, "BEGIN")
-
-
 @contextmanager
-def _between(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection, *, writes: bool = True) -> Iterator[None]:
+    """Commit the block's writes, whole or not at all; no other process writes meanwhile. Transactions do not nest.
+
+    Without ``writes``, the block reads one state of the file, however many queries it runs.
+    """
     try:
-        connection.execute(begin)
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         yield
         connection.execute("COMMIT")
     except BaseException:

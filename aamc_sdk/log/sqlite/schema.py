@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows.row import COLUMNS, KIND_COLUMNS, Row, columns_of
-from aamc_sdk.log.sqlite.file import connect, read_transaction, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
 
 logger = logging.getLogger(__name__)
 _VERSIONS = (
@@ -127,7 +127,7 @@ def _move(source: Path, target: Path) -> None:
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Check that the file is a log, and bring its tables to the present version."""
-    with read_transaction(connection):
+    with transaction(connection, writes=False):
         version = _check_version(connection, path)
     if version < _FIRST_WITH_COLUMNS:
         _announce(connection, path, version)
@@ -146,7 +146,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
     """Check that a file that is only read is a log of the present version."""
-    with read_transaction(connection):
+    with transaction(connection, writes=False):
         version = _check_version(connection, path)
     if version < SCHEMA:
         raise StoreError(

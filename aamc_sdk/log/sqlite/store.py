@@ -30,7 +30,7 @@ from aamc_sdk.log.retention.expiry import renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import ExportedFile
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, read_transaction, transaction
+from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -390,7 +390,7 @@ class SqliteStore(PartitionedStore):
         with self._store_errors():
             connection = self._idle_connection() or connect(self._address("ro"))
             try:
-                with read_transaction(connection):
+                with transaction(connection, writes=False):
                     yield connection
             except BaseException:
                 connection.close()

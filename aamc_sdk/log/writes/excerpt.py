@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
-from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row
+from aamc_sdk.log.rows.row import FEEDBACK, Row
 
 T = TypeVar("T")
 
@@ -39,11 +39,6 @@ class Excerpt:
             self._index_placed(row)
         for row in pending:
             self._index_pending(row)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are no entries."""
-        return not self._known
 
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return all revisions of the entry of that kind and id, placed or pending, the lowest first."""
@@ -103,20 +98,11 @@ class Write(Generic[T]):
         run: Makes the change and returns its result. It checks everything before the first change, so a StoreError leaves the excerpt as it was.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        plain: The rows that it adds, if they can be added without the rules: only feedback, or only decisions that can be refused for a known id
-            alone. The result is then that of adding feedback, or for each decision the logged one of its id, None if there is none. Empty for
-            other writes.
+        plain: The rows that it adds if these are only feedback or only decisions, which most often are new; empty for other writes. A store on a
+            server may add new ones without reading the log first. The result is then that of adding feedback, or None for each decision.
     """
 
     run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
     plain: Sequence[Row] = ()
-
-
-def plain_decisions(writes: Sequence[Write[Any]]) -> Sequence[Row]:
-    """Return the decisions of writes that add plain decisions only, all with different ids; empty for other writes."""
-    if not all(write.plain and write.plain[0].kind == DECISION for write in writes):
-        return ()
-    rows = [row for write in writes for row in write.plain]
-    return rows if len({row.id for row in rows}) == len(rows) else ()

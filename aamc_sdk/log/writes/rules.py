@@ -226,17 +226,8 @@ def fits(name: str | None, limit: int = MAX_NAME_BYTES) -> bool:
     return not name or len(name) <= FITTING_CHARACTERS or len(name.encode(errors="surrogatepass")) <= limit
 
 
-def has_fitting_names(decision: Row) -> bool:
-    """Return whether the id and the names of a decision are short enough."""
-    columns = columns_of(decision)
-    names = (decision.id, decision.candidate, columns["user_id"], columns["tenant"], columns["episode"])
-    return sum(map(len, filter(None, names))) <= FITTING_CHARACTERS or all(map(fits, names))  # mostly they are short even together
-
-
 def check_lengths(row: Row) -> None:
     """Check the lengths of the ids and names of a new entry."""
-    if row.kind != DECISION and len(row.id) + len(row.decision_id) <= FITTING_CHARACTERS:  # most are
-        return
     _check_length(row.id, f"the id of {_NOUNS[row.kind]}", _MAX_ID_BYTES[row.kind])
     _check_length(row.decision_id, "the id of a decision")
     if row.kind == DECISION:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,24 +37,6 @@ from aamc_sdk.types import (
 from aamc_sdk.types.records import fingerprint_of
 
 
-class _RouterErrors:
-    """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
-
-    def __init__(self, served: ServedComponents, guard: CloseGuard) -> None:
-        self._name, self._guard = served.router_name, guard
-
-    def __enter__(self) -> None:
-        """Do nothing: this is quicker than a generator, for each decision."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None:
-            return
-        if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
-            raise StoreError("the controller is closed") from None
-        if isinstance(error, Exception | SystemExit) and (isinstance(error, PluginError) or not isinstance(error, AamcError)):
-            raise router_error(self._name, error) from error
-
-
 class Decider:
     """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
 
@@ -73,7 +56,6 @@ class Decider:
         self._router = components.router
         self._user_id, self._events = user_id, events
         self._guard, self._call_guard, self._threads = guard, call_guard, threads
-        self._router_errors = _RouterErrors(components, guard)
 
     def decide(self, arguments: RouteArguments) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
@@ -139,7 +121,7 @@ class Decider:
     def draw(self, arguments: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(arguments)
-        with self._router_errors:
+        with self._router_errors():
             return self.draw_from(self._router.score(request), request, arguments)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
@@ -150,7 +132,7 @@ class Decider:
         request = await self._threads.run(self.request, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._score(router, request))
-        with self._router_errors:
+        with self._router_errors():
             return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
@@ -161,6 +143,18 @@ class Decider:
             if self._guard.closed:  # cancelled by close, not by the caller
                 raise StoreError("the controller is closed") from None
             raise
+
+    @contextmanager
+    def _router_errors(self) -> Iterator[None]:
+        """Turn the router's exceptions into an error of the SDK that names the router."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
+                raise StoreError("the controller is closed") from None
+            if isinstance(error, AamcError) and not isinstance(error, PluginError):
+                raise
+            raise router_error(self._components.router_name, error) from error
 
     def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments) -> Records:
         """Return a drawn decision for each row of a request."""

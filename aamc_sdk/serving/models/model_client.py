@@ -7,7 +7,7 @@ import copy
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
@@ -25,20 +25,6 @@ _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
 
 
-class _CallablePool(NamedTuple):
-    """The candidates of a pool that can be called.
-
-    Attributes:
-        pool: The pool.
-        without_endpoint: Names of the candidates without an endpoint.
-        providers: The providers that were made so far, by candidate's name.
-    """
-
-    pool: Pool
-    without_endpoint: frozenset[str]
-    providers: Mapping[str, Provider]
-
-
 class ModelClient:
     """Calls candidates by their endpoints.
 
@@ -52,7 +38,6 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
-        self._callable: _CallablePool | None = None  # of the last request; made again when a provider is
         self._record: RecordAttempt | None = None
         self._without_state: set[str] = set()
         self.tracker = PoolTracker()
@@ -74,7 +59,6 @@ class ModelClient:
                     f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}"
                 )
             self._providers[candidate] = self._make_provider(Endpoint.of(candidate.endpoint))
-            self._callable = None
         return self._providers[candidate]
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
@@ -176,21 +160,18 @@ class ModelClient:
         Raises:
             PoolError: No candidate has an endpoint.
         """
-        known = self._callable
-        if known is None or known.pool is not pool:
-            made = {candidate.name: self._providers[candidate] for candidate in pool if candidate in self._providers}
-            known = self._callable = _CallablePool(pool, _without_endpoint(pool), made)
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
-        if known.without_endpoint:
-            state = state.without(known.without_endpoint)
+        state = attrs.evolve(state, unavailable=state.unavailable | _without_endpoint(pool))
         resting: set[str] = set()
         remaining: dict[str, float] = {}
-        for name, provider in known.providers.items():
-            endpoint = self._state_of(name, provider)
+        for candidate in pool:
+            if (provider := self._providers.get(candidate)) is None:  # not called yet
+                continue
+            endpoint = self._state_of(candidate.name, provider)
             if not endpoint.available:
-                resting.add(name)
+                resting.add(candidate.name)
             elif endpoint.remaining is not None:
-                remaining[name] = endpoint.remaining
+                remaining[candidate.name] = endpoint.remaining
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}

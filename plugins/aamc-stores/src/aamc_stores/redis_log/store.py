@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write, erased_if_forgotten, plain_decisions, run_writes
+from aamc_sdk.log import DECISION, UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write, erased_if_forgotten, run_writes
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import ENTRY_BYTES, Group
@@ -101,7 +101,8 @@ class RedisStore(SharedStore):
         others = dict.fromkeys(owner for owner in map(decision_of, feedback) if owner is not None)
         asked = list(dict.fromkeys((*decisions, *others)))
         try:
-            unread = self._try_commit(writes, (), ()) if plain_decisions(writes) else None  # mostly they are new, as the commit sees
+            adds_decisions = all(write.plain and write.plain[0].kind == DECISION for write in writes)
+            unread = self._try_commit(writes, (), ()) if adds_decisions else None  # mostly they are new, as the commit sees
             return unread or self._server.change(lambda: self._try_commit(writes, asked, feedback))
         except BaseException:
             self._packing.discard()  # it may have templates that were not kept
