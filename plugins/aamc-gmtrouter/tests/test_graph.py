@@ -10,7 +10,7 @@ import pytest
 import torch
 from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
-from aamc_gmtrouter.graph.training import GraphTraining
+from aamc_gmtrouter.graph.training import GraphTraining, PredictionBatch
 from aamc_gmtrouter.graph.user_graph import EDGES, user_graph
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.options import GMTRouterConfig
@@ -49,6 +49,14 @@ def test_responses_carry_the_rating_and_users_and_sessions_nothing() -> None:
     assert graph.features["response"].tolist() == [[1, 1, 0], [-1, 0, -1]]
     assert not graph.features["user"].any()
     assert not graph.features["session"].any()
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 3), (4, 3), (100, 15)])
+def test_a_step_predicts_at_most_as_many_pairs_as_the_option_says(count: int, expected: int) -> None:
+    users = [history(*((f"t{n}", "s", "a") for n in range(5)))] * 3
+    batch = PredictionBatch.of_histories(MODEL, users, lambda turns: 0, GMTRouterConfig(prediction_count=count))
+    assert batch is not None
+    assert [len(batch.user), *(len(each) for each in (batch.margin, batch.candidates, batch.query))] == [expected] * 4
 
 
 def test_the_graph_holds_the_latest_turns_alone() -> None:

@@ -28,6 +28,9 @@ def user(*items: dict[str, Any], name: str = "ann", **more: Any) -> dict[str, An
     return {"user_id": name, "interactions": list(items), **more}
 
 
+RATINGS = (("a", -1.7e308), ("b", 1.7e308))
+
+
 def comparisons(dataset: Dataset) -> list[tuple[str, str]]:
     assert dataset.experience is not None
     chosen = {decision.id: decision.candidate for decision in dataset.experience.decisions}
@@ -127,6 +130,11 @@ def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.
         (user(item(" ", "a", 1)), "line 2: interaction 1: 'query' must be a text"),
         (user(item("q", "a", 1, timestamp=-1)), "line 2: interaction 1: 'timestamp' must be seconds"),
         (user(item("q", "a", 1), preferred_models="a"), "line 2: 'preferred_models' must be a list"),
+        (user(item("q", "a", 1, timestamp=1706300000000)), "line 2: a decision's time must be seconds since the epoch"),
+        (json.dumps(user(item("q", "a", 1), name="\ud800")), "line 2: a query's user must be valid Unicode"),
+        (json.dumps(user(item("q", "a", 1, session="\ud800"))), "line 2: a query's session must be valid Unicode"),
+        (json.dumps(user(item("q", "a", 1), name="ben", context="\ud800")), "line 2: a turn's content must be valid Unicode"),
+        (json.dumps(user(item("q", "a", 1), name="ben", preferred_models=["\ud800"])), "line 2: a turn's model must be valid Unicode"),
         ({"judge": "j", "model": "a", "question_id": 1, "conversation": []}, "line 2: 'conversation' must be a list"),
         ({"judge": "j", "model": "a", "question_id": 1, "conversation": [{"query": "q"}]}, "line 2: exchange 1: has no 'rating'"),
     ],
@@ -134,6 +142,18 @@ def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, user(item("q", "a", "positive")), line)
+
+
+def test_a_file_of_a_folder_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "first.jsonl").write_text(json.dumps(user(item("q", "a", 1))))
+    (tmp_path / "second.jsonl").write_text(json.dumps(user(item("q", "a", 1), name="\ud800")))
+    with pytest.raises(DataError, match=r"second\.jsonl, line 1: a query's user"):
+        Interactions(InteractionsOptions(), None).read(str(tmp_path))  # type: ignore[arg-type]  # needs no services
+
+
+def test_the_widest_scale_is_no_division_of_infinities(tmp_path: Path) -> None:
+    rows = [{"judge": "j", "model": name, "question_id": 1, "conversation": [{"query": "q", "rating": rating}]} for name, rating in RATINGS]
+    assert comparisons(read(tmp_path, *rows)) == [("b", "a")]
 
 
 def test_a_scale_that_is_given_counts(tmp_path: Path) -> None:

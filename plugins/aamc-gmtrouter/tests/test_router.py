@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_gmtrouter import router as gmtrouter
+from aamc_gmtrouter.history import described
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
@@ -129,6 +130,12 @@ def test_a_forgotten_user_is_gone_with_what_they_taught(controller: MetaControll
     controller.learner.flush()
     assert (scores(trial, Query("query 3 12", user="ann")) == before).all()
     assert b"ann" not in state_of(trial.router)
+
+
+def test_only_a_leading_system_turn_describes_the_user() -> None:
+    asked, system = Turn("user", "query"), Turn("system", "a developer")
+    contexts = [described(Query("q", turns=turns))[0] for turns in ([system, asked], [asked, system], [])]
+    assert contexts == ["a developer", "", ""]
 
 
 def test_the_state_holds_no_context_but_that_of_known_users(trial: WorldTrial) -> None:

@@ -93,6 +93,7 @@ class TestBeforeTraining:
             (["1 + 1", "--agents", "calculater"], "did you mean 'calculator'"),
             (["1 + 1", "--agents", "calculator,calculator"], "twice"),
             (["1 + 1", "--agents", "calculator", "--paths", "2"], "needs a policy"),
+            (["1 + 1", "--agents", "calculator", "--set", "orchestrator.paths=2"], "needs a policy"),
             (["1 + 1", "--agents", "calculator", "--steps", "-1"], "range"),
             (["1 + 1", "--agents", "calculator", "--budget", "nan"], "is not a number"),
             (["1 + 1", "--agents", "calculator", "--seconds", "nan"], "is not a number"),

@@ -248,6 +248,26 @@ def test_a_failed_turn_is_no_judgement_of_its_episode(puppeteer_of: Callable[...
     assert (metrics["logged_episodes"], metrics["left_out"], metrics["mean_quality"]) == (1, 3, 1.0)
 
 
+def test_a_log_is_learned_with_the_policy_that_served_it(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    """An agent that joined after the training has no visible name, so the ratio (13) of its episodes is 1 only if learning hides it, too."""
+    world = AgentWorld.of_table({"algebra": {"mathematician": 0.5, "lawyer": 0.5}}, {"mathematician": 0.1, "lawyer": 0.1}, steps=3)
+    puppeteer = puppeteer_of(world, preset="quick", updates=20, sample=True)
+    puppeteer.fit(world.tasks(10))
+    puppeteer.use([*puppeteer._agents, *AgentWorld.of_table({"algebra": {"poet": 0.5}}, {"poet": 0.1}).members()])
+    with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
+        for task in world.tasks(8, seed=9):
+            session = puppeteer.session(task.without_truth(), Budget(steps=3))
+            asyncio.run(worked(session))
+            records, attempts = session.log()
+            store.add_decisions(records)
+            store.add_attempts(attempts)
+            store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=1.0), None)])
+        batch = puppeteer.logged(store.experience(limit=100)).batch
+    policy = puppeteer.decide(batch.features, batch.visibility)
+    assert batch.propensity is not None
+    np.testing.assert_allclose(policy[np.arange(len(batch.action)), batch.action], batch.propensity, rtol=1e-5)
+
+
 def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer], monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy learns kinds swapped, serves the real ones, and learns from the users' judgements alone."""
     numbers = itertools.count()  # the draws depend on the decisions' ids

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import httpx
@@ -50,6 +51,19 @@ def test_what_models_say_steers_no_terminal(pool, server, capsys):
     shown = "".join(capsys.readouterr())
     assert shown.count("Jane") >= 3
     assert "\x1b" not in shown
+
+
+def test_a_long_word_is_shown_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    word = 100_000 * "x"
+    episode = {"task": word, "episode": "1", "steps": [], "outcome": "answered", "cost_usd": 0, "answer": word}
+    (tmp_path / "kept.jsonl").write_text(json.dumps(episode))
+    began = time.process_time()
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", "kept.jsonl"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.count("x") >= 2 * len(word)
+    assert time.process_time() - began < 10
 
 
 def test_the_ending_says_how_many_calls_have_no_known_cost(pool, server, capsys):

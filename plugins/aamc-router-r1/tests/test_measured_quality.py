@@ -4,7 +4,7 @@ import pytest
 from aamc_router_r1.policy import measured_quality, overall
 
 from aamc_sdk import MetaController
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.routing import pool_from_dict
 
 
@@ -36,3 +36,9 @@ def test_categories_are_the_most_probable_ones(tmp_path):
 def test_a_missing_log_is_an_error(tmp_path):
     with pytest.raises(AamcError, match="none"):
         measured_quality(f"sqlite:{tmp_path / 'none.db'}", {})
+
+
+@pytest.mark.parametrize("wrong", [3, -0.1, float("nan"), "high", True])
+def test_a_quality_outside_its_range_is_an_error(wrong):
+    with pytest.raises(ConfigError, match=r"quality of 'small' must be a number from 0 to 1, not"):
+        measured_quality("", {"small": {"math": wrong}})

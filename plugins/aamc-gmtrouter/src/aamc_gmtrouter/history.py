@@ -20,7 +20,7 @@ NEUTRAL = 0.5
 PREFERRED = "preferred"
 """Role of a turn that names a model which the user prefers in general."""
 CONTEXT = "system"
-"""Role of the turn that describes the user or the application."""
+"""Role of the first turn if it describes the user or the application."""
 MAX_USERS = 100_000
 """Maximum number of users with a history; the one that judged longest ago goes first."""
 ROW_PAIRS = 8
@@ -91,7 +91,7 @@ def user_key(query: Query) -> str | None:
 
 def described(query: Query) -> tuple[str, tuple[str, ...]]:
     """Return the context that a query's turns give, and the models that they name as preferred."""
-    context = next((turn.content for turn in query.turns if turn.role == CONTEXT), "")
+    context = next((turn.content for turn in query.turns[:1] if turn.role == CONTEXT), "")
     return context, tuple(turn.model for turn in query.turns if turn.role == PREFERRED and turn.model is not None)
 
 

@@ -23,7 +23,7 @@ from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.policy.visibility import Visibility
-from aamc_puppeteer.serving.decision_log import logged_episodes
+from aamc_puppeteer.serving.decision_log import LoggedEpisodes, logged_episodes
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.team import Team, check_known
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from aamc_puppeteer.training.reinforce import ReinforceLearner
 
 
+TRAIN = "train one with: aamc train --orchestrator puppeteer"
+UNDECIDED = f"--paths needs a policy that decides where to fork; {TRAIN}"
 UNSERVED = "an untrained puppeteer cannot learn from a log that another training served; name that one: --from RUN"
 
 
@@ -111,14 +113,13 @@ class Puppeteer(Team):
     @classmethod
     def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
         """Return the options of an untrained puppeteer, whose agents work once each, in their order."""
-        train = "train one with: aamc train --orchestrator puppeteer"
         if team.agents is None:
             raise CheckpointError(
-                f"there is no trained orchestrator under runs; {train}, or name its folder with --run; "
+                f"there is no trained orchestrator under runs; {TRAIN}, or name its folder with --run; "
                 "or name agents that work in a fixed order: --agents calculator,python (for a gateway: run and agents in its file)"
             )
         if team.paths is not None:
-            raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
+            raise ConfigError(UNDECIDED)
         return {"agents": tuple(team.agents), "agent_options": dict(team.agent_options)}
 
     def _check_options(self) -> None:
@@ -255,8 +256,7 @@ class Puppeteer(Team):
             raise DataError(UNSERVED)
         config = self.config
         with one_thread():
-            learner, encoder = self.parts()
-            found = logged_episodes(experience, encoder, self.pool.names, config.rule)
+            learner, found = self.parts()[0], self.logged(experience)
             curve, shown = [], progress or NoProgress()
             shown.start("puppeteer", config.updates)
             for step in range(config.updates):
@@ -267,6 +267,14 @@ class Puppeteer(Team):
         self._updates += config.updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}
+
+    def logged(self, experience: Experience) -> LoggedEpisodes:
+        """Return the usable episodes of a log, as the policy sees them in service.
+
+        Raises:
+            DataError: No episode of the log can be used.
+        """
+        return logged_episodes(experience, self.parts()[1], self.pool.names, self.config.rule, self._visibility(1).described[0])
 
     def _estimate(self, tasks: Sequence[Task], budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
@@ -381,8 +389,10 @@ class Puppeteer(Team):
         """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each.
 
         Raises:
-            ConfigError: An agent cannot work, or there is a budget and an agent calls a model without prices.
+            ConfigError: An agent cannot work, or there is a budget and an agent calls a model without prices, or several paths and no policy.
         """
+        if not self._trained_names and self.config.paths > 1:
+            raise ConfigError(UNDECIDED)
         self.check_agents()
         CostEstimate.of(self._agents, 0).check(budget.cost_usd)
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)

@@ -125,8 +125,9 @@ def _show(episodes: Sequence[Mapping[str, Any]]) -> None:
 
     shown = console()
     for document in episodes:
-        shown.print(printable(document["task"] or "(the log keeps no texts)"))
+        shown.print(printable(document["task"] or "(the log keeps no texts)"), highlight=False)  # highlighting a long word takes minutes
         for step in document["steps"]:
             shown.print(line(step))
         answer = document["answer"]
-        shown.print(f"{document['outcome']}, {document['cost_usd']:.3g} USD: {'no answer' if answer is None else printable(answer)}\n")
+        ending = f"{document['outcome']}, {document['cost_usd']:.3g} USD: {'no answer' if answer is None else printable(answer)}\n"
+        shown.print(ending, highlight=False)

@@ -194,9 +194,10 @@ def cheapest_of(pool: Pool) -> str:
 
 
 def _choices(router: str, pool: Pool, queries: Sequence[Query], seed: int) -> list[str]:
-    """Return the candidate that a router chooses for each query."""
+    """Return the candidate that a router chooses for each query; the same seed draws the same ones."""
+    ids = [f"{seed}-{row}" for row in range(len(queries))]
     with closing(MetaController.build(router=router, pool=pool, store="memory:", seed=seed)) as controller:
-        return [decision.candidate for decision in controller.route_batch(list(queries))]
+        return [decision.candidate for decision in controller.route_batch(list(queries), ids=ids)]
 
 
 def _answer(text: str) -> str:

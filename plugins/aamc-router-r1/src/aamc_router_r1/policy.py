@@ -21,7 +21,15 @@ OVERALL = ""
 
 
 def measured_quality(store: str, given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return quality by candidate and category: ``given``, else the mean of the rated decisions in the log ``store``, unless that is ``""``."""
+    """Return quality by candidate and category: ``given``, else the mean of the rated decisions in the log ``store``, unless that is ``""``.
+
+    Raises:
+        ConfigError: A given quality is not a number from 0 to 1.
+    """
+    for name, by_category in given.items():
+        for value in by_category.values():
+            if not (type(value) in (int, float) and 0 <= value <= 1):
+                raise ConfigError(f"quality of {name!r} must be a number from 0 to 1, not {value!r}")
     found = _of_log(store) if store else {}
     for name, by_category in given.items():
         found[name] = {**found.get(name, {}), **by_category}

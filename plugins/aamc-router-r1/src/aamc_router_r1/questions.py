@@ -19,7 +19,7 @@ from aamc_datasets.json_rows import json_lines, parse_json, parse_rows, require,
 
 from aamc_sdk import Dataset, DatasetFormat, Query
 from aamc_sdk.errors import DataError, read_errors
-from aamc_sdk.types import Labels
+from aamc_sdk.types import Labels, check_text
 
 
 @attrs.frozen(eq=False)
@@ -130,6 +130,7 @@ def _checked(answers: Sequence[Any]) -> tuple[str, ...]:
     for answer in answers:
         if not isinstance(answer, str):
             raise DataError(f"a gold answer must be a text, not {answer!r:.80}")
+        check_text(answer, "a gold answer")
     found = tuple(dict.fromkeys(answer.strip() for answer in answers if answer.strip()))
     if not found:
         raise DataError("the question has no gold answer; leave it out, or add its ground truth")

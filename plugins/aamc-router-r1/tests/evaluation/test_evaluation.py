@@ -63,6 +63,23 @@ def test_the_table_shows_every_system(files, capsys):
         assert text in out
 
 
+def test_an_evaluation_with_the_same_seed_gives_the_same_figures(files, capsys):
+    chosen = []
+    for _ in range(3):
+        assert run(files, "--json", "--routers", "random,thompson") == 0
+        systems = json.loads(capsys.readouterr().out)["systems"]
+        chosen.append([systems[name]["calls_per_model"] for name in ("random", "thompson")])
+    assert chosen[0] == chosen[1] == chosen[2]
+
+
+def test_an_earlier_evaluation_is_not_overwritten(files, capsys):
+    (files / "out").mkdir()
+    (files / "out" / "results.json").write_text("earlier")
+    assert run(files, "--out", str(files / "out")) == 1
+    assert "is not empty; choose another folder with --out" in capsys.readouterr().err
+    assert (files / "out" / "results.json").read_text() == "earlier"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

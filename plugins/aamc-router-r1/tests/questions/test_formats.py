@@ -42,6 +42,7 @@ def test_rows_of_flashrag_are_read(name, tmp_path):
     ("line", "message"),
     [
         ('{"question": "q", "answer": []}', "line 2: the question has no gold answer"),
+        ('{"question": "q", "answer": ["\\ud800"]}', "line 2: a gold answer must be valid Unicode"),
         ('{"question": "q"}', "line 2: has no 'answer'"),
         ('{"question": "", "answer": ["a"]}', "line 2: 'question' must be a text"),
         ('{"question": "q", "answer": [1]}', "line 2: a gold answer must be a text"),

@@ -335,6 +335,13 @@ def test_fields_that_no_server_accepts_are_refused(given, message, decision_serv
     assert "policy" not in server.asked
 
 
+@pytest.mark.parametrize("turn", [{"role": "user"}, {"content": "Hello"}, {"role": "user", "content": [{"type": "text", "text": "Hello"}]}])
+def test_a_turn_of_the_history_without_text_is_refused(turn, decision_server, server):
+    answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?", "history": [turn]})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "history must be a list of messages with the texts role and content")
+    assert "policy" not in server.asked
+
+
 @pytest.mark.parametrize("given", [{}, {"max_tokens": 10**9}, {"max_completion_tokens": 10**9}])
 def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_server, server):
     body = {"messages": [{"role": "user", "content": "Who?"}], **given}

@@ -303,6 +303,8 @@ def test_an_interrupted_training_ends_like_one_that_was_not(tiny: Path, tmp_path
 
     with pytest.raises(Stop):
         trained(table(48), config, folder=tmp_path / "killed", progress=Interrupting())
+    with pytest.raises(CheckpointError, match=r"other options \(epochs: 2.0, not 9.0\)"):
+        trained(table(48), attrs.evolve(config, epochs=9.0), folder=tmp_path / "killed", resume=True)
     resumed = trained(table(48), config, folder=tmp_path / "killed", resume=True)
     whole = trained(table(48), config, folder=tmp_path / "whole")
     again = trained(table(48), config, folder=tmp_path / "killed", resume=True)  # all its updates are done

@@ -165,6 +165,11 @@ def test_a_killed_training_resumes_to_the_same_policy(stage: str, model: Path, w
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list((tmp_path / "run").rglob("last"))
+    settings = (tmp_path / "run" / "run.yaml").read_text()
+    (tmp_path / "run" / "run.yaml").write_text(settings.replace("turn_tokens: 6", "turn_tokens: 5"))
+    status, _, err = run_command("train", "--resume", str(tmp_path / "run"))
+    assert (status, "was made with other options (turn_tokens: 6, not 5); resume with the same options" in err) == (1, True)
+    (tmp_path / "run" / "run.yaml").write_text(settings)
     status, _, err = run_command("train", "--resume", str(tmp_path / "run"), "--json")
     assert status == 0, err
     curve = json.loads((tmp_path / "run" / "orchestrator" / "training.json").read_text())["curve"]

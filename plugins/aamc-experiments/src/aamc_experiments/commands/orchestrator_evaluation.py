@@ -24,7 +24,9 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
 
     Raises:
         ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.
+        OutputError: The folder to write is not empty.
     """
+    from aamc_experiments.run_folder import RunFolder
     from aamc_experiments.settings import Source
     from aamc_experiments.training.orchestrator_training import read_evaluation_tasks
     from aamc_sdk.interfaces import EvaluatedOrchestrator
@@ -33,6 +35,8 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
 
     own = OrchestrationOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
     plugins, out = plugins_of(ctx), options["out"]
+    if out is not None:
+        RunFolder(out).refuse_to_overwrite()
     component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
     name = options["orchestrator"] if trained is None else trained_name(trained)
     if not isinstance(component, EvaluatedOrchestrator):

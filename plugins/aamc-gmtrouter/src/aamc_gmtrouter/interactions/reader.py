@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, groupby, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -55,7 +55,7 @@ class Interactions(DatasetFormat):
         """
         profiles: dict[str, UserProfile] = {}
         answers: dict[str, list[RatedAnswer]] = {}
-        for answer in self._scaled(path, {file: _read_file(file, profiles) for file in _files(path)}):
+        for answer in self._scaled(path, [answer for file in _files(path) for answer in _read_file(file, profiles)]):
             answers.setdefault(answer.user, []).append(answer)
         if lacking := sorted(set(profiles) - set(answers)):
             logger.warning("%s of %s without any interaction, such as %r: left out", quantity(len(lacking), "user"), path, lacking[0])
@@ -66,24 +66,23 @@ class Interactions(DatasetFormat):
             rows.add(user, profiles.get(user, UserProfile()), self._turns(user, own))
         return rows.dataset()
 
-    def _scaled(self, path: str, by_file: Mapping[Path, Sequence[RatedAnswer]]) -> list[RatedAnswer]:
+    def _scaled(self, path: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswer]:
         """Return all files' answers with ratings from 0 to 1, on one scale."""
-        numbers = [(file, answer) for file, answers in by_file.items() for answer in answers if not answer.in_words]
-        ratings = [answer.rating for _, answer in numbers]
-        low, high = (min(ratings), max(ratings)) if any(answer.judged for _, answer in numbers) else (0.0, 1.0)
+        numbers = [answer for answer in answers if not answer.in_words]
+        ratings = [answer.rating for answer in numbers]
+        low, high = (min(ratings), max(ratings)) if any(answer.judged for answer in numbers) else (0.0, 1.0)
         low = low if self.config.minimum_rating is None else self.config.minimum_rating
         high = high if self.config.maximum_rating is None else self.config.maximum_rating
         advice = "give the scale with --set dataset.minimum_rating=... and dataset.maximum_rating=..."
-        for file, answer in numbers:
+        for answer in numbers:
             if not low <= answer.rating <= high:
-                raise DataError(f"{file}, line {answer.line}: a rating must be a number from {low:g} to {high:g}, not {answer.rating:g}; {advice}")
+                raise DataError(f"{answer.where}: a rating must be a number from {low:g} to {high:g}, not {answer.rating:g}; {advice}")
         if low == high:
             logger.warning("all ratings are %g in %s, and count as neither good nor bad; %s", low, path, advice)
 
         def scaled(rating: float) -> float:
-            return NEUTRAL if low == high else (rating - low) / (high - low)
+            return NEUTRAL if low == high else (rating / 2 - low / 2) / (high / 2 - low / 2)  # the difference of two numbers may be infinite
 
-        answers = [answer for own in by_file.values() for answer in own]
         return [answer if answer.in_words else attrs.evolve(answer, rating=scaled(answer.rating)) for answer in answers]
 
     def _turns(self, user: str, answers: Sequence[RatedAnswer]) -> list[list[RatedAnswer]]:
@@ -114,13 +113,14 @@ def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer
     """Return a file's rated answers, and add its users' profiles."""
     answers: list[RatedAnswer] = []
     for line, row in json_lines(file):
+        where = f"{file}, line {line}"
         try:
             if is_answer_line(row):
-                answers += answer_line(row, line)
+                answers += answer_line(row, where)
                 continue
-            user, profile, own = user_line(row, line)
+            user, profile, own = user_line(row, where)
         except DataError as error:
-            raise DataError(f"{file}, line {line}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
         before = profiles.get(user, UserProfile())
         profiles[user] = UserProfile(profile.context or before.context, profile.preferred or before.preferred)
         answers += own
@@ -164,18 +164,14 @@ class _Rows:
         self._users: list[str] = []
 
     def add(self, user: str, profile: UserProfile, turns: Iterable[Sequence[RatedAnswer]]) -> None:
-        about = [Turn(CONTEXT, profile.context)] if profile.context else []
-        about += [Turn(PREFERRED, "", model=name) for name in profile.preferred]
         for number, answers in enumerate(turns):
             turn = f"{user}/{number}"
             for place, answer in enumerate(answers):
-                earlier = [
-                    Turn(role, text, model=answer.model if role == "assistant" else None)
-                    for pair in answer.earlier
-                    for role, text in zip(("user", "assistant"), pair, strict=True)
-                ]
-                self._queries.append(Query(answer.query, user=user, session=answer.session or None, turns=[*about, *earlier]))
-                self._decisions.append(Decision(f"{turn}/{place}", answer.model, math.nan, Preference(), time=answer.time, episode=turn))
+                try:
+                    self._queries.append(_query(user, profile, answer))
+                    self._decisions.append(Decision(f"{turn}/{place}", answer.model, math.nan, Preference(), time=answer.time, episode=turn))
+                except DataError as error:
+                    raise DataError(f"{answer.where}: {error}") from error
                 self._users.append(user)
             self._feedback += _feedback(turn, answers)
 
@@ -188,6 +184,15 @@ class _Rows:
         )
         pool = Pool(ModelSpec(name) for name in names)
         return Dataset(self._queries, pool=pool, experience=experience, source=self._source, groups=self._users)
+
+
+def _query(user: str, profile: UserProfile, answer: RatedAnswer) -> Query:
+    """Return the query of an answer, after what describes the user and the exchanges before."""
+    turns = [Turn(CONTEXT, profile.context)] if profile.context else []
+    turns += [Turn(PREFERRED, "", model=name) for name in profile.preferred]
+    for asked, answered in answer.earlier:
+        turns += [Turn("user", asked), Turn("assistant", answered, model=answer.model)]
+    return Query(answer.query, user=user, session=answer.session or None, turns=turns)
 
 
 def _feedback(turn: str, answers: Sequence[RatedAnswer]) -> list[Feedback]:

@@ -26,7 +26,7 @@ class RatedAnswer:
     """One answer and its rating.
 
     Attributes:
-        line: The line of the file, from 1.
+        where: The file and the line, for error messages.
         user: The user.
         session: The conversation.
         query: The text that was answered.
@@ -38,7 +38,7 @@ class RatedAnswer:
         judged: Whether the line has form 2.
     """
 
-    line: int
+    where: str
     user: str
     session: str
     query: str
@@ -63,7 +63,7 @@ def is_answer_line(row: Any) -> bool:
     return isinstance(row, Mapping) and "judge" in row
 
 
-def user_line(row: Any, line: int) -> tuple[str, UserProfile, list[RatedAnswer]]:
+def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]]:
     """Return user, profile and rated answers of a line in form 1.
 
     Raises:
@@ -74,7 +74,7 @@ def user_line(row: Any, line: int) -> tuple[str, UserProfile, list[RatedAnswer]]
     items = row.get("interactions")
     if not isinstance(items, list):
         raise DataError(f"'interactions' of user {user!r} must be a list, not {items!r:.80}; give [] for a user without any")
-    answers = [_interaction(item, user, line, number) for number, item in enumerate(items, start=1)]
+    answers = [_interaction(item, user, where, number) for number, item in enumerate(items, start=1)]
     preferred, context = row.get("preferred_models") or [], row.get("context") or ""
     if not isinstance(preferred, list) or not all(isinstance(name, str) and name for name in preferred):
         raise DataError(f"'preferred_models' must be a list of model names, not {preferred!r:.80}")
@@ -83,16 +83,16 @@ def user_line(row: Any, line: int) -> tuple[str, UserProfile, list[RatedAnswer]]
     return user, UserProfile(context.strip(), tuple(dict.fromkeys(preferred))), answers
 
 
-def _interaction(item: Any, user: str, line: int, number: int) -> RatedAnswer:
+def _interaction(item: Any, user: str, where: str, number: int) -> RatedAnswer:
     try:
         require(item, ("query", "model_used", "user_feedback"))
         rating, in_words = _rating(item, "user_feedback")
-        return RatedAnswer(line, user, str(item.get("session") or ""), text(item, "query"), text(item, "model_used"), rating, in_words, _time(item))
+        return RatedAnswer(where, user, str(item.get("session") or ""), text(item, "query"), text(item, "model_used"), rating, in_words, _time(item))
     except DataError as error:
         raise DataError(f"interaction {number}: {error}") from error
 
 
-def answer_line(row: Mapping[str, Any], line: int) -> Iterator[RatedAnswer]:
+def answer_line(row: Mapping[str, Any], where: str) -> Iterator[RatedAnswer]:
     """Yield the rated answers of a line in form 2, one for each exchange of the conversation.
 
     Raises:
@@ -109,7 +109,7 @@ def answer_line(row: Mapping[str, Any], line: int) -> Iterator[RatedAnswer]:
             require(exchange, ("query", "rating"))
             rating, in_words = _rating(exchange, "rating")
             query, response = text(exchange, "query"), exchange.get("response")
-            yield RatedAnswer(line, user, f"{question}/{turn}", query, model, rating, in_words, _time(row), tuple(earlier), judged=True)
+            yield RatedAnswer(where, user, f"{question}/{turn}", query, model, rating, in_words, _time(row), tuple(earlier), judged=True)
         except DataError as error:
             raise DataError(f"exchange {number}: {error}") from error
         earlier.append((query, response if isinstance(response, str) else ""))

@@ -170,9 +170,13 @@ def _query(body: Mapping[str, Any]) -> Query:
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"query must be a text that is not empty, not {text!r:.80}")
     history = body.get("history") or []
-    if not isinstance(history, list) or not all(isinstance(turn, Mapping) for turn in history):
-        raise DataError("history must be a list of messages with role and content")
-    return Query(text, turns=[Turn(str(turn.get("role")), str(turn.get("content"))) for turn in history])
+    if not isinstance(history, list) or not all(isinstance(turn, Mapping) and _has_texts(turn) for turn in history):
+        raise DataError("history must be a list of messages with the texts role and content")
+    return Query(text, turns=[Turn(turn["role"], turn["content"]) for turn in history])
+
+
+def _has_texts(turn: Mapping[str, Any]) -> bool:
+    return isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
 
 
 def _preference(given: Any) -> Preference | None:

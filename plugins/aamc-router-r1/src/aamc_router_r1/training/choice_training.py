@@ -24,8 +24,10 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.single.choice_policy import ChoicePolicy, load
+from aamc_router_r1.training.stages import made_for
 from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, last_checkpoint, merged
 from aamc_sdk import Services, Training
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats, Pool
 
 UNKNOWN = -1e9
@@ -101,6 +103,9 @@ def train(config: ChoiceOptions, services: Services, texts: Sequence[str], rewar
             weight.data = weight.data.to(torch.bfloat16)
     with TemporaryDirectory() as scratch, _own_seeds():
         torch.manual_seed(services.seed)
+        settings = made_for(config, services.seed)
+        if not training.resume or load_training_checkpoint(training.folder, settings) is None:
+            save_training_checkpoint(training.folder, {}, 0, [], settings)
         folder = training.folder or Path(scratch)
         trainer = _ChoiceTrainer(
             model=adapted(policy.model, config.lora_rank),

@@ -14,7 +14,7 @@ from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.storage import read_json
+from aamc_sdk.storage import load_training_checkpoint, read_json
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 
@@ -119,6 +119,7 @@ def train(config: RouterR1Config, services: Services, checkpoint: Path | None, t
         start=None if checkpoint is None else model_folder(str(checkpoint)),
         budget_usd=training.budget_usd,
     )
+    load_training_checkpoint(folder, job.made_for)  # raises CheckpointError if the interrupted training had other options
     launch(partial(run, job), config.processes)
     return dict(read_json(folder / "metrics.json"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import RESTORE, read_json_object, write_json
+from aamc_sdk.storage import RESTORE, read_json_object, to_json, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
@@ -44,6 +45,11 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     placed: Any = model
     return placed.to(chosen), tokenizer
+
+
+def made_for(config: Any, seed: int) -> dict[str, Any]:
+    """Return the settings that a resumed training must share, in JSON types."""
+    return {"options": json.loads(to_json(attrs.asdict(config))), "seed": seed}
 
 
 @attrs.define
@@ -96,6 +102,11 @@ class Job:
     def bf16(self) -> bool:
         """Whether to compute in bfloat16."""
         return self.config.precision == "bf16" or (self.config.precision == "auto" and self.device != "cpu" and torch.cuda.is_available())
+
+    @property
+    def made_for(self) -> dict[str, Any]:
+        """The settings that a resumed training must share."""
+        return made_for(self.config, self.seed)
 
     def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
         """Return a player of episodes with this tokenizer."""

@@ -38,7 +38,7 @@ from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import read_json_object, write_json
+from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_json
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -112,6 +112,14 @@ def example(player: BatchPlayer, tokenizer: PreTrainedTokenizerBase, task: Routi
     return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
 
 
+def load(job: Job, folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now."""
+    loaded = load_model(folder, job.device)
+    if PartialState().is_main_process:
+        save_training_checkpoint(job.folder, {}, 0, [], job.made_for)
+    return loaded
+
+
 def warm_start(job: Job) -> str:
     """Train the model on the demonstrations, unless that is done already; return the folder or name of the model to go on with."""
     config, done = job.config, job.folder / WARM_START
@@ -120,7 +128,7 @@ def warm_start(job: Job) -> str:
         return job.model
     if done.is_dir():
         return str(done)
-    model, tokenizer = load_model(job.model, job.device)
+    model, tokenizer = load(job, job.model)
     player, rng = job.player(tokenizer, 0.0), np.random.default_rng((job.seed, 2))
     alphas = [float(rng.choice(np.array(job.alphas, float))) if task.alpha is None else task.alpha for task in demonstrated]
     rows = [example(player, tokenizer, task, alpha) for task, alpha in zip(demonstrated, alphas, strict=True)]
@@ -197,7 +205,7 @@ def train_grpo(job: Job, start: str, steps: int) -> None:
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    model, tokenizer = load_model(start, job.device)
+    model, tokenizer = load(job, start)
     working = job.folder / "grpo_steps"
     resumed = last_checkpoint(working)
     if resumed is not None:
@@ -351,7 +359,7 @@ def run(job: Job) -> None:
         if job.steps:
             train_grpo(job, start, job.steps)
     if not job.steps and PartialState().is_main_process:
-        model, tokenizer = load_model(start, job.device)
+        model, tokenizer = load(job, start)
         job.stages["last"] = job.validate(model, tokenizer)
         job.keep(model, tokenizer, "last")
     if PartialState().is_main_process:
