@@ -171,7 +171,7 @@ def queries_of(queries: Iterable[str | Query]) -> list[Query]:
 
 def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
     """Return one or several names as a set, empty for None."""
-    if names is None:
+    if names is None or (isinstance(names, tuple) and not names):  # the defaults, quickly
         return frozenset()
     given = as_names([names] if isinstance(names, str) else names)
     if given is None or "" in given:

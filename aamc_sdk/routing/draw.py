@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError
 from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
-from aamc_sdk.types import Decision, Floats, NamedValues, Preference, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
+_CACHED = "_distribution"
+"""The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 
@@ -31,6 +33,50 @@ def uniform(seed: int, decision_id: str) -> float:
     """Return the random number of a decision, in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+@attrs.frozen(eq=False)
+class _Distribution:
+    """The distribution that a draw samples from. It is computed once for scores that a router returns repeatedly as read-only arrays.
+
+    Attributes:
+        pool: The candidates.
+        mask: The allowed candidates, as bytes.
+        probabilities: Probabilities of the draw, ``[B, M]``.
+        rows: The same as numbers.
+        cumulative: Their running sums; infinite from the last candidate of positive probability on, as rounding may leave less than 1.
+        by_name: Each row's probabilities by candidate's name.
+    """
+
+    pool: Pool
+    mask: bytes
+    probabilities: Floats
+    rows: list[list[float]]
+    cumulative: list[list[float]]
+    by_name: Sequence[Mapping[str, float]]
+
+    @classmethod
+    def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
+        """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
+        probabilities = scores.probabilities
+        assert probabilities is not None
+        mask = request.mask.tobytes()
+        cached: _Distribution | None = scores.__dict__.get(_CACHED)
+        if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
+            return cached
+        check_numbers(scores.utility, request, "utility")  # it is recorded
+        array = _allowed_probabilities(probabilities, request)
+        cumulative = array.cumsum(axis=1)
+        cumulative[cumulative >= cumulative[:, -1:]] = np.inf
+        by_name = [NamedValues(request.pool.names, row) for row in array]
+        distribution = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
+        if not (probabilities.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_CACHED] = distribution
+        return distribution
+
+    def sample(self, uniforms: Sequence[float]) -> list[int]:
+        """Return the position of the candidate that each random number chooses."""
+        return [bisect_right(row, number) for row, number in zip(self.cumulative, uniforms, strict=True)]
 
 
 class Drawn(NamedTuple):
@@ -62,24 +108,24 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
         TypeError: The scores are something else.
     """
-    chosen, propensities, probabilities = _choose(scores, request, sample, seed, ids)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
+    probabilities = None if distribution is None else distribution.probabilities
     return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
 
 
-def _choose(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[list[int], list[float], Floats | None]:
-    """Return :func:`draw`'s choices and propensities as lists, which a decision needs, and the probabilities."""
+def _choose(
+    scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
+) -> tuple[list[int], list[float], _Distribution | None]:
+    """Return :func:`draw`'s choices and propensities, and their distribution."""
     check_scores(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
-    check_numbers(scores.utility, request, "utility")  # it is recorded
-    probabilities = _allowed_probabilities(scores.probabilities, request)
-    cumulative = probabilities.cumsum(axis=1)
-    cumulative[cumulative >= cumulative[:, -1:]] = np.inf  # from the last candidate of positive probability on: rounding may leave less than 1
-    chosen = [bisect_right(row, uniform(seed, decision_id)) for row, decision_id in zip(cumulative.tolist(), ids, strict=True)]
+    distribution = _Distribution.of(scores, request)
+    chosen = distribution.sample([uniform(seed, decision_id) for decision_id in ids])
     if not scores.propensity_known:
-        return chosen, [math.nan] * len(chosen), probabilities
-    return chosen, [row[candidate] for row, candidate in zip(probabilities.tolist(), chosen, strict=True)], probabilities
+        return chosen, [math.nan] * len(chosen), distribution
+    return chosen, [row[candidate] for row, candidate in zip(distribution.rows, chosen, strict=True)], distribution
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -139,17 +185,22 @@ def decide(
     scores: Scores, request: RoutingRequest, ids: Sequence[str], *, router: str, sample: bool, seed: int, episode: str | None = None
 ) -> list[Decision]:
     """Draw as :func:`draw` does, with its arguments and errors, and return each row's decision, which names the router and the episode."""
-    chosen, propensities, probabilities = _choose(scores, request, sample, seed, ids)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names = request.pool.names
     now = time.time()
-    by_name: Iterable[Mapping[str, float]]  # empty where the maximum utility decided
-    by_name = itertools.repeat({}, len(request)) if probabilities is None else [NamedValues(names, row) for row in probabilities]
-    preferences = map(_preference, *request.preferences.T.tolist())
-    recorded = preferences, by_name, _notes(scores, request), _utilities(scores.utility, request)
+    probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
+    recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
-        Decision(decision_id, names[candidate], propensity, preference, drawn_from, router, now, notes, utilities=utilities, episode=episode)
-        for decision_id, candidate, propensity, preference, drawn_from, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
+        Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
+        for decision_id, candidate, propensity, preference, by_name, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
     ]
+
+
+def _preferences(request: RoutingRequest) -> list[Preference]:
+    """Return each row's preference; rows with the same one share the object."""
+    if len(request) == 1 or (len(request) and request.preferences.strides[0] == 0):  # one preference for all rows
+        return [_preference(*request.preferences[0].tolist())] * len(request)
+    return list(map(_preference, *request.preferences.T.tolist()))
 
 
 @lru_cache(4096)  # most requests share few preferences, and checking one takes longer than the lookup

@@ -71,7 +71,7 @@ def build_request(
     present = state or _IDLE
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
-    needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
     forbidden = _forbidden_cells(queries, needed, pool, present, cost_usd, budget_usd)
     if candidate_means is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
@@ -229,7 +229,8 @@ def _expected_figures(
             learned = ~np.isnan(lengths.mean_tokens)
             usual = np.where(learned, np.maximum(lengths.mean_tokens, 1.0), DEFAULT_OUTPUT_TOKENS)
             relative = np.where(learned, output / usual, 1.0)
-        latency_ms = (output / usual - 1) * arrays.service_ms + latency_ms
+        if arrays.has_latency:
+            latency_ms = (output / usual - 1) * arrays.service_ms + latency_ms
     if candidate_means is not None and not arrays.complete:
         cost_usd = np.where(np.isnan(cost_usd), candidate_means[:, 1] * relative, cost_usd)
         fixed = 0.0 if lengths is None else lengths.fixed_latency
@@ -291,11 +292,11 @@ def _or_worst(values: Floats) -> Floats:
 
 
 def _forbidden_cells(
-    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState, cost_usd: Floats, budget_usd: float | None
+    queries: Sequence[Query], tokens: Floats | None, pool: Pool, state: PoolState, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid one. Tokens are ``[B, M]`` or ``[B, 1]``."""
+    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid one. Tokens are ``[B, M]``, ``[B, 1]``, or None without limits."""
     shape = len(queries), len(pool)
-    reasons: dict[str, NDArray[np.bool_]] = {"context window": tokens > pool.arrays.window}
+    reasons: dict[str, NDArray[np.bool_]] = {} if tokens is None else {"context window": tokens > pool.arrays.window}
     for need in sorted({need for query in queries for need in query.needs}):
         unable = [need not in candidate.abilities for candidate in pool]
         reasons[f"lacks {need}"] = np.logical_and.outer([need in query.needs for query in queries], unable)

@@ -26,6 +26,8 @@ class PoolArrays:
         latency_ms: Unloaded latency in milliseconds, ``[M]``.
         service_ms: The part of it that grows with the answer's length, ``[M]``.
         window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
+        has_latency: Whether any latency is known.
+        has_windows: Whether any window is limited.
         complete: Whether every price and latency is known.
         no_wait_ms: Zeros, the waits of an idle pool, ``[M]``.
         all_allowed: True, the mask without a forbidden candidate, ``[M]``.
@@ -36,6 +38,8 @@ class PoolArrays:
     latency_ms: Floats = attrs.field(converter=read_only)
     service_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
+    has_latency: bool
+    has_windows: bool
     complete: bool
     no_wait_ms: Floats = attrs.field(converter=read_only)
     all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
@@ -58,6 +62,8 @@ class PoolArrays:
             latency_ms,
             service_ms,
             window,
+            bool(np.isfinite(latency_ms).any()),
+            bool(np.isfinite(window).any()),
             complete,
             no_wait_ms=np.zeros(size),
             all_allowed=np.ones(size, bool),

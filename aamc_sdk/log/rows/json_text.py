@@ -33,6 +33,7 @@ def _converted(value: Any) -> Any:
     return found
 
 
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
 _encoder = msgspec.json.Encoder(enc_hook=_converted)
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -49,14 +50,15 @@ def check_plain(value: Any) -> None:
     """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts."""
     if type(value) is NamedValues:  # numbers
         return
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple | set | frozenset):
         if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
             raise StoreError(f"the log keeps JSON's own types only, not {type(value).__name__}; use numbers, text, lists and mappings in notes")
         return
     for item in value:
-        check_plain(item)
+        if type(item) not in _SIMPLE:  # most are
+            check_plain(item)
 
 
 def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -104,13 +105,19 @@ class Templates:
     def _deflated(self, content: bytes, number: int) -> bytes:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
-        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
+        packing = _compressor(template, bits).copy()
         return b"%c%b%b" % (number, packing.compress(content), packing.flush())
 
 
 def plain_packed(content: str) -> bytes:
     """Return a content packed without compression."""
     return bytes([_PLAIN]) + content.encode()
+
+
+@lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
+def _compressor(template: bytes, bits: int) -> zlib._Compress:
+    """Return a compressor that knows a template; only copies of it are used. It takes up to 256 KB."""
+    return zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
 
 
 class _RoutedBy(msgspec.Struct):

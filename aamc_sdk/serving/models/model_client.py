@@ -161,7 +161,8 @@ class ModelClient:
             PoolError: No candidate has an endpoint.
         """
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
-        state = attrs.evolve(state, unavailable=state.unavailable | _without_endpoint(pool))
+        if without := _without_endpoint(pool):
+            state = attrs.evolve(state, unavailable=state.unavailable | without)
         resting: set[str] = set()
         remaining: dict[str, float] = {}
         for candidate in pool:
