@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 TRAIN = "train one with: aamc train --orchestrator puppeteer"
-UNDECIDED = f"--paths needs a policy that decides where to fork; {TRAIN}"
+UNDECIDED = f"several paths (--paths) need a policy that decides where to fork; {TRAIN}"
 UNSERVED = "an untrained puppeteer cannot learn from a log that another training served; name that one: --from RUN"
 
 
@@ -269,12 +269,12 @@ class Puppeteer(Team):
         return {"updates": config.updates, **counts, "curve": curve}
 
     def logged(self, experience: Experience) -> LoggedEpisodes:
-        """Return the usable episodes of a log, as the policy sees them in service.
+        """Return the usable episodes of a log, as the policy saw them in service.
 
         Raises:
             DataError: No episode of the log can be used.
         """
-        return logged_episodes(experience, self.parts()[1], self.pool.names, self.config.rule, self._visibility(1).described[0])
+        return logged_episodes(experience, self.parts()[1], self.pool.names, self.config.rule, self._known)
 
     def _estimate(self, tasks: Sequence[Task], budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
@@ -407,13 +407,13 @@ class Puppeteer(Team):
         return self.parts()[0].probabilities(features, visibility)
 
     def _visibility(self, states: int) -> Visibility:
-        """Return the parts of B states that the policy sees: all descriptions, and the names of agents known from the training.
+        """Return the parts of B states that the policy sees in service, with all agents present."""
+        return Visibility.in_service(self._known, np.ones((states, len(self.pool)), bool))
 
-        If an agent is new, the stop head does not see the task: a task that no agent could solve in training may be solved by it.
-        """
-        known = [name in self._trained_names for name in self.pool.names]
-        row = np.array([[*((name, True) for name in known), (all(known), True)]], np.float32)
-        return Visibility(np.repeat(row, states, axis=0), np.ones((states, len(self.pool)), bool))
+    @property
+    def _known(self) -> list[bool]:
+        """Whether each present agent is known from the training."""
+        return [name in self._trained_names for name in self.pool.names]
 
     # Checkpoints
 

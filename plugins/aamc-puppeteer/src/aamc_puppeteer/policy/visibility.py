@@ -28,6 +28,17 @@ class Visibility:
         """Return the visibility of everything."""
         return cls(np.ones((states, agents + 1, 2), np.float32), np.ones((states, agents), bool))
 
+    @classmethod
+    def in_service(cls, known: Sequence[bool], present: NDArray[np.bool_]) -> Visibility:
+        """Return what a served policy sees where ``present`` agents ``[B, M]`` can be activated: all descriptions, and the names of ``known`` agents.
+
+        Where an agent is not known from the training, the stop head does not see the task: the new one may solve what no agent could.
+        """
+        seen = cls.full(*present.shape)
+        seen.described[:, :-1, 0] = known
+        seen.described[:, -1, 0] = ~(present & ~np.array(known, bool)).any(axis=1)
+        return cls(seen.described, present)
+
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Visibility:
         """Return some rows."""
         return Visibility(self.described[rows], self.present[rows])

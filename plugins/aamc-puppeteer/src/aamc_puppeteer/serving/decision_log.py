@@ -32,7 +32,6 @@ from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.log import outcomes_of
-from aamc_sdk.routing import Array32
 from aamc_sdk.types import Attempt, Decision, Experience, Query, Record, Turn
 
 
@@ -88,10 +87,10 @@ class LoggedEpisodes:
         return self.batch.take(rows, count)
 
 
-def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: EpisodeReward, described: Array32) -> LoggedEpisodes:
+def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: EpisodeReward, trained: Sequence[bool]) -> LoggedEpisodes:
     """Return the episodes of a log that have feedback, for the present agents; raise DataError if none can be used.
 
-    ``described`` holds the parts that the serving policy sees, as in :class:`Visibility`, ``[M + 1, 2]``.
+    ``trained`` tells the agents of the training: the policy does not see the names of others.
     """
     episodes = _served_episodes(experience)
     outcomes = outcomes_of(experience, failure_quality=None)  # a failed turn does not judge its episode
@@ -115,7 +114,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
     return LoggedEpisodes(
         batch=ActionBatch(
             features=encoder.encode([state_of(record) for record in rows]),
-            visibility=Visibility(np.repeat(described[None], len(rows), axis=0), present),
+            visibility=Visibility.in_service(trained, present),
             action=np.array([actions.index(record.decision.candidate) for record in rows], np.intp),
             returns=np.array(returns),
             step=np.array([step for episode, _ in kept for step in range(len(episode))], np.intp),
