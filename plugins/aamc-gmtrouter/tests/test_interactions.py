@@ -28,9 +28,6 @@ def user(*items: dict[str, Any], name: str = "ann", **more: Any) -> dict[str, An
     return {"user_id": name, "interactions": list(items), **more}
 
 
-RATINGS = (("a", -1.7e308), ("b", 1.7e308))
-
-
 def comparisons(dataset: Dataset) -> list[tuple[str, str]]:
     assert dataset.experience is not None
     chosen = {decision.id: decision.candidate for decision in dataset.experience.decisions}
@@ -133,8 +130,8 @@ def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.
         (user(item("q", "a", 1, timestamp=1706300000000)), "line 2: a decision's time must be seconds since the epoch"),
         (json.dumps(user(item("q", "a", 1), name="\ud800")), "line 2: a query's user must be valid Unicode"),
         (json.dumps(user(item("q", "a", 1, session="\ud800"))), "line 2: a query's session must be valid Unicode"),
-        (json.dumps(user(item("q", "a", 1), name="ben", context="\ud800")), "line 2: a turn's content must be valid Unicode"),
-        (json.dumps(user(item("q", "a", 1), name="ben", preferred_models=["\ud800"])), "line 2: a turn's model must be valid Unicode"),
+        (json.dumps(user(item("q", "a", 1), name="ben", context="\ud800")), "line 2: 'context' must be valid Unicode"),
+        (json.dumps(user(item("q", "a", 1), name="ben", preferred_models=["\ud800"])), "line 2: a model in 'preferred_models' must be valid Unicode"),
         ({"judge": "j", "model": "a", "question_id": 1, "conversation": []}, "line 2: 'conversation' must be a list"),
         ({"judge": "j", "model": "a", "question_id": 1, "conversation": [{"query": "q"}]}, "line 2: exchange 1: has no 'rating'"),
     ],
@@ -151,9 +148,18 @@ def test_a_file_of_a_folder_is_named_with_its_line(tmp_path: Path) -> None:
         Interactions(InteractionsOptions(), None).read(str(tmp_path))  # type: ignore[arg-type]  # needs no services
 
 
-def test_the_widest_scale_is_no_division_of_infinities(tmp_path: Path) -> None:
-    rows = [{"judge": "j", "model": name, "question_id": 1, "conversation": [{"query": "q", "rating": rating}]} for name, rating in RATINGS]
-    assert comparisons(read(tmp_path, *rows)) == [("b", "a")]
+def test_a_user_without_interactions_is_checked_on_its_own_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 2: 'context' must be valid Unicode"):
+        read(tmp_path, user(item("q", "a", 1)), json.dumps({**user(), "context": "\ud800"}))
+
+
+@pytest.mark.parametrize(("ratings", "compared"), [((-1.7e308, 1.7e308), [("b", "a")]), ((0, 5e-324), [])])
+def test_scales_as_wide_or_narrow_as_numbers_go(tmp_path: Path, ratings: tuple[float, float], compared: list[tuple[str, str]]) -> None:
+    rows = [
+        {"judge": "j", "model": name, "question_id": 1, "conversation": [{"query": "q", "rating": rating}]}
+        for name, rating in zip("ab", ratings, strict=True)
+    ]
+    assert comparisons(read(tmp_path, *rows)) == compared
 
 
 def test_a_scale_that_is_given_counts(tmp_path: Path) -> None:

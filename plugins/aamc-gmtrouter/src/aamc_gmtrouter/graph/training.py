@@ -82,7 +82,7 @@ class PredictionBatch:
             predicted = [each for each in history.judgements if each.turn not in before][:pairs_per_user]
             later += predicted
             owners += [user] * len(predicted)
-        later, owners = later[: config.prediction_count], owners[: config.prediction_count]  # there may be fewer than users
+        later, owners = later[: config.prediction_count], owners[: config.prediction_count]  # it may be below the number of users
         if not later:
             return None
         vectors = [model.user_vector(history, model.context(history.context)) for history in visible]

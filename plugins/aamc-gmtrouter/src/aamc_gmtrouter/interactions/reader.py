@@ -77,11 +77,12 @@ class Interactions(DatasetFormat):
         for answer in numbers:
             if not low <= answer.rating <= high:
                 raise DataError(f"{answer.where}: a rating must be a number from {low:g} to {high:g}, not {answer.rating:g}; {advice}")
-        if low == high:
+        span = high / 2 - low / 2  # the difference itself may be infinite
+        if not span:
             logger.warning("all ratings are %g in %s, and count as neither good nor bad; %s", low, path, advice)
 
         def scaled(rating: float) -> float:
-            return NEUTRAL if low == high else (rating / 2 - low / 2) / (high / 2 - low / 2)  # the difference of two numbers may be infinite
+            return (rating / 2 - low / 2) / span if span else NEUTRAL
 
         return [answer if answer.in_words else attrs.evolve(answer, rating=scaled(answer.rating)) for answer in answers]
 

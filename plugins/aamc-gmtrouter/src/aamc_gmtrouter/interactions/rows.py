@@ -16,6 +16,7 @@ import attrs
 from aamc_datasets.json_rows import require, text
 
 from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.types import check_text
 
 WORDS = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}
 """Ratings in words."""
@@ -80,6 +81,9 @@ def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]
         raise DataError(f"'preferred_models' must be a list of model names, not {preferred!r:.80}")
     if not isinstance(context, str):
         raise DataError(f"'context' must be a text, not {context!r:.80}")
+    check_text(context, "'context'")
+    for name in preferred:
+        check_text(name, "a model in 'preferred_models'")
     return user, UserProfile(context.strip(), tuple(dict.fromkeys(preferred))), answers
 
 
