@@ -119,7 +119,8 @@ def train(config: RouterR1Config, services: Services, checkpoint: Path | None, t
         start=None if checkpoint is None else model_folder(str(checkpoint)),
         budget_usd=training.budget_usd,
     )
-    load_training_checkpoint(folder, job.made_for)  # raises CheckpointError if the interrupted training had other options
+    if training.resume:
+        load_training_checkpoint(folder, job.made_for)  # raises CheckpointError if the interrupted training had other options
     launch(partial(run, job), config.processes)
     return dict(read_json(folder / "metrics.json"))
 

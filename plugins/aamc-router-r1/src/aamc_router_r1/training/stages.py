@@ -47,9 +47,14 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
     return placed.to(chosen), tokenizer
 
 
+_MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "processes"))
+"""Options that a resumed training may change, for example after it ran out of memory."""
+
+
 def made_for(config: Any, seed: int) -> dict[str, Any]:
     """Return the settings that a resumed training must share, in JSON types."""
-    return {"options": json.loads(to_json(attrs.asdict(config))), "seed": seed}
+    options = {name: value for name, value in attrs.asdict(config).items() if name not in _MAY_CHANGE}
+    return {"options": json.loads(to_json(options)), "seed": seed}
 
 
 @attrs.define
