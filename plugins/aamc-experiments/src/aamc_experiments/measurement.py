@@ -190,7 +190,7 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     """
     _check_request(run, request)
     if request.out is not None:
-        RunFolder(request.out).refuse_to_overwrite()
+        RunFolder(request.out).refuse_to_overwrite(resumes=False)
     settings = evaluation_settings(run, request, plugins)
     found = evaluation_rows(run, settings, plugins, request)
     if found.rows.groups is not None:

@@ -62,8 +62,11 @@ class RunFolder(Run):
         except ValueError:
             raise CheckpointError(f"{self.folder / 'run.yaml'} has the unknown goal {value!r}; it was made by another version: train again") from None
 
-    def refuse_to_overwrite(self) -> None:
+    def refuse_to_overwrite(self, *, resumes: bool = True) -> None:
         """Check that the folder is empty or missing.
+
+        Args:
+            resumes: Whether the command can continue a run.
 
         Raises:
             OutputError: The folder holds a run, an evaluation or other files.
@@ -72,7 +75,8 @@ class RunFolder(Run):
             with suppress(CheckpointError):  # a damaged run.yaml does not tell its goal
                 if self.goal is Goal.EVALUATION:
                     raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
-            raise OutputError(f"{self.folder} holds a run already; continue it with --resume {self.folder}, or choose another folder with --out")
+            resume = f"continue it with --resume {self.folder}, or " if resumes else ""
+            raise OutputError(f"{self.folder} holds a run already; {resume}choose another folder with --out")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 

@@ -623,8 +623,10 @@ def test_a_name_is_no_checkpoint_and_a_path_without_one_is_an_error(tmp_path, mo
 @pytest.mark.parametrize("content", ["", "goal: [", "schema: 99"])
 def test_a_run_that_is_damaged_is_not_overwritten(tmp_path, content) -> None:
     (tmp_path / "run.yaml").write_text(content)
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="holds a run already; continue it with --resume"):
         RunFolder(tmp_path).refuse_to_overwrite()
+    with pytest.raises(OutputError, match="holds a run already; choose another folder with --out"):
+        RunFolder(tmp_path).refuse_to_overwrite(resumes=False)
 
 
 def test_an_evaluation_is_not_overwritten_nor_gone_on_with(experiment, plugins, tmp_path) -> None:

@@ -219,7 +219,7 @@ def test_one_without_an_evaluation_is_told_how_to_have_one(aamc) -> None:
     aamc("--orchestrator", "counter", "--out", "made")
     status, _, err = run_command("evaluate", "made")
     assert status == 2
-    assert "orchestrator 'counter' has no evaluation of its own; derive it from aamc_sdk.interfaces.EvaluatedOrchestrator" in err
+    assert "orchestrator 'counter' has no evaluation of its own; see its run's training.json" in err
 
 
 def test_a_finished_training_is_not_done_again(aamc) -> None:

@@ -35,19 +35,19 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
 
     own = OrchestrationOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
     plugins, out = plugins_of(ctx), options["out"]
-    if out is not None:
-        RunFolder(out).refuse_to_overwrite()
     component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
     name = options["orchestrator"] if trained is None else trained_name(trained)
     if not isinstance(component, EvaluatedOrchestrator):
         raise ConfigError(
-            f"orchestrator {name!r} has no evaluation of its own; derive it from aamc_sdk.interfaces.EvaluatedOrchestrator to measure it"
+            f"orchestrator {name!r} has no evaluation of its own; see its run's training.json, or derive its class from EvaluatedOrchestrator"
         )
     source = None if options["dataset"] is None else Source.of(options["dataset"], "--dataset")
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
         dataset = read_evaluation_tasks(trained, source, plugins, component.services)
         with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed", passes=OSError):
+            if out is not None:
+                RunFolder(out).refuse_to_overwrite(resumes=False)
             document = component.evaluate(dataset, routers, out, shown)
     finally:
         component.close()
