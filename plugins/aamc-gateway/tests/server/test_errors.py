@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -17,12 +18,13 @@ from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
+from aamc_gateway.observe.request_log import TextFormatter
 from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 from server.conftest import key
 
-from aamc_sdk.errors import AamcError, PluginError, PoolError, ProviderError, StoreAwayError, StoreError, public_message
+from aamc_sdk.errors import AamcError, OutputError, PluginError, PoolError, ProviderError, StoreAwayError, StoreError, public_message
 from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
@@ -299,11 +301,17 @@ def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_d
 
 
 @pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
-def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(serve: Serve, caplog: pytest.LogCaptureFixture, level: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(KeyError("prices"), "failed: KeyError: 'prices'"), (OutputError("cannot write /own/replies.jsonl"), "failed: cannot write /own/replies.jsonl")],
+)
+def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
+    serve: Serve, caplog: pytest.LogCaptureFixture, level: str, error: Exception, shown: str
+) -> None:
     running = serve(good=Script())
 
     def fail(request: Any) -> None:
-        raise KeyError("prices")
+        raise error
 
     running.gateway.controller.router.score = fail
     with caplog.at_level(level, "aamc_gateway"):
@@ -311,8 +319,14 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(serv
     assert answer.status == 500
     assert answer.json["error"]["message"] == "a part of the gateway failed; the gateway's log has the reason"
     (record,) = [record for record in caplog.records if "/v1/chat/completions failed" in record.message]
-    assert "failed: KeyError: 'prices'" in record.message
+    assert shown in record.message
     assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")
+
+
+def test_a_message_that_quotes_a_request_cannot_begin_another_line_of_the_log() -> None:
+    quoted = logging.LogRecord("aamc_gateway", logging.ERROR, "x.py", 1, "no rule for %s", ("a\n2026-11-27 ERROR forged\x1b[31m",), None)
+    line = TextFormatter().format(quoted)
+    assert line.endswith(r"no rule for a\n2026-11-27 ERROR forged\x1b[31m")
 
 
 class BrokenWire(Wire):

@@ -15,9 +15,7 @@ import orjson
 
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.settings import LogSettings
-from aamc_sdk.errors import AamcError, CheckpointError, DataError, EstimatesError, PluginError, StoreError, UnknownDecisionError
 
-logger = logging.getLogger(__name__)
 _SECRET = re.compile(
     r"(\b(?:(?:sk|pk|key|xai)-|(?:hf|gsk|ghp)_|AIza)[A-Za-z0-9]{0,4})[A-Za-z0-9_-]{8,}"  # keys of known forms
     r"|((?:Bearer|Basic)\s+)[^\s'\"]+"
@@ -26,16 +24,8 @@ _SECRET = re.compile(
 )
 
 
-def is_internal(error: AamcError) -> bool:
-    """Return whether only the operator can repair the cause of an error: a plugin, a checkpoint or a store."""
-    return isinstance(error, CheckpointError | EstimatesError | PluginError | StoreError) and not isinstance(error, DataError | UnknownDecisionError)
-
-
-def tell_operator(what: str, error: AamcError) -> None:
-    """Log an internal error; the traceback of a plugin's error at the level DEBUG."""
-    if is_internal(error):
-        traced = isinstance(error, PluginError) and logger.isEnabledFor(logging.DEBUG)
-        logger.error("%s failed: %s", what, error, exc_info=error if traced else None)
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters by which a message could begin another line or steer a terminal; tabs are left."""
 
 
 def redacted(text: str) -> str:
@@ -50,8 +40,12 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
+        """Return the line of a record, and a traceback in further lines."""
         return redacted(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the line without the traceback: control characters of a message, which may quote a request, are escaped."""
+        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):

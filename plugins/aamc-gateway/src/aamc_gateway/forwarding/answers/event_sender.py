@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import error_event
 
-from aamc_gateway.observe.request_log import tell_operator
-from aamc_gateway.server.http.error_answers import client_message
+from aamc_gateway.server.http.error_answers import client_message, tell_operator
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:

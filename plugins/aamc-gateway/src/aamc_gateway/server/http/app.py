@@ -11,13 +11,12 @@ from starlette.routing import compile_path
 
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
-from aamc_gateway.observe.request_log import tell_operator
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
-from aamc_gateway.server.http.error_answers import dialect_of, send_error
+from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator
 from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_sdk.errors import AamcError, PluginError, error_text
+from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
 _AT_START = ("host", "port", "workers")
@@ -83,7 +82,7 @@ class GatewayApp:
             if start.status:
                 raise
             logger.exception("a request of %s failed", scope["path"])
-            await send_error(PluginError(error_text(error)), dialect_of(scope["path"]), start)
+            await send_error(AamcError(str(error)), dialect_of(scope["path"]), start)
         finally:
             if route is not None and route.scope == "user" and "observed" not in scope:
                 gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from aamc_models.dialects import error_body
 
 from aamc_gateway.forwarding.failures import UnservedError
-from aamc_gateway.observe.request_log import is_internal
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
@@ -26,6 +26,7 @@ from aamc_sdk.errors import (
     public_message,
 )
 
+logger = logging.getLogger(__name__)
 _STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
     (UnknownDecisionError, 404, "not_found"),
     (NoCandidateError, 400, "request"),
@@ -73,10 +74,17 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
 
 
 def client_message(error: AamcError) -> str:
-    """Return what a client is told of an error. The reason of an internal one may name files, addresses or other requests."""
-    if is_internal(error) and not isinstance(error, StoreAwayError):
+    """Return what a client is told of an error. The text of one that only the operator can repair may name files, addresses or other requests."""
+    if status_and_kind(error)[0] == 500:
         return "a part of the gateway failed; the gateway's log has the reason"
     return public_message(error)
+
+
+def tell_operator(what: str, error: AamcError) -> None:
+    """Log an error whose cause only the operator can repair; at the level DEBUG with its traceback."""
+    if isinstance(error, StoreAwayError) or status_and_kind(error)[0] == 500:
+        traced = not isinstance(error, StoreAwayError) and logger.isEnabledFor(logging.DEBUG)
+        logger.error("%s failed: %s", what, error, exc_info=error if traced else None)
 
 
 def status_and_kind(error: AamcError) -> tuple[int, str]:
