@@ -274,6 +274,6 @@ def _exactly(value: Any, wanted: str, *types: type) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in types:
-        digits = f"; write {value:.0f}" if types == (int,) and isinstance(value, float) and value.is_integer() else ""
+        digits = f"; write {value:.0f}" if types == (int,) and isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else ""
         raise ConfigError(f"must be {wanted}, not {value!r}{digits}")
     return value
