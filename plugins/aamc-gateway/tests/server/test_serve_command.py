@@ -132,6 +132,21 @@ def wait_for(true: Any) -> None:
         time.sleep(0.01)
 
 
+def test_check_warns_of_a_candidate_whose_provider_cannot_be_made(tmp_path: Path, monkeypatch, caplog) -> None:
+    def fail(*_: Any) -> None:
+        raise TypeError("an address is missing")
+
+    monkeypatch.setattr("aamc_models.providers.openai.OpenAI.__init__", fail)
+    candidates = [{"name": name, "endpoint": {"provider": provider}} for name, provider in (("a", "openai"), ("b", "echo"))]
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
+    command = ["serve", "--check", "--port", "0", "--pool", str(tmp_path / "pool.yaml"), "--store", "memory:"]
+    result = CliRunner().invoke(aamc, command)
+    assert result.exit_code == 0, result.output
+    (warned,) = [record.getMessage() for record in caplog.records if "cannot be called" in record.getMessage()]
+    assert warned.startswith("candidate 'a' of the pool cannot be called: provider 'openai'")
+    assert "TypeError: an address is missing" in warned
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

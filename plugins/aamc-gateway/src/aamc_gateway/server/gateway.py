@@ -28,7 +28,7 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, unknown_name
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, UnknownComponentError, unknown_name
 from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
@@ -122,6 +122,10 @@ class Gateway:
         check_arena(self.settings.arena, self.upstreams)
         self._check_limits()
         for upstream in self.upstreams.values():
+            if (problem := upstream.problem) is not None:
+                if not isinstance(problem, UnknownComponentError):  # of an unknown provider the pool's check has warned
+                    logger.warning("candidate %r of the pool cannot be called: %s", upstream.name, problem)
+                continue
             for name in upstream.unset_keys:
                 logger.warning(
                     'calls of candidate %r carry no API key: $%s is not set; set it, or write api_key_env: "" if the server needs none',

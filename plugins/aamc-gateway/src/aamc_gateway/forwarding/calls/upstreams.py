@@ -82,16 +82,21 @@ class Upstream:
 
     @property
     def unset_keys(self) -> Sequence[str]:
-        """The environment variables for API keys that its endpoint names and that are not set; none where the provider cannot be made.
+        """The environment variables for API keys that its endpoint names and that are not set.
 
         Raises:
             PluginError: The provider failed to return them.
         """
+        return self._models.unset_keys(self.candidate)
+
+    @cached_property
+    def problem(self) -> AamcError | None:
+        """The reason why its provider cannot be made; None if it can."""
         try:
             self._models.provider(self.candidate)
-        except AamcError:
-            return ()
-        return self._models.unset_keys(self.candidate)
+        except AamcError as error:
+            return error
+        return None
 
     @property
     def is_resting(self) -> bool:
