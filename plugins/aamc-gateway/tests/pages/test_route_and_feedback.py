@@ -60,6 +60,7 @@ def test_route_takes_the_arguments_of_routing(serve: Serve):
         (b"null", 'the body must be a JSON object such as {"text": "Hello"}, not null'),
         ({"text": 5}, "must have text"),
         ({"text": "x", "model": "large"}, "nothing is decided"),
+        ({"text": "x", "preference": [0, 1, 0]}, 'preference belongs in the object "aamc"'),
     ],
 )
 def test_route_says_what_is_wrong(serve: Serve, body, message):

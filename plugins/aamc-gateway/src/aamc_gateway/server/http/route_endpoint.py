@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 
+_ONLY_IN_AAMC = ("preference", "quality_floor", "budget_usd", "session")
+"""Arguments of routing that no dialect has as fields of its own."""
+
+
 async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
     """Answer with the document of ``aamc route --json`` and the classified text.
 
@@ -61,6 +65,8 @@ def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
     text = body.pop("text", None)
     if not isinstance(text, str):
         raise Refused('the body must have text, or messages, input or prompt as a request to a model, such as {"text": "Hello"}')
+    if misplaced := [name for name in _ONLY_IN_AAMC if name in body]:
+        raise Refused(f'{misplaced[0]} belongs in the object "aamc", such as {{"text": "Hello", "aamc": {{"{misplaced[0]}": ...}}}}')
     body["messages"] = [{"role": "user", "content": text}]
     return "chat"
 
