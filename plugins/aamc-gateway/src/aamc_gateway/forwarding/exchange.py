@@ -99,7 +99,7 @@ class Exchange:
             if "least_cost_usd" in demand:  # the arena needs all of its candidates
                 costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
                 if cheaper := access.cheaper(costs, error.left_usd):
-                    raise unavailable(gateway, {name: self._full[name] for name in cheaper}) from error
+                    raise unavailable(gateway.upstreams, {name: self._full[name] for name in cheaper}) from error
             raise
         self._allowed = self._names
         if admission.budget_usd != math.inf:
@@ -138,7 +138,7 @@ class Exchange:
         except NoCandidateError as error:
             later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
             if later:
-                raise unavailable(self.gateway, {name: self._full.get(name) for name in later}) from error
+                raise unavailable(self.gateway.upstreams, {name: self._full.get(name) for name in later}) from error
             if error.reasons:
                 raise unsuitable(self.request, self._allowed, error) from error
             raise  # a limit of the router, which says so itself

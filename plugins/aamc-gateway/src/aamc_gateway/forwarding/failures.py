@@ -15,8 +15,8 @@ from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_m
 
 if TYPE_CHECKING:
     from aamc_gateway.access.limit_claims import LimitedClaim
+    from aamc_gateway.forwarding.calls.upstreams import Upstream
     from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_gateway.server.gateway import Gateway
 
 _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
 """The statuses of kinds; 502 for the others."""
@@ -91,10 +91,10 @@ def unsuitable(request: ClientRequest, names: Sequence[str], error: NoCandidateE
     return Refused(f"no model can answer this request ({told}); change the request")
 
 
-def unavailable(gateway: Gateway, full: Mapping[str, LimitedClaim | None]) -> Refused:
+def unavailable(upstreams: Mapping[str, Upstream], full: Mapping[str, LimitedClaim | None]) -> Refused:
     """Return the refusal of a request that some candidates may answer later."""
     now = time.time()
-    waits = [gateway.upstreams[name].retry_after_s if claim is None else claim.passes_at(now) - now for name, claim in full.items()]
+    waits = [upstreams[name].retry_after_s if claim is None else claim.passes_at(now) - now for name, claim in full.items()]
     known = [wait for wait in waits if wait is not None and math.isfinite(wait)]
     whys = ", ".join(f"{name} {_why(claim)}" for name, claim in full.items())
     is_budget = all(claim is not None and claim.unit == USD for claim in full.values())

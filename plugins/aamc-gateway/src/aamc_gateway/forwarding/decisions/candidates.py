@@ -36,5 +36,5 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
         return names, {}
     full = {name: claims[name] for name in names if name in claims}
     if full and len(full) == len(names):
-        raise unavailable(gateway, full)
+        raise unavailable(gateway.upstreams, full)
     return [name for name in names if name not in full], full
