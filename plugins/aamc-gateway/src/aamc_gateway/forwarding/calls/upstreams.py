@@ -89,7 +89,7 @@ class Upstream:
         """
         return self._models.unset_keys(self.candidate)
 
-    @cached_property
+    @property
     def problem(self) -> AamcError | None:
         """The reason why its provider cannot be made; None if it can."""
         try:

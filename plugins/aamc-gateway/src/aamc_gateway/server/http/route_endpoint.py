@@ -12,17 +12,13 @@ from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.requests.routing_arguments import ARENA, ROUTE
+from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.storage import plain
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
-
-
-_ONLY_IN_AAMC = ("preference", "quality_floor", "budget_usd", "session")
-"""Arguments of routing that no dialect has as fields of its own."""
 
 
 async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -65,7 +61,7 @@ def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
     text = body.pop("text", None)
     if not isinstance(text, str):
         raise Refused('the body must have text, or messages, input or prompt as a request to a model, such as {"text": "Hello"}')
-    if misplaced := [name for name in _ONLY_IN_AAMC if name in body]:
+    if misplaced := [name for name in NAMES if name in body and name != "user"]:  # the dialects have a user of their own
         raise Refused(f'{misplaced[0]} belongs in the object "aamc", such as {{"text": "Hello", "aamc": {{"{misplaced[0]}": ...}}}}')
     body["messages"] = [{"role": "user", "content": text}]
     return "chat"
