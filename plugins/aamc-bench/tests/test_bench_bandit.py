@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
-from aamc_bench.bandit.jobs import FIGURES, Rows, measure, replay
+from aamc_bench.bandit.jobs import FIGURES, measure, replay
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
@@ -84,12 +84,11 @@ def test_the_new_model_is_not_there_before_it_joins_and_nothing_is_known_of_its_
     stream = stream_of(data, "new-model")
     assert stream.available[:, BEST].sum() == ROWS - ROWS // 3
     assert stream.best_fixed != BEST
-    rows = Rows.of(stream)
-    assert rows.requests[0].pool.names == POOL.names[:BEST]
-    assert rows.requests[-1].pool.names == POOL.names
-    assert list(rows.expected[0]) == list(POOL.names[:BEST])
-    plain = Rows.of(stream_of(data, "stationary"))
-    assert rows.expected[-1][POOL.names[BEST]] == plain.expected[-1][POOL.names[BEST]] / 2
+    assert stream.requests[0].pool.names == POOL.names[:BEST]
+    assert stream.requests[-1].pool.names == POOL.names
+    assert list(stream.expected[0]) == list(POOL.names[:BEST])
+    plain = stream_of(data, "stationary")
+    assert stream.expected[-1][POOL.names[BEST]] == plain.expected[-1][POOL.names[BEST]] / 2
 
 
 def test_feedback_is_late_rare_or_wrong_as_the_scenario_says(data: ReplayData) -> None:
@@ -134,7 +133,7 @@ def test_a_router_hears_each_feedback_once_and_not_before_its_time(data: ReplayD
         made.append(Diary(data.services))
         return made[-1]
 
-    replay(make, stream, Rows.of(stream), seed=0, name="diary")
+    replay(make, stream, seed=0, name="diary")
     diary = made[-1]
     assert len(made) == (2 if scenario == "restart" else 1)
     assert diary.made == ROWS
@@ -153,7 +152,7 @@ def test_a_restart_changes_no_decision(data: ReplayData, name: str) -> None:
         return get_plugin_manager().make("router", name, data.services)
 
     streams = [stream_of(data, scenario, steps=120) for scenario in ("stationary", "restart")]
-    plain, restarted = (replay(make, stream, Rows.of(stream), 0, name) for stream in streams)
+    plain, restarted = (replay(make, stream, 0, name) for stream in streams)
     assert plain.tolist() == restarted.tolist()
 
 

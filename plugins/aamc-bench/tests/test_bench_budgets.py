@@ -41,7 +41,7 @@ def test_requests_come_within_a_day_and_reports_after_them(data: ReplayData) -> 
         stream = make_budget_stream(traffic, data, ROWS, 0.3, seed=0, number=0)
         assert (np.diff(stream.times) >= 0).all()
         assert MIDNIGHT <= stream.times[0] <= stream.times[-1] <= MIDNIGHT + DAY_S
-        assert (stream.reported_at > np.arange(ROWS)).all()
+        assert (stream.feedback_at > np.arange(ROWS)).all()
         assert stream.request.preferences.tolist() == [[1, 0, 0]] * ROWS
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import attrs
 import numpy as np
 from aamc_experiments.settings import read_settings
 from numpy.typing import NDArray
 
+from aamc_bench.bandit.jobs import replay
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.pareto_bandit import pareto_choices
 from aamc_bench.bandit.replay_data import ReplayData, make_replay_data
 from aamc_bench.bandit.traffic import BudgetStream, make_budget_stream
-from aamc_sdk.interfaces import OnlineRouter, Progress, Router
+from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import decide
 from aamc_sdk.storage import write_arrays
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback
 
 WRAPPED = "linear-thompson"
 PER_DAY, UNKNOWN, PER_REQUEST, UNPACED = "paced (day)", "paced (day, unknown traffic)", "paced (mean)", f"{WRAPPED}, no limit"
@@ -29,13 +26,6 @@ OWN_ROUTERS = (PER_DAY, UNKNOWN, PER_REQUEST)
 FIGURES = ("regret", "overspend", "quality", "cost_usd")
 """Regret to the linear program and quality, as means over requests; spending over the budget as a share of it; cost of a request in USD."""
 FILE = "budgets.npz"
-
-
-@runtime_checkable
-class Clocked(Protocol):
-    """A router that reads a clock, which a simulation replaces."""
-
-    clock: Callable[[], float]
 
 
 def measure(
@@ -68,40 +58,21 @@ def choices_of(name: str, stream: BudgetStream, data: ReplayData, plugins: Plugi
     """Return the column of the candidate that a router chose for each request, ``[T]``."""
     if name == PARETO:
         return np.asarray(pareto_choices(stream, data, seed))
-    size = len(stream.times)
+    size = len(stream.reward)
     limits: Mapping[str, Mapping[str, float]] = {
         PER_DAY: {"usd_per_day": stream.budget_usd, "requests_per_day": float(size)},
         UNKNOWN: {"usd_per_day": stream.budget_usd},
         PER_REQUEST: {"usd_per_1k": 1000 * stream.budget_usd / size},
     }
     options = {"router": WRAPPED, "over_budget": "cheapest", **limits.get(name, {})}
-    router: Router = plugins.make("router", "paced", data.services, options) if name in limits else plugins.make("router", WRAPPED, data.services)
-    quality_alone = np.array((1.0, 0.0, 0.0))
-    router.train(attrs.evolve(data.training, request=data.training_request.with_preference(quality_alone)))
-    return drive(router, stream, seed, f"{name}/{number}")
 
+    def make() -> Router:
+        router: Router = plugins.make("router", "paced", data.services, options) if name in limits else plugins.make("router", WRAPPED, data.services)
+        quality_alone = np.array((1.0, 0.0, 0.0))
+        router.train(attrs.evolve(data.training, request=data.training_request.with_preference(quality_alone)))
+        return router
 
-def drive(router: Router, stream: BudgetStream, seed: int, name: str) -> NDArray[np.intp]:
-    """Let a router decide a stream and learn each outcome when it is reported; return the chosen columns, ``[T]``."""
-    names = stream.request.pool.names
-    due: defaultdict[int, list[int]] = defaultdict(list)
-    decisions: list[Decision] = []
-    chosen: list[int] = []
-    expected = stream.request.expected.known_quality
-    for step, now in enumerate(stream.times.tolist()):
-        if isinstance(router, Clocked):
-            router.clock = partial(float, now)
-        request = stream.request.take(np.array([step]))
-        if isinstance(router, OnlineRouter):
-            for past in due.pop(step, ()):
-                router.learn(_reported(stream, past, decisions[past], chosen[past], dict(zip(names, expected[past].tolist(), strict=True))))
-        decision = decide(router.score(request), request, [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)[0]
-        decisions.append(attrs.evolve(decision, time=now))
-        chosen.append(names.index(decision.candidate))
-        due[int(stream.reported_at[step])].append(step)
-        if isinstance(router, OnlineRouter):
-            router.learn(Experience(step, request.queries, request.estimates, (decisions[-1],), made=1))
-    return np.array(chosen)
+    return replay(make, stream, seed, f"{name}/{number}")
 
 
 def figures_of(stream: BudgetStream, chosen: NDArray[np.intp]) -> tuple[float, float, float, float]:
@@ -110,11 +81,3 @@ def figures_of(stream: BudgetStream, chosen: NDArray[np.intp]) -> tuple[float, f
     quality, cost = stream.outcomes.known_quality[cells].mean(), stream.outcomes.cost_usd[cells]
     regret = stream.best_quality / len(chosen) - quality
     return float(regret), float(cost.sum() / stream.budget_usd - 1), float(quality), float(cost.mean())
-
-
-def _reported(stream: BudgetStream, step: int, decision: Decision, column: int, expected: Mapping[str, float]) -> Experience:
-    request = stream.request.take(np.array([step]))
-    quality, cost = (float(table[step, column]) for table in (stream.outcomes.known_quality, stream.outcomes.cost_usd))
-    call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=cost)
-    feedback = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=quality)
-    return Experience(step, request.queries, request.estimates, (decision,), (call, feedback), expected_quality=(expected,))

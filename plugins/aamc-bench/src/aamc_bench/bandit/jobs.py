@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -24,37 +24,22 @@ from aamc_sdk.interfaces import OnlineRouter, Progress, Router
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import decide
 from aamc_sdk.storage import write_arrays
-from aamc_sdk.types import Decision, Experience, Feedback, Floats, RoutingRequest
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats
 
 
-@attrs.frozen(eq=False)
-class Rows:
-    """A stream's requests one by one, shared by all routers.
+@runtime_checkable
+class Clocked(Protocol):
+    """A router that reads a clock, which a simulation replaces."""
 
-    Attributes:
-        requests: T requests of one row each.
-        expected: The expected quality of each candidate, by name, for each request.
-    """
-
-    requests: Sequence[RoutingRequest]
-    expected: Sequence[Mapping[str, float]]
-
-    @classmethod
-    def of(cls, stream: Stream) -> Rows:
-        """Return a stream's rows."""
-        steps = range(len(stream.reward))
-        requests = [(stream.before if step < stream.joins else stream.request).take(np.array([step])) for step in steps]
-        expected = [dict(zip(r.pool.names, r.expected.known_quality[0].tolist(), strict=True)) for r in requests]
-        return cls(requests, expected)
+    clock: Callable[[], float]
 
 
-def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, name: str) -> NDArray[np.intp]:
+def replay(make: Callable[[], Router], stream: Stream, seed: int, name: str) -> NDArray[np.intp]:
     """Return the column of the candidate that a router chose in each decision, ``[T]``.
 
     Args:
         make: Returns a fresh router.
         stream: The stream.
-        rows: The stream's rows.
         seed: The seed of the draws.
         name: The prefix of the decisions' ids; a router with the same scores draws the same candidates in every scenario.
     """
@@ -63,27 +48,25 @@ def replay(make: Callable[[], Router], stream: Stream, rows: Rows, seed: int, na
     for step in np.flatnonzero(stream.feedback_at != NEVER).tolist():
         due[int(stream.feedback_at[step])].append(step)
     decisions: list[Decision] = []
-    for step, request in enumerate(rows.requests):
+    for step, request in enumerate(stream.requests):
         if step == stream.restart:
             router = _restarted(router, make)
+        if stream.times is not None and isinstance(router, Clocked):
+            router.clock = partial(float, stream.times[step])
         if isinstance(router, OnlineRouter):
             for past in due[step]:
-                router.learn(_with_feedback(past, decisions[past], stream, rows, columns[decisions[past].candidate]))
-        decisions += decide(router.score(request), request, [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
+                entries = stream.reported(past, decisions[past], columns[decisions[past].candidate])
+                router.learn(_experience(stream, past, decisions[past], entries))
+        (decision,) = decide(router.score(request), request, [f"{name}/{step}"], router=name, sample=router.samples, seed=seed)
+        decisions.append(decision if stream.times is None else attrs.evolve(decision, time=float(stream.times[step])))
         if isinstance(router, OnlineRouter):
-            router.learn(_experience(rows, step, decisions[-1], made=1))
+            router.learn(_experience(stream, step, decisions[-1], made=1))
     return np.array([columns[decision.candidate] for decision in decisions])
 
 
-def _with_feedback(step: int, decision: Decision, stream: Stream, rows: Rows, column: int) -> Experience:
-    quality = float(stream.outcomes.known_quality[step, column])
-    feedback = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1 - quality if stream.inverted[step] else quality)
-    return attrs.evolve(_experience(rows, step, decision, made=0), entries=(feedback,))
-
-
-def _experience(rows: Rows, step: int, decision: Decision, made: int) -> Experience:
-    request = rows.requests[step]
-    return Experience(step, request.queries, request.estimates, (decision,), made=made, expected_quality=(rows.expected[step],))
+def _experience(stream: Stream, step: int, decision: Decision, entries: Sequence[Attempt | Feedback] = (), made: int = 0) -> Experience:
+    request = stream.requests[step]
+    return Experience(step, request.queries, request.estimates, (decision,), entries, made=made, expected_quality=(stream.expected[step],))
 
 
 def _restarted(router: Router, make: Callable[[], Router]) -> Router:
@@ -133,10 +116,10 @@ def measure(
 
 def _all_sums(choices: Mapping[str, Choice], stream: Stream, data: ReplayData, plugins: Plugins, settings: Settings, number: int) -> Floats:
     """Return the sums up to each decision of every router, then of the best fixed candidate, ``[3, R + 1, T]``."""
-    rows, chosen = Rows.of(stream), []
+    chosen = []
     for name, choice in choices.items():
         make = partial(_make, choice, data, plugins, settings.preset)
-        chosen.append(replay(make, stream, rows, settings.seed, f"{name}/{number}"))
+        chosen.append(replay(make, stream, settings.seed, f"{name}/{number}"))
     chosen.append(np.full(len(stream.best), stream.best_fixed))
     return np.stack([_sums(stream, columns) for columns in chosen], axis=1)
 

@@ -56,17 +56,17 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
     features = PrincipalComponents(data.training_request)
     pool = stream.request.pool
-    pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.times))
+    pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.reward))
     router = routing.BanditRouter(_registry(pool, data), feature_service=features, bandit_seed=seed, budget_pacer=pacer)
     _learn_before(router, features, data, seed)
-    contexts, waiting, chosen = features.contexts(stream.request), [[] for _ in range(len(stream.times) + 100)], []  # type: ignore[var-annotated]
+    contexts, waiting, chosen = features.contexts(stream.request), [[] for _ in range(len(stream.reward) + 100)], []  # type: ignore[var-annotated]
     for step, context in enumerate(contexts):
         for past, log in waiting[step]:
             log.cost_usd = float(stream.outcomes.cost_usd[past, chosen[past]])
             router.process_feedback(log.request_id, float(stream.outcomes.known_quality[past, chosen[past]]))
         model, log = router.route(context)
         chosen.append(pool.index(model))
-        waiting[stream.reported_at[step]].append((step, log))
+        waiting[stream.feedback_at[step]].append((step, log))
     return np.array(chosen)
 
 

@@ -5,21 +5,22 @@ A stream's order of rows and its random events follow from the seed and the stre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.replay_data import ReplayData
-from aamc_sdk.types import Floats, Outcomes, RoutingRequest
+from aamc_sdk.types import Attempt, Decision, Feedback, Floats, Outcomes, RoutingRequest
 
 JOINS = 1 / 3
 """The share of the stream after which the new model joins."""
 DEGRADES, RESTARTS = 1 / 2, 1 / 2
 """The shares after which the model degrades and the router is restarted."""
 LOST = 0.5
-"""Share of the degraded model's answers with quality 0."""
+"""Share of a degraded model's answers with quality 0."""
 MAXIMUM_DELAY = 200
 """The maximum delay of feedback, in decisions (exclusive)."""
 SPARSE = 0.05
@@ -29,7 +30,7 @@ POISONED = 0.1
 NEVER = -1
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False, kw_only=True)  # cached properties need a __dict__
 class Stream:
     """A sequence of T decisions among at most M candidates.
 
@@ -42,16 +43,33 @@ class Stream:
         feedback_at: The decision before which the feedback on each arrives, ``[T]``; ``NEVER`` for none.
         inverted: Whether the feedback on each is inverted, ``[T]``.
         restart: The decision before which the router is saved and loaded; None for never.
+        times: Times in seconds since the epoch, ascending, ``[T]``; None if they do not matter.
     """
 
     request: RoutingRequest
-    before: RoutingRequest
-    joins: int
+    before: RoutingRequest = attrs.Factory(lambda stream: stream.request, takes_self=True)
+    joins: int = 0
     outcomes: Outcomes
     reward: Floats
     feedback_at: NDArray[np.intp]
-    inverted: NDArray[np.bool_]
+    inverted: NDArray[np.bool_] = attrs.Factory(lambda stream: np.zeros(len(stream.reward), dtype=bool), takes_self=True)
     restart: int | None = None
+    times: Floats | None = None
+
+    @cached_property
+    def requests(self) -> Sequence[RoutingRequest]:
+        """The T requests one by one, shared by all routers."""
+        return [(self.before if step < self.joins else self.request).take(np.array([step])) for step in range(len(self.reward))]
+
+    @cached_property
+    def expected(self) -> Sequence[Mapping[str, float]]:
+        """The expected quality of each candidate, by name, for each request."""
+        return [dict(zip(r.pool.names, r.expected.known_quality[0].tolist(), strict=True)) for r in self.requests]
+
+    def reported(self, step: int, decision: Decision, column: int) -> tuple[Attempt | Feedback, ...]:
+        """Return the log's entries on the decision of a step, which chose the candidate of a column."""
+        quality = float(self.outcomes.known_quality[step, column])
+        return (Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1 - quality if self.inverted[step] else quality),)
 
     @property
     def available(self) -> NDArray[np.bool_]:
@@ -82,16 +100,22 @@ def stationary(stream: Stream, data: ReplayData, rng: np.random.Generator) -> St
 
 def drift(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
     """From the middle on, half of the answers of the best model of the training rows fail."""
-    quality = stream.outcomes.known_quality.copy()
-    start = int(DEGRADES * len(quality))
-    quality[start:, data.best] *= rng.random(len(quality) - start) >= LOST
-    outcomes = attrs.evolve(stream.outcomes, quality=quality)
+    outcomes = degraded(stream.outcomes, data.best, rng)
     return attrs.evolve(stream, outcomes=outcomes, reward=data.reward(outcomes))
+
+
+def degraded(outcomes: Outcomes, column: int, rng: np.random.Generator) -> Outcomes:
+    """Return outcomes in which half of a candidate's answers fail, from the middle on."""
+    quality = outcomes.known_quality.copy()
+    start = int(DEGRADES * len(quality))
+    quality[start:, column] *= rng.random(len(quality) - start) >= LOST
+    return attrs.evolve(outcomes, quality=quality)
 
 
 def new_model(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
     """The best model joins after a third of the stream; the estimator has seen no outcome of it."""
-    return attrs.evolve(stream, joins=int(JOINS * len(stream.reward)))
+    others = [m for m in range(len(stream.request.pool)) if m != data.best]
+    return attrs.evolve(stream, before=of_candidates(stream.request, others), joins=int(JOINS * len(stream.reward)))
 
 
 def delayed(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
@@ -139,17 +163,8 @@ def make_stream(scenario: str, data: ReplayData, steps: int, seed: int, number: 
     order, events = (np.random.default_rng((seed, number, part)) for part in range(2))
     rows = order.permutation(len(data.request))[:steps]
     outcomes = data.outcomes.take(rows)
-    others = [m for m in range(len(data.request.pool)) if m != data.best]
     request = (data.request_without_best if scenario == NEW_MODEL else data.request).take(rows)
-    stream = Stream(
-        request=request,
-        before=of_candidates(request, others),
-        joins=0,
-        outcomes=outcomes,
-        reward=data.reward(outcomes),
-        feedback_at=np.arange(1, len(rows) + 1),
-        inverted=np.zeros(len(rows), dtype=bool),
-    )
+    stream = Stream(request=request, outcomes=outcomes, reward=data.reward(outcomes), feedback_at=np.arange(1, len(rows) + 1))
     return SCENARIOS[scenario](stream, data, events)
 
 

@@ -9,38 +9,31 @@ from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from aamc_bench.bandit.replay_data import ReplayData
-from aamc_sdk.types import Floats, Outcomes, RoutingRequest
+from aamc_bench.bandit.scenarios import DEGRADES, Stream, degraded
+from aamc_sdk.types import Attempt, Decision, Feedback
 
 DAY_S = 86400.0
 MIDNIGHT = 20000 * DAY_S
 MAXIMUM_DELAY = 20
 """The maximum delay of a report, in requests."""
-DRIFTS, LOST, DEARER = 1 / 2, 0.5, 1.5
-"""The share of the day after which the best candidate drifts, the share of its answers that fail, and the factor on its cost."""
+DEARER = 1.5
+"""The factor on the cost of the best candidate after it has drifted."""
 BURSTS, BURST_SHARE = 8, 0.05
 """The number of bursts of a bursty day, and the share of the day that they take."""
 
 
-@attrs.frozen(eq=False)
-class BudgetStream:
-    """T requests of one day.
+@attrs.frozen(eq=False, slots=False, kw_only=True)
+class BudgetStream(Stream):
+    """T requests of one day, whose preference is quality alone; ``budget_usd`` is the budget of the day."""
 
-    Attributes:
-        request: The requests, whose preference is quality alone.
-        outcomes: Every candidate's outcomes, ``[T, M]``.
-        times: Times in seconds since the epoch, ascending, ``[T]``.
-        reported_at: The request before which each one's outcome is reported, ``[T]``.
-        budget_usd: The budget of the day.
-    """
-
-    request: RoutingRequest
-    outcomes: Outcomes
-    times: Floats
-    reported_at: NDArray[np.intp]
     budget_usd: float
+
+    def reported(self, step: int, decision: Decision, column: int) -> tuple[Attempt | Feedback, ...]:
+        """Return the call with its cost, and the feedback."""
+        call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=float(self.outcomes.cost_usd[step, column]))
+        return call, *super().reported(step, decision, column)
 
     @property
     def best_quality(self) -> float:
@@ -72,16 +65,14 @@ def stationary(stream: BudgetStream, data: ReplayData, rng: np.random.Generator)
 
 def drift(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
     """From the middle on, half of the answers of the best candidate fail, and each costs half as much again as its price says."""
-    quality, cost = stream.outcomes.known_quality.copy(), stream.outcomes.cost_usd.copy()
-    start, best = int(DRIFTS * len(quality)), best_of(data)
-    quality[start:, best] *= rng.random(len(quality) - start) >= LOST
-    cost[start:, best] *= DEARER
-    return attrs.evolve(stream, outcomes=attrs.evolve(stream.outcomes, quality=quality, cost_usd=cost))
+    outcomes, cost = degraded(stream.outcomes, best_of(data), rng), stream.outcomes.cost_usd.copy()
+    cost[int(DEGRADES * len(cost)) :, best_of(data)] *= DEARER
+    return attrs.evolve(stream, outcomes=attrs.evolve(outcomes, cost_usd=cost), reward=outcomes.known_quality)
 
 
 def bursty(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
     """Half of the requests come in eight bursts that take a twentieth of the day, the others at random times."""
-    size = len(stream.times)
+    size = len(stream.reward)
     starts, length = rng.uniform(0, 1 - BURST_SHARE / BURSTS, BURSTS), BURST_SHARE / BURSTS
     burst = starts[rng.integers(BURSTS, size=size)] + length * rng.random(size)
     shares = np.where(rng.random(size) < 0.5, burst, rng.random(size))
@@ -109,8 +100,9 @@ def make_budget_stream(traffic: str, data: ReplayData, steps: int, share: float,
     stream = BudgetStream(
         request=data.request.take(rows).with_preference(np.array((1.0, 0.0, 0.0))),
         outcomes=outcomes,
+        reward=outcomes.known_quality,
         times=MIDNIGHT + DAY_S * np.sort(order.random(len(rows))),
-        reported_at=np.arange(1, len(rows) + 1) + order.integers(MAXIMUM_DELAY, size=len(rows)),
+        feedback_at=np.arange(1, len(rows) + 1) + order.integers(MAXIMUM_DELAY, size=len(rows)),
         budget_usd=float(cheapest + share * (best - cheapest)),
     )
     return TRAFFIC[traffic](stream, data, events)
