@@ -18,16 +18,16 @@ def options_of(size: int | None = None, names: tuple[str, ...] = ()) -> Mapping[
 
 
 def test_an_experiment_goes_on_as_it_was_begun(tmp_path: Path) -> None:
-    with open_experiment("bench x", tmp_path / "new", None, {"size": 7}, options_of) as opened:
-        assert opened.options == {"size": 7, "names": ["a"]}
-    with open_experiment("bench x", None, tmp_path / "new", NOTHING, options_of) as again:
-        assert again.options == opened.options
+    with open_experiment("bench x", tmp_path / "new", None, {"size": 7}, options_of) as (_, options):
+        assert options == {"size": 7, "names": ["a"]}
+    with open_experiment("bench x", None, tmp_path / "new", NOTHING, options_of) as (_, again):
+        assert again == options
 
 
 def test_the_same_options_go_on_in_the_same_folder(tmp_path: Path) -> None:
     for _ in range(2):
-        with open_experiment("bench x", tmp_path, None, {"size": 7}, options_of) as opened:
-            (opened.folder / "result").touch()
+        with open_experiment("bench x", tmp_path, None, {"size": 7}, options_of) as (folder, _):
+            (folder / "result").touch()
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:

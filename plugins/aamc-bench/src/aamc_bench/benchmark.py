@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import click
 from aamc_experiments.commands import new_folder, split_options
+from aamc_experiments.run_folder import RunFolder
 from aamc_report.tables import Table, TableRecord
 
 from aamc_bench.experiment_runs import RoutersLeftOut, left_out_of
@@ -28,29 +29,14 @@ OPTIONS_FILE = "experiment.yaml"
 """The file with the command and the options of a folder's experiment."""
 
 
-@attrs.frozen
-class OpenExperiment:
-    """An experiment with its folder, new or resumed.
-
-    Attributes:
-        command: The command's path, such as ``"bench compare"``.
-        folder: The folder.
-        options: Everything that the result follows from, in JSON types.
-    """
-
-    command: str
-    folder: Path
-    options: Mapping[str, Any]
-
-
 @contextmanager
 def open_experiment(
     command: str, out: Path | None, resume: Path | None, given: Mapping[str, Any], options_of: Callable[..., Mapping[str, Any]]
-) -> Iterator[OpenExperiment]:
-    """Open an experiment's folder, locked for other processes.
+) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Open an experiment's folder, new or resumed and locked for other processes; yield it with everything that the result follows from.
 
     Args:
-        command: The command's path.
+        command: The command's path, such as ``"bench compare"``.
         out: The folder to write, which is resumed if it was begun with the same options; a new one under ``runs/`` when None.
         resume: The folder to resume with its own options.
         given: The options of the command line; None or empty if not given.
@@ -64,15 +50,15 @@ def open_experiment(
     """
     split_options({**given, "out": out, "resume": resume}, "an experiment")
     if resume is not None:
-        opened = OpenExperiment(command, resume, _read(resume, command))
+        folder, options = resume, _read(resume, command)
     else:
-        opened = OpenExperiment(command, out or new_folder(command.replace(" ", "-")), plain(options_of(**given)))
-    with locked(opened.folder):
-        _write(opened)
+        folder, options = out or new_folder(command.replace(" ", "-")), plain(options_of(**given))
+    with locked(folder):
+        _write(folder, command, options)
         try:
-            yield opened
+            yield folder, options
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; resume it with: aamc {command} --resume {opened.folder}") from None
+            raise Interrupted(f"interrupted; resume it with: aamc {command} --resume {folder}") from None
 
 
 def _read(folder: Path, command: str) -> Mapping[str, Any]:
@@ -93,15 +79,13 @@ def _read(folder: Path, command: str) -> Mapping[str, Any]:
     return options
 
 
-def _write(opened: OpenExperiment) -> None:
-    if (opened.folder / OPTIONS_FILE).exists():
-        if _read(opened.folder, opened.command) != opened.options:
-            raise OutputError(f"{opened.folder} was begun with other options; resume it with --resume, or choose another folder with --out")
+def _write(folder: Path, command: str, options: Mapping[str, Any]) -> None:
+    if (folder / OPTIONS_FILE).exists():
+        if _read(folder, command) != options:
+            raise OutputError(f"{folder} was begun with other options; resume it with --resume, or choose another folder with --out")
         return
-    if any(opened.folder.iterdir()):
-        raise OutputError(f"{opened.folder} is not empty; choose another folder with --out")
-    content = {"schema": 1, "command": opened.command, "options": opened.options, "sha256": json_hash(opened.options)}
-    write_yaml(opened.folder / OPTIONS_FILE, content)
+    RunFolder(folder).refuse_to_overwrite(resumes=False)
+    write_yaml(folder / OPTIONS_FILE, {"schema": 1, "command": command, "options": options, "sha256": json_hash(options)})
 
 
 WIDTH = 240
@@ -196,23 +180,23 @@ class Benchmark(ABC):
             JobsFailed: Some jobs failed; the results, also in the error's ``document``, are made of the others.
             RoutersLeftOut: The training of some routers failed; likewise.
         """
-        with open_experiment(self.command, out, resume, given, self.checked_options) as opened:
-            results, error = self.measure(opened, workers)
-            document = self.document(opened.options, results, opened.folder)
+        with open_experiment(self.command, out, resume, given, self.checked_options) as (folder, options):
+            results, error = self.measure(folder, options, workers)
+            document = self.document(options, results, folder)
             tables = self.tables(document)
-            self._write(opened.folder, document, tables)
+            self._write(folder, document, tables)
         if not as_json:
             show_tables(self.console_tables(tables))
         elif error is None:
             write_json_line(document)
-        click.echo(f"Everything is in {opened.folder}", err=True)
+        click.echo(f"Everything is in {folder}", err=True)
         if error is not None:
             error.document = document
             raise error
         for remark in self.remarks(document):
             click.echo(remark, err=True)
 
-    def measure(self, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
+    def measure(self, folder: Path, options: Mapping[str, Any], workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
         """Do all stages; return the results by key, and the error to end with if some jobs, or routers of a job, failed.
 
         Raises:
@@ -220,8 +204,8 @@ class Benchmark(ABC):
         """
         results: dict[str, Any] = {}
         errors: list[AamcError] = []
-        for stage in self.stages(opened.options, results):
-            found, error = _do(stage, opened, workers)
+        for stage in self.stages(options, results):
+            found, error = _do(stage, folder, workers)
             results |= found
             if error is not None:
                 errors.append(error)
@@ -256,14 +240,14 @@ def distinct(records: Sequence[TableRecord], key: str) -> list[Any]:
     return list(dict.fromkeys(record[key] for record in records))
 
 
-def _do(stage: Stage, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
+def _do(stage: Stage, folder: Path, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
     """Do a stage; return its results, and the error to end with if some of its jobs, or routers of a job, failed."""
     try:
         with progress() as shown:
-            results = run_grid(stage.jobs, opened.folder, 1 if stage.one_at_a_time else workers, shown)
+            results = run_grid(stage.jobs, folder, 1 if stage.one_at_a_time else workers, shown)
     except JobsFailed as error:
         if not error.results:
             raise
         return dict(error.results), error
-    left_out = left_out_of(results, opened.folder)
+    left_out = left_out_of(results, folder)
     return results, RoutersLeftOut(left_out) if left_out else None

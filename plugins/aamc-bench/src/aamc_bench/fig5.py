@@ -15,13 +15,13 @@ import numpy as np
 from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
-from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
+from aamc_report.formats import listed, milliseconds, per_thousand, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
 from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.benchmark import Benchmark, OpenExperiment, Stage
+from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.experiment_runs import complete_run, settings_of
 from aamc_bench.figures import panels
 from aamc_bench.samples import figure
@@ -43,21 +43,13 @@ YARDSTICKS = {"greedy": "greedy", "best-single": "best single", "random": "rando
 """Routers that are not in the paper."""
 
 
-@attrs.frozen
-class Panel:
-    """A panel of the figure and column of its data."""
-
-    key: str
-    title: str
-    format: Format
-
-
 PANELS = (
-    Panel("success_rate", "Success rate", percent),
-    Panel("mean_cost_usd", "Cost, USD per 1,000", per_thousand),
-    Panel("mean_latency_ms", "Latency, ms", milliseconds),
-    Panel("efficiency", "Efficiency", significant(3)),
+    Column("Success rate", key="success_rate", write=percent),
+    Column("Cost, USD per 1,000", key="mean_cost_usd", write=per_thousand),
+    Column("Latency, ms", key="mean_latency_ms", write=milliseconds),
+    Column("Efficiency", key="efficiency", write=significant(3)),
 )
+"""The panels of the figure and the columns of its data."""
 
 
 @attrs.frozen
@@ -123,12 +115,12 @@ class FigureFive(Benchmark):
         """Yield nothing: there are no jobs."""
         yield from ()
 
-    def measure(self, opened: OpenExperiment, workers: int | None) -> tuple[dict[str, Any], None]:
+    def measure(self, folder: Path, options: Mapping[str, Any], workers: int | None) -> tuple[dict[str, Any], None]:
         """Make the run, if none was given."""
-        if opened.options["run"] is None:
-            place = opened.folder / RUN
+        if options["run"] is None:
+            place = folder / RUN
             with progress() as shown:
-                complete_run(place, shown, opened.options["settings"])
+                complete_run(place, shown, options["settings"])
             self._plugins.notify("aamc_run_finished", folder=place)
         return {}, None
 
@@ -141,11 +133,10 @@ class FigureFive(Benchmark):
         data = document["data"]
         weights = ", ".join(f"{weight:.3g}" for weight in data["preference"])
         title = f"Figure 5 on {data['source']}: {data['queries']} queries, {len(data['models'])} candidates, preference {weights}"
-        columns = [Column(panel.title, key=panel.key, write=panel.format) for panel in PANELS]
         claims = [Column("paper, at least", key="paper", write=percent), Column("ours", key="ours", write=percent)]
         note = " ".join((NOTE, *(f"{listed(names)} are one: they ask the same model for everything." for names in document["same"])))
         return {
-            "fig5": Table.of_records(title, ("strategy",), columns, document["records"], note),
+            "fig5": Table.of_records(title, ("strategy",), PANELS, document["records"], note),
             "claims": Table.of_records("The paper's words", ("claim",), claims, document["claims"], CLAIMS_NOTE),
         }
 
@@ -223,7 +214,7 @@ def _stated(key: str, records: Sequence[TableRecord]) -> float | None:
     return (1 - saved) * cost if key == "mean_cost_usd" and saved is not None and cost is not None else None
 
 
-def _draw_bars(axes: Axes, records: Sequence[TableRecord], panel: Panel, stated: float | None) -> None:
+def _draw_bars(axes: Axes, records: Sequence[TableRecord], panel: Column, stated: float | None) -> None:
     longest = max((_end(record[panel.key]) for record in records), default=0.0) or 1.0
     for row, record in enumerate(records):
         own = record[panel.key]
@@ -233,7 +224,7 @@ def _draw_bars(axes: Axes, records: Sequence[TableRecord], panel: Panel, stated:
         axes.barh(row, own["value"], height=0.66, color=colour, linewidth=0)
         axes.plot(own["ci95"] or [], [row, row] if own["ci95"] else [], color=INK, linewidth=0.9, solid_capstyle="butt")
         over_lines = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
-        axes.text(_end(own) + 0.03 * longest, row, panel.format(own["value"]), va="center", fontsize=7.5, bbox=over_lines)
+        axes.text(_end(own) + 0.03 * longest, row, panel.write(own["value"]), va="center", fontsize=7.5, bbox=over_lines)
     if stated is not None:
         axes.axvline(stated, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     without_scale(axes, 1.42 * longest)
