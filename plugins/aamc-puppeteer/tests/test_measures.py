@@ -118,7 +118,7 @@ class TestTopology:
 
     def test_it_is_followed_over_training(self) -> None:
         first, last = evolution([episode("abc"), episode("abcd"), episode("aba"), episode("aba")], 2)
-        assert (first.episode, last.episode) == (2, 4)
-        assert first.density == pytest.approx((2 / 6 + 3 / 12) / 2)
-        assert (first.two_cycles, last.two_cycles) == (0.0, 1.0)
-        assert (last.density, last.hub_share) == (1.0, 1.0)
+        assert (first["episode"], last["episode"]) == (2, 4)
+        assert first["density"] == pytest.approx((2 / 6 + 3 / 12) / 2)
+        assert (first["two_cycles"], last["two_cycles"]) == (0.0, 1.0)
+        assert (last["density"], last["hub_share"]) == (1.0, 1.0)

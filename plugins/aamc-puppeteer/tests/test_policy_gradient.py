@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from aamc_agents.state import TaskState
-from aamc_puppeteer.episodes.player import as_batch
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
@@ -110,10 +109,9 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
     tasks = WORLD.tasks(EPISODES, seed=7)
     batches = 40
     sampled = []
-    everything = Visibility.full(EPISODES // batches, 2)
     for batch in range(batches):
-        played = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
-        loss, _ = learner.loss(as_batch(played, everything, RULE.discount), deviation=1.0, entropy_weight=0.0)
+        _, actions = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
+        loss, _ = learner.loss(actions, deviation=1.0, entropy_weight=0.0)
         gradients = torch.autograd.grad(loss, actor)
         sampled.append(-torch.cat([gradient.flatten() for gradient in gradients]).numpy())
     mean, error = np.mean(sampled, axis=0), np.std(sampled, axis=0, ddof=1) / np.sqrt(batches)
@@ -128,8 +126,7 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
 
 def test_a_logged_action_is_weighted_by_its_truncated_importance_ratio(puppeteer: Puppeteer) -> None:
     learner, _ = puppeteer.parts()
-    played = puppeteer.player().play(puppeteer.decide, WORLD.tasks(30, seed=3), 3, np.random.default_rng(0))
-    batch = as_batch(played, Visibility.full(30, 2), RULE.discount)
+    _, batch = puppeteer.player().play(puppeteer.decide, WORLD.tasks(30, seed=3), 3, np.random.default_rng(0))
     drawn = learner.log_probabilities(batch.features, batch.visibility).detach().exp().numpy()[np.arange(len(batch.action)), batch.action]
 
     def policy_loss(propensity: np.ndarray | None) -> float:

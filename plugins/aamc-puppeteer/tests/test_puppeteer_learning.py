@@ -13,10 +13,8 @@ import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
-from aamc_puppeteer.episodes.player import as_batch
 from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 
 from aamc_sdk import get_plugin_manager
@@ -191,8 +189,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of:
     puppeteer = puppeteer_of(loop)
     learner, _ = puppeteer.parts()
     before = {name: parameter.clone() for name, parameter in learner.policy.state_dict().items()}
-    played = puppeteer.player().play(puppeteer.decide, loop.tasks(2), 3, np.random.default_rng(0))
-    batch = as_batch(played, Visibility.full(2, 3), discount=1.0)
+    _, batch = puppeteer.player().play(puppeteer.decide, loop.tasks(2), 3, np.random.default_rng(0))
     with pytest.raises(ConfigError, match="not finite"):
         learner.update(attrs.evolve(batch, returns=np.full(len(batch.returns), np.nan)), remaining=1.0)
     assert all((parameter == before[name]).all() for name, parameter in learner.policy.state_dict().items())

@@ -340,7 +340,7 @@ class Puppeteer(Team):
         from aamc_puppeteer.training.job import one_thread
 
         with one_thread():
-            played = self.player().play(
+            trajectories, _ = self.player().play(
                 self.decide,
                 tasks,
                 self.config.max_steps,
@@ -348,7 +348,7 @@ class Puppeteer(Team):
                 sample=self.config.sample if sample is None else sample,
                 visibility=self._visibility(len(tasks)),
             )
-        return played.trajectories
+        return trajectories
 
     def player(self) -> Player:
         """Return a player of episodes with the present agents."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ def draw_training(trajectories: Sequence[Trajectory], count: int = 20) -> Figure
         grid = figure.subplots(2, 4)
         for axes, (title, name) in zip(grid[0], _FIGURES.items(), strict=True):
             _line(axes, title, episodes, [summary[name] for summary in summaries], [summary["ci95"][name] for summary in summaries])
-        for axes, (title, value) in zip(grid[1], _SHAPES.items(), strict=False):
-            _line(axes, title, episodes, [value(shape) for shape in shapes])
+        for axes, (title, name) in zip(grid[1], _SHAPES.items(), strict=False):
+            _line(axes, title, episodes, [shape[name] for shape in shapes])
         _draw_utilisation(grid[1][3], episodes, [utilisation(part) for _, part in parts])
         for axes in (grid[0][0], grid[1][3]):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -105,11 +105,7 @@ def draw_training(trajectories: Sequence[Trajectory], count: int = 20) -> Figure
 
 
 _FIGURES = {"success": "success_rate", "reward": "mean_reward", "steps": "mean_steps", "cost, USD": "mean_cost_usd"}
-_SHAPES: Mapping[str, Callable[[Any], float]] = {
-    "density": lambda shape: shape.density,
-    "two-cycles an episode": lambda shape: shape.two_cycles,
-    "maximum hub share": lambda shape: shape.hub_share,
-}
+_SHAPES = {"density": "density", "two-cycles an episode": "two_cycles", "maximum hub share": "hub_share"}
 
 
 def _line(axes: Axes, title: str, episodes: Sequence[int], values: Sequence[float], bounds: Sequence[Sequence[float] | None] | None = None) -> None:

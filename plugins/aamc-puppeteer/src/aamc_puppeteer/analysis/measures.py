@@ -171,34 +171,15 @@ class Topology:
         return max(self.hubs.values(), default=0.0)
 
 
-@attrs.frozen
-class WindowTopology:
-    """The topology of consecutive episodes of a training.
+def evolution(trajectories: Sequence[Trajectory], count: int = 20) -> list[dict[str, float]]:
+    """Return the topology of a training in ``count`` consecutive windows.
 
-    Attributes:
-        episode: Number of the last episode.
-        density: Mean density of the episodes' graphs.
-        two_cycles: Mean number of two-cycles of the episodes' graphs.
-        hub_share: Maximum hub share in the graph of all these episodes.
+    ``episode`` is the number of a window's last episode, ``density`` and ``two_cycles`` are means of its episodes' graphs, and ``hub_share`` is
+    the maximum hub share in the graph of all of them.
     """
-
-    episode: int
-    density: float
-    two_cycles: float
-    hub_share: float
-
-
-def evolution(trajectories: Sequence[Trajectory], count: int = 20) -> list[WindowTopology]:
-    """Return the topology of a training in ``count`` consecutive windows."""
     found = []
     for episode, part in windows(trajectories, count):
         single = [Topology.of(activation_graph([trajectory])) for trajectory in part]
-        found.append(
-            WindowTopology(
-                episode=episode,
-                density=sum(shape.density for shape in single) / len(single),
-                two_cycles=sum(shape.two_cycles for shape in single) / len(single),
-                hub_share=Topology.of(activation_graph(part)).hub_share,
-            )
-        )
+        means = {name: sum(getattr(shape, name) for shape in single) / len(single) for name in ("density", "two_cycles")}
+        found.append({"episode": episode, **means, "hub_share": Topology.of(activation_graph(part)).hub_share})
     return found

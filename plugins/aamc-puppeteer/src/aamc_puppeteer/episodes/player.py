@@ -24,17 +24,6 @@ Decide = Callable[[StateFeatures, Visibility], Array32]
 
 
 @attrs.frozen(eq=False)
-class Played:
-    """Finished episodes, and the K actions drawn in them: each one's episode, its step from 0, its features and the action itself."""
-
-    trajectories: list[Trajectory]
-    episodes: Sequence[int]
-    steps: Sequence[int]
-    features: Sequence[StateFeatures]
-    actions: Sequence[int]
-
-
-@attrs.frozen(eq=False)
 class ActionBatch:
     """The K actions of N episodes.
 
@@ -67,20 +56,6 @@ class ActionBatch:
             episodes=episodes,
             propensity=None if self.propensity is None else self.propensity[rows],
         )
-
-
-def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionBatch:
-    """Return the actions of episodes with their returns (4)."""
-    returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
-    empty = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
-    return ActionBatch(
-        features=StateFeatures.concatenate(played.features) if played.features else empty,
-        visibility=visibility.take(played.episodes),
-        action=np.array(played.actions, np.intp),
-        returns=np.array([returns[episode][step] for episode, step in zip(played.episodes, played.steps, strict=True)], np.float64),
-        step=np.array(played.steps, np.intp),
-        episodes=len(played.trajectories),
-    )
 
 
 def greedy_actions(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
@@ -184,13 +159,16 @@ class Player:
         *,
         sample: bool = True,
         visibility: Visibility | None = None,
-    ) -> Played:
-        """Play an episode of each of N tasks, in parallel; unless ``sample``, the most probable actions are taken. By default all is visible."""
+    ) -> tuple[list[Trajectory], ActionBatch]:
+        """Play an episode of each of N tasks, in parallel; return the episodes, and their actions with the returns (4).
+
+        Unless ``sample``, the most probable actions are taken. By default all is visible.
+        """
         visible = visibility or Visibility.full(len(tasks), len(self._names))
         seeds = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]
         drawn: list[int] = []
-        places: list[int] = []
+        steps_taken: list[int] = []
         seen: list[StateFeatures] = []
         chosen: list[int] = []
 
@@ -201,11 +179,21 @@ class Player:
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else greedy_actions)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
-                places.append(len(episode.costs))
+                steps_taken.append(len(episode.costs))
                 episode.probabilities.append(float(probabilities[place, action]))
             drawn.extend(rows)
             seen.append(features)
             chosen.extend(actions)
             return [self._names[action] if action < len(self._names) else None for action in actions]
 
-        return Played(play_out(episodes, choose, self.executor, self._rule), drawn, places, seen, chosen)
+        trajectories = play_out(episodes, choose, self.executor, self._rule)
+        returns = [discounted_returns(trajectory.rewards, self._rule.discount) for trajectory in trajectories]
+        nothing = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+        return trajectories, ActionBatch(
+            features=StateFeatures.concatenate(seen) if seen else nothing,
+            visibility=visible.take(drawn),
+            action=np.array(chosen, np.intp),
+            returns=np.array([returns[episode][step] for episode, step in zip(drawn, steps_taken, strict=True)], np.float64),
+            step=np.array(steps_taken, np.intp),
+            episodes=len(trajectories),
+        )

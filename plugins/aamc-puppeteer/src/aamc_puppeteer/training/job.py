@@ -20,7 +20,7 @@ from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
-from aamc_puppeteer.episodes.player import Player, as_batch
+from aamc_puppeteer.episodes.player import Player
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import described
 from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions, drawn_presence
@@ -102,12 +102,12 @@ class TrainingJob:
         described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
         visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
         tasks = [self.tasks[place] for place in drawn]
-        played = self.player.play(self.learner.probabilities, tasks, config.max_steps, rng, visibility=visibility)
+        trajectories, batch = self.player.play(self.learner.probabilities, tasks, config.max_steps, rng, visibility=visibility)
         if self.watch is not None:
-            self.watch(self.done, played.trajectories)
-        losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self.done / config.updates)
-        whole = [trajectory for trajectory, row in zip(played.trajectories, visibility.present, strict=True) if row.all()]
-        return {**averages(whole or played.trajectories), **losses}
+            self.watch(self.done, trajectories)
+        losses = self.learner.update(batch, 1 - self.done / config.updates)
+        whole = [trajectory for trajectory, row in zip(trajectories, visibility.present, strict=True) if row.all()]
+        return {**averages(whole or trajectories), **losses}
 
     def _made_for(self) -> dict[str, Any]:
         """Return the inputs that a checkpoint must share with this training, as plain JSON values."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 from aamc_agents.tool import check_extra
 
 from aamc_puppeteer.analysis.measures import LEARNED, episodes_to_learn, evolution, windows
@@ -43,7 +42,7 @@ class TrainingRecord:
         return {
             "steps": sum(len(trajectory.state.history) for trajectory in trajectories),
             f"episodes_to_{round(100 * LEARNED)}_percent": episodes_to_learn(successes),
-            "topology": [attrs.asdict(window) for window in evolution(trajectories)],
+            "topology": evolution(trajectories),
         }
 
     def save(self, folder: Path) -> None:
