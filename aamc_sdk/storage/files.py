@@ -213,6 +213,22 @@ def _array(saved: Mapping[str, Any], name: str) -> Any:
         raise
 
 
+def check_parameters(arrays: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
+    """Check that saved parameters have the names and shapes of those of a configuration, and finite values.
+
+    Raises:
+        CheckpointError: An array is missing, unexpected, of another shape, or not finite.
+    """
+    import numpy as np
+
+    for name in sorted({*arrays, *expected}):
+        found, wanted = (known[name].shape if name in known else "nothing" for known in (arrays, expected))
+        if found != wanted:
+            raise CheckpointError(f"{path} does not fit: {name} should have shape {wanted} and has {found}; use its own configuration or train again")
+        if not np.isfinite(arrays[name]).all():
+            raise CheckpointError(f"{path} is damaged: {name} has values that are not finite; train again")
+
+
 def under(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
     """Return the arrays whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

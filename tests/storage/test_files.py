@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.storage import (
+    check_parameters,
     plain,
     read_arrays,
     read_bytes,
@@ -204,3 +206,18 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     path.touch(mode=0o600)
     write_text(path, "mine")
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({}, "weight should have shape (2,) and has nothing"),
+        ({"weight": np.zeros(2), "bias": np.zeros(1)}, "bias should have shape nothing and has (1,)"),
+        ({"weight": np.zeros(3)}, "weight should have shape (2,) and has (3,)"),
+        ({"weight": np.array([0, np.nan])}, "is damaged: weight has values that are not finite; train again"),
+    ],
+)
+def test_parameters_of_another_configuration_or_damaged_ones_are_refused(arrays: dict[str, np.ndarray], words: str) -> None:
+    check_parameters({"weight": np.ones(2)}, {"weight": np.zeros(2)}, Path("policy.npz"))
+    with pytest.raises(CheckpointError, match=re.escape(words)):
+        check_parameters(arrays, {"weight": np.zeros(2)}, Path("policy.npz"))

@@ -14,7 +14,7 @@ from aamc_ppo.served_policy import ServedPolicy
 from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.routing import Array32
-from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 
 __all__ = ["PPOConfig", "PPORouter"]
 
@@ -86,20 +86,5 @@ class PPORouter(Router):
             self._categories, self.trust = tuple(map(str, saved["categories"])), saved.get("trust")
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / 'policy.json'} names no categories ({error!r}); train again") from error
-        check_shapes(arrays, self._initial(), folder / "policy.npz")
+        check_parameters(arrays, self._initial(), folder / "policy.npz")
         self._policy = arrays
-
-
-def check_shapes(arrays: Mapping[str, Array32], expected: Mapping[str, Array32], path: Path) -> None:
-    """Check saved parameters against those of this configuration.
-
-    Raises:
-        CheckpointError: An array is missing, unexpected, of another shape, or not finite.
-    """
-    for name in sorted({*arrays, *expected}):
-        found = arrays[name].shape if name in arrays else "nothing"
-        wanted = expected[name].shape if name in expected else "nothing"
-        if found != wanted:
-            raise CheckpointError(f"{path} does not fit: {name} should have shape {wanted} and has {found}; use its own configuration or train again")
-        if not np.isfinite(arrays[name]).all():
-            raise CheckpointError(f"{path} is damaged: {name} has values that are not finite; train again")

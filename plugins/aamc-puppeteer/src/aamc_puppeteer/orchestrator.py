@@ -36,7 +36,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import TeamOptions, make_services
-from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Experience
 
 if TYPE_CHECKING:
@@ -155,16 +155,14 @@ class Puppeteer(Team):
             self._record = TrainingRecord(training.folder, self.config.episodes)
         checks = [] if validation is None else tasks_of(validation)
         progress, budget_usd = training.progress, training.budget_usd
-        metrics = dict(
-            self.fit(
-                tasks,
-                folder=training.folder,
-                resume=training.resume,
-                progress=progress,
-                watch=self._record,
-                budget_usd=budget_usd,
-                validation_tasks=len(checks),
-            )
+        metrics = self.fit(
+            tasks,
+            folder=training.folder,
+            resume=training.resume,
+            progress=progress,
+            watch=self._record,
+            budget_usd=budget_usd,
+            validation_tasks=len(checks),
         )
         if self._record is not None:
             metrics |= self._record.figures()
@@ -211,7 +209,7 @@ class Puppeteer(Team):
         watch: Watch | None = None,
         budget_usd: float = math.inf,
         validation_tasks: int = 0,
-    ) -> Mapping[str, Any]:
+    ) -> dict[str, Any]:
         """Train the policy on tasks, from where it is; return metrics, with the curve by update.
 
         Args:
@@ -442,18 +440,7 @@ class Puppeteer(Team):
             self._updates = int(about.get("updates", 0))
             self._fit_to_agents()
             policy = self.parts()[0].policy
-            check_shapes(arrays, {name: tuple(values.shape) for name, values in policy.state_dict().items()}, folder / "policy.npz")
+            check_parameters(arrays, {name: values.numpy() for name, values in policy.state_dict().items()}, folder / "policy.npz")
             policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / 'policy.json'} is damaged ({error!r}); train again") from error
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
-
-
-def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Raise CheckpointError unless a policy's arrays have the expected names and shapes."""
-    for name in sorted({*arrays, *expected}):
-        found, wanted = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
-        if found != wanted:
-            what = f"{path} does not fit: {name} should have shape {wanted} and has {found}"
-            raise CheckpointError(f"{what}; use its own configuration, such as its hidden, or train a new policy")
