@@ -183,11 +183,11 @@ def test_the_most_disputed_questions_come_first_then_those_with_the_most_at_stak
     quality = [[0, 1, 1], [0, 0, 0], [1, 0, 0], [1, 1, 1]]
     table = comparison(chosen, quality, cost_usd=np.tile((1.0, 2.0, 3.0), (4, 1)))
     first, second, third = disputes(table, 0, 12)
-    assert [int(found.question, 16) for found in (first, second, third)] == [0, 2, 1]
-    assert [(answer.candidate, list(answer.routers), answer.quality, answer.cost_usd) for answer in first.answers] == [
-        ("model 0", ["router 0", "router 3"], 0.0, 1.0),
-        ("model 1", ["router 1"], 1.0, 2.0),
-        ("model 2", ["router 2"], 1.0, 3.0),
+    assert [int(found.sha256, 16) for found in (first, second, third)] == [0, 2, 1]
+    assert [(*row.names, *(cell.value for cell in row.cells[1:])) for row in first.answers.rows] == [
+        ("model 0: router 0, router 3", 0.0, 1.0),
+        ("model 1: router 1", 1.0, 2.0),
+        ("model 2: router 2", 1.0, 3.0),
     ]
     assert len(disputes(table, 0, 2)) == 2
 
@@ -196,15 +196,15 @@ def test_routers_that_guess_or_know_or_always_choose_alike_are_no_party_to_a_dis
     chosen = [[0, 1, 0], [0, 1, 1], [1, 1, 1], [1, 0, 0], [1, 0, 0]]
     names = np.array(["ours", "theirs", "constant", "random", "oracle"])
     (found,) = disputes(comparison(chosen, np.ones((3, 2)), routers=names), 0, 12)
-    assert int(found.question, 16) == 2
-    assert [list(answer.routers) for answer in found.answers] == [["ours", "random", "oracle"], ["theirs", "constant"]]
+    assert int(found.sha256, 16) == 2
+    assert [row.names for row in found.answers.rows] == [["model 0: ours, random, oracle"], ["model 1: theirs, constant"]]
     assert disputes(comparison(chosen[:1] + chosen[2:], np.ones((3, 2)), routers=np.delete(names, 1)), 0, 12) == []
 
 
 def test_a_question_that_stands_twice_is_disputed_once() -> None:
     table = comparison([[0, 0, 1], [1, 1, 1]], np.ones((3, 2)), queries=np.array(["same", "same", "other"]))
     table = attrs.evolve(table, chosen=np.concatenate((table.chosen, np.repeat([[[1, 1, 0]]], POINTS, axis=1))), routers=np.array(["a", "b", "c"]))
-    assert [found.question for found in disputes(table, 0, 12)].count("same") == 1
+    assert [found.sha256 for found in disputes(table, 0, 12)].count("same") == 1
 
 
 def test_tables_of_one_query_a_category_have_no_interval_and_no_nan(make_run: Any) -> None:

@@ -25,9 +25,11 @@ def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bo
 
     Example: aamc report runs/before runs/after --out difference.html
     """
+    from aamc_report.page import render_page
     from aamc_report.report import write_report
-    from aamc_report.runs import document, pairs, read_runs, write_comparison
+    from aamc_report.runs import comparison_page, document, pairs, read_runs
     from aamc_sdk.cli import write_json_line
+    from aamc_sdk.storage import write_text
 
     compared = read_runs(runs or (Path("runs/latest"),))
     paired = pairs(compared)
@@ -35,7 +37,8 @@ def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bo
         (run,) = compared.values()
         page = write_report(run.run.folder, out, texts=not no_texts)
     else:
-        page = write_comparison(compared, paired, out or Path("comparison.html"))
+        page = out or Path("comparison.html")
+        write_text(page, render_page(comparison_page(compared, paired)))
     if as_json:
         write_json_line({**document(compared, paired), "page": page})
     else:

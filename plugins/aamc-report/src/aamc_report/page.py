@@ -58,16 +58,16 @@ class DisputedQuestion:
     """A question and the candidates that routers chose for it.
 
     Attributes:
-        text: The text, or its hash if the text is unknown.
-        known: Whether the text is known.
+        sha256: The SHA-256 of its text.
         category: The category, or nothing.
-        answers: The chosen candidates.
+        answers: The chosen candidates, the most frequent first.
+        text: The text; None if it is unknown.
     """
 
-    text: str
-    known: bool
+    sha256: str
     category: str
     answers: Table
+    text: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,7 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
     """
     results = read_results(folder)
     pictures = [picture for drawing in DRAWINGS if (picture := drawing.picture(results)) is not None]
-    wanted = {dispute.question for dispute in shown_disputes(results)} if texts else set()
+    wanted = {question.sha256 for question in shown_disputes(results)} if texts else set()
     found = find_texts(results.run, wanted) if wanted else {}
     for picture in pictures if page is None else ():
         write_bytes(folder / "figures" / f"{picture.name}.png", picture.png)

@@ -33,15 +33,15 @@ def read_results(folder: Path) -> Results:
     content = _read_metrics(run.folder / "metrics.json")
     routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
-    headline = run.router_name
+    headline, (curves, limits) = run.router_name, _read_trainings(run.folder)
     return Results(
         run=run,
         data=content["data"],
         routers=routers,
         headline=headline if headline in routers else next(iter(routers)),
         decisions=decisions,
-        curves=_read_curves(run.folder),
-        limits=_read_limits(run.folder),
+        curves=curves,
+        limits=limits,
         configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
         paired=_read_paired(content.get("comparisons") or []),
         gate=None if content.get("gate") is None else _read_gate(content["gate"]),
@@ -133,30 +133,19 @@ def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
     return decisions
 
 
-def _read_curves(folder: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
-    curves = {}
+def _read_trainings(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the learning curves by component, and the limits that routers reported to keep, by router; a damaged limit counts as none."""
+    curves, limits = {}, {}
     for path in (folder / "estimator" / TRAINING, *sorted(folder.glob(f"routers/*/{TRAINING}"))):
-        if path.is_file():
-            curve = _read_curve(path)
-            if curve:
-                curves[path.parent.name] = curve
-    return curves
-
-
-def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
-    content = read_json(path)
-    curve = content.get("curve") or [] if isinstance(content, Mapping) else None
-    if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
-        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; delete the file to report without its curve, or train again")
-    return curve
-
-
-def _read_limits(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-    """Return the limits that routers reported to keep, by router and by the limit's name; a damaged entry counts as none."""
-    found = {}
-    for path in sorted(folder.glob(f"routers/*/{TRAINING}")):
+        if not path.is_file():
+            continue
         content = read_json(path)
-        limits = content.get("limits") if isinstance(content, Mapping) else None
-        if isinstance(limits, Mapping) and all(isinstance(limit, Mapping) for limit in limits.values()):
-            found[path.parent.name] = limits
-    return found
+        curve, kept = (content.get("curve") or [], content.get("limits")) if isinstance(content, Mapping) else (None, None)
+        if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
+            advice = "delete the file to report without its curve, or train again"
+            raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; {advice}")
+        if curve:
+            curves[path.parent.name] = curve
+        if isinstance(kept, Mapping) and all(isinstance(limit, Mapping) for limit in kept.values()):
+            limits[path.parent.name] = kept
+    return curves, limits

@@ -13,7 +13,7 @@ import numpy as np
 from aamc_experiments.evaluation import HEADLINE, few_queries_note, paired_comparisons
 
 from aamc_report.formats import PER_THOUSAND, aligned, fixed
-from aamc_report.page import Drawing, Page, Picture, Section, render_page
+from aamc_report.page import Drawing, Page, Picture, Section
 from aamc_report.result_files import read_results
 from aamc_report.results import Difference, Results
 from aamc_report.sections.comparison import ComparedRouter, comparison_table, facts
@@ -22,7 +22,6 @@ from aamc_report.style import HEADLINE as HEADLINE_COLOUR
 from aamc_report.style import MARKERS, OTHERS, Look
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.storage import write_text
 from aamc_sdk.types import Floats
 
 METRICS = ("mean_quality", "mean_cost_usd")
@@ -170,21 +169,6 @@ PAIRED_COLUMNS = (
     Column("Cost", f"{PER_THOUSAND}, difference", "Mean cost of the first minus that of the second, on the same questions."),
     Column("p, corrected", "Holm", "Probability that chance alone gives a difference this large, corrected for all that are shown."),
 )
-
-
-def write_comparison(runs: Runs, paired: Sequence[Pair], page: Path) -> Path:
-    """Write the page of several runs and return its path.
-
-    Args:
-        runs: At least two.
-        paired: Their paired differences.
-        page: The page's path.
-
-    Raises:
-        OutputError: The page cannot be written.
-    """
-    write_text(page, render_page(comparison_page(runs, paired)))
-    return page
 
 
 def comparison_page(runs: Runs, paired: Sequence[Pair]) -> Page:

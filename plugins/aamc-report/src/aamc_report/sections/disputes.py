@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
 import attrs
@@ -32,35 +32,7 @@ COLUMNS = (
 )
 
 
-@attrs.frozen
-class DisputedAnswer:
-    """A candidate that some router chose for a question.
-
-    Attributes:
-        candidate: Its name.
-        routers: The routers that chose it.
-        expected: The quality that the run's router expected from it; NaN if unknown.
-        quality: The realised quality; in streams the mean over the routers that chose it.
-        cost_usd: The realised cost, likewise, without the cost of deciding.
-    """
-
-    candidate: str
-    routers: Sequence[str]
-    expected: float
-    quality: float
-    cost_usd: float
-
-
-@attrs.frozen
-class Dispute:
-    """A question, named by the SHA-256 of its text, and its answers, the most frequent first."""
-
-    question: str
-    category: str
-    answers: Sequence[DisputedAnswer]
-
-
-def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Dispute]:
+def disputes(comparison: Comparison, headline: int, maximum: int) -> list[DisputedQuestion]:
     """Return the questions on which routers disagree most at the headline's preference.
 
     Disagreement is the probability that two routers, drawn with replacement, choose differently. Equally disputed questions are
@@ -95,21 +67,24 @@ def _outcome(comparison: Comparison, values: Floats) -> Floats:
     return values[np.arange(len(comparison.queries)), comparison.chosen[:, HEADLINE]]
 
 
-def _dispute(comparison: Comparison, headline: int, row: int) -> Dispute:
+def _dispute(comparison: Comparison, headline: int, row: int) -> DisputedQuestion:
     chosen: Integers = comparison.chosen[:, HEADLINE, row]
     candidates, votes = np.unique(chosen, return_counts=True)
     answers = [_answer(comparison, headline, row, int(candidate)) for candidate in candidates[np.argsort(-votes, kind="stable")]]
-    return Dispute(str(comparison.queries[row]), str(comparison.category[row]), answers)
+    table = Table("The outcome of each choice.", ["Choice of"], COLUMNS, answers)
+    return DisputedQuestion(str(comparison.queries[row]), str(comparison.category[row]), table)
 
 
-def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> DisputedAnswer:
+def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> TableRow:
+    """Return a choice with the routers that made it, and a cell for each of ``COLUMNS``; in streams the means over these routers."""
     choosers = np.flatnonzero(comparison.chosen[:, HEADLINE, row] == candidate)
-    quality, cost = (_outcome(comparison, values)[choosers, row].mean() for values in (comparison.quality, comparison.cost_usd))
-    expected = comparison.expected_quality[headline, row, candidate]
-    return DisputedAnswer(str(comparison.candidates[candidate]), comparison.routers[choosers].tolist(), float(expected), float(quality), float(cost))
+    quality, cost = (float(_outcome(comparison, values)[choosers, row].mean()) for values in (comparison.quality, comparison.cost_usd))
+    expected = float(comparison.expected_quality[headline, row, candidate])
+    cells = [Cell(expected, fixed(3)), Cell(quality, fixed(3)), Cell(cost, per_thousand)]
+    return TableRow([f"{comparison.candidates[candidate]}: {', '.join(comparison.routers[choosers])}"], cells)
 
 
-def shown_disputes(results: Results) -> list[Dispute]:
+def shown_disputes(results: Results) -> list[DisputedQuestion]:
     """Return the questions that the page shows."""
     return disputes(results.decisions, results.position, MAXIMUM_QUESTIONS)
 
@@ -122,29 +97,19 @@ def section(results: Results, texts: Mapping[str, str]) -> Section:
         texts: The known texts of these questions, by the SHA-256 of each.
     """
     found = shown_disputes(results)
-    questions = [_question(dispute, texts.get(dispute.question)) for dispute in found]
+    questions = [attrs.evolve(each, text=_excerpt(texts[each.sha256])) if each.sha256 in texts else each for each in found]
     notes = ["Ordered by the probability that two routers choose differently, then by the difference of their choices' qualities."]
-    unknown = sum(not question.known for question in questions)
+    unknown = sum(question.text is None for question in questions)
     if unknown:
         why = "texts were not wanted, or the run's data is gone or has changed"
         notes.append(f"{unknown} of {len(found)} questions are named by the SHA-256 of their text: {why}.")
     return Section(name="disputes", title="The most disputed questions", questions=questions, notes=notes if found else [])
 
 
-def _question(dispute: Dispute, text: str | None) -> DisputedQuestion:
-    table = Table("The outcome of each choice.", ["Choice of"], COLUMNS, [_answer_row(answer) for answer in dispute.answers])
-    return DisputedQuestion(dispute.question if text is None else _excerpt(text), text is not None, dispute.category, table)
-
-
 def _excerpt(text: str) -> str:
     """Return the beginning of a text, without control characters."""
     shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.strip())
     return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
-
-
-def _answer_row(answer: DisputedAnswer) -> TableRow:
-    cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, per_thousand)]
-    return TableRow([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
 
 
 def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
