@@ -225,6 +225,17 @@ def router_error(name: str, error: BaseException) -> PluginError:
     return PluginError(f"router {name!r} failed: {error_text(error)}{read_only_hint(error)}")
 
 
+@contextmanager
+def router_errors(name: str) -> Iterator[None]:
+    """Turn the errors of one of several routers into :func:`router_error`, which names it; other errors of the SDK than its own pass unchanged."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        if isinstance(error, AamcError) and not isinstance(error, PluginError):
+            raise
+        raise router_error(name, error) from error
+
+
 class component_errors:  # noqa: N801  # used like a function; a generator would take each decision a microsecond more
     """Turns a component's exceptions into an error of the SDK that begins with ``what``, and so names the component. A context manager.
 

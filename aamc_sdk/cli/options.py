@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,6 +168,11 @@ USER_KEY_FILE = click.option(
     "--user-key-file", "user_key", type=InputFile(), callback=_read_key, help="File with the key for the log's user pseudonyms."
 )
 """The option ``--user-key-file``; a command gets the key as ``user_key``."""
+
+
+def add_options(*options: Callable[[C], C]) -> Callable[[C], C]:
+    """Return a decorator that adds options to a command, in this order."""
+    return lambda function: reduce(lambda command, option: option(command), reversed(options), function)
 
 
 def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
+from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME, add_options
 from aamc_sdk.errors import ConfigError, unknown_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,15 +101,9 @@ def run_options(estimator: str = "tce") -> Callable[[F], F]:
         estimator: The command's default estimator, for its help.
     """
     named = click.option("--estimator", metavar="NAME", help=f"Estimator name, or none (default: {estimator}).")
-
-    def add(function: F) -> F:
-        for option in reversed((named, *_RUN, OUT, RESUME, JSON)):
-            function = option(function)
-        return function
-
-    return add
+    return add_options(named, *_RUN, OUT, RESUME, JSON)
 
 
 def benchmark_options(estimator: str = "tce") -> Callable[[F], F]:
     """Return a decorator that adds the options of a run and the number of jobs at a time; ``estimator`` is the default in its help."""
-    return lambda function: run_options(estimator)(WORKERS(function))
+    return add_options(run_options(estimator), WORKERS)

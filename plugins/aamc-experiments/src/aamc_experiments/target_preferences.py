@@ -228,14 +228,9 @@ class _DecidedRows:
 
     def joined_with(self, other: _DecidedRows) -> _DecidedRows:
         """Return the rows of both, as separate units."""
-        return _DecidedRows(
-            quality=np.concatenate((self.quality, other.quality)),
-            cost_usd=np.concatenate((self.cost_usd, other.cost_usd)),
-            strong=np.concatenate((self.strong, other.strong)),
-            singles=np.concatenate((self.singles, other.singles)),
-            unit=np.concatenate((self.unit, other.unit + self.unit.max() + 1)),
-            latency_ms=None if self.latency_ms is None or other.latency_ms is None else np.concatenate((self.latency_ms, other.latency_ms)),
-        )
+        other = attrs.evolve(other, unit=other.unit + self.unit.max() + 1)
+        pairs = zip(attrs.astuple(self, recurse=False), attrs.astuple(other, recurse=False), strict=True)
+        return _DecidedRows(*(None if mine is None else np.concatenate((mine, theirs)) for mine, theirs in pairs))
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
@@ -267,8 +262,9 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
     requests = split_requests({name: setup.splits[name] for name in new}, run.pool, Preference().array, estimator, run.candidate_means, out_of_fold)
 
     def decide(preferences: Floats) -> _DecidedRows:
+        more = {"preferences": preferences, "progress": progress}
         decided = [
-            Measurement.of_run(run, setup, {run.router_name: router}, request, split=split, preferences=preferences, progress=progress).compare()
+            Measurement.of(setup, {run.router_name: router}, request, run.candidate_means, run.settings, split=split, **more).compare()
             for split, request in requests.items()
         ]
         first, *others = (_DecidedRows.read(comparison, target) for comparison in decided)

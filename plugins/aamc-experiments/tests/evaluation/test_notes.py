@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aamc_experiments.evaluation import few_queries_note, trust_note
+from aamc_experiments.evaluation.notes import few_queries_note, trust_note
 
 
 def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Resampling, holm, randomisation_test
-from aamc_experiments.evaluation.paired_tests import PERMUTATIONS, paired_comparisons
+from aamc_experiments.evaluation import Resampling
+from aamc_experiments.evaluation.paired_tests import PERMUTATIONS, holm, paired_comparisons, randomisation_test
 
 
 def p_of(differences: list[float], unit: list[int] | None = None) -> float:

@@ -20,7 +20,7 @@ class Case:
     reward: LinearReward
 
     def gate(self, router: str = "router", **changes: Any) -> dict[str, Any]:
-        return promotion(attrs.evolve(self.comparison, **changes), ConstantOutcomes.of_table(self.comparison, self.reward), self.reward, router)
+        return promotion(attrs.evolve(self.comparison, **changes), ConstantOutcomes.of(self.comparison, self.reward), self.reward, router)
 
 
 def case(quality: Any, cost: Any, chosen: dict[str, Any], latency: Any = None, weights: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> Case:
@@ -214,7 +214,7 @@ def test_streams_are_resampled_whole_and_their_constants_play(good: Case) -> Non
     place = np.arange(200), comparison.chosen[:, 0]
     realised = {name: getattr(comparison, name)[place][:, None] for name in ("quality", "cost_usd", "latency_ms")}
     streams = attrs.evolve(comparison, **realised)
-    constants = ConstantOutcomes.of_streams(played, good.reward)
+    constants = ConstantOutcomes.of(played, good.reward)
     assert promotion(streams, constants, good.reward, "router") == good.gate()
     together = attrs.evolve(streams, stream=np.arange(200) % 40)  # 40 streams of five queries that differ in luck
     wide, narrow = (promotion(each, constants, good.reward, "router")["routers"]["router"]["ci95"]["quality_gap"] for each in (together, streams))

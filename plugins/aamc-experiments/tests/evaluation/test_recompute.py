@@ -70,7 +70,7 @@ def write(folder: Path, comparison: Comparison, reward: Any, constants: Constant
 
 def test_every_figure_of_a_table_follows_from_the_file(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of(comparison, table.reward))
     assert recompute.check(tmp_path) == []
 
 
@@ -78,7 +78,7 @@ def test_every_figure_of_streams_follows_from_the_files(recompute: Any, compared
     table, comparison = compared
     constant = as_streams(table.compare(constant_routers(table.services), preferences=comparison.preferences[:1]))
     constant.save(tmp_path / "constants.npz")
-    write(tmp_path, as_streams(comparison), table.reward, ConstantOutcomes.of_streams(constant, table.reward))
+    write(tmp_path, as_streams(comparison), table.reward, ConstantOutcomes.of(constant, table.reward))
     assert recompute.check(tmp_path) == []
 
 
@@ -91,7 +91,7 @@ def test_streams_need_no_constants_without_a_gate(recompute: Any, compared: Any,
 def test_other_resamples_give_the_same_intervals(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
     two = attrs.evolve(comparison, **{name: getattr(comparison, name)[[0, 3]] for name in PER_ROUTER})
-    write(tmp_path, two, table.reward, ConstantOutcomes.of_table(two, table.reward))
+    write(tmp_path, two, table.reward, ConstantOutcomes.of(two, table.reward))
     assert recompute.check(tmp_path, resamples=400) == []
 
 
@@ -142,7 +142,7 @@ def test_strong_calls_follow_from_the_file(recompute: Any, make_table: Any, rout
 )
 def test_a_number_that_does_not_follow_is_named(recompute: Any, compared: Any, tmp_path: Path, place: tuple[Any, ...]) -> None:
     table, comparison = compared
-    write(tmp_path, comparison, table.reward, ConstantOutcomes.of_table(comparison, table.reward))
+    write(tmp_path, comparison, table.reward, ConstantOutcomes.of(comparison, table.reward))
     document = json.loads((tmp_path / "metrics.json").read_text())
     *way, last = place
     part = document

@@ -52,9 +52,8 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         choices = experiment.compared()
         routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
         point = experiment.settings.preference.array[None]
-        comparison = Measurement.of_run(
-            experiment.run, world, routers, requests["test"], settings=experiment.settings, progress=progress, preferences=point
-        ).compare()
+        means, given = experiment.run.candidate_means, experiment.settings
+        comparison = Measurement.of(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
         comparison.save(folder / "decisions.npz")
     resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)
     figures = utilities(comparison, world.services.reward, resampling)

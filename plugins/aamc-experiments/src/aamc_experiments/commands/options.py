@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.cli import PREFERENCE, InputFile, plugins_of, split_names
+from aamc_sdk.cli import PREFERENCE, InputFile, add_options, plugins_of, split_names
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import Goal
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from aamc_experiments.training.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Progress
     from aamc_sdk.plugins import Plugins
-
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 CONFIG = click.option(
@@ -35,7 +32,7 @@ CONFIG = click.option(
 """The option ``--config``."""
 SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as router.learning_rate=1e-4; repeatable.")
 """The option ``--set``."""
-_OPTIONS = (
+experiment_options = add_options(
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),
     click.option("--estimator", metavar="NAME|FOLDER", help="Estimator name or checkpoint folder (default: none)."),
     click.option("--environment", metavar="NAME", help="Environment of training and evaluation (default: replay; queue for data without outcomes)."),
@@ -50,13 +47,7 @@ _OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness (default: 0)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device that torch computes on (default: auto)."),
 )
-
-
-def experiment_options(function: F) -> F:
-    """Add the options that describe an experiment to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+"""Adds the options that describe an experiment to a command."""
 
 
 def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None, base: Mapping[str, Any] | None = None) -> Settings:

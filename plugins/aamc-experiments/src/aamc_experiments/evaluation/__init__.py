@@ -15,14 +15,14 @@ from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEE
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
 from aamc_experiments.evaluation.formulas.arena_score import arena_score
-from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull, quality_at_cost
+from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull
 from aamc_experiments.evaluation.formulas.length_errors import length_errors
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
 from aamc_experiments.evaluation.formulas.reliability import BINS, bin_of, forecast_errors, forecasts
-from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc, choice_figures
+from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc
 from aamc_experiments.evaluation.metrics import metrics
-from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes, trust_note
-from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
+from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes
+from aamc_experiments.evaluation.paired_tests import paired_comparisons
 from aamc_experiments.evaluation.promotion import promotion
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
 
@@ -45,7 +45,6 @@ __all__ = [
     "arena_score",
     "bin_of",
     "choice_auc",
-    "choice_figures",
     "compare_streams",
     "compare_table",
     "complete_rows",
@@ -57,7 +56,6 @@ __all__ = [
     "forecast_errors",
     "forecasts",
     "growing_waits_note",
-    "holm",
     "hull",
     "hypervolume",
     "interval",
@@ -70,14 +68,11 @@ __all__ = [
     "paired_comparisons",
     "point_estimates",
     "promotion",
-    "quality_at_cost",
     "question_units",
-    "randomisation_test",
     "ratio",
     "router_notes",
     "share_interval",
     "sparsity",
     "statistics",
     "sweep",
-    "trust_note",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 import numpy as np
@@ -51,22 +50,10 @@ class ConstantOutcomes:
     reward: Floats
 
     @classmethod
-    def of_table(cls, comparison: Comparison, reward: Reward) -> ConstantOutcomes:
-        """Return the outcomes in the table of a comparison."""
-        outcomes = Outcomes(comparison.quality, comparison.cost_usd, comparison.latency_ms)
-        return cls._of(comparison, outcomes, reward)
-
-    @classmethod
-    def of_streams(cls, played: Comparison, reward: Reward) -> ConstantOutcomes:
-        """Return the outcomes of :func:`constant_routers`, which played the same streams."""
-        realised = [played.realised(router) for router in range(len(played.routers))]
-        columns: list[Any] = [
-            np.stack([getattr(one, name)[HEADLINE] for one in realised], axis=1) for name in ("known_quality", "cost_usd", "latency_ms")
-        ]
-        return cls._of(played, Outcomes(*columns), reward)
-
-    @classmethod
-    def _of(cls, comparison: Comparison, outcomes: Outcomes, reward: Reward) -> ConstantOutcomes:
+    def of(cls, comparison: Comparison, reward: Reward) -> ConstantOutcomes:
+        """Return the outcomes in the table of a comparison, or in streams those of :func:`constant_routers`, which played them."""
+        columns = comparison.quality, comparison.cost_usd, comparison.latency_ms
+        outcomes = Outcomes(*(values if comparison.is_table else values[:, HEADLINE].T for values in columns))
         preferences = np.broadcast_to(comparison.preferences[HEADLINE], (len(outcomes.cost_usd), 3))
         return cls(comparison.candidates.tolist(), outcomes.known_quality, outcomes.cost_usd, reward.scalar(outcomes, preferences))
 

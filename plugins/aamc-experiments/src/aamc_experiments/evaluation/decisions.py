@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
-from aamc_experiments.router_errors import errors_of
-from aamc_sdk.errors import DataError, PluginError, component_errors
+from aamc_sdk.errors import DataError, PluginError, component_errors, router_errors
 from aamc_sdk.interfaces import CounterfactualStreams, Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import LinearReward, draw
 from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, normalized_text, text_hash
@@ -220,7 +219,7 @@ def _decide_table(
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
         groups = _scored_alike(points, router)
-        with errors_of(name):
+        with router_errors(name):
             scored = router.score_each(part, points[[group[0] for group in groups]])
             for group, scores in zip(groups, scored, strict=True):
                 for point in group:
@@ -312,7 +311,7 @@ def _play_streams(
             counterfactual.append(vector.counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
-        with errors_of(name):
+        with router_errors(name):
             scores = router.score(request)
             chosen = draw(scores, request, router.samples, seed, ids).chosen
         info = vector.step(chosen)[4]

@@ -22,9 +22,8 @@ from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, logged_request, read_log
 from aamc_experiments.off_policy.overlap import Choices, refusal
 from aamc_experiments.off_policy.value_estimates import estimate
-from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
-from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
+from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity, router_errors
 from aamc_sdk.interfaces import Estimator, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
@@ -323,7 +322,7 @@ class LoggedPolicies:
 
 def _choices(name: str, router: Router, request: RoutingRequest) -> Floats:
     """Return the probabilities of a router's choices, ``[B, M]``; 1 for the maximum utility if it does not draw."""
-    with errors_of(name):
+    with router_errors(name):
         scores = router.score(request)
         found = choice_probabilities(scores, request, router.samples)
     if router.samples and not scores.propensity_known:

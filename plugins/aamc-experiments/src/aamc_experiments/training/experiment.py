@@ -15,14 +15,13 @@ from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, chec
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
-from aamc_experiments.router_errors import errors_of
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of, router_errors
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import out_of_fold
@@ -315,7 +314,7 @@ class Experiment:
             metrics: Mapping[str, Any] = _training_metrics(checkpoint)
         else:
             component = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
-            with errors_of(name):
+            with router_errors(name):
                 metrics = component.train(self._training(setup, folder, requests))
         save_component(folder, "router", component_name(choice.name, "router"), component, self.plugins, metrics)
         return component
@@ -326,7 +325,7 @@ class Experiment:
             pool, estimator = setup.services.pool, self.estimator(setup)
             personal = PersonalMeasurement(routers=routers, dataset=test, pool=pool, estimator=estimator, split=setup.tested, dropped=setup.dropped)
             return personal.write_metrics(self.run.folder)
-        measurement = Measurement.of_run(self.run, setup, routers, requests["test"], settings=self.settings, progress=self.progress)
+        measurement = Measurement.of(setup, routers, requests["test"], self.run.candidate_means, self.settings, progress=self.progress)
         return measurement.write_metrics(self.run.folder)
 
     def _training(self, setup: ExperimentSetup, folder: Path, requests: Mapping[str, RoutingRequest] | None = None) -> Training:
