@@ -36,6 +36,7 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     unit = np.arange(len(columns))
     figures = {name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()}
     resampled = _figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))
+    intervals = {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in resampled.items()}
     activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
     return {
         "episodes": len(columns),
@@ -43,7 +44,7 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),
-        "ci95": _intervals(resampled) | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], len(columns))},
+        "ci95": intervals | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], len(columns))},
     }
 
 
@@ -57,15 +58,8 @@ def _figures(means: Floats) -> Figures:
     """Return the figures of resampled means ``[B, 5]``."""
     success, reward, steps, cost, used = means.T
     plain = {"success_rate": success, "mean_reward": reward, "mean_steps": steps, "mean_cost_usd": cost, "mean_tokens": used}
-    return plain | {f"{name}_per_success": _over(total, success) for name, total in (("cost_usd", cost), ("tokens", used))}
-
-
-def _over(total: Floats, success: Floats) -> Floats:
-    return np.divide(total, success, out=np.full_like(total, np.inf), where=success != 0)
-
-
-def _intervals(figures: Figures) -> dict[str, list[float] | None]:
-    return {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in figures.items()}
+    per_success = np.divide((cost, used), success, out=np.full((2, len(success)), np.inf), where=success != 0)
+    return plain | {"cost_usd_per_success": per_success[0], "tokens_per_success": per_success[1]}
 
 
 def in_words(figures: Mapping[str, Any]) -> str:

@@ -195,7 +195,9 @@ class Executor:
                 done[place] = activation
                 key = keys[place]
                 if key is not None and activation.fault is not Fault.TIMEOUT:
-                    self._store(key, activation)
+                    if len(self._cache) >= _MAX_CACHED:
+                        self._cache.clear()
+                    self._cache[key] = activation
         return [activation for activation in done if activation is not None]
 
     def activate_here(self, name: str, state: TaskState) -> Activation:
@@ -259,11 +261,6 @@ class Executor:
             return None
         said = tuple(activation.fault if activation.output is None else activation.output.content for activation in state.history)
         return name, state.task, tuple(activation.agent for activation in state.history), said
-
-    def _store(self, key: Any, activation: Activation) -> None:
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        self._cache[key] = activation
 
     def _run(self, jobs: Sequence[tuple[str, Job[T]]], limit: float, cancellation: Cancellation | None = None) -> list[T | None]:
         """Run each job in the thread of its name; None for one that took too long or was cancelled."""

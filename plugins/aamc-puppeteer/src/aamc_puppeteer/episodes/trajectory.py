@@ -78,6 +78,7 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
 
 SCHEMA = 1
+_KEPT = attrs.filters.exclude("public_error")
 
 
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
@@ -141,7 +142,7 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
-        "activations": [attrs.asdict(activation, filter=_is_kept, value_serializer=_value) for activation in state.history],
+        "activations": [{**attrs.asdict(turn, filter=_KEPT), "fault": turn.fault and turn.fault.value} for turn in state.history],
         "steps_left": state.steps_left,
         "luck": state.seed,
         "stop": trajectory.stop.value,
@@ -163,14 +164,6 @@ def from_document(document: Mapping[str, Any]) -> Trajectory:
         probabilities=tuple(document["probabilities"]),
         rewards=tuple(document["rewards"]),
     )
-
-
-def _is_kept(attribute: Any, _: object) -> bool:
-    return bool(attribute.name != "public_error")
-
-
-def _value(_: object, __: object, value: Any) -> Any:
-    return value.value if isinstance(value, Fault) else value
 
 
 def _activated(document: Mapping[str, Any]) -> Activation:

@@ -12,7 +12,7 @@ from aamc_agents.state import Activation, TaskState, answer
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
 
-from aamc_puppeteer.episodes import EpisodeReward, Executor, Running, Trajectory, begin
+from aamc_puppeteer.episodes import EpisodeReward, Executor, Trajectory, begin
 from aamc_puppeteer.episodes.player import play_out
 from aamc_sdk import Agent
 
@@ -37,11 +37,8 @@ def by_chance(agents: Sequence[str], rng: np.random.Generator) -> Choose:
 
 def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: EpisodeReward, steps: int) -> list[Trajectory]:
     """Play an episode of at most ``steps`` activations of each task, in parallel."""
-
-    def choose_all(running: Sequence[Running]) -> list[str | None]:
-        return [choose(episode.state) for episode in running]
-
-    return play_out([begin(number, task, steps, 0) for number, task in enumerate(tasks)], choose_all, executor, rule)
+    episodes = [begin(number, task, steps, 0) for number, task in enumerate(tasks)]
+    return play_out(episodes, lambda running: [choose(episode.state) for episode in running], executor, rule)
 
 
 def best_pipeline(

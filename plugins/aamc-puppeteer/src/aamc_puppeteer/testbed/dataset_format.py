@@ -180,8 +180,8 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
             yield number, row
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    yield from enumerate(parquet_rows(file), start=1)
-
-
-_READERS = {".jsonl": json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
+_READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
+    ".jsonl": json_lines,
+    ".csv": _csv_rows,
+    ".parquet": lambda file: enumerate(parquet_rows(file), start=1),
+}
