@@ -19,7 +19,7 @@ from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
 from aamc_report.report import write_report
 from aamc_report.result_files import read_results
-from aamc_report.results import Gate, GateResult
+from aamc_report.results import Gate
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.answer_lengths import length_tables
 from aamc_report.sections.categories import success_tables
@@ -266,7 +266,7 @@ def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) 
 def test_rivals_that_ask_different_models_are_named_apart_and_the_gate_has_its_say(make_run: Any) -> None:
     results = read_results(make_run(routers=("ppo", "llm-only", "best-single"), latency=False))
     results.decisions.chosen[2, 0] = 3
-    told = summary(attrs.evolve(results, gate=Gate("", [GateResult("ppo", False, {}), GateResult("llm-only", True, {})])))
+    told = summary(attrs.evolve(results, gate=Gate("", {"ppo": False, "llm-only": True}, {})))
     assert told.index("Compared with llm-only (LLM-XLarge): ") < told.index("Compared with best-single (LLM-Code): ")
     assert "latency" not in told
     assert told.endswith("It does not pass the promotion gate.")

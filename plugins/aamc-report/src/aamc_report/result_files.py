@@ -9,7 +9,7 @@ from typing import Any
 from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
-from aamc_report.results import Difference, Gate, GateResult, Results, bounds, number
+from aamc_report.results import Difference, Gate, Results, bounds, number
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import TRAINING, read_json
 from aamc_sdk.types import Preference
@@ -57,11 +57,9 @@ def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str],
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
     try:
-        results = [
-            GateResult(name, bool(result["passed"]), {key: (number(result[key]), bounds(result["ci95"][key])) for key in GAPS})
-            for name, result in found["routers"].items()
-        ]
-        return Gate(str(found["why"]), results)
+        routers = found["routers"].items()
+        gaps = {name: {key: (number(result[key]), bounds(result["ci95"][key])) for key in GAPS} for name, result in routers}
+        return Gate(str(found["why"]), {name: bool(result["passed"]) for name, result in routers}, gaps)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 

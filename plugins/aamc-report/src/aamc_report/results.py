@@ -42,20 +42,12 @@ class Difference:
 
 
 @attrs.frozen
-class GateResult:
-    """The promotion gate's result for a router: whether it passes, and its gaps, each with its interval."""
-
-    router: str
-    passed: bool
-    gaps: Mapping[str, Estimate]
-
-
-@attrs.frozen
 class Gate:
-    """The promotion gate's sentence on the headline's router, and its result for every router."""
+    """The promotion gate's sentence on the headline's router, and by router whether it passes, and its gaps."""
 
     why: str
-    results: Sequence[GateResult]
+    passed: Mapping[str, bool]
+    gaps: Mapping[str, Mapping[str, Estimate]]
 
 
 @attrs.frozen(eq=False, slots=False)  # cached properties need a __dict__

@@ -136,10 +136,10 @@ def gate_tables(results: Results) -> list[Table]:
     if results.gate is None:
         return []
     rows = []
-    for result in results.gate.results:
-        passed = Cell(float(result.passed), lambda value: "yes" if value else "no")
-        gaps = [Cell(gap, column.write, interval) for column in GATE_COLUMNS[1:] for gap, interval in (result.gaps[column.key],)]
-        rows.append(TableRow([result.router], [passed, *gaps], result.router == results.headline))
+    for router, gaps in results.gate.gaps.items():
+        passed = Cell(float(results.gate.passed[router]), lambda value: "yes" if value else "no")
+        cells = [Cell(gap, column.write, interval) for column in GATE_COLUMNS[1:] for gap, interval in (gaps[column.key],)]
+        rows.append(TableRow([router], [passed, *cells], router == results.headline))
     caption = "The promotion gate: does a router do better than constant choices at the same cost? In small type: 95% intervals."
     return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
 

@@ -26,7 +26,7 @@ def summary(results: Results) -> str:
     sentences = [_compared(results, rivals) for rivals in _rivals(results)]
     if sentences:
         sentences.append("In brackets: 95% intervals, on the same queries.")
-    passed = {} if results.gate is None else {result.router: result.passed for result in results.gate.results}
+    passed = {} if results.gate is None else results.gate.passed
     if results.headline in passed:
         sentences.append(f"It {'passes' if passed[results.headline] else 'does not pass'} the promotion gate.")
     success = f"{results.headline} succeeds on {percent(_means(results, results.headline)[0, 0])} of the queries."
