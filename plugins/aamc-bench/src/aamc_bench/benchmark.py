@@ -133,22 +133,11 @@ class Benchmark(ABC):
 
     @abstractmethod
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
-        """Yield the stages, each begun after the one before.
-
-        Args:
-            options: The benchmark's options.
-            results: The results of all earlier stages, by the jobs' keys.
-        """
+        """Yield the stages, each begun after the one before; ``results`` are those of all earlier stages, by the jobs' keys."""
 
     @abstractmethod
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Return the content of the JSON document, made of the jobs that are done.
-
-        Args:
-            options: The benchmark's options.
-            results: The jobs' results, by key.
-            folder: The experiment's folder, with the jobs' files.
-        """
+        """Return the content of the JSON document, made of the results of the jobs that are done, by key, and of their files in the folder."""
 
     @abstractmethod
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:

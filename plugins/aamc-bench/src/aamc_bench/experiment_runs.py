@@ -89,12 +89,7 @@ def without_left_out(names: Iterable[str], folder: Path) -> list[str]:
 
 
 def left_out_of(keys: Iterable[str], folder: Path) -> list[dict[str, Any]]:
-    """Return the routers that jobs left out, each with the job's key and the reason.
-
-    Args:
-        keys: The keys of finished jobs.
-        folder: The experiment's folder.
-    """
+    """Return the routers that the finished jobs of an experiment's folder left out, each with the job's key and the reason."""
     paths = {key: folder / JOBS / key / LEFT_OUT for key in keys}
     found = {key: read_json(path) for key, path in paths.items() if path.exists()}
     return [{"job": key, "router": router, "why": why} for key, reasons in found.items() for router, why in reasons.items()]

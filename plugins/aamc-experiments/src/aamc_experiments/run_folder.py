@@ -43,11 +43,7 @@ class Goal(str, Enum):
 
 
 class RunFolder(Run):
-    """The folder of a run, which an experiment writes, and reads with all settings.
-
-    Args:
-        folder: The path of the folder.
-    """
+    """The folder of a run, which an experiment writes, and reads with all settings."""
 
     @property
     def goal(self) -> Goal:
@@ -63,10 +59,7 @@ class RunFolder(Run):
             raise CheckpointError(f"{self.folder / 'run.yaml'} has the unknown goal {value!r}; it was made by another version: train again") from None
 
     def refuse_to_overwrite(self, *, resumes: bool = True) -> None:
-        """Check that the folder is empty or missing.
-
-        Args:
-            resumes: Whether the command can continue a run.
+        """Check that the folder is empty or missing; the error advises to continue a run if the command ``resumes`` runs.
 
         Raises:
             OutputError: The folder holds a run, an evaluation or other files.
@@ -108,11 +101,7 @@ class RunFolder(Run):
         write_yaml(self.folder / "run.yaml", content)
 
     def discard_unless_begun(self, component: str) -> None:
-        """Empty the folder of a training that its settings stopped, unless the component has written a file.
-
-        Args:
-            component: Name of the component's folder.
-        """
+        """Empty the folder of a training that its settings stopped, unless its component, such as ``orchestrator``, has written a file."""
         if any(found.is_file() for found in (self.folder / component).rglob("*")):
             return
         for entry in self.folder.iterdir():

@@ -54,12 +54,7 @@ class ExperimentSetup:
 
 
 def check_outcomes(rows: Dataset, name: str, option: str) -> None:
-    """Check that routers can be measured on rows.
-
-    Args:
-        rows: The rows.
-        name: Their name in the error.
-        option: The option that names other rows.
+    """Check that routers can be measured on rows, whose name and whose option the error has.
 
     Raises:
         DataError: The rows hold comparisons without outcomes.

@@ -69,15 +69,11 @@ def bradley_terry(found: Sequence[Vote]) -> dict[str, float]:
 
 
 def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
-    """Return the outcomes of training rows, measured or estimated from comparisons and list prices.
+    """Return the outcomes of N training rows among M candidates, measured or estimated from comparisons and list prices.
 
     An estimated quality is the candidate's probability of being preferred to an average one: the same in every row, NaN
     for a candidate without comparisons. Estimated costs and latencies are the pool's. Such outcomes have meaningful means,
     but do not distinguish queries.
-
-    Args:
-        dataset: N training rows.
-        pool: The M candidates.
 
     Returns:
         Outcomes ``[N, M]``; costs of unpriced candidates are unknown for rows with groups, such as those of users.

@@ -136,12 +136,7 @@ def _flatten(prefix: str, value: Any) -> list[tuple[str, str]]:
 
 
 def document(runs: Runs, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return the JSON document: each run's metrics, the settings that differ, and the paired differences.
-
-    Args:
-        runs: One run or several.
-        pairs: Their paired differences.
-    """
+    """Return the JSON document: each run's metrics, the settings that differ, and the paired differences."""
     return {
         "schema": 1,
         "runs": [

@@ -54,13 +54,7 @@ class ReplayData:
 
 
 def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progress: Progress) -> ReplayData:
-    """Read the data, train the estimator, and describe the validation and test rows, which it does not see.
-
-    Args:
-        settings: The run's settings.
-        knowledge: One of ``KNOWLEDGE``.
-        plugins: Where components come from.
-        progress: Where to report.
+    """Read the data, train the estimator with one of ``KNOWLEDGE``, and describe the validation and test rows, which it does not see.
 
     Raises:
         DataError: No row has outcomes of all candidates, or there are too few candidates.

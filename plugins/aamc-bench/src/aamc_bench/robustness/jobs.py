@@ -147,16 +147,7 @@ def shift(folder: Path, progress: Progress, run: str, routers: Sequence[str], gr
 
 
 class ShiftExperiment(Experiment):
-    """A run that is trained without some categories and tested on only these, with the scales of a given world.
-
-    Args:
-        settings: The run's settings.
-        world: The world with all rows.
-        categories: The categories to hold out.
-        folder: The run's folder.
-        progress: Where to report.
-        resumed: Whether the folder holds the beginning of the run.
-    """
+    """A run that is trained without some categories of a world and tested on only these, with the scales of the world."""
 
     def __init__(
         self, settings: Settings, world: ExperimentSetup, categories: Sequence[str], folder: Path, progress: Progress, *, resumed: bool

@@ -58,7 +58,7 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
     Args:
         options: Values by key of a configuration file, None if not given; ``configs``: the files, of which later ones win;
             ``assignments``: those of ``--set``, such as ``router.learning_rate=1e-4``; ``routers``: names separated by commas.
-        plugins: The plugins that read files of other systems; those of the running command when None.
+        plugins: The plugins that read files of other systems; those of the running command, else the installed ones, when None.
         base: The content that the files override.
 
     Raises:
@@ -67,11 +67,13 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
     from aamc_experiments.settings import read_settings
     from aamc_sdk.config import set_option
 
-    files, assignments = _read_files(options, plugins or _present_plugins())
+    ctx = click.get_current_context(silent=True)
+    files, assignments = _read_files(options, plugins or (get_plugin_manager() if ctx is None else plugins_of(ctx)))
     content = {**(base or {}), **files}
     for key, value in options.items():
         if value is not None and key not in ("configs", "assignments", "routers"):
-            content[key] = _renamed(content.get(key), value)
+            before = content.get(key)
+            content[key] = before if isinstance(before, dict) and before.get("name") == value else value
     if (routers := options.get("routers")) is not None:
         named = content.get("routers")
         content["routers"] = {name: (named or {}).get(name) if isinstance(named, dict) else None for name in split_names(routers)}
@@ -101,21 +103,11 @@ def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str,
     return content, assignments
 
 
-def _present_plugins() -> Plugins:
-    """Return the plugins of the running command, else the installed ones."""
-    ctx = click.get_current_context(silent=True)
-    return get_plugin_manager() if ctx is None else plugins_of(ctx)
-
-
 def _take_decision(assignments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """Return the NAME of ``--set decision=NAME``, which selects a part of another system's file, and the other assignments."""
     others = tuple(assignment for assignment in assignments if assignment.partition("=")[0].strip() != "decision")
     chosen = [assignment.partition("=")[2].strip() for assignment in assignments if assignment not in others]
     return (chosen[-1] if chosen else None), others
-
-
-def _renamed(before: Any, name: Any) -> Any:
-    return {**before, "name": name} if isinstance(before, dict) and before.get("name") == name else name
 
 
 def _open_section(content: dict[str, Any], keys: list[str]) -> None:
@@ -157,13 +149,7 @@ def split_options(options: Mapping[str, Any], job: str) -> tuple[dict[str, Any],
 
 
 def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], shown: Progress) -> Experiment:
-    """Return the experiment that the options describe, new or resumed.
-
-    Args:
-        ctx: The context of the command.
-        goal: The last stage of a new experiment.
-        options: The options.
-        shown: Receives the progress.
+    """Return the experiment that the options describe, new or resumed; ``goal`` is the last stage of a new one.
 
     Raises:
         click.UsageError: ``--resume`` comes with other options.

@@ -40,10 +40,6 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     Without a test dataset, a hash of seed and question divides the rows 70/10/20, near-duplicates together. With one,
     it divides them 90/10 into training and validation, and rows with questions of the test dataset are left out.
 
-    Args:
-        settings: The settings, which name the datasets.
-        readers: Makes the reader of a source.
-
     Raises:
         DataError: A dataset or a split has no rows.
     """

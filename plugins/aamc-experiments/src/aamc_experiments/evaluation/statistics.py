@@ -94,14 +94,7 @@ class Statistics:
 
 
 def statistics(comparison: Comparison, position: int, router: RealisedOutcomes, references: References) -> Statistics:
-    """Return the figures of the router at a position of the comparison.
-
-    Args:
-        comparison: The decisions of all routers.
-        position: The position of the router.
-        router: The outcomes of its decisions.
-        references: The references of the figures, and the resamples.
-    """
+    """Return the figures of the router at a position of the comparison, given the outcomes of its decisions."""
     resampling, candidates = references.resampling, references.candidates
     quality, cost, latency = (
         _means(values[SWEEP], resampling) for values in (router.outcomes.known_quality, router.outcomes.cost_usd, router.outcomes.latency_ms)

@@ -31,15 +31,7 @@ ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset
 
 
 class OrchestratorTraining:
-    """One training of an orchestrator in its folder.
-
-    Args:
-        settings: The settings, which name an orchestrator.
-        plugins: The plugins that offer components.
-        folder: The folder of the training.
-        progress: Receives the progress.
-        resumed: Whether the folder holds an interrupted training.
-    """
+    """One training of the orchestrator that settings name, in its folder, which holds an interrupted training if ``resumed``."""
 
     def __init__(self, settings: Settings, plugins: Plugins, folder: Path, progress: Progress, *, resumed: bool = False) -> None:
         self.settings = settings.with_absolute_paths(plugins.names("model_pool"))

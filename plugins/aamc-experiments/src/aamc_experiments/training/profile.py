@@ -24,10 +24,7 @@ SHOWN_FUNCTIONS = 15
 
 
 class Profile:
-    """A progress that measures its stages and forwards all calls; as a context manager, it profiles functions too.
-
-    Args:
-        shown: The progress that calls are forwarded to.
+    """A progress that measures its stages and forwards all calls to another one; as a context manager, it profiles functions too.
 
     Attributes:
         stages: Seconds by stage, in order; the name of a stage's part is ``"STAGE: PART"``.

@@ -115,10 +115,6 @@ def _excerpt(text: str) -> str:
 def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
     """Read a run's data again and return the texts of some questions, by the SHA-256 of each; a run's folder holds only hashes.
 
-    Args:
-        run: The run.
-        wanted: The hashes, each once.
-
     Returns:
         The texts that are found: none if the data is gone or no plugin reads it, fewer if it has changed.
     """

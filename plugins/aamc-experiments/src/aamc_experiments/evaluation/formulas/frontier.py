@@ -18,14 +18,9 @@ from aamc_sdk.types import ROUNDING, Floats
 
 
 def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
-    """Return the vertices of the concave, non-decreasing hull, the cheapest first.
+    """Return the costs and qualities of the vertices of the concave, non-decreasing hull, ``[..., K]`` each, the cheapest first.
 
-    Args:
-        cost: The costs of the points, ``[..., K]``.
-        quality: Their qualities, ``[..., K]``.
-
-    Returns:
-        Costs and qualities, ``[..., K]`` each; the last vertex is repeated.
+    The last vertex is repeated.
     """
     corner: Integers = np.lexsort((-quality, cost), axis=-1)[..., :1]
     vertices = [(_at(cost, corner), _at(quality, corner))]
@@ -74,29 +69,14 @@ def aiq(cost: Floats, quality: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def cost_at_quality(cost: Floats, quality: Floats, target: Floats | float) -> Floats:
-    """Return the minimum cost on the hull with at least a target quality, ``[...]``.
-
-    Args:
-        cost: The costs of the points, ``[..., K]``.
-        quality: Their qualities, ``[..., K]``.
-        target: The target quality, ``[...]``.
-
-    Returns:
-        Infinity if no point of the hull reaches the target.
-    """
+    """Return the minimum cost on the hull with at least a target quality, ``[...]``; infinity if no point of the hull reaches it."""
     x, y = hull(cost, quality)
     reached = y[..., -1] >= target * (1 - ROUNDING)
     return np.asarray(np.where(reached, _read(y, x, target), np.inf))
 
 
 def quality_at_cost(cost: Floats, quality: Floats, budget: Floats | float) -> Floats:
-    """Return the maximum quality on the hull at most at a cost, ``[...]``.
-
-    Args:
-        cost: The costs of the points, ``[..., K]``.
-        quality: Their qualities, ``[..., K]``.
-        budget: The maximum cost, ``[...]``. Below the cheapest point, the quality is that point's.
-    """
+    """Return the maximum quality on the hull at most at a cost, ``[...]``; below the cheapest point, the quality is that point's."""
     return _read(*hull(cost, quality), budget)
 
 
