@@ -83,16 +83,6 @@ DATASET = click.option("--dataset", metavar="FORMAT:PATH", help="Dataset (defaul
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness (default: 0).")
 SEEDS = click.option("--seeds", type=Numbers(int), callback=checked_seeds, metavar="0,1,...", help="Seeds; the benchmark is repeated for each.")
 
-_RUN = (
-    click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),
-    PREFERENCE,
-    click.option(
-        "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as routers.ppo.learning_rate=1e-4; repeatable."
-    ),
-    click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of the options (default: quick)."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device of torch (default: auto)."),
-)
-
 
 def run_options(estimator: str = "tce") -> Callable[[F], F]:
     """Return a decorator that adds the options of a run, of its folder, and of JSON output.
@@ -100,8 +90,19 @@ def run_options(estimator: str = "tce") -> Callable[[F], F]:
     Args:
         estimator: The command's default estimator, for its help.
     """
-    named = click.option("--estimator", metavar="NAME", help=f"Estimator name, or none (default: {estimator}).")
-    return add_options(named, *_RUN, OUT, RESUME, JSON)
+    return add_options(
+        click.option("--estimator", metavar="NAME", help=f"Estimator name, or none (default: {estimator})."),
+        click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),
+        PREFERENCE,
+        click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as routers.ppo.learning_rate=1e-4; repeatable."
+        ),
+        click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of the options (default: quick)."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device of torch (default: auto)."),
+        OUT,
+        RESUME,
+        JSON,
+    )
 
 
 def benchmark_options(estimator: str = "tce") -> Callable[[F], F]:

@@ -18,16 +18,9 @@ from aamc_sdk.lazy_exports import lazy_exports
 __all__ = [
     "EvaluationRequest",
     "Experiment",
-    "ExperimentSetup",
-    "Goal",
-    "Measurement",
     "RunFolder",
-    "Settings",
-    "Target",
-    "calibrate",
     "evaluate_run",
-    "make_setup",
     "read_settings",
 ]
 
-__getattr__, __dir__ = lazy_exports(__name__, __all__, ("settings", "run_folder", "setup", "target_preferences", "measurement", "training"))
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("settings", "run_folder", "measurement", "training"))

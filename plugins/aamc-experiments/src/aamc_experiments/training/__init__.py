@@ -6,9 +6,8 @@ from aamc_sdk.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from aamc_experiments.training.experiment import Experiment
-    from aamc_experiments.training.orchestrator_training import OrchestratorTraining
-    from aamc_experiments.training.out_of_fold import OutOfFold, read_out_of_fold, split_requests
-    from aamc_experiments.training.profile import Profile, slowest_functions
+    from aamc_experiments.training.out_of_fold import OutOfFold, split_requests
+    from aamc_experiments.training.profile import slowest_functions
 
-__all__ = ["Experiment", "OrchestratorTraining", "OutOfFold", "Profile", "read_out_of_fold", "slowest_functions", "split_requests"]
-__getattr__, __dir__ = lazy_exports(__name__, __all__, ("out_of_fold", "orchestrator_training", "experiment", "profile"))
+__all__ = ["Experiment", "OutOfFold", "slowest_functions", "split_requests"]
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("out_of_fold", "experiment", "profile"))

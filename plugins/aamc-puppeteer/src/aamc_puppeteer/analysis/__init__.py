@@ -1,7 +1,6 @@
 """Figures of episodes: success, cost, convergence, and the graph of activations. ``figures`` needs the extra of that name."""
 
 from aamc_puppeteer.analysis.measures import (
-    ActivationGraph,
     Topology,
     activation_graph,
     episodes_to_learn,
@@ -14,7 +13,6 @@ from aamc_puppeteer.analysis.measures import (
 from aamc_puppeteer.analysis.terminal import tree
 
 __all__ = [
-    "ActivationGraph",
     "Topology",
     "activation_graph",
     "episodes_to_learn",
