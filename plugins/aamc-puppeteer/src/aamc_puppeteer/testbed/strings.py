@@ -52,15 +52,9 @@ def _drawn(rng: Random, draw: Callable[[Random], Command], word: str) -> tuple[s
 
 def _simple(rng: Random) -> Command:
     count, end = rng.randint(1, 3), rng.choice(WORDS)[:3]
-    return rng.choice(
-        (
-            ("Reverse it.", lambda text: "".join(reversed(text))),
-            (f"Keep the first {count + 2} letters.", lambda text: text[: count + 2]),
-            (f"Drop the first {count + 1} letters.", lambda text: text[count + 1 :]),
-            (f"Write it {count + 1} times.", lambda text: text * (count + 1)),
-            (f"Put '{end}' at the end.", lambda text: text + end),
-        )
-    )
+    cuts = f"Keep the first {count + 2} letters.", f"Drop the first {count + 1} letters."
+    command = rng.choice(("Reverse it.", *cuts, f"Write it {count + 1} times.", f"Put '{end}' at the end."))
+    return command, lambda text: follow_first(f"Start with '{text}'. {command}") or text
 
 
 def _hard(rng: Random) -> Command:
