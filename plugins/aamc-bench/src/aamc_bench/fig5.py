@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
@@ -52,27 +51,13 @@ PANELS = (
 """The panels of the figure and the columns of its data."""
 
 
-@attrs.frozen
-class PaperClaim:
-    """A claim of the paper's text on AAMC.
-
-    Attributes:
-        key: The key of our value.
-        text: The paper's words.
-        minimum: The minimum value that confirms the claim; None if the text has no number.
-    """
-
-    key: str
-    text: str
-    minimum: float | None
-
-
-CLAIMS = (
-    PaperClaim("success_rate", "more than 90% task success", 0.90),
-    PaperClaim("success_difference", "success comparable to LLM-only", None),
-    PaperClaim("cost_saved", "operational costs reduced by over 70%", 0.70),
-    PaperClaim("latency_saved", "latency significantly improved", None),
-)
+CLAIMS: Mapping[str, tuple[str, float | None]] = {
+    "success_rate": ("more than 90% task success", 0.90),
+    "success_difference": ("success comparable to LLM-only", None),
+    "cost_saved": ("operational costs reduced by over 70%", 0.70),
+    "latency_saved": ("latency significantly improved", None),
+}
+"""The claims of the paper's text on AAMC, by the key of our value: its words, and the minimum that confirms it; None if it has no number."""
 NOTE = (
     "Means at the preference with 95% intervals by bootstrap. efficiency: success over cost and latency, half each in units of LLM-only's. "
     "greedy, best single, random and oracle are not in the paper."
@@ -160,7 +145,7 @@ def content_of(folder: Path) -> dict[str, Any]:
     ]
     resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
-    claims = [{"claim": claim.text, "paper": {"value": claim.minimum}, "ours": found[claim.key]} for claim in CLAIMS if claim.key in found]
+    claims = [{"claim": text, "paper": {"value": minimum}, "ours": found[key]} for key, (text, minimum) in CLAIMS.items() if key in found]
     same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
     return {"data": metrics["data"], "records": records, "claims": claims, "same": same}
 
@@ -206,11 +191,10 @@ def draw(document: Mapping[str, Any]) -> Figure:
 
 def _stated(key: str, records: Sequence[TableRecord]) -> float | None:
     """Return the paper's claim on a panel: its success rate, or LLM-only's cost minus its saving."""
-    minimum = {claim.key: claim.minimum for claim in CLAIMS}
     if key == "success_rate":
-        return minimum["success_rate"]
+        return CLAIMS[key][1]
     cost = next((record["mean_cost_usd"]["value"] for record in records if record["router"] == REFERENCE), None)
-    saved = minimum["cost_saved"]
+    saved = CLAIMS["cost_saved"][1]
     return (1 - saved) * cost if key == "mean_cost_usd" and saved is not None and cost is not None else None
 
 

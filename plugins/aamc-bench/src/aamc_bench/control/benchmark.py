@@ -114,7 +114,7 @@ class ControlBenchmark(Benchmark):
         """Return the options after a check that each scenario can be built and has a reference policy with each seed."""
         options = plain(self.options(**given))
         for name, scenario in options["scenarios"].items():
-            weights, pool = Preference.parse(scenario["preference"]).array, pool_of(scenario)
+            weights, pool = Preference.parse(scenario["preference"]).array, find_pool(scenario["pool"], get_plugin_manager())
             if len(pool) < 2:
                 raise PoolError(f"policies differ only where there is a choice, and the pool has {len(pool)} candidate; add one to the pool's file")
             for seed in options["seeds"]:
@@ -183,11 +183,6 @@ class ControlBenchmark(Benchmark):
             for name, seeds in untrusted.items()
             if seeds
         ]
-
-
-def pool_of(scenario: Mapping[str, Any]) -> Any:
-    """Return a scenario's pool from the options of the benchmark."""
-    return find_pool(scenario["pool"], get_plugin_manager())
 
 
 def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
