@@ -230,7 +230,8 @@ class _DecidedRows:
         """Return the rows of both, as separate units."""
         other = attrs.evolve(other, unit=other.unit + self.unit.max() + 1)
         pairs = zip(attrs.astuple(self, recurse=False), attrs.astuple(other, recurse=False), strict=True)
-        return _DecidedRows(*(None if mine is None else np.concatenate((mine, theirs)) for mine, theirs in pairs))
+        joined: list[Any] = [None if mine is None else np.concatenate((mine, theirs)) for mine, theirs in pairs]
+        return _DecidedRows(*joined)
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
