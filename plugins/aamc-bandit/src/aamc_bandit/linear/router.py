@@ -216,9 +216,9 @@ class LinearThompson(OnlineRouter):
         return SufficientStatistics.stacked([self._statistics.get(name, zeros) for name in names], width)
 
     def _prior_precision(self) -> Floats:
-        config = self.config
-        kinds = {"one": config.prior_sd, "complexity": config.complexity_sd, "tool_use": config.complexity_sd}
-        return np.asarray((config.noise_sd / self._context.vector(kinds | {"embedding": config.embedding_sd, "category": config.category_sd})) ** 2)
+        config, context = self.config, self._context
+        sds = (config.prior_sd, config.complexity_sd, config.complexity_sd, config.embedding_sd, config.category_sd)
+        return np.asarray((config.noise_sd / np.repeat(sds, (1, 1, 1, context.dimensions, len(context.categories)))) ** 2)
 
     def _expected(self, quality: Floats) -> tuple[Floats, Floats]:
         """Return e of equation (1), and the factor on x."""
