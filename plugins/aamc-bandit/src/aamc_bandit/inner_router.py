@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
-from aamc_sdk.types import Experience, Scores
+from aamc_sdk.types import Experience, Floats, Scores
 
 
 def check_router_option(option: str, given: Any) -> None:
@@ -57,6 +59,11 @@ def with_notes(scores: Scores, notes: Sequence[Mapping[str, Any]]) -> list[dict[
     """Return the notes of an inner router's scores, each with one of the outer router."""
     inner: Sequence[Mapping[str, Any]] = scores.notes or [{}] * len(notes)
     return [{**own, **note} for own, note in zip(inner, notes, strict=False)]  # the draw checks their number
+
+
+def by_name(names: Sequence[str], values: Floats, named: NDArray[np.bool_]) -> dict[str, float]:
+    """Return a row's values by candidate for a note, of the candidates that ``named`` marks; all are ``[M]``."""
+    return {name: value for name, value, is_named in zip(names, values.tolist(), named.tolist(), strict=True) if is_named}
 
 
 class WrappingRouter(OnlineRouter):

@@ -268,8 +268,3 @@ class RouterPair(OnlineRouter):
                 self._start_failures.append(failure)
             else:
                 self.challenger_failed(failure)
-
-
-def possible_candidates(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:
-    """Return the names and probabilities of a row's candidates with nonzero probability."""
-    return {name: float(p) for name, p in zip(request.pool.names, probabilities[row], strict=True) if p > 0}
