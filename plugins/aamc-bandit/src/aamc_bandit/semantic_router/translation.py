@@ -161,7 +161,11 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise ConfigError(f"{kind} has no option 'name'; the algorithm's type determines the router")
     if kind == "concurrent":
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
-        return {"name": "thompson", **AS_UPSTREAM}, _arena_options(on_error | section)
+        from aamc_bandit.arena.answer_arena import ArenaOptions
+
+        arena = on_error | section
+        configure(ArenaOptions, arena, where="concurrent")
+        return {"name": "thompson", **AS_UPSTREAM}, arena
     options = _renamed_options(section) if kind == "thompson" else section
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
     asks = options.get("enable_llm_routing", False)
@@ -171,14 +175,6 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         return _llm_router(name, options), None
     effective = {key: value for key, value in options.items() if key not in ("enable_llm_routing", *ROUTER_R1)}
     return {"name": name, **AS_UPSTREAM, **effective}, None
-
-
-def _arena_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of the arena if they are valid."""
-    from aamc_bandit.arena.answer_arena import ArenaOptions
-
-    configure(ArenaOptions, options, where="concurrent")
-    return options
 
 
 def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
