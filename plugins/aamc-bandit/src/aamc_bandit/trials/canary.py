@@ -142,9 +142,7 @@ class Canary(RouterPair):
                 self._end(note["ended"])  # before a restart, which kept no state
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
-                self._calls.add(role, call)
-                if role == "candidate":
-                    self._calls.add_expected(call, decisions[call.decision_id].notes[CANARY]["stable"])
+                self._calls.add(role, call, decisions[call.decision_id].notes[CANARY]["stable"])
         exceeded = self._calls.exceeded(config.max_error_excess, config.max_cost_ratio, config.max_latency_ratio)
         if exceeded is not None:
             self._end(exceeded)
@@ -180,7 +178,7 @@ class Canary(RouterPair):
         if not self.config.by_user or query.user is None:
             return None
         user = tenant_user(query.user, query.tenant)
-        return "candidate" if uniform(self.services.seed, f"{CANARY}/{self._routers()['candidate'].version}/{user}") < share else "stable"
+        return "candidate" if uniform(self.services.seed, f"{CANARY}/{self.routers()['candidate'].version}/{user}") < share else "stable"
 
     def _count_failure(self, why: str) -> None:
         logger.warning("the challenger %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)

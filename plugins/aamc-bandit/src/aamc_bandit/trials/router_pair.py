@@ -56,7 +56,7 @@ class RouterPairOptions:
 
 
 def _either_requires(pair: RouterPair) -> Requirements:
-    both = [paired.requires for paired in pair.paired]
+    both = [paired.requires for paired in pair.routers().values()]
     either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
     return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
 
@@ -66,7 +66,7 @@ class RouterPair(OnlineRouter):
 
     Config = RouterPairOptions
     requires = InnerAttribute(Requirements(), _either_requires)
-    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
+    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.routers().values()))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -80,20 +80,20 @@ class RouterPair(OnlineRouter):
     @property
     def stable(self) -> Router:
         """The proven router."""
-        return self._routers()["stable"].router
+        return self.routers()["stable"].router
 
     @property
     def challenger(self) -> Router:
         """The router that may replace it."""
-        return self._routers()["candidate"].router
+        return self.routers()["candidate"].router
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train each router that is not loaded from a checkpoint; return the metrics of each."""
-        return {role: dict(paired.router.train(training)) for role, paired in self._routers().items() if not paired.trained}
+        return {role: dict(paired.router.train(training)) for role, paired in self.routers().items() if not paired.trained}
 
     def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
         """Return the stable router's scores, and the challenger's with its choice probabilities ``[B, M]``, or why it has none."""
-        stable, challenger = (paired.router for paired in self.paired)
+        stable, challenger = (paired.router for paired in self.routers().values())
         if self._unusable is not None:
             return stable.score(request), self._unusable
 
@@ -137,7 +137,7 @@ class RouterPair(OnlineRouter):
         if not states["candidate"]:
             with self._contained("failed to save its state"):
                 states["candidate"] = state_of(self.challenger)
-        initial = [hashlib.sha256(states[role]).hexdigest() for role in self._routers()]
+        initial = [hashlib.sha256(states[role]).hexdigest() for role in self.routers()]
         return to_json([initial, self.described(), self.trial_state()]).encode()
 
     def prepare_replay(self, log: Store) -> None:
@@ -159,7 +159,7 @@ class RouterPair(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write names, options and states of both routers."""
-        described = {role: paired.description() for role, paired in self._routers().items()}
+        described = {role: paired.description() for role, paired in self.routers().items()}
         for role in ROLES:
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
         self.stable.save(folder / "stable")
@@ -226,14 +226,9 @@ class RouterPair(OnlineRouter):
 
     def described(self) -> dict[str, dict[str, str]]:
         """Return the label and version of each router by role, as decisions note them."""
-        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self._routers().items()}
+        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self.routers().items()}
 
-    @property
-    def paired(self) -> tuple[InnerRouter, ...]:
-        """The stable router and the challenger."""
-        return tuple(self._routers()[role] for role in ROLES)
-
-    def _routers(self) -> dict[str, InnerRouter]:
+    def routers(self) -> dict[str, InnerRouter]:
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
             if not self._made:
