@@ -183,23 +183,17 @@ class PostgresStore(SharedStore):
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)
 
-    def _retain(self) -> int:
-        dropped = 0
-        while (decisions := self._drop_oldest()) is not None:
-            dropped += decisions
-        return dropped
-
     def _drop_expired(self) -> None:
         with self._writing(self._lock_key, self._states_key) as connection:
             self._partitions.drop_expired(connection)
 
-    def _drop_oldest(self) -> int | None:
-        """Drop the oldest partition if it may go; return its number of decisions, None where it stays."""
+    def _oldest_to_drop(self) -> Partition | None:
+        with self._reading() as connection:
+            return self._partitions.oldest_expired(connection)
+
+    def _drop_part(self, oldest: Partition) -> int | None:
         with self._reading(bounded=False) as connection:
-            number = self._partitions.oldest_to_go(connection)
-            if number is None:
-                return None
-            summed = self._partitions.summed(connection, number, self._ending.is_set)
+            summed = self._partitions.summed(connection, oldest.number, self._ending.is_set)
         if summed is None:
             return None
         with self._writing(self._lock_key, self._states_key) as connection:
