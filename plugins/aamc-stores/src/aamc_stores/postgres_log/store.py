@@ -19,7 +19,6 @@ from aamc_sdk.log import UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, R
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
-from aamc_stores.postgres_log.feedback import feedback_insert
 from aamc_stores.postgres_log.leases import Leases
 from aamc_stores.postgres_log.partitions import Partitions
 from aamc_stores.postgres_log.states import States
@@ -119,7 +118,7 @@ class PostgresStore(SharedStore):
             return self._entries.commit(connection, found, writes)
 
     def _add_plain(self, feedback: Sequence[Row]) -> bool:
-        with self._changing(lambda: feedback_insert(self._tables, feedback)) as (connection, found):
+        with self._changing(lambda: self._entries.insert_feedback(feedback)) as (connection, found):
             found.set_result(-1)
             is_complete = found.rowcount == len(feedback)
             connection.execute(self._tables.query(_MOVE_END).replace("%s", str(len(feedback))) if is_complete else "ROLLBACK")
