@@ -17,7 +17,7 @@ import numpy as np
 
 from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.recent_entries import RecentEntries
-from aamc_bandit.semantic_router.ratings import EntityRatings
+from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys, own_id, session_user
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import SEPARATOR, Floats
@@ -276,25 +276,24 @@ class BetaEvidence:
             entities.append(entity)
         return entities
 
-    def add_ratings(self, ratings: Sequence[EntityRatings], updated: float) -> None:
-        """Add the ratings of a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
+    def add_ratings(self, level: str, name: str, ratings: Mapping[str, CandidateRating], updated: float) -> None:
+        """Add an entity's ratings from a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
 
         The file does not say which feedback was implicit, so all counts as explicit.
         """
         with self._writing:
-            for group in ratings:
-                entity = self._levels[group.level].mention(group.entity, EntityEvidence)
-                entity.clock = float(max(entity.clock, *(rating.feedback for rating in group.candidates.values())))
-                for name, rating in group.candidates.items():
-                    known = entity.candidates.get(name, NO_EVIDENCE._replace(at=entity.clock))
-                    entity.candidates[name] = known._replace(
-                        wins=float(known.wins + rating.wins),
-                        losses=float(known.losses + rating.losses),
-                        total=known.total + rating.feedback,
-                        successes=known.successes + rating.successes,
-                        explicit=known.explicit + rating.feedback,
-                        updated=max(known.updated, updated),
-                    )
+            entity = self._levels[level].mention(name, EntityEvidence)
+            entity.clock = float(max([entity.clock, *(rating.feedback for rating in ratings.values())]))
+            for candidate, rating in ratings.items():
+                known = entity.candidates.get(candidate, NO_EVIDENCE._replace(at=entity.clock))
+                entity.candidates[candidate] = known._replace(
+                    wins=float(known.wins + rating.wins),
+                    losses=float(known.losses + rating.losses),
+                    total=known.total + rating.feedback,
+                    successes=known.successes + rating.successes,
+                    explicit=known.explicit + rating.feedback,
+                    updated=max(known.updated, updated),
+                )
             self.changes += 1
 
     def remove(self, keys: EvidenceKeys, qualities: Sequence[tuple[str, float]], weight: float, *, implicit: bool, places: Places) -> None:

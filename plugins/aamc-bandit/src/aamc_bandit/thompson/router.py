@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
-from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
+from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.drift_alarm import Drift, find_drift
@@ -112,7 +112,7 @@ class Thompson(OnlineRouter):
         self._state: StateFile | None = None
         for category, scores in config.category_scores.items():
             ratings = {name: CandidateRating(SCORE_OUTCOMES * score, SCORE_OUTCOMES * (1 - score), 0) for name, score in scores.items()}
-            self.evidence.add_ratings([EntityRatings("category", category, ratings)], 0.0)
+            self.evidence.add_ratings("category", category, ratings, 0.0)
         if config.router_model_path is not None:
             self.load(Path(config.router_model_path))
 
