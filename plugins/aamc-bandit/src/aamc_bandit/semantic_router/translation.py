@@ -52,7 +52,6 @@ _REASONS = {
     "plugins": "caches, guards and prompts are not the router's task",
     "recipes": "only the file's own decisions are read",
 }
-_OTHER_REASON = "it does not configure a learning algorithm"
 _OTHER_DECISION = "only decision {!r} is used; use another with --set decision=NAME or from_file(decision=NAME)"
 
 
@@ -116,9 +115,9 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
         difference=_difference(learner(router)),
         ignored=(
             *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
-            *_ignored_in_decision(chosen),
+            *(IgnoredKey(f"decisions[{name}].{key}", _reason(key)) for key in chosen if key not in ("name", "algorithm", "modelRefs")),
             *(IgnoredKey(f"decisions[{other}]", _OTHER_DECISION.format(name)) for other in others),
-            *_ignored_sections(content),
+            *(IgnoredKey(path, _reason(key)) for path, key in section_keys(content).items() if key not in MODEL_SECTIONS),
         ),
     )
 
@@ -287,16 +286,9 @@ def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -
         yield IgnoredKey(f"{where}.on_error", "deciding calls no model, so no call can fail")
 
 
-def _ignored_in_decision(decision: Mapping[str, Any]) -> Iterator[IgnoredKey]:
-    for key in decision:
-        if key not in ("name", "algorithm", "modelRefs"):
-            yield IgnoredKey(f"decisions[{decision['name']}].{key}", _REASONS.get(key, _OTHER_REASON))
-
-
-def _ignored_sections(content: Mapping[str, Any]) -> Iterator[IgnoredKey]:
-    for path, key in section_keys(content).items():
-        if key not in MODEL_SECTIONS:
-            yield IgnoredKey(path, _REASONS.get(key, _OTHER_REASON))
+def _reason(key: str) -> str:
+    """Return why a key of a decision or of the file has no effect."""
+    return _REASONS.get(key, "it does not configure a learning algorithm")
 
 
 def section_keys(content: Mapping[str, Any]) -> dict[str, str]:
