@@ -30,6 +30,7 @@ from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_bandit.linear.similarity_prior import prior_means, similarity
 from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
@@ -89,10 +90,8 @@ class LinearThompson(OnlineRouter):
         self._lock = threading.Lock()
         self._ledger = OutcomeLedger(config)
         self._context = QueryContext(config.dimensions, services.seed)
-        self._statistics: dict[str, SufficientStatistics] = {}
+        self._statistics: RecentEntries[SufficientStatistics] = RecentEntries()
         self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
-        self._learned: set[str] = set()  # candidates, since the last delta
-        self._all_changed = True
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.linear.normal_quadrature.ERROR`."""
@@ -164,22 +163,19 @@ class LinearThompson(OnlineRouter):
         with self._lock:
             self._ledger.load(folder)
             self._context, self._latest = context, None
-            self._learned, self._all_changed = set(), False
-            self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
+            kept = ((name, SufficientStatistics(*(column[n].copy() for column in columns))) for n, name in enumerate(names))
+            self._statistics = RecentEntries(entries=kept)
+            self._statistics.mark_unchanged()
 
     def delta(self) -> bytes:
         """Return the statistics of the candidates that were learned, and the changed decisions and users of the counted feedback.
 
         A wider context changes all statistics, and a fitted one their meaning: then the whole state is returned.
         """
-        if self._all_changed:
-            self._ledger.delta()  # part of the whole
-            delta = state_of(self)
-        else:
-            learned = {name: _packed(own) for name, own in self._statistics.items() if name in self._learned}
-            delta = msgspec.json.encode(LinearDelta(learned, self._ledger.delta()))
-        self._learned, self._all_changed = set(), False
-        return delta
+        changed, counted = self._statistics.delta(), self._ledger.delta()
+        if ALL in changed:
+            return state_of(self)
+        return msgspec.json.encode(LinearDelta({name: _packed(own) for name, own in changed[ALTERED].items()}, counted))
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another router in the same state."""
@@ -192,10 +188,10 @@ class LinearThompson(OnlineRouter):
             with self._lock:
                 self._ledger.apply_delta(decoded.counted)
                 self._statistics.update(learned)
+                self._statistics.mark_unchanged()
                 self._latest = None
         except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
             raise CheckpointError(f"the delta of a linear bandit is damaged ({error!r}); load its whole state") from error
-        self._learned, self._all_changed = set(), False
 
     def prepare_replay(self, log: Store) -> None:
         """Drop the users that the log has forgotten."""
@@ -232,7 +228,7 @@ class LinearThompson(OnlineRouter):
         """
         offset, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
         own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
-        self._learned.add(name)
+        self._statistics.altered(name)
         if new and outcome.added:
             own.add(share * x, quality - offset, outcome.weight, self.config.discount)
             outcome.places[name] = [float(own.clock)]
@@ -254,16 +250,15 @@ class LinearThompson(OnlineRouter):
             own.precision += rows.T @ rows
             own.response += rows.T @ (quality[known, m] - expected[known, m])
             own.count = own.count + len(known)
-        self._latest, self._all_changed = None, True
+        self._latest, self._statistics = None, RecentEntries(entries=self._statistics.items())
         return int(np.isfinite(quality).sum())
 
     def _widen(self, context: QueryContext) -> None:
         """Replace the context by one with the same numbers and perhaps more."""
         if context is self._context:
             return
-        if context.width > self._context.width:
-            self._statistics = {name: own.widened(context.width) for name, own in self._statistics.items()}
-        self._context, self._latest, self._all_changed = context, None, True
+        self._statistics = RecentEntries(entries=((name, own.widened(context.width)) for name, own in self._statistics.items()))
+        self._context, self._latest = context, None
 
 
 def _packed(statistics: SufficientStatistics) -> bytes:
