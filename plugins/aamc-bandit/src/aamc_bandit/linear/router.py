@@ -29,7 +29,7 @@ from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_bandit.linear.similarity_prior import prior_means, similarity
-from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, linear_utility
 from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
@@ -65,7 +65,7 @@ class LinearThompsonOptions(OutcomeOptions):
     newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(
-        0.2, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
+        DEFAULT_COST_WEIGHT, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
     )
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
 
