@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 
 from aamc_sdk.errors import CheckpointError
 
-WON, LOST, TIED = (1.0, 0.0, True), (0.0, 1.0, False), (0.5, 0.5, False)
+WON, LOST, TIED = 1.0, 0.0, 0.5
 NO_KEYS = EvidenceKeys()
 
 
-def add(evidence: BetaEvidence, *outcomes: tuple[float, float, bool], candidate: str = "a", keys: EvidenceKeys = NO_KEYS) -> None:
-    for outcome in outcomes:
-        evidence.add(keys, [WeightedOutcome(candidate, *outcome)], implicit=False, time=5.0)
+def add(evidence: BetaEvidence, *qualities: float, candidate: str = "a", keys: EvidenceKeys = NO_KEYS) -> None:
+    for quality in qualities:
+        evidence.add(keys, [(candidate, quality)], 1.0, implicit=False, time=5.0)
 
 
 def wins_and_losses(evidence: BetaEvidence, candidate: str = "a", level: str = "global", name: str = GLOBAL_ENTITY) -> list[float]:
@@ -30,7 +30,7 @@ def test_nothing_is_known_at_first() -> None:
 
 def test_wins_losses_and_ties_are_added() -> None:
     evidence = BetaEvidence()
-    add(evidence, WON, WON, LOST, TIED, (0.25, 0.75, False))
+    add(evidence, WON, WON, LOST, TIED, 0.25)
     assert evidence.table("global", GLOBAL_ENTITY, ["b", "a"]).tolist() == [[0, 0, 0, 0], [2.75, 2.25, 5, 2]]
 
 
@@ -46,7 +46,7 @@ def test_every_level_that_the_place_names_hears() -> None:
 def test_explicit_and_implicit_feedback_and_its_time_are_counted_apart() -> None:
     evidence = BetaEvidence()
     for implicit, time in ((True, 30.0), (False, 20.0), (True, 10.0)):
-        evidence.add(NO_KEYS, [WeightedOutcome("a", *WON)], implicit=implicit, time=time)
+        evidence.add(NO_KEYS, [("a", WON)], 1.0, implicit=implicit, time=time)
     cell = evidence.entities("global")[GLOBAL_ENTITY].candidates["a"]
     assert (cell.total, cell.explicit, cell.implicit, cell.updated) == (3, 1, 2, 30.0)
 
@@ -75,7 +75,7 @@ def test_evidence_fades_while_others_are_heard_of_and_by_each_entitys_own_clock(
 
 def test_a_window_holds_exactly_its_last_feedback() -> None:
     evidence = BetaEvidence(window=3)
-    add(evidence, WON, WON, WON, (0.3, 0.7, False), LOST)
+    add(evidence, WON, WON, WON, 0.3, LOST)
     assert wins_and_losses(evidence) == pytest.approx([1.3, 1.7], abs=2**-32)
     add(evidence, *[LOST] * 3, candidate="b")
     assert wins_and_losses(evidence) == [0, 0]  # nothing is left of it, not even rounding
@@ -103,10 +103,9 @@ def test_saved_and_loaded_evidence_goes_on_bit_for_bit(options: dict[str, float]
     whole, halves = BetaEvidence(**options), BetaEvidence(**options)
     for step in range(60):
         keys = EvidenceKeys(*(str(rng.integers(5)) if rng.random() < 0.8 else None for _ in range(3)))
-        qualities = zip(rng.permutation(4)[:2].tolist(), rng.random(2).tolist(), strict=True)
-        outcomes = [WeightedOutcome(str(name), quality, 1 - quality, quality > 0.5) for name, quality in qualities]
+        qualities = [(str(name), quality) for name, quality in zip(rng.permutation(4)[:2].tolist(), rng.random(2).tolist(), strict=True)]
         for evidence in (whole, halves):
-            evidence.add(keys, outcomes, implicit=bool(step % 3), time=step / 3)
+            evidence.add(keys, qualities, 1.0, implicit=bool(step % 3), time=step / 3)
             evidence.selections += 2
         if step % 10 == 9:
             state = halves.encoded()

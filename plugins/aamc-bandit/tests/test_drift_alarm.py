@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from aamc_bandit.thompson import Thompson
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.drift_alarm import LOG_ODDS, divergence, effective_number, find_drift
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 from aamc_bandit.thompson.options import HALF_LIFE, HALF_LIFE_EPSILON_GREEDY, EpsilonGreedyOptions, ThompsonOptions
@@ -22,7 +22,7 @@ KEYS = EvidenceKeys("code")
 
 def add(evidence: BetaEvidence, quality: float, times: int = 1) -> None:
     for _ in range(times):
-        evidence.add(KEYS, [WeightedOutcome.of_quality("a", quality, 1.0)], implicit=False, time=0.0)
+        evidence.add(KEYS, [("a", quality)], 1.0, implicit=False, time=0.0)
 
 
 def known(evidence: BetaEvidence) -> CandidateEvidence:
@@ -45,9 +45,9 @@ def test_a_regression_of_a_provider_needs_fewer_losses_than_there_were_wins(pool
             assert isinstance(router, Thompson)
             for name, quality, times in (("small", 1.0, 1000), ("large", 0.6, 100)):
                 for _ in range(times):
-                    router.evidence.add(EvidenceKeys(), [WeightedOutcome.of_quality(name, quality, 1.0)], implicit=False, time=0.0)
+                    router.evidence.add(EvidenceKeys(), [(name, quality)], 1.0, implicit=False, time=0.0)
             for losses in range(1, 1000):
-                router.evidence.add(EvidenceKeys(), [WeightedOutcome.of_quality("small", 0.0, 1.0)], implicit=False, time=0.0)
+                router.evidence.add(EvidenceKeys(), [("small", 0.0)], 1.0, implicit=False, time=0.0)
                 (small, large) = (router.belief(EvidenceKeys(), pool)[0].mean[pool.index(name)] for name in ("small", "large"))
                 if small < large:
                     return losses
@@ -61,7 +61,7 @@ def test_a_regression_of_a_provider_needs_fewer_losses_than_there_were_wins(pool
 def test_training_rows_have_no_age() -> None:
     evidence = BetaEvidence(discount=0.5)
     for quality in (1.0, 1.0, 0.0):
-        evidence.add(KEYS, [WeightedOutcome.of_quality("a", quality, 1.0)], implicit=False, time=0.0, ageing=False)
+        evidence.add(KEYS, [("a", quality)], 1.0, implicit=False, time=0.0, ageing=False)
     assert evidence.table("global", GLOBAL_ENTITY, ["a"]).tolist() == [[2, 1, 3, 2]]
     add(evidence, 1.0)
     assert evidence.table("global", GLOBAL_ENTITY, ["a"])[0, :2].tolist() == [2, 0.5]

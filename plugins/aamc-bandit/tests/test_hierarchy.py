@@ -23,7 +23,7 @@ counts = st.lists(st.floats(0.0, 1000.0), min_size=6, max_size=6).map(lambda num
 
 
 def shrunk(parent: list[float], own: list[float], strength: float = 25.0, limit: float = 100.0) -> list[float]:
-    posterior: list[float] = shrink(np.array([parent], dtype=float), np.array([own], dtype=float), UNIFORM, strength, limit).posterior[0].tolist()
+    posterior: list[float] = shrink(np.array([parent], dtype=float), np.array([own], dtype=float), UNIFORM, strength, limit)[0][0].tolist()
     return posterior
 
 
@@ -47,7 +47,7 @@ def test_strength_outcomes_of_a_levels_own_weigh_as_much_as_all_others() -> None
 
 def test_one_tie_in_a_session_does_not_decide() -> None:
     parent = np.array([[900.0, 100.0], [850.0, 150.0]])
-    before, after = (unscaled_belief(shrink(parent, np.array([[tie, tie], [0, 0]]), UNIFORM, 25.0, 100.0).posterior) for tie in (0.0, 0.5))
+    before, after = (unscaled_belief(shrink(parent, np.array([[tie, tie], [0, 0]]), UNIFORM, 25.0, 100.0)[0]) for tie in (0.0, 0.5))
     change = beta_best_probabilities(*after) - beta_best_probabilities(*before)
     assert -0.15 < change[0] < 0
 
@@ -64,8 +64,8 @@ def test_the_strength_follows_the_weight() -> None:
 @given(counts, counts, st.floats(1.0, 100.0))
 def test_another_win_never_lowers_the_mean(others: np.ndarray, own: np.ndarray, strength: float) -> None:
     won = np.array([1.0, 0.0])
-    before = unscaled_belief(shrink(UNIFORM + others + own, own, UNIFORM, strength, 100.0).posterior)
-    after = unscaled_belief(shrink(UNIFORM + others + own + won, own + won, UNIFORM, strength, 100.0).posterior)
+    before = unscaled_belief(shrink(UNIFORM + others + own, own, UNIFORM, strength, 100.0)[0])
+    after = unscaled_belief(shrink(UNIFORM + others + own + won, own + won, UNIFORM, strength, 100.0)[0])
     assert (after.mean >= before.mean - 1e-12).all()
 
 
@@ -73,7 +73,7 @@ def test_another_win_never_lowers_the_mean(others: np.ndarray, own: np.ndarray, 
 def test_a_shrunk_mean_lies_between_the_others_and_the_levels_own(others: np.ndarray, own: np.ndarray, strength: float) -> None:
     parent = UNIFORM + others + own
     mean, above = (
-        unscaled_belief(shrink(parent, own, UNIFORM, strength, 100.0).posterior).mean,
+        unscaled_belief(shrink(parent, own, UNIFORM, strength, 100.0)[0]).mean,
         unscaled_belief(np.maximum(parent - own, UNIFORM)).mean,
     )
     here = own[:, 0] / np.maximum(own.sum(axis=1), 1e-300)

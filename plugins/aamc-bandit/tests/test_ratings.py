@@ -29,8 +29,8 @@ def key(prefix: str, whose: str) -> str:
 
 
 def tally_of(figures: dict[str, float]) -> CandidateRating:
-    (only,) = read_ratings({"version": 1, "global_ratings": {"m": figures}})
-    return only.candidates["m"]
+    ((_, _, only),) = read_ratings({"version": 1, "global_ratings": {"m": figures}})
+    return only["m"]
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
@@ -64,7 +64,7 @@ def test_an_elo_rating_gives_its_counts() -> None:
 def test_ties_count_half_whatever_the_rating() -> None:
     figures = {"model": "m", "rating": 1500.0, "comparisons": 10, "wins": 4, "losses": 2, "ties": 4}
     assert tally_of(figures) == CandidateRating(6.0, 4.0, 10, 4)
-    session = read_ratings({"category_ratings": {key("_rl_session:", "s"): {"m": figures}}})[0].candidates["m"]
+    session = read_ratings({"category_ratings": {key("_rl_session:", "s"): {"m": figures}}})[0][2]["m"]
     assert (session.successes, session.feedback) == (4, 10)  # a tie is no success
 
 
@@ -77,8 +77,8 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
             key("_rl_session:", whose): {"m": {"rating": 1333.3, "comparisons": 3, "wins": 1, "losses": 2}},
         }
     }
-    assert [(rated.level, rated.entity) for rated in read_ratings(content)] == [("category", "coding"), ("user", whose), ("session", whose)]
-    assert read_ratings(content)[2].candidates["m"] == CandidateRating(1.0, 2.0, 3, 1)
+    assert [(level, entity) for level, entity, _ in read_ratings(content)] == [("category", "coding"), ("user", whose), ("session", whose)]
+    assert read_ratings(content)[2][2]["m"] == CandidateRating(1.0, 2.0, 3, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_bandit.feedback_outcomes import MAX_PIECES
 from aamc_bandit.linear.router import LinearThompson
-from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
+from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.router import Thompson
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,8 +190,7 @@ def test_revisions_of_a_dropped_user_with_imported_ratings_leave_the_later_entit
     """The clock of imported ratings may be ahead of the global one, at which the later entity begins."""
     router, other = (made("thompson", {"max_users": 1, "discount": 0.5}) for _ in range(2))
     assert isinstance(router, Thompson)
-    ratings = [EntityRatings("user", "ann", {"a": CandidateRating(30, 20, 50)})]
-    router.evidence.add_ratings(ratings, 0.0)
+    router.evidence.add_ratings("user", "ann", {"a": CandidateRating(30, 20, 50)}, 0.0)
     first = judged("d", 1.0)
     learn(router, first, user="ann")
     for user in ("bob", "ann"):

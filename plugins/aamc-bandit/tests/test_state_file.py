@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aamc_bandit.semantic_router.ratings import read_ratings
-from aamc_bandit.thompson.beta_evidence import CandidateEvidence, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import CandidateEvidence
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys, session_key
 
 from aamc_sdk import MetaController
@@ -322,9 +322,9 @@ def test_a_state_file_of_vllm_semantic_router_is_taken_over(serve, path, tmp_pat
 
 def test_what_the_router_knows_already_is_added_to(serve, path) -> None:
     knowing = serve(storage_path="").router.evidence
-    knowing.add(EvidenceKeys("coding", "user/123", None), [WeightedOutcome("small", 2.0, 0.0, True)], implicit=True, time=5.0)
-    rated = read_ratings(their_file("user/123", "s"))
-    knowing.add_ratings(rated, 3.0)
+    knowing.add(EvidenceKeys("coding", "user/123", None), [("small", 1.0)], 2.0, implicit=True, time=5.0)
+    for level, entity, rated in read_ratings(their_file("user/123", "s")):
+        knowing.add_ratings(level, entity, rated, 3.0)
     small = knowing.entities("user")["user/123"].candidates["small"]
     assert (small.wins, small.losses) == pytest.approx((5, 1), abs=1e-9)
     assert (small.total, small.successes, small.explicit, small.implicit, small.updated) == (5, 4, 4, 1, 5.0)

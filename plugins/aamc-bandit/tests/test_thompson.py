@@ -312,7 +312,7 @@ def test_the_published_algorithm_is_drawn_from_with_its_own_frequencies() -> Non
     router = make(blend="published", shared_sessions=True)
     router.learn(log(*[("small", 0.6)] * 5, *[("large", 0.9)] * 4, user="anna", category="code"))
     router.learn(log(*[("large", 0.2)] * 6, *[("middle", 0.7)] * 3, category="code"))
-    router.evidence.add(EvidenceKeys(session="s"), [], implicit=False, time=0.0)
+    router.evidence.add(EvidenceKeys(session="s"), [], 1.0, implicit=False, time=0.0)
     experience = log(("small", 1.0), ("small", 0.0), ("large", 1.0))
     router.learn(attrs.evolve(experience, queries=[Query("?", session="s")] * 3))
     rng, draws = np.random.default_rng(0), 200_000
@@ -574,7 +574,7 @@ def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
     router = make()
     for user, tenant in (("ann", "acme"), ("bob", "acme"), ("ann", None), (None, None)):
         key = session_key("1", user, tenant)
-        router.evidence.add(EvidenceKeys(None, user and tenant_user(user, tenant), key), [], implicit=False, time=0.0)
+        router.evidence.add(EvidenceKeys(None, user and tenant_user(user, tenant), key), [], 1.0, implicit=False, time=0.0)
     router.evidence.drop_users(lambda users: {user for user in users if own_id(user) == "ann"})  # as a store: in all tenants
     assert list(router.evidence.entities("user")) == [tenant_user("bob", "acme")]
     assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]
@@ -583,7 +583,7 @@ def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
 def test_forgetting_a_tenant_drops_its_sessions_without_a_user() -> None:
     router = make()
     for tenant in ("acme", "globex", None):
-        router.evidence.add(EvidenceKeys(None, None, session_key("1", None, tenant)), [], implicit=False, time=0.0)
+        router.evidence.add(EvidenceKeys(None, None, session_key("1", None, tenant)), [], 1.0, implicit=False, time=0.0)
     with closing(open_store("memory:", get_plugin_manager())) as store:
         store.forget(None, "acme")
         router.evidence.drop_users(store.forgotten)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from aamc_bandit.thompson import EvidenceKeys
-from aamc_bandit.thompson.beta_evidence import WeightedOutcome
 from aamc_gateway.dashboard.learned_state import posteriors_document
 
 from aamc_sdk import MetaController
@@ -38,8 +37,7 @@ def test_the_posterior_of_a_category_counts_the_evidence_of_others_as_the_router
     with MetaController.build(router="thompson", pool=pool) as controller:
         router = controller.router
         for category, quality in (("code", 1.0), ("text", 0.0), ("text", 0.0)):
-            outcomes = [WeightedOutcome.of_quality("a", quality, 1.0)]
-            router.evidence.add(EvidenceKeys(category=category), outcomes, implicit=False, time=0.0)
+            router.evidence.add(EvidenceKeys(category=category), [("a", quality)], 1.0, implicit=False, time=0.0)
         shown = groups_of(router, pool)
         belief, _ = router.belief(EvidenceKeys(category="code"), pool)
     assert {"all requests", "code", "text"} == set(shown)

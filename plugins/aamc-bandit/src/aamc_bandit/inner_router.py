@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
-from aamc_sdk.types import Experience, Scores
+from aamc_sdk.types import Experience, Floats, Scores
 
 
 def check_router_option(option: str, given: Any) -> None:
@@ -57,6 +59,11 @@ def with_notes(scores: Scores, notes: Sequence[Mapping[str, Any]]) -> list[dict[
     """Return the notes of an inner router's scores, each with one of the outer router."""
     inner: Sequence[Mapping[str, Any]] = scores.notes or [{}] * len(notes)
     return [{**own, **note} for own, note in zip(inner, notes, strict=False)]  # the draw checks their number
+
+
+def by_name(names: Sequence[str], values: Floats, named: NDArray[np.bool_]) -> dict[str, float]:
+    """Return a row's values by candidate for a note, of the candidates that ``named`` marks; all are ``[M]``."""
+    return {name: value for name, value, is_named in zip(names, values.tolist(), named.tolist(), strict=True) if is_named}
 
 
 class WrappingRouter(OnlineRouter):
@@ -138,16 +145,19 @@ class InnerRouter:
         Raises:
             ConfigError: It is unknown, its options are wrong, or it needs outcomes in advance.
         """
-        if not isinstance(given, str):
-            options = {key: value for key, value in given.items() if key != "name"}
-            return cls._versioned(given["name"], _make(given["name"], options, services), trained=False)
-        folder = find_checkpoint(given, "router")
-        if folder is None:
-            return cls._versioned(given, _make(given, {}, services), trained=False)
-        name = component_name(given, "router")
-        router = _make(name, checkpoint_metadata(folder, "router").get("config", {}), services)
-        load_state(router, folder)
-        return cls._versioned(name, router, trained=True)
+        named = {"name": given} if isinstance(given, str) else given
+        folder = find_checkpoint(given, "router") if isinstance(given, str) else None
+        name, options = named["name"], {key: value for key, value in named.items() if key != "name"}
+        if folder is not None:
+            name, options = component_name(name, "router"), checkpoint_metadata(folder, "router").get("config", {})
+        router, state = _make(name, options, services), b""
+        if folder is not None:
+            load_state(router, folder)
+        if folder is not None or not router.requires.training:
+            with suppress(Exception, SystemExit):  # the same error is reported where the state is kept
+                state = state_of(router)
+        described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state)
+        return cls(name, router, folder is not None, described.hexdigest()[:12])
 
     @classmethod
     def described_by(cls, described: Mapping[str, Any], services: Services) -> InnerRouter:
@@ -166,15 +176,6 @@ class InnerRouter:
         """Return its name, options and version in JSON's types, and the schema of its state: another one makes it another state."""
         schema = getattr(self.router, "state_schema", None)
         return {"name": self.name, "options": unstructure(self.router.config), "schema": schema, "version": self.version}
-
-    @classmethod
-    def _versioned(cls, name: str, router: Router, *, trained: bool) -> InnerRouter:
-        state = b""
-        if trained or not router.requires.training:
-            with suppress(Exception, SystemExit):  # the same error is reported where the state is kept
-                state = state_of(router)
-        described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state)
-        return cls(name, router, trained, described.hexdigest()[:12])
 
 
 def _make(name: str, options: Mapping[str, Any], services: Services) -> Router:

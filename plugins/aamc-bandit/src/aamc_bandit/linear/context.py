@@ -18,8 +18,8 @@ from aamc_sdk.types import Estimates, Floats
 
 MAX_CATEGORIES = 64
 """Maximum number of categories in the context; later ones are ignored."""
-SCALARS = ("one", "complexity", "tool_use")
-"""The first numbers of the context."""
+SCALARS = 3
+"""The count of the first numbers of the context: one, complexity and tool use."""
 MAX_FIT_ROWS = 1000
 """Maximum number of rows that the projection of embeddings is fitted on."""
 _MIN_SINGULAR = 1e-9
@@ -88,12 +88,7 @@ class QueryContext:
     @property
     def width(self) -> int:
         """The length of the context vector, d."""
-        return len(SCALARS) + self.dimensions + len(self.categories)
-
-    def vector(self, by_kind: Mapping[str, float]) -> Floats:
-        """Return one value per number of the context ``[d]``, given values for each of ``SCALARS``, ``embedding`` and ``category``."""
-        kinds = (*SCALARS, *["embedding"] * self.dimensions, *["category"] * len(self.categories))
-        return np.array([by_kind[kind] for kind in kinds])
+        return SCALARS + self.dimensions + len(self.categories)
 
     def fitted(self, embedding: Floats | None) -> QueryContext:
         """Return the context with a projection fitted to training rows ``[N, D]``."""
@@ -113,7 +108,7 @@ class QueryContext:
         numbers[:, 1] = estimates.complexity - 0.5
         numbers[:, 2] = estimates.tool_use
         end = self.width - len(self.categories)
-        numbers[:, len(SCALARS) : end] = self._reduced(estimates.embedding)
+        numbers[:, SCALARS:end] = self._reduced(estimates.embedding)
         numbers[:, end:] = estimates.aligned(self.categories)
         numbers[np.isnan(numbers)] = 0.0
         return numbers

@@ -29,7 +29,8 @@ from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_bandit.linear.similarity_prior import prior_means, similarity
-from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, linear_utility
+from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
@@ -64,7 +65,7 @@ class LinearThompsonOptions(OutcomeOptions):
     newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(
-        0.2, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
+        DEFAULT_COST_WEIGHT, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
     )
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
 
@@ -89,10 +90,8 @@ class LinearThompson(OnlineRouter):
         self._lock = threading.Lock()
         self._ledger = OutcomeLedger(config)
         self._context = QueryContext(config.dimensions, services.seed)
-        self._statistics: dict[str, SufficientStatistics] = {}
+        self._statistics: RecentEntries[SufficientStatistics] = RecentEntries()
         self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
-        self._learned: set[str] = set()  # candidates, since the last delta
-        self._all_changed = True
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.linear.normal_quadrature.ERROR`."""
@@ -164,22 +163,19 @@ class LinearThompson(OnlineRouter):
         with self._lock:
             self._ledger.load(folder)
             self._context, self._latest = context, None
-            self._learned, self._all_changed = set(), False
-            self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
+            kept = ((name, SufficientStatistics(*(column[n].copy() for column in columns))) for n, name in enumerate(names))
+            self._statistics = RecentEntries(entries=kept)
+            self._statistics.mark_unchanged()
 
     def delta(self) -> bytes:
         """Return the statistics of the candidates that were learned, and the changed decisions and users of the counted feedback.
 
         A wider context changes all statistics, and a fitted one their meaning: then the whole state is returned.
         """
-        if self._all_changed:
-            self._ledger.delta()  # part of the whole
-            delta = state_of(self)
-        else:
-            learned = {name: _packed(own) for name, own in self._statistics.items() if name in self._learned}
-            delta = msgspec.json.encode(LinearDelta(learned, self._ledger.delta()))
-        self._learned, self._all_changed = set(), False
-        return delta
+        changed, counted = self._statistics.delta(), self._ledger.delta()
+        if ALL in changed:
+            return state_of(self)
+        return msgspec.json.encode(LinearDelta({name: _packed(own) for name, own in changed[ALTERED].items()}, counted))
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another router in the same state."""
@@ -192,10 +188,10 @@ class LinearThompson(OnlineRouter):
             with self._lock:
                 self._ledger.apply_delta(decoded.counted)
                 self._statistics.update(learned)
+                self._statistics.mark_unchanged()
                 self._latest = None
         except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
             raise CheckpointError(f"the delta of a linear bandit is damaged ({error!r}); load its whole state") from error
-        self._learned, self._all_changed = set(), False
 
     def prepare_replay(self, log: Store) -> None:
         """Drop the users that the log has forgotten."""
@@ -216,9 +212,9 @@ class LinearThompson(OnlineRouter):
         return SufficientStatistics.stacked([self._statistics.get(name, zeros) for name in names], width)
 
     def _prior_precision(self) -> Floats:
-        config = self.config
-        kinds = {"one": config.prior_sd, "complexity": config.complexity_sd, "tool_use": config.complexity_sd}
-        return np.asarray((config.noise_sd / self._context.vector(kinds | {"embedding": config.embedding_sd, "category": config.category_sd})) ** 2)
+        config, context = self.config, self._context
+        sds = (config.prior_sd, config.complexity_sd, config.complexity_sd, config.embedding_sd, config.category_sd)
+        return np.asarray((config.noise_sd / np.repeat(sds, (1, 1, 1, context.dimensions, len(context.categories)))) ** 2)
 
     def _expected(self, quality: Floats) -> tuple[Floats, Floats]:
         """Return e of equation (1), and the factor on x."""
@@ -232,7 +228,7 @@ class LinearThompson(OnlineRouter):
         """
         offset, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
         own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
-        self._learned.add(name)
+        self._statistics.altered(name)
         if new and outcome.added:
             own.add(share * x, quality - offset, outcome.weight, self.config.discount)
             outcome.places[name] = [float(own.clock)]
@@ -254,16 +250,15 @@ class LinearThompson(OnlineRouter):
             own.precision += rows.T @ rows
             own.response += rows.T @ (quality[known, m] - expected[known, m])
             own.count = own.count + len(known)
-        self._latest, self._all_changed = None, True
+        self._latest, self._statistics = None, RecentEntries(entries=self._statistics.items())
         return int(np.isfinite(quality).sum())
 
     def _widen(self, context: QueryContext) -> None:
         """Replace the context by one with the same numbers and perhaps more."""
         if context is self._context:
             return
-        if context.width > self._context.width:
-            self._statistics = {name: own.widened(context.width) for name, own in self._statistics.items()}
-        self._context, self._latest, self._all_changed = context, None, True
+        self._statistics = RecentEntries(entries=((name, own.widened(context.width)) for name, own in self._statistics.items()))
+        self._context, self._latest = context, None
 
 
 def _packed(statistics: SufficientStatistics) -> bytes:

@@ -7,7 +7,6 @@ are charged with the expected use of a decision, and corrected when its calls re
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import attrs
 
@@ -124,10 +123,5 @@ class MeanAccount:
 
 
 Account = WindowAccount | MeanAccount
-SETTINGS = ("limit", "seconds", "expected", "horizon", "hard")
-"""The fields of accounts that options give; the others are learned."""
-
-
-def numbers_of(account: Account) -> dict[str, Any]:
-    """Return the learned numbers of an account."""
-    return {name: value for name, value in attrs.asdict(account).items() if name not in SETTINGS}
+LEARNED = attrs.filters.exclude("limit", "seconds", "expected", "horizon", "hard")
+"""Filters the fields of accounts that are learned; options give the others."""

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_bandit.pacing.accounts import Account, numbers_of
+from aamc_bandit.pacing.accounts import LEARNED, Account
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import Note, RecentRequests, noted
 from aamc_bandit.pacing.resources import LimitedResource, resources_of
@@ -113,7 +113,7 @@ class PacingLedger:
         self._set_numbers(delta)
 
     def _numbers(self, tenants: Mapping[str, Accounts]) -> dict[str, Any]:
-        accounts = {tenant: {name: numbers_of(account) for name, account in own.items()} for tenant, own in tenants.items()}
+        accounts = {tenant: {name: attrs.asdict(account, filter=LEARNED) for name, account in own.items()} for tenant, own in tenants.items()}
         return {"tenants": accounts, "learned": {resource.name: dict(resource.learned) for resource in self.resources}}
 
     def _set_numbers(self, saved: Mapping[str, Any]) -> None:

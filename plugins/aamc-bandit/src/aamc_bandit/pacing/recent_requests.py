@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aamc_bandit.inner_router import by_name
 from aamc_bandit.pacing.multipliers import PriceCurve, WrappedChoices, curves_of
 from aamc_bandit.pacing.resources import LimitedResource
 from aamc_sdk.types import Floats
@@ -111,18 +112,18 @@ def decision_notes(
     """
     notes = []
     for row in range(len(choices.utility)):
-        columns = [(name, m) for m, name in enumerate(names) if choices.mask[row, m]]
+        mask, wrapped = choices.mask[row], choices.probabilities[row]
         limits = {
             resource.name: {
                 "multiplier": float(prices[k, row]),
                 "target": float(targets[k, row]),
-                "expected": _known(figures[k][row], columns),
-                "use": _known(uses[k][row], columns),
+                "expected": by_name(names, figures[k][row], mask & np.isfinite(figures[k][row])),
+                "use": by_name(names, uses[k][row], mask & np.isfinite(uses[k][row])),
             }
             for k, resource in enumerate(resources)
         }
-        wrapped = {name: float(choices.probabilities[row, m]) for name, m in columns if choices.probabilities[row, m] > 0}
-        notes.append({"utilities": {name: float(choices.utility[row, m]) for name, m in columns}, "wrapped": wrapped, "limits": limits})
+        utilities = by_name(names, choices.utility[row], mask)
+        notes.append({"utilities": utilities, "wrapped": by_name(names, wrapped, mask & (wrapped > 0)), "limits": limits})
     return notes
 
 
@@ -130,7 +131,3 @@ def noted(note: Note | None, limit: str, figure: str, candidate: str) -> float:
     """Return an expected ``figure`` of a candidate, ``"expected"`` or ``"use"``; NaN if it is unknown."""
     known = {} if note is None else note["limits"].get(limit, {})
     return float(known.get(figure, {}).get(candidate, math.nan))
-
-
-def _known(values: Floats, columns: Sequence[tuple[str, int]]) -> dict[str, float]:
-    return {name: float(values[m]) for name, m in columns if np.isfinite(values[m])}

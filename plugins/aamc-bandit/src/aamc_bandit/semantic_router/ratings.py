@@ -38,36 +38,21 @@ class CandidateRating:
     successes: int = 0
 
 
-@attrs.frozen
-class EntityRatings:
-    """The ratings of one entity.
-
-    Attributes:
-        level: ``"global"``, ``"category"``, ``"user"`` or ``"session"``.
-        entity: The category, user or session; ``""`` at the global level.
-        candidates: Ratings by candidate.
-    """
-
-    level: str
-    entity: str
-    candidates: Mapping[str, CandidateRating]
-
-
 def is_ratings(content: Any) -> bool:
     """Return whether a JSON document is a state file of vLLM Semantic Router."""
     return isinstance(content, Mapping) and ("global_ratings" in content or "category_ratings" in content)
 
 
-def read_ratings(content: Mapping[str, Any]) -> list[EntityRatings]:
-    """Return the ratings of a state file of vLLM Semantic Router.
+def read_ratings(content: Mapping[str, Any]) -> list[tuple[str, str, dict[str, CandidateRating]]]:
+    """Return the ratings of a state file of vLLM Semantic Router: level, entity (``""`` at the global level), and ratings by candidate.
 
     Raises:
         CheckpointError: A rating is invalid, or the id of a user or session cannot be decoded.
     """
     groups = [(GLOBAL, "", content.get("global_ratings") or {})]
     groups += [(*_level_and_entity(key), ratings) for key, ratings in _mapping(content.get("category_ratings") or {}).items()]
-    found = [EntityRatings(level, entity, dict(_candidate_ratings(level, ratings))) for level, entity, ratings in groups]
-    return [group for group in found if group.candidates]
+    found = [(level, entity, dict(_candidate_ratings(level, ratings))) for level, entity, ratings in groups]
+    return [group for group in found if group[-1]]
 
 
 def _level_and_entity(key: str) -> tuple[str, str]:

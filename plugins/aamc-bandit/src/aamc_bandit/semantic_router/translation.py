@@ -52,7 +52,6 @@ _REASONS = {
     "plugins": "caches, guards and prompts are not the router's task",
     "recipes": "only the file's own decisions are read",
 }
-_OTHER_REASON = "it does not configure a learning algorithm"
 _OTHER_DECISION = "only decision {!r} is used; use another with --set decision=NAME or from_file(decision=NAME)"
 
 
@@ -116,9 +115,9 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
         difference=_difference(learner(router)),
         ignored=(
             *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
-            *_ignored_in_decision(chosen),
+            *(IgnoredKey(f"decisions[{name}].{key}", _reason(key)) for key in chosen if key not in ("name", "algorithm", "modelRefs")),
             *(IgnoredKey(f"decisions[{other}]", _OTHER_DECISION.format(name)) for other in others),
-            *_ignored_sections(content),
+            *(IgnoredKey(path, _reason(key)) for path, key in section_keys(content).items() if key not in MODEL_SECTIONS),
         ),
     )
 
@@ -161,7 +160,11 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise ConfigError(f"{kind} has no option 'name'; the algorithm's type determines the router")
     if kind == "concurrent":
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
-        return {"name": "thompson", **AS_UPSTREAM}, _arena_options(on_error | section)
+        from aamc_bandit.arena.answer_arena import ArenaOptions
+
+        arena = on_error | section
+        configure(ArenaOptions, arena, where="concurrent")
+        return {"name": "thompson", **AS_UPSTREAM}, arena
     options = _renamed_options(section) if kind == "thompson" else section
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
     asks = options.get("enable_llm_routing", False)
@@ -171,14 +174,6 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         return _llm_router(name, options), None
     effective = {key: value for key, value in options.items() if key not in ("enable_llm_routing", *ROUTER_R1)}
     return {"name": name, **AS_UPSTREAM, **effective}, None
-
-
-def _arena_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of the arena if they are valid."""
-    from aamc_bandit.arena.answer_arena import ArenaOptions
-
-    configure(ArenaOptions, options, where="concurrent")
-    return options
 
 
 def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,16 +286,9 @@ def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -
         yield IgnoredKey(f"{where}.on_error", "deciding calls no model, so no call can fail")
 
 
-def _ignored_in_decision(decision: Mapping[str, Any]) -> Iterator[IgnoredKey]:
-    for key in decision:
-        if key not in ("name", "algorithm", "modelRefs"):
-            yield IgnoredKey(f"decisions[{decision['name']}].{key}", _REASONS.get(key, _OTHER_REASON))
-
-
-def _ignored_sections(content: Mapping[str, Any]) -> Iterator[IgnoredKey]:
-    for path, key in section_keys(content).items():
-        if key not in MODEL_SECTIONS:
-            yield IgnoredKey(path, _REASONS.get(key, _OTHER_REASON))
+def _reason(key: str) -> str:
+    """Return why a key of a decision or of the file has no effect."""
+    return _REASONS.get(key, "it does not configure a learning algorithm")
 
 
 def section_keys(content: Mapping[str, Any]) -> dict[str, str]:

@@ -88,15 +88,12 @@ def auto_save_seconds(text: str) -> float:
     As in vLLM Semantic Router, an interval that is empty, invalid, not positive or above 24 hours becomes 30 seconds. An
     invalid one is logged as a warning.
     """
-    given = text.strip()
-    if not given:
-        return DEFAULT_SECONDS
+    given, reason = text.strip(), f"it must be above 0 and at most 24h, not {text!r}"
     try:
-        seconds = parse_duration(given)
+        seconds = parse_duration(given) if given else DEFAULT_SECONDS
+        if 0 < seconds <= MAX_SECONDS:
+            return seconds
     except ConfigError as error:
-        logger.warning("auto_save_interval: %s; the state is saved every %g s", error, DEFAULT_SECONDS)
-        return DEFAULT_SECONDS
-    if not 0 < seconds <= MAX_SECONDS:
-        logger.warning("auto_save_interval must be above 0 and at most 24h, not %r; the state is saved every %g s", text, DEFAULT_SECONDS)
-        return DEFAULT_SECONDS
-    return seconds
+        reason = str(error)
+    logger.warning("auto_save_interval: %s; the state is saved every %g s", reason, DEFAULT_SECONDS)
+    return DEFAULT_SECONDS

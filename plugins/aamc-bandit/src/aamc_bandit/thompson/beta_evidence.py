@@ -17,7 +17,7 @@ import numpy as np
 
 from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.recent_entries import RecentEntries
-from aamc_bandit.semantic_router.ratings import EntityRatings
+from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys, own_id, session_user
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import SEPARATOR, Floats
@@ -35,18 +35,8 @@ Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class WeightedOutcome(NamedTuple):
-    """The effect of one feedback on one candidate: weighted wins and losses, and whether it is a success."""
-
-    candidate: str
-    wins: float
-    losses: float
-    success: bool
-
-    @classmethod
-    def of_quality(cls, candidate: str, quality: float, weight: float) -> WeightedOutcome:
-        """Return a quality from 0 to 1 as that share of a win; the rest is a loss."""
-        return cls(candidate, weight * quality, weight * (1 - quality), success=quality > TIE)
+WeightedOutcome = tuple[str, float, float, bool]
+"""The effect of one feedback on one candidate: its name, weighted wins and losses, and whether it is a success."""
 
 
 class CandidateEvidence(NamedTuple):
@@ -241,7 +231,8 @@ class BetaEvidence:
     def add(
         self,
         keys: EvidenceKeys,
-        outcomes: Sequence[WeightedOutcome],
+        qualities: Sequence[tuple[str, float]],
+        weight: float,
         *,
         implicit: bool,
         time: float,
@@ -252,13 +243,14 @@ class BetaEvidence:
 
         Args:
             keys: The entities of the decision.
-            outcomes: One outcome per candidate that the feedback names.
+            qualities: The candidates that the feedback names with their qualities from 0 to 1: that share of a win, the rest is a loss.
+            weight: The number of outcomes that it counts as.
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
             ageing: Whether it discounts earlier evidence; false for rows without an order in time.
             places: The places of a revision; a new piece's empty dict is filled.
         """
-        outcomes = self._summable(outcomes)
+        outcomes = self._weighted(qualities, weight)
         with self._writing:
             if places:
                 self._revise(keys, outcomes, places, True, implicit, float(time))
@@ -266,7 +258,7 @@ class BetaEvidence:
                 entities = self._add(keys, outcomes, implicit, float(time), ageing)
                 if places is not None:
                     places[CLOCKS] = [0.0 if entity is None else entity.clock for entity in entities]
-                    for name in [outcome.candidate for outcome in outcomes]:
+                    for name, _ in qualities:
                         places[name] = [0.0 if entity is None else float(entity.candidates[name].total) for entity in entities]
             self.changes += 1
 
@@ -284,35 +276,34 @@ class BetaEvidence:
             entities.append(entity)
         return entities
 
-    def add_ratings(self, ratings: Sequence[EntityRatings], updated: float) -> None:
-        """Add the ratings of a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
+    def add_ratings(self, level: str, name: str, ratings: Mapping[str, CandidateRating], updated: float) -> None:
+        """Add an entity's ratings from a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
 
         The file does not say which feedback was implicit, so all counts as explicit.
         """
         with self._writing:
-            for group in ratings:
-                entity = self._levels[group.level].mention(group.entity, EntityEvidence)
-                entity.clock = float(max(entity.clock, *(rating.feedback for rating in group.candidates.values())))
-                for name, rating in group.candidates.items():
-                    known = entity.candidates.get(name, NO_EVIDENCE._replace(at=entity.clock))
-                    entity.candidates[name] = known._replace(
-                        wins=float(known.wins + rating.wins),
-                        losses=float(known.losses + rating.losses),
-                        total=known.total + rating.feedback,
-                        successes=known.successes + rating.successes,
-                        explicit=known.explicit + rating.feedback,
-                        updated=max(known.updated, updated),
-                    )
+            entity = self._levels[level].mention(name, EntityEvidence)
+            entity.clock = float(max([entity.clock, *(rating.feedback for rating in ratings.values())]))
+            for candidate, rating in ratings.items():
+                known = entity.candidates.get(candidate, NO_EVIDENCE._replace(at=entity.clock))
+                entity.candidates[candidate] = known._replace(
+                    wins=float(known.wins + rating.wins),
+                    losses=float(known.losses + rating.losses),
+                    total=known.total + rating.feedback,
+                    successes=known.successes + rating.successes,
+                    explicit=known.explicit + rating.feedback,
+                    updated=max(known.updated, updated),
+                )
             self.changes += 1
 
-    def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, places: Places) -> None:
+    def remove(self, keys: EvidenceKeys, qualities: Sequence[tuple[str, float]], weight: float, *, implicit: bool, places: Places) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`.
 
         The age of feedback without places is unknown. Where evidence ages, it is not taken back.
         """
         if places or (self._discount == 1 and not self._window):
             with self._writing:
-                self._revise(keys, self._summable(outcomes), places, False, implicit, 0.0)
+                self._revise(keys, self._weighted(qualities, weight), places, False, implicit, 0.0)
                 self.changes += 1
 
     def _revise(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], places: Places, added: bool, implicit: bool, time: float) -> None:
@@ -326,11 +317,10 @@ class BetaEvidence:
             entity.revise(outcomes, clock, totals, added, implicit, time, self._discount, self._window)
             self._levels[level].altered(name)
 
-    def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
-        """Return outcomes whose sums are exact where a window needs that: an outcome that leaves it leaves no remainder."""
-        if not self._window:
-            return outcomes
-        return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
+    def _weighted(self, qualities: Sequence[tuple[str, float]], weight: float) -> list[WeightedOutcome]:
+        """Return the outcomes of a feedback; with a window, their sums are exact, so that an outcome that leaves it leaves no remainder."""
+        rounded = _rounded if self._window else float
+        return [(name, rounded(weight * quality), rounded(weight * (1 - quality)), quality > TIE) for name, quality in qualities]
 
     def _entries(self, level: str, entries: Iterable[tuple[str, EntityEvidence]] = ()) -> RecentEntries[EntityEvidence]:
         return RecentEntries(self._limits.get(level, sys.maxsize), entries)

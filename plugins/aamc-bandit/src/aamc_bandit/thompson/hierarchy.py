@@ -39,16 +39,10 @@ def unscaled_belief(posterior: Floats) -> QualityBelief:
     return QualityBelief(posterior[:, 0], posterior[:, 1], np.ones(len(posterior)), np.zeros(len(posterior)))
 
 
-class ShrunkPosterior(NamedTuple):
-    """A level's posterior ``[M, 2]``, and the weights in it of one outcome of the parent level and of its own, ``[M, 1]`` each."""
+def shrink(parent: Floats, own: Floats, prior: Floats, strength: float, limit: float, counted: Floats | float = 1.0) -> tuple[Floats, Floats, Floats]:
+    """Return the posterior at a level ``[M, 2]``, shrunk towards that of its parent level.
 
-    posterior: Floats
-    parent_weight: Floats
-    own_weight: Floats
-
-
-def shrink(parent: Floats, own: Floats, prior: Floats, strength: float, limit: float, counted: Floats | float = 1.0) -> ShrunkPosterior:
-    """Return the posterior at a level, shrunk towards the posterior of its parent level.
+    Also return the weights in it of one outcome of the parent level and of its own, ``[M, 1]`` each.
 
     The parent's evidence from others, rest = max(parent - counted own, prior), counts as K' = min(sum(rest), ``limit``)
     outcomes, so that one outcome moves the mean little and a new category starts from nearly all that is known. An own outcome
@@ -74,7 +68,7 @@ def shrink(parent: Floats, own: Floats, prior: Floats, strength: float, limit: f
     kept = np.minimum(total, limit)
     parent_weight = kept / total * counted
     own_weight = np.maximum(np.maximum(1.0, parent_weight), kept / strength)
-    return ShrunkPosterior(kept / total * rest + own_weight * own, parent_weight, own_weight)
+    return kept / total * rest + own_weight * own, parent_weight, own_weight
 
 
 def shrinkage_posterior(tables: Sequence[Floats | None], prior: Floats, strengths: Sequence[tuple[float, float]], nested: bool) -> Floats:

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
-from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, WeightedOutcome
+from aamc_bandit.semantic_router.ratings import CandidateRating
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.drift_alarm import Drift, find_drift
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys, evidence_keys
@@ -110,8 +110,9 @@ class Thompson(OnlineRouter):
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._scores_version: int | tuple[int, int] = -1
         self._state: StateFile | None = None
-        if config.category_scores:
-            self.evidence.add_ratings(_category_ratings(config.category_scores), 0.0)
+        for category, scores in config.category_scores.items():
+            ratings = {name: CandidateRating(SCORE_OUTCOMES * score, SCORE_OUTCOMES * (1 - score), 0) for name, score in scores.items()}
+            self.evidence.add_ratings("category", category, ratings, 0.0)
         if config.router_model_path is not None:
             self.load(Path(config.router_model_path))
 
@@ -174,8 +175,7 @@ class Thompson(OnlineRouter):
         names, counted = dataset.pool.names, 0
         for keys, qualities in zip(evidence_keys(self.config, dataset.queries, estimates), dataset.outcomes.known_quality.tolist(), strict=True):
             known = [(name, quality) for name, quality in zip(names, qualities, strict=True) if not math.isnan(quality)]
-            outcomes = [WeightedOutcome.of_quality(name, quality, 1.0) for name, quality in known]
-            self.evidence.add(keys, outcomes, implicit=False, time=0.0, ageing=False)
+            self.evidence.add(keys, known, 1.0, implicit=False, time=0.0, ageing=False)
             counted += len(known)
         return {"outcomes": counted}
 
@@ -200,12 +200,12 @@ class Thompson(OnlineRouter):
         self.evidence.selections += experience.made
         for outcome in self._ledger.outcomes(experience):
             (keys,) = evidence_keys(self.config, [experience.queries[outcome.row]], experience.estimates_of(outcome.row))
-            weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
+            given = (keys, outcome.qualities, outcome.weight)
             if outcome.added:
-                self.evidence.add(keys, weighted, implicit=outcome.implicit, time=outcome.time, places=outcome.places)
+                self.evidence.add(*given, implicit=outcome.implicit, time=outcome.time, places=outcome.places)
                 self._watch(keys.category, [name for name, _ in outcome.qualities])
             else:
-                self.evidence.remove(keys, weighted, implicit=outcome.implicit, places=outcome.places)
+                self.evidence.remove(*given, implicit=outcome.implicit, places=outcome.places)
 
     def _watch(self, category: str | None, names: Sequence[str]) -> None:
         """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
@@ -336,15 +336,6 @@ class EpsilonGreedy(Thompson):
     """Takes the maximum expected utility, and with probability epsilon any candidate."""
 
     Config = EpsilonGreedyOptions
-
-
-def _category_ratings(scores: Mapping[str, Mapping[str, float]]) -> list[EntityRatings]:
-    """Return the scores of categories as the ratings of ten outcomes each."""
-
-    def rating(score: float) -> CandidateRating:
-        return CandidateRating(SCORE_OUTCOMES * score, SCORE_OUTCOMES * (1 - score), 0)
-
-    return [EntityRatings("category", category, {name: rating(score) for name, score in known.items()}) for category, known in scores.items()]
 
 
 def _wins_losses(table: Floats | None) -> Floats | None:

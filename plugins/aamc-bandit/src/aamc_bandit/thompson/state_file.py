@@ -13,15 +13,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 
-from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
+from aamc_bandit.semantic_router.ratings import USER, is_ratings, read_ratings
 from aamc_bandit.thompson.autosave import AutoSave, auto_save_seconds
 from aamc_bandit.thompson.beta_evidence import BetaEvidence
 from aamc_sdk.errors import CheckpointError, StoreAwayError, UnknownDecisionError
@@ -112,7 +111,9 @@ class StateFile:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             if is_ratings(content):
-                self._evidence.add_ratings(self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
+                updated = _epoch_seconds(content.get("last_updated"))
+                for level, entity, ratings in read_ratings(content):
+                    self._evidence.add_ratings(level, self._user_id(entity) if level == USER else entity, ratings, updated)
             else:
                 self._evidence.restore(self._starting_state(content))
         except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError
@@ -164,9 +165,6 @@ class StateFile:
             return isinstance(decision_id, str) and self._log.record(decision_id) is not None
         except UnknownDecisionError:
             return False
-
-    def _renamed_users(self, ratings: Sequence[EntityRatings]) -> list[EntityRatings]:
-        return [attrs.evolve(group, entity=self._user_id(group.entity)) if group.level == USER else group for group in ratings]
 
     def _keep_aside(self, reason: str) -> bool:
         """Rename the file; return whether that succeeded."""

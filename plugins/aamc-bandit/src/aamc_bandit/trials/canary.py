@@ -28,8 +28,8 @@ import attrs
 import msgspec
 import numpy as np
 
-from aamc_bandit.inner_router import with_notes
-from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
+from aamc_bandit.inner_router import by_name, with_notes
+from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions
 from aamc_bandit.trials.trial_limits import CallComparison
 from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
 from aamc_sdk.config import option
@@ -119,7 +119,7 @@ class Canary(RouterPair):
                     "share": share,
                     **({"role": role} if role else {}),
                     "stable": {**pair["stable"], **_expected_of(stable_choices, request, row)},
-                    "candidate": {**pair["candidate"], **failure, "probabilities": possible_candidates(choices, request, row)},
+                    "candidate": {**pair["candidate"], **failure, "probabilities": by_name(request.pool.names, choices[row], choices[row] > 0)},
                 }
             }
             for row, role in enumerate(roles)
@@ -142,9 +142,7 @@ class Canary(RouterPair):
                 self._end(note["ended"])  # before a restart, which kept no state
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
-                self._calls.add(role, call)
-                if role == "candidate":
-                    self._calls.add_expected(call, decisions[call.decision_id].notes[CANARY]["stable"])
+                self._calls.add(role, call, decisions[call.decision_id].notes[CANARY]["stable"])
         exceeded = self._calls.exceeded(config.max_error_excess, config.max_cost_ratio, config.max_latency_ratio)
         if exceeded is not None:
             self._end(exceeded)
@@ -180,7 +178,7 @@ class Canary(RouterPair):
         if not self.config.by_user or query.user is None:
             return None
         user = tenant_user(query.user, query.tenant)
-        return "candidate" if uniform(self.services.seed, f"{CANARY}/{self._routers()['candidate'].version}/{user}") < share else "stable"
+        return "candidate" if uniform(self.services.seed, f"{CANARY}/{self.routers()['candidate'].version}/{user}") < share else "stable"
 
     def _count_failure(self, why: str) -> None:
         logger.warning("the challenger %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
@@ -215,11 +213,10 @@ def served_by(decision: Decision) -> str | None:
 
 def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str, dict[str, Any]]:
     """Return a row's choice probabilities, and the expected cost and latency of its possible candidates where they are known."""
-    probabilities = possible_candidates(choices, request, row)
-    columns = [(name, request.pool.index(name)) for name in probabilities]
+    names, possible = request.pool.names, choices[row] > 0
     figures = {"cost_usd": request.expected.cost_usd[row], "latency_ms": request.expected.latency_ms[row]}
-    expected = {figure: {name: float(values[m]) for name, m in columns if np.isfinite(values[m])} for figure, values in figures.items()}
-    return {"probabilities": probabilities, "expected": expected}
+    expected = {figure: by_name(names, values, possible & np.isfinite(values)) for figure, values in figures.items()}
+    return {"probabilities": by_name(names, choices[row], possible), "expected": expected}
 
 
 def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:

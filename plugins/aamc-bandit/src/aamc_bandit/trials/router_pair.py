@@ -17,9 +17,9 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -32,6 +32,7 @@ from aamc_sdk.serving import state_of
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 ROLES = ("stable", "candidate")
@@ -56,7 +57,7 @@ class RouterPairOptions:
 
 
 def _either_requires(pair: RouterPair) -> Requirements:
-    both = [paired.requires for paired in pair.paired]
+    both = [paired.requires for paired in pair.routers().values()]
     either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
     return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
 
@@ -66,7 +67,7 @@ class RouterPair(OnlineRouter):
 
     Config = RouterPairOptions
     requires = InnerAttribute(Requirements(), _either_requires)
-    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
+    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.routers().values()))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -80,20 +81,20 @@ class RouterPair(OnlineRouter):
     @property
     def stable(self) -> Router:
         """The proven router."""
-        return self._routers()["stable"].router
+        return self.routers()["stable"].router
 
     @property
     def challenger(self) -> Router:
         """The router that may replace it."""
-        return self._routers()["candidate"].router
+        return self.routers()["candidate"].router
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train each router that is not loaded from a checkpoint; return the metrics of each."""
-        return {role: dict(paired.router.train(training)) for role, paired in self._routers().items() if not paired.trained}
+        return {role: dict(paired.router.train(training)) for role, paired in self.routers().items() if not paired.trained}
 
     def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
         """Return the stable router's scores, and the challenger's with its choice probabilities ``[B, M]``, or why it has none."""
-        stable, challenger = (paired.router for paired in self.paired)
+        stable, challenger = (paired.router for paired in self.routers().values())
         if self._unusable is not None:
             return stable.score(request), self._unusable
 
@@ -123,33 +124,30 @@ class RouterPair(OnlineRouter):
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
         self._serves = self._starting = True
-        self._for_both(lambda router: router.attach(log, user_id), "failed to start", unusable=True)
+        self._each(lambda _, router: router.attach(log, user_id), "failed to start", unusable=True)
 
     def origin(self) -> bytes | None:
         """Return an identifier of both routers' initial states; None if the states themselves identify them."""
-        known = {"stable": self.stable.origin() if isinstance(self.stable, OnlineRouter) else None, "candidate": None}
-        if isinstance(self.challenger, OnlineRouter):
-            with self._contained("failed to identify its initial state", unusable=True):
-                known["candidate"] = self.challenger.origin()
+        known = self._each(lambda _, router: router.origin(), "failed to identify its initial state", unusable=True)
         if not any(known.values()):
             return None
-        states = {"stable": known["stable"] or state_of(self.stable), "candidate": known["candidate"] or b""}
+        states = {"stable": known.get("stable") or state_of(self.stable), "candidate": known.get("candidate") or b""}
         if not states["candidate"]:
             with self._contained("failed to save its state"):
                 states["candidate"] = state_of(self.challenger)
-        initial = [hashlib.sha256(states[role]).hexdigest() for role in self._routers()]
+        initial = [hashlib.sha256(states[role]).hexdigest() for role in self.routers()]
         return to_json([initial, self.described(), self.trial_state()]).encode()
 
     def prepare_replay(self, log: Store) -> None:
         """Prepare both routers to replay the log from the start."""
-        self._for_both(lambda router: router.prepare_replay(log), "failed to prepare to replay the log", unusable=True)
+        self._each(lambda _, router: router.prepare_replay(log), "failed to prepare to replay the log", unusable=True)
         self._starting = False
         while self._start_failures:
             self.challenger_failed(self._start_failures.pop(0))
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn from all decisions, whichever router made them."""
-        self._for_both(lambda router: router.learn(experience), f"failed to learn up to position {experience.position} of the log")
+        self._each(lambda _, router: router.learn(experience), f"failed to learn up to position {experience.position} of the log")
 
     def close(self) -> None:
         """Close both routers."""
@@ -159,7 +157,7 @@ class RouterPair(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write names, options and states of both routers."""
-        described = {role: paired.description() for role, paired in self._routers().items()}
+        described = {role: paired.description() for role, paired in self.routers().items()}
         for role in ROLES:
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
         self.stable.save(folder / "stable")
@@ -188,27 +186,16 @@ class RouterPair(OnlineRouter):
 
     def delta(self) -> bytes | None:
         """Return the changes of both routers, and the trial's state; None where a router that learns can only save its whole state."""
-        deltas: dict[str, bytes | None] = {}
-        if isinstance(self.stable, OnlineRouter):
-            deltas["stable"] = self.stable.delta()
-        if isinstance(self.challenger, OnlineRouter):
-            deltas["candidate"] = None
-            with self._contained("failed to give its delta"):
-                deltas["candidate"] = self.challenger.delta()
+        deltas = self._each(lambda _, router: router.delta(), "failed to give its delta")
         encoded = {role: base64.b64encode(delta).decode() for role, delta in deltas.items() if delta is not None}
-        return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if len(encoded) == len(deltas) else None
+        return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if encoded.keys() == self._online().keys() else None
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another pair in the same state."""
         try:
             decoded = json.loads(delta)
-            deltas = {role: base64.b64decode(encoded, validate=True) for role, encoded in decoded["routers"].items()}
-            if isinstance(self.stable, OnlineRouter):
-                self.stable.apply_delta(deltas["stable"])
-            if isinstance(self.challenger, OnlineRouter):
-                delta_of_challenger = deltas["candidate"]
-                with self._contained("failed to apply a delta", unusable=True, raises=CheckpointError):
-                    self.challenger.apply_delta(delta_of_challenger)
+            deltas = {role: base64.b64decode(decoded["routers"][role], validate=True) for role in self._online()}
+            self._each(lambda role, router: router.apply_delta(deltas[role]), "failed to apply a delta", unusable=True, raises=CheckpointError)
             self.set_trial_state(decoded["trial"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the delta of a pair of routers is damaged ({error!r}); load its whole state") from error
@@ -226,27 +213,26 @@ class RouterPair(OnlineRouter):
 
     def described(self) -> dict[str, dict[str, str]]:
         """Return the label and version of each router by role, as decisions note them."""
-        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self._routers().items()}
+        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self.routers().items()}
 
-    @property
-    def paired(self) -> tuple[InnerRouter, ...]:
-        """The stable router and the challenger."""
-        return tuple(self._routers()[role] for role in ROLES)
-
-    def _routers(self) -> dict[str, InnerRouter]:
+    def routers(self) -> dict[str, InnerRouter]:
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
             if not self._made:
                 self._made = {role: InnerRouter.of(getattr(self.config, role), self.services) for role in ROLES}
             return self._made
 
-    def _for_both(self, work: Callable[[OnlineRouter], None], failure: str, *, unusable: bool = False) -> None:
-        """Run work on each router that learns; see :meth:`_contained` for the challenger's errors."""
-        if isinstance(self.stable, OnlineRouter):
-            work(self.stable)
-        if isinstance(self.challenger, OnlineRouter):
-            with self._contained(failure, unusable=unusable):
-                work(self.challenger)
+    def _online(self) -> dict[str, OnlineRouter]:
+        """Return the routers that learn, by role."""
+        return {role: paired.router for role, paired in self.routers().items() if isinstance(paired.router, OnlineRouter)}
+
+    def _each(self, work: Callable[[str, OnlineRouter], T], failure: str, **contained: Any) -> dict[str, T]:
+        """Run work on each router that learns; return the results by role, without the challenger's if it failed, see :meth:`_contained`."""
+        found: dict[str, T] = {}
+        for role, router in self._online().items():
+            with nullcontext() if role == "stable" else self._contained(failure, **contained):
+                found[role] = work(role, router)
+        return found
 
     @contextmanager
     def _contained(self, what: str, *, unusable: bool = False, raises: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
@@ -268,8 +254,3 @@ class RouterPair(OnlineRouter):
                 self._start_failures.append(failure)
             else:
                 self.challenger_failed(failure)
-
-
-def possible_candidates(probabilities: Floats, request: RoutingRequest, row: int) -> dict[str, float]:
-    """Return the names and probabilities of a row's candidates with nonzero probability."""
-    return {name: float(p) for name, p in zip(request.pool.names, probabilities[row], strict=True) if p > 0}

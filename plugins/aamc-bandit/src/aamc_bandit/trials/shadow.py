@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import numpy as np
 
-from aamc_bandit.inner_router import with_notes
-from aamc_bandit.trials.router_pair import RouterPair, possible_candidates
+from aamc_bandit.inner_router import by_name, with_notes
+from aamc_bandit.trials.router_pair import RouterPair
 from aamc_bandit.trials.trial_notes import SHADOW
 from aamc_sdk.types import Floats, RoutingRequest, Scores
 
@@ -43,8 +42,8 @@ class Shadow(RouterPair):
         return [
             {
                 "choice": names[chosen[row]],
-                "probabilities": possible_candidates(probabilities, request, row) if known else {},
-                "utility": {names[m]: float(scores.utility[row, m]) for m in np.flatnonzero(request.mask[row])},
+                "probabilities": by_name(names, probabilities[row], probabilities[row] > 0) if known else {},
+                "utility": by_name(names, scores.utility[row], request.mask[row]),
             }
             for row in range(len(request))
         ]

@@ -79,24 +79,22 @@ class CallComparison:
     def __init__(self, kept: Mapping[str, tuple[int, float, float]] | None = None) -> None:
         self._means = {name: RunningMean(*values) for name, values in (kept or {}).items()}
 
-    def add(self, role: str, call: Attempt) -> None:
-        """Add a call that was made for a router's decision; a cancelled or refused one says nothing about the router."""
-        if call.status in ("ok", "error"):
-            self._add(f"{role}/errors", float(call.status == "error"))
-            self._add(f"{role}/cost_usd", call.cost_usd)
-            self._add(f"{role}/latency_ms", call.latency_ms)
+    def add(self, role: str, call: Attempt, stable: Mapping[str, Any]) -> None:
+        """Add a call that was made for a router's decision; a cancelled or refused one says nothing about the router.
 
-    def add_expected(self, call: Attempt, stable: Mapping[str, Any]) -> None:
-        """Add the cost and latency that the stable router would have had in place of a challenger's call.
-
-        ``stable`` has its ``probabilities`` by model, and the ``expected`` figures of these models, as a decision notes them.
+        A challenger's call also adds the cost and latency that the stable router would have had in its place. ``stable`` has its
+        ``probabilities`` by model, and the ``expected`` figures of these models, as a decision notes them.
         """
-        if call.status in ("ok", "error"):
-            for figure, expected in stable.get("expected", {}).items():
-                own = getattr(call, figure)
-                known = {**expected, call.candidate: own}
-                mean = sum(p * known.get(name, math.nan) for name, p in stable["probabilities"].items())
-                self._add(f"expected/{figure}", math.nan if math.isnan(own) else mean)
+        if call.status not in ("ok", "error"):
+            return
+        self._add(f"{role}/errors", float(call.status == "error"))
+        self._add(f"{role}/cost_usd", call.cost_usd)
+        self._add(f"{role}/latency_ms", call.latency_ms)
+        for figure, expected in stable.get("expected", {}).items() if role == "candidate" else ():
+            own = getattr(call, figure)
+            known = {**expected, call.candidate: own}
+            mean = sum(p * known.get(name, math.nan) for name, p in stable["probabilities"].items())
+            self._add(f"expected/{figure}", math.nan if math.isnan(own) else mean)
 
     def exceeded(self, max_error_excess: float, max_cost_ratio: float, max_latency_ratio: float) -> str | None:
         """Return the limit of a canary's options that the challenger exceeds, in words; None for none."""

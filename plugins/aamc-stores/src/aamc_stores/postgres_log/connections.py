@@ -108,7 +108,6 @@ class Connections:
                 connection.execute("COMMIT")
         except AWAY:
             connection.close()
-            self.drop_idle()  # they were opened to the same server
             raise
         except BaseException:
             try:

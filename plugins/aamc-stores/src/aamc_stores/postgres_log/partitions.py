@@ -70,18 +70,20 @@ class Partitions:
         """Return the partitions, the oldest first."""
         return [Partition(*found) for found in self._tables.run(connection, _ALL, f'"{self._tables.prefix}_entries_')]
 
-    def oldest_to_go(self, connection: psycopg.Connection) -> int | None:
-        """Return the number of the oldest partition if it may go."""
-        partitions = self.all(connection)
-        now = float(self._tables.value(connection, _NOW))
-        if not is_oldest_expired(partitions, self._retention, now, sum(each.size for each in partitions)):
-            return None
-        number = partitions[0].number
-        covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))
-        return number if self._last(connection, number) <= covered else None
+    def oldest_expired(self, connection: psycopg.Connection) -> Partition | None:
+        """Return the oldest partition if it is expired."""
+        partitions, now = self.all(connection), float(self._tables.value(connection, _NOW))
+        return partitions[0] if is_oldest_expired(partitions, self._retention, now, sum(each.size for each in partitions)) else None
+
+    def _is_learned(self, connection: psycopg.Connection, number: int) -> bool:
+        """Return whether the routers that still learn have learned all entries of a partition."""
+        since = renewed_since(self._retention, float(self._tables.value(connection, _NOW)))
+        return self._last(connection, number) <= covered_position(self._states.covered(connection), since)
 
     def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
-        """Return the sums over a partition's decisions; reads all of its entries, unless the store is ended meanwhile: then returns None."""
+        """Return the sums over the decisions of a partition that may go, from all of its entries; None if it may not, or the store ends meanwhile."""
+        if not self._is_learned(connection, number):
+            return None
         counting = itertools.count()
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
@@ -92,7 +94,8 @@ class Partitions:
 
     def drop(self, connection: psycopg.Connection, summed: SummedPartition) -> int | None:
         """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
-        if self.oldest_to_go(connection) != summed.number:
+        oldest = self.oldest_expired(connection)
+        if oldest is None or oldest.number != summed.number or not self._is_learned(connection, summed.number):
             return None
         aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)

@@ -43,7 +43,8 @@ class States:
         if snapshot.epoch != self._epoch(connection):
             return
         run(connection, "UPDATE {snapshots} SET renewed = now() WHERE name = %s", name)
-        known = {floor: (position, epoch) for floor, position, epoch in self._known(connection, name)}
+        found = run(connection, "SELECT floor, position, epoch FROM {snapshots} WHERE name = %s", name)
+        known = {floor: (position, epoch) for floor, position, epoch in found}
         cleans = True in known and known[True][0] == snapshot.position and known[True][1] < snapshot.epoch
         afters = [after for (after,) in run(connection, "SELECT after FROM {deltas} WHERE name = %s", name)]
         newer = all(position < snapshot.position for position, _ in known.values())
@@ -98,9 +99,6 @@ class States:
         self._tables.run(connection, "DELETE FROM {deltas}")
         insert = "INSERT INTO {erasures} (who, time) VALUES (%s, greatest(clock_timestamp(), to_timestamp(%s)))"
         self._tables.run(connection, insert, erasure.digest, math.ceil(erasure.latest))  # a timestamp has microseconds, a decision's time more digits
-
-    def _known(self, connection: psycopg.Connection, name: str) -> list[tuple[bool, int, int]]:
-        return self._tables.run(connection, "SELECT floor, position, epoch FROM {snapshots} WHERE name = %s", name).fetchall()
 
     def _newest(self, connection: psycopg.Connection, name: str) -> int:
         """Return the position of the newest state, 0 for none."""

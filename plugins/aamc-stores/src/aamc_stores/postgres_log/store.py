@@ -19,7 +19,6 @@ from aamc_sdk.log import UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, R
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
-from aamc_stores.postgres_log.feedback import feedback_insert
 from aamc_stores.postgres_log.leases import Leases
 from aamc_stores.postgres_log.partitions import Partitions
 from aamc_stores.postgres_log.states import States
@@ -119,7 +118,7 @@ class PostgresStore(SharedStore):
             return self._entries.commit(connection, found, writes)
 
     def _add_plain(self, feedback: Sequence[Row]) -> bool:
-        with self._changing(lambda: feedback_insert(self._tables, feedback)) as (connection, found):
+        with self._changing(lambda: self._entries.insert_feedback(feedback)) as (connection, found):
             found.set_result(-1)
             is_complete = found.rowcount == len(feedback)
             connection.execute(self._tables.query(_MOVE_END).replace("%s", str(len(feedback))) if is_complete else "ROLLBACK")
@@ -183,23 +182,17 @@ class PostgresStore(SharedStore):
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)
 
-    def _retain(self) -> int:
-        dropped = 0
-        while (decisions := self._drop_oldest()) is not None:
-            dropped += decisions
-        return dropped
-
     def _drop_expired(self) -> None:
         with self._writing(self._lock_key, self._states_key) as connection:
             self._partitions.drop_expired(connection)
 
-    def _drop_oldest(self) -> int | None:
-        """Drop the oldest partition if it may go; return its number of decisions, None where it stays."""
+    def _oldest_to_drop(self) -> Partition | None:
+        with self._reading() as connection:
+            return self._partitions.oldest_expired(connection)
+
+    def _drop_part(self, oldest: Partition) -> int | None:
         with self._reading(bounded=False) as connection:
-            number = self._partitions.oldest_to_go(connection)
-            if number is None:
-                return None
-            summed = self._partitions.summed(connection, number, self._ending.is_set)
+            summed = self._partitions.summed(connection, oldest.number, self._ending.is_set)
         if summed is None:
             return None
         with self._writing(self._lock_key, self._states_key) as connection:

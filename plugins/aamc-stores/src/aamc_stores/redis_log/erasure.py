@@ -27,46 +27,34 @@ class RedisErasure:
 
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
-        if erasure.tenant is None:
-            return self._of_user(erasure, limit), after
-        return self._of_tenant(erasure, after, limit)
-
-    def _of_user(self, erasure: Erasure, limit: int) -> int:
-        """Erase some decisions of a user in all tenants."""
-        # First without the end, so that little is left for the attempt that a new decision of the user defeats.
-        count = self._server.change(lambda: self._try_of_user(erasure, limit, ends=False))
-        if count == limit:
-            return count
-        return count + self._server.change(lambda: self._try_of_user(erasure, limit - count, ends=True))
-
-    def _try_of_user(self, erasure: Erasure, limit: int, *, ends: bool) -> int | None:
-        """Try to erase some decisions of a user, whose set of names those that are erased leave; ``ends``: and to begin the new epoch."""
-        decided = f"user:{erasure.user}"
-        members = self._server.names(decided)
-        names = members[:limit]
-        checks = [(str(len(members)), "SCARD", self._server.key(decided))] if ends else []
-        return len(names) if self._try(names, erasure, ends and len(names) < limit, checks) else None
-
-    def _of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant; each attempt to end reads only the entries written since the last one."""
-        count, reached = self._server.change(lambda: self._try_of_tenant(erasure, after, limit, ends=False))
+        count, reached = self._server.change(lambda: self._attempt(erasure, after, limit, ends=False))
         while count < limit:
-            last = self._try_of_tenant(erasure, reached, limit - count, ends=True)
+            last = self._attempt(erasure, reached, limit - count, ends=True)
             if last is not None:
                 return count + last[0], last[1]
-            more, reached = self._server.change(functools.partial(self._try_of_tenant, erasure, reached, limit - count, ends=False))
+            more, reached = self._server.change(functools.partial(self._attempt, erasure, reached, limit - count, ends=False))
             count += more
         return count, reached
 
-    def _try_of_tenant(self, erasure: Erasure, after: int, limit: int, *, ends: bool) -> tuple[int, int] | None:
-        """Try to erase some decisions of a tenant after a position; return how many, and up to where the log was read."""
+    def _attempt(self, erasure: Erasure, after: int, limit: int, *, ends: bool) -> tuple[int, int] | None:
+        """Try to erase some decisions, and if none is left and ``ends`` to begin the new epoch; return how many, and up to where they were searched.
+
+        The first attempt does not end, so little is left for one that a new decision defeats.
+        """
+        names, reached, check = self._next(erasure, after, limit)
+        is_last = ends and len(names) < limit
+        return (len(names), reached) if self._try(names, erasure, is_last, [check] if is_last else []) else None
+
+    def _next(self, erasure: Erasure, after: int, limit: int) -> tuple[list[str], int, Check]:
+        """Return some decisions to erase, up to where the log was searched for them, and the check that no other has come since."""
+        if erasure.tenant is None:
+            decided = f"user:{erasure.user}"  # an erased decision leaves this set
+            members = self._server.names(decided)
+            return members[:limit], after, (str(len(members)), "SCARD", self._server.key(decided))
         position = self._states.facts().position  # decisions that come later are erased as they are written, or are new
         found = list(itertools.islice(self._found(erasure, after), limit))
-        is_last = ends and len(found) < limit
-        checks = [(str(position or ""), "GET", self._server.key("position"))] if is_last else []
-        if not self._try([name for _, name in found], erasure, is_last, checks):
-            return None
-        return len(found), found[-1][0] if len(found) == limit else max(after, position)
+        reached = found[-1][0] if len(found) == limit else max(after, position)
+        return [name for _, name in found], reached, (str(position or ""), "GET", self._server.key("position"))
 
     def _found(self, erasure: Erasure, after: int) -> Iterator[tuple[int, str]]:
         """Yield position and id of a tenant's decisions after a position."""

@@ -79,26 +79,28 @@ class RedisStates:
                 return False
             number = 1 + max((state.number for states in (kept, floors) for state in states.values()), default=0)
             new = State(snapshot.position, number, snapshot.last, snapshot.epoch, facts.now, key)
-            ops: list[Op] = []
+            before, ops = (dict(kept), dict(floors)), list[Op]()
             floor, newest = floors.get(name), max((states[name].position for states in (kept, floors) if name in states), default=None)
-            before = self._contents(kept, floors)
             if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # without who was forgotten meanwhile
                 floors[name] = new
             elif (newest is None or newest < new.position) and replaces_deltas(new.position, [delta.after for delta in chain], end):
                 kept[name] = new
-                gone = [str(delta.position) for delta in chain if delta.after < new.position]
-                ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
-            ops += self._renewed(name, kept, floors, facts.now)
-            ops += self._evicted(name, kept, floors)
+                past = [str(delta.position) for delta in chain if delta.after < new.position]
+                ops += [["HDEL", self._deltas(name), *past[start : start + 1000]] for start in range(0, len(past), 1000)]
+            for states in (kept, floors):
+                if name in states:
+                    states[name] = attrs.evolve(states[name], renewed=facts.now)
+            for gone in _latest_first(name, kept, floors)[MAX_SNAPSHOTS:]:
+                kept.pop(gone, None)
+                floors.pop(gone, None)
+                ops.append(["UNLINK", self._deltas(gone)])
+            ops += self._changes(before, (kept, floors))
             checks = [self.check(facts)]
-            after = self._contents(kept, floors)
-            if key in after:
+            if key in _contents(kept, floors):
                 with self._server.explained():
                     self._server.client.set(key, snapshot.content, ex=_CONTENT_SECONDS)
                 ops.append(["PERSIST", key])
                 checks.append(("1", "EXISTS", key))
-            ops += [["UNLINK", gone] for gone in before - after]
-            ops.append(self._written())
             return None if self._server.commit(checks, ops) is None else True
 
         self._server.change(put)
@@ -130,24 +132,16 @@ class RedisStates:
 
     def raised_floors(self, kept: dict[str, State], floors: dict[str, State], since: float) -> list[Op]:
         """Return the commands that keep the snapshots that were renewed since a time as floors, as a partition goes; :meth:`check` notices it."""
-        ops: list[Op] = []
-        before = self._contents(kept, floors)
-        for name, state in kept.items():
-            if state.renewed >= since and (name not in floors or floors[name].position < state.position):
-                floors[name] = state
-                ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
-        ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
-        return [*ops, self._written()]
+        raised = {
+            name: state for name, state in kept.items() if state.renewed >= since and (name not in floors or floors[name].position < state.position)
+        }
+        return self._changes((kept, floors), (kept, {**floors, **raised}))
 
     def without_unclean_floors(self, epoch: int, since: float) -> list[Op]:
         """Return the commands that drop floors which were learned with users who have been forgotten since, and were not renewed since a time."""
         kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
-        gone = {name: state for name, state in floors.items() if state.epoch < epoch and state.renewed < since}
-        left = {name: state for name, state in floors.items() if name not in gone}
-        if not gone:
-            return []
-        ops: list[Op] = [["UNLINK", key] for key in self._contents(gone) - self._contents(kept, left)]
-        return [*ops, ["HDEL", self._server.key(FLOORS), *gone], self._written()]
+        left = {name: state for name, state in floors.items() if state.epoch >= epoch or state.renewed >= since}
+        return self._changes((kept, floors), (kept, left)) if len(left) < len(floors) else []
 
     def dropped(self) -> list[Op]:
         """Return the commands that delete all snapshots and deltas, and leave the floors.
@@ -156,10 +150,8 @@ class RedisStates:
         """
         kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
         empty = {name: State(0, state.number, "", UNLEARNED, state.renewed, "") for name, state in kept.items() if name not in floors}
-        ops: list[Op] = [["HSET", self._server.key(FLOORS), name, state.text] for name, state in empty.items()]
-        ops += [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
-        ops += [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
-        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], self._written()]
+        deltas = [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
+        return [*deltas, *self._changes((kept, floors), ({}, {**floors, **empty}))]
 
     def _newest(self, name: str) -> tuple[int, list[StateDelta]]:
         """Return the position of the newest state of a name, 0 for none, and the deltas in order."""
@@ -168,33 +160,13 @@ class RedisStates:
         states = [state.position for kind in (SNAPSHOTS, FLOORS) if (state := self.read(kind).get(name)) is not None]
         return max([*states, *(delta.position for delta in chain)], default=0), chain
 
-    def _renewed(self, name: str, kept: dict[str, State], floors: dict[str, State], now: float) -> list[Op]:
-        """Note that a name was put now; return the commands that write its states."""
+    def _changes(self, before: Sequence[dict[str, State]], after: Sequence[dict[str, State]]) -> list[Op]:
+        """Return the commands that change snapshots and floors, and delete the contents that none of them has any more; :meth:`check` notices it."""
         ops: list[Op] = []
-        for kind, states in ((SNAPSHOTS, kept), (FLOORS, floors)):
-            if name in states:
-                states[name] = attrs.evolve(states[name], renewed=now)
-                ops.append(["HSET", self._server.key(kind), name, states[name].text])
-        return ops
-
-    def _evicted(self, name: str, kept: dict[str, State], floors: dict[str, State]) -> list[Op]:
-        """Delete the names of more than may be kept that were put longest ago; return the commands."""
-
-        def age(each: str) -> tuple[bool, float, int]:
-            states = [states[each] for states in (kept, floors) if each in states]
-            return each == name, max(state.renewed for state in states), max(state.number for state in states)
-
-        ops: list[Op] = []
-        for gone in sorted({**kept, **floors}, key=age)[:-MAX_SNAPSHOTS]:
-            kept.pop(gone, None)
-            floors.pop(gone, None)
-            ops += [["HDEL", self._server.key(kind), gone] for kind in (SNAPSHOTS, FLOORS)]
-            ops.append(["UNLINK", self._deltas(gone)])
-        return ops
-
-    def _contents(self, *kinds: dict[str, State]) -> set[str]:
-        """Return the keys of the contents of some states."""
-        return {state.content for kind in kinds for state in kind.values() if state.epoch > UNLEARNED}
+        for kind, old, new in zip((SNAPSHOTS, FLOORS), before, after, strict=True):
+            ops += [["HSET", self._server.key(kind), name, state.text] for name, state in new.items() if old.get(name) != state]
+            ops += [["HDEL", self._server.key(kind), name] for name in old.keys() - new.keys()]
+        return [*ops, *(["UNLINK", content] for content in _contents(*before) - _contents(*after)), self._written()]
 
     def _written(self) -> Op:
         """Return the command that marks a write, which :meth:`check` notices."""
@@ -202,3 +174,18 @@ class RedisStates:
 
     def _deltas(self, name: str) -> str:
         return self._server.key(f"deltas:{name}")
+
+
+def _contents(*kinds: dict[str, State]) -> set[str]:
+    """Return the keys of the contents of some states."""
+    return {state.content for kind in kinds for state in kind.values() if state.epoch > UNLEARNED}
+
+
+def _latest_first(name: str, kept: dict[str, State], floors: dict[str, State]) -> list[str]:
+    """Return the names of states in the order in which they were put, the latest first; ``name`` is being put."""
+
+    def age(each: str) -> tuple[bool, float, int]:
+        states = [states[each] for states in (kept, floors) if each in states]
+        return each == name, max(state.renewed for state in states), max(state.number for state in states)
+
+    return sorted({**kept, **floors}, key=age, reverse=True)
