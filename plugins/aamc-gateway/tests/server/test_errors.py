@@ -326,6 +326,24 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
     assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_named_model_answers_although_the_router_fails(serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool) -> None:
+    running = serve(good=Script(), other=Script())
+
+    def fail(request: Any) -> None:
+        raise KeyError("prices")
+
+    running.gateway.controller.router.score = fail
+    answer = running.chat(model="other", stream=streamed)
+    assert (answer.status, statuses(running)) == (200, [("other", "ok")])
+    (decision,) = running.log().decisions
+    assert (decision.candidate, decision.router, decision.propensity) == ("other", "", 1.0)
+    assert any("router 'thompson' failed: KeyError: 'prices'; the only allowed candidate" in record.message for record in caplog.records)
+    found = running.gateway.controller.feedback(decision.id, quality=1.0), running.gateway.controller.explain(decision.id).to_dict()
+    assert (found[0], found[1]["candidate"]) == (True, "other")
+    assert running.chat(stream=streamed).status == 500
+
+
 class Panic(BaseException):
     """As the bindings of Rust libraries raise it."""
 
