@@ -181,7 +181,7 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = get_type_hints(cls)
+    hints = _type_hints(cls)
     fields = attrs.fields_dict(cls)
     for key, value in options.items():
         hint = _without_none(hints[key])
@@ -202,6 +202,12 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
                 _check_group(item, entry, f"each of {key}", where)
         if attrs.has(hint):  # options that an option groups
             _check_group(hint, value, key, where)
+
+
+@cache
+def _type_hints(cls: type[Any]) -> Mapping[str, Any]:
+    """Return the types of options. Evaluating them takes most of the time of a check, and many keys of a gateway have the same class."""
+    return get_type_hints(cls)
 
 
 def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
