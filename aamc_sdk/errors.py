@@ -183,6 +183,21 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 
 @contextmanager
+def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
+    """Begin the messages of errors in a configuration file with its path, None for no file.
+
+    Those that have it already, or name one of the values ``given`` in place of the file's, are left as they are.
+    """
+    try:
+        yield
+    except (ConfigError, PoolError, PreferenceError, UnknownComponentError) as error:
+        message = str(error)
+        if path is not None and not any(str(name) in message for name in (path, *given)):
+            error.args = (f"{path}: {message}",)
+        raise
+
+
+@contextmanager
 def write_errors(path: object, advice: str) -> Iterator[None]:
     """Turn errors of creating or writing a file or folder into an OutputError with the path and the advice; an OutputError passes unchanged."""
     try:

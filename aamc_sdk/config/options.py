@@ -200,6 +200,9 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
         if kind in _LISTS and attrs.has(item := get_args(hint)[0]):
             for entry in value:
                 _check_group(item, entry, f"each of {key}", where)
+        if kind in _MAPPINGS and attrs.has(item := get_args(hint)[1]):
+            for name, entry in value.items():
+                _check_group(item, entry, f"{key}.{name}", where)
         if attrs.has(hint):  # options that an option groups
             _check_group(hint, value, key, where)
 
