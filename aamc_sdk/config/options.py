@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name
+from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
@@ -283,6 +283,5 @@ def _exactly(value: Any, wanted: str, *types: type) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in types:
-        digits = f"; write {value:.0f}" if types == (int,) and isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else ""
-        raise ConfigError(f"must be {wanted}, not {value!r}{digits}")
+        raise ConfigError(f"must be {wanted}, not {value!r}{whole_number_hint(value) if types == (int,) else ''}")
     return value
