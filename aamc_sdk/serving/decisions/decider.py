@@ -13,7 +13,17 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
+from aamc_sdk.errors import (
+    AamcError,
+    DataError,
+    OutputError,
+    PluginError,
+    ProviderError,
+    StoreAwayError,
+    StoreError,
+    UnknownDecisionError,
+    router_error,
+)
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import RouteArguments, weights_of
@@ -38,6 +48,8 @@ from aamc_sdk.types import (
 from aamc_sdk.types.records import fingerprint_of
 
 logger = logging.getLogger(__name__)
+_FAILURES = (PluginError, ProviderError, OutputError)
+"""Errors of a router that say nothing about the request."""
 
 
 class Decider:
@@ -127,7 +139,9 @@ class Decider:
         try:
             with self._router_errors():
                 return self.draw_from(self._router.score(request), request, arguments)
-        except PluginError as error:
+        except _FAILURES as error:
+            if (request.mask.sum(axis=1) > 1).any():
+                raise
             return self._draw_only(request, arguments, error)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
@@ -141,7 +155,9 @@ class Decider:
         try:
             with self._router_errors():
                 return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
-        except PluginError as error:
+        except _FAILURES as error:
+            if (request.mask.sum(axis=1) > 1).any():
+                raise
             return self._draw_only(request, arguments, error)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
@@ -175,17 +191,12 @@ class Decider:
         drawn = decide(scores, request, ids, router=router, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
         return Records(drawn, request)
 
-    def _draw_only(self, request: RoutingRequest, arguments: RouteArguments, error: PluginError) -> Records:
+    def _draw_only(self, request: RoutingRequest, arguments: RouteArguments, error: AamcError) -> Records:
         """Return the decision for the only allowed candidate of each row after the router failed, such as a model that a request names.
 
         The decisions name no router: they lack what it notes.
-
-        Raises:
-            PluginError: The router's error, since several candidates are allowed.
         """
-        if (request.mask.sum(axis=1) > 1).any():
-            raise error
-        logger.error("%s; the only allowed candidate was chosen without it", error)
+        logger.error("the only allowed candidate was chosen without the router: %s", error)
         why = {"why": "The router failed, and no other candidate was allowed."}
         return self.draw_from(Scores(np.zeros(request.mask.shape), notes=[why] * len(request)), request, arguments, router="")
 

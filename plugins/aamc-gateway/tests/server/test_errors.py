@@ -309,7 +309,7 @@ def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_d
 def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
     serve: Serve, caplog: pytest.LogCaptureFixture, level: str, error: Exception, shown: str
 ) -> None:
-    running = serve(good=Script())
+    running = serve(good=Script(), other=Script())
 
     def fail(request: Any) -> None:
         raise error
@@ -327,21 +327,31 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_named_model_answers_although_the_router_fails(serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool) -> None:
+@pytest.mark.parametrize(
+    ("error", "shown", "status"),
+    [
+        (KeyError("prices"), "router 'thompson' failed: KeyError: 'prices'", 500),
+        (ProviderError("its own model is down"), "its own model is down", 502),
+        (OutputError("its disk is full"), "its disk is full", 500),
+    ],
+)
+def test_a_named_model_answers_although_the_router_fails(
+    serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool, error: Exception, shown: str, status: int
+) -> None:
     running = serve(good=Script(), other=Script())
 
     def fail(request: Any) -> None:
-        raise KeyError("prices")
+        raise error
 
     running.gateway.controller.router.score = fail
     answer = running.chat(model="other", stream=streamed)
     assert (answer.status, statuses(running)) == (200, [("other", "ok")])
     (decision,) = running.log().decisions
     assert (decision.candidate, decision.router, decision.propensity) == ("other", "", 1.0)
-    assert any("router 'thompson' failed: KeyError: 'prices'; the only allowed candidate" in record.message for record in caplog.records)
+    assert any(f"the only allowed candidate was chosen without the router: {shown}" in record.message for record in caplog.records)
     found = running.gateway.controller.feedback(decision.id, quality=1.0), running.gateway.controller.explain(decision.id).to_dict()
     assert (found[0], found[1]["candidate"]) == (True, "other")
-    assert running.chat(stream=streamed).status == 500
+    assert running.chat(stream=streamed).status == status
 
 
 class Panic(BaseException):
@@ -351,7 +361,7 @@ class Panic(BaseException):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Panic("/srv/secrets")])
 @pytest.mark.parametrize("path", ["chat/completions", "messages"])
 def test_whatever_a_router_raises_the_client_gets_an_error_of_its_dialect(serve: Serve, caplog: Any, path: str, error: BaseException) -> None:
-    running = serve(good=Script())
+    running = serve(good=Script(), other=Script())
 
     def fail(request: Any) -> None:
         raise error

@@ -80,8 +80,7 @@ class GatewayApp:
                 gateway.metrics.refused(error.kind)
             who = f"request {scope['request_id']}" if "request_id" in scope else "a request"
             tell_operator(f"{who} of {scope['path']}", error)
-            told = error if isinstance(error, AamcError) else AamcError(str(error))
-            await send_error(told, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
+            await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
             if not isinstance(error, Exception):  # the server must see a shutdown
                 raise
         finally:

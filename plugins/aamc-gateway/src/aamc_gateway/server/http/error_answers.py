@@ -51,7 +51,7 @@ def dialect_of(path: str) -> str:
     return "messages" if path.startswith("/v1/messages") else "responses" if path.startswith("/v1/responses") else "chat"
 
 
-async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> None:
+async def send_error(error: BaseException, dialect: str, send: Send, *, decision_id: str = "") -> None:
     """Send an error."""
     status, kind, retry_after_s, body = _parts(error)
     message: Any = body or error_body(dialect, client_message(error), kind, status)
@@ -74,9 +74,9 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
     await send_json(send, message, status, headers)
 
 
-def client_message(error: AamcError) -> str:
+def client_message(error: BaseException) -> str:
     """Return what a client is told of an error. The text of one that only the operator can repair may name files, addresses or other requests."""
-    if status_and_kind(error)[0] == 500:
+    if not isinstance(error, AamcError) or status_and_kind(error)[0] == 500:
         return "a part of the gateway failed; the gateway's log has the reason"
     return public_message(error)
 
