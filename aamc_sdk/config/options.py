@@ -181,7 +181,7 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = _type_hints(cls)
+    hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
     fields = attrs.fields_dict(cls)
     for key, value in options.items():
         hint = _without_none(hints[key])
