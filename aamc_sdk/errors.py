@@ -7,6 +7,7 @@ report an ``AamcError`` in one place.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -183,6 +184,21 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 
 @contextmanager
+def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
+    """Begin the messages of errors in a configuration file with its path, None for no file.
+
+    Those that have it already, or name one of the values ``given`` in place of the file's, are left as they are.
+    """
+    try:
+        yield
+    except (ConfigError, PoolError, PreferenceError, UnknownComponentError) as error:
+        message = str(error)
+        if path is not None and not any(str(name) in message for name in (path, *given)):
+            error.args = (f"{path}: {message}",)
+        raise
+
+
+@contextmanager
 def write_errors(path: object, advice: str) -> Iterator[None]:
     """Turn errors of creating or writing a file or folder into an OutputError with the path and the advice; an OutputError passes unchanged."""
     try:
@@ -256,6 +272,15 @@ class component_errors:  # noqa: N801  # used like a function; a generator would
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
     return f"; a folder is given with a slash: ./{name}" if os.sep not in name and os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+
+
+def whole_number_hint(value: object) -> str:
+    """Return advice to write a whole number in digits if a value is one in another form, such as ``1e5`` or a text, else ``""``."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f"; write {number:.0f}" if number.is_integer() and abs(number) < 1e15 else ""
 
 
 def quantity(number: int, noun: str, plural: str = "") -> str:

@@ -427,6 +427,20 @@ def test_complete_falls_back_to_the_next_choice_and_logs_every_attempt() -> None
         assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [("small", "error"), ("large", "ok")]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_complete_falls_back_from_a_candidate_whose_provider_cannot_be_made(streamed: bool) -> None:
+    on_text, why = (lambda _: None) if streamed else None, "no provider is named 'none-such'"
+    broken = ModelSpec("small", "?", endpoint={"provider": "none-such"})
+    with build("first", Pool([broken, ModelSpec("large", "?", endpoint={"provider": "echo"})])) as controller:
+        assert controller.complete("Hi", on_text=on_text).candidate == "large"
+        failed, answered = attempts(controller)
+        assert (failed.candidate, failed.status, why in str(failed.error), answered.candidate) == ("small", "error", True, "large")
+    with build("first", Pool([broken])) as controller:
+        with pytest.raises(ProviderError, match=f"no candidate answered: calling 'small' failed: .*{why}") as found:
+            controller.complete("Hi", on_text=on_text)
+        assert found.value.public == "no candidate answered: calling 'small' failed"
+
+
 def test_complete_gives_the_text_as_it_comes_of_the_candidate_that_answers() -> None:
     pool = Pool(
         [ModelSpec("small", "?", endpoint={"provider": "echo", "error": "overloaded"}), ModelSpec("large", "?", endpoint={"provider": "echo"})]

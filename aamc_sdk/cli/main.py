@@ -29,6 +29,7 @@ from aamc_sdk.errors import (
     error_text,
     nearest,
     split_advice,
+    whole_number_hint,
 )
 
 GROUPS = {
@@ -185,7 +186,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     """Print an error, on standard output too if that is a JSON document; return the exit status."""
     status, message, hint = 1, str(error), ""
     if isinstance(error, click.UsageError):
-        message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else _wrong_number(error) or error.format_message()
         status, hint = error.exit_code, f"see {error.ctx.command_path if error.ctx else 'aamc'} --help"
     elif isinstance(error, click.ClickException):
         status, message = error.exit_code, error.format_message()
@@ -243,6 +244,26 @@ def _unknown_option(error: click.NoSuchOption) -> str:
         return f"no option {error.option_name}: {name.upper()} is an argument, as in {error.ctx.command_path} {name.upper()}"
     hint = nearest(name, [spelling.lstrip("-") for each in parameters if isinstance(each, click.Option) for spelling in each.opts])
     return f"no option {error.option_name}{hint}".replace("mean '", "mean '--")
+
+
+def _wrong_number(error: click.UsageError) -> str:
+    """Return a message on an option's number that is out of its range or cannot be read, in place of click's ``x>=1``; ``""`` for other errors."""
+    option = error.param if isinstance(error, click.BadParameter) else None
+    kind = getattr(option, "type", None)
+    if option is None or not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return ""
+    value, least, most = error.message.partition(" is not ")[0], getattr(kind, "min", None), getattr(kind, "max", None)
+    bounds = (("above" if getattr(kind, "min_open", False) else "at least", least), ("at most", most))
+    wanted = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+    if wanted == f"at least {least} and at most {most}":
+        wanted = f"from {least} to {most}"
+    hint = ""
+    if value.startswith("'"):  # it cannot be read
+        is_whole = isinstance(kind, click.types.IntParamType)
+        wanted = f"a {'whole ' if is_whole else ''}number {'of ' if wanted.startswith('at') else ''}{wanted}".rstrip()
+        hint = whole_number_hint(value.strip("'")) if is_whole else ""
+    name = max(option.opts, key=len) if isinstance(option, click.Option) else option.human_readable_name
+    return f"{name} must be {wanted}, not {value}{hint}"
 
 
 def _abandon_output() -> None:

@@ -15,6 +15,8 @@ PIPE_WIDTH = 120
 """Default width in columns for output that is not a terminal."""
 NAME_WIDTH = 14
 """The minimum width of a column whose texts are folded."""
+LAID_OUT_ROWS = 1_000
+"""The maximum number of rows for which a table is fitted to the terminal, which takes about a millisecond each."""
 INTERVALS = "Below a number: its 95% interval."
 """The note below a table with intervals."""
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if chr(code) not in "\n\t"}
@@ -74,8 +76,12 @@ def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) 
     """Print a table without cutting its content.
 
     Columns with ``no_wrap``, those of numbers, keep their width; the texts of the others are folded. Where that is not enough, the last
-    columns are left out, and a note names them. Output that is not a terminal has ``width`` columns.
+    columns are left out, and a note names them. Output that is not a terminal has ``width`` columns. A table of more than ``LAID_OUT_ROWS`` rows is
+    printed as plain lines.
     """
+    if len(table.rows) > LAID_OUT_ROWS:
+        _print_lines(table, stderr)
+        return
     shown = console(width, stderr=stderr)
     table.pad_edge = False
     for column in table.columns:
@@ -88,6 +94,16 @@ def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) 
     for text, style in ((title, "italic"), (table, None), (caption, "dim"), (lacking, "dim")):
         if text:
             shown.print(text, style=style, highlight=False)
+
+
+def _print_lines(table: Table, stderr: bool) -> None:
+    """Print a table as lines of cells, with its title and notes."""
+    columns = [[printable(str(cell)) for cell in (column.header, *column.cells)] for column in table.columns]
+    for place, cells in enumerate(columns):
+        width = max(map(len, cells))
+        columns[place] = [cell.rjust(width) if table.columns[place].justify == "right" else cell.ljust(width) for cell in cells]
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    click.echo("\n".join(str(text) for text in (table.title, *lines, table.caption) if text), err=stderr)
 
 
 def _minimum_width(table: Table, shown: Console) -> int:

@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name
+from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
@@ -181,7 +181,7 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = get_type_hints(cls)
+    hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
     fields = attrs.fields_dict(cls)
     for key, value in options.items():
         hint = _without_none(hints[key])
@@ -200,8 +200,17 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
         if kind in _LISTS and attrs.has(item := get_args(hint)[0]):
             for entry in value:
                 _check_group(item, entry, f"each of {key}", where)
+        if kind in _MAPPINGS and attrs.has(item := get_args(hint)[1]):
+            for name, entry in value.items():
+                _check_group(item, entry, f"{key}.{name}", where)
         if attrs.has(hint):  # options that an option groups
             _check_group(hint, value, key, where)
+
+
+@cache
+def _type_hints(cls: type[Any]) -> Mapping[str, Any]:
+    """Return the types of options. Evaluating them takes most of the time of a check, and many keys of a gateway have the same class."""
+    return get_type_hints(cls)
 
 
 def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
@@ -274,6 +283,5 @@ def _exactly(value: Any, wanted: str, *types: type) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in types:
-        digits = f"; write {value:.0f}" if types == (int,) and isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else ""
-        raise ConfigError(f"must be {wanted}, not {value!r}{digits}")
+        raise ConfigError(f"must be {wanted}, not {value!r}{whole_number_hint(value) if types == (int,) else ''}")
     return value

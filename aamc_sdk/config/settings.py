@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError, one_of, whole_number_hint
 from aamc_sdk.types import Preference
 
 PRESETS = ("quick", "full", "paper")
@@ -55,7 +55,7 @@ def check_seed(seed: int) -> None:
         ConfigError: The seed is below 0 or above :data:`MAX_SEED`.
     """
     if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"seed must be a whole number from 0 to {MAX_SEED}, not {seed!r}")
+        raise ConfigError(f"seed must be a whole number from 0 to {MAX_SEED}, not {seed!r}{whole_number_hint(seed)}")
 
 
 SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset", "seed", "device")

@@ -59,7 +59,11 @@ def pool_from_dict(content: Mapping[str, Any], where: str) -> Pool:
     entries = content.get("candidates")
     if not isinstance(entries, list) or not entries:
         raise PoolError(f"{where} must have a list 'candidates' with at least one named entry, not {entries!r}")
-    return Pool(_candidate(entry, f"{where}, candidate {n + 1}") for n, entry in enumerate(entries))
+    candidates = [_candidate(entry, f"{where}, candidate {n + 1}") for n, entry in enumerate(entries)]
+    try:
+        return Pool(candidates)
+    except PoolError as error:
+        raise PoolError(f"{where}: {error}") from error
 
 
 def _candidate(entry: Any, where: str) -> Candidate:
@@ -69,8 +73,8 @@ def _candidate(entry: Any, where: str) -> Candidate:
         raise PoolError(f"{where}: name must be text, not {entry['name']!r:.80}; write it in quotes")
     try:
         spec = configure(_Entry, entry, where=f"{where} ({entry['name']})")
-        prices = None if spec.prices is None else configure(Prices, spec.prices, where=f"prices of {spec.name}")
-        latency = None if spec.latency is None else configure(Latency, spec.latency, where=f"latency of {spec.name}")
+        prices = None if spec.prices is None else configure(Prices, spec.prices, where=f"{where} ({spec.name}), prices")
+        latency = None if spec.latency is None else configure(Latency, spec.latency, where=f"{where} ({spec.name}), latency")
     except ConfigError as error:
         raise PoolError(str(error)) from error
     fields = attrs.asdict(spec, recurse=False) | {"prices": prices, "latency": latency}

@@ -43,17 +43,17 @@ def check_known_numbers(array: Floats, request: RoutingRequest, name: str) -> No
 
 def _nan_hint(request: RoutingRequest, unknown: NDArray[np.bool_]) -> str:
     """Return the likely cause of NaN at the cells ``[B, M]``, and the remedy."""
-    weighed = request.preferences[:, :, None] > 0
-    unpriced = np.asarray(np.isnan(request.expected.cost_usd) & request.mask & weighed[:, 1])
-    untimed = np.asarray(np.isnan(request.expected.latency_ms) & request.mask & weighed[:, 2])
-    if (unknown & ~unpriced & ~untimed).any():
+    lacking = {}
+    for figure, remedy, weight in (("cost_usd", "prices", 1), ("latency_ms", "a latency", 2)):
+        cells = np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, weight, None] > 0)
+        if cells.any() and not (cells & ~unknown).any():  # else the router can do without it
+            lacking[figure, remedy] = cells
+    if not lacking or (unknown & ~np.any(list(lacking.values()), axis=0)).any():
         return _UNKNOWN_CAUSE
-    for figure, remedy, cells in (("cost_usd", "prices", unpriced), ("latency_ms", "a latency", untimed)):
-        if cells.any():
-            names = one_of([name for m, name in enumerate(request.pool.names) if cells[:, m].any()])
-            advice = f"give {remedy} in the pool, or a preference without it, unless the router computes NaN itself"
-            return f"the preference weighs {figure}, which is unknown for {names}: {advice}"
-    return _UNKNOWN_CAUSE
+    (figure, remedy), cells = next(iter(lacking.items()))
+    names = one_of([name for m, name in enumerate(request.pool.names) if cells[:, m].any()])
+    advice = f"give {remedy} in the pool, or a preference without it, unless the router computes NaN itself"
+    return f"the preference weighs {figure}, which is unknown for {names}: {advice}"
 
 
 def _check_spent(name: str, spent: Any, rows: int) -> None:

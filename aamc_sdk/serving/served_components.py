@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, one_of, unknown_name
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, file_errors, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
@@ -299,10 +299,8 @@ def components_from_file(
     if changes:
         content = {**content, **changes}
         pool = None if "pool" in changes else pool
-    try:
+    with file_errors(path, (changes or {}).values()):
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def _check_foreign(foreign: object, name: str) -> None:

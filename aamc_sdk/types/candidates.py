@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.errors import DataError, PoolError, whole_number_hint
 from aamc_sdk.types.checks import MAX_FIGURE, check_name, is_figure, names_field, plain_count
 
 
@@ -122,7 +122,9 @@ class Endpoint:
         if isinstance(value, Mapping) and isinstance(value.get("provider"), str):
             concurrency = plain_count(value.get("concurrency"))
             if concurrency is not None and (not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1):
-                raise PoolError(f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}")
+                raise PoolError(
+                    f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}{whole_number_hint(concurrency)}"
+                )
             options = {key: option for key, option in value.items() if key not in ("provider", "concurrency")}
             return cls(value["provider"], options, concurrency)
         raise PoolError(f"an endpoint must be a base URL, or keys with a 'provider', not {value!r:.80}")

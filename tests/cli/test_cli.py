@@ -520,7 +520,7 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
         (["evaluate", "missing"], 1, "aamc run"),
         (["route", "hello"], 1, "aamc run"),
         (["explain", "x"], 1, "aamc run"),
-        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 2, "not in the range 0<=x<=1"),
+        (["feedback", "add", "x", "--quality", "2", "--store", "memory:"], 2, "--quality must be from 0 to 1, not 2.0"),
         (["feedback", "add", "x", "--quality", "1", "--store", "memory:"], 1, "'x'"),
         (["feedback", "add", "x", "--quality", "1", "--store", "sqlite:nothere.db"], 1, "no store at nothere.db"),
         (["run", "--out", ""], 2, "must not be empty"),

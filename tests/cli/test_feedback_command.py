@@ -311,10 +311,12 @@ def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> Non
 @pytest.mark.parametrize(
     ("arguments", "status", "why"),
     [
-        (["--quality", "nan"], 2, "'nan' is not a number"),
-        (["--quality", "-0.5"], 2, "-0.5 is not in the range 0<=x<=1"),
-        (["--quality", "1", "--confidence", "2"], 2, "2.0 is not in the range 0<=x<=1"),
-        (["--quality", "1", "--revision", "-1"], 2, "-1 is not in the range"),
+        (["--quality", "nan"], 2, "--quality must be a number from 0 to 1, not 'nan'"),
+        (["--quality", "-0.5"], 2, "--quality must be from 0 to 1, not -0.5"),
+        (["--quality", "1", "--confidence", "2"], 2, "--confidence must be from 0 to 1, not 2.0"),
+        (["--quality", "1", "--revision", "-1"], 2, "--revision must be from 0 to 1000000000000, not -1"),
+        (["--quality", "1", "--revision", "1e5"], 2, "--revision must be a whole number from 0 to 1000000000000, not '1e5'; write 100000"),
+        (["--quality", "1", "--revision", "x"], 2, "--revision must be a whole number from 0 to 1000000000000, not 'x' (see"),
         (["--over", FIRST], 1, "cannot beat itself"),
         (["--over", FIRST, "--candidate", FIRST], 1, "cannot beat itself"),
         (["--quality", "1", "--candidate", "nobody"], 1, "no candidate 'nobody'"),

@@ -9,7 +9,7 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import LineProgress, one_line, printable, progress
+from aamc_sdk.cli import LineProgress, new_table, one_line, print_table, printable, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]:x:"
@@ -43,6 +43,16 @@ def test_a_comparison_never_cuts_a_number_or_a_name(capsys, monkeypatch, width) 
     headings = [heading for heading in ("success, %", "USD / 1k", "latency, ms", "efficiency", "AIQ") if heading in out.split("Without")[0]]
     assert ("Without" in out) == (len(headings) < 5)
     assert len(headings) == {30: 1, 60: 3}.get(width, 5)
+
+
+def test_a_table_of_many_rows_is_plain_lines_with_whole_cells(capsys) -> None:
+    table = new_table(["name"], ["cost"], ["note"], title="Keys", notes=["All of them."])
+    for n in range(1_001):
+        table.add_row(f"key-{n}", str(n), "x" * 200)
+    print_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["Keys", "name      cost  note", "key-0        0  " + "x" * 200]
+    assert lines[-2:] == ["key-1000  1000  " + "x" * 200, "All of them."]
 
 
 def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:

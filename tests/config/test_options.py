@@ -56,6 +56,7 @@ def test_a_whole_number_is_a_number():
         ({"steps": 3.0}, "steps: must be a whole number, not 3.0; write 3"),
         ({"steps": 1e5}, "steps: must be a whole number, not 100000.0; write 100000"),
         ({"steps": True}, "steps: must be a whole number, not True"),
+        ({"steps": "1e5"}, "steps: must be a whole number, not '1e5'; write 100000"),
         ({"rate": "0.1"}, "rate: must be a number, not '0.1'"),
         ({"rate": True}, "rate: must be a number, not True"),
         ({"rate": None}, "rate: must be a number, not None"),

@@ -166,6 +166,16 @@ def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figur
         draw(Scores(np.full_like(utility, np.nan)), request, False, 0, ["a", "b"])
 
 
+def test_nan_where_others_without_a_latency_have_a_utility_does_not_come_from_the_latency():
+    request = make_request(make_dataset(2)).with_preference(np.array([0.5, 0.0, 0.5]))
+    figures = np.full((2, 4), np.nan)
+    unknown = attrs.evolve(request, expected=attrs.evolve(request.expected, latency_ms=figures))
+    utility = np.zeros((2, 4))
+    utility[:, 2] = np.nan
+    with pytest.raises(PluginError, match="or compute NaN from figures that it knows"):
+        draw(Scores(utility), unknown, False, 0, ["a", "b"])
+
+
 @pytest.mark.parametrize("row", [(0.0, 0.0, 0.0, 0.0), (-0.1, 0.5, 0.6, 0.0), (np.inf, 0.1, 0.1, 0.1)])
 def test_probabilities_that_leave_nothing_to_draw_are_refused(row):
     with pytest.raises(PluginError, match="probabilities must be"):

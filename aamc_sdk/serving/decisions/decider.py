@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -12,7 +13,17 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, DataError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, router_error
+from aamc_sdk.errors import (
+    AamcError,
+    DataError,
+    OutputError,
+    PluginError,
+    ProviderError,
+    StoreAwayError,
+    StoreError,
+    UnknownDecisionError,
+    router_error,
+)
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import RouteArguments, weights_of
@@ -35,6 +46,10 @@ from aamc_sdk.types import (
     request_fingerprint,
 )
 from aamc_sdk.types.records import fingerprint_of
+
+logger = logging.getLogger(__name__)
+_FAILURES = (PluginError, ProviderError, OutputError)
+"""Errors of a router that say nothing about the request."""
 
 
 class Decider:
@@ -121,8 +136,13 @@ class Decider:
     def draw(self, arguments: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(arguments)
-        with self._router_errors():
-            return self.draw_from(self._router.score(request), request, arguments)
+        try:
+            with self._router_errors():
+                return self.draw_from(self._router.score(request), request, arguments)
+        except _FAILURES as error:
+            if (request.mask.sum(axis=1) > 1).any():
+                raise
+            return self._draw_only(request, arguments, error)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
         """Return decisions as :meth:`draw` does, without blocking the caller's event loop."""
@@ -132,8 +152,13 @@ class Decider:
         request = await self._threads.run(self.request, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._score(router, request))
-        with self._router_errors():
-            return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
+        try:
+            with self._router_errors():
+                return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
+        except _FAILURES as error:
+            if (request.mask.sum(axis=1) > 1).any():
+                raise
+            return self._draw_only(request, arguments, error)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
@@ -156,14 +181,24 @@ class Decider:
                 raise
             raise router_error(self._components.router_name, error) from error
 
-    def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments) -> Records:
-        """Return a drawn decision for each row of a request."""
+    def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments, router: str | None = None) -> Records:
+        """Return a drawn decision for each row of a request; it names the served router unless another one is given."""
         served = self._components
+        router = served.router_name if router is None else router
         ids = new_ids(len(request)) if arguments.ids is None else arguments.ids
         if arguments.quality_floor is not None:
             request = above_floor(scores, request, arguments.quality_floor)
-        drawn = decide(scores, request, ids, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
+        drawn = decide(scores, request, ids, router=router, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
         return Records(drawn, request)
+
+    def _draw_only(self, request: RoutingRequest, arguments: RouteArguments, error: AamcError) -> Records:
+        """Return the decision for the only allowed candidate of each row after the router failed, such as a model that a request names.
+
+        The decisions name no router: they lack what it notes.
+        """
+        logger.error("the only allowed candidate was chosen without the router: %s", error)
+        why = {"why": "The router failed, and no other candidate was allowed."}
+        return self.draw_from(Scores(np.zeros(request.mask.shape), notes=[why] * len(request)), request, arguments, router="")
 
     def log(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Write decisions and announce the new ones; return the decisions as they are in the log."""

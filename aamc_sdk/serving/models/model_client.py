@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import PoolError, ProviderError, component_errors, error_text
+from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, component_errors, error_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -79,9 +79,8 @@ class ModelClient:
     async def _complete(
         self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
     ) -> Completion:
-        provider = self.provider(candidate)
         async with self.call(candidate, decision_id, record) as call:
-            answer = Completion.of(await provider.complete(candidate, messages, **_parameters(candidate, options)))
+            answer = Completion.of(await self.provider(candidate).complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
@@ -100,10 +99,9 @@ class ModelClient:
         return self._stream(self.call(candidate, decision_id), candidate, messages, options)
 
     async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
-        provider = self.provider(candidate)
         came = 0
         async with call:
-            chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
+            chunks = self.provider(candidate).stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
                     call.note(Chunk.of(chunk))
@@ -240,6 +238,11 @@ class ModelClient:
                     if came:
                         raise
                     errors.append(error)
+                except (ConfigError, PluginError) as error:  # such as a provider that cannot be made, as its extra is not installed
+                    if came:
+                        raise
+                    public = f"calling {name!r} failed"
+                    errors.append(ProviderError(f"{public}: {error}", kind="configuration", public=public))
         nobody = "no candidate answered: "
         raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
 

@@ -93,7 +93,7 @@ def test_settings_of_an_evaluation_with_baselines_can_be_changed(aamc) -> None:
         (["--router", "nowhere/at/all"], 1, "nowhere/at/all holds no router checkpoint"),
         (["kept/run", "--router", "kept/run"], 2, "leave out kept/run"),
         (["--router", "kept/run", "--gate"], 2, "leave out --gate"),
-        (["--router", "kept/run", "--n-episodes", "0"], 2, "0 is not in the range"),
+        (["--router", "kept/run", "--n-episodes", "0"], 2, "--n-episodes must be from 1 to 10000, not 0"),
         (["--estimator", "--n-episodes", "5"], 2, "leave out --n-episodes"),
         (["--estimator", "lexical"], 1, "holds the estimator 'means', not 'lexical'"),
         (["--split", "test", "--config", "x.yaml"], 2, "(with --router FOLDER, settings may change); leave out --config"),

@@ -13,7 +13,7 @@ from aamc_gateway.feedback.client_feedback import add_feedback
 from aamc_gateway.orchestrations.orchestrator_handler import entries_of
 
 from aamc_sdk import MetaController
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.serving import Session
 from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Prices, Query, Record
@@ -164,10 +164,39 @@ def test_a_key_sends_feedback_only_on_the_decisions_of_its_tenant_and_user(contr
     if is_allowed:
         assert add_feedback(controller, body, caller)["new"]
         return
-    with pytest.raises(Refused, match="another tenant or user") as refused:
-        add_feedback(controller, body, caller)
-    assert refused.value.status == 404
+    assert add_feedback(controller, body, caller)["waits"]
+    assert not controller.store.outcomes().judged.any()
     assert add_feedback(controller, body, Caller(admin=True))["new"]
+
+
+def test_feedback_on_a_decision_of_another_tenant_gets_the_answers_of_an_unknown_one(controller):
+    decision_id, stranger = controller.route("hello", tenant="acme").id, Caller(tenant="other")
+
+    def answers(name):
+        for fields in (
+            {"quality": 1},
+            {"quality": 1},
+            {"quality": 0},
+            {"quality": 0, "id": "ticket"},
+            {"quality": 0, "id": f"{name}/ticket"},
+            {"quality": 0, "id": ""},
+            {"quality": 0, "id": 5},
+            {"cost_usd": 1},
+            {"over": "unknown"},
+            {"over": "small", "candidate": "small"},
+            {"thumbs": "up"},
+            {"quality": 2},
+        ):
+            try:
+                found = add_feedback(controller, {"decision_id": name, **fields}, stranger)
+            except AamcError as error:
+                found = type(error), str(error), getattr(error, "status", None)
+            yield str(found).replace(name, "NAME")
+
+    unknown = list(answers("0" * 32))
+    assert any("409" in answer for answer in unknown)
+    assert list(answers(decision_id)) == unknown
+    assert add_feedback(controller, {"decision_id": decision_id, "quality": 0}, Caller(tenant="acme"))["new"]
 
 
 @pytest.mark.parametrize("draws", [False, True])
@@ -185,8 +214,7 @@ def test_a_key_of_a_user_sends_feedback_on_the_answers_of_orchestrators_and_forg
     controller.store.add_decisions(records)
     controller.store.add_attempts(attempts)
     body = {"decision_id": records[-1].decision.id, "quality": 1}
-    with pytest.raises(Refused, match="another tenant or user"):
-        add_feedback(controller, body, Caller(tenant="acme", user="ben"))
+    assert add_feedback(controller, body, Caller(tenant="acme", user="ben"))["waits"]
     assert add_feedback(controller, body, Caller(tenant="acme", user="ann"))["new"]
     assert controller.forget("ann", tenant="acme") == 1
     assert controller.store.record(body["decision_id"]).query.text == ""

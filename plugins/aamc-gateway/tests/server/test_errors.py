@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.observe.request_log import TextFormatter
+from aamc_gateway.observe.request_log import JsonFormatter, TextFormatter
 from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
@@ -308,7 +309,7 @@ def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_d
 def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
     serve: Serve, caplog: pytest.LogCaptureFixture, level: str, error: Exception, shown: str
 ) -> None:
-    running = serve(good=Script())
+    running = serve(good=Script(), other=Script())
 
     def fail(request: Any) -> None:
         raise error
@@ -320,7 +321,82 @@ def test_the_operator_sees_a_component_that_fails_and_while_debugging_where(
     assert answer.json["error"]["message"] == "a part of the gateway failed; the gateway's log has the reason"
     (record,) = [record for record in caplog.records if "/v1/chat/completions failed" in record.message]
     assert shown in record.message
+    assert re.match(r"request \w{24} of ", record.message)
+    assert re.search(r" \(in [\w.-]*test_errors:\d+\)$", record.message)
     assert (record.exc_info is not None and bool(record.exc_info)) == (level == "DEBUG")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("error", "shown", "status"),
+    [
+        (KeyError("prices"), "router 'thompson' failed: KeyError: 'prices'", 500),
+        (ProviderError("its own model is down"), "its own model is down", 502),
+        (OutputError("its disk is full"), "its disk is full", 500),
+    ],
+)
+def test_a_named_model_answers_although_the_router_fails(
+    serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool, error: Exception, shown: str, status: int
+) -> None:
+    running = serve(good=Script(), other=Script())
+
+    def fail(request: Any) -> None:
+        raise error
+
+    running.gateway.controller.router.score = fail
+    answer = running.chat(model="other", stream=streamed)
+    assert (answer.status, statuses(running)) == (200, [("other", "ok")])
+    (decision,) = running.log().decisions
+    assert (decision.candidate, decision.router, decision.propensity) == ("other", "", 1.0)
+    assert any(f"the only allowed candidate was chosen without the router: {shown}" in record.message for record in caplog.records)
+    found = running.gateway.controller.feedback(decision.id, quality=1.0), running.gateway.controller.explain(decision.id).to_dict()
+    assert (found[0], found[1]["candidate"]) == (True, "other")
+    assert running.chat(stream=streamed).status == status
+
+
+class Panic(BaseException):
+    """As the bindings of Rust libraries raise it."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Panic("/srv/secrets")])
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+def test_whatever_a_router_raises_the_client_gets_an_error_of_its_dialect(serve: Serve, caplog: Any, path: str, error: BaseException) -> None:
+    running = serve(good=Script(), other=Script())
+
+    def fail(request: Any) -> None:
+        raise error
+
+    running.gateway.controller.router.score = fail
+    answer = running.ask(f"/v1/{path}", {"model": "aamc/auto", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]})
+    assert (answer.status, answer.json["error"]["message"]) == (500, "a part of the gateway failed; the gateway's log has the reason")
+    assert (answer.json.get("type") == "error") == (path == "messages")
+    assert [record for record in caplog.records if f"of /v1/{path} failed: {type(error).__name__}" in record.message]
+    assert running.ask("/healthz", method="GET").status == 200
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_the_operator_sees_which_candidates_failed_and_how_but_no_prompt(
+    serve: Serve, caplog: pytest.LogCaptureFixture, streamed: bool, model: str
+) -> None:
+    running = serve(one=Script(fault="status", status=500), other=Script(fault="status", status=400))
+    answer = running.chat("my secret", model=model, stream=streamed)
+    (record,) = [record for record in caplog.records if "has no answer" in record.message]
+    assert sorted(re.findall(r"\w+ \(.*?\)", record.message)) == ["one (server, status 500)", "other (request, status 400)"]
+    decision_id = running.log().decisions[0].id
+    assert re.search(rf"request \w{{24}}, decision {decision_id} has ", record.message)
+    assert answer.status == 400
+    assert "secret" not in record.message
+    assert record.levelname == "WARNING"
+    line = json.loads(JsonFormatter().format(record))
+    assert line["decision_id"] == decision_id
+    assert {"candidate": "one", "error": "server", "status": 500} in line["failed"]
+
+
+def test_a_request_that_a_fallback_answers_gets_no_warning(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    running = serve(one=Script(fault="status", status=500), other=Script())
+    assert {running.chat().status for _ in range(4)} == {200}
+    assert not [record for record in caplog.records if "has no answer" in record.message]
 
 
 def test_a_message_that_quotes_a_request_cannot_begin_another_line_of_the_log() -> None:

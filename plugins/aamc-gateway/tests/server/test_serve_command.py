@@ -223,7 +223,43 @@ def test_a_configuration_that_would_fail_later_is_refused(gateway: str, second: 
     result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--store", "memory:", "--config", "serve.yaml"])
     assert isinstance(result.exception, AamcError), result.output
     assert message in str(result.exception)
+    assert str(result.exception).startswith("serve.yaml")
     assert KEY not in f"{result.exception}{result.output}"
+
+
+SMALL = "{name: small, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("gateway: {arena: {judge: nobody}}", "gateway.arena.judge must be a candidate with an endpoint, not 'nobody'"),
+        ("gateway: {orchestrators: {none-such: {}}}", "no orchestrator is named 'none-such'"),
+        ("gateway: {orchestrators: {puppeteer: {stepz: 1}}}", "gateway: orchestrators.puppeteer has no option 'stepz'; did you mean 'steps'?"),
+        ("gateway: {orchestrators: {puppeteer: 3}}", "gateway: orchestrators.puppeteer must be keys and values such as {run: 1}, not 3"),
+        ("router: none-such", "no router is named 'none-such'"),
+        ("{router: thompson, estimator: none-such}", "no estimator is named 'none-such'"),
+        ("{router: thompson, preference: 'a,b'}", "a preference must be three numbers such as"),
+        ("pool: none-such", "no model_pool is named 'none-such'"),
+        ("pool: {candidates: [{name: small, endpoint: {provider: none-such}}]}", "no candidate of the pool can be called: small: no provider"),
+        ("pool: {candidates: [{name: small, prices: {input: -1, output: 1}}]}", "pool, candidate 1 (small), prices: price input must be USD"),
+        (f"pool: {{candidates: [{SMALL}, {SMALL}]}}", "pool: names of candidates must be unique; used twice in the pool: small"),
+    ],
+)
+def test_an_error_in_a_configuration_file_names_the_file_and_the_key(content: str, message: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("serve.yaml").write_text(content, encoding="utf-8")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--store", "memory:", "--config", "serve.yaml"])
+    assert isinstance(result.exception, AamcError), result.output
+    assert str(result.exception).startswith(f"serve.yaml: {message}")
+
+
+def test_an_error_in_another_pool_file_names_that_file_alone(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("serve.yaml").write_text("gateway: {limits: {body_mb: 8}}", encoding="utf-8")
+    Path("pool.yaml").write_text(f"candidates: [{SMALL}, {SMALL}]", encoding="utf-8")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--pool", "pool.yaml"])
+    assert str(result.exception).startswith("pool.yaml: names of candidates must be unique")
 
 
 def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,5 +365,5 @@ def test_a_worker_that_cannot_start_again_says_so_in_a_line(tmp_path: Path, capl
     with socket.socket() as listener, pytest.raises(SystemExit) as ended:
         _work(Launch(config=str(file)), listener, multiprocessing.Semaphore(0))
     assert ended.value.code == 1
-    assert "a worker cannot start: gateway has no option 'limitz'" in caplog.text
+    assert f"a worker cannot start: {file}: gateway has no option 'limitz'" in caplog.text
     assert "Traceback" not in caplog.text

@@ -13,7 +13,7 @@ from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
-from aamc_sdk.types import Record
+from aamc_sdk.types import Query, Record
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -44,6 +44,8 @@ ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
 """The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
 _VOTE = re.compile(r"/vote(:|/|$)")
+FOREIGN = "of another tenant or user"
+"""Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
@@ -103,14 +105,9 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "quality": THUMBS[thumbs], "thumbs": thumbs}
 
 
-def check_owner(record: Record | None, caller: Caller) -> None:
-    """Refuse feedback on a decision of another tenant than the caller's, or of another user than the key's if it belongs to one."""
-    if record is None or caller.admin:
-        return
-    query = record.query
-    if query.tenant != caller.tenant or caller.user not in (None, query.user):
-        message = f"decision {record.decision.id!r} belongs to another tenant or user; send the feedback with a key of theirs, or an admin key"
-        raise Refused(message, status=404, kind="not_found")
+def _is_foreign(query: Query, caller: Caller) -> bool:
+    """Return whether a decision is of another tenant than the caller's, or of another user than the key's if it belongs to one."""
+    return not caller.admin and (query.tenant != caller.tenant or caller.user not in (None, query.user))
 
 
 def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
@@ -121,25 +118,28 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
 
     Raises:
         DataError: A field cannot be used, or names a candidate that the decision did not have.
-        Refused: The decision is of another tenant or user, or the log has other feedback of that source.
+        Refused: The log has other feedback of that source.
         StoreError: The log cannot be written.
     """
     given = read_feedback(body, caller)
     thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
     record = _record(controller, decision_id)
-    if record is None and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
+    foreign = record is not None and _is_foreign(record.query, caller)
+    waits, kept_on = record is None or foreign, f"{decision_id}/{FOREIGN}" if foreign else decision_id
+    if waits and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, which has no '/', not {decision_id!r:.80}")
-    check_owner(record, caller)
+    feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
+    if isinstance(given.get("id"), str) and given["id"]:
+        given["id"] = kept_on + given["id"].removeprefix(decision_id)
     if thumbs is not None and "revision" not in given:
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
     try:
-        new = controller.feedback(decision_id, **given)
+        new = controller.feedback(kept_on, **given)
     except UnknownCandidateError:
         raise  # a wrong field, no other feedback
     except ConflictError as error:
-        raise Refused(str(error), status=409) from error
-    feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
-    return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": record is None}
+        raise Refused(str(error).replace(kept_on, decision_id), status=409) from error
+    return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": waits}
 
 
 def _record(controller: MetaController, decision_id: str) -> Record | None:

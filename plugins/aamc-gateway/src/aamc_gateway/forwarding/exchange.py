@@ -343,6 +343,14 @@ class Exchange:
                 except AamcError as error:  # the answer is sent
                     logger.warning("implicit feedback on decision %s is not in the log: %s", inferred.decision_id, error)
 
+    def _warn_operator(self) -> None:
+        """Log the candidates that failed. Not their messages, which may quote the prompt."""
+        served = self.served
+        failed = [{"candidate": call.candidate, "error": call.error_kind, "status": call.status} for call in served.calls if call.error_kind]
+        told = ", ".join(f"{call['candidate']} ({call['error']}, status {call['status'] or 'unknown'})" for call in failed)
+        ids = {"request_id": served.request_id, "decision_id": served.decision_id}
+        logger.warning("request %s, decision %s has no answer; failed: %s", *ids.values(), told, extra={"fields": {**ids, "failed": failed}})
+
     def end(self, status: int, error_kind: str = "") -> None:
         """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""
         if self._ended:
@@ -350,6 +358,8 @@ class Exchange:
         self._ended = True
         served = self.served
         served.end(status, error_kind)
+        if self._failures and error_kind not in ("", "cancelled"):
+            self._warn_operator()
         self._log_attempts(ended=True)
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self.spent_usd

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from aamc_gateway.observe.request_figures import Ending, RequestFigures
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.http.error_answers import status_and_kind
-from aamc_sdk.errors import AamcError
 from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ class ObservedRequest(WatchedBlock):
     def __enter__(self) -> None:
         """Tell metrics that the request has begun, so that they count it when it ends."""
         super().__enter__()
-        self._scope["observed"] = True
         metrics, served = self._gateway.metrics, self._request.served
+        self._scope["request_id"] = served.request_id
         metrics.started(served.route)
         metrics.trace(served, self._scope["headers"])
 
@@ -66,5 +65,5 @@ class ObservedRequest(WatchedBlock):
             self._request.end(CLIENT_LEFT, "cancelled")
         elif error is not None:
             self._scope["decision_id"] = self._request.served.decision_id
-            self._request.end(*(status_and_kind(error) if isinstance(error, AamcError) else (500, "server")))
+            self._request.end(*status_and_kind(error))
         super().__exit__(kind, error, traceback)

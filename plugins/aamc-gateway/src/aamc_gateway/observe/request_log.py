@@ -49,12 +49,13 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """JSON objects, one a line. An error is given by its type and places, since its message may quote a prompt."""
+    """JSON objects, one a line, with the record's ``fields``. An error is given by its type and places, since its message may quote a prompt."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         document: dict[str, Any] = {"time": _time(record.created), "level": record.levelname.lower(), "logger": record.name}
         document["message"] = redacted(record.getMessage())
+        document |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0] is not None:
             frames = traceback.extract_tb(record.exc_info[2])
             document["error"] = record.exc_info[0].__name__

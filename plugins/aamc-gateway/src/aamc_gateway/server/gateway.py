@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -28,7 +29,7 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, UnknownComponentError, unknown_name
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, UnknownComponentError, file_errors, unknown_name
 from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
@@ -48,7 +49,7 @@ _STATE_S = 0.01
 
 
 class Gateway:
-    """The objects that a worker shares among requests.
+    """The objects that a worker shares among requests; ``source`` is the configuration file, for messages.
 
     Attributes:
         commits: Decides requests, and writes their decisions and calls to the log.
@@ -68,13 +69,15 @@ class Gateway:
         ConfigError: The router cannot be served.
     """
 
-    def __init__(self, components: ServedComponents, settings: GatewaySettings, *, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, components: ServedComponents, settings: GatewaySettings, *, metrics: Metrics | None = None, source: str | Path | None = None
+    ) -> None:
         shares = settings.workers > 1 or not is_local(components.store)
         if shares:
             settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
         self.commits = CommitQueue(self.controller)
-        self.components, self.settings = components, settings
+        self.components, self.settings, self._source = components, settings, source
         self.models = components.models
         self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
         try:
@@ -119,8 +122,11 @@ class Gateway:
             PluginError: A provider failed to return its unset keys.
         """
         await self.access.check_listening(self.settings.host)
-        check_arena(self.settings.arena, self.upstreams)
-        self._check_limits()
+        with file_errors(self._source):
+            check_arena(self.settings.arena, self.upstreams)
+            self._check_limits()
+            for orchestration in self.orchestrations.values():
+                await asyncio.to_thread(orchestration.check)
         for upstream in self.upstreams.values():
             if (problem := upstream.problem) is not None:
                 if not isinstance(problem, UnknownComponentError):  # of an unknown provider the pool's check has warned
@@ -132,8 +138,6 @@ class Gateway:
                     upstream.name,
                     name,
                 )
-        for orchestration in self.orchestrations.values():
-            await asyncio.to_thread(orchestration.check)
         await asyncio.to_thread(self._check_log)
         try:
             await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)

@@ -75,7 +75,7 @@ class EventSender:
         """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
-        tell_operator("a stream", error)
+        tell_operator(f"request {request.served.request_id}: a stream", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, client_message(error), kind, getattr(error, "status", None), number))

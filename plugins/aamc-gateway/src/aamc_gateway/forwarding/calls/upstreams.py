@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError
+from aamc_sdk.errors import AamcError, PoolError, whole_number_hint
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
@@ -191,7 +191,8 @@ class Upstreams(Mapping[str, Upstream]):
             for field in ANY_OUTPUT_LIMIT:
                 limit = upstream.candidate.parameters.get(field, 1)
                 if type(limit) is not int or limit < 1:
-                    raise PoolError(f"candidate {name!r}: the parameter {field} must be a number of tokens, such as 1000, not {limit!r:.80}")
+                    wanted = f"must be a number of tokens, such as 1000, not {limit!r:.80}{whole_number_hint(limit)}"
+                    raise PoolError(f"candidate {name!r}: the parameter {field} {wanted}")
         if not self._all:
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
         errors = []

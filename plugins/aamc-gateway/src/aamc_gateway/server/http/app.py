@@ -71,20 +71,20 @@ class GatewayApp:
             await route.endpoint(gateway, scope, receive, start)
         except ClientLeft:
             pass
-        except AamcError as error:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # a component may raise anything
             if start.status:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
-            tell_operator(f"a request of {scope['path']}", error)
+            who = f"request {scope['request_id']}" if "request_id" in scope else "a request"
+            tell_operator(f"{who} of {scope['path']}", error)
             await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
-        except Exception as error:
-            if start.status:
+            if not isinstance(error, Exception):  # the server must see a shutdown
                 raise
-            logger.exception("a request of %s failed", scope["path"])
-            await send_error(AamcError(str(error)), dialect_of(scope["path"]), start)
         finally:
-            if route is not None and route.scope == "user" and "observed" not in scope:
+            if route is not None and route.scope == "user" and "request_id" not in scope:
                 gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)
 
     def _find(self, scope: Scope) -> Route:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ def dialect_of(path: str) -> str:
     return "messages" if path.startswith("/v1/messages") else "responses" if path.startswith("/v1/responses") else "chat"
 
 
-async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> None:
+async def send_error(error: BaseException, dialect: str, send: Send, *, decision_id: str = "") -> None:
     """Send an error."""
     status, kind, retry_after_s, body = _parts(error)
     message: Any = body or error_body(dialect, client_message(error), kind, status)
@@ -73,27 +74,39 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
     await send_json(send, message, status, headers)
 
 
-def client_message(error: AamcError) -> str:
+def client_message(error: BaseException) -> str:
     """Return what a client is told of an error. The text of one that only the operator can repair may name files, addresses or other requests."""
-    if status_and_kind(error)[0] == 500:
+    if not isinstance(error, AamcError) or status_and_kind(error)[0] == 500:
         return "a part of the gateway failed; the gateway's log has the reason"
     return public_message(error)
 
 
-def tell_operator(what: str, error: AamcError) -> None:
-    """Log an error whose cause only the operator can repair; at the level DEBUG with its traceback."""
-    if isinstance(error, StoreAwayError) or status_and_kind(error)[0] == 500:
-        traced = not isinstance(error, StoreAwayError) and logger.isEnabledFor(logging.DEBUG)
-        logger.error("%s failed: %s", what, error, exc_info=error if traced else None)
+def tell_operator(what: str, error: BaseException) -> None:
+    """Log an error whose cause only the operator can repair, with its place; at DEBUG, or if it is not the SDK's own, with its traceback."""
+    if isinstance(error, StoreAwayError):
+        logger.error("%s failed: %s", what, error)
+    elif status_and_kind(error)[0] == 500:
+        own = isinstance(error, AamcError)
+        traced = not own or logger.isEnabledFor(logging.DEBUG)
+        text = error if own else type(error).__name__  # the traceback has its message, which may quote a prompt
+        logger.error("%s failed: %s%s", what, text, _place(error), exc_info=error if traced else None)
 
 
-def status_and_kind(error: AamcError) -> tuple[int, str]:
+def _place(error: BaseException) -> str:
+    """Return the module and line where an error, or the one that caused it, was raised."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return f" (in {frames[-1][0].f_globals.get('__name__')}:{frames[-1][1]})" if frames else ""
+
+
+def status_and_kind(error: BaseException) -> tuple[int, str]:
     """Return the status that the client gets, and the kind of the error for metrics and logs."""
     status, kind, _, _ = _parts(error)
     return status, getattr(error, "kind", kind)
 
 
-def _parts(error: AamcError) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
+def _parts(error: BaseException) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
     if isinstance(error, UnservedError | Refused):
         return error.status, error.kind, error.retry_after_s, getattr(error, "body", None)
     if isinstance(error, LimitError):

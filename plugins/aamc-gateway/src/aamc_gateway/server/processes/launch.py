@@ -11,7 +11,7 @@ import attrs
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_from_dict
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
@@ -94,7 +94,8 @@ class Launch:
         if self.config is not None and "router" not in self.content:
             section = _with_arena(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
-        settings = configure(GatewaySettings, {**section, **given}, where="gateway")
+        with file_errors(self.config):
+            settings = configure(GatewaySettings, {**section, **given}, where="gateway")
         if settings.workers > 1 and self.in_memory:
             raise ConfigError(
                 "several workers cannot share a log in memory: give one in a file or on a server, such as --store sqlite:aamc-gateway.db"
@@ -118,7 +119,9 @@ class Launch:
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
         """Return a gateway that is not started yet."""
         settings = self.settings()
-        return Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
+        components = self.components(get_plugin_manager())
+        with file_errors(self.config if self.pool is None and self.run is None else None):
+            return Gateway(components, settings, metrics=metrics, source=self.config)
 
     def _store(self) -> str | None:
         return TRIAL_STORE if self.store is None and self.is_trial else self.store
