@@ -110,8 +110,8 @@ def test_torch_and_numpy_compute_the_same(masked):
     query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
     same = log_softmax(utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
     assert same.numpy() == pytest.approx(log_p, abs=1e-4)
-    found = critic_values(t, torch.as_tensor(read), torch).numpy()
-    assert found == pytest.approx(critic_values(p, read), abs=1e-5)
+    found = critic_values(t, torch.as_tensor(read)).numpy()
+    assert found == pytest.approx((np.tanh(read @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"])[:, 0], abs=1e-5)
 
 
 def test_gradients_agree_with_finite_differences():
@@ -165,7 +165,9 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
     assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
     log_p, log_p_reordered = log_softmax(utilities, mask), log_softmax(reordered, mask[:, order])
     means, means_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, :, order])
-    values, reordered = (critic_values(p, critic_inputs(query, weights, found)) for found in (means, means_reordered))
+    critic = {name: torch.as_tensor(array) for name, array in p.items()}
+    read = (torch.as_tensor(critic_inputs(query, weights, found)) for found in (means, means_reordered))
+    values, reordered = (critic_values(critic, inputs).numpy() for inputs in read)
     assert values == pytest.approx(reordered, abs=1e-5)
 
 

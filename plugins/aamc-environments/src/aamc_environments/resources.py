@@ -151,12 +151,20 @@ def _low_discrepancy(streams: NDArray[np.intp]) -> Floats:
     return np.asarray(streams * 0.6180339887498949 % 1)
 
 
+def _places(streams: NDArray[np.intp]) -> Floats:
+    """Return evenly spaced figures around 0, between -.5 and .5, for the streams that share a number; 0 for a stream alone."""
+    _, number, counts = np.unique(streams, return_inverse=True, return_counts=True)
+    rank = np.argsort(np.argsort(number, kind="stable"))
+    return np.asarray((rank - (np.cumsum(counts) - counts)[number] + 0.5) / counts[number] - 0.5)
+
+
 class DailyBudget(Resource):
     """USD for the queries of a day. Candidates that the rest of the day could not afford together with the cheapest one are forbidden.
 
     That compares expected costs: longer answers than expected can exceed the budget.
 
-    Streams begin at different times of the day, with the budget's share spent that belongs to it.
+    Streams begin at different times of the day, with the budget's share spent that belongs to it. Those that share a number, and so their queries,
+    begin with more or less of it spent: otherwise they would hardly differ in a long day, and their comparison not tell what money is worth.
 
     Args:
         budget_usd: USD a day.
@@ -171,9 +179,10 @@ class DailyBudget(Resource):
         self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
 
     def begin(self, streams: NDArray[np.intp]) -> None:
-        """Spread the streams over the day."""
+        """Spread the streams over the day, and those of one number over what the rest of the day may cost."""
         self._elapsed = (_low_discrepancy(streams) * self.queries).astype(int)
-        self._spent_usd = self.budget_usd * self._elapsed / self.queries
+        planned_usd = self.budget_usd * (1 - self._elapsed / self.queries)
+        self._spent_usd = np.maximum(self.budget_usd - planned_usd * (1 + _places(streams)), 0.0)
 
     @property
     def free_usd(self) -> Floats:

@@ -105,6 +105,16 @@ def test_pressure_of_a_budget_is_the_planned_over_the_remaining_free_money():
     assert budget.arrive(NO_TIME, ROW, HALF).allowed.tolist() == [[True, False]]
 
 
+def test_streams_of_one_number_begin_a_day_at_one_time_with_different_remainders():
+    numbers = np.array([7, 0, 7, 0, 0, 7, 0, 7])
+    budget = DailyBudget(10.0, 1000, np.array([[0.001, 0.04]]))
+    budget.begin(numbers)
+    for number, elapsed in ((0, 0), (7, 326)):
+        planned = np.array([0.625, 0.875, 1.125, 1.375]) * 0.01  # USD for each remaining query
+        most = 10.0 / (1000 - elapsed)  # nothing is spent
+        assert np.sort(budget.free_usd[numbers == number]) + budget.reserve_usd == pytest.approx(np.minimum(planned, most))
+
+
 def test_a_budget_that_costs_nothing_has_no_pressure():
     budget = DailyBudget(0.0, 10, np.array([[0.0, 0.0]]))
     budget.begin(ROW)

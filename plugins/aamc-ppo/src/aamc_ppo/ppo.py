@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MAX_GAMMA = 0.9999
 HORIZON = 500
 """Steps that a training looks ahead by default, where nothing that the streams share takes longer to recover."""
+MAX_TARGET = 2.0
+"""Standard deviation of the critic's targets, in its unit of values, above which the unit grows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,11 +51,7 @@ class PPOConfig:
         4, "streams that share preference and queries, so only their differences count; divides n_streams and minibatch; 1: no groups", at_least=1
     )
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
-    validation_steps: int = option(
-        131_072,
-        "validation decisions per trust factor, half of them warm-up; more if a shared resource recovers slowly; 0: keep the trained policy",
-        at_least=0,
-    )
+    validation_steps: int = option(131_072, "decisions per trust factor, half of them warm-up; more if resources recover slowly; 0: none", at_least=0)
     epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
@@ -96,17 +94,14 @@ class PPOConfig:
             "gae_lambda": 0.95,
             "entropy_bonus": 0.05,
             "temperature": 20.0,
-            "checkpoint_every": 100_000,
         },
     }
 
     def __attrs_post_init__(self) -> None:
-        if self.n_steps % self.n_streams:
-            raise ConfigError(f"n_steps must be a multiple of n_streams ({self.n_streams}), not {self.n_steps}; change one of them")
-        if self.n_streams % self.group_size:
-            raise ConfigError(f"n_streams must be a multiple of group_size ({self.group_size}), not {self.n_streams}; change one of them")
-        if self.minibatch % self.group_size:
-            raise ConfigError(f"minibatch must be a multiple of group_size ({self.group_size}), not {self.minibatch}; change one of them")
+        for name, of in (("n_steps", "n_streams"), ("n_streams", "group_size"), ("minibatch", "group_size")):
+            multiple, base = getattr(self, name), getattr(self, of)
+            if multiple % base:
+                raise ConfigError(f"{name} must be a multiple of {of} ({base}), not {multiple}; change one of them")
         Preference.parse(self.preference)
 
     @property
@@ -209,9 +204,9 @@ def critic_inputs(query: Array32, weights: Array32, pooled: Array32) -> Array32:
     return np.concatenate((query, weights, weighted.reshape(pooled.shape)), axis=-1)
 
 
-def critic_values(p: Parameters, inputs: Any, xp: Any = np) -> Any:
+def critic_values(p: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Return the critic's standardised values network(inputs) (5), ``[B]``, of standardised inputs ``[B, Q + K + 2 F]``."""
-    return (xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"])[:, 0]
+    return ((inputs @ p["critic_w1"] + p["critic_b1"]).tanh() @ p["critic_w2"] + p["critic_b2"])[:, 0]
 
 
 # ---------------------------------------------------------------- advantages and losses
@@ -315,7 +310,7 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
-        self.scales: dict[str, Array32] = {}  # of inputs and values, from the first rollout
+        self.scales: dict[str, Array32] = {}  # of inputs and values, from the first rollout; the unit of values may grow
         self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
@@ -350,15 +345,14 @@ class PPO:
             scale = float(batch["advantage"].std()) + 1e-8
         groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
         order = self._tensor(rng.permutation(groups).ravel())
-        parts = [order[start : start + config.minibatch] for start in range(0, len(order), config.minibatch)]
-        minibatches = [{name: array[rows] for name, array in batch.items()} for rows in parts]
+        starts = range(0, len(order), config.minibatch)
+        minibatches = [{name: array[order[start : start + config.minibatch]] for name, array in batch.items()} for start in starts]
         figures: list[dict[str, float]] = []
         learning, before = True, self._copy()
         for _ in range(config.epochs):
             for number in rng.permutation(len(minibatches)):
                 step = self._gradient_step(minibatches[number], scale, entropy_bonus, limit, before if learning else None)
-                if learning:
-                    learning = step["kl"] <= limit
+                learning = learning and step["kl"] <= limit
                 figures.append(step)
         self.rate = float(np.float32(min(self.rate * 1.5, 1.0) if learning else self.rate / 2))  # 32 bits, as in checkpoints
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
@@ -390,6 +384,8 @@ class PPO:
         target = differences_in_groups(value + advantage, config.group_size)
         if is_first:
             self.scales["value_deviation"] = deviation(target)
+        elif target.std() > MAX_TARGET * self.scales["value_deviation"]:
+            self._change_unit(deviation(target))
         advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
         mean, unit = self.scales["value_mean"], self.scales["value_deviation"]
         arrays: dict[str, Any] = {
@@ -407,12 +403,20 @@ class PPO:
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
+    def _change_unit(self, unit: Array32) -> None:
+        """Measure values in a larger unit, without changing them: streams of a group differ ever more until a shared resource has recovered.
+
+        Adam begins anew: its step size would follow the former, larger gradients for thousands of steps.
+        """
+        for name in ("critic_w2", "critic_b2"):
+            self._critic[name].detach().mul_(float(self.scales["value_deviation"] / unit))
+        self.scales["value_deviation"] = unit
+        for tensor in self._critic.values():
+            self.adam.state.pop(tensor, None)
+
     def _values(self, read: Array32) -> Array32:
         """Return the critic's values ``[T, n]``, as returns, of its standardised inputs ``[T, n, ...]``."""
-        import torch
-
-        critic = {name: tensor.detach() for name, tensor in self._critic.items()}
-        values: Array32 = critic_values(critic, self._tensor(read.reshape(-1, read.shape[-1])), torch).cpu().numpy()
+        values: Array32 = critic_values(self._critic, self._tensor(read.reshape(-1, read.shape[-1]))).detach().cpu().numpy()
         return values.reshape(read.shape[:2]) * self.scales["value_deviation"] + self.scales["value_mean"]
 
     def _standardised(self, read: Array32) -> Array32:
@@ -438,7 +442,7 @@ class PPO:
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         kl = kl_from_old(log_ratio.detach()).item()
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
-        values = critic_values(p, batch["critic"], torch).reshape(-1, config.group_size)
+        values = critic_values(p, batch["critic"]).reshape(-1, config.group_size)
         value = differences_in_groups(values, config.group_size).reshape(-1)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         mean_entropy = entropy(log_p)
@@ -455,7 +459,6 @@ class PPO:
             torch.nn.utils.clip_grad_norm_(self._policy.values(), config.gradient_clip)
         torch.nn.utils.clip_grad_norm_(self._critic.values(), config.gradient_clip)
         self.adam.step()
-        log_ratio = log_ratio.detach()
         return {
             "policy_loss": policy_loss.item(),
             "value_loss": critic_loss.item(),
