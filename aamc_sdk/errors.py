@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 _MOST_NAMES = 100
@@ -185,9 +186,9 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 @contextmanager
 def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
-    """Begin the messages of errors in a configuration file with its path, None for no file.
+    """Prefix the messages of errors in a configuration file with its path; without a file it is None.
 
-    Those that have it already, or name one of the values ``given`` in place of the file's, are left as they are.
+    Messages with the path, or with one of the values ``given`` in place of the file's, are left as they are.
     """
     try:
         yield
@@ -277,7 +278,7 @@ def slash_hint(name: str) -> str:
 def whole_number_hint(value: object) -> str:
     """Return advice to write a whole number in digits if a value is one in another form, such as ``1e5`` or a text, else ``""``."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what is no number raises
+        number = math.nan if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]  # what is no number raises
     except (TypeError, ValueError, OverflowError):
         return ""
     return f"; write {number:.0f}" if number.is_integer() and abs(number) < 1e15 else ""
