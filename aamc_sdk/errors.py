@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -194,7 +195,7 @@ def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
         yield
     except (ConfigError, PoolError, PreferenceError, UnknownComponentError) as error:
         message = str(error)
-        if path is not None and not any(str(name) in message for name in (path, *given)):
+        if path is not None and not any(re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", message) for name in (path, *given)):
             error.args = (f"{path}: {message}",)
         raise
 
