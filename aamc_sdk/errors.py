@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 _MOST_NAMES = 100
@@ -185,15 +187,15 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 @contextmanager
 def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
-    """Begin the messages of errors in a configuration file with its path, None for no file.
+    """Prefix the messages of errors in a configuration file with its path; without a file it is None.
 
-    Those that have it already, or name one of the values ``given`` in place of the file's, are left as they are.
+    Messages with the path, or with one of the values ``given`` in place of the file's, are left as they are.
     """
     try:
         yield
     except (ConfigError, PoolError, PreferenceError, UnknownComponentError) as error:
         message = str(error)
-        if path is not None and not any(str(name) in message for name in (path, *given)):
+        if path is not None and not any(re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", message) for name in (path, *given)):
             error.args = (f"{path}: {message}",)
         raise
 
@@ -277,7 +279,7 @@ def slash_hint(name: str) -> str:
 def whole_number_hint(value: object) -> str:
     """Return advice to write a whole number in digits if a value is one in another form, such as ``1e5`` or a text, else ``""``."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what is no number raises
+        number = math.nan if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]  # what is no number raises
     except (TypeError, ValueError, OverflowError):
         return ""
     return f"; write {number:.0f}" if number.is_integer() and abs(number) < 1e15 else ""

@@ -270,6 +270,23 @@ def test_an_async_router_is_not_asked_again_for_a_known_decision() -> None:
         assert asyncio.run(controller.aroute("Hi", decision_id="d")).candidate == first.candidate
 
 
+@pytest.mark.parametrize("router", ["first", "asking"])
+def test_the_only_allowed_candidate_is_chosen_although_the_router_fails(router: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Any) -> None:
+        raise KeyError("prices")
+
+    with build(router) as controller:
+        setattr(controller.router, "ascore" if router == "asking" else "score", fail)
+        only = {"unavailable": ["small"], "quality_floor": 0.9}
+        for decision in (controller.route("Hi", **only), asyncio.run(controller.aroute("Hi", **only))):
+            assert (decision.candidate, decision.router, decision.propensity) == ("large", "", 1.0)
+        failed = f"router {router!r} failed: KeyError: 'prices'"
+        assert [record.message for record in caplog.records] == [f"the only allowed candidate was chosen without the router: {failed}"] * 2
+        for route in (controller.route, lambda text: asyncio.run(controller.aroute(text))):
+            with pytest.raises(PluginError, match=failed):
+                route("Hi")
+
+
 def test_a_repeated_decision_is_announced_once() -> None:
     class Listener:
         @hookimpl

@@ -1,8 +1,10 @@
 """Suggestions for misspelt names."""
 
+import math
+
 import pytest
 
-from aamc_sdk.errors import PluginError, component_errors, error_text, nearest, one_of, unknown_name
+from aamc_sdk.errors import ConfigError, PluginError, component_errors, error_text, file_errors, nearest, one_of, unknown_name, whole_number_hint
 
 ROUTERS = ("canary", "gbdt", "greedy", "knn", "oracle", "ppo", "rule", "supervised", "thompson")
 OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "prior_mean", "seed")
@@ -58,3 +60,26 @@ def test_an_error_without_a_message_is_named_by_its_type() -> None:
     assert error_text(TimeoutError()) == "TimeoutError"
     with pytest.raises(PluginError, match=r"^router 'mine' failed: TimeoutError$"), component_errors("router 'mine' failed"):
         raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [(1e5, "; write 100000"), ("1e5", "; write 100000"), ("7", "; write 7"), *((other, "") for other in (-1, 0, True, 0.5, math.inf, "x", None))],
+)
+def test_a_whole_number_in_another_form_is_written_in_digits(value: object, hint: str) -> None:
+    assert whole_number_hint(value) == hint
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "expected"),
+    [
+        ("a.yaml", "no router is named 'x'", "a.yaml: no router is named 'x'"),
+        ("a.yaml", "no estimator is named 't'", "no estimator is named 't'"),
+        ("a.yaml", "a.yaml: the router is wrong", "a.yaml: the router is wrong"),
+        (None, "no router is named 'x'", "no router is named 'x'"),
+    ],
+)
+def test_an_error_in_a_file_names_it_unless_it_names_a_value_that_another_place_gives(path: str | None, message: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as found, file_errors(path, ["t"]):
+        raise ConfigError(message)
+    assert str(found.value) == expected

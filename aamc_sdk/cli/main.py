@@ -7,6 +7,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -246,15 +247,19 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     return f"no option {error.option_name}{hint}".replace("mean '", "mean '--")
 
 
+_NUMBER_ERROR = re.compile(r"(.*) is not (?:in the range|a valid|a number)", re.DOTALL)
+"""The beginning of an error on an option's number by click, or by ``Number``; group 1: the value, in quotes if it cannot be read."""
+
+
 def _wrong_number(error: click.UsageError) -> str:
     """Return a message on an option's number that is out of its range or cannot be read, in place of click's ``x>=1``; ``""`` for other errors."""
     option = error.param if isinstance(error, click.BadParameter) else None
-    kind = getattr(option, "type", None)
-    if option is None or not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+    kind, found = getattr(option, "type", None), _NUMBER_ERROR.match(error.message)
+    if option is None or found is None or not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
         return ""
-    value, least, most = error.message.partition(" is not ")[0], getattr(kind, "min", None), getattr(kind, "max", None)
-    bounds = (("above" if getattr(kind, "min_open", False) else "at least", least), ("at most", most))
-    wanted = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+    value, least, most = found[1], getattr(kind, "min", None), getattr(kind, "max", None)
+    lower, upper = "above" if getattr(kind, "min_open", False) else "at least", "below" if getattr(kind, "max_open", False) else "at most"
+    wanted = " and ".join(f"{word} {bound}" for word, bound in ((lower, least), (upper, most)) if bound is not None)
     if wanted == f"at least {least} and at most {most}":
         wanted = f"from {least} to {most}"
     hint = ""

@@ -299,7 +299,7 @@ def components_from_file(
     if changes:
         content = {**content, **changes}
         pool = None if "pool" in changes else pool
-    with file_errors(path, (changes or {}).values()):
+    with file_errors(path, [str(store).partition(":")[0], *(changes or {}).values()]):
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
 
 

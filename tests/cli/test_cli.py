@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 import tiny
 from aamc_experiments import plugin as experiments
@@ -444,6 +445,35 @@ def test_a_command_whose_name_begins_with_anothers_does_not_replace_it(monkeypat
     assert "ERROR command 'run deep' of deeper can never run beside command 'run' of experiments" in run_command("plugins")[1]
     status, _, err = run_command("run", "deep", "--depth", "3")
     assert (status, "aamc: command 'run deep' of deeper can never run beside command 'run' of experiments; disable one" in err) == (1, True)
+
+
+def _even(ctx: click.Context, option: click.Parameter, number: int) -> int:
+    if number % 2:
+        raise click.BadParameter(f"{number} is not even")
+    return number
+
+
+@click.command()
+@click.option("--size", type=click.IntRange(0, 9, max_open=True), required=True, callback=_even)
+def sized(size: int) -> None:
+    """Show a size."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--size'"),
+        (["--size", "3"], "Invalid value for '--size': 3 is not even"),
+        (["--size", "9"], "--size must be at least 0 and below 9, not 9"),
+        (["--size", "x"], "--size must be a whole number of at least 0 and below 9, not 'x'"),
+    ],
+)
+def test_only_clicks_own_words_on_a_wrong_number_are_replaced(monkeypatch, arguments, message) -> None:
+    plugin = type("Sized", (), {"aamc_commands": hookimpl(lambda self: [Component("sized", "tiny:sized", "Show a size.")])})()
+    monkeypatch.setattr("tiny.sized", sized, raising=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "sized": plugin}, discover=False))
+    status, _, err = run_command("sized", *arguments)
+    assert (status, err.startswith(f"aamc: {message}")) == (2, True), err
 
 
 class Greedy:

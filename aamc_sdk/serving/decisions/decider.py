@@ -48,8 +48,6 @@ from aamc_sdk.types import (
 from aamc_sdk.types.records import fingerprint_of
 
 logger = logging.getLogger(__name__)
-_FAILURES = (PluginError, ProviderError, OutputError)
-"""Errors of a router that say nothing about the request."""
 
 
 class Decider:
@@ -139,9 +137,7 @@ class Decider:
         try:
             with self._router_errors():
                 return self.draw_from(self._router.score(request), request, arguments)
-        except _FAILURES as error:
-            if (request.mask.sum(axis=1) > 1).any():
-                raise
+        except _bypassed_errors(request) as error:
             return self._draw_only(request, arguments, error)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
@@ -155,9 +151,7 @@ class Decider:
         try:
             with self._router_errors():
                 return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
-        except _FAILURES as error:
-            if (request.mask.sum(axis=1) > 1).any():
-                raise
+        except _bypassed_errors(request) as error:
             return self._draw_only(request, arguments, error)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
@@ -236,3 +230,8 @@ class Decider:
         """Return queries with the user ids that requests and the log have."""
         ids = [None if query.user is None else self._user_id(query.user) for query in queries]
         return [query if user == query.user else attrs.evolve(query, user=user) for query, user in zip(queries, ids, strict=True)]
+
+
+def _bypassed_errors(request: RoutingRequest) -> tuple[type[AamcError], ...]:
+    """Return the errors of a router that do not fail a request: if each row allows only one candidate, those that say nothing about the request."""
+    return () if (request.mask.sum(axis=1) > 1).any() else (PluginError, ProviderError, OutputError)

@@ -142,6 +142,29 @@ def test_entries_that_come_while_sums_are_taken_count_once(log, monkeypatch):
     assert store.health()["entries"] == len(ids(store)) + 1
 
 
+@pytest.mark.parametrize("step", ["_reading", "_writing"])
+def test_a_partition_that_another_process_drops_meanwhile_does_not_end_the_drop(log, monkeypatch, caplog, step):
+    store, other = log.open(), log.open()
+    three_days(log, store)
+    age(log.url, store, 2.5)
+    begin, drop, begun = getattr(store, step), store._drop_part, []
+
+    def first(oldest):
+        monkeypatch.setattr(store, step, wait)
+        return drop(oldest)
+
+    def wait(*args, **options):
+        if not begun:
+            begun.append(other._drop_part(other._oldest_to_drop()))
+        return begin(*args, **options)
+
+    monkeypatch.setattr(store, "_drop_part", first)
+    caplog.set_level("INFO")
+    assert store.retain() == 1
+    assert (begun, ids(store)) == ([2], ["d"])
+    assert "is dropped when" not in caplog.text
+
+
 def test_a_partition_stays_until_all_routers_that_still_learn_have_learned_it(log):
     store = log.open()
     three_days(log, store)

@@ -152,10 +152,11 @@ def _low_discrepancy(streams: NDArray[np.intp]) -> Floats:
 
 
 def _places(streams: NDArray[np.intp]) -> Floats:
-    """Return evenly spaced figures around 0, between -.5 and .5, for the streams that share a number; 0 for a stream alone."""
-    _, number, counts = np.unique(streams, return_inverse=True, return_counts=True)
-    rank = np.argsort(np.argsort(number, kind="stable"))
-    return np.asarray((rank - (np.cumsum(counts) - counts)[number] + 0.5) / counts[number] - 0.5)
+    """Return evenly spaced figures around 0, between -.5 and .5, for neighbouring streams that share a number; 0 for a stream alone."""
+    starts = np.flatnonzero(np.diff(streams, prepend=-1))
+    counts = np.diff(starts, append=len(streams))
+    rank = np.arange(len(streams)) - starts.repeat(counts)
+    return np.asarray((rank + 0.5) / counts.repeat(counts) - 0.5)
 
 
 class DailyBudget(Resource):
@@ -163,26 +164,27 @@ class DailyBudget(Resource):
 
     That compares expected costs: longer answers than expected can exceed the budget.
 
-    Streams begin at different times of the day, with the budget's share spent that belongs to it. Those that share a number, and so their queries,
-    begin with more or less of it spent: otherwise they would hardly differ in a long day, and their comparison not tell what money is worth.
+    Streams begin at different times of the day, with the budget's share spent that belongs to it. In training, neighbours that share a number, and so
+    their queries, begin with more or less of it spent: otherwise they would hardly differ in a long day, and not show what money is worth.
 
     Args:
         budget_usd: USD a day.
         queries: Queries a day.
         cost_usd: The mean cost of each candidate, ``[Q, M]``.
+        trains: Whether the streams are for training; policies are compared in streams that begin alike.
     """
 
-    def __init__(self, budget_usd: float, queries: int, cost_usd: Floats) -> None:
-        self.budget_usd, self.queries, self._cost_usd = budget_usd, queries, cost_usd
+    def __init__(self, budget_usd: float, queries: int, cost_usd: Floats, *, trains: bool = False) -> None:
+        self.budget_usd, self.queries, self._cost_usd, self._trains = budget_usd, queries, cost_usd, trains
         self.recovery = float(queries)
         means = cost_usd.mean(axis=0)
         self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
 
     def begin(self, streams: NDArray[np.intp]) -> None:
-        """Spread the streams over the day, and those of one number over what the rest of the day may cost."""
+        """Spread the streams over the day, and in training those of one number over what the rest of the day may cost."""
         self._elapsed = (_low_discrepancy(streams) * self.queries).astype(int)
         planned_usd = self.budget_usd * (1 - self._elapsed / self.queries)
-        self._spent_usd = np.maximum(self.budget_usd - planned_usd * (1 + _places(streams)), 0.0)
+        self._spent_usd = np.maximum(self.budget_usd - planned_usd * (1 + (_places(streams) if self._trains else 0.0)), 0.0)
 
     @property
     def free_usd(self) -> Floats:

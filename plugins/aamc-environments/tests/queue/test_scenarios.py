@@ -105,14 +105,26 @@ def test_pressure_of_a_budget_is_the_planned_over_the_remaining_free_money():
     assert budget.arrive(NO_TIME, ROW, HALF).allowed.tolist() == [[True, False]]
 
 
-def test_streams_of_one_number_begin_a_day_at_one_time_with_different_remainders():
-    numbers = np.array([7, 0, 7, 0, 0, 7, 0, 7])
-    budget = DailyBudget(10.0, 1000, np.array([[0.001, 0.04]]))
+def test_neighbouring_streams_of_one_number_begin_a_day_at_one_time_with_different_remainders():
+    numbers = np.array([7, 7, 7, 7, 0, 0, 0, 0])
+    budget = DailyBudget(10.0, 1000, np.array([[0.001, 0.04]]), trains=True)
     budget.begin(numbers)
     for number, elapsed in ((0, 0), (7, 326)):
         planned = np.array([0.625, 0.875, 1.125, 1.375]) * 0.01  # USD for each remaining query
         most = 10.0 / (1000 - elapsed)  # nothing is spent
         assert np.sort(budget.free_usd[numbers == number]) + budget.reserve_usd == pytest.approx(np.minimum(planned, most))
+
+
+@pytest.mark.parametrize(("split", "numbers"), [("train", [0, 1, 2] * 2), ("test", [0, 1, 2] * 2), ("test", [0] * 6)])
+def test_streams_that_are_compared_begin_with_equal_remainders(split, numbers):
+    environment = standalone(pool=SCENARIOS["daily-budget"].pool, queries=300, scenario="daily-budget")
+    environment.prepare(dict.fromkeys(("train", "test"), environment.dataset("train")))
+    streams = environment.vector(6, split, streams=np.array(numbers), preferences=np.eye(3).repeat(2, axis=0))
+    assert isinstance(streams, QueueStreams)
+    streams.reset(seed=0)
+    assert isinstance(streams.resource, DailyBudget)
+    for number in numbers:
+        assert np.ptp(streams.resource.free_usd[np.array(numbers) == number]) == 0
 
 
 def test_a_budget_that_costs_nothing_has_no_pressure():

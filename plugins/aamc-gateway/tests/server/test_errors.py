@@ -20,7 +20,7 @@ from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.request_log import JsonFormatter, TextFormatter
-from aamc_gateway.server.http.error_answers import send_error
+from aamc_gateway.server.http.error_answers import send_error, status_and_kind
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 from server.conftest import key
@@ -352,6 +352,24 @@ def test_a_named_model_answers_although_the_router_fails(
     found = running.gateway.controller.feedback(decision.id, quality=1.0), running.gateway.controller.explain(decision.id).to_dict()
     assert (found[0], found[1]["candidate"]) == (True, "other")
     assert running.chat(stream=streamed).status == status
+
+
+def test_the_kind_of_an_error_that_is_not_the_sdks_is_not_ours() -> None:
+    error = ValueError("no")
+    error.kind = 3  # type: ignore[attr-defined]
+    assert status_and_kind(error) == (500, "server")
+
+
+def test_an_error_that_is_its_own_cause_is_answered(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    running = serve(good=Script(), other=Script())
+
+    def fail(request: Any) -> None:
+        error = KeyError("prices")
+        raise error from error
+
+    running.gateway.controller.router.score = fail
+    assert running.chat().status == 500
+    assert [record for record in caplog.records if re.search(r"KeyError: 'prices' \(in [\w.-]*test_errors:\d+\)$", record.message)]
 
 
 class Panic(BaseException):

@@ -262,6 +262,13 @@ def test_an_error_in_another_pool_file_names_that_file_alone(tmp_path: Path, mon
     assert str(result.exception).startswith("pool.yaml: names of candidates must be unique")
 
 
+def test_a_wrong_store_of_the_command_line_is_not_an_error_in_the_configuration_file(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("serve.yaml").write_text("router: thompson", encoding="utf-8")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--store", "none-such:"])
+    assert str(result.exception).startswith("no store is named 'none-such'")
+
+
 def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     echo = "{name: a, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"

@@ -23,8 +23,8 @@ from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, Floats, sigmoid
 
 
-def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_second: float) -> Resource | None:
-    """Return the resource that calls share in a scenario; None for queues with one server.
+def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_second: float, *, trains: bool) -> Resource | None:
+    """Return the resource that calls share in a scenario, in streams for training or for comparing; None for queues with one server.
 
     Raises:
         PoolError: The pool lacks the candidates that the scenario needs.
@@ -44,7 +44,7 @@ def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_se
             )
         return TokenLimit(per_minute, np.arange(len(pool)) != cheapest, tokens)
     if name == "daily-budget":
-        return DailyBudget(_budget_usd(options, cost_usd.mean(axis=0), pool), options.day, cost_usd)
+        return DailyBudget(_budget_usd(options, cost_usd.mean(axis=0), pool), options.day, cost_usd, trains=trains)
     if name == "prompt-cache":
         prices = [c.prices for c in pool if isinstance(c, ModelSpec) and c.prices]
         full, cached = (np.array([getattr(price, field) for price in prices], dtype=np.float64) / 1e6 for field in ("input", "cached_input"))
@@ -178,7 +178,7 @@ class QueueEnvironment(StreamEnvironment):
         self._warn_of_narrow_scale()
         streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
         truth, arrivals = self._truths[split], self.arrivals(split)
-        resource = make_resource(self.config, self.services.pool, truth, arrivals.per_second)
+        resource = make_resource(self.config, self.services.pool, truth, arrivals.per_second, trains=split == "train")
         return streams(setup, truth, arrivals, self._schedule, resource)
 
     def _warn_of_narrow_scale(self) -> None:

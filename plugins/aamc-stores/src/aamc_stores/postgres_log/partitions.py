@@ -75,13 +75,18 @@ class Partitions:
         partitions, now = self.all(connection), float(self._tables.value(connection, _NOW))
         return partitions[0] if is_oldest_expired(partitions, self._retention, now, sum(each.size for each in partitions)) else None
 
+    def is_dropped(self, connection: psycopg.Connection, number: int) -> bool:
+        """Return whether a partition is no longer the oldest expired one: another process has dropped it."""
+        oldest = self.oldest_expired(connection)
+        return oldest is None or oldest.number != number
+
     def _is_learned(self, connection: psycopg.Connection, number: int) -> bool:
         """Return whether the routers that still learn have learned all entries of a partition."""
         since = renewed_since(self._retention, float(self._tables.value(connection, _NOW)))
         return self._last(connection, number) <= covered_position(self._states.covered(connection), since)
 
     def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
-        """Return the sums over the decisions of a partition that may go, from all of its entries; None if it may not, or the store ends meanwhile."""
+        """Return the sums over the decisions of a partition, from all of its entries; None if it is not learned yet, or the store ends meanwhile."""
         if not self._is_learned(connection, number):
             return None
         counting = itertools.count()
@@ -93,9 +98,10 @@ class Partitions:
         return None if ended() else SummedPartition(number, self._last(connection, number), next(counting), aggregates)
 
     def drop(self, connection: psycopg.Connection, summed: SummedPartition) -> int | None:
-        """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
-        oldest = self.oldest_expired(connection)
-        if oldest is None or oldest.number != summed.number or not self._is_learned(connection, summed.number):
+        """Drop the oldest partition; return its number of decisions, 0 if it is dropped already, or None if a router has not learned all of it."""
+        if self.is_dropped(connection, summed.number):
+            return 0
+        if not self._is_learned(connection, summed.number):
             return None
         aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)

@@ -192,6 +192,8 @@ class PostgresStore(SharedStore):
 
     def _drop_part(self, oldest: Partition) -> int | None:
         with self._reading(bounded=False) as connection:
+            if self._partitions.is_dropped(connection, oldest.number):
+                return 0
             summed = self._partitions.summed(connection, oldest.number, self._ending.is_set)
         if summed is None:
             return None

@@ -37,7 +37,7 @@ class RedisErasure:
         return count, reached
 
     def _attempt(self, erasure: Erasure, after: int, limit: int, *, ends: bool) -> tuple[int, int] | None:
-        """Try to erase some decisions, and if none is left and ``ends`` to begin the new epoch; return how many, and up to where they were searched.
+        """Try to erase some decisions and, if ``ends`` and none is left, to begin the new epoch; return how many, and up to where they were searched.
 
         The first attempt does not end, so little is left for one that a new decision defeats.
         """

@@ -94,16 +94,17 @@ def tell_operator(what: str, error: BaseException) -> None:
 
 def _place(error: BaseException) -> str:
     """Return the module and line where an error, or the one that caused it, was raised."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    frames = list(traceback.walk_tb(error.__traceback__))
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:  # an error may be its own cause
+        causes.append(cause)
+    frames = list(traceback.walk_tb(causes[-1].__traceback__))
     return f" (in {frames[-1][0].f_globals.get('__name__')}:{frames[-1][1]})" if frames else ""
 
 
 def status_and_kind(error: BaseException) -> tuple[int, str]:
     """Return the status that the client gets, and the kind of the error for metrics and logs."""
     status, kind, _, _ = _parts(error)
-    return status, getattr(error, "kind", kind)
+    return status, getattr(error, "kind", kind) if isinstance(error, AamcError) else kind
 
 
 def _parts(error: BaseException) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
