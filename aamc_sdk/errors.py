@@ -182,7 +182,8 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
     try:
         yield
     except types as error:
-        raise raises(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+        why = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        raise raises(f"cannot read {path}: {why}; {advice}") from error
 
 
 @contextmanager

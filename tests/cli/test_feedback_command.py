@@ -399,10 +399,11 @@ def test_times_beyond_the_calendar_are_its_first_or_last_one(aamc) -> None:
     assert (status, "--since must be before --until, but 0001-01-01T00:00:00+00:00 is not" in err) == (2, True)
 
 
-def test_an_export_needs_a_format_that_can_be_read_again(aamc) -> None:
-    status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", "memory")
+@pytest.mark.parametrize("form", ["memory", "xml"])
+def test_an_export_needs_a_format_that_can_be_read_again(aamc, form: str) -> None:
+    status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", form)
     assert status == 2
-    assert "--format must be jsonl or a store that reads exports, such as parquet, not memory" in err
+    assert f"--format must be jsonl or a store that reads exports, such as parquet, not {form!r}" in err
     assert aamc("export", "--store", "sqlite:log.db", "--json")[0] == 2
 
 

@@ -17,7 +17,7 @@ import click
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, USER_KEY_FILE, InputFile, Number, check_range
 from aamc_sdk.cli.output import write_json_line
-from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownDecisionError, quantity
+from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownComponentError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -189,9 +189,12 @@ def _export_files(ctx: click.Context, log: RowStore, folder: Path, form: str, ch
     """Write entries to files of a format."""
     from aamc_sdk.log import ExportFormat
 
-    found = plugins_of(ctx).load("store", form)
-    if not issubclass(found, ExportFormat):
-        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
+    try:
+        found = plugins_of(ctx).load("store", form)
+    except UnknownComponentError:
+        found = None
+    if found is None or not issubclass(found, ExportFormat):
+        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form!r}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
     exported: ExportResult = found.export(log, folder, chosen)

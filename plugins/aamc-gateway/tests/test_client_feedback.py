@@ -109,7 +109,7 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
     [
         ({"quality": 1}, "decision_id must be the id in the answer's header"),
         ({"decision_id": 7, "quality": 1}, "not 7"),
-        ({"decision_id": "a"}, "must give quality"),
+        ({"decision_id": "a"}, r"must give quality .*, or a figure of cost_usd, latency_ms, output_tokens"),
         ({"decision_id": "a", "quality": 2}, "quality must be a number from 0 to 1, not 2"),
         ({"decision_id": "a", "quality": "good"}, "not 'good'"),
         ({"decision_id": "a", "quality": True, "over": "x"}, "both"),

@@ -141,6 +141,15 @@ def test_a_provider_that_fails_to_name_its_unset_keys_is_a_failure_of_its_candid
     assert json.loads(out)["models"][0]["error"] == "the provider of 'good' failed to return its unset keys: KeyError: 'key'"
 
 
+def test_a_plugin_that_fails_is_no_error_of_the_pool_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_sdk.serving.models.echo.Echo.__init__", lambda *_: {}["key"])
+    path = tmp_path / "pool.yaml"
+    path.write_text("candidates: [{name: good, endpoint: {provider: echo}}, {name: bad, endpoint: {provider: ecco}}]")
+    broken, misspelt = json.loads(run_command("models", "check", "--pool", str(path), "--json")[1])["models"]
+    assert "cannot be made: KeyError: 'key'" in broken["error"]
+    assert (broken["advice"], misspelt["advice"]) == ("", "correct the pool file")
+
+
 def test_a_server_that_cannot_be_reached_hides_no_missing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AAMC_TEST_KEY", raising=False)
     path = tmp_path / "pool.yaml"

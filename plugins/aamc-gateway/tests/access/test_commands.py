@@ -69,6 +69,7 @@ def test_a_revoked_key_is_listed_as_such() -> None:
     [
         (["add", "ci", "--store", "memory:"], 1, "keys are kept with a log that lasts"),
         (["revoke", "nobody"], 1, "there is no active key of the name or id 'nobody'"),
+        (["revoke", "second"], 1, "the key 'second' is revoked; aamc keys list shows the active ones"),
         (["add", "ci", "--expires", "soon"], 2, "'soon' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "0d"], 2, "'0d' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "99999999999d"], 2, "'99999999999d' from now is after the year 9999; give a shorter duration"),
@@ -82,6 +83,8 @@ def test_a_revoked_key_is_listed_as_such() -> None:
 )
 def test_a_wrong_argument_is_explained(arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     keys("add", "first")
+    keys("add", "second")
+    keys("revoke", "second")
     with pytest.raises(SystemExit) as ended:
         main(["keys", *arguments])
     assert ended.value.code == status

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from aamc_gateway.server.processes.launch import Launch
+from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
 
 from aamc_sdk.errors import DataError, StoreError
@@ -285,3 +286,30 @@ def test_an_api_that_no_provider_has_is_refused_before_a_decision(echoing: Runni
     assert refused.status == 400
     assert " no API '" in refused.json["error"]["message"]
     assert len(echoing.log().decisions) == 0
+
+
+@pytest.fixture
+def misspelt(tmp_path: Path, stub: StubServer) -> Iterator[Running]:
+    """A gateway with the candidate ``good``, and ``bad``, whose provider does not exist."""
+    candidates = [stub_candidate("good", f"{stub.url}/v1"), {"name": "bad", "endpoint": {"provider": "opneai"}}]
+    file = tmp_path / "serve.yaml"
+    file.write_text(yaml.safe_dump({"pool": {"candidates": candidates}}), encoding="utf-8")
+    with running(Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_named_model_whose_provider_cannot_be_made_is_a_failed_call(misspelt: Running, stream: bool) -> None:
+    refused = misspelt.chat(model="bad", stream=stream)
+    assert refused.status == 502
+    assert refused.json["error"]["message"] == "model 'bad' cannot be called: its provider cannot be made"
+    (attempt,) = misspelt.log().attempts
+    assert "did you mean 'openai'?" in attempt.error
+
+
+def test_a_provider_that_cannot_be_made_keeps_no_other_model_from_what_passes_through(misspelt: Running) -> None:
+    assert misspelt.ask("/v1/files?model=good", method="GET").status == 200
+    assert misspelt.ask("/v1/images/generations", {"model": "good", "prompt": "A cat"}).status == 200
+    refused = misspelt.ask("/v1/images/generations", {"model": "bad", "prompt": "A cat"})
+    assert (refused.status, "its provider cannot be made" in refused.json["error"]["message"]) == (502, True)
+    assert misspelt.ask("/v1/files?model=bad", method="GET").status == 400

@@ -163,10 +163,12 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
 
 async def find_key(shared: SharedState, which: str) -> Key:
     """Return the key of an id, or the active key of a name."""
-    now = time.time()
-    for key in await read_keys(shared, which):
+    now, found = time.time(), await read_keys(shared, which)
+    for key in found:
         if key.id == which or key.state(now) == "active":
             return key
+    if found:
+        raise DataError(f"the key {which!r} is {found[-1].state(now)}; aamc keys list shows the active ones")
     known = [key.name for key in await read_keys(shared) if key.state(now) == "active"]
     raise DataError(unknown_name("there is no active key of the name or id", which, known, "there are"))
 

@@ -74,7 +74,8 @@ def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     if "thumbs" in given:
         given = _thumbs(given)
     elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
-        raise DataError("feedback must give quality (from 0 to 1), over (the candidate that was beaten), or thumbs (up or down)")
+        ways = "quality (from 0 to 1), over (the candidate that was beaten), thumbs (up or down)"
+        raise DataError(f"feedback must give {ways}, or a figure of {', '.join(_FIGURES)}")
     if isinstance(given.get("id"), str) and given["id"]:
         given["id"] = _own_id(given["decision_id"], given["id"])
     _check_no_vote(given, caller)

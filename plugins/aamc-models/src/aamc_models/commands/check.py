@@ -13,7 +13,7 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
-from aamc_sdk.errors import AamcError, ProviderError, split_advice
+from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
@@ -142,7 +142,8 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float, depl
                 advice = "check that the server is not overloaded, or give it longer with --timeout"
                 raise ProviderError(f"no whole answer in {seconds:g} s; {advice}", kind="timeout") from None
     except AamcError as error:
-        message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
+        is_of_pool = not isinstance(error, ProviderError | PluginError) or isinstance(error, UnknownComponentError)
+        message, advice = (str(error), "correct the pool file") if is_of_pool else split_advice(str(error))
         kind = getattr(error, "kind", "configuration")
         keys = [f"set ${name} to your API key" for name in unset if f"${name}" not in advice]
         return attrs.evolve(checked, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join(filter(None, [advice, *keys])))

@@ -20,7 +20,7 @@ from aamc_models.transport.failures import RETRIED, Failure, provider_error, ref
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
-from aamc_sdk.errors import ConfigError, ProviderError
+from aamc_sdk.errors import PluginError, ProviderError
 from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest
 
 COST_HEADER = "x-litellm-response-cost"
@@ -66,7 +66,7 @@ class LiteLLM(ChatProvider):
     def __init__(self, config: LiteLLMOptions, services: Services) -> None:
         super().__init__(config, services)
         if find_spec("litellm") is None:
-            raise ConfigError("provider litellm needs litellm to be installed: pip install 'aamc-models[litellm]'")
+            raise PluginError("provider litellm needs litellm to be installed: pip install 'aamc-models[litellm]'")
         self._litellm: Any = None
         self._paused_until = 0.0
 

@@ -58,9 +58,10 @@ class StreamedAnswer(EventSender):
 
     async def _attempt(self, call: UpstreamCall) -> bool:
         """Stream the answer of a candidate; return False where it failed before its content."""
-        exchange, relay = self.exchange, _Relay(self, call)
+        exchange = self.exchange
         try:
             async with call.block:
+                relay = _Relay(self, call)
                 try:
                     await relay.run()
                 except BaseException:

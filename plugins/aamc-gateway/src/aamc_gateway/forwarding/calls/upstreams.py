@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, whole_number_hint
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, whole_number_hint
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
@@ -75,8 +75,11 @@ class Upstream:
         """The provider.
 
         Raises:
-            AamcError: No plugin offers it, or an option of the endpoint is wrong.
+            ProviderError: It cannot be made: no plugin offers it, a package is missing, or an option of the endpoint is wrong.
         """
+        if (problem := self.problem) is not None:
+            public = f"model {self.name!r} cannot be called: its provider cannot be made"
+            raise ProviderError(f"{public}: {problem}", kind="configuration", public=public)
         provider = self._models.provider(self.candidate)
         return provider if isinstance(provider, WireProvider) else PlainWire(provider)
 
@@ -113,7 +116,7 @@ class Upstream:
         """The names of the APIs that it offers; none where the provider cannot be made."""
         try:
             return frozenset(self.wire.apis)
-        except AamcError:
+        except ProviderError:
             return frozenset()
 
     def answers(self, api: str) -> str | None:
@@ -121,7 +124,7 @@ class Upstream:
         if api in self.apis:
             return api
         if api.startswith("/"):
-            return api if isinstance(self.wire, WireProvider) else None
+            return api if self.apis and isinstance(self.wire, WireProvider) else None
         if api not in DIALECTS:
             return None
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
@@ -197,12 +200,9 @@ class Upstreams(Mapping[str, Upstream]):
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
         errors = []
         for name, upstream in self._all.items():
-            try:
-                _ = upstream.wire
-            except AamcError as error:
-                errors.append(f"{name}: {error}")
-            else:
+            if (problem := upstream.problem) is None:
                 return
+            errors.append(f"{name}: {problem}")
         raise PoolError(f"no candidate of the pool can be called: {'; '.join(errors)}")
 
     def incapable(self, api: str) -> frozenset[str]:
