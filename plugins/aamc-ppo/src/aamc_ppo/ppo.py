@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_GAMMA = 0.9999
 HORIZON = 500
 """Steps that a training looks ahead by default, where nothing that the streams share takes longer to recover."""
-MAX_TARGET = 4.0
+MAX_TARGET = 2.0
 """Standard deviation of the critic's targets, in its unit of values, above which the unit grows."""
 
 
@@ -310,7 +310,7 @@ class PPO:
         self._critic = {name: self.parameters[name] for name in critic}
         self.adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
-        self.scales: dict[str, Array32] = {}  # of inputs and values, from the first rollout; the unit of values may grow in the first streams
+        self.scales: dict[str, Array32] = {}  # of inputs and values, from the first rollout; the unit of values may grow
         self._candidate_features = self._tensor(candidates)
 
     def policy(self) -> dict[str, Array32]:
@@ -321,7 +321,7 @@ class PPO:
             policy["query_b1"] = policy["query_b1"] - self.scales["input_mean"][: len(policy["query_w1"])] @ policy["query_w1"]
         return policy
 
-    def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator, *, first_streams: bool = False) -> dict[str, float]:
+    def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
 
         A step that takes the policy further than ``kl_limit`` from the one that played is undone, and the policy rests until the next rollout. Its
@@ -332,19 +332,19 @@ class PPO:
             remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says. When it is below one half, the entropy bonus
                 falls with it: the critic then learns what later decisions cost in service, where the best candidate is taken.
             rng: The random generator of the order of minibatches.
-            first_streams: Whether the rollout is of the training's first streams, in which the unit of values may grow.
         """
         config = self.config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
         for group, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
             group["lr"] = config.learning_rate * remaining * rate
-        batch = self._batch(rollout, first_streams)
+        batch = self._batch(rollout)
         scale = 1.0
         if self.config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
-        order = self._tensor(rng.permutation(np.arange(len(batch["action"])).reshape(-1, config.group_size)).ravel())  # groups stay together
+        groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
+        order = self._tensor(rng.permutation(groups).ravel())
         starts = range(0, len(order), config.minibatch)
         minibatches = [{name: array[order[start : start + config.minibatch]] for name, array in batch.items()} for start in starts]
         figures: list[dict[str, float]] = []
@@ -361,7 +361,7 @@ class PPO:
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
 
-    def _batch(self, rollout: Rollout, first_streams: bool = False) -> dict[str, Tensor]:
+    def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Return the decisions of a rollout as rows ``[B, ...]``, those of a group's step together, with advantages and the critic's targets.
 
         Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
@@ -384,7 +384,7 @@ class PPO:
         target = differences_in_groups(value + advantage, config.group_size)
         if is_first:
             self.scales["value_deviation"] = deviation(target)
-        elif first_streams and target.std() > MAX_TARGET * self.scales["value_deviation"]:
+        elif target.std() > MAX_TARGET * self.scales["value_deviation"]:
             self._change_unit(deviation(target))
         advantage = differences_in_groups(advantage + (weights * (rollout.reward - pooled)).sum(axis=2), config.group_size)
         mean, unit = self.scales["value_mean"], self.scales["value_deviation"]
@@ -496,5 +496,5 @@ def training_loop(
         rollout = rollout or Rollout.empty(config.n_steps // config.n_streams, PolicyInputs.of(observations, len(ppo.candidates), reward))
         observations = play(policy_function(ppo.policy(), ppo.candidates, reward), streams, observations, rollout, rng)
         remaining = 1 - number / rollouts.stop if config.learning_rate_schedule == "linear" else 1.0
-        figures = ppo.update(rollout, remaining, rng, first_streams=number < config.rollouts_per_segment)
+        figures = ppo.update(rollout, remaining, rng)
         yield {"return": float((rollout.inputs.weights[:-1] * rollout.reward).sum(axis=2).mean()), **figures}
