@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_GAMMA = 0.9999
 HORIZON = 500
 """Steps that a training looks ahead by default, where nothing that the streams share takes longer to recover."""
-MAX_TARGET = 2.0
+MAX_TARGET = 4.0
 """Standard deviation of the critic's targets, in its unit of values, above which the unit grows."""
 
 

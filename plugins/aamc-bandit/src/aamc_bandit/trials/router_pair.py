@@ -215,6 +215,11 @@ class RouterPair(OnlineRouter):
         """Return the label and version of each router by role, as decisions note them."""
         return {role: {"router": self.label(role), "version": paired.version} for role, paired in self.routers().items()}
 
+    @property
+    def paired(self) -> tuple[InnerRouter, ...]:
+        """The stable router and the challenger; the gateway knows a pair by this property."""
+        return tuple(self.routers().values())
+
     def routers(self) -> dict[str, InnerRouter]:
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
