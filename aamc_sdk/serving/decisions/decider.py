@@ -22,7 +22,7 @@ from aamc_sdk.errors import (
     StoreAwayError,
     StoreError,
     UnknownDecisionError,
-    router_error,
+    router_errors,
 )
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
@@ -166,14 +166,13 @@ class Decider:
     @contextmanager
     def _router_errors(self) -> Iterator[None]:
         """Turn the router's exceptions into an error of the SDK that names the router."""
-        try:
-            yield
-        except (Exception, SystemExit) as error:
-            if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
-                raise StoreError("the controller is closed") from None
-            if isinstance(error, AamcError) and not isinstance(error, PluginError):
+        with router_errors(self._components.router_name):
+            try:
+                yield
+            except CancelledError:
+                if self._guard.closed:  # by close, while a thread waits for an asynchronous router
+                    raise StoreError("the controller is closed") from None
                 raise
-            raise router_error(self._components.router_name, error) from error
 
     def draw_from(self, scores: Scores, request: RoutingRequest, arguments: RouteArguments, router: str | None = None) -> Records:
         """Return a drawn decision for each row of a request; it names the served router unless another one is given."""

@@ -51,7 +51,7 @@ class PPOConfig:
         4, "streams that share preference and queries, so only their differences count; divides n_streams and minibatch; 1: no groups", at_least=1
     )
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
-    validation_steps: int = option(131_072, "decisions per trust factor, half of them warm-up; more if resources recover slowly; 0: none", at_least=0)
+    validation_steps: int = option(131_072, "decisions per trust factor, half warm-up; more if resources recover slowly; 0: full trust", at_least=0)
     epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(2e-3, "initial step size of Adam", above=0)

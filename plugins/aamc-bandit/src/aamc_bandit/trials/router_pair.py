@@ -57,7 +57,7 @@ class RouterPairOptions:
 
 
 def _either_requires(pair: RouterPair) -> Requirements:
-    both = [paired.requires for paired in pair.routers().values()]
+    both = [paired.requires for paired in pair.paired]
     either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
     return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
 
@@ -67,7 +67,7 @@ class RouterPair(OnlineRouter):
 
     Config = RouterPairOptions
     requires = InnerAttribute(Requirements(), _either_requires)
-    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.routers().values()))
+    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -94,7 +94,7 @@ class RouterPair(OnlineRouter):
 
     def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
         """Return the stable router's scores, and the challenger's with its choice probabilities ``[B, M]``, or why it has none."""
-        stable, challenger = (paired.router for paired in self.routers().values())
+        stable, challenger = (paired.router for paired in self.paired)
         if self._unusable is not None:
             return stable.score(request), self._unusable
 
