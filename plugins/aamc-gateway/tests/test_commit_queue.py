@@ -85,7 +85,7 @@ def test_requests_that_come_at_once_are_decided_one_after_the_other(
         assert [type(each) for each in found] == [str, NoCandidateError, asyncio.CancelledError, str]
 
     monkeypatch.setattr(controller.router, "score", noted)
-    monkeypatch.setattr(commits, "_mean_ms", 0.0)  # else the first decisions are made on threads
+    monkeypatch.setattr(commits._choices, "mean_ms", 0.0)  # else the first decisions are made on threads
     asyncio.run(main())
     assert events == ["ask a", "ask b", "ask c", "ask d", "score a", "score d"]
 
@@ -112,7 +112,7 @@ def test_requests_that_come_at_once_are_decided_and_fail_each_in_its_own_context
         return await asyncio.wait_for(asyncio.gather(*map(decide, "abcd"), return_exceptions=True), 10)
 
     monkeypatch.setattr(controller.router, "score", noted)
-    monkeypatch.setattr(commits, "_mean_ms", 0.0)
+    monkeypatch.setattr(commits._choices, "mean_ms", 0.0)
     assert [type(each) for each in asyncio.run(main())] == [str, Panic, str, str]
     assert found == ["a", "b", "c", "d"]
 
@@ -131,7 +131,7 @@ def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(
         await asyncio.gather(*(commits.start(f"query {n}") for n in range(20)))
 
     monkeypatch.setattr(controller.router, "score", waiting)
-    monkeypatch.setattr(commits, "_mean_ms", 0.0)
+    monkeypatch.setattr(commits._choices, "mean_ms", 0.0)
     asyncio.run(main())
     assert len(on_loop) == 20
     assert sum(on_loop) == 1
@@ -156,6 +156,50 @@ def test_decisions_that_wait_leave_the_event_loop_free(
     asyncio.run(main())
     assert set(on_threads) == threads
     assert on_threads[0]
+
+
+def test_a_request_that_is_forced_to_a_candidate_does_not_wait_for_choices_of_others(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, choose = controller.router.score, threading.Event()
+
+    def waiting(request: Any) -> Scores:
+        if request.mask.all():
+            assert choose.wait(60)
+        return score(request)
+
+    async def main() -> None:
+        choices = asyncio.gather(*(commits.start(f"query {n}") for n in range(40)))  # more than there are threads
+        try:
+            for _ in range(2):
+                named = await asyncio.wait_for(commits.start("hi", unavailable=["large"], forced=True), 10)
+                assert named.decision.candidate == "small"
+        finally:
+            choose.set()
+        assert len(await choices) == 40
+
+    monkeypatch.setattr(controller.router, "score", waiting)
+    asyncio.run(main())
+
+
+def test_quick_requests_for_named_models_do_not_bring_the_first_choice_to_the_event_loop(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, on_loop = controller.router.score, list[bool]()
+
+    def noted(request: Any) -> Scores:
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        return score(request)
+
+    async def main() -> None:
+        for _ in range(40):
+            await commits.start("hi", unavailable=["large"], forced=True)
+        assert on_loop[-1]
+        await commits.start("hi")
+
+    monkeypatch.setattr(controller.router, "score", noted)
+    asyncio.run(main())
+    assert not on_loop[-1]
 
 
 def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaController, commits: CommitQueue) -> None:

@@ -163,6 +163,7 @@ class Exchange:
         started = await gateway.commits.start(
             query,
             request.preference,
+            forced=forced,
             unavailable=gateway.others(allowed),
             state=gateway.pool_state(forced=forced),
             budget_usd=None if forced else request.budget_usd,

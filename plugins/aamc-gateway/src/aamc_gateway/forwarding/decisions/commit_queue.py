@@ -68,6 +68,22 @@ class StartedDecision:
     committed: asyncio.Future[Decision]
 
 
+class _Lane:
+    """Decisions of one kind: their mean time, and the threads for them while that is long."""
+
+    def __init__(self, name: str) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, name)
+        self.mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
+
+    def timed(self, draw: partial[Record]) -> Record:
+        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
+        began, busy = time.perf_counter(), time.thread_time()
+        record = draw()
+        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
+        self.mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self.mean_ms)
+        return record
+
+
 class CommitQueue:
     """Decides requests of event loops, and writes decisions and attempts in the order in which they came.
 
@@ -82,30 +98,32 @@ class CommitQueue:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._workers = ThreadPoolExecutor(_THREADS, "aamc-decisions")
+        self._choices, self._forced = _Lane("aamc-decisions"), _Lane("aamc-named")
         self._closed = False
         self._attempts: list[Attempt] = []
         self._refused: dict[str, None] = {}
         self._write_at = 0.0
         self._away = self._busy = False
         self._submitted = self._done = 0
-        self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
 
-    async def start(self, query: str | Query, preference: Preference | str | None = None, **arguments: Any) -> StartedDecision:
+    async def start(
+        self, query: str | Query, preference: Preference | str | None = None, *, forced: bool = False, **arguments: Any
+    ) -> StartedDecision:
         """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable.
 
         Requests that are ready at once are decided one right after the other, before any of them goes on: the code of decisions then stays in the
-        processor's cache.
+        processor's cache. A request that is ``forced`` to one candidate, such as the model that it names, does not wait for slow choices of others.
         """
         draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
         if isinstance(self._controller.router, AsyncRouter):
             return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
         await asyncio.sleep(0)
         began = time.time()
-        if self._mean_ms >= LOOP_MS:
-            return self._started(began, await asyncio.get_running_loop().run_in_executor(self._workers, self._timed, draw))
-        started = self._started(began, self._timed(draw))
+        lane = self._forced if forced else self._choices
+        if lane.mean_ms >= LOOP_MS:
+            return self._started(began, await asyncio.get_running_loop().run_in_executor(lane.threads, lane.timed, draw))
+        started = self._started(began, lane.timed(draw))
         await asyncio.sleep(0)
         return started
 
@@ -119,14 +137,6 @@ class CommitQueue:
         except IndexError:  # none is left; asking first would race with the threads of other event loops
             name, *self._ids = new_ids(_IDS_AT_ONCE)
             return name
-
-    def _timed(self, draw: partial[Record]) -> Record:
-        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
-        began, busy = time.perf_counter(), time.thread_time()
-        record = draw()
-        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
-        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
-        return record
 
     @property
     def idle(self) -> bool:
@@ -163,7 +173,8 @@ class CommitQueue:
         if thread is not None:
             self._queue.put((None, None))
             thread.join()
-        self._workers.shutdown()
+        for lane in (self._choices, self._forced):
+            lane.threads.shutdown()
 
     def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
         with self._lock:
