@@ -11,7 +11,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -170,9 +170,17 @@ def public_message(error: AamcError) -> str:
 
 
 def split_advice(message: str) -> tuple[str, str]:
-    """Split a message into the problem and the advice; the advice is ``""`` if there is none."""
+    """Split a message into the problem and the advice; the advice is ``""`` if there is none. A list in parentheses stays whole."""
     wrong, _, advice = message.rpartition("; ")
+    while wrong and advice.count(")") > advice.count("("):
+        wrong, _, before = wrong.rpartition("; ")
+        advice = f"{before}; {advice}"
     return (wrong, advice) if wrong else (message, "")
+
+
+def failures_text(what: str, failures: Sequence[str]) -> str:
+    """Return a message with one failure, such as ``"no candidate answered: a is away"``, or with a list of several in parentheses."""
+    return f"{what}: {failures[0]}" if len(failures) == 1 else f"{what} ({'; '.join(failures)})"
 
 
 @contextmanager

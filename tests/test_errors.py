@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from aamc_sdk.errors import ConfigError, PluginError, component_errors, error_text, file_errors, nearest, one_of, unknown_name, whole_number_hint
+from aamc_sdk.errors import ConfigError, PluginError, component_errors, error_text, file_errors, nearest, one_of, split_advice, unknown_name, whole_number_hint
 
 ROUTERS = ("canary", "gbdt", "greedy", "knn", "oracle", "ppo", "rule", "supervised", "thompson")
 OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "prior_mean", "seed")
@@ -68,6 +68,20 @@ def test_an_error_without_a_message_is_named_by_its_type() -> None:
 )
 def test_a_whole_number_in_another_form_is_written_in_digits(value: object, hint: str) -> None:
     assert whole_number_hint(value) == hint
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("it is away", ("it is away", "")),
+        ("it is away; start it", ("it is away", "start it")),
+        ("nobody answered (a: late; b: away)", ("nobody answered (a: late; b: away)", "")),
+        ("nobody answered (a: late; b: away); try again (or wait; or not)", ("nobody answered (a: late; b: away)", "try again (or wait; or not)")),
+        ("odd :)", ("odd :)", "")),
+    ],
+)
+def test_the_advice_of_a_message_stands_after_the_last_semicolon_outside_parentheses(message: str, expected: tuple[str, str]) -> None:
+    assert split_advice(message) == expected
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,15 @@ def test_it_says_so_when_every_candidate_fails(aamc: Aamc, stream: list[str]) ->
     assert "no candidate answered: calling 'a' failed: overloaded" in err
 
 
+def test_a_list_of_failures_is_no_hint(aamc: Aamc) -> None:
+    Path("broken.yaml").write_text(
+        "candidates: [{name: a, endpoint: {provider: echo, error: overloaded}}, {name: b, endpoint: {provider: echo, error: busy}}]"
+    )
+    status, out, _ = aamc("complete", "Hello", "--pool", "broken.yaml", "--router", "first", "--json")
+    message = "no candidate answered (calling 'a' failed: overloaded; calling 'b' failed: busy)"
+    assert (status, json.loads(out)["error"]) == (1, {"type": "ProviderError", "message": message, "hint": ""})
+
+
 def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     candidates = [entry | {"endpoint": {"provider": "echo", "reply": f"by {entry['name']}"}} for entry in pool_to_dict(POOL_OF_THE_KIT)["candidates"]]
     Path("tiny.yaml").write_text(yaml.safe_dump({"candidates": candidates}))

@@ -297,6 +297,14 @@ def test_feedback_cannot_wait_in_a_log_that_ends_with_the_command(aamc) -> None:
     assert "--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db" in err
 
 
+def test_an_import_into_a_log_that_ends_with_the_command_is_refused(aamc) -> None:
+    assert aamc("add", "soon", "--quality", "1", "--wait", "--store", "sqlite:log.db")[0] == 0
+    assert aamc("export", "lines.jsonl", "--store", "sqlite:log.db")[0] == 0
+    status, out, err = aamc("import", "lines.jsonl", "--store", "memory:")
+    assert (status, out) == (2, "")
+    assert "an import needs a log that outlives this command: name it with --store, such as sqlite:state.db" in err
+
+
 def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> None:
     status, _, err = aamc("add", "soon", "--quality", "1", "--store", "sqlite:log.db")
     assert status == 1

@@ -89,14 +89,20 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
         del fields["id"]
     given = Feedback(decision_id=decision_id, time=time.time(), **fields)
     with _opened(ctx, run, store) as log:
-        if wait and not log.persistent:
-            raise click.UsageError("--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db")
+        if wait:
+            _check_persistent(log, "--wait")
         known = _is_known(log, decision_id, wait)
         (new,) = log.add_feedback([(given, None)])
     sentence = f"Recorded as {given.id}." if new else f"{given.id} was in the log already; it counts once."
     if not known:
         sentence = f"Recorded as {given.id}; pending until decision {decision_id} is in the log."
     _show(as_json, {"id": given.id, "decision_id": decision_id, "new": new, "waits": not known}, sentence)
+
+
+def _check_persistent(log: Store, what: str) -> None:
+    """Check that a log keeps what a command adds to it."""
+    if not log.persistent:
+        raise click.UsageError(f"{what} needs a log that outlives this command: name it with --store, such as sqlite:state.db")
 
 
 def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
@@ -261,6 +267,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
         if first[1] is not None and not first[0]:  # before a new log is made
             raise DataError(f"{file}, {first[1]}") from first[1]
         with _opened(ctx, run, store, existing=store is None) as log:
+            _check_persistent(log, "an import")
             for entries, bad in itertools.chain([first], batches):
                 found, refusal = _row_store(log).add([entry for _, entry in entries])
                 lines, new = lines + len(found), new + sum(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, component_errors, error_text
+from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, component_errors, error_text, failures_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -243,8 +243,8 @@ class ModelClient:
                         raise
                     public = f"calling {name!r} failed"
                     errors.append(ProviderError(f"{public}: {error}", kind="configuration", public=public))
-        nobody = "no candidate answered: "
-        raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
+        nobody = "no candidate answered"
+        raise ProviderError(failures_text(nobody, [*map(str, errors)]), public=failures_text(nobody, [error.public for error in errors]))
 
     async def close(self) -> None:
         """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_SECONDS`` is left behind."""

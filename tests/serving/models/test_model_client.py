@@ -146,9 +146,9 @@ def test_a_refusal_is_a_candidates_failure_only_where_another_one_answers(second
 def test_the_public_message_of_a_request_that_nobody_answered_has_those_of_its_calls() -> None:
     client, _ = client_of(**{name: Scripted(ProviderError(f"{name} at http://gpu is away", public=f"{name} is away")) for name in "ab"})
     decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
-    with pytest.raises(ProviderError, match="no candidate answered: a at http://gpu is away; b at") as raised:
+    with pytest.raises(ProviderError, match=r"no candidate answered \(a at http://gpu is away; b at") as raised:
         asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}))
-    assert raised.value.public == "no candidate answered: a is away; b is away"
+    assert raised.value.public == "no candidate answered (a is away; b is away)"
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aamc_gateway.access.shared import SharedState
 from click.testing import CliRunner
 
 from aamc_sdk.cli import aamc, main
@@ -49,6 +51,16 @@ def test_a_key_gets_what_the_options_say() -> None:
     assert found["limits"]["requests_per_minute"] == 60
     assert found["expires"] - found["created"] == pytest.approx(30 * 86400, abs=60)
     assert found["spent_usd"] == {"day": 0.0}
+
+
+def test_small_and_large_spending_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def spent(shared: SharedState, counters: Sequence[str]) -> Sequence[float]:
+        return [0.0, 0.00001234, 1234.567][: len(counters)]
+
+    keys("add", "ci", "--usd-per-day", "2", "--usd-per-month", "20", "--usd-total", "2000")
+    monkeypatch.setattr(SharedState, "read", spent)
+    shown = keys("list").split()
+    assert [each for each in ("0,", "1.23e-05,", "1234.57") if each in shown] == ["0,", "1.23e-05,", "1234.57"]
 
 
 def test_a_rotated_key_has_another_secret_and_the_same_id() -> None:

@@ -130,7 +130,7 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
     table = new_table(("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"))
     for found in documents:
         limits = ", ".join(f"{name} {value:g}" for name, value in (found["limits"] or {}).items() if value is not None)
-        spent = ", ".join(f"{period} {value:.4f}" for period, value in found["spent_usd"].items())
+        spent = ", ".join(f"{period} {value:.2f}" if value >= 1 else f"{period} {value:.3g}" for period, value in found["spent_usd"].items())
         state = f"{found['state']}, admin" if found["admin"] else found["state"]
         who = [found["name"], found["id"], state, found["tenant"], found["user"], ", ".join(found["models"])]
         table.add_row(*(cell or "" for cell in (*who, limits, spent, _date(found["expires"]))))

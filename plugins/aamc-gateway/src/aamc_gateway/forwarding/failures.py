@@ -11,7 +11,7 @@ from aamc_models.dialects import json_object
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.limit_claims import USD
-from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
+from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, failures_text, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.access.limit_claims import LimitedClaim
@@ -67,7 +67,7 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[
         status = 502
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
     told = list(dict.fromkeys(map(public_message, [*errors, *refusals])))
-    message = told[0] if len(told) == 1 else f"no candidate answered: {'; '.join(told)}"
+    message = told[0] if len(told) == 1 else failures_text("no candidate answered", told)
     body = json_object(telling.body) if own_dialect and refused else None
     is_error = body is not None and isinstance(body.get("error"), dict)
     return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
@@ -106,4 +106,4 @@ def unavailable(upstreams: Mapping[str, Upstream], full: Mapping[str, LimitedCla
 def _why(claim: LimitedClaim | None) -> str:
     if claim is None:
         return "rests after failures or is over its rate limit"
-    return "has used up a budget of its own" if claim.unit == USD else "is over a limit of its own"
+    return "has a budget of its own that is used up, or reserved by requests in progress" if claim.unit == USD else "is over a limit of its own"

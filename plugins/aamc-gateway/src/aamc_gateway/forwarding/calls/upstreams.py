@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, ProviderError, whole_number_hint
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Endpoint, ModelSpec, Pool
@@ -203,7 +203,7 @@ class Upstreams(Mapping[str, Upstream]):
             if (problem := upstream.problem) is None:
                 return
             errors.append(f"{name}: {problem}")
-        raise PoolError(f"no candidate of the pool can be called: {'; '.join(errors)}")
+        raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
     def incapable(self, api: str) -> frozenset[str]:
         """Return the names of the candidates that cannot answer requests of an API."""
