@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, StoreAwayError, router_error
+from aamc_sdk.errors import DataError, StoreAwayError, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -36,7 +36,7 @@ from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
+from aamc_sdk.serving.served_components import ServedComponents, check_privileged, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 logger = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ class MetaController:
             unusable.callback(self.store.close)
             self._user_id = pseudonymizer(user_key)
             self.router_name = components.router_name
-            if components.router.privileged:
-                raise ConfigError(f"router {self.router_name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+            check_privileged(self.router_name, components.router)
             self.pool = components.pool
             self.reward = components.services.reward
             self.router = components.router

@@ -4,7 +4,18 @@ import math
 
 import pytest
 
-from aamc_sdk.errors import ConfigError, PluginError, component_errors, error_text, file_errors, nearest, one_of, split_advice, unknown_name, whole_number_hint
+from aamc_sdk.errors import (
+    ConfigError,
+    PluginError,
+    component_errors,
+    error_text,
+    file_errors,
+    nearest,
+    one_of,
+    split_advice,
+    unknown_name,
+    whole_number_hint,
+)
 
 ROUTERS = ("canary", "gbdt", "greedy", "knn", "oracle", "ppo", "rule", "supervised", "thompson")
 OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "prior_mean", "seed")

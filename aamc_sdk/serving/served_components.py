@@ -117,7 +117,7 @@ def load_checkpoints(
         name = trained.name if trained is not None else router or run.router_name
         served = run.router(plugins, services, name)
     used = _served_estimator(estimator, served, run, services, plugins)
-    _check_estimator(name, served, used)
+    _check_router(name, served, used)
     return ServedComponents(
         services=services,
         pool=candidates,
@@ -192,7 +192,7 @@ def make_components(
     fit_reward(services.reward, _scale_outcomes(candidates))
     router = _new_router(settings.router, services, allow_untrained, settings.estimator)
     estimator = None if settings.estimator is None else _estimator(settings.estimator, plugins, services)
-    _check_estimator(settings.router.name, router, estimator)
+    _check_router(settings.router.name, router, estimator)
     _check_endpoints(candidates, plugins)
     return ServedComponents(
         services=services,
@@ -246,8 +246,15 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
     return router
 
 
-def _check_estimator(name: str, router: Router, estimator: Estimator | None) -> None:
+def check_privileged(name: str, router: Router) -> None:
+    """Refuse a router that needs outcomes in advance."""
+    if router.privileged:
+        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+
+
+def _check_router(name: str, router: Router, estimator: Estimator | None) -> None:
     """Refuse a router that could not score any request."""
+    check_privileged(name, router)
     if router.requires.estimator and estimator is None:
         raise ConfigError(
             f"router {name!r} needs an estimator, and none is named; train one with: aamc run --router {name} --estimator tce, and serve the run's "

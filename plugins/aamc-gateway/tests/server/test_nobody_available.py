@@ -84,7 +84,7 @@ def test_a_budget_that_is_never_renewed_gives_no_time(serve: Callable[..., Any])
     gateway = serve({"access": {"models": {"good": {"usd_total": 0}}}}, good=Script())
     refused = gateway.chat()
     assert (refused.status, refused.headers["x-should-retry"], refused.headers.get("retry-after")) == (402, "false", None)
-    assert refused.json["error"]["message"] == "no candidate can answer now: good has a budget of its own that is used up, or reserved by requests in progress"
+    assert refused.json["error"]["message"] == "no candidate can answer now: good has no budget of its own left, or requests in progress reserve it"
 
 
 def test_used_up_budgets_of_all_candidates_are_refused_as_a_budget(serve: Callable[..., Any]) -> None:

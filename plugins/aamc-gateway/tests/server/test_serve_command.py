@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,14 +15,16 @@ from typing import Any
 
 import pytest
 import yaml
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
+from aamc_models.testing import Script
 from click.testing import CliRunner
 
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import AamcError, PluginError
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
@@ -132,11 +136,15 @@ def wait_for(true: Any) -> None:
         time.sleep(0.01)
 
 
-def test_check_warns_of_a_candidate_whose_provider_cannot_be_made(tmp_path: Path, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("importable", [True, False])
+def test_check_warns_once_of_a_candidate_whose_provider_cannot_be_made(tmp_path: Path, monkeypatch, caplog, importable: bool) -> None:
     def fail(*_: Any) -> None:
         raise TypeError("an address is missing")
 
-    monkeypatch.setattr("aamc_models.providers.openai.OpenAI.__init__", fail)
+    if importable:
+        monkeypatch.setattr("aamc_models.providers.openai.OpenAI.__init__", fail)
+    else:
+        monkeypatch.setitem(sys.modules, "aamc_models.providers.openai", None)
     candidates = [{"name": name, "endpoint": {"provider": provider}} for name, provider in (("a", "openai"), ("b", "echo"))]
     (tmp_path / "pool.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
     command = ["serve", "--check", "--port", "0", "--pool", str(tmp_path / "pool.yaml"), "--store", "memory:"]
@@ -144,7 +152,7 @@ def test_check_warns_of_a_candidate_whose_provider_cannot_be_made(tmp_path: Path
     assert result.exit_code == 0, result.output
     (warned,) = [record.getMessage() for record in caplog.records if "cannot be called" in record.getMessage()]
     assert warned.startswith("candidate 'a' of the pool cannot be called: provider 'openai'")
-    assert "TypeError: an address is missing" in warned
+    assert ("TypeError: an address is missing" if importable else "cannot be loaded: ModuleNotFoundError") in warned
 
 
 @pytest.mark.parametrize(
@@ -348,11 +356,6 @@ def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any) -> None:
-    import asyncio
-    import threading
-
-    from aamc_models.testing import Script
-
     served = serve(good=Script(pace_ms=50, chunks=20))
     answers: list[Any] = []
     client = threading.Thread(target=lambda: answers.append(served.chat(stream=True)))
@@ -364,6 +367,29 @@ def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any
     assert served.chat(model="good").status == 200
     client.join(30)
     assert answers[0].events[-1]["aamc"]["model"] == "good"
+
+
+def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[Gateway] = []
+
+    async def fail(gateway: Gateway) -> None:
+        failed.append(gateway)
+        raise ConfigError("the new configuration is wrong")
+
+    served = serve(good=Script())
+    monkeypatch.setattr(Gateway, "start", fail)
+    asyncio.run_coroutine_threadsafe(served.app.reload(), served.loop).result(30)
+    with pytest.raises(StoreError, match="closed"):
+        failed[0].controller.route("Hello")
+    assert served.chat().status == 200
+
+
+@pytest.mark.parametrize("options", [["--router", "oracle"], ["--router", "ppo"]])
+def test_a_router_that_cannot_be_served_leaves_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(aamc, ["serve", "--port", "0", "--store", "sqlite:new.db", *options])
+    assert isinstance(result.exception, ConfigError), result.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_that_cannot_start_again_says_so_in_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

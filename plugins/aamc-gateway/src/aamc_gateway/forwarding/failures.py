@@ -106,4 +106,4 @@ def unavailable(upstreams: Mapping[str, Upstream], full: Mapping[str, LimitedCla
 def _why(claim: LimitedClaim | None) -> str:
     if claim is None:
         return "rests after failures or is over its rate limit"
-    return "has a budget of its own that is used up, or reserved by requests in progress" if claim.unit == USD else "is over a limit of its own"
+    return "has no budget of its own left, or requests in progress reserve it" if claim.unit == USD else "is over a limit of its own"

@@ -29,7 +29,7 @@ from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
-from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PoolError, ProviderError, UnknownComponentError, file_errors, unknown_name
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, ProviderError, file_errors, unknown_name
 from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
@@ -82,14 +82,14 @@ class Gateway:
         self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
         try:
             self.upstreams.check()
-        except PoolError:
+            self.metrics = Observer(settings.observe, metrics)
+            self.shared = open_shared(components.store)
+        except AamcError:
             self.controller.close()
             raise
-        self.shared = open_shared(components.store)
         self.access = Access(settings.access, self.shared)
         self.erasable = ErasableValues(self.shared, components.store)
         self.cache = AnswerCache(settings.cache, self.shared)
-        self.metrics = Observer(settings.observe, metrics)
         self.figures = Figures(self.controller)
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
@@ -129,7 +129,7 @@ class Gateway:
                 await asyncio.to_thread(orchestration.check)
         for upstream in self.upstreams.values():
             if (problem := upstream.problem) is not None:
-                if not isinstance(problem, UnknownComponentError):  # of an unknown provider the pool's check has warned
+                if self._can_load(upstream.provider_name):  # else the pool's check has warned
                     logger.warning("candidate %r of the pool cannot be called: %s", upstream.name, problem)
                 continue
             for name in upstream.unset_keys:
@@ -145,6 +145,13 @@ class Gateway:
             logger.warning("router %r has not scored a request within %g s; requests wait for it", self.controller.router_name, _CHECK_S)
         self.watch.start()
         self.erasable.start()
+
+    def _can_load(self, provider: str) -> bool:
+        try:
+            (self.components.plugins or get_plugin_manager()).load("provider", provider)
+        except PluginError:
+            return False
+        return True
 
     def _check_log(self) -> None:
         """Refuse a log that is only read: each decision is logged."""

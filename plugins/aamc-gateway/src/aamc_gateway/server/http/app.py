@@ -127,14 +127,22 @@ class GatewayApp:
             AamcError: It cannot start.
         """
         if self._gateway is None:
-            self._gateway = await self._make()
-            await self._gateway.start()
+            self._gateway = await self._started()
+
+    async def _started(self) -> Gateway:
+        """Return a new gateway; one that cannot start is closed, or each failed reload would leave its threads and its log open."""
+        gateway = await self._make()
+        try:
+            await gateway.start()
+        except BaseException:
+            await gateway.close()
+            raise
+        return gateway
 
     async def reload(self) -> None:
         """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place."""
         try:
-            gateway = await self._make()
-            await gateway.start()
+            gateway = await self._started()
         except AamcError as error:
             logger.error("the configuration cannot be reloaded; the gateway keeps the old one: %s", error)  # noqa: TRY400  # it says what to do
             return

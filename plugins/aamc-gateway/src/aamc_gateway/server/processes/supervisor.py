@@ -68,14 +68,14 @@ def run(launch: Launch) -> None:
         AamcError: Something cannot be used, or the port is taken.
     """
     settings = launch.settings()
-    listener = listening_socket(settings.host, settings.port)
-    listener.set_inheritable(True)
-    host, port = listener.getsockname()[:2]
-    address = _address(host, port)
-    if settings.workers == 1:
-        serve_worker(launch, listener, lambda: _announce(launch, address))
-        return
-    _run_workers(launch, settings, listener, address)
+    with listening_socket(settings.host, settings.port) as listener:
+        listener.set_inheritable(True)
+        host, port = listener.getsockname()[:2]
+        address = _address(host, port)
+        if settings.workers == 1:
+            serve_worker(launch, listener, lambda: _announce(launch, address))
+        else:
+            _run_workers(launch, settings, listener, address)
 
 
 def _announce(launch: Launch, address: str) -> None:
