@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, StreamMonitor, answer_to_chat, convert_answer, finish_reason, from_chat
+from aamc_models.dialects import StreamConverter, StreamMonitor, answer_to_chat, convert_answer, convert_request, finish_reason, from_chat
 from aamc_models.dialects.events import data_of, event_of
 
 from aamc_sdk.errors import DataError
@@ -70,6 +70,14 @@ def test_a_stop_sequence_is_named() -> None:
     assert (answer["stop_reason"], answer["stop_sequence"]) == ("stop_sequence", "END")
     back = answer_to_chat("messages", answer)["choices"][0]
     assert (back["finish_reason"], back["stop_reason"]) == ("stop", "END")
+
+
+def test_a_refusal_after_some_text_is_kept_in_whole_answers_and_in_history_as_in_streams() -> None:
+    message = {"role": "assistant", "content": "First. ", "refusal": "No more."}
+    words = "First. No more."
+    assert convert_answer("chat", "messages", chat(message))["content"] == [{"type": "text", "text": words}]
+    sent = convert_request("chat", "responses", {"model": "m", "messages": [{"role": "user", "content": "x"}, message]}).body
+    assert sent["input"][1]["content"] == [{"type": "output_text", "text": words}]
 
 
 def test_a_refusal_is_text_for_anthropic_and_a_part_of_its_own_for_responses() -> None:

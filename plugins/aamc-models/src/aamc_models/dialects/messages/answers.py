@@ -54,7 +54,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     choice = first_choice(answer)
     message = mapping(choice.get("message"), "choices[0].message")
     content = thinking_blocks(message)
-    words = text_of(message.get("content"), "choices[0].message.content") or optional_text(message.get("refusal"), "choices[0].message.refusal")
+    words = text_of(message.get("content"), "choices[0].message.content") + optional_text(message.get("refusal"), "choices[0].message.refusal")
     if words:
         content.append({"type": "text", "text": words})
     calls = [tool_use(call) for call in calls_of(message, "choices[0].message")]

@@ -83,7 +83,7 @@ def _input(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the items of an assistant's message: its reasoning where it can be sent back, its text, its tool calls."""
     sent = [reasoning_item(block, f"rs_{index}") for index, block in enumerate(sendable_thinking(message, field, dropped))]
-    words = text_of(message.get("content"), f"{field}.content") or optional_text(message.get("refusal"), f"{field}.refusal")
+    words = text_of(message.get("content"), f"{field}.content") + optional_text(message.get("refusal"), f"{field}.refusal")
     if words:
         sent.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": words}]})
     sent.extend(call_item(call.id, call.name, arguments_text(call.arguments, call.field)) for call in calls_of(message, field))
