@@ -438,6 +438,14 @@ def test_a_model_that_fails_is_left_out_named_and_asked_again(collect: Collect, 
     assert (stub.counts("right").calls, stub.counts("wrong").calls) == (8, 9)
 
 
+def test_the_last_failure_is_named_and_no_pause_after_it(collect: Collect, stub: StubServer) -> None:
+    stub.scripts["wrong"] = Script(text="It is 41.", fault="status", status=500, fault_calls=1)
+    stub.scripts["right"] = Script(text="42", fault="status", status=429, retry_after_s=0.01, fault_share=0.5, fault_calls=1)
+    status, _, err = collect("--judge", "numeric", *ASKED, "--concurrency", "1")
+    assert status == 1
+    assert "1 call failed, the last with: model 'wrong' at" in err
+
+
 def test_a_server_that_wants_a_pause_gets_it(collect: Collect, stub: StubServer) -> None:
     stub.scripts["right"] = Script(text="42", fault="status", status=429, retry_after_s=0.2, fault_calls=2)
     status, out, err = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")
