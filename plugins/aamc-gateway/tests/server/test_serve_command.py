@@ -369,6 +369,25 @@ def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any
     assert answers[0].events[-1]["aamc"]["model"] == "good"
 
 
+def test_of_two_reloads_the_last_one_counts(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve(good=Script())
+    make, made = served.app._make, list[Gateway]()
+
+    async def make_the_first_slowly() -> Gateway:
+        gateway = await make()
+        made.append(gateway)
+        if len(made) == 1:
+            await asyncio.sleep(0.5)
+        return gateway
+
+    async def reload_twice() -> None:
+        await asyncio.gather(served.app.reload(), served.app.reload())
+
+    monkeypatch.setattr(served.app, "_make", make_the_first_slowly)
+    asyncio.run_coroutine_threadsafe(reload_twice(), served.loop).result(30)
+    assert served.gateway is made[1]
+
+
 def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[Gateway] = []
 

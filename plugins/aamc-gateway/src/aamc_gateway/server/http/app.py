@@ -31,6 +31,7 @@ class GatewayApp:
         self._make = make
         self._gateway: Gateway | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[Any, Any, Route]] = []
         for route in all_routes():
@@ -140,7 +141,14 @@ class GatewayApp:
         return gateway
 
     async def reload(self) -> None:
-        """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place."""
+        """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place.
+
+        Reloads follow one another, so that the last one, which has read the newest configuration, counts.
+        """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
             gateway = await self._started()
         except AamcError as error:
