@@ -104,6 +104,16 @@ def test_a_conversation_goes_on_where_the_other_workers_cannot_be_asked_who_answ
     assert stored.status == 503  # one server alone has the conversation
 
 
+def test_a_conversation_that_its_server_keeps_goes_on_after_a_reload(serve: Any) -> None:
+    apis = {"apis": ["chat", "responses"]}
+    running = serve(one=Script(), two=Script(), fields={"one": apis, "two": apis})
+    first = running.ask("/v1/responses", {"model": "aamc/auto", "input": "Hello"})
+    asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
+    body = {"model": "aamc/auto", "input": "And now?", "previous_response_id": first.json["id"]}
+    later = running.ask("/v1/responses", body)
+    assert (later.status, later.headers["x-aamc-model"]) == (200, first.headers["x-aamc-model"])
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_feedback_is_inferred_of_conversations_that_the_arena_answers_too(serve: Any, share: float) -> None:
     running = serve({"arena": {"share": share, "candidates": 2}, "implicit": {"rephrasing": True}}, one=Script(), two=Script())

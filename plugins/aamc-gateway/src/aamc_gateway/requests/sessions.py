@@ -73,6 +73,10 @@ class Sessions:
         self._settings, self._shared = settings, shared
         self._known: OrderedDict[str, Answered] = OrderedDict()
 
+    def take_over(self, earlier: Sessions) -> None:
+        """Go on with the conversations of earlier sessions, also those whose answers are still under way there."""
+        self._known = earlier._known
+
     async def find(self, key: str) -> Answered | None:
         """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten.
 

@@ -186,6 +186,11 @@ class Gateway:
         if budgets and not any(upstream.max_cost.is_known for upstream in self.upstreams.values()):
             raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
+    def take_over(self, earlier: Gateway) -> None:
+        """Go on with the conversations of the gateway that this one replaces."""
+        self.sessions.take_over(earlier.sessions)
+        self.calls.take_over(earlier.calls)
+
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""
         self._in_progress += 1

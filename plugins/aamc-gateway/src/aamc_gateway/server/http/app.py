@@ -159,6 +159,7 @@ class GatewayApp:
             return
         old, self._gateway = self._gateway, gateway
         if old is not None:
+            gateway.take_over(old)
             task = asyncio.get_running_loop().create_task(old.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
