@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,7 @@ from aamc_sdk import DataError, MetaController, ModelSpec, Pool, builtin
 from aamc_sdk.errors import ProviderError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import KINDS, Plugins
-from aamc_sdk.testing import assert_conforms
+from aamc_sdk.testing import Subject, assert_conforms
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-component.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"```python\n# my_package/(\w+)\.py\n(.*?)\n```", PAGE, flags=re.DOTALL))
@@ -123,6 +124,16 @@ def test_the_dataset_format_reads_a_table(plugins, tmp_path):
     file.write_text("query,candidate\n")
     with pytest.raises(DataError, match="no rows"):
         plugins.make("dataset", "csv-table", None).read(str(file))
+
+
+def test_the_environment_leaves_out_rows_with_unknown_outcomes(plugins):
+    subject = Subject("environment", "table", plugins)
+    env = subject.make()
+    env.prepare({"train": subject.other_training().dataset})  # its table lacks a few cells
+    streams = env.vector(8, "train")
+    streams.reset()
+    rewards = [streams.step(np.full(8, n % 4))[1] for n in range(200)]
+    assert not np.isnan(rewards).any()
 
 
 def test_the_store_is_copied_when_it_is_closed_and_the_command_counts_it(plugins, tmp_path):

@@ -109,7 +109,9 @@ def _estimates(estimates: Estimates) -> str:
         seen.append(f"category {estimates.category_names[top]} ({estimates.categories[0][top]:.0%} sure)")
     if not math.isnan(estimates.tool_use[0]):
         seen.append(f"a {estimates.tool_use[0]:.0%} chance that tools are needed")
-    return f"The estimator saw {_enumeration(seen)}." if seen else "No estimator described the request."
+    if seen:
+        return f"The estimator saw {_enumeration(seen)}."
+    return "The estimator gave no complexity, category or need for tools." if estimates.fingerprint else "No estimator described the request."
 
 
 def _preference(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:

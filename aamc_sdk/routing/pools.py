@@ -11,7 +11,7 @@ import attrs
 import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError, component_errors
+from aamc_sdk.errors import ConfigError, PoolError, component_errors, one_of
 from aamc_sdk.types import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def pool_from_dict(content: Mapping[str, Any], where: str) -> Pool:
     """
     entries = content.get("candidates")
     if not isinstance(entries, list) or not entries:
-        raise PoolError(f"{where} must have a list 'candidates' with at least one named entry, not {entries!r}")
+        found = f", not {entries!r:.80}" if "candidates" in content else f" (it has: {one_of(map(str, content))})"
+        raise PoolError(f"{where} must have a list 'candidates' with at least one named entry{found}")
     candidates = [_candidate(entry, f"{where}, candidate {n + 1}") for n, entry in enumerate(entries)]
     try:
         return Pool(candidates)

@@ -171,7 +171,8 @@ class Run:
         wanted = self.router_name if name is None else name
         if wanted not in self.router_names:
             default = " (runs/latest, the default of --run)" if self.folder.resolve() == Path("runs/latest").resolve() else ""
-            raise CheckpointError(unknown_name(f"{self.folder}{default} holds no router", wanted, self.router_names, "it holds"))
+            folder = f"; the folder of that name is --router ./{wanted}" if Path(wanted).is_dir() else ""
+            raise CheckpointError(unknown_name(f"{self.folder}{default} holds no router", wanted, self.router_names, "it holds") + folder)
         if not is_complete(self.folder / "routers" / wanted):
             raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; resume its training with --resume {self.folder}")
         component: Router = load_component(self.folder / "routers" / wanted, "router", plugins, services)

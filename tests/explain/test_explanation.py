@@ -252,6 +252,16 @@ def test_the_document_is_json_of_the_promised_shape() -> None:
     assert (document["candidates"][0]["quality"], document["candidates"][0]["masked_why"]) == (None, "unavailable")
 
 
+def test_the_words_tell_an_estimator_that_describes_nothing_from_none() -> None:
+    record = decided(Greedy(), Preference(0.5, 0.3, 0.2))
+    for fingerprint, words in (
+        ("length-1", "The estimator gave no complexity, category or need for tools. "),
+        ("", "No estimator described the request. "),
+    ):
+        silent = attrs.evolve(record, estimates=attrs.evolve(Estimates.unknown(1), fingerprint=fingerprint))
+        assert explain(silent, Greedy(), REWARD, POOL).why.startswith(words)
+
+
 def test_the_words_say_what_was_seen_weighed_and_lost() -> None:
     assert explained(Preference(0.5, 0.3, 0.2)).why == (
         "The estimator saw complexity 0.25 of 1, category code (80% sure) and a 5% chance that tools are needed. "

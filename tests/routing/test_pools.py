@@ -33,6 +33,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
     ("content", "message"),
     [
         ({}, "must have a list 'candidates'"),
+        ({"model_list": [], "general_settings": {}}, "at least one named entry (it has: general_settings, model_list)"),
         ({"candidates": []}, "at least one named entry"),
         ({"candidates": {"name": "a"}}, "must have a list 'candidates'"),
         ({"candidates": ["a"]}, "candidate 1 must be a mapping with a 'name'"),

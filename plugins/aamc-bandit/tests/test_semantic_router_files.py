@@ -15,7 +15,7 @@ from aamc_experiments.commands import settings_from_options
 
 from aamc_sdk import MetaController, builtin, hookimpl
 from aamc_sdk.config import load_yaml, option
-from aamc_sdk.errors import ConfigError, PluginError
+from aamc_sdk.errors import ConfigError, PluginError, PoolError
 from aamc_sdk.hookspecs import Component
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
@@ -240,6 +240,7 @@ def test_an_algorithm_whose_place_another_router_takes_is_reported(file, caplog)
         ({"algorithm": {"type": "rl_driven", "rl_driven": {"name": "linear-thompson"}}}, "rl_driven has no option 'name'"),
         ({"algorithm": {"type": "rl_driven", "rl_driven": [1]}}, "rl_driven must be keys and values"),
         ({"decisions": []}, "at least one decision"),
+        ({"vllm_endpoints": [], "categories": [], "default_model": "big"}, "has no decisions; add one whose algorithm learns"),
         ({"decisions": [{"algorithm": {"type": "rl_driven"}}]}, "decision 1 must have a name"),
         ({"decisions": [{**TECHNICAL, "modelRefs": ["big"]}]}, "modelRefs must be a list of mappings"),
         ({"decisions": [TECHNICAL], "algorithm": {"type": "rl_driven"}}, "this one has both"),
@@ -269,6 +270,12 @@ def test_a_controllers_candidates_are_the_models_that_the_decision_refers_to(fil
     assert tiny.prices.input == 0.5
     for key in ("modelRefs[big].use_reasoning", "backend_models.model_config[big].quality_score", "backend_models.model_config[idle]"):
         assert key in reported(caplog)
+
+
+def test_a_wrong_price_is_refused_with_the_file(file) -> None:
+    path = file({"decisions": [TECHNICAL], "model_config": {"big": {"pricing": {"prompt_per_1m": "30", "completion_per_1m": 1}}}})
+    with pytest.raises(PoolError, match=f"^{re.escape(str(path))}: .*input: must be a number, not '30'"):
+        read_parts(path)
 
 
 def test_candidates_of_the_later_form_come_from_providers_and_cards(file, caplog) -> None:

@@ -184,6 +184,12 @@ def test_a_folder_of_another_format_is_told_apart(write: Write, reader: Outcomes
         reader.read(str(tmp_path))
 
 
+def test_rows_with_outcomes_under_another_key_than_query_look_like_no_other_format(write: Write, reader: OutcomesFormat) -> None:
+    path = write("mine.jsonl", '{"prompt": "q", "outcomes": {"m": {"quality": 1, "cost_usd": 1}}}')
+    with pytest.raises(DataError, match=r"line 1: has no 'query' \(it has: outcomes, prompt\)$"):
+        reader.read(str(path))
+
+
 @pytest.mark.parametrize("as_json_text", [False, True])
 def test_parquet_gives_the_same_dataset_as_json_lines(write: Write, reader: OutcomesFormat, tmp_path: Path, as_json_text: bool) -> None:
     write("pool.yaml", POOL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +148,17 @@ def test_a_plugin_that_fails_is_no_error_of_the_pool_file(tmp_path: Path, monkey
     broken, misspelt = json.loads(run_command("models", "check", "--pool", str(path), "--json")[1])["models"]
     assert "cannot be made: KeyError: 'key'" in broken["error"]
     assert (broken["advice"], misspelt["advice"]) == ("", "correct the pool file")
+
+
+def test_a_provider_that_streams_something_else_than_chunks_is_named_with_its_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stream(*_: object) -> AsyncIterator[str]:
+        yield "hello"
+
+    monkeypatch.setattr("aamc_sdk.serving.models.echo.Echo.stream", stream)
+    path = tmp_path / "pool.yaml"
+    path.write_text("candidates: [{name: bad, endpoint: {provider: echo}}]")
+    (row,) = json.loads(run_command("models", "check", "--pool", str(path), "--json")[1])["models"]
+    assert row["error"].endswith("stream must yield aamc_sdk.interfaces.Chunk objects, not 'hello'")
 
 
 def test_a_server_that_cannot_be_reached_hides_no_missing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

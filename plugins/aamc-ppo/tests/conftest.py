@@ -46,8 +46,8 @@ class BanditStreams:
         vector = self.env.reward.vector(happened)
         if self.env.broken:
             vector[0, 0] = np.nan
-        never = np.zeros(self.num_envs, bool)
-        return self.observations(), (vector * self.preferences).sum(axis=1), never, never, {"vector_reward": vector}
+        never, row = np.zeros(self.num_envs, bool), self.env.rows[self.category]
+        return self.observations(), (vector * self.preferences).sum(axis=1), never, never, {"vector_reward": vector, "row": row}
 
 
 class Bandit(Environment):
@@ -59,9 +59,12 @@ class Bandit(Environment):
         broken: Whether it rewards with NaN.
     """
 
+    stationary = False  # success is a coin
+
     def __init__(self, truth, expected=None, pool=POOL, broken=False):
         self.truth, self.expected, self.pool, self.broken = truth, expected, pool, broken
         self.text = "What?"
+        self.rows = np.arange(len(CATEGORIES))
         self.reward = LinearReward()
         everything = self.request(np.arange(len(CATEGORIES)), np.array((1.0, 0.0, 0.0)))
         self.reward.fit(Outcomes(truth, everything.expected.cost_usd, everything.expected.latency_ms))

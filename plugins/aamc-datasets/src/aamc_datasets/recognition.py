@@ -11,7 +11,7 @@ from aamc_datasets.json_rows import json_lines
 from aamc_sdk.errors import ConfigError, DataError, one_of
 
 SIGNS = (
-    ("outcomes", {"query", "outcomes"}),
+    ("outcomes", {"outcomes"}),
     ("synthetic", {"text", "complexity", "category", "tool_use"}),
     ("routerarena", {"llm_selected", "evaluation_result"}),
     ("arena", {"model_a", "model_b"}),

@@ -9,9 +9,11 @@ is more than its standard error. All factors meet the same random numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_ppo.initial_parameters import plug_in_bias
 from aamc_ppo.ppo import Parameters, embed_candidates, utility
@@ -57,29 +59,35 @@ def choose_trust(
     candidates: Array32,
     reward: Reward,
     steps: int,
+    *,
+    table: bool = False,
 ) -> Trust:
     """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
     ``streams`` makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated in
-    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``.
+    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``. ``table`` says that
+    outcomes depend only on row and candidate: then the error of a gain is that of the rows, which the streams draw many times.
     """
-    rewards = {}
+    rewards, rows = {}, np.empty(0, np.intp)
     for factor in TRUST_FACTORS:
         scaled = scale_correction(policy, factor)
-        rewards[factor] = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
-    return compare_factors(rewards)
+        rewards[factor], rows = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps, table=table)
+    if table:
+        return compare_factors(rewards, partial(paired_gain_of_rows, rows=rows))
+    return compare_factors({factor: earned.mean(axis=0) for factor, earned in rewards.items()})
 
 
-def compare_factors(rewards: Mapping[float, Floats]) -> Trust:
+def compare_factors(rewards: Mapping[float, Floats], paired: Callable[[Floats], tuple[float, float]] | None = None) -> Trust:
     """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that earns a standard error more than it.
 
-    Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are means of the
-    same streams ``[n]`` at each of ``TRUST_FACTORS``, with equal preferences in the first and second half.
+    Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are of the
+    same decisions at each of ``TRUST_FACTORS``, in the shape that ``paired`` takes (default: :func:`paired_gain`).
     """
+    paired = paired or paired_gain
     chosen, gain, error = 0.0, 0.0, 0.0
     for factor in sorted(rewards, reverse=True):
-        above_rule = paired_gain(rewards[factor] - rewards[0.0])
-        more, noise = paired_gain(rewards[factor] - rewards[chosen])
+        above_rule = paired(rewards[factor] - rewards[0.0])
+        more, noise = paired(rewards[factor] - rewards[chosen])
         if above_rule[0] > NORMAL_QUANTILE * above_rule[1] and (chosen == 0 or more > noise):
             chosen, (gain, error) = factor, above_rule
     margin = NORMAL_QUANTILE * error
@@ -97,6 +105,17 @@ def paired_gain(gain: Floats) -> tuple[float, float]:
     return float(gain.mean()), float(np.sqrt(((first - second) ** 2).sum()) / len(gain))
 
 
+def paired_gain_of_rows(gain: Floats, rows: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the mean gain of decisions ``[T, n]`` and its standard error over their rows, infinite for a single row.
+
+    The deviations of a row's decisions are added before they are squared: drawing a question again tells nothing new of other questions.
+    """
+    mean = float(gain.mean())
+    deviations = np.bincount(rows.ravel(), (gain - mean).ravel())
+    n = len(np.unique(rows))
+    return mean, float(np.sqrt((deviations**2).sum() * n / (n - 1)) / gain.size) if n > 1 else np.inf
+
+
 def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
     """Return the policy with its learned correction multiplied by ``trust``."""
     start = plug_in_bias(policy["candidate_w2"].shape[1])
@@ -105,16 +124,25 @@ def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, A
 
 
 def greedy_rewards(
-    policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int
-) -> Floats:
-    """Return each stream's mean scalar reward ``[n]`` of the candidates of maximum utility, after ``warm_up`` of ``steps`` steps."""
+    policy: Parameters,
+    streams: RoutingStreams,
+    observations: Array32,
+    candidates: Array32,
+    reward: Reward,
+    warm_up: int,
+    steps: int,
+    *,
+    table: bool,
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Return scalar rewards ``[T, n]`` of the candidates of maximum utility after ``warm_up`` of ``steps`` steps, and with a table their rows."""
     embedded = embed_candidates(policy, candidates)
-    total = np.zeros(len(observations))
+    rewards, rows = [], []
     for t in range(steps):
         inputs = PolicyInputs.of(observations, len(candidates), reward)
         utilities = utility(policy, inputs.query, inputs.weights, inputs.pair, embedded)
         action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
         observations, _, _, _, info = streams.step(action)
         if t >= warm_up:
-            total += (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1)
-    return total / (steps - warm_up)
+            rewards.append((inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1))
+            rows.append(info["row"] if table else ())
+    return np.array(rewards), np.array(rows, np.intp)

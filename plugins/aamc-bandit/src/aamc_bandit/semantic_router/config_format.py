@@ -11,7 +11,7 @@ from typing import Any
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
 from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, learner, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,10 @@ class SemanticRouterFormat(ConfigFormat):
         return {"providers": {"models": models}, "routing": {"decisions": [decision]}}
 
     def recognizes(self, content: Mapping[str, Any]) -> bool:
-        """Return whether a file's content has decisions or an algorithm."""
+        """Return whether a file's content has decisions, an algorithm or vLLM servers."""
         routing = content.get("routing")
-        return "decisions" in content or "algorithm" in content or (isinstance(routing, Mapping) and "decisions" in routing)
+        nested = isinstance(routing, Mapping) and "decisions" in routing
+        return nested or not content.keys().isdisjoint(("decisions", "algorithm", "vllm_endpoints"))
 
     def experiment(self, content: Mapping[str, Any], path: Path, decision: str | None = None, router: str | None = None) -> Mapping[str, Any]:
         """Return the settings of an experiment with the file's router."""
@@ -104,6 +105,8 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except PoolError as error:
+        raise PoolError(f"{path}: {error}") from error
 
 
 def _arena_keys(translation: Translation) -> list[IgnoredKey]:

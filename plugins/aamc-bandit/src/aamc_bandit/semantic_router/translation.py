@@ -126,6 +126,8 @@ def _decisions(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     sections = [section for section in (content, content.get("routing")) if isinstance(section, Mapping) and "decisions" in section]
     if len(sections) > 1:
         raise ConfigError("decisions belong at the top of a file or in its routing; this one has both, so remove one of them")
+    if not sections:
+        raise ConfigError("the file of vLLM Semantic Router has no decisions; add one whose algorithm learns (type: rl_driven)")
     found = sections[0]["decisions"]
     if not isinstance(found, list) or not found:
         raise ConfigError(f"decisions must be a list of at least one decision with a name, not {found!r:.80}")

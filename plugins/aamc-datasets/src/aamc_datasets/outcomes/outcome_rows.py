@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, text, unique_keys
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, require, text, unique_keys
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest, unknown_name
@@ -93,9 +93,7 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
 def _row(location: str, content: Any) -> OutcomeRow:
     if not isinstance(content, dict):
         raise DataError(f'must be an object {{"query": ..., "outcomes": ...}}, not {content!r:.80}')
-    for key in ("query", "outcomes"):
-        if content.get(key) is None:
-            raise DataError(f"has no {key!r}{nearest(key, map(str, content))}")
+    require(content, ("query", "outcomes"))
     for key in map(str, content):
         if key not in _KEYS and (meant := _meant_key(key)) is not None and meant not in content:
             raise DataError(f"has the unknown key {key!r}; did you mean {meant!r}?")

@@ -112,7 +112,8 @@ class SimulatedWorld:
         price = candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices else None
         if not ladder or price is None:
             hint = nearest(candidate.name, self.candidates)
-            raise ConfigError(f"the world knows no candidate {candidate.name!r}{hint}, and cannot place it by price; add it to the world's file")
+            advice = "give it an output price in the pool, or add it to environment.world" if ladder else "add it to environment.world"
+            raise ConfigError(f"the simulator knows no candidate {candidate.name!r}{hint}, and cannot place it by price; {advice}")
         rungs = np.log([rung for rung, _ in ladder])
         skills = np.array([self._row(self.candidates[name]) for _, name in ladder])
         return np.array([np.interp(np.log(max(price, ladder[0][0])), rungs, column) for column in skills.T])

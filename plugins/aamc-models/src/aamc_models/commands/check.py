@@ -162,9 +162,11 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float, depl
 
 
 async def _collect(stream: AsyncIterator[Chunk], call: Call, pieces: list[Chunk]) -> None:
-    async for chunk in stream:
-        call.note(chunk)
-        pieces.append(chunk)
+    from aamc_sdk.interfaces import Chunk
+
+    async for piece in stream:
+        pieces.append(Chunk.of(piece))
+        call.note(pieces[-1])
 
 
 def _advice_on_keys(unset: Sequence[str]) -> str:
