@@ -17,6 +17,8 @@ from aamc_sdk.errors import ForkedError
 
 _BUSY_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
+_CACHE_KIB = 512
+"""Size of a connection's page cache, a quarter of SQLite's own: a log grows at its end, and a gateway's worker has three connections."""
 DISK_ADVICE = {
     "is full": "its disk is full, and nothing was written: free some space, and try again",
     "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
@@ -71,6 +73,7 @@ def connect(address: str) -> sqlite3.Connection:
     try:
         connection.note()
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()
         raise
