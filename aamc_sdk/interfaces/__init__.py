@@ -13,7 +13,7 @@ from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrch
 from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NamedComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
-from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams
+from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, ProviderResult, Usage
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
@@ -73,6 +73,7 @@ __all__ = [
     "Router",
     "RoutingStreams",
     "Services",
+    "StatefulStreams",
     "Step",
     "Store",
     "Training",

@@ -22,7 +22,7 @@ class RoutingStreams(Protocol):
     and ``masked`` (whether the action was masked), all ``[n]``, of the step just taken.
     Streams are truncated, never terminated. A truncated stream restarts in the same step (Gymnasium's ``SAME_STEP``):
     ``_final_obs [n]`` marks it, and ``final_obs [n]`` holds its last observation.
-    Streams may also be :class:`CounterfactualStreams` and :class:`RecoveringStreams`.
+    Streams may also be :class:`CounterfactualStreams`, :class:`RecoveringStreams` and :class:`StatefulStreams`.
 
     Attributes:
         num_envs: The number n of streams.
@@ -58,6 +58,15 @@ class RecoveringStreams(Protocol):
     @property
     def recovery(self) -> float:
         """Number of decisions over which the resource recovers, which a learner should look ahead; 0 if it recovers at once."""
+
+
+@runtime_checkable
+class StatefulStreams(Protocol):
+    """Streams that show what earlier decisions have left behind. With it, a learner sees where the effect of a decision ends."""
+
+    @property
+    def state(self) -> Floats:
+        """What decisions have changed, ``[n, D]``: streams with equal states and random numbers go on alike. D is 0 for a table of outcomes."""
 
 
 class Environment(BaseComponent):

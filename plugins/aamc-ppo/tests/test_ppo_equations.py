@@ -94,7 +94,7 @@ def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
     mask[0, 1] = False
-    shapes = ((rows, 6 + CONTEXT), (rows, 6, candidates), (candidates, 39))
+    shapes = ((rows, 6 + 1 + CONTEXT), (rows, 6, candidates), (candidates, 39))
     query, pair, candidate = (rng.random(shape).astype(dtype) for shape in shapes)
     return p, query, weights.astype(dtype), pair, candidate, mask
 
@@ -182,7 +182,7 @@ def test_a_long_wait_that_the_preference_ignores_does_not_change_what_the_critic
 
 def test_the_initial_weights_of_the_pools_state_are_twice_as_large_as_the_others():
     deviation = initial_policy(4000, 16, 40.0, 0, np.random.default_rng(0))["query_w1"].std(axis=1)
-    expected = np.where(np.arange(len(deviation)) >= 4, 2, 1) * len(deviation) ** -0.5
+    expected = np.where(np.arange(len(deviation)) >= 5, 2, 1) * len(deviation) ** -0.5
     assert deviation == pytest.approx(expected, rel=0.05)
 
 

@@ -8,7 +8,20 @@ import pytest
 import torch
 from aamc_ppo.initial_parameters import deviation, initial_scales
 from aamc_ppo.ppo import PPO, combined_factors, critic_inputs, differences_in_groups, policy_function
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
+from aamc_ppo.rollout import (
+    CONTEXT,
+    LOG_PROMPT,
+    OBJECTIVES,
+    PAIR_WIDTH,
+    STATE,
+    PolicyInputs,
+    Rollout,
+    draw_preferences,
+    groups_meet,
+    known_rewards,
+    play,
+    with_state,
+)
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import StreamSource
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
@@ -357,11 +370,20 @@ def test_half_of_mixed_preferences_are_for_quality():
     assert drawn[::2].mean(axis=0) == pytest.approx(np.full(3, 1 / 3), abs=0.01)
 
 
-def test_the_state_of_the_pool_is_among_a_querys_features():
+def test_the_prompts_length_and_the_state_of_the_pool_are_among_a_querys_features():
     pair = np.random.default_rng(0).random((4, 6, 3), dtype=np.float32)
-    found = with_state(np.ones((4, 2), np.float32), pair)
-    assert found.shape == (4, 2 + CONTEXT)
-    assert found[:, 2:] == pytest.approx(pair[:, STATE].mean(axis=2))
+    query = np.ones((4, 5), np.float32)
+    query[:, LOG_PROMPT] = np.log1p([0, 16_384 / 3, 16_384, 1e9]) / 10
+    found = with_state(query, pair)
+    assert found.shape == (4, 5 + 1 + CONTEXT)
+    assert found[:, 5] == pytest.approx([0, 0.25, 0.5, 1], abs=1e-4)
+    assert found[:, 6:] == pytest.approx(pair[:, STATE].mean(axis=2))
+
+
+def test_a_group_meets_where_all_its_streams_are_in_one_state():
+    met = np.array([[False, True, False, True, True, True], [True, True, True, False, False, True]])
+    assert groups_meet(met, 3).tolist() == [[False] * 3 + [True] * 3, [True] * 3 + [False] * 3]
+    assert not groups_meet(met, 1).any()
 
 
 def test_strategies_spread_preferences_differently():
@@ -389,8 +411,10 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
 class Truncating:
     """Two streams whose observations count the steps; the first is truncated after its second step."""
 
+    t = 0
+
     def step(self, actions):
-        self.t = getattr(self, "t", 0) + 1
+        self.t += 1
         truncated = np.array([self.t == 2, False])
         final = np.array([np.full(WIDTH, 100.0, np.float32), None], dtype=object)
         info = {"vector_reward": np.full((2, 3), self.t), "final_obs": final, "_final_obs": truncated}
@@ -401,13 +425,12 @@ WIDTH = 6 + 3 + 6 * 2
 """Of an observation with six query features and two candidates."""
 
 
+def even_odds(reward):
+    return lambda observations: (PolicyInputs.of(observations, 2, reward), np.log(np.full((2, 2), 0.5)))
+
+
 def test_a_rollout_holds_the_steps_and_the_final_observations_of_truncated_streams(bandit):
-    reward = bandit(0).reward
-
-    def policy(observations):
-        return PolicyInputs.of(observations, 2, reward), np.log(np.full((2, 2), 0.5))
-
-    start = np.zeros((2, WIDTH), np.float32)
+    policy, start = even_odds(bandit(0).reward), np.zeros((2, WIDTH), np.float32)
     rollout = Rollout.empty(3, policy(start)[0])
     observations = play(policy, Truncating(), start, rollout, np.random.default_rng(0))
     assert observations[:, 0].tolist() == [3, 3]
@@ -419,6 +442,22 @@ def test_a_rollout_holds_the_steps_and_the_final_observations_of_truncated_strea
     assert step == 1
     assert final.query[:, 0].tolist() == [100, 2]  # the other stream keeps its present observation
     assert pooled[:, 0].tolist() == [100, 2]
+
+
+class Stateful(Truncating):
+    """The first stream's state is the number of steps, the second one's 2."""
+
+    @property
+    def state(self):
+        return np.array([[self.t], [2.0]])
+
+
+def test_a_rollout_notes_where_streams_are_in_one_state(bandit):
+    policy, start = even_odds(bandit(0).reward), np.zeros((2, WIDTH), np.float32)
+    for streams, expected in ((Stateful(), [False, True, False]), (Truncating(), [False] * 3)):
+        rollout = Rollout.empty(3, policy(start)[0])
+        play(policy, streams, start, rollout, np.random.default_rng(0))
+        assert rollout.met.tolist() == [[False, met] for met in expected]
 
 
 def test_the_trust_is_high_only_where_the_correction_helps(bandit):

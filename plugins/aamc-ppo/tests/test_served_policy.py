@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from aamc_ppo.initial_parameters import initial_policy
 from aamc_ppo.ppo import utility
-from aamc_ppo.rollout import with_state
+from aamc_ppo.rollout import with_length, with_state
 from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_ppo.served_policy import ServedPolicy, query_features
 from hypothesis import given
@@ -48,7 +48,7 @@ def by_folding(parameters, request, reward):
 
 @pytest.mark.parametrize("categories", [(), ("chat", "code", "math"), ("math", "verse")])
 def test_one_query_has_the_features_that_it_has_among_others(categories):
-    rows = encode_queries(DATASET.queries, REQUEST.estimates, categories)
+    rows = with_length(encode_queries(DATASET.queries, REQUEST.estimates, categories))
     for row in range(len(REQUEST)):
         assert query_features(REQUEST.take([row]), categories) == pytest.approx(rows[row])
 

@@ -13,6 +13,7 @@ from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import build_request
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +32,11 @@ class ReplayStreams(Streams):
     def __init__(self, setup: StreamSetup, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
         super().__init__(setup)
+
+    @property
+    def state(self) -> Floats:
+        """Return nothing, ``[n, 0]``: decisions change no later outcome."""
+        return np.empty((self.num_envs, 0))
 
     def _begin(self) -> None:
         """There are no queues."""

@@ -59,6 +59,11 @@ class Resource(abc.ABC):
 
     recovery: float = 0.0
 
+    @property
+    @abc.abstractmethod
+    def state(self) -> Floats:
+        """What calls have changed, ``[n, D]``."""
+
     @abc.abstractmethod
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Restart the streams of these numbers."""
@@ -89,6 +94,11 @@ class Slots(Resource):
     def __init__(self, service_ms: Floats, slots: int) -> None:
         self._service_ms, self.slots = np.maximum(service_ms, 1e-9), slots
         self.recovery = float(RECOVERY_OF_A_SLOT * slots)
+
+    @property
+    def state(self) -> Floats:
+        """Return the work of each slot in milliseconds, ``[n, M c]``."""
+        return self._work_ms.reshape(len(self._work_ms), -1)
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Empty all slots."""
@@ -128,6 +138,11 @@ class TokenLimit(Resource):
         self.per_minute, self.limited, self.tokens = per_minute, limited, tokens
         self.per_ms, self._mean_tokens = per_minute / 60_000, float(tokens.mean())
         self.recovery = per_minute / self._mean_tokens
+
+    @property
+    def state(self) -> Floats:
+        """Return the used tokens, ``[n, 1]``."""
+        return self.used[:, None]
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Spread the calls that are left evenly."""
@@ -180,6 +195,11 @@ class DailyBudget(Resource):
         means = cost_usd.mean(axis=0)
         self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
 
+    @property
+    def state(self) -> Floats:
+        """Return the time of the day and the spent USD, ``[n, 2]``."""
+        return np.stack((self._elapsed, self._spent_usd), axis=1)
+
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Spread the streams over the day, and in training those of one number over what the rest of the day may cost."""
         self._elapsed = (_low_discrepancy(streams) * self.queries).astype(int)
@@ -224,6 +244,11 @@ class PromptCache(Resource):
     def __init__(self, full_usd: Floats, cached_usd: Floats, turn_tokens: float, mean_turns: float) -> None:
         self.full_usd, self.cached_usd, self.turn_tokens = full_usd, cached_usd, turn_tokens
         self.goes_on = 1 - 1 / mean_turns
+
+    @property
+    def state(self) -> Floats:
+        """Return the turn and the candidate that holds the cache, ``[n, 2]``."""
+        return np.stack((self.turn, self.cached_on), axis=1)
 
     def begin(self, streams: NDArray[np.intp]) -> None:
         """Begin a session in each stream."""

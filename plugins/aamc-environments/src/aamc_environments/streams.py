@@ -143,6 +143,11 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         self.setup.preferences.advance()
         self._arrive()
 
+    @property
+    @abc.abstractmethod
+    def state(self) -> Floats:
+        """What decisions have changed, ``[n, D]``, see :class:`aamc_sdk.interfaces.StatefulStreams`."""
+
     def request(self) -> RoutingRequest:
         """Return the present query of each stream, with its preference, waits and hindsight."""
         request = self.visible.take(self.row).with_preference(self.setup.preferences.present)

@@ -275,3 +275,26 @@ def test_a_scale_that_is_none_for_waits_is_said(second_ms: int, said: str, caplo
         environment.vector(4, "train")
     assert len(caplog.messages) == (1 if said else 0)
     assert all(said in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "default"])
+def test_streams_in_one_state_go_on_alike(scenario):
+    named = SCENARIOS[scenario]
+    options = {"load": 0.5} if scenario in ("scarce-server", "batching", "forecast") else {}
+    env = standalone(pool=named.pool, queries=300, scenario=scenario, world=named.world, **options)
+    numbers = np.repeat(np.arange(32), 2)  # two streams of each number: the second one decides differently for some steps
+    streams = env.vector(64, "train", streams=numbers, preferences=np.tile([0.9, 0.05, 0.05], (64, 1)))
+    streams.reset(seed=0)
+    rng = np.random.default_rng(0)
+    pairs = lambda figures: np.reshape(figures, (32, 2, -1))  # noqa: E731
+    differed, met = np.zeros(32, bool), np.zeros(32, bool)
+    for _ in range(400):
+        equal = (pairs(streams.state)[:, 0] == pairs(streams.state)[:, 1]).all(axis=1)
+        differed |= ~equal
+        met |= equal & differed
+        actions = np.repeat(rng.integers(len(streams.visible.pool), size=32), 2)
+        actions[1::2] = np.where(met, actions[1::2], 0)
+        observations, rewards, _, _, _ = streams.step(actions)
+        for figures in map(pairs, (observations, rewards, streams.state)):
+            assert np.array_equal(figures[met & equal, 0], figures[met & equal, 1])
+    assert met.sum() >= 4

@@ -23,7 +23,7 @@ def initial_policy(hidden: int, embedding: int, temperature: float, categories: 
         "candidate_b1": np.zeros((1, hidden), np.float32),
         "candidate_w2": _uniform(rng, hidden, embedding),
         "candidate_b2": np.zeros((1, embedding), np.float32),
-        "query_w1": _uniform(rng, len(QUERY_NUMBERS) + categories + CONTEXT, hidden),
+        "query_w1": _uniform(rng, _query_width(categories), hidden),
         "query_b1": rng.uniform(-1, 1, (1, hidden)).astype(np.float32),  # without a bias, a unit is an odd function of centred inputs
         "query_w2": np.zeros((hidden, OBJECTIVES * (embedding + PAIR_WIDTH)), np.float32),
         "query_b2": plug_in_bias(embedding),
@@ -47,7 +47,7 @@ def trained_outputs(embedding: int) -> Array32:
 
 def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
     """Return the parameters of a critic whose standardised values are 0."""
-    inputs = len(QUERY_NUMBERS) + categories + CONTEXT + OBJECTIVES + 2 * PAIR_WIDTH
+    inputs = _query_width(categories) + OBJECTIVES + 2 * PAIR_WIDTH
     return {
         "critic_w1": _uniform(rng, inputs, hidden),
         "critic_b1": np.zeros((1, hidden), np.float32),
@@ -76,6 +76,11 @@ def deviation(figures: Array32, axis: tuple[int, ...] | None = None) -> Array32:
     """Return the standard deviation, or 1 where all figures are equal but for rounding."""
     found = figures.std(axis=axis, dtype=np.float64).astype(np.float32)  # 32 bits would give thousands of equal figures a deviation
     return np.where(found > 1e-6, found, np.float32(1.0))
+
+
+def _query_width(categories: int) -> int:
+    """Return the number of a query's features, Q: numbers, categories, the prompt's length, and the pool's state."""
+    return len(QUERY_NUMBERS) + categories + 1 + CONTEXT
 
 
 def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:

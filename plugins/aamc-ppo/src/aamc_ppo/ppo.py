@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_ppo.initial_parameters import deviation, initial_critic, initial_policy, initial_scales, trained_outputs
-from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, play
+from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, groups_meet, play
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Reward, RoutingStreams
@@ -212,17 +212,17 @@ def critic_values(p: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
 # ---------------------------------------------------------------- advantages and losses
 
 
-def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
+def gae(rewards: Floats, values: Floats, next_values: Floats, ended: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
     """Return generalised advantages ``[T, n]`` (Schulman et al. 2016, arXiv:1506.02438).
 
         delta_t = r_t + gamma V(s_{t+1}) - V(s_t)                                   (6)
-        A_t     = delta_t + gamma lambda (1 - truncated_t) A_{t+1}                  (7)
+        A_t     = delta_t + gamma lambda (1 - ended_t) A_{t+1}                      (7)
 
-    Rewards, V(s_t), V(s_{t+1}) and ``truncated`` are ``[T, n]``. Streams never terminate: after a truncation V(s_{t+1}) is the
-    value of the final observation. A ``gae_lambda`` of 0 trusts the critic, 1 the rewards.
+    All figures are ``[T, n]``. Advantages end at a truncation, with the value of the final observation as V(s_{t+1}), and where :func:`groups_meet`.
+    A ``gae_lambda`` of 0 trusts the critic, 1 the rewards.
     """
     delta = rewards + gamma * next_values - values
-    decay = gamma * gae_lambda * ~truncated
+    decay = gamma * gae_lambda * ~ended
     advantages = np.empty_like(delta)
     advantage = np.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
@@ -338,9 +338,8 @@ class PPO:
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
         for group, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
             group["lr"] = config.learning_rate * remaining * rate
-        batch = self._batch(rollout)
-        scale = 1.0
-        if self.config.normalise_advantages:
+        batch, scale = self._batch(rollout), 1.0
+        if config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
         groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
@@ -380,7 +379,8 @@ class PPO:
         for t, (final, final_pooled) in rollout.final.items():
             ends = self._values(self._standardised(critic_inputs(final.query, final.weights, final_pooled)[None]))[0]
             next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
-        advantage = gae(expected, value, next_value, rollout.truncated, config.discount(), config.gae_lambda)
+        ended = rollout.truncated | groups_meet(rollout.met, config.group_size)
+        advantage = gae(expected, value, next_value, ended, config.discount(), config.gae_lambda)
         target = differences_in_groups(value + advantage, config.group_size)
         if is_first:
             self.scales["value_deviation"] = deviation(target)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.interfaces import Reward, RoutingStreams
-from aamc_sdk.routing import PAIR_FEATURES, Array32
+from aamc_sdk.interfaces import Reward, RoutingStreams, StatefulStreams
+from aamc_sdk.routing import PAIR_FEATURES, QUERY_NUMBERS, Array32
 from aamc_sdk.types import Floats
 
 OBJECTIVES = 3
@@ -22,6 +22,9 @@ STATE = slice(PAIR_FEATURES.index("log_wait"), PAIR_FEATURES.index("pressure") +
 """The pair features that tell the pool's state; all are 0 in an idle pool."""
 CONTEXT = STATE.stop - STATE.start
 """Features of the pool's state among those of a query."""
+LONG_PROMPT = 16_384
+"""Tokens of a prompt whose feature is one half; far shorter ones are in proportion."""
+LOG_PROMPT = QUERY_NUMBERS.index("log_prompt_tokens")
 R2 = (0.7548776662466927, 0.5698402909980532)
 """Step of the sequence of points that covers a square evenly (Roberts 2018): 1 / g and 1 / g^2 with g^3 = g + 1."""
 LEAST = 0.01
@@ -46,8 +49,18 @@ class PolicyInputs(NamedTuple):
 
 
 def with_state(query: Array32, pair: Array32) -> Array32:
-    """Return features of queries with the mean state of the candidates, ``[B, Q]``, from pair features ``[B, F, M]``."""
-    return np.concatenate((query, pair[:, STATE].mean(axis=2)), axis=1, dtype=np.float32)
+    """Return features of queries with the prompt's length and the mean state of the candidates, ``[B, Q]``, from pair features ``[B, F, M]``."""
+    return np.concatenate((with_length(query), pair[:, STATE].mean(axis=2)), axis=1, dtype=np.float32)
+
+
+def with_length(query: Array32) -> Array32:
+    """Return features of queries with the prompt's length: costs to come grow with the tokens of a conversation, not with their logarithm."""
+    return np.column_stack((query, prompt_length(query[:, LOG_PROMPT])))
+
+
+def prompt_length(log_prompt_tokens: Any) -> Any:
+    """Return the feature n / (n + LONG_PROMPT) of a prompt's length from a query's feature log(n) / 10."""
+    return 1 / (1 + LONG_PROMPT * np.exp(-10 * log_prompt_tokens))
 
 
 PolicyFunction = Callable[[Array32], tuple[PolicyInputs, Array32]]
@@ -65,6 +78,7 @@ class Rollout:
         log_probability: Log probability of the action, ``[T, n]``.
         reward: ``[T, n, K]``.
         truncated: Whether a stream was truncated after the step, ``[T, n]``.
+        met: Whether a stream is in the state of the stream before it after the step, ``[T, n]``.
         final: For each step with a truncation, inputs and pooled pair features at the final observations, ``[n, ...]``.
     """
 
@@ -74,6 +88,7 @@ class Rollout:
     log_probability: Array32
     reward: Array32
     truncated: NDArray[np.bool_]
+    met: NDArray[np.bool_]
     final: dict[int, tuple[PolicyInputs, Array32]]
 
     @classmethod
@@ -87,6 +102,7 @@ class Rollout:
             log_probability=np.empty((steps, n), np.float32),
             reward=np.empty((steps, n, OBJECTIVES), np.float32),
             truncated=np.empty((steps, n), bool),
+            met=np.zeros((steps, n), bool),
             final={},
         )
 
@@ -99,6 +115,7 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
     """
     steps, n = rollout.action.shape
     rollout.final.clear()
+    stateful = streams if isinstance(streams, StatefulStreams) else None
     for t in range(steps + 1):
         inputs, log_p = policy(observations)
         probabilities = np.exp(log_p)
@@ -113,6 +130,9 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
         rollout.log_probability[t] = log_p[np.arange(n), action]
         rollout.reward[t] = known_rewards(info["vector_reward"], inputs.weights)
         rollout.truncated[t] = truncated
+        if stateful is not None:
+            state = stateful.state
+            rollout.met[t, 1:] = (state[1:] == state[:-1]).all(axis=1)
         if truncated.any():
             final, log_p = policy(final_observations(observations, info))
             rollout.final[t] = final, pool_pairs(np.exp(log_p), final.pair)
@@ -124,6 +144,15 @@ def final_observations(observations: Array32, info: Mapping[str, Any]) -> Array3
     final, truncated = observations.copy(), info["_final_obs"]
     final[truncated] = np.stack(list(info["final_obs"][truncated]))
     return final
+
+
+def groups_meet(met: NDArray[np.bool_], group_size: int) -> NDArray[np.bool_]:
+    """Return whether all streams of a group are in one state again after a step, ``[T, n]``, if ``met`` compares each with the one before it.
+
+    They have the same value and the same rewards to come, but for chance: earlier decisions have no effect any more, so their advantages end here.
+    """
+    together = met.reshape(len(met), -1, group_size)[:, :, 1:].all(axis=2) & (group_size > 1)
+    return together.repeat(group_size, axis=1)
 
 
 def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:

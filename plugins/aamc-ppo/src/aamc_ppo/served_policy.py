@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, with_state
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, prompt_length, with_length, with_state
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries
 from aamc_sdk.types import Floats, Pool, RoutingRequest
@@ -81,7 +81,7 @@ class FoldedPolicy:
     def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
         """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
         expected = request.expected
-        query = encode_queries(request.queries, request.estimates, categories)
+        query = with_length(encode_queries(request.queries, request.estimates, categories))
         factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
         width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
         utilities = np.empty(request.mask.shape, dtype=np.float32)
@@ -134,11 +134,11 @@ class ServedPolicy:
 
 
 def query_features(request: RoutingRequest, categories: Sequence[str]) -> list[float]:
-    """Return the features of the only query as :func:`aamc_sdk.routing.encode_queries` does, but NaN for unknowns: a list, which is quicker."""
+    """Return the features of the only query as ``with_length(encode_queries(...))`` does, but NaN for unknowns: a list, which is quicker."""
     query, estimates = request.queries[0], request.estimates
     (complexity,), (tool_use,), (probabilities,) = estimates.complexity.tolist(), estimates.tool_use.tolist(), estimates.aligned(categories).tolist()
-    lengths = (math.log1p(tokens) / 10 for tokens in (query.expected_prompt_tokens, query.expected_output_tokens))
-    return [complexity, tool_use, *lengths, *probabilities]
+    lengths = [math.log1p(tokens) / 10 for tokens in (query.expected_prompt_tokens, query.expected_output_tokens)]
+    return [complexity, tool_use, *lengths, *probabilities, prompt_length(lengths[0])]
 
 
 def _lacks_figures(request: RoutingRequest) -> bool:

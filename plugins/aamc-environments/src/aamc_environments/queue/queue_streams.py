@@ -170,6 +170,11 @@ class QueueStreams(Streams):
         """Number of queries over which the shared resource recovers: those of a budget's day, or the calls that a full token bucket holds; else 0."""
         return 0.0 if self.resource is None else self.resource.recovery
 
+    @property
+    def state(self) -> Floats:
+        """Return the backlogs or the state of the shared resource, ``[n, D]``."""
+        return self._backlog_ms if self.resource is None else self.resource.state
+
     def observation(self) -> Array32:
         """Return the observations of the present queries, ``[n, width]``."""
         return self._observe()
