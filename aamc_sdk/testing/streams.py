@@ -72,6 +72,11 @@ class TableStreams:
         self._arrive()
         return self._observe(), {}
 
+    @property
+    def state(self) -> Floats:
+        """Nothing, ``[n, 0]``: decisions change no later outcome."""
+        return np.empty((self.num_envs, 0))
+
     def request(self) -> RoutingRequest:
         """Return the present query of each stream, with hindsight."""
         present = self._rows.take(self._row)

@@ -40,6 +40,17 @@ class Restless:
         return observation, reward + self.noise.normal(size=len(reward)), *rest
 
 
+class Grudging:
+    """Pays less for a query if the decision before cost more, and says that decisions leave nothing behind."""
+
+    cost_usd = 0.0
+
+    def step(self, actions):
+        observation, reward, *rest, info = super().step(actions)
+        reward, self.cost_usd = reward - self.cost_usd, info["cost_usd"]
+        return observation, reward, *rest, info
+
+
 class Deaf:
     """Ignores the seed of reset."""
 
@@ -185,6 +196,7 @@ def test_the_kits_own_environment_passes_every_check(offer):
         (Lenient, "masked actions are reported"),
         (Restless, "the same seed gives the same trajectory"),
         (Restless, "streams of one number share their randomness"),
+        (Grudging, "streams in one state go on alike"),
         (Deaf, "reset follows its seed"),
         (Continuing, "reset follows its seed"),
         (Flattering, "shapes of a step"),

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_sdk.interfaces import StatefulStreams
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
@@ -173,6 +174,24 @@ def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None
     preferences = np.tile((1.0, 0.0, 0.0), (_STREAMS, 1))
     seen = _trajectory(_streams(subject, seed=1, streams=numbers, preferences=preferences))
     require(equal(seen[:, ::2], seen[:, 1::2]), "two streams of the same number differ under the same actions")
+
+
+def check_streams_in_one_state_go_on_alike(subject: Subject) -> None:
+    """Streams of the same number whose ``state`` is equal have the same outcomes for the same actions, whatever was decided before."""
+    numbers, preferences = np.arange(_STREAMS) // 2, np.tile((0.6, 0.2, 0.2), (_STREAMS, 1))
+    streams = _streams(subject, seed=1, streams=numbers, preferences=preferences)
+    if not isinstance(streams, StatefulStreams):
+        skip("its streams show no state (aamc_sdk.interfaces.StatefulStreams)")
+    for step in range(_STEPS):
+        actions = _allowed(streams)
+        if step % 2:
+            actions[1::2] = len(POOL) - 1 - streams.request().mask[1::2, ::-1].argmax(axis=1)  # the last allowed candidate
+        state = streams.state
+        require(np.shape(state)[:1] == (_STREAMS,) and np.ndim(state) == 2, f"state must be ({_STREAMS}, D), not {np.shape(state)}")
+        alike = (state[::2] == state[1::2]).all(axis=1) & (actions[::2] == actions[1::2])
+        observation, reward, *_ = streams.step(actions)
+        seen = np.column_stack((observation, reward))
+        require(equal(seen[::2][alike], seen[1::2][alike]), "two streams of the same number and state differ under the same action")
 
 
 def check_given_preferences_are_kept(subject: Subject) -> None:
