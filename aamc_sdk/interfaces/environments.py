@@ -66,7 +66,10 @@ class StatefulStreams(Protocol):
 
     @property
     def state(self) -> Floats:
-        """What decisions have changed, ``[n, D]``: streams with equal states and random numbers go on alike. D is 0 for a table of outcomes."""
+        """What decisions have changed, ``[n, D]``, valid until the next step; D is 0 for a table of outcomes.
+
+        Streams with equal states and random numbers go on alike.
+        """
 
 
 class Environment(BaseComponent):

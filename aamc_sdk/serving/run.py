@@ -10,7 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of, split_advice, unknown_name
+from aamc_sdk.errors import (
+    AamcError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    PoolError,
+    PreferenceError,
+    one_of,
+    slash_hint,
+    split_advice,
+    unknown_name,
+)
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from_dict
@@ -171,8 +182,8 @@ class Run:
         wanted = self.router_name if name is None else name
         if wanted not in self.router_names:
             default = " (runs/latest, the default of --run)" if self.folder.resolve() == Path("runs/latest").resolve() else ""
-            folder = f"; the folder of that name is --router ./{wanted}" if Path(wanted).is_dir() else ""
-            raise CheckpointError(unknown_name(f"{self.folder}{default} holds no router", wanted, self.router_names, "it holds") + folder)
+            unknown = unknown_name(f"{self.folder}{default} holds no router", wanted, self.router_names, "it holds")
+            raise CheckpointError(unknown + slash_hint(wanted))
         if not is_complete(self.folder / "routers" / wanted):
             raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; resume its training with --resume {self.folder}")
         component: Router = load_component(self.folder / "routers" / wanted, "router", plugins, services)

@@ -243,7 +243,7 @@ def test_route_takes_trained_checkpoints(aamc) -> None:
     ("options", "status", "words"),
     [
         (["--router", "nobody"], 1, " (runs/latest, the default of --run) holds no router 'nobody' (it holds: "),
-        (["--router", "lost"], 1, "; the folder of that name is --router ./lost"),
+        (["--router", "lost"], 1, "; a folder is given with a slash: ./lost"),
         (["--router", "no/where"], 1, "no/where holds no router checkpoint"),
         (["--router", "lost/favourite"], 1, "lost/favourite is outside a run"),
         (["--estimator", "means"], 2, "--estimator must be the folder of a trained estimator, not 'means'; train one with"),

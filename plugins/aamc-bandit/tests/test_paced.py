@@ -179,7 +179,7 @@ def test_a_spent_budget_refuses_or_takes_the_cheapest_until_the_next_day(plugins
     budget = 1.5 * COSTS[CHEAP]
     with served(plugins, {"usd_per_day": budget}) as controller:
         drive(controller, clock, 1, 1.0)
-        waits = "requests in progress count with their expected use, .* try again once these have ended, wait for the next day"
+        waits = "after the expected use of requests in progress, .* try again when they have ended, wait for the next day"
         with pytest.raises(LimitError, match=waits):
             controller.route(QUERY)
         clock.now += DAY

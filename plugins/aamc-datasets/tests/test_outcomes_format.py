@@ -204,6 +204,12 @@ def test_parquet_gives_the_same_dataset_as_json_lines(write: Write, reader: Outc
     assert_same(expected, reader.read(str(tmp_path / "rows.parquet")))
 
 
+def test_a_parquet_file_without_outcomes_is_described(reader: OutcomesFormat, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([{"query": "a", "outcome": {"m": {"quality": 1.0}}}]), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"row 1: has no 'outcomes'; did you mean 'outcome'\? \(it has: outcome, query\)"):
+        reader.read(str(tmp_path / "rows.parquet"))
+
+
 def test_parquet_maps_are_read_and_bad_rows_are_counted(reader: OutcomesFormat, tmp_path: Path) -> None:
     cell = pa.struct([("quality", pa.float64()), ("cost_usd", pa.float64())])
     schema = pa.schema([("query", pa.string()), ("outcomes", pa.map_(pa.string(), cell))])

@@ -10,7 +10,6 @@ from aamc_ppo.initial_parameters import deviation, initial_scales
 from aamc_ppo.ppo import PPO, combined_factors, critic_inputs, differences_in_groups, policy_function
 from aamc_ppo.rollout import (
     CONTEXT,
-    LOG_PROMPT,
     OBJECTIVES,
     PAIR_WIDTH,
     STATE,
@@ -20,7 +19,7 @@ from aamc_ppo.rollout import (
     groups_meet,
     known_rewards,
     play,
-    with_state,
+    policy_query,
 )
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import StreamSource
@@ -28,9 +27,10 @@ from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
-from aamc_sdk.routing import encode_candidates
+from aamc_sdk.routing import encode_candidates, encode_queries
 from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
+from aamc_sdk.types import Estimates, Query
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
 TINY = {"validation_steps": 2048, "total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
@@ -263,6 +263,17 @@ def test_advantages_and_the_critics_targets_are_differences_in_a_group(bandit):
     assert (groups == groups[:, :, :1]).all()  # the rows of a group's step stand together
 
 
+def test_rewards_after_a_group_has_met_are_no_part_of_earlier_advantages(bandit):
+    ppo, rollout = first_rollout(bandit(0, bias=0.2))
+    ppo._batch(rollout)  # measures the scales
+    rollout.same_state[7, :8] = True  # two groups of four meet after the eighth step
+    before = ppo._batch(rollout)["advantage"].numpy().reshape(16, 16).copy()
+    rollout.pooled[8:-1, :, :OBJECTIVES] *= np.linspace(1, 5, 16)[:, None]  # later expected rewards
+    changed = ppo._batch(rollout)["advantage"].numpy().reshape(16, 16) != before
+    assert not changed[:8, :8].any()
+    assert changed[:8, 8:].all()
+
+
 def test_the_critic_reads_standardised_inputs(bandit):
     ppo, rollout = first_rollout(bandit(0, bias=0.2))
     read = critic_inputs(rollout.inputs.query, rollout.inputs.weights, rollout.pooled)[:-1].reshape(16 * 16, -1)
@@ -371,19 +382,19 @@ def test_half_of_mixed_preferences_are_for_quality():
 
 
 def test_the_prompts_length_and_the_state_of_the_pool_are_among_a_querys_features():
-    pair = np.random.default_rng(0).random((4, 6, 3), dtype=np.float32)
-    query = np.ones((4, 5), np.float32)
-    query[:, LOG_PROMPT] = np.log1p([0, 16_384 / 3, 16_384, 1e9]) / 10
-    found = with_state(query, pair)
-    assert found.shape == (4, 5 + 1 + CONTEXT)
-    assert found[:, 5] == pytest.approx([0, 0.25, 0.5, 1], abs=1e-4)
+    pair = np.random.default_rng(0).random((3, 6, 3), dtype=np.float32)
+    prompts = [Query("a", prompt_tokens=tokens) for tokens in (1, 16_383, 1_000_000)]
+    query = encode_queries(prompts, Estimates.unknown(3), ("chat",))
+    found = policy_query(query, pair)
+    assert found.shape == (3, 5 + 1 + CONTEXT)
+    assert found[:, 5] == pytest.approx([2 / 16_386, 0.5, 1_000_001 / 1_016_385], rel=1e-4)
     assert found[:, 6:] == pytest.approx(pair[:, STATE].mean(axis=2))
 
 
 def test_a_group_meets_where_all_its_streams_are_in_one_state():
-    met = np.array([[False, True, False, True, True, True], [True, True, True, False, False, True]])
-    assert groups_meet(met, 3).tolist() == [[False] * 3 + [True] * 3, [True] * 3 + [False] * 3]
-    assert not groups_meet(met, 1).any()
+    same = np.array([[False, True, False, True, True, True], [True, True, True, False, False, True]])
+    assert groups_meet(same, 3).tolist() == [[False] * 3 + [True] * 3, [True] * 3 + [False] * 3]
+    assert not groups_meet(same, 1).any()
 
 
 def test_strategies_spread_preferences_differently():
@@ -400,7 +411,7 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
     inputs = PolicyInputs.of(features.flat(), len(env.pool), env.reward)
     for part, expected in (
-        (inputs.query, with_state(features.query, features.pair.swapaxes(1, 2))),
+        (inputs.query, policy_query(features.query, features.pair.swapaxes(1, 2))),
         (inputs.weights, features.preference),
         (inputs.pair, features.pair.swapaxes(1, 2)),
         (inputs.mask, features.mask),
@@ -457,7 +468,7 @@ def test_a_rollout_notes_where_streams_are_in_one_state(bandit):
     for streams, expected in ((Stateful(), [False, True, False]), (Truncating(), [False] * 3)):
         rollout = Rollout.empty(3, policy(start)[0])
         play(policy, streams, start, rollout, np.random.default_rng(0))
-        assert rollout.met.tolist() == [[False, met] for met in expected]
+        assert rollout.same_state.tolist() == [[False, met] for met in expected]
 
 
 def test_the_trust_is_high_only_where_the_correction_helps(bandit):
@@ -487,7 +498,7 @@ def test_a_smaller_part_of_the_correction_is_trusted_where_it_earns_a_standard_e
     chance = np.random.default_rng(0).normal(0, 0.1, size=256)
     noise = np.random.default_rng(1).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
     rewards = chance + np.vstack((np.zeros(256), noise - noise.mean(axis=1, keepdims=True) + np.array([[half], [most], [whole]])))
-    found = compare_factors(dict(zip(TRUST_FACTORS, rewards, strict=True)))
+    found = compare_factors(dict(zip(TRUST_FACTORS, rewards, strict=True)), paired_gain)
     assert found.factor == expected
     assert found.gain == pytest.approx(found.reward[f"{expected:g}"] - found.reward["0"])
 

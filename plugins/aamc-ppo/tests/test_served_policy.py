@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from aamc_ppo.initial_parameters import initial_policy
 from aamc_ppo.ppo import utility
-from aamc_ppo.rollout import with_length, with_state
+from aamc_ppo.rollout import policy_query, with_length
 from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_ppo.served_policy import ServedPolicy, query_features
 from hypothesis import given
@@ -38,7 +38,7 @@ def by_features(parameters, request, reward):
     features = encode(request, reward, CATEGORIES)
     embedded = ServedPolicy.of(parameters, request.pool, None).embedded
     pair = features.pair.swapaxes(1, 2)
-    return utility(parameters, with_state(features.query, pair), reward.weights(features.preference), pair, embedded)
+    return utility(parameters, policy_query(features.query, pair), reward.weights(features.preference), pair, embedded)
 
 
 def by_folding(parameters, request, reward):

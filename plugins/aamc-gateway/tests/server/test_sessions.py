@@ -163,6 +163,15 @@ def test_tool_calls_leave_other_conversations_their_places(serve: Any) -> None:
     assert len(running.gateway.calls._known) == 3
 
 
+def test_conversations_that_are_taken_over_keep_to_the_new_limit() -> None:
+    many, few = (Sessions(SessionSettings(at_most=most), None) for most in (5, 2))
+    for number in range(5):
+        asyncio.run(many.note(f"//session/{number}", "one"))
+    few.take_over(many)
+    asyncio.run(few.note("//session/5", "one"))
+    assert list(few._known) == ["//session/4", "//session/5"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_entries_of_an_answer_are_written_together(serve: Any, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
     put, keys = SharedState.put, []

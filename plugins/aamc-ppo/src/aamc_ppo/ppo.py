@@ -379,7 +379,7 @@ class PPO:
         for t, (final, final_pooled) in rollout.final.items():
             ends = self._values(self._standardised(critic_inputs(final.query, final.weights, final_pooled)[None]))[0]
             next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
-        ended = rollout.truncated | groups_meet(rollout.met, config.group_size)
+        ended = rollout.truncated | groups_meet(rollout.same_state, config.group_size)
         advantage = gae(expected, value, next_value, ended, config.discount(), config.gae_lambda)
         target = differences_in_groups(value + advantage, config.group_size)
         if is_first:

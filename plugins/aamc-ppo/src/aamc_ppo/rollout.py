@@ -33,7 +33,7 @@ PREFERENCE_SAMPLING = ("mixed", "dirichlet", "uniform", "fixed", "corners")
 
 
 class PolicyInputs(NamedTuple):
-    """Observations in parts: query with the pool's state ``[B, Q]``, weights ``[B, K]``, pair ``[B, F, M]``, mask ``[B, M]``."""
+    """Observations in parts: query with length and the pool's state ``[B, Q]``, weights ``[B, K]``, pair ``[B, F, M]``, mask ``[B, M]``."""
 
     query: Array32
     weights: Array32
@@ -45,10 +45,10 @@ class PolicyInputs(NamedTuple):
         """Split flat observations ``[B, Q + 3 + 6 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
         query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR_WIDTH * candidates, -PAIR_WIDTH * candidates), axis=1)
         pair = pair.reshape(len(pair), candidates, PAIR_WIDTH).swapaxes(1, 2)
-        return cls(with_state(query, pair), reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
+        return cls(policy_query(query, pair), reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
 
 
-def with_state(query: Array32, pair: Array32) -> Array32:
+def policy_query(query: Array32, pair: Array32) -> Array32:
     """Return features of queries with the prompt's length and the mean state of the candidates, ``[B, Q]``, from pair features ``[B, F, M]``."""
     return np.concatenate((with_length(query), pair[:, STATE].mean(axis=2)), axis=1, dtype=np.float32)
 
@@ -59,7 +59,7 @@ def with_length(query: Array32) -> Array32:
 
 
 def prompt_length(log_prompt_tokens: Any) -> Any:
-    """Return the feature n / (n + LONG_PROMPT) of a prompt's length from a query's feature log(n) / 10."""
+    """Return the feature n / (n + LONG_PROMPT) of a prompt's length, where the query's own feature is log(n) / 10, with n = 1 + tokens."""
     return 1 / (1 + LONG_PROMPT * np.exp(-10 * log_prompt_tokens))
 
 
@@ -78,7 +78,7 @@ class Rollout:
         log_probability: Log probability of the action, ``[T, n]``.
         reward: ``[T, n, K]``.
         truncated: Whether a stream was truncated after the step, ``[T, n]``.
-        met: Whether a stream is in the state of the stream before it after the step, ``[T, n]``.
+        same_state: Whether a stream's state after the step equals that of the stream before it, ``[T, n]``.
         final: For each step with a truncation, inputs and pooled pair features at the final observations, ``[n, ...]``.
     """
 
@@ -88,7 +88,7 @@ class Rollout:
     log_probability: Array32
     reward: Array32
     truncated: NDArray[np.bool_]
-    met: NDArray[np.bool_]
+    same_state: NDArray[np.bool_]
     final: dict[int, tuple[PolicyInputs, Array32]]
 
     @classmethod
@@ -102,7 +102,7 @@ class Rollout:
             log_probability=np.empty((steps, n), np.float32),
             reward=np.empty((steps, n, OBJECTIVES), np.float32),
             truncated=np.empty((steps, n), bool),
-            met=np.zeros((steps, n), bool),
+            same_state=np.zeros((steps, n), bool),
             final={},
         )
 
@@ -132,7 +132,7 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
         rollout.truncated[t] = truncated
         if stateful is not None:
             state = stateful.state
-            rollout.met[t, 1:] = (state[1:] == state[:-1]).all(axis=1)
+            rollout.same_state[t, 1:] = (state[1:] == state[:-1]).all(axis=1)
         if truncated.any():
             final, log_p = policy(final_observations(observations, info))
             rollout.final[t] = final, pool_pairs(np.exp(log_p), final.pair)
@@ -146,12 +146,12 @@ def final_observations(observations: Array32, info: Mapping[str, Any]) -> Array3
     return final
 
 
-def groups_meet(met: NDArray[np.bool_], group_size: int) -> NDArray[np.bool_]:
-    """Return whether all streams of a group are in one state again after a step, ``[T, n]``, if ``met`` compares each with the one before it.
+def groups_meet(same_state: NDArray[np.bool_], group_size: int) -> NDArray[np.bool_]:
+    """Return whether all streams of a group are in one state again after a step, ``[T, n]``, see :attr:`Rollout.same_state`.
 
     They have the same value and the same rewards to come, but for chance: earlier decisions have no effect any more, so their advantages end here.
     """
-    together = met.reshape(len(met), -1, group_size)[:, :, 1:].all(axis=2) & (group_size > 1)
+    together = same_state.reshape(len(same_state), -1, group_size)[:, :, 1:].all(axis=2) & (group_size > 1)
     return together.repeat(group_size, axis=1)
 
 

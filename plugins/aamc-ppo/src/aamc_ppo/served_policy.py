@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, prompt_length, with_length, with_state
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries
 from aamc_sdk.types import Floats, Pool, RoutingRequest
@@ -130,7 +130,7 @@ class ServedPolicy:
     def _of_features(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
         features = encode(request, reward, categories)
         weights, pair = reward.weights(features.preference), features.pair.swapaxes(1, 2)
-        return np.asarray(utility(self.parameters, with_state(features.query, pair), weights, pair, self.embedded))
+        return np.asarray(utility(self.parameters, policy_query(features.query, pair), weights, pair, self.embedded))
 
 
 def query_features(request: RoutingRequest, categories: Sequence[str]) -> list[float]:

@@ -25,6 +25,8 @@ from aamc_sdk.types import Floats
 TRUST_FACTORS = (0.0, 0.5, 0.75, 1.0)
 VALIDATION_STREAMS = 256
 """Streams that a trust factor is measured on: two for each preference."""
+MIN_ROWS = 20
+"""Rows below which no gain is confirmed: the normal quantile is too small for so few."""
 NORMAL_QUANTILE = 1.96
 """Standard errors on each side of a mean in its 95% interval."""
 
@@ -60,34 +62,33 @@ def choose_trust(
     reward: Reward,
     steps: int,
     *,
-    table: bool = False,
+    stationary: bool = False,
 ) -> Trust:
     """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
     ``streams`` makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated in
-    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``. ``table`` says that
-    outcomes depend only on row and candidate: then the error of a gain is that of the rows, which the streams draw many times.
+    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``. Where outcomes depend only
+    on row and candidate (``stationary``), the error of a gain is that of the rows, which the streams draw many times.
     """
-    rewards, rows = {}, np.empty(0, np.intp)
+    rewards = {}
     for factor in TRUST_FACTORS:
         scaled = scale_correction(policy, factor)
-        rewards[factor], rows = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps, table=table)
-    if table:
-        return compare_factors(rewards, partial(paired_gain_of_rows, rows=rows))
-    return compare_factors({factor: earned.mean(axis=0) for factor, earned in rewards.items()})
+        rewards[factor], rows = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
+    if stationary:
+        return compare_factors(rewards, partial(gain_of_rows, rows=rows))
+    return compare_factors({factor: earned.mean(axis=0) for factor, earned in rewards.items()}, paired_gain)
 
 
-def compare_factors(rewards: Mapping[float, Floats], paired: Callable[[Floats], tuple[float, float]] | None = None) -> Trust:
+def compare_factors(rewards: Mapping[float, Floats], gain_and_error: Callable[[Floats], tuple[float, float]]) -> Trust:
     """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that earns a standard error more than it.
 
     Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are of the
-    same decisions at each of ``TRUST_FACTORS``, in the shape that ``paired`` takes (default: :func:`paired_gain`).
+    same decisions at each of ``TRUST_FACTORS``; ``gain_and_error`` takes a difference of two of them.
     """
-    paired = paired or paired_gain
     chosen, gain, error = 0.0, 0.0, 0.0
     for factor in sorted(rewards, reverse=True):
-        above_rule = paired(rewards[factor] - rewards[0.0])
-        more, noise = paired(rewards[factor] - rewards[chosen])
+        above_rule = gain_and_error(rewards[factor] - rewards[0.0])
+        more, noise = gain_and_error(rewards[factor] - rewards[chosen])
         if above_rule[0] > NORMAL_QUANTILE * above_rule[1] and (chosen == 0 or more > noise):
             chosen, (gain, error) = factor, above_rule
     margin = NORMAL_QUANTILE * error
@@ -105,15 +106,15 @@ def paired_gain(gain: Floats) -> tuple[float, float]:
     return float(gain.mean()), float(np.sqrt(((first - second) ** 2).sum()) / len(gain))
 
 
-def paired_gain_of_rows(gain: Floats, rows: NDArray[np.intp]) -> tuple[float, float]:
-    """Return the mean gain of decisions ``[T, n]`` and its standard error over their rows, infinite for a single row.
+def gain_of_rows(gain: Floats, rows: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the mean gain of decisions ``[T, n]`` and its standard error over their rows, infinite for fewer than ``MIN_ROWS`` rows.
 
     The deviations of a row's decisions are added before they are squared: drawing a question again tells nothing new of other questions.
     """
     mean = float(gain.mean())
     deviations = np.bincount(rows.ravel(), (gain - mean).ravel())
     n = len(np.unique(rows))
-    return mean, float(np.sqrt((deviations**2).sum() * n / (n - 1)) / gain.size) if n > 1 else np.inf
+    return mean, float(np.sqrt((deviations**2).sum() * n / (n - 1)) / gain.size) if n >= MIN_ROWS else np.inf
 
 
 def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
@@ -124,17 +125,9 @@ def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, A
 
 
 def greedy_rewards(
-    policy: Parameters,
-    streams: RoutingStreams,
-    observations: Array32,
-    candidates: Array32,
-    reward: Reward,
-    warm_up: int,
-    steps: int,
-    *,
-    table: bool,
+    policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Return scalar rewards ``[T, n]`` of the candidates of maximum utility after ``warm_up`` of ``steps`` steps, and with a table their rows."""
+    """Return scalar rewards of the candidates of maximum utility after ``warm_up`` of ``steps`` steps, and the queries' rows, ``[T, n]`` each."""
     embedded = embed_candidates(policy, candidates)
     rewards, rows = [], []
     for t in range(steps):
@@ -144,5 +137,5 @@ def greedy_rewards(
         observations, _, _, _, info = streams.step(action)
         if t >= warm_up:
             rewards.append((inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1))
-            rows.append(info["row"] if table else ())
-    return np.array(rewards), np.array(rows, np.intp)
+            rows.append(info["row"])
+    return np.array(rewards, np.float64), np.array(rows, np.intp)

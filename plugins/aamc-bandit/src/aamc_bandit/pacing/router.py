@@ -252,9 +252,9 @@ def spent_error(request: RoutingRequest, resource: LimitedResource, row: int, le
     daily = resource.name == "usd_per_day"
     seconds = DAY_S if daily else MINUTE_S
     return LimitError(
-        f"{who} may use {max(0.0, left):.3g} more of {resource.name} {resource.limit:g}, where requests in progress count with their expected use, "
-        f"and no allowed candidate fits that; try again once these have ended, "
-        f"wait for the next {'day' if daily else 'minute'} (UTC), raise the limit, or set over_budget: cheapest",
+        f"{who} may use {max(0.0, left):.3g} more of {resource.name} {resource.limit:g}, after the expected use of requests in progress, and no "
+        f"allowed candidate fits that; try again when they have ended, wait for the next {'day' if daily else 'minute'} (UTC), raise the limit, or "
+        "set over_budget: cheapest",
         kind="budget" if daily else "rate_limit",
         retry_after_s=seconds - now % seconds,
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
 from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, learner, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
-from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.errors import ConfigError, file_errors
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class SemanticRouterFormat(ConfigFormat):
     def serving(self, content: Mapping[str, Any], path: Path, decision: str | None = None) -> ForeignSettings:
         """Return the settings and candidates of a controller."""
         translation = _translate(path, content, decision)
-        with _named_errors(path):
+        with file_errors(path):
             pool, ignored, prompt_prices = read_candidates(content, translation.models)
         if pool is None and content.get("pool") is None:
             if translation.decision:
@@ -94,19 +93,8 @@ def read_arena(path: str | Path) -> dict[str, Any] | None:
 def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> Translation:
     if "router" in content:
         raise ConfigError(f"{path} has both a router and the algorithm of another one; keep one of them")
-    with _named_errors(path):
+    with file_errors(path):
         return translate({key: value for key, value in content.items() if key not in (*_OWN_KEYS, *SERVER_KEYS)}, decision)
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Name the file in each error of the block."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except PoolError as error:
-        raise PoolError(f"{path}: {error}") from error
 
 
 def _arena_keys(translation: Translation) -> list[IgnoredKey]:

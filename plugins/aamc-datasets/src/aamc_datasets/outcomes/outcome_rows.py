@@ -87,12 +87,10 @@ def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
                     raise DataError(f"{file}, row {number}: {error}") from error
             if isinstance(outcomes, dict):  # a struct has every candidate in every row
                 outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
-            yield number, {**row, "outcomes": outcomes}
+            yield number, {**row, "outcomes": outcomes} if "outcomes" in row else row
 
 
 def _row(location: str, content: Any) -> OutcomeRow:
-    if not isinstance(content, dict):
-        raise DataError(f'must be an object {{"query": ..., "outcomes": ...}}, not {content!r:.80}')
     require(content, ("query", "outcomes"))
     for key in map(str, content):
         if key not in _KEYS and (meant := _meant_key(key)) is not None and meant not in content:

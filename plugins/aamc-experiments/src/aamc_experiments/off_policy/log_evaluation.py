@@ -343,6 +343,6 @@ def _notes(log: LoggedDecisions, *, described: bool) -> Iterator[str]:
     if log.left_out["fallback"]:
         yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
     if log.left_out["not_judged"] and log.failed:
-        yield f"{quantity(log.failed, 'failed call')} counted, of the answers only those with feedback; --failure-quality none leaves failures out"
+        yield f"{quantity(log.failed, 'failed call')} counted, but only answers with feedback; leave failures out with --failure-quality none"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"

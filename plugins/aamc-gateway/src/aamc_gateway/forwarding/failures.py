@@ -96,11 +96,11 @@ def unavailable(upstreams: Mapping[str, Upstream], full: Mapping[str, LimitedCla
     now = time.time()
     waits = [upstreams[name].retry_after_s if claim is None else claim.passes_at(now) - now for name, claim in full.items()]
     known = [wait for wait in waits if wait is not None and math.isfinite(wait)]
-    whys = ", ".join(f"{name} {_why(claim)}" for name, claim in full.items())
+    why = failures_text("no candidate can answer now", [f"{name} {_why(claim)}" for name, claim in full.items()])
     is_budget = all(claim is not None and claim.unit == USD for claim in full.values())
     status, kind = (402, "budget") if is_budget else (503, "unavailable")
     later = "; try again later" if known or not is_budget else ""
-    return Refused(f"no candidate can answer now: {whys}{later}", status=status, kind=kind, retry_after_s=max(1.0, min(known)) if known else None)
+    return Refused(why + later, status=status, kind=kind, retry_after_s=max(1.0, min(known)) if known else None)
 
 
 def _why(claim: LimitedClaim | None) -> str:

@@ -106,7 +106,7 @@ class Sessions:
         before = self._known.pop(key, None)
         mixed = mixed or (before is not None and before.candidate != candidate)
         answered = self._known[key] = Answered(candidate, time.time(), mixed)
-        if len(self._known) > self._settings.at_most:
+        while len(self._known) > self._settings.at_most:  # a reload may have lowered it
             self._known.popitem(last=False)
         if self._shared is not None and (before is None or before.candidate != candidate or answered.at - before.at > self._settings.cache_s / 4):
             put = self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)

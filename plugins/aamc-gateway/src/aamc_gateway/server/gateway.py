@@ -93,8 +93,8 @@ class Gateway:
         self.figures = Figures(self.controller)
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
-        plugins = components.plugins or get_plugin_manager()
-        self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
+        self._plugins = components.plugins or get_plugin_manager()
+        self.orchestrations = {name: Orchestration(name, given, self._plugins) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
         call_settings = attrs.evolve(settings.sessions, keep_s=min(settings.sessions.keep_s, CALL_KEEP_S))
@@ -148,7 +148,7 @@ class Gateway:
 
     def _can_load(self, provider: str) -> bool:
         try:
-            (self.components.plugins or get_plugin_manager()).load("provider", provider)
+            self._plugins.load("provider", provider)
         except PluginError:
             return False
         return True

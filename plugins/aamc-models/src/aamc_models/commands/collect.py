@@ -239,9 +239,8 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
         left = f"{max(collector.plan.budget_usd - collector.budget.spent_usd, 0.0):.3g} of {collector.plan.budget_usd:g} USD are left"
         return DataError(f"{left}, less than another prompt may cost: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:
-        last = next(iter(collector.given_up.values()), collector.last_error)
         calls = quantity(collector.failed.total(), "call")
-        return ProviderError(f"{calls} failed, the last with: {last}; fix it (aamc models check), and run the same command again")
+        return ProviderError(f"{calls} failed, the last with: {collector.last_error}; fix it (aamc models check), and run the same command again")
     return None
 
 

@@ -32,7 +32,7 @@ _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
 _THREADS = 32
-"""Threads for decisions that take long, mostly since they wait."""
+"""Threads for decisions of each kind that take long, mostly since they wait."""
 MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
 ATTEMPT_BATCH_S = 0.05
@@ -68,14 +68,14 @@ class StartedDecision:
     committed: asyncio.Future[Decision]
 
 
-class _Lane:
-    """Decisions of one kind: their mean time, and the threads for them while that is long."""
+class _DecisionThreads:
+    """Mean time of decisions of one kind, and the threads for them while that is long."""
 
     def __init__(self, name: str) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, name)
         self.mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
 
-    def timed(self, draw: partial[Record]) -> Record:
+    def decide(self, draw: partial[Record]) -> Record:
         """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
         began, busy = time.perf_counter(), time.thread_time()
         record = draw()
@@ -98,7 +98,7 @@ class CommitQueue:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._choices, self._forced = _Lane("aamc-decisions"), _Lane("aamc-named")
+        self._choices, self._forced = _DecisionThreads("aamc-decisions"), _DecisionThreads("aamc-forced")
         self._closed = False
         self._attempts: list[Attempt] = []
         self._refused: dict[str, None] = {}
@@ -120,10 +120,10 @@ class CommitQueue:
             return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
         await asyncio.sleep(0)
         began = time.time()
-        lane = self._forced if forced else self._choices
-        if lane.mean_ms >= LOOP_MS:
-            return self._started(began, await asyncio.get_running_loop().run_in_executor(lane.threads, lane.timed, draw))
-        started = self._started(began, lane.timed(draw))
+        kind = self._forced if forced else self._choices
+        if kind.mean_ms >= LOOP_MS:
+            return self._started(began, await asyncio.get_running_loop().run_in_executor(kind.threads, kind.decide, draw))
+        started = self._started(began, kind.decide(draw))
         await asyncio.sleep(0)
         return started
 
@@ -173,8 +173,8 @@ class CommitQueue:
         if thread is not None:
             self._queue.put((None, None))
             thread.join()
-        for lane in (self._choices, self._forced):
-            lane.threads.shutdown()
+        for kind in (self._choices, self._forced):
+            kind.threads.shutdown()
 
     def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
         with self._lock:
