@@ -8,7 +8,7 @@ is more than its standard error. All factors meet the same random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import attrs
@@ -70,13 +70,16 @@ def choose_trust(
     the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``. Where outcomes depend only
     on row and candidate (``stationary``), the error of a gain is that of the rows, which the streams draw many times.
     """
-    rewards = {}
+    rewards: dict[float, Floats] = {}
+    rows = np.empty(0, np.intp)
     for factor in TRUST_FACTORS:
         scaled = scale_correction(policy, factor)
-        rewards[factor], rows = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
-    if stationary:
-        return compare_factors(rewards, partial(gain_of_rows, rows=rows))
-    return compare_factors({factor: earned.mean(axis=0) for factor, earned in rewards.items()}, paired_gain)
+        played = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
+        if stationary:
+            rewards[factor], rows = map(np.array, zip(*played, strict=True))
+        else:  # a resource that recovers slowly needs too many steps to keep them all
+            rewards[factor] = sum((earned for earned, _ in played), np.zeros(VALIDATION_STREAMS)) / (steps - steps // 2)
+    return compare_factors(rewards, partial(gain_of_rows, rows=rows) if stationary else paired_gain)
 
 
 def compare_factors(rewards: Mapping[float, Floats], gain_and_error: Callable[[Floats], tuple[float, float]]) -> Trust:
@@ -126,16 +129,13 @@ def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, A
 
 def greedy_rewards(
     policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int
-) -> tuple[Floats, NDArray[np.intp]]:
-    """Return scalar rewards of the candidates of maximum utility after ``warm_up`` of ``steps`` steps, and the queries' rows, ``[T, n]`` each."""
+) -> Iterator[tuple[Floats, NDArray[np.intp]]]:
+    """Yield the scalar rewards of the candidates of maximum utility and the queries' rows, ``[n]`` each, of each step after ``warm_up``."""
     embedded = embed_candidates(policy, candidates)
-    rewards, rows = [], []
     for t in range(steps):
         inputs = PolicyInputs.of(observations, len(candidates), reward)
         utilities = utility(policy, inputs.query, inputs.weights, inputs.pair, embedded)
         action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
         observations, _, _, _, info = streams.step(action)
         if t >= warm_up:
-            rewards.append((inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1))
-            rows.append(info["row"])
-    return np.array(rewards, np.float64), np.array(rows, np.intp)
+            yield (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1, dtype=np.float64), info["row"]
