@@ -403,7 +403,7 @@ def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pyt
     assert served.chat().status == 200
 
 
-@pytest.mark.parametrize("options", [["--router", "oracle"], ["--router", "ppo"]])
+@pytest.mark.parametrize("options", [["--router", "oracle"], ["--router", "knn"]])
 def test_a_router_that_cannot_be_served_leaves_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(aamc, ["serve", "--port", "0", "--store", "sqlite:new.db", *options])
