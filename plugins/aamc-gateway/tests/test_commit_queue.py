@@ -123,7 +123,7 @@ def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(
     score, on_loop = controller.router.score, list[bool]()
 
     def waiting(request: Any) -> Scores:
-        time.sleep(0.05)
+        time.sleep(0.2)
         on_loop.append(threading.current_thread() is threading.main_thread())
         return score(request)
 
@@ -156,6 +156,30 @@ def test_decisions_that_wait_leave_the_event_loop_free(
     asyncio.run(main())
     assert set(on_threads) == threads
     assert on_threads[0]
+
+
+def test_decisions_that_wait_for_other_threads_alone_come_back_to_the_event_loop(commits: CommitQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def compute() -> None:
+        while not ended.is_set():
+            sum(range(1000))
+
+    async def main() -> None:
+        for _ in range(2):
+            await asyncio.gather(*(commits.start(f"query {n}") for n in range(40)))
+
+    monkeypatch.setattr(commits._choices, "mean_ms", 2 * commit_queue.LOOP_MS)
+    others = [threading.Thread(target=compute) for _ in range(6)]  # each keeps the interpreter for 5 ms at a time
+    for thread in others:
+        thread.start()
+    try:
+        asyncio.run(main())
+    finally:
+        ended.set()
+        for thread in others:
+            thread.join()
+    assert commits._choices.mean_ms < commit_queue.LOOP_MS
 
 
 def test_a_request_that_is_forced_to_a_candidate_does_not_wait_for_choices_of_others(

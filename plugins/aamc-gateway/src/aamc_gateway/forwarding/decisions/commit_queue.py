@@ -24,10 +24,9 @@ from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
-LOOP_MS = 1.0
-"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop."""
-WAIT_MS = 20.0
-"""Time of a decision from which on it counts as waiting, as for a server; shorter pauses are those that other threads cause."""
+LOOP_MS = 5.0
+"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop. The interpreter changes threads every 5 ms, so
+that quicker decisions would hold up other requests on a thread as well."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
@@ -69,18 +68,22 @@ class StartedDecision:
 
 
 class _DecisionThreads:
-    """Mean time of decisions of one kind, and the threads for them while that is long."""
+    """Mean time of decisions of one kind, and the threads for them while that is long.
+
+    A decision's time is its processor time, and the time in which it waited while this process did nothing. While the process works, a decision may
+    only wait for the interpreter; if that counted, decisions that came to threads once would stay there for as long as there are many.
+    """
 
     def __init__(self, name: str) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, name)
         self.mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
 
     def decide(self, draw: partial[Record]) -> Record:
-        """Return a decision, and note how long it took: its processor time, or its whole time where it waited."""
-        began, busy = time.perf_counter(), time.thread_time()
+        """Return a decision, and note how long it took."""
+        began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
         record = draw()
-        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
-        self.mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self.mean_ms)
+        busy, idle = time.thread_time() - thread, time.perf_counter() - began - (time.process_time() - process)
+        self.mean_ms += _WEIGHT * (1000 * (busy + max(idle, 0.0)) - self.mean_ms)
         return record
 
 
