@@ -25,8 +25,8 @@ from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
 LOOP_MS = 5.0
-"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop. The interpreter changes threads every 5 ms, so
-that quicker decisions would hold up other requests on a thread as well."""
+"""Mean time of a decision from which on decisions are made on worker threads instead of the event loop. The interpreter changes threads every 5 ms,
+so quicker decisions would hold up other requests from a thread too."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
