@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from aamc_bandit.thompson import Thompson
@@ -139,4 +140,4 @@ def test_evidence_without_recent_qualities_is_read() -> None:
     }
     earlier = BetaEvidence()
     earlier.restore(state)
-    assert known(earlier) == known(evidence)._replace(recent_quality=0.0, recent_count=0.0)
+    assert known(earlier) == msgspec.structs.replace(known(evidence), recent_quality=0.0, recent_count=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from aamc_bandit.feedback_outcomes import MAX_PIECES
@@ -59,7 +60,7 @@ def numbers(router: OnlineRouter) -> dict[str, list[float]]:
     assert isinstance(router, Thompson)
     levels = ("global", "category", "user", "session")
     return {
-        f"{level} {entity} {name}": [*router.evidence.table(level, entity, [name])[0].tolist(), *known.candidates[name][4:]]
+        f"{level} {entity} {name}": [*router.evidence.table(level, entity, [name])[0].tolist(), *msgspec.structs.astuple(known.candidates[name])[4:]]
         for level in levels
         for entity, known in router.evidence.entities(level).items()
         for name in sorted(known.candidates)

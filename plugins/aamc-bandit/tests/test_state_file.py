@@ -242,7 +242,7 @@ def test_evidence_that_cannot_be_is_damage(serve, path, column, number) -> None:
     judge(controller)
     controller.close()
     content = json.loads(path.read_text())
-    content["learned"]["levels"]["global"][""]["cells"]["small"][CandidateEvidence._fields.index(column)] = number
+    content["learned"]["levels"]["global"][""]["cells"]["small"][CandidateEvidence.__struct_fields__.index(column)] = number
     path.write_text(json.dumps(content))
     assert evidence(serve())["levels"]["global"] == {}
     assert path.with_name("rl_state.json.damaged-1").exists()

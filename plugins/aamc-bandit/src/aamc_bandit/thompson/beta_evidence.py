@@ -10,7 +10,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -39,7 +39,7 @@ WeightedOutcome = tuple[str, float, float, bool]
 """The effect of one feedback on one candidate: its name, weighted wins and losses, and whether it is a success."""
 
 
-class CandidateEvidence(NamedTuple):
+class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Evidence of one candidate at one entity.
 
     Attributes:
@@ -173,12 +173,14 @@ class EntityEvidence(msgspec.Struct):
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
         for candidate, wins, losses in outcomes:
             known = self.candidates[candidate]
-            self.candidates[candidate] = known._replace(wins=known.wins - wins, losses=known.losses - losses)
+            self.candidates[candidate] = msgspec.structs.replace(known, wins=known.wins - wins, losses=known.losses - losses)
 
     def table(self, candidates: Sequence[str], discount: float) -> Floats:
         """Return current wins, losses, total and successes, ``[M, 4]``."""
         known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
-        table = np.array([number for each in known for number in each[:4]], dtype=np.float64).reshape(-1, 4)
+        table = np.array([number for each in known for number in (each.wins, each.losses, each.total, each.successes)], dtype=np.float64).reshape(
+            -1, 4
+        )
         if discount < 1:
             table[:, :2] *= discount ** (self.clock - np.array([[each.at] for each in known]))
         return table
@@ -285,8 +287,9 @@ class BetaEvidence:
             entity = self._levels[level].mention(name, EntityEvidence)
             entity.clock = float(max([entity.clock, *(rating.feedback for rating in ratings.values())]))
             for candidate, rating in ratings.items():
-                known = entity.candidates.get(candidate, NO_EVIDENCE._replace(at=entity.clock))
-                entity.candidates[candidate] = known._replace(
+                known = entity.candidates.get(candidate, msgspec.structs.replace(NO_EVIDENCE, at=entity.clock))
+                entity.candidates[candidate] = msgspec.structs.replace(
+                    known,
                     wins=float(known.wins + rating.wins),
                     losses=float(known.losses + rating.losses),
                     total=known.total + rating.feedback,
@@ -346,7 +349,7 @@ class BetaEvidence:
                 level: {name: msgspec.Raw(msgspec.json.encode(entity)) for name, entity in entities.items()}
                 for level, entities in self._levels.items()
             }
-            return msgspec.json.encode({"selections": self.selections, "columns": CandidateEvidence._fields, "levels": levels})
+            return msgspec.json.encode({"selections": self.selections, "columns": CandidateEvidence.__struct_fields__, "levels": levels})
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""
@@ -359,7 +362,7 @@ class BetaEvidence:
         Raises:
             CheckpointError: The state is invalid.
         """
-        columns = list(CandidateEvidence._fields)
+        columns = list(CandidateEvidence.__struct_fields__)
         try:
             saved = msgspec.json.decode(state, type=SavedEvidence) if isinstance(state, bytes) else msgspec.convert(state, SavedEvidence)
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
