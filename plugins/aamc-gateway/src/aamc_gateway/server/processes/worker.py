@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import linecache
 import os
 import signal
 import socket
@@ -85,6 +86,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     async def make() -> Gateway:
         return made.pop() if made else await asyncio.to_thread(lambda: launch.again().gateway(metrics))
 
+    linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
     gc.collect()
     gc.freeze()  # what was made until here stays, and need not be searched for garbage
     gc.set_threshold(_YOUNG_OBJECTS)
