@@ -292,7 +292,7 @@ def test_calls_are_kept_until_the_log_is_back(caplog: pytest.LogCaptureFixture) 
     queue = CommitQueue(log)
     queue.add_attempt(Attempt("d", cost_usd=1.0))
     with caplog.at_level(logging.WARNING):
-        queue.flush()
+        asyncio.run(queue.written())
     assert log.attempts == []
     assert "kept until the log can be written" in caplog.text
     queue.close()

@@ -78,7 +78,7 @@ class Running:
 
     def log(self) -> Experience:
         """Return the log, with everything that was served so far."""
-        self.gateway.commits.flush()
+        asyncio.run_coroutine_threadsafe(self.gateway.commits.written(), self.loop).result(30)
         return self.gateway.controller.store.experience()
 
 

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -44,7 +44,7 @@ RETRY_S = 1.0
 MAX_UNWRITTEN = 100_000
 """Maximum number of attempts kept while the log is away, and of refused decisions remembered."""
 
-_Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | None"]
+_Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | None"]
 """An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
 
 
@@ -156,17 +156,12 @@ class CommitQueue:
         """Add a call; it is written soon, or as soon as the log is back."""
         self._put(attempt, None)
 
-    def flush(self) -> None:
-        """Wait until everything that was added before is written. It blocks, so it is for worker threads."""
-        if not self.idle:
-            written: Future[None] = Future()
-            self._put(None, written)
-            written.result()
-
     async def written(self) -> None:
         """Wait until everything that was added before is written: feedback is on the candidate that served, which the calls tell."""
         if not self.idle:
-            await asyncio.to_thread(self.flush)
+            written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._put(None, written)
+            await written
 
     def close(self) -> None:
         """Write the remaining entries, then end the thread; closing twice does nothing."""
@@ -179,7 +174,7 @@ class CommitQueue:
         for kind in (self._choices, self._forced):
             kind.threads.shutdown()
 
-    def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
+    def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | None) -> None:
         with self._lock:
             if self._closed:
                 raise StoreError("the gateway is closed")
@@ -216,16 +211,15 @@ class CommitQueue:
             records = [record for record, _ in decisions]
             results = self._add_decisions(records)
             self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
-            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
+            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if future is not None])
         if not self._attempts:
             self._write_at = time.monotonic() + ATTEMPT_BATCH_S
         self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
-        waiting = [future for _, future in batch if isinstance(future, Future)]
+        waiting = [(future, None) for entry, future in batch if entry is None and future is not None]
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
             self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
-        for future in waiting:
-            future.set_result(None)
+        _resolve(waiting)
         self._done += sum(entry is not None for entry, _ in batch)
 
     def _note_refused(self, ids: Sequence[str]) -> None:
