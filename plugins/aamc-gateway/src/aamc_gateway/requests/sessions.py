@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 import orjson
 
 from aamc_sdk.errors import StoreAwayError, StoreError
@@ -51,8 +51,7 @@ def hashed_session(user: str | None, first: str, system: str) -> str:
     return blake2b(described.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-@attrs.frozen
-class Answered:
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """The last answer of a conversation.
 
     Attributes:

@@ -49,7 +49,7 @@ class SessionSettings:
         ["open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking"],
         "State in a request that keeps the conversation on its candidate; other state is taken out when the candidate changes.",
     )
-    at_most: int = option(5_000, "Maximum number of conversations that a worker remembers, at about 300 bytes each.", at_least=1)
+    at_most: int = option(10_000, "Maximum number of conversations that a worker remembers, at about 300 bytes each.", at_least=1)
 
     def __attrs_post_init__(self) -> None:
         if not _HEADER.fullmatch(self.header):
