@@ -114,6 +114,20 @@ def test_a_conversation_that_its_server_keeps_goes_on_after_a_reload(serve: Any)
     assert (later.status, later.headers["x-aamc-model"]) == (200, first.headers["x-aamc-model"])
 
 
+def test_what_a_worker_has_learned_of_requests_outlasts_a_reload(serve: Any) -> None:
+    running = serve({"implicit": {"rephrasing": True}}, one=Script(prompt_tokens=1000), two=Script(prompt_tokens=1000))
+    headers = {"x-aamc-session": "s"}
+    running.chat("how do I sort a list of numbers", headers=headers)
+    ratios = running.gateway.usage_estimator
+    asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
+    running.chat("how can I sort a list of numbers", headers=headers)
+    deadline = time.monotonic() + 30
+    while not (judged := running.log().feedback) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [found.source for found in judged] == ["implicit:rephrasing"]
+    assert running.gateway.usage_estimator is ratios
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_feedback_is_inferred_of_conversations_that_the_arena_answers_too(serve: Any, share: float) -> None:
     running = serve({"arena": {"share": share, "candidates": 2}, "implicit": {"rephrasing": True}}, one=Script(), two=Script())

@@ -47,6 +47,10 @@ class ImplicitSignals:
         self._settings = settings
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
+    def take_over(self, earlier: ImplicitSignals) -> None:
+        """Go on with the requests that earlier signals remember."""
+        self._last = earlier._last
+
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
         if request.session is None or request.side_request or "open_tool_calls" in request.foreign_state or not request.query.text.strip():

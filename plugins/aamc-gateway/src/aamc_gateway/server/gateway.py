@@ -187,9 +187,11 @@ class Gateway:
             raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
     def take_over(self, earlier: Gateway) -> None:
-        """Go on with the conversations of the gateway that this one replaces."""
+        """Go on with the conversations of the gateway that this one replaces, and with its ratios of bytes to tokens."""
         self.sessions.take_over(earlier.sessions)
         self.calls.take_over(earlier.calls)
+        self.signals.take_over(earlier.signals)
+        self.usage_estimator = earlier.usage_estimator
 
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""
