@@ -27,9 +27,9 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
     """Return weight and shift, ``[B, M]`` each, under a reward that is linear in quality; a ``cost_weight`` of 0 ignores cost."""
     if not request.preference_given:
         cost_usd, savings = request.expected.cost_usd, cache_savings(request.queries, request.pool) if cost_weight else None
-        shift = NEAR_TIE * _cheapness(cost_usd)
+        shift = NEAR_TIE * np.fmax(1 - _share(cost_usd, cost_usd), 0.0)  # 0 where the cost is unknown
         if savings is not None:
-            shift = shift + _share(np.nan_to_num(savings, nan=0.0), cost_usd + savings)
+            shift = shift + np.nan_to_num(_share(savings, cost_usd + savings))
         return np.ones(request.mask.shape), cost_weight * shift
     worst, best = (
         reward.scalar(attrs.evolve(request.expected, quality=np.full(request.mask.shape, quality)), request.preferences) for quality in (0.0, 1.0)
@@ -37,17 +37,7 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
     return best - worst, worst
 
 
-def _cheapness(cost_usd: Floats) -> Floats:
-    """Return 1 - cost / maximum cost of the row, ``[B, M]``; 0 where the cost is unknown or all are 0."""
-    return np.where(np.isnan(cost_usd) | ~(_maximum(cost_usd) > 0), 0.0, 1.0 - _share(np.nan_to_num(cost_usd, nan=0.0), cost_usd))
-
-
 def _share(amount_usd: Floats, cost_usd: Floats) -> Floats:
-    """Return amounts ``[B, M]`` divided by the maximum cost of the row; 0 where no cost is above 0."""
-    maximum = _maximum(cost_usd)
-    return np.asarray(np.where(maximum > 0, amount_usd, 0.0) / np.where(maximum > 0, maximum, 1.0))
-
-
-def _maximum(cost_usd: Floats) -> Floats:
-    """Return the maximum known cost of each row, ``[B, 1]``."""
-    return np.asarray(np.nan_to_num(cost_usd, nan=0.0).max(axis=1, keepdims=True, initial=0.0))
+    """Return amounts ``[B, M]`` divided by the maximum known cost of the row; NaN if unknown, and where no cost is above 0."""
+    maximum = np.fmax.reduce(cost_usd, axis=1, keepdims=True, initial=0.0)
+    return np.asarray(amount_usd / np.where(maximum > 0, maximum, np.nan))
