@@ -123,7 +123,7 @@ def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(
     score, on_loop = controller.router.score, list[bool]()
 
     def waiting(request: Any) -> Scores:
-        time.sleep(0.2)
+        time.sleep(0.05)
         on_loop.append(threading.current_thread() is threading.main_thread())
         return score(request)
 

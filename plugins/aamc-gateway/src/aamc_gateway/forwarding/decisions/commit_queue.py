@@ -24,9 +24,10 @@ from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
-LOOP_MS = 5.0
-"""Mean time of a decision from which on decisions are made on worker threads instead of the event loop. The interpreter changes threads every 5 ms,
-so quicker decisions would hold up other requests from a thread too."""
+LOOP_MS = 1.0
+"""Mean time of a decision from which on decisions are made on worker threads instead of the event loop; quick ones count as none."""
+QUICK_MS = 3.0
+"""Time up to which a decision is quick. The interpreter changes threads every 5 ms, so it would hold up other requests from a thread too."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
@@ -83,7 +84,8 @@ class _DecisionThreads:
         began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
         record = draw()
         busy, idle = time.thread_time() - thread, time.perf_counter() - began - (time.process_time() - process)
-        self.mean_ms += _WEIGHT * (1000 * (busy + max(idle, 0.0)) - self.mean_ms)
+        taken_ms = 1000 * (busy + max(idle, 0.0))
+        self.mean_ms += _WEIGHT * ((taken_ms if taken_ms > QUICK_MS else 0.0) - self.mean_ms)
         return record
 
 
