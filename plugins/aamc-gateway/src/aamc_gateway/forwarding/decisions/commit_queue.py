@@ -28,6 +28,8 @@ LOOP_MS = 1.0
 """Mean time of a decision from which on decisions are made on worker threads instead of the event loop; quick ones count as none."""
 QUICK_MS = 3.0
 """Time up to which a decision is quick. The interpreter changes threads every 5 ms, so it would hold up other requests from a thread too."""
+WAIT_MS = 20.0
+"""Time without work of this process, during a decision, from which on the decision waits, as for a server; other programs cause shorter pauses."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
@@ -84,7 +86,7 @@ class _DecisionThreads:
         began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
         record = draw()
         busy, idle = time.thread_time() - thread, time.perf_counter() - began - (time.process_time() - process)
-        taken_ms = 1000 * (busy + max(idle, 0.0))
+        taken_ms = 1000 * (busy + (idle if 1000 * idle >= WAIT_MS else 0.0))
         self.mean_ms += _WEIGHT * ((taken_ms if taken_ms > QUICK_MS else 0.0) - self.mean_ms)
         return record
 
