@@ -236,13 +236,18 @@ def test_a_damaged_file_is_kept_aside_and_reported(serve, path, caplog, content)
     assert path.with_name("rl_state.json.damaged-2").read_bytes() == b"again"
 
 
-@pytest.mark.parametrize(("column", "number"), [("wins", -1), ("wins", float("inf")), ("total", float("inf")), ("total", "many")])
-def test_evidence_that_cannot_be_is_damage(serve, path, column, number) -> None:
+WIDTH = len(CandidateEvidence.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [(0, [-1]), (0, [float("inf")]), (2, [float("inf")]), (2, ["many"]), (WIDTH, [1.0]), (WIDTH, ["junk"])]
+)
+def test_evidence_that_cannot_be_is_damage(serve, path, column, values) -> None:
     controller = serve()
     judge(controller)
     controller.close()
     content = json.loads(path.read_text())
-    content["learned"]["levels"]["global"][""]["cells"]["small"][CandidateEvidence.__struct_fields__.index(column)] = number
+    content["learned"]["levels"]["global"][""]["cells"]["small"][column : column + 1] = values
     path.write_text(json.dumps(content))
     assert evidence(serve())["levels"]["global"] == {}
     assert path.with_name("rl_state.json.damaged-1").exists()

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import closing
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,28 +159,49 @@ def test_decisions_that_wait_leave_the_event_loop_free(
     assert on_threads[0]
 
 
-def test_decisions_that_wait_for_other_threads_alone_come_back_to_the_event_loop(commits: CommitQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = threading.Event()
+class GivenClock:
+    """A clock that each decision sets forward, by its whole time and the processor time of the process and of the thread."""
 
-    def compute() -> None:
-        while not ended.is_set():
-            sum(range(1000))
+    def __init__(self, whole_ms: float, process_ms: float, thread_ms: float) -> None:
+        self._steps = whole_ms / 1000, process_ms / 1000, thread_ms / 1000
+        self._decisions = 0
 
-    async def main() -> None:
-        for _ in range(2):
-            await asyncio.gather(*(commits.start(f"query {n}") for n in range(40)))
+    def __call__(self) -> Any:
+        self._decisions += 1
 
-    monkeypatch.setattr(commits._choices, "mean_ms", 2 * commit_queue.LOOP_MS)
-    others = [threading.Thread(target=compute) for _ in range(6)]  # each keeps the interpreter for 5 ms at a time
-    for thread in others:
-        thread.start()
-    try:
-        asyncio.run(main())
-    finally:
-        ended.set()
-        for thread in others:
-            thread.join()
-    assert commits._choices.mean_ms < commit_queue.LOOP_MS
+    def perf_counter(self) -> float:
+        return self._decisions * self._steps[0]
+
+    def process_time(self) -> float:
+        return self._decisions * self._steps[1]
+
+    def thread_time(self) -> float:
+        return self._decisions * self._steps[2]
+
+
+@pytest.mark.parametrize(
+    ("whole_ms", "process_ms", "thread_ms", "on_loop", "mean_ms"),
+    [
+        (2.9, 2.9, 2.9, True, 0.0),  # quick
+        (4.0, 4.0, 4.0, True, 4.0),
+        (15.0, 4.0, 4.0, True, 4.0),  # a short wait
+        (300.0, 2.0, 1.0, True, 300.0),  # it waits for a server
+        (300.0, 290.0, 1.0, True, 300.0),  # likewise, while other threads work
+        (300.0, 2.0, 1.0, False, 300.0),
+        (300.0, 290.0, 1.0, False, 0.0),  # it waits for the interpreter, which other threads have
+        (300.0, 160.0, 1.0, False, 0.0),  # likewise, while other programs have the processor
+        (300.0, 290.0, 15.0, False, 15.0),
+    ],
+)
+def test_the_time_of_a_decision_has_what_it_waits_for_a_server(
+    monkeypatch: pytest.MonkeyPatch, whole_ms: float, process_ms: float, thread_ms: float, on_loop: bool, mean_ms: float
+) -> None:
+    clock = GivenClock(whole_ms, process_ms, thread_ms)
+    monkeypatch.setattr(commit_queue, "time", clock)
+    threads = commit_queue._DecisionThreads("decisions")
+    for _ in range(500):
+        threads.decide(partial(clock), on_loop=on_loop)
+    assert threads.mean_ms == pytest.approx(mean_ms, abs=1e-3)
 
 
 def test_a_request_that_is_forced_to_a_candidate_does_not_wait_for_choices_of_others(
@@ -290,9 +312,13 @@ class AwayLog:
 def test_calls_are_kept_until_the_log_is_back(caplog: pytest.LogCaptureFixture) -> None:
     log: Any = AwayLog(away=1)
     queue = CommitQueue(log)
-    queue.add_attempt(Attempt("d", cost_usd=1.0))
+
+    async def main() -> None:
+        queue.add_attempt(Attempt("d", cost_usd=1.0))
+        await queue.written()
+
     with caplog.at_level(logging.WARNING):
-        asyncio.run(queue.written())
+        asyncio.run(main())
     assert log.attempts == []
     assert "kept until the log can be written" in caplog.text
     queue.close()

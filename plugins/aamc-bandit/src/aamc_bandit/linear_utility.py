@@ -27,7 +27,7 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
     """Return weight and shift, ``[B, M]`` each, under a reward that is linear in quality; a ``cost_weight`` of 0 ignores cost."""
     if not request.preference_given:
         cost_usd, savings = request.expected.cost_usd, cache_savings(request.queries, request.pool) if cost_weight else None
-        shift = NEAR_TIE * np.fmax(1 - _share(cost_usd, cost_usd), 0.0)  # 0 where the cost is unknown
+        shift = NEAR_TIE * np.fmax(1 - _share(cost_usd, cost_usd), 0.0)  # 0 where the cost is unknown, or all are 0
         if savings is not None:
             shift = shift + np.nan_to_num(_share(savings, cost_usd + savings))
         return np.ones(request.mask.shape), cost_weight * shift

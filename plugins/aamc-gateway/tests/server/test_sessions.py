@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import pytest
 from aamc_gateway.access import SharedState, open_shared
 from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
 from aamc_gateway.server.settings import SessionSettings
-from aamc_models.testing import Script
+from aamc_models.testing import Script, StubServer
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import open_store
@@ -114,18 +115,31 @@ def test_a_conversation_that_its_server_keeps_goes_on_after_a_reload(serve: Any)
     assert (later.status, later.headers["x-aamc-model"]) == (200, first.headers["x-aamc-model"])
 
 
-def test_what_a_worker_has_learned_of_requests_outlasts_a_reload(serve: Any) -> None:
-    running = serve({"implicit": {"rephrasing": True}}, one=Script(prompt_tokens=1000), two=Script(prompt_tokens=1000))
+def test_a_reload_keeps_requests_for_inferred_feedback(serve: Any) -> None:
+    running = serve({"implicit": {"rephrasing": True}}, one=Script(), two=Script())
     headers = {"x-aamc-session": "s"}
     running.chat("how do I sort a list of numbers", headers=headers)
-    ratios = running.gateway.usage_estimator
     asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
     running.chat("how can I sort a list of numbers", headers=headers)
     deadline = time.monotonic() + 30
     while not (judged := running.log().feedback) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # it is inferred after the answer
     assert [found.source for found in judged] == ["implicit:rephrasing"]
-    assert running.gateway.usage_estimator is ratios
+
+
+def test_a_reload_keeps_the_ratio_of_bytes_to_tokens_of_a_candidate_with_the_same_endpoint(serve: Any, tmp_path: Path, stub: StubServer) -> None:
+    script = Script(prompt_tokens=1000)
+    running = serve(same=script, changed=script)
+    for name in ("same", "changed"):
+        assert running.chat(model=name).status == 200
+    file = tmp_path / "serve.yaml"
+    file.write_text(file.read_text().replace("model: changed", "model: other"), encoding="utf-8")
+    stub.scripts.update(same=Script(usage="never"), other=Script(usage="never"))
+    asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
+    for name in ("same", "changed"):
+        assert running.chat(model=name).status == 200
+    *_, same, changed = [attempt.prompt_tokens for attempt in running.log().attempts]
+    assert same > 3 * changed
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -39,7 +39,7 @@ WeightedOutcome = tuple[str, float, float, bool]
 """The effect of one feedback on one candidate: its name, weighted wins and losses, and whether it is a success."""
 
 
-class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Evidence of one candidate at one entity.
 
     Attributes:
@@ -178,9 +178,7 @@ class EntityEvidence(msgspec.Struct):
     def table(self, candidates: Sequence[str], discount: float) -> Floats:
         """Return current wins, losses, total and successes, ``[M, 4]``."""
         known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
-        table = np.array([number for each in known for number in (each.wins, each.losses, each.total, each.successes)], dtype=np.float64).reshape(
-            -1, 4
-        )
+        table = np.array([(each.wins, each.losses, each.total, each.successes) for each in known], dtype=np.float64).reshape(-1, 4)
         if discount < 1:
             table[:, :2] *= discount ** (self.clock - np.array([[each.at] for each in known]))
         return table

@@ -48,14 +48,19 @@ class ImplicitSignals:
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
     def take_over(self, earlier: ImplicitSignals) -> None:
-        """Go on with the requests that earlier signals remember."""
-        self._last = earlier._last
+        """Keep the remembered requests of the replaced gateway, unless nothing is inferred now."""
+        if self._infers:
+            self._last = earlier._last
+
+    @property
+    def _infers(self) -> bool:
+        return self._settings.escalation or self._settings.rephrasing
 
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
         if request.session is None or request.side_request or "open_tool_calls" in request.foreign_state or not request.query.text.strip():
             return None
-        if not (self._settings.escalation or self._settings.rephrasing):
+        if not self._infers:
             return None
         before = self._last.get(request.session)
         if request.retry_count > 0 or (before is not None and before.decision_id == decision.id):

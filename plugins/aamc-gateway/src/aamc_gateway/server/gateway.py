@@ -187,11 +187,16 @@ class Gateway:
             raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
     def take_over(self, earlier: Gateway) -> None:
-        """Go on with the conversations of the gateway that this one replaces, and with its ratios of bytes to tokens."""
+        """Keep what the replaced gateway remembers: conversations, requests for inferred feedback, and ratios of bytes to tokens.
+
+        A candidate with another endpoint loses its ratios, since its tokens may be others.
+        """
         self.sessions.take_over(earlier.sessions)
         self.calls.take_over(earlier.calls)
         self.signals.take_over(earlier.signals)
-        self.usage_estimator = earlier.usage_estimator
+        before = {name: upstream.candidate.endpoint for name, upstream in earlier.upstreams.items()}
+        same = [name for name, upstream in self.upstreams.items() if before.get(name) == upstream.candidate.endpoint]
+        self.usage_estimator.take_over(earlier.usage_estimator, same)
 
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""

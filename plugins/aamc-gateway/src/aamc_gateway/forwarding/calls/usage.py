@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -49,6 +49,10 @@ class UsageEstimator:
 
     def __init__(self) -> None:
         self._learned = defaultdict[str, _Learned](_Learned)
+
+    def take_over(self, earlier: UsageEstimator, candidates: Iterable[str]) -> None:
+        """Go on with the ratios of these candidates, also those of calls that are still under way."""
+        self._learned.update((name, earlier._learned[name]) for name in candidates)
 
     def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], reported: Usage, *, finished: bool) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether they are estimated.

@@ -25,11 +25,11 @@ from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
 LOOP_MS = 1.0
-"""Mean time of a decision from which on decisions are made on worker threads instead of the event loop; quick ones count as none."""
+"""Decisions move to worker threads at this mean time. Quick decisions count as 0."""
 QUICK_MS = 3.0
-"""Time up to which a decision is quick. The interpreter changes threads every 5 ms, so it would hold up other requests from a thread too."""
+"""Maximum time of a quick decision. A thread gains nothing for it: the interpreter switches threads only every 5 ms."""
 WAIT_MS = 20.0
-"""Time without work of this process, during a decision, from which on the decision waits, as for a server; other programs cause shorter pauses."""
+"""Minimum time of a decision that counts as waiting for a server; shorter waits are often caused by other threads and programs."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
@@ -73,20 +73,22 @@ class StartedDecision:
 class _DecisionThreads:
     """Mean time of decisions of one kind, and the threads for them while that is long.
 
-    A decision's time is its processor time, and the time in which it waited while this process did nothing. While the process works, a decision may
-    only wait for the interpreter; if that counted, decisions that came to threads once would stay there for as long as there are many.
+    A decision's time is its processor time, or its whole time if it waits for a server. On a thread it may wait for the interpreter instead, while
+    other threads work. If that counted, decisions that came to threads once would stay there for as long as there are many.
     """
 
     def __init__(self, name: str) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, name)
         self.mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
 
-    def decide(self, draw: partial[Record]) -> Record:
+    def decide(self, draw: partial[Record], *, on_loop: bool) -> Record:
         """Return a decision, and note how long it took."""
-        began, process, thread = time.perf_counter(), time.process_time(), time.thread_time()
+        began, process_began, thread_began = time.perf_counter(), time.process_time(), time.thread_time()
         record = draw()
-        busy, idle = time.thread_time() - thread, time.perf_counter() - began - (time.process_time() - process)
-        taken_ms = 1000 * (busy + (idle if 1000 * idle >= WAIT_MS else 0.0))
+        whole_ms, process_ms = 1000 * (time.perf_counter() - began), 1000 * (time.process_time() - process_began)
+        busy_ms = 1000 * (time.thread_time() - thread_began)
+        waits = whole_ms >= WAIT_MS and (on_loop or process_ms < whole_ms / 2)
+        taken_ms = whole_ms if waits else busy_ms
         self.mean_ms += _WEIGHT * ((taken_ms if taken_ms > QUICK_MS else 0.0) - self.mean_ms)
         return record
 
@@ -129,8 +131,8 @@ class CommitQueue:
         began = time.time()
         kind = self._forced if forced else self._choices
         if kind.mean_ms >= LOOP_MS:
-            return self._started(began, await asyncio.get_running_loop().run_in_executor(kind.threads, kind.decide, draw))
-        started = self._started(began, kind.decide(draw))
+            return self._started(began, await asyncio.get_running_loop().run_in_executor(kind.threads, partial(kind.decide, draw, on_loop=False)))
+        started = self._started(began, kind.decide(draw, on_loop=True))
         await asyncio.sleep(0)
         return started
 
