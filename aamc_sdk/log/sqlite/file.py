@@ -17,8 +17,8 @@ from aamc_sdk.errors import ForkedError
 
 _BUSY_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
-_CACHE_KIB = 512
-"""Size of a connection's page cache, a quarter of SQLite's own: a log grows at its end, and a gateway's worker has three connections."""
+_CACHE_KIB, _READING_CACHE_KIB = 512, 128
+"""Size of a connection's page cache, and of one that only reads. SQLite's own is 2 MB, but a log grows and is mostly read at its end."""
 DISK_ADVICE = {
     "is full": "its disk is full, and nothing was written: free some space, and try again",
     "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
@@ -60,7 +60,7 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def connect(address: str) -> sqlite3.Connection:
+def connect(address: str, *, reads_only: bool = False) -> sqlite3.Connection:
     """Open the file of a URI.
 
     Transactions are begun and ended explicitly, any thread may use the connection, and deleted content leaves no bytes in unused pages.
@@ -73,7 +73,7 @@ def connect(address: str) -> sqlite3.Connection:
     try:
         connection.note()
         connection.execute("PRAGMA secure_delete = ON")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA cache_size = -{_READING_CACHE_KIB if reads_only else _CACHE_KIB}")
     except BaseException:
         connection.close()
         raise

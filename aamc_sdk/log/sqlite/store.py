@@ -388,7 +388,7 @@ class SqliteStore(PartitionedStore):
         address depends on the -wal file.
         """
         with self._store_errors():
-            connection = self._idle_connection() or connect(self._address("ro"))
+            connection = self._idle_connection() or connect(self._address("ro"), reads_only=True)
             try:
                 with transaction(connection, writes=False):
                     yield connection
