@@ -142,11 +142,13 @@ def test_a_reload_keeps_the_ratio_of_bytes_to_tokens_of_a_candidate_with_the_sam
     assert same > 3 * changed
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_feedback_is_inferred_of_conversations_that_the_arena_answers_too(serve: Any, share: float) -> None:
-    running = serve({"arena": {"share": share, "candidates": 2}, "implicit": {"rephrasing": True}}, one=Script(), two=Script())
+def test_feedback_is_inferred_also_in_the_arena_and_after_slow_answers(serve: Any, share: float, stream: bool) -> None:
+    slow = Script(first_ms=800)
+    running = serve({"arena": {"share": share, "share_streams": True, "candidates": 2}, "implicit": {"rephrasing": True}}, one=slow, two=slow)
     for text in ("how do I sort a list of numbers", "how can I sort a list of numbers"):
-        assert running.chat(text, headers={"x-aamc-session": "s"}).status == 200
+        assert running.chat(text, headers={"x-aamc-session": "s"}, stream=stream).status == 200
     deadline = time.monotonic() + 30
     while not (judged := running.log().feedback) and time.monotonic() < deadline:
         time.sleep(0.05)  # it is inferred after the answer

