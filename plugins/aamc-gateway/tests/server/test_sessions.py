@@ -142,6 +142,16 @@ def test_a_reload_keeps_the_ratio_of_bytes_to_tokens_of_a_candidate_with_the_sam
     assert same > 3 * changed
 
 
+def test_equal_session_ids_of_different_users_are_different_sessions(serve: Any) -> None:
+    running = serve({"implicit": {"rephrasing": True}}, one=Script(), two=Script())
+    asked = [("x", "how do I sort a list of numbers"), ("y", "how can I sort a list of numbers"), ("y", "how could I sort a list of numbers")]
+    answers = [running.chat(text, headers={"x-aamc-session": "1"}, user=user) for user, text in asked]
+    deadline = time.monotonic() + 30
+    while not (judged := running.log().feedback) and time.monotonic() < deadline:
+        time.sleep(0.05)  # it is inferred after the answer
+    assert [found.decision_id for found in judged] == [answers[1].headers["x-aamc-decision-id"]]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_feedback_is_inferred_also_in_the_arena_and_after_slow_answers(serve: Any, share: float, stream: bool) -> None:

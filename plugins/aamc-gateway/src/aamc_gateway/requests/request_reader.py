@@ -13,7 +13,7 @@ from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.media import Media, media_of
 from aamc_gateway.requests.provider_headers import PASSED_HEADERS
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
-from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
+from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
@@ -92,7 +92,7 @@ class RequestReader:
             preference=arguments.preference,
             quality_floor=arguments.quality_floor,
             budget_usd=arguments.budget_usd,
-            session=None if session is None else f"{caller.scope}session/{session}",
+            session=None if session is None else f"{caller.scope}session/{session_of_user(user, session)}",
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
             media=media_of(body) if said.images or said.files else Media(),

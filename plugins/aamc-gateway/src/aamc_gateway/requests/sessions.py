@@ -51,6 +51,11 @@ def hashed_session(user: str | None, first: str, system: str) -> str:
     return blake2b(described.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
+def session_of_user(user: str | None, session: str) -> str:
+    """Return a name for a session that no session of another user has."""
+    return session if user is None else blake2b(f"{user}\0{session}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
 class Answered(msgspec.Struct, frozen=True, gc=False):
     """The last answer of a conversation.
 
