@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -78,7 +79,10 @@ class Running:
 
     def log(self) -> Experience:
         """Return the log, with everything that was served so far."""
-        asyncio.run_coroutine_threadsafe(self.gateway.commits.written(), self.loop).result(30)
+        deadline = time.monotonic() + 30
+        while not self.gateway.commits.idle:
+            assert time.monotonic() < deadline, "the log is not written"
+            time.sleep(0.005)
         return self.gateway.controller.store.experience()
 
 
