@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aamc_models.testing import Script, StubServer
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.types import Feedback
 
 TOOLS = [{"name": "weather", "description": "Weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
 
@@ -115,16 +117,21 @@ def test_a_conversation_that_its_server_keeps_goes_on_after_a_reload(serve: Any)
     assert (later.status, later.headers["x-aamc-model"]) == (200, first.headers["x-aamc-model"])
 
 
+def inferred(running: Any) -> Sequence[Feedback]:
+    """Return the log's feedback, which is inferred after the answer."""
+    deadline = time.monotonic() + 30
+    while not (found := running.log().feedback) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def test_a_reload_keeps_requests_for_inferred_feedback(serve: Any) -> None:
     running = serve({"implicit": {"rephrasing": True}}, one=Script(), two=Script())
     headers = {"x-aamc-session": "s"}
     running.chat("how do I sort a list of numbers", headers=headers)
     asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
     running.chat("how can I sort a list of numbers", headers=headers)
-    deadline = time.monotonic() + 30
-    while not (judged := running.log().feedback) and time.monotonic() < deadline:
-        time.sleep(0.05)  # it is inferred after the answer
-    assert [found.source for found in judged] == ["implicit:rephrasing"]
+    assert [found.source for found in inferred(running)] == ["implicit:rephrasing"]
 
 
 def test_a_reload_keeps_the_ratio_of_bytes_to_tokens_of_a_candidate_with_the_same_endpoint(serve: Any, tmp_path: Path, stub: StubServer) -> None:
@@ -146,10 +153,7 @@ def test_equal_session_ids_of_different_users_are_different_sessions(serve: Any)
     running = serve({"implicit": {"rephrasing": True}}, one=Script(), two=Script())
     asked = [("x", "how do I sort a list of numbers"), ("y", "how can I sort a list of numbers"), ("y", "how could I sort a list of numbers")]
     answers = [running.chat(text, headers={"x-aamc-session": "1"}, user=user) for user, text in asked]
-    deadline = time.monotonic() + 30
-    while not (judged := running.log().feedback) and time.monotonic() < deadline:
-        time.sleep(0.05)  # it is inferred after the answer
-    assert [found.decision_id for found in judged] == [answers[1].headers["x-aamc-decision-id"]]
+    assert [found.decision_id for found in inferred(running)] == [answers[1].headers["x-aamc-decision-id"]]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -159,10 +163,7 @@ def test_feedback_is_inferred_also_in_the_arena_and_after_slow_answers(serve: An
     running = serve({"arena": {"share": share, "share_streams": True, "candidates": 2}, "implicit": {"rephrasing": True}}, one=slow, two=slow)
     for text in ("how do I sort a list of numbers", "how can I sort a list of numbers"):
         assert running.chat(text, headers={"x-aamc-session": "s"}, stream=stream).status == 200
-    deadline = time.monotonic() + 30
-    while not (judged := running.log().feedback) and time.monotonic() < deadline:
-        time.sleep(0.05)  # it is inferred after the answer
-    assert [found.source for found in judged] == ["implicit:rephrasing"]
+    assert [found.source for found in inferred(running)] == ["implicit:rephrasing"]
 
 
 @pytest.mark.parametrize("attempt", range(3))

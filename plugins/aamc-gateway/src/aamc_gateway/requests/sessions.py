@@ -47,13 +47,16 @@ def session_in_metadata(body: Mapping[str, Any]) -> tuple[str | None, str | None
 
 def hashed_session(user: str | None, first: str, system: str) -> str:
     """Return the id of a conversation that has none: a hash of its first human message and the head of the system prompt."""
-    described = f"{user or ''}\0{first[:100_000]}\0{system[:_HEAD]}\0"
-    return blake2b(described.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return _hash(f"{user or ''}\0{first[:100_000]}\0{system[:_HEAD]}\0")
 
 
 def session_of_user(user: str | None, session: str) -> str:
     """Return a name for a session that no session of another user has."""
-    return session if user is None else blake2b(f"{user}\0{session}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return session if user is None else _hash(f"{user}\0{session}")
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
