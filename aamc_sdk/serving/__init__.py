@@ -4,16 +4,16 @@ from aamc_sdk.serving.learner.component_state import restore, state_of
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
-from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name
-from aamc_sdk.serving.orchestration.sessions import (
+from aamc_sdk.serving.orchestration.orchestration import (
+    LoggedOrchestrator,
+    Orchestration,
     OrchestrationOptions,
-    Session,
-    SessionOrchestrator,
     TaskQuery,
     TeamOptions,
     TeamOrchestrator,
-    start_session,
+    start_orchestration,
 )
+from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.served_components import (
     ServedComponents,
@@ -29,12 +29,12 @@ __all__ = [
     "ORCHESTRATOR",
     "Call",
     "Learner",
+    "LoggedOrchestrator",
     "ModelClient",
+    "Orchestration",
     "OrchestrationOptions",
     "Run",
     "ServedComponents",
-    "Session",
-    "SessionOrchestrator",
     "TaskQuery",
     "TeamOptions",
     "TeamOrchestrator",
@@ -51,7 +51,7 @@ __all__ = [
     "restore",
     "services_with_reward",
     "settled_attempts",
-    "start_session",
+    "start_orchestration",
     "state_of",
     "trained_name",
 ]

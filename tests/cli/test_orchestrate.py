@@ -23,7 +23,7 @@ from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, built
 from aamc_sdk.errors import OutputError
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import Session, SessionOrchestrator
+from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import run_command
 
@@ -114,19 +114,19 @@ class Hanging(Shouter):
         yield Step(decision=None, content="never", final=True)
 
 
-class HangingSession(SessionOrchestrator, Hanging):
-    """Has sessions of its own."""
+class HangingLogged(LoggedOrchestrator, Hanging):
+    """Has orchestrations of its own."""
 
     default_steps = 4
 
-    def session(self, task: Query, budget: Budget) -> Session:
-        return Session(self, task, budget)
+    def orchestration(self, task: Query, budget: Budget) -> Orchestration:
+        return Orchestration(self, task, budget)
 
 
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        classes = (Shouter, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingSession)
+        classes = (Shouter, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingLogged)
         return [Component(found.__name__.lower(), f"{__name__}:{found.__name__}", "") for found in classes]
 
 
@@ -256,10 +256,10 @@ def test_a_store_is_opened_before_the_work(aamc: Aamc) -> None:
 
 
 def test_a_result_that_cannot_be_kept_is_printed_as_one_document(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(session: Session, path: Path) -> None:
+    def full(orchestration: Orchestration, path: Path) -> None:
         raise OutputError(f"cannot write {path}: no space left on device")
 
-    monkeypatch.setattr(Session, "keep", full)
+    monkeypatch.setattr(Orchestration, "keep", full)
     status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json")
     assert (status, json.loads(out)["answer"]) == (1, "HELLO!")
     assert "aamc: cannot write trajectories.jsonl: no space left on device" in err
@@ -280,10 +280,10 @@ def test_the_ending_says_that_a_step_was_broken_off(aamc: Aamc) -> None:
     assert "out of budget: a step was broken off at 0.2 s, and its cost is not counted, after 1 step, 0.25 USD" in " ".join(err.split())
 
 
-def test_a_session_of_another_package_that_does_not_end_is_an_error(tmp_path: Path) -> None:
-    done = hang(tmp_path, "blocks", "--orchestrator", "hangingsession")
+def test_an_orchestration_of_another_package_that_does_not_end_is_an_error(tmp_path: Path) -> None:
+    done = hang(tmp_path, "blocks", "--orchestrator", "hanginglogged")
     assert done.returncode == 1
-    assert "orchestrator 'hangingsession' did not end at its time limit of 0.3 s" in json.loads(done.stdout)["error"]["message"]
+    assert "orchestrator 'hanginglogged' did not end at its time limit of 0.3 s" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:

@@ -23,7 +23,7 @@ from aamc_sdk.interfaces import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
-    from aamc_sdk.serving import Session, TaskQuery, TeamOptions
+    from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions
 
 TRAJECTORIES = "trajectories.jsonl"
 GRACE_S = 5.0
@@ -73,19 +73,19 @@ def orchestrate(
     path = kept or (folder or Path()) / TRAJECTORIES
     _check_outputs(path, graph)
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
-    session = _session(orchestrator, query, given)
+    orchestration = _orchestration(orchestrator, query, given)
     if graph is not None:
-        session.check_drawing()
+        orchestration.check_drawing()
     with ExitStack() as opened:
         log = partial(open_store, url, plugins_of(ctx), {"store_text": True})
         store = opened.enter_context(closing(log())) if given["store"] else None  # before the first call
         began = time.monotonic()
-        _solve(ctx, session, path)
-        records, attempts = session.log()
+        _solve(ctx, orchestration, path)
+        records, attempts = orchestration.log()
         logged = {"id": records[-1].decision.id} if records and url else {}
-        _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+        _show(orchestration, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
         try:
-            session.keep(path)
+            orchestration.keep(path)
             if logged:
                 store = store or opened.enter_context(closing(log()))
                 store.add_decisions(records)
@@ -94,12 +94,12 @@ def orchestrate(
             elif given["store"]:
                 click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
             if graph is not None:
-                session.draw(graph)
+                orchestration.draw(graph)
         except (AamcError, OSError) as error:  # the answer is printed, and no second JSON document may follow it
             click.echo(f"aamc: {error}", err=True)
             ctx.exit(1)
     click.echo(f"The episode is in {path}", err=True)
-    ctx.exit(1 if session.answer is None else 0)
+    ctx.exit(1 if orchestration.answer is None else 0)
 
 
 def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuery:
@@ -127,13 +127,13 @@ def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
     return TeamOptions(agents=names, agent_options=options.agent_options, paths=given["paths"]), options.orchestrator
 
 
-def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
-    """Return a session on a task."""
-    from aamc_sdk.serving import TeamOrchestrator, start_session
+def _orchestration(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Orchestration:
+    """Return an orchestration on a task."""
+    from aamc_sdk.serving import TeamOrchestrator, start_orchestration
 
     if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
         raise ConfigError(f"{orchestrator.message_name} passes no files to agents; leave --file and --documents out")
-    return start_session(orchestrator, query, steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
+    return start_orchestration(orchestrator, query, steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
 
 
 def _check_outputs(trajectory: Path, graph: Path | None) -> None:
@@ -149,41 +149,41 @@ def _check_outputs(trajectory: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
 
 
-def _solve(ctx: click.Context, session: Session, path: Path) -> None:
+def _solve(ctx: click.Context, orchestration: Orchestration, path: Path) -> None:
     """Work on the task, and close the orchestrator; after Ctrl-C the episode so far is appended to a file."""
     try:
         with console(stderr=True).status("working") as status:
-            _run(ctx, session, status.console.print)
+            _run(ctx, orchestration, status.console.print)
     except KeyboardInterrupt:
-        if session.count:
-            session.keep(path)
+        if orchestration.count:
+            orchestration.keep(path)
             click.echo(f"The episode so far is in {path}", err=True)
         raise
     finally:
-        session.orchestrator.close()
+        orchestration.orchestrator.close()
 
 
-def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:
+def _run(ctx: click.Context, orchestration: Orchestration, show: Callable[[Any], None]) -> None:
     """Work on the task in a thread of its own, and show each step as it is done.
 
     A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads.
     """
     from aamc_sdk.interfaces import EventLoopThread
-    from aamc_sdk.serving import SessionOrchestrator
+    from aamc_sdk.serving import LoggedOrchestrator
 
     ended = threading.Event()
 
     async def work() -> None:
         try:
-            async for step in session.steps():
-                for line in session.describe(step):
+            async for step in orchestration.steps():
+                for line in orchestration.describe(step):
                     show(printable(line) if isinstance(line, str) else line)
         finally:
             ended.set()
 
     leave_threads_behind(ctx)
     loop = EventLoopThread()
-    seconds = session.budget.seconds
+    seconds = orchestration.budget.seconds
     until = time.monotonic() + seconds + GRACE_S
     future: Future[None] | None = None
     try:
@@ -191,7 +191,7 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
         while not future.done() and (left := until - time.monotonic()) > 0:
             wait([future], min(left, WAKE_S))
     except KeyboardInterrupt:
-        session.stop = "interrupted"
+        orchestration.stop = "interrupted"
         if future is not None:
             future.cancel()
         ended.wait(INTERRUPT_GRACE_S)
@@ -199,20 +199,20 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
     if future.done():
         future.result()
         loop.close()
-    elif isinstance(session.orchestrator, SessionOrchestrator):
-        raise PluginError(f"{session.orchestrator.message_name} did not end at its time limit of {seconds:g} s; its results are lost")
+    elif isinstance(orchestration.orchestrator, LoggedOrchestrator):
+        raise PluginError(f"{orchestration.orchestrator.message_name} did not end at its time limit of {seconds:g} s; its results are lost")
     else:
-        session.break_off()
+        orchestration.break_off()
 
 
-def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
+def _show(orchestration: Orchestration, about: Mapping[str, Any], as_json: bool) -> None:
     """Print the answer, or one JSON document."""
     if as_json:
-        document = {"schema": 1, "task": session.task.text, "answer": session.answer, "cost_usd": session.cost_usd}
-        write_json_line({**document, **about, **session.document()})
+        document = {"schema": 1, "task": orchestration.task.text, "answer": orchestration.answer, "cost_usd": orchestration.cost_usd}
+        write_json_line({**document, **about, **orchestration.document()})
         return
-    if (overview := session.overview()) is not None:
+    if (overview := orchestration.overview()) is not None:
         console(stderr=True).print(overview)
-    click.echo(f"{session.ending()} after {quantity(session.count, 'step')}, {session.cost_usd:.3g} USD", err=True)
-    if session.answer is not None:
-        click.echo(printable(session.answer))
+    click.echo(f"{orchestration.ending()} after {quantity(orchestration.count, 'step')}, {orchestration.cost_usd:.3g} USD", err=True)
+    if orchestration.answer is not None:
+        click.echo(printable(orchestration.answer))

@@ -11,7 +11,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Orchestrator
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
-from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
+from aamc_sdk.serving.orchestration.orchestration import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import COMPONENT, checkpoint_metadata, is_complete, load_component

@@ -15,7 +15,7 @@ from aamc_gateway.orchestrations.orchestrator_handler import entries_of
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.interfaces import Budget
-from aamc_sdk.serving import Session
+from aamc_sdk.serving import Orchestration
 from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Prices, Query, Record
 
 ANYONE = Caller()
@@ -203,7 +203,7 @@ def test_feedback_on_a_decision_of_another_tenant_gets_the_answers_of_an_unknown
 def test_a_key_of_a_user_sends_feedback_on_the_answers_of_orchestrators_and_forgetting_the_user_covers_them(controller, draws):
     decision = Decision("d", "calculator", math.nan, Preference())
 
-    class Done(Session):
+    class Done(Orchestration):
         count = 1
 
         def log(self):

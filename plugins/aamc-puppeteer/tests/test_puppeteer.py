@@ -13,8 +13,8 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.serving.orchestration import in_fixed_order, work_on
 from aamc_puppeteer.serving.parallel_paths import fork, picked_number, vote
-from aamc_puppeteer.serving.session import in_fixed_order, work_on
 
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError, PoolError
@@ -198,18 +198,18 @@ def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppe
     assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
 
 
-def test_the_cost_of_a_session_has_the_judges_turn(puppeteer_of: Callable[..., Puppeteer]) -> None:
+def test_the_cost_of_an_orchestration_has_the_judges_turn(puppeteer_of: Callable[..., Puppeteer]) -> None:
     options = {"paths": 2, "fork_depth": 1, "join": "judge", "judge": "b", "updates": 1, "episodes": 1}
     puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), **options)
     puppeteer.fit([Task(id="1", text="2", verifier=is_two)])
-    session = puppeteer.session(Query(SUM.text), Budget(steps=3))
+    orchestration = puppeteer.orchestration(Query(SUM.text), Budget(steps=3))
 
     async def work() -> float:
-        return sum([step.cost_usd async for step in session.steps()])
+        return sum([step.cost_usd async for step in orchestration.steps()])
 
-    assert session.cost_usd == 0
-    assert asyncio.run(work()) == session.cost_usd == 1.5
-    assert session.document()["join_cost_usd"] == 0.5
+    assert orchestration.cost_usd == 0
+    assert asyncio.run(work()) == orchestration.cost_usd == 1.5
+    assert orchestration.document()["join_cost_usd"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Budget, NoProgress
 from aamc_sdk.log import open_store
-from aamc_sdk.serving import Session
+from aamc_sdk.serving import Orchestration
 from aamc_sdk.storage import read_arrays, read_json
 from aamc_sdk.types import Attempt, Feedback
 
@@ -224,8 +224,8 @@ def test_training_continues_from_a_trained_policy(puppeteer_of: Callable[..., Pu
     assert SPECIALISTS.share_of_optimum(again.play(SPECIALISTS.tasks(600, seed=11), sample=True, seed=1)) > 0.9
 
 
-async def worked(session: Session) -> None:
-    async for _ in session.steps():
+async def worked(orchestration: Orchestration) -> None:
+    async for _ in orchestration.steps():
         pass
 
 
@@ -235,9 +235,9 @@ def test_a_failed_turn_is_no_judgement_of_its_episode(puppeteer_of: Callable[...
     puppeteer.fit(world.tasks(10))
     with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
         for task in world.tasks(4, seed=9):
-            session = puppeteer.session(task.without_truth(), Budget(steps=3))
-            asyncio.run(worked(session))
-            records, _ = session.log()
+            orchestration = puppeteer.orchestration(task.without_truth(), Budget(steps=3))
+            asyncio.run(worked(orchestration))
+            records, _ = orchestration.log()
             store.add_decisions(records)
             store.add_attempts([Attempt(record.decision.id, n=0, candidate=record.decision.candidate, error="lost") for record in records])
         store.add_feedback([(Feedback(decision_id=records[0].decision.id, quality=1.0), None)])
@@ -254,9 +254,9 @@ def test_a_log_is_learned_with_the_policy_that_served_it(puppeteer_of: Callable[
         for number, task in enumerate(world.tasks(16, seed=9)):
             if number == 8:
                 puppeteer.use([*puppeteer._agents, *AgentWorld.of_table({"algebra": {"poet": 0.5}}, {"poet": 0.1}).members()])
-            session = puppeteer.session(task.without_truth(), Budget(steps=3))
-            asyncio.run(worked(session))
-            records, attempts = session.log()
+            orchestration = puppeteer.orchestration(task.without_truth(), Budget(steps=3))
+            asyncio.run(worked(orchestration))
+            records, attempts = orchestration.log()
             store.add_decisions(records)
             store.add_attempts(attempts)
             store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=1.0), None)])
@@ -272,7 +272,7 @@ def test_a_log_is_learned_with_the_policy_that_served_it(puppeteer_of: Callable[
 def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer], monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy learns kinds swapped, serves the real ones, and learns from the users' judgements alone."""
     numbers = itertools.count()  # the draws depend on the decisions' ids
-    monkeypatch.setattr("aamc_puppeteer.serving.session.new_ids", lambda count: [f"id-{next(numbers)}" for _ in range(count)])
+    monkeypatch.setattr("aamc_puppeteer.serving.orchestration.new_ids", lambda count: [f"id-{next(numbers)}" for _ in range(count)])
     costs = {"mathematician": 0.1, "lawyer": 0.1}
     swapped = AgentWorld.of_table(
         {"algebra": {"mathematician": 0.0, "lawyer": 1.0}, "contracts": {"mathematician": 1.0, "lawyer": 0.0}}, costs, steps=1
@@ -290,12 +290,12 @@ def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[...,
     before = chance()
     with closing(open_store("memory:?store_text=true", get_plugin_manager())) as store:
         for task in tasks:
-            session = puppeteer.session(task.without_truth(), Budget(steps=1))
-            asyncio.run(worked(session))
-            records, attempts = session.log()
+            orchestration = puppeteer.orchestration(task.without_truth(), Budget(steps=1))
+            asyncio.run(worked(orchestration))
+            records, attempts = orchestration.log()
             store.add_decisions(records)
             store.add_attempts(attempts)
-            quality = float(session.answer == f"{right[task.kind]} gave an answer")
+            quality = float(orchestration.answer == f"{right[task.kind]} gave an answer")
             store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=quality), None)])
         metrics = puppeteer.learn(store.experience(limit=10_000))
     assert metrics["logged_episodes"] == len(tasks)

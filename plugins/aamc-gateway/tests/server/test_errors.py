@@ -283,7 +283,7 @@ class BrokenOrchestrator(Orchestrator):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_log_has_it(serve: Serve, caplog: Any, streamed: bool) -> None:
     running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
-    running.gateway.orchestrations["puppeteer"]._orchestrator = BrokenOrchestrator(None, None)
+    running.gateway.orchestrators["puppeteer"]._orchestrator = BrokenOrchestrator(None, None)
     answer = running.chat(model="aamc/puppeteer", stream=streamed)
     (told,) = [event["error"]["message"] for event in answer.events] if answer.status == 200 else [answer.json["error"]["message"]]
     found = re.fullmatch(r"the orchestrator 'puppeteer' failed; the gateway's log has the reason under request (\w+)", told)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access import SharedState
 from aamc_gateway.access.keys import add_key
-from aamc_gateway.orchestrations.orchestration import Orchestration, _Steps
+from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator, _Steps
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer
 from prometheus_client.parser import text_string_to_metric_families
@@ -103,14 +103,14 @@ class Endless(Orchestrator):
 
 
 def steps(orchestrator: Endless, **settings: Any) -> int:
-    orchestration = Orchestration("endless", OrchestratorSettings(**settings), get_plugin_manager())
-    orchestration._orchestrator = orchestrator
+    served = ServedOrchestrator("endless", OrchestratorSettings(**settings), get_plugin_manager())
+    served._orchestrator = orchestrator
 
     async def log(session: Any) -> None:
         pass
 
     async def count() -> int:
-        found = orchestration.run(Query("Loop"), orchestration.settings.budget_usd, log, "request")
+        found = served.run(Query("Loop"), served.settings.budget_usd, log, "request")
         return len([step async for step in found if isinstance(step, Step)])
 
     return asyncio.run(count())
@@ -123,7 +123,7 @@ def test_an_orchestrator_that_loops_is_ended_at_its_budget() -> None:
 
 
 def test_an_orchestrator_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_gateway.orchestrations.orchestration._STOP_S", 0.1)
+    monkeypatch.setattr("aamc_gateway.orchestrations.served_orchestrator._STOP_S", 0.1)
     assert steps(Endless(lambda: asyncio.sleep(3600)), seconds=0.2) == 0  # its step is cancelled
     with pytest.raises(ProviderError, match=r"took longer than its 0\.2 s"):
         steps(Endless(lambda: time.sleep(2)), seconds=0.2)
@@ -141,7 +141,7 @@ def test_a_step_that_ends_after_its_client_has_left_is_charged_as_it_is_logged(s
         await stop(steps)
 
     endless = Endless(work, cost_usd=0.25)
-    monkeypatch.setattr("aamc_gateway.orchestrations.orchestration.find_orchestrator", lambda *arguments: (endless, None))
+    monkeypatch.setattr("aamc_gateway.orchestrations.served_orchestrator.find_orchestrator", lambda *arguments: (endless, None))
     monkeypatch.setattr(_Steps, "stop", stop_while_it_works)
     running = serve({"orchestrators": {"endless": {}}}, good=Script())
     client = http.client.HTTPConnection("127.0.0.1", running.port)

@@ -24,8 +24,8 @@ from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, 
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.serving.decision_log import LoggedEpisodes, logged_episodes
+from aamc_puppeteer.serving.orchestration import PuppeteerOrchestration, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
-from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
@@ -383,7 +383,7 @@ class Puppeteer(Team):
         """The option ``max_steps``; without a training more than there are agents, so that a fixed order ends by itself."""
         return self.config.max_steps if self._trained_names else len(self.pool) + 1
 
-    def session(self, task: Query, budget: Budget) -> PuppeteerSession:
+    def orchestration(self, task: Query, budget: Budget) -> PuppeteerOrchestration:
         """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each.
 
         Raises:
@@ -394,7 +394,7 @@ class Puppeteer(Team):
         self.check_agents()
         CostEstimate.of(self._agents, 0).check(budget.cost_usd)
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
-        return PuppeteerSession(self, task, budget, choose)
+        return PuppeteerOrchestration(self, task, budget, choose)
 
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""

@@ -21,7 +21,7 @@ from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Progress, Step
-from aamc_sdk.serving import Session, SessionOrchestrator
+from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.types import Attempt, Record
 
 
@@ -36,8 +36,8 @@ async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[S
             yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, final=final)
 
 
-class RouterR1Session(Session):
-    """One episode as a session."""
+class RouterR1Orchestration(Orchestration):
+    """One episode as an orchestration."""
 
     def __init__(self, orchestrator: RouterR1, task: Query, budget: Budget) -> None:
         super().__init__(orchestrator, task, budget)
@@ -84,7 +84,7 @@ class RouterR1Session(Session):
         return trace.logged(self.episode, self.task, self._preference)
 
 
-class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
+class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     """Answers questions by a policy, a language model that consults others.
 
     Args:
@@ -172,9 +172,9 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         """The most calls that an episode can make."""
         return self.config.rounds * (1 + self.config.calls) + 1
 
-    def session(self, task: Query, budget: Budget) -> RouterR1Session:
+    def orchestration(self, task: Query, budget: Budget) -> RouterR1Orchestration:
         """Return the work on a question for ``aamc orchestrate``."""
-        return RouterR1Session(self, task, budget)
+        return RouterR1Orchestration(self, task, budget)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
         """Return the results of Router-R1, the policy's direct answers, the strongest model and routers on questions with gold answers."""

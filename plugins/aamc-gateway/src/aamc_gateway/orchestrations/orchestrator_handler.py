@@ -25,12 +25,12 @@ from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_gateway.server.settings import CONTENT, NONE, REASONING
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Step, Usage
-from aamc_sdk.serving import Session
+from aamc_sdk.serving import Orchestration
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Decision, Preference, Query, Record, Turn, new_ids
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
-    from aamc_gateway.orchestrations.orchestration import Orchestration
+    from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
     from aamc_gateway.server.gateway import Gateway
 
 _READ = frozenset(("messages", "model", "stream", "stream_options", "user"))
@@ -45,12 +45,12 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         raise Refused(f"{request.model} reads text only; leave out images and files, or ask a model")
     if gateway.log_watch.is_away():
         raise refused_for_now("the decision log cannot be written now")
-    orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
-    limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
+    orchestrator = gateway.orchestrators[request.model[len(PREFIX) :]]
+    limit_usd = min(orchestrator.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
     tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
     saving, user = "lower its budget_usd, or ask a model", request.query.user
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
-    work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission, dropped)
+    work = Work(gateway, request, send, scope["route"], orchestrator, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
             await work.run()
@@ -74,12 +74,12 @@ class Work:
         request: ClientRequest,
         send: Send,
         route: str,
-        orchestration: Orchestration,
+        orchestrator: ServedOrchestrator,
         limit_usd: float,
         admission: Admission,
         dropped: Sequence[str],
     ) -> None:
-        self._gateway, self._request, self._send, self._orchestration, self._limit_usd = gateway, request, send, orchestration, limit_usd
+        self._gateway, self._request, self._send, self._orchestrator, self._limit_usd = gateway, request, send, orchestrator, limit_usd
         self._admission = admission
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self._dropped = dropped
@@ -95,12 +95,12 @@ class Work:
         events = ChatEvents(request.dialect, request.model, shows_usage=wants_usage(request.body)) if request.stream else None
         shown: list[str] = []
         waiting: Step | None = None
-        session: Session | None = None
+        orchestration: Orchestration | None = None
         begun = False
-        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
+        async with aclosing(self._orchestrator.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
             async for step in found:
-                if isinstance(step, Session):
-                    session = step
+                if isinstance(step, Orchestration):
+                    orchestration = step
                     continue
                 self._spent_usd, self._tokens = self._spent_usd + step.cost_usd, self._tokens + step.tokens
                 if waiting is not None:
@@ -110,44 +110,44 @@ class Work:
                         await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
                         begun = True
                 waiting = step
-        await self._answer(session, shown, events, begun)
+        await self._answer(orchestration, shown, events, begun)
 
-    async def _answer(self, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
+    async def _answer(self, orchestration: Orchestration | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
         request = self._request
-        if session is None or session.answer is None:
-            stop = "no step" if session is None else session.ending()
-            name = f"the orchestrator {self._orchestration.name!r}"
-            if session is not None and _is_out_of_usd(session):
+        if orchestration is None or orchestration.answer is None:
+            stop = "no step" if orchestration is None else orchestration.ending()
+            name = f"the orchestrator {self._orchestrator.name!r}"
+            if orchestration is not None and _is_out_of_usd(orchestration):
                 why = f"budget_usd {self._limit_usd:g} covers no answer of {name} ({stop}); raise it, or name a model"
                 raise Refused(why, status=402, kind="budget")
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         headers = [*self._headers, *cost_header(self._spent_usd)]
-        document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
+        document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
             headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
         usage = {"prompt_tokens": 0, "completion_tokens": self._tokens, "total_tokens": self._tokens}
         if self._dropped:
             document["dropped"] = self._dropped
-        how = self._orchestration.settings.show_steps
+        how = self._orchestrator.settings.show_steps
         if events is not None:
-            delta = {"content": session.answer}
+            delta = {"content": orchestration.answer}
             await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
             await self.sender.end(events.end(["stop"], usage, document))
         else:
-            text = "".join(shown) + session.answer if how == CONTENT else session.answer
+            text = "".join(shown) + orchestration.answer if how == CONTENT else orchestration.answer
             answer = chat_completion(request.model, text, "".join(shown) if how == REASONING else "", usage)
             await send_json(self._send, convert_answer("chat", request.dialect, answer, request.model), headers=headers)
         self.end(200)
 
-    async def _log(self, session: Session) -> None:
-        """Log the decisions of a session and the calls made for them."""
+    async def _log(self, orchestration: Orchestration) -> None:
+        """Log the decisions of an orchestration and the calls made for them."""
         controller, request = self._gateway.controller, self._request
-        self._spent_usd = session.cost_usd  # that of a step which ended after the client had left, too
+        self._spent_usd = orchestration.cost_usd  # that of a step which ended after the client had left, too
 
         def write() -> None:
             preference = request.preference or controller.preference
-            self._records, attempts = entries_of(session, request.model, request.query, preference, self.served.began)
+            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, self.served.began)
             if self._records:
                 controller.store.add_decisions(self._records)
                 controller.store.add_attempts(attempts)
@@ -155,7 +155,7 @@ class Work:
         await self._gateway.log_watch.wait(asyncio.ensure_future(asyncio.to_thread(write)))
 
     def _delta(self, text: str) -> dict[str, str]:
-        how = self._orchestration.settings.show_steps
+        how = self._orchestrator.settings.show_steps
         return {} if how == NONE else {"reasoning_content" if how == REASONING else "content": text}
 
     def _query(self) -> Query:
@@ -189,9 +189,9 @@ def _unread_fields(request: ClientRequest) -> list[str]:
     return sorted({*converted.dropped, *unread, *({"system"} if roles & {"system", "developer"} else ())})
 
 
-def _is_out_of_usd(session: Session) -> bool:
-    """Return whether a session ended because of its cost; ``out_of_budget`` may mean its time, too."""
-    return session.stop == "out_of_usd" or (session.stop == "out_of_budget" and session.cost_usd >= session.budget.cost_usd)
+def _is_out_of_usd(orchestration: Orchestration) -> bool:
+    """Return whether an orchestration ended because of its cost; ``out_of_budget`` may mean its time, too."""
+    return orchestration.stop == "out_of_usd" or (orchestration.stop == "out_of_budget" and orchestration.cost_usd >= orchestration.budget.cost_usd)
 
 
 def _described(step: Step) -> str:
@@ -199,19 +199,21 @@ def _described(step: Step) -> str:
     return f"{agent}{step.content}\n\n"
 
 
-def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
-    """Return the decisions and calls of a session.
+def entries_of(
+    orchestration: Orchestration, name: str, query: Query, preference: Preference, began: float
+) -> tuple[Sequence[Record], Sequence[Attempt]]:
+    """Return the decisions and calls of an orchestration.
 
     Decisions have the user and tenant of the request, so its key can send feedback on them and forgetting the user erases them.
 
-    A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
-    its cost is in the log, and it can get feedback.
+    If the orchestrator drew nothing, as one without a trained policy, there is one decision for the orchestrator itself, without the task: its cost
+    is in the log, and it can get feedback.
     """
-    records, attempts = session.log()
-    if records or not session.count:
+    records, attempts = orchestration.log()
+    if records or not orchestration.count:
         return [attrs.evolve(record, query=attrs.evolve(record.query, user=query.user, tenant=query.tenant)) for record in records], attempts
-    decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
+    decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": orchestration.count})
     record = Record.of_step(decision, Query("", user=query.user, tenant=query.tenant), [name])
     latency_ms = max(0.0, 1000 * (time.time() - began))
-    error = None if session.answer is not None else f"no answer: {session.ending()}"
-    return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, error=error, cost_source="reported")]
+    error = None if orchestration.answer is not None else f"no answer: {orchestration.ending()}"
+    return [record], [Attempt(decision.id, n=0, cost_usd=orchestration.cost_usd, latency_ms=latency_ms, error=error, cost_source="reported")]

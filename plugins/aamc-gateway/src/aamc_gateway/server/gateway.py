@@ -20,7 +20,7 @@ from aamc_gateway.forwarding.calls.upstreams import Upstreams
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
 from aamc_gateway.observe.observer import Observer
-from aamc_gateway.orchestrations.orchestration import Orchestration
+from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
 from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
@@ -94,8 +94,8 @@ class Gateway:
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
         self._plugins = components.plugins or get_plugin_manager()
-        self.orchestrations = {name: Orchestration(name, given, self._plugins) for name, given in settings.orchestrators.items()}
-        self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
+        self.orchestrators = {name: ServedOrchestrator(name, given, self._plugins) for name, given in settings.orchestrators.items()}
+        self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrators)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
         call_settings = attrs.evolve(settings.sessions, keep_s=min(settings.sessions.keep_s, CALL_KEEP_S))
         self.calls = Sessions(call_settings, self.shared if shares else None)
@@ -104,7 +104,7 @@ class Gateway:
         self.ties = frozenset(settings.sessions.ties)
         self.watch = ClientWatch()
         self.log_watch = LogWatch()
-        self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrations))
+        self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrators))
         self.began = time.time()
         self.most_expensive = max(self.upstreams.values(), key=lambda upstream: upstream.max_cost.rank)
         self._names = frozenset(components.pool.names)
@@ -125,8 +125,8 @@ class Gateway:
         with file_errors(self._source):
             check_arena(self.settings.arena, self.upstreams)
             self._check_limits()
-            for orchestration in self.orchestrations.values():
-                await asyncio.to_thread(orchestration.check)
+            for orchestrator in self.orchestrators.values():
+                await asyncio.to_thread(orchestrator.check)
         for upstream in self.upstreams.values():
             if (problem := upstream.problem) is not None:
                 if self._can_load(upstream.provider_name):  # else the pool's check has warned
@@ -211,8 +211,8 @@ class Gateway:
             await asyncio.sleep(_CLOSE_EVERY_S)
         self.watch.close()
         self.erasable.close()
-        for orchestration in self.orchestrations.values():
-            orchestration.close()
+        for orchestrator in self.orchestrators.values():
+            orchestrator.close()
         await self.models.close()
         await self.shared.close()
         await asyncio.get_running_loop().run_in_executor(None, self._close_log)

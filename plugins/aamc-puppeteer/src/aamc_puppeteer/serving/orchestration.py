@@ -1,4 +1,4 @@
-"""The work of a puppeteer on one task: along one path, where a policy or a fixed order chooses the next agent, and as a session."""
+"""The work of a puppeteer on one task: along one path, where a policy or a fixed order chooses the next agent, and as an orchestration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aamc_puppeteer.training.training_record import FIGURE_MODULES
 from aamc_sdk import Decision, Preference, Query
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.routing import uniform
-from aamc_sdk.serving import Session
+from aamc_sdk.serving import Orchestration
 from aamc_sdk.types import Attempt, Record, new_ids
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def by_policy(puppeteer: Team) -> Choose:
     return choose
 
 
-class PuppeteerSession(Session):
+class PuppeteerOrchestration(Orchestration):
     """Works on a task along one path, whose agents ``choose`` chooses, or along several whose answers are joined."""
 
     def __init__(self, puppeteer: Team, task: Query, budget: Budget, choose: Choose) -> None:

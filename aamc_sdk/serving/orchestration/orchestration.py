@@ -1,6 +1,6 @@
-"""The interface between ``aamc orchestrate`` and orchestrators: a session on one task, and orchestrators of teams of agents.
+"""The interface between ``aamc orchestrate`` and orchestrators: the work on one task, and orchestrators of teams of agents.
 
-The command works with any orchestrator. A subclass of :class:`SessionOrchestrator` describes its episodes in its own format; one of
+The command works with any orchestrator. A subclass of :class:`LoggedOrchestrator` describes its episodes in its own format; one of
 :class:`TeamOrchestrator` also takes agents, files and documents.
 """
 
@@ -78,7 +78,7 @@ class TeamOptions:
     paths: int | None = None
 
 
-class Session:
+class Orchestration:
     """The work of an orchestrator on one task within a budget: iterate over :meth:`steps`, then read the result.
 
     Attributes:
@@ -228,21 +228,21 @@ def _document(step: Step) -> dict[str, Any]:
     }
 
 
-class SessionOrchestrator(Orchestrator):
-    """An orchestrator with its own session, which describes, logs and keeps its episodes."""
+class LoggedOrchestrator(Orchestrator):
+    """An orchestrator with a subclass of :class:`Orchestration`, which describes, logs and keeps its episodes."""
 
     @abc.abstractmethod
-    def session(self, task: Query, budget: Budget) -> Session:
-        """Return a session on a task, which may be a :class:`TaskQuery`."""
+    def orchestration(self, task: Query, budget: Budget) -> Orchestration:
+        """Return an orchestration on a task, which may be a :class:`TaskQuery`."""
 
 
-def start_session(orchestrator: Orchestrator, task: Query, *, steps: int | None, cost_usd: float, seconds: float) -> Session:
-    """Return a session of an orchestrator on a task, which may be a :class:`TaskQuery`; ``steps`` is the orchestrator's own number when None."""
+def start_orchestration(orchestrator: Orchestrator, task: Query, *, steps: int | None, cost_usd: float, seconds: float) -> Orchestration:
+    """Return the work of an orchestrator on a task, which may be a :class:`TaskQuery`; ``steps`` is the orchestrator's own number when None."""
     budget = Budget(steps=orchestrator.default_steps if steps is None else steps, cost_usd=cost_usd, seconds=seconds)
-    return orchestrator.session(task, budget) if isinstance(orchestrator, SessionOrchestrator) else Session(orchestrator, task, budget)
+    return orchestrator.orchestration(task, budget) if isinstance(orchestrator, LoggedOrchestrator) else Orchestration(orchestrator, task, budget)
 
 
-class TeamOrchestrator(SessionOrchestrator):
+class TeamOrchestrator(LoggedOrchestrator):
     """An orchestrator whose agents, files and documents the user may choose."""
 
     @classmethod

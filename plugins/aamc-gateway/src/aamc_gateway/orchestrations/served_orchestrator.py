@@ -16,7 +16,7 @@ import attrs
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, PluginError, ProviderError
 from aamc_sdk.interfaces import Orchestrator, Step
-from aamc_sdk.serving import Session, TaskQuery, TeamOptions, find_orchestrator, start_session
+from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions, find_orchestrator, start_orchestration
 from aamc_sdk.types import Query
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _STOP_S = 5.0
 """Time that is waited for an orchestrator's thread after it was asked to end, in seconds."""
 
 
-class Orchestration:
+class ServedOrchestrator:
     """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it."""
 
     def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
@@ -58,29 +58,29 @@ class Orchestration:
         Raises:
             AamcError: It needs a training and has none, or an option is wrong.
         """
-        self._session(Query("Hello"), self.settings.budget_usd)
+        self._orchestration(Query("Hello"), self.settings.budget_usd)
 
     def close(self) -> None:
         """Release threads and connections."""
         if self._orchestrator is not None:
             self._orchestrator.close()
 
-    def _session(self, query: Query, budget_usd: float) -> Session:
+    def _orchestration(self, query: Query, budget_usd: float) -> Orchestration:
         orchestrator, settings = self.load(), self.settings
         task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
-        return start_session(orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
+        return start_orchestration(orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
 
     async def run(
-        self, query: Query, budget_usd: float, log: Callable[[Session], Awaitable[None]], request_id: str
-    ) -> AsyncGenerator[Step | Session, None]:
-        """Work on a task: yield each step as it is done, and last the session, whose decisions are then in the log.
+        self, query: Query, budget_usd: float, log: Callable[[Orchestration], Awaitable[None]], request_id: str
+    ) -> AsyncGenerator[Step | Orchestration, None]:
+        """Work on a task: yield each step as it is done, and last the orchestration, whose decisions are then in the log.
 
         Closing the generator ends the work.
 
         Args:
             query: The task.
             budget_usd: Maximum cost in USD.
-            log: Writes the decisions of the session and the calls made for them.
+            log: Writes the decisions of the orchestration and the calls made for them.
             request_id: The request's id, under which an unexpected error is logged.
 
         Raises:
@@ -88,23 +88,23 @@ class Orchestration:
             ProviderError: It failed.
         """
         async with self._free:
-            session = await asyncio.to_thread(self._session, query, budget_usd)
-            steps = _Steps(session, self.name, request_id)
+            orchestration = await asyncio.to_thread(self._orchestration, query, budget_usd)
+            steps = _Steps(orchestration, self.name, request_id)
             try:
                 async for step in steps:
                     yield step
             finally:
                 await steps.stop()
-                await asyncio.shield(log(session))
-            yield session
+                await asyncio.shield(log(orchestration))
+            yield orchestration
 
 
 class _Steps:
-    """The steps of a session, which works on its own thread and event loop; reading them ends soon after the budget's time."""
+    """The steps of an orchestration, which works on its own thread and event loop; reading them ends soon after the budget's time."""
 
-    def __init__(self, session: Session, name: str, request_id: str) -> None:
-        self._session, self._name, self._request_id = session, name, request_id
-        self._until = time.monotonic() + session.budget.seconds
+    def __init__(self, orchestration: Orchestration, name: str, request_id: str) -> None:
+        self._orchestration, self._name, self._request_id = orchestration, name, request_id
+        self._until = time.monotonic() + orchestration.budget.seconds
         self._ending = threading.Event()
         self._here = asyncio.get_running_loop()
         self._done: asyncio.Queue[Any] = asyncio.Queue()
@@ -129,7 +129,7 @@ class _Steps:
             self._here.call_soon_threadsafe(self._done.put_nowait, found)
 
     async def _run(self) -> None:
-        async with aclosing(self._session.steps()) as steps:  # type: ignore[type-var]  # an async generator, which ends with this block
+        async with aclosing(self._orchestration.steps()) as steps:  # type: ignore[type-var]  # an async generator, which ends with this block
             async for step in steps:
                 self._tell(step)
                 if self._ending.is_set():
@@ -156,7 +156,7 @@ class _Steps:
         try:
             return await asyncio.wait_for(self._done.get(), max(0.0, self._until - time.monotonic()) + _STOP_S)
         except asyncio.TimeoutError:
-            seconds = self._session.budget.seconds
+            seconds = self._orchestration.budget.seconds
             raise ProviderError(f"the orchestrator {self._name!r} took longer than its {seconds:g} s", kind="timeout", status=504) from None
 
     async def stop(self) -> None:
