@@ -57,7 +57,8 @@ def start_stub(folder: Path) -> Server:
 
 def pace_stub(stub: Server, pace_ms: int | None) -> None:
     """Let the stub send its answers in paced chunks; None: at once again."""
-    script = {} if pace_ms is None else {"pace_ms": pace_ms, "chunks": CHUNKS, "text": "word " * CHUNKS}
+    text = "".join(f"w{number:03} " for number in range(CHUNKS))  # LiteLLM breaks off a stream that repeats a chunk
+    script = {} if pace_ms is None else {"pace_ms": pace_ms, "chunks": CHUNKS, "text": text}
     body, headers = json.dumps(dict.fromkeys(PRICES, script)).encode(), {"content-type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(f"{stub.url}/stub/scripts", body, headers, method="PUT"), timeout=10).close()
 
