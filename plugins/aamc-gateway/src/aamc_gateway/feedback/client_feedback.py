@@ -98,6 +98,8 @@ def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
 def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     if "quality" in given or "over" in given:
         raise DataError("feedback must give thumbs, quality or over, not several of them")
+    if "revision" in given:  # a high one would hide all later clicks
+        raise DataError("thumbs take no revision: the last click counts; leave it out")
     thumbs = given.pop("thumbs")
     if not isinstance(thumbs, str) or thumbs not in THUMBS:
         raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")
@@ -132,7 +134,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
     if isinstance(given.get("id"), str) and given["id"]:
         given["id"] = kept_on + given["id"].removeprefix(decision_id)
-    if thumbs is not None and "revision" not in given:
+    if thumbs is not None:
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
     try:
         new = controller.feedback(kept_on, **given)
