@@ -37,14 +37,14 @@ def requests_of(kind: str, users: int) -> Iterator[RoutingRequest]:
     """Yield requests that differ from each other in one respect.
 
     Args:
-        kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"users"`` for other users with evidence;
-            ``"new_users"`` for users without evidence.
+        kind: ``"tokens"`` for prompts of other lengths, hence other costs; ``"costs"`` for the same with a preference; ``"users"`` for other
+            users with evidence; ``"new_users"`` for users without evidence.
         users: Number of users with evidence.
     """
     for n in itertools.count():
-        user = {"tokens": KEYS.user, "users": f"user{n % users}", "new_users": f"new user {n}"}[kind]
-        query = Query("a question", user=user, session=KEYS.session, prompt_tokens=100 + n if kind == "tokens" else 100)
-        yield build_request([query], POOL, Preference().array, estimates=ESTIMATES)
+        user = {"users": f"user{n % users}", "new_users": f"new user {n}"}.get(kind, KEYS.user)
+        query = Query("a question", user=user, session=KEYS.session, prompt_tokens=100 + n if kind in ("tokens", "costs") else 100)
+        yield build_request([query], POOL, Preference().array, estimates=ESTIMATES, preference_given=kind == "costs")
 
 
 def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
@@ -57,7 +57,7 @@ def make_router(users: int) -> tuple[Thompson, RoutingRequest]:
     for first in range(0, max(users, BATCH), BATCH):
         router.learn(feedback_from([f"user{n % users}" for n in range(first, first + BATCH)]))
     router.learn(feedback_from(["user0"] * 20))
-    return router, build_request(queries, POOL, Preference().array, estimates=ESTIMATES)
+    return router, build_request(queries, POOL, Preference().array, estimates=ESTIMATES, preference_given=False)
 
 
 def feedback_from(users: list[str], batch: int = 0) -> Experience:
@@ -93,7 +93,7 @@ def measure(users: int) -> dict[str, float]:
         return router.score(request)
 
     us = minimum_call_us({"sampling": sample, "decision": decide}, CALLS, REPEATS)
-    for kind in ("tokens", "users", "new_users"):
+    for kind in ("tokens", "costs", "users", "new_users"):
         requests = iter(list(itertools.islice(requests_of(kind, users), REPEATS * CALLS)))
         us |= minimum_call_us({kind: partial(decide_next, requests)}, CALLS, REPEATS)
     us |= minimum_call_us({"after": learn_and_score}, CALLS, REPEATS)
@@ -103,7 +103,7 @@ def measure(users: int) -> dict[str, float]:
         "beta_sampling_us": round(us["sampling"], 2),
         "decision_us": round(us["decision"], 2),
         "times_sampling": round(us["decision"] / us["sampling"], 2),
-        **{f"other_{kind}_us": round(us[kind], 1) for kind in ("tokens", "users", "new_users")},
+        **{f"other_{kind}_us": round(us[kind], 1) for kind in ("tokens", "costs", "users", "new_users")},
         "after_each_feedback_us": round(us["after"], 1),
         "feedback_per_second": round(BATCH / us["batch"] * 1e6),
     }

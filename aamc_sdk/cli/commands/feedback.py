@@ -117,7 +117,7 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 
 
 @feedback.command()
-@click.argument("target", metavar="FILE", default="-", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("target", metavar="[FILE]", default="-", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", default="jsonl", metavar="NAME", help="jsonl, or a store that reads such files: parquet (default: jsonl).")
 @click.option("--tenant", metavar="T", help="Only decisions of a tenant, with their attempts and feedback.")
 @SINCE

@@ -50,6 +50,8 @@ QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 NAMES = ("chat", "code")
 PRICES = {"small": 1.0, "middle": 2.0, "large": 10.0}
 POOL = Pool(ModelSpec(name, prices=Prices(price, price)) for name, price in PRICES.items())
+RATIOS = Pool(ModelSpec(name, prices=Prices(*prices)) for name, prices in {"small": (1, 3), "large": (10, 40)}.items())
+"""Candidates whose costs have another ratio for each length of the prompt."""
 JUDGED = st.lists(st.tuples(st.sampled_from(sorted(PRICES)), st.floats(0, 1), st.sampled_from(["anna", "otto", None])), max_size=20)
 
 
@@ -239,6 +241,23 @@ def test_without_a_preference_utility_is_quality_and_a_bonus_of_at_most_four_poi
     assert utility[0] == pytest.approx(0.5 + 0.2 * 0.2 * (1 - np.array([0.1, 0.2, 1.0])))
 
 
+@pytest.mark.parametrize("name", ["thompson", "epsilon-greedy"])
+def test_requests_whose_costs_have_the_same_ratios_in_percent_share_their_scores(name: str) -> None:
+    kind = {"thompson": Thompson, "epsilon-greedy": EpsilonGreedy}[name]
+    judged = log(*[("small", 0.7)] * 20, *[("large", 0.8)] * 20)
+    router = make(RATIOS, kind)
+    router.learn(judged)
+    scores = {}
+    for tokens in (100, 101, 5000, 101):  # 100 tokens: .076 of the cost of large, 5000: .096
+        request = build_request([Query("?", prompt_tokens=tokens, output_tokens=256)], RATIOS, QUALITY_ONLY, preference_given=False)
+        found = scores[tokens] = router.score(request)
+        fresh = make(RATIOS, kind)
+        fresh.learn(judged)
+        assert found.probabilities.tolist() == fresh.score(request).probabilities.tolist()
+    assert scores[100] is scores[101]
+    assert scores[100].utility.tolist() != scores[5000].utility.tolist()
+
+
 @pytest.mark.parametrize("options", [{"cost_awareness": False}, {"cost_weight": 0}, {"cost_weight": 0.0}])
 def test_cost_awareness_can_be_switched_off(options: dict[str, Any]) -> None:
     assert make(**options).score(ask(preference_given=False)).utility[0] == pytest.approx([0.5] * 3)
@@ -350,15 +369,20 @@ def test_scores_are_kept_until_something_is_learned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "given", "kept"),
-    [({}, False, False), ({"cost_awareness": False}, False, True), ({"cost_weight": 0.0}, False, True), ({"cost_awareness": False}, True, False)],
+    ("options", "preference", "kept"),
+    [
+        ({}, None, False),
+        ({"cost_awareness": False}, None, True),
+        ({"cost_weight": 0.0}, None, True),
+        ({"cost_awareness": False}, (0.5, 0.5, 0.0), False),
+        ({}, (1.0, 0.0, 0.0), True),
+    ],
 )
-def test_scores_are_kept_whatever_they_cost_where_cost_does_not_count(options: dict[str, Any], given: bool, kept: bool) -> None:
-    router = make(**options)
+def test_scores_are_kept_whatever_they_cost_where_cost_does_not_count(options: dict[str, Any], preference: Any, kept: bool) -> None:
+    router = make(RATIOS, **options)
     router.learn(log(("small", 1.0)))
-    first, second = (
-        attrs.evolve(build_request([Query("?", prompt_tokens=tokens)], POOL, QUALITY_ONLY), preference_given=given) for tokens in (10, 1000)
-    )
+    weights, given = QUALITY_ONLY if preference is None else np.array(preference), preference is not None
+    first, second = (build_request([Query("?", prompt_tokens=tokens)], RATIOS, weights, preference_given=given) for tokens in (10, 5000))
     assert (router.score(first) is router.score(second)) == kept
 
 
@@ -388,7 +412,7 @@ def test_scores_by_earlier_evidence_are_not_kept() -> None:
     for n in range(20):
         router.score(build_request([Query("?", prompt_tokens=n)], POOL, QUALITY_ONLY))
         router.learn(log(("small", 1.0), user="otto"))
-    assert len(router._scores) == 1
+    assert len(router._scores) == 2  # the last, by costs and by utility
 
 
 @settings(max_examples=25, deadline=None)

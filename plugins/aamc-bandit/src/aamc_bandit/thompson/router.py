@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "evidence.json"
 CACHED_SCORES = 1024
 """Maximum number of scores cached until the evidence changes."""
+_COSTS = 5
+"""The part of a cache key that follows version, entities and candidates: the costs of a request."""
 SCORE_OUTCOMES = 10
 """Number of outcomes in its category that a score known beforehand counts as."""
 _NO_EVIDENCE: Any = ()
@@ -126,13 +128,14 @@ class Thompson(OnlineRouter):
             weight, shift = self._utility(request)
             for row, key in enumerate(keys):
                 if key not in scores:
-                    belief, samples = self.belief(entities[row], request.pool)
-                    explored = self._exploration(request, row) if not self.config.use_thompson_sampling else None
-                    scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row], explored)
+                    explored = None if self.config.use_thompson_sampling else self._exploration(request, row)
+                    inputs = (weight[row], shift[row], request.mask[row], explored)
+                    alike = (*key[:_COSTS], *(None if array is None else array.tobytes() for array in inputs))  # costs matter only by these
+                    scores[key] = cache.get(alike) or self._score_row(*self.belief(entities[row], request.pool), *inputs)
                     if len(cache) >= CACHED_SCORES or version != self._scores_version:  # scores by earlier evidence are never asked for again
                         cache.clear()
                         self._scores_version = version
-                    cache[key] = scores[key]
+                    cache[key] = cache[alike] = scores[key]
         return _concatenated([scores[key] for key in keys], request.mask.shape)
 
     def belief(self, keys: EvidenceKeys, pool: Pool) -> tuple[QualityBelief, Floats]:
@@ -279,10 +282,10 @@ class Thompson(OnlineRouter):
 
     def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
         """Return a row's other inputs to its scores as part of a cache key; costs only where they count."""
-        expected, here = request.expected, slice(row, row + 1)
-        key = (request.mask[here].tobytes(), request.pool.names)
+        expected, here, names = request.expected, slice(row, row + 1), request.pool.names
         if self.config.blend == PUBLISHED:
-            return (*key, request.pool.arrays.usd_per_token.tobytes())
+            return (names, request.pool.arrays.usd_per_token.tobytes()), request.mask[here].tobytes()
+        key = names, request.mask[here].tobytes()
         if request.preference_given:
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
         explores = self.config.cost_awareness and not self.config.use_thompson_sampling
