@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -453,8 +452,7 @@ class MetaController:
                 new = self.store.add_feedback(entries)
             self._wake_learner()
             if self.learner is None:
-                for feedback, _ in itertools.compress(entries, new):
-                    self._events.learned(feedback)
+                self._events.added([feedback for (feedback, _), is_new in zip(entries, new, strict=True) if is_new], self.store)
         return new
 
     def _add_attempt(self, attempt: Attempt) -> int:

@@ -393,6 +393,17 @@ def test_events_are_heard_in_order_off_the_requests_thread(caplog: pytest.LogCap
     assert "plugin mine failed on aamc_decided" in caplog.text
 
 
+def test_early_feedback_is_an_event_once_its_decision_is_in_the_log() -> None:
+    hearer = Hearer()
+    with build(hearer=hearer) as controller:
+        for name in ("early", "mistyped"):
+            controller.feedback(name, quality=1.0)
+        controller.feedback("early", quality=0.0, source="judge")
+        assert not hearer.heard
+        controller.route("Hi", decision_id="early")
+    assert hearer.heard == [("decided", "early"), ("learned", "early/explicit"), ("learned", "early/judge")]
+
+
 def test_a_router_learns_in_log_order_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     hearer, again = Hearer(), Hearer()
     expected = [(f"d{n}", n / 4) for n in (0, 1, 3, 4)]

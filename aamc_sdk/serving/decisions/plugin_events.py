@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from aamc_sdk.errors import UnknownDecisionError
+
 if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Store
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.types import Decision, Feedback
+
+
+MAX_EARLY = 10_000
+"""Maximum number of decisions that are waited for since there is feedback on them; the oldest beyond it are never announced."""
 
 
 class PluginEvents:
@@ -18,19 +27,43 @@ class PluginEvents:
         self._plugins = plugins
         self._listened = {event for event in ("aamc_decided", "aamc_learned") if plugins is not None and plugins.has_listeners(event)}
         self._thread = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
+        self._early: dict[str, list[Feedback]] = {}
+        self._lock = threading.Lock()
 
-    def decided(self, decisions: Iterable[Decision]) -> None:
-        """Announce decisions that are new to the log."""
+    def decided(self, decisions: Sequence[Decision]) -> None:
+        """Announce decisions that are new to the log, and the early feedback on them."""
+        if not self._listened:
+            return
         for decision in decisions:
             self._emit("aamc_decided", decision=decision)
+        if self._early:
+            self._announce_early([decision.id for decision in decisions])
+
+    def added(self, feedback: Sequence[Feedback], store: Store) -> None:
+        """Announce feedback in the log of a router that does not learn; early feedback once this process has logged its decision."""
+        if "aamc_learned" not in self._listened:
+            return
+        with self._lock:
+            for each in feedback:
+                self._early.setdefault(each.decision_id, []).append(each)
+            while len(self._early) > MAX_EARLY:
+                del self._early[next(iter(self._early))]
+        for each in feedback:
+            with suppress(UnknownDecisionError):
+                self._announce_early([store.record(each.decision_id).decision.id])
 
     def learned(self, feedback: Feedback) -> None:
-        """Announce feedback that the router has learned, or that is in the log of a router that does not learn."""
+        """Announce feedback that the router has learned."""
         self._emit("aamc_learned", feedback=feedback)
 
     def close(self) -> None:
         """Deliver the remaining events and end the thread."""
         self._thread.shutdown()
+
+    def _announce_early(self, decision_ids: Sequence[str]) -> None:
+        with self._lock:
+            for feedback in [feedback for name in decision_ids for feedback in self._early.pop(name, ())]:
+                self.learned(feedback)
 
     def _emit(self, event: str, **arguments: Any) -> None:
         if self._plugins is not None and event in self._listened:
