@@ -7,8 +7,8 @@ import json
 import math
 import os
 import re
+import secrets
 import stat
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,7 +32,7 @@ RESTORE = "restore the file, or train again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
-    A link stays, and leads to the new file. The new file has the permissions of the old one. A pipe or a device such as
+    A link stays, and leads to the new file, which has the permissions of the old one. A pipe or a device such as
     ``/dev/null`` is written directly.
 
     Raises:
@@ -46,20 +46,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         return
     if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
         path = Path(os.path.realpath(path))
-    mode = stat.S_IMODE(path.stat().st_mode) if os.path.isfile(path) else 0o644  # noqa: PTH113  # likewise
+    mode = stat.S_IMODE(path.stat().st_mode) if os.path.isfile(path) else None  # noqa: PTH113  # likewise
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with write_errors(path, "choose another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        opened = temporary.open("xb")  # not by mkstemp, whose files ignore the umask
     try:
         with write_errors(path, "free some space or choose another folder"):
-            with os.fdopen(descriptor, "wb") as file:
+            with opened as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(path)
+            if mode is not None:
+                temporary.chmod(mode)
+            temporary.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -91,9 +93,9 @@ def remove_leftovers(path: Path) -> None:
     path = Path(os.path.realpath(path))
     if fcntl is None or not path.parent.is_dir() or (path.exists() and not path.is_file()):
         return
-    made_by_mkstemp = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    temporary = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
     for file in path.parent.iterdir():
-        if made_by_mkstemp.fullmatch(file.name):
+        if temporary.fullmatch(file.name):
             _remove_if_unused(file)
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,15 @@ def test_a_json_document_that_is_no_object_is_refused(tmp_path, content):
     (tmp_path / "file.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"file\.json is damaged: it must hold a JSON object, not .*; restore the file, or train again$"):
         read_json_object(tmp_path / "file.json")
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_text(tmp_path / "new", "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
 
 
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
