@@ -74,6 +74,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             line = key_node.start_mark.line + 1
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict | set):
@@ -97,7 +99,7 @@ for _reader_or_writer in (_Loader, _Dumper):
 
 
 def to_yaml(content: Mapping[str, Any]) -> str:
-    """Return a mapping of plain values as YAML that :func:`parse_yaml` reads as it was, its keys in their order."""
+    """Return a mapping of plain values as YAML that :func:`parse_yaml` reads back unchanged; keys keep their order."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 

@@ -198,6 +198,11 @@ def test_yaml_reads_the_rest_as_it_stands(text, value):
     assert parse_yaml(text, "here") == value
 
 
+def test_yaml_merges_mappings():
+    text = "cheap: &cheap {provider: openai, model: a}\ndear: {<<: *cheap, model: b}"
+    assert parse_yaml(text, "here")["dear"] == {"provider": "openai", "model": "b"}
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_survives_being_written_and_read(number):
     assert parse_yaml(repr(number), "here") == number
