@@ -6,17 +6,20 @@ preference at which the runner-up would have won, and only if it declares ``chea
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of
+from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of, router_error
 from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation, in_words
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import EXPECTED_QUALITY
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
+
+logger = logging.getLogger(__name__)
 
 BORDER = 20
 """Points on each side of the simplex; the search for a flip runs along the segments to them."""
@@ -54,8 +57,12 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     flip = None
     is_searched = False
     if router is not None and reward is not None and runner_up is not None and not utility[runner_up] > utility[chosen]:
-        is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
-        flip = _flip(router, reward, request, runner_up) if is_searched else None
+        try:
+            is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
+            flip = _flip(router, reward, request, runner_up) if is_searched else None
+        except Exception as error:  # a plugin may raise anything; the decision is in the log, and can be explained without
+            is_searched = False
+            logger.warning("no preference is searched at which the runner-up would have won: %s", router_error(record.decision.router, error))
     views = [
         CandidateView(
             name=name,

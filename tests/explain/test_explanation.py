@@ -120,6 +120,18 @@ def test_a_router_that_cannot_score_the_request_did_not_decide() -> None:
     assert not found.flip_searched
 
 
+def test_a_router_that_fails_as_it_is_asked_again_does_not_prevent_an_explanation(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Greedy):
+        def score(self, request: RoutingRequest) -> Scores:
+            if self.calls or len(request) > 1:
+                raise ValueError("only once")
+            return super().score(request)
+
+    found = explain(decided(Greedy(), Preference(0.5, 0.3, 0.2)), Failing(), REWARD, POOL)
+    assert not found.flip_searched
+    assert "ValueError: only once" in caplog.text
+
+
 def test_the_flip_is_where_the_two_are_equal() -> None:
     found = explained(Preference(0.5, 0.3, 0.2))
     # they are equal where 0.3 q = 0.25 c + 0.75 l; nearest by moving d from latency to quality:

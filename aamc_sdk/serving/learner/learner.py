@@ -97,8 +97,10 @@ class Learner:
             self._flushing += 1
             requested = self._requested
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopped or (self._done >= requested and (self._away or self._knows(end))), timeout)
-            self._flushing -= 1
+            try:
+                self._changed.wait_for(lambda: self._stopped or (self._done >= requested and (self._away or self._knows(end))), timeout)
+            finally:
+                self._flushing -= 1
         if self.error is not None:
             stopped = f"{self._router.message_name} failed to learn, and has stopped at position {self.position} of the log"
             raise PluginError(f"{stopped}: {self.error!r}") from self.error
