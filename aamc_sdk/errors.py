@@ -254,7 +254,7 @@ def router_error(name: str, error: BaseException) -> PluginError:
 
 @contextmanager
 def router_errors(name: str) -> Iterator[None]:
-    """Turn the errors of one of several routers into :func:`router_error`, which names it; other errors of the SDK than its own pass unchanged."""
+    """Re-raise the errors of one of several routers as :func:`router_error`. An AamcError that is not a PluginError passes unchanged."""
     try:
         yield
     except (Exception, SystemExit) as error:  # a plugin may raise anything
@@ -263,21 +263,18 @@ def router_errors(name: str) -> Iterator[None]:
         raise router_error(name, error) from error
 
 
-class component_errors:  # noqa: N801  # used like a function; a generator would take each decision a microsecond more
-    """Turns a component's exceptions into an error of the SDK that begins with ``what``, and so names the component. A context manager.
+@contextmanager
+def component_errors(what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> Iterator[None]:
+    """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component.
 
     Errors of the SDK, and those of the class ``passes``, are left as they are.
     """
-
-    def __init__(self, what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> None:
-        self._what, self._passes, self._raises = what, passes, raises
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, (AamcError, self._passes)):  # a component may raise anything
-            raise self._raises(f"{self._what}: {error_text(error)}") from error
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a component may raise anything
+        if isinstance(error, (AamcError, passes)):
+            raise
+        raise raises(f"{what}: {error_text(error)}") from error
 
 
 def slash_hint(name: str) -> str:

@@ -155,14 +155,14 @@ class Run:
         """The URL of the run's log."""
         return f"sqlite:{self.folder / 'log.db'}"
 
-    def services(self, plugins: Plugins) -> Services:
-        """Return the services of the run's components, with the fitted reward.
+    def services(self, plugins: Plugins, pool: Pool | None = None) -> Services:
+        """Return the services of the run's components, with the fitted reward and the run's pool, or another one with the same candidates.
 
         Raises:
             CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
         self.require_routers()
-        services = services_with_reward(self.pool, plugins, self.settings)
+        services = services_with_reward(self.pool if pool is None else pool, plugins, self.settings)
         load_state(services.reward, self.folder)
         return services
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,9 @@ class ServedComponents:
     """The components that a controller serves with.
 
     Attributes:
-        services: The services of the components: reward, client for calling models, event loop.
+        services: The services of the components: the candidates, reward, client for calling models, event loop.
         router: Scores the candidates.
         store: The decision log.
-        pool: The candidates; those of the services when not given.
         estimator: Describes queries; None for none.
         preference: The preference of requests that give none.
         preference_given: Whether the application chose that preference.
@@ -50,7 +50,6 @@ class ServedComponents:
     services: Services
     router: Router
     store: Store
-    pool: Pool = attrs.field()
     estimator: Estimator | None = None
     preference: Preference = attrs.field(factory=Preference)
     preference_given: bool = False
@@ -60,13 +59,14 @@ class ServedComponents:
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
     candidate_means: Floats | None = None
 
-    @pool.default
-    def _pool_of_services(self) -> Pool:
-        return self.services.pool
-
     @router_name.default
     def _class_name(self) -> str:
         return type(self.router).__name__
+
+    @property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return self.services.pool
 
     @property
     def models(self) -> ModelClient:
@@ -74,7 +74,7 @@ class ServedComponents:
         assert isinstance(self.services.models, ModelClient)  # of make_services
         return self.services.models
 
-    def store_errors(self) -> component_errors:
+    def store_errors(self) -> AbstractContextManager[None]:
         """Return a context in which whatever the store raises is an error of the SDK that names it."""
         return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
@@ -106,9 +106,9 @@ def load_checkpoints(
     run = Run.open(folder) if trained is None else Run.holding(trained)
     if run is None:
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
-    services = run.services(plugins)
     candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
     _check_endpoints(candidates, plugins)
+    services = run.services(plugins, candidates)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
         name = choice.name
@@ -120,7 +120,6 @@ def load_checkpoints(
     _check_router(name, served, used)
     return ServedComponents(
         services=services,
-        pool=candidates,
         router=served,
         router_name=name,
         estimator=used,

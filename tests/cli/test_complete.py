@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aamc_experiments import plugin as experiments
-from tiny import Tiny
+from tiny import Tiny, TinyRouter
 
 from aamc_sdk import Component, Scores, builtin, hookimpl
 from aamc_sdk.errors import ProviderError
@@ -170,7 +170,7 @@ def test_a_list_of_failures_is_no_hint(aamc: Aamc) -> None:
     assert (status, json.loads(out)["error"]) == (1, {"type": "ProviderError", "message": message, "hint": ""})
 
 
-def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
+def test_a_runs_own_router_and_pool_serve(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = [entry | {"endpoint": {"provider": "echo", "reply": f"by {entry['name']}"}} for entry in pool_to_dict(POOL_OF_THE_KIT)["candidates"]]
     Path("tiny.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
     run = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected"]
@@ -189,7 +189,12 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     status, _, err = aamc("complete", "Hello", *untrained, "--estimator", "./nowhere")
     assert (status, "./nowhere holds no estimator checkpoint" in err) == (1, True)
     Path("moved.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "reply: moved "))
-    status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
+    seen: list[object] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(TinyRouter, "load", lambda self, folder: seen.extend(candidate.endpoint for candidate in self.services.pool))
+        status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
+    assert len(seen) == len(candidates)
+    assert all("moved" in str(endpoint) for endpoint in seen)  # a router that calls models finds them where they are now
     assert (status, out.startswith("moved "), "aamc feedback add" in err) == (0, True, True), err
     Path("wrong.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "replies: by "))
     status, _, err = aamc("complete", "Hello", "--run", "here", "--pool", "wrong.yaml")
