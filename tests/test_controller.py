@@ -393,6 +393,14 @@ def test_events_are_heard_in_order_off_the_requests_thread(caplog: pytest.LogCap
     assert "plugin mine failed on aamc_decided" in caplog.text
 
 
+def test_a_tie_needs_the_other_candidate_and_none_means_not_given(controller: MetaController) -> None:
+    decision = controller.route("Hi")
+    with pytest.raises(DataError, match="tie needs over, the candidate that was as good"):
+        controller.feedback(decision.id, quality=0.2, tie=True)
+    assert controller.feedback(decision.id, quality=None, cost_usd=0.1)
+    assert controller.store.outcomes().cost_usd.tolist() == [0.1]
+
+
 def test_early_feedback_is_an_event_once_its_decision_is_in_the_log() -> None:
     hearer = Hearer()
     with build(hearer=hearer) as controller:

@@ -211,9 +211,11 @@ def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple
     """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
     _check_names(given, FeedbackKeywords.__annotations__, "feedback")
     attempt = attempt_of(decision_id, {name: given.get(name) for name in _FIGURES})
-    fields = {name: value for name, value in given.items() if name not in _FIGURES}
+    fields = {name: value for name, value in given.items() if name not in _FIGURES and value is not None}
     if attempt is not None and not fields:
         return None, attempt
+    if fields.get("tie") and "over" not in fields:
+        raise DataError("tie needs over, the candidate that was as good; leave it out of feedback with a quality")
     feedback = Feedback(decision_id=decision_id, **{"time": now, **fields})
     if attempt is not None and feedback.candidate is not None:
         attempt = attrs.evolve(attempt, candidate=feedback.candidate)

@@ -69,8 +69,6 @@ def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     for name in _NAMES:
         if isinstance(given.get(name), str) and (wrong := length_error(given[name])):  # the log keeps feedback on unknown decisions until they come
             raise DataError(f"{name} {wrong}")
-    if given.get("tie") and "over" not in given:
-        raise DataError("tie needs over, the candidate that was as good; leave it out with quality or thumbs")
     if "thumbs" in given:
         given = _thumbs(given)
     elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
