@@ -128,9 +128,9 @@ class Thompson(OnlineRouter):
             weight, shift = self._utility(request)
             for row, key in enumerate(keys):
                 if key not in scores:
-                    explored = None if self.config.use_thompson_sampling else self._exploration(request, row)
-                    inputs = (weight[row], shift[row], request.mask[row], explored)
-                    alike = (*key[:_COSTS], *(None if array is None else array.tobytes() for array in inputs))  # costs matter only by these
+                    explored = np.empty(0) if self.config.use_thompson_sampling else self._exploration(request, row)
+                    inputs = weight[row], shift[row], request.mask[row], explored
+                    alike = (*key[:_COSTS], *(array.tobytes() for array in inputs))  # costs matter only by these
                     scores[key] = cache.get(alike) or self._score_row(*self.belief(entities[row], request.pool), *inputs)
                     if len(cache) >= CACHED_SCORES or version != self._scores_version:  # scores by earlier evidence are never asked for again
                         cache.clear()
@@ -309,9 +309,9 @@ class Thompson(OnlineRouter):
         return cheap_exploration(prices, request.mask[row])
 
     def _score_row(
-        self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats | None
+        self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats
     ) -> Scores:
-        """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore."""
+        """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore, else empty."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
         if np.count_nonzero(np.isnan(utility[allowed])):
             probabilities[allowed] = np.nan  # the draw reports the missing figure
@@ -319,7 +319,7 @@ class Thompson(OnlineRouter):
             scale, shift = weight * belief.scale, weight * belief.shift + shift
             best = beta_best_probabilities(*(array[allowed] for array in (belief.alpha, belief.beta, scale, shift)))
             probabilities[allowed] = best if self.config.blend == PUBLISHED else self._with_exploration(best, samples[allowed])
-        elif len(allowed) and explored is not None:
+        elif len(allowed):
             share = epsilon(self.config, self.evidence.selections)
             best = utility[allowed] >= utility[allowed].max() - ROUNDING
             probabilities[allowed] = (1 - share) * best / best.sum() + share * explored[allowed]
