@@ -308,9 +308,7 @@ class Thompson(OnlineRouter):
         prices = self._prompt_prices(request.pool) if self.config.blend == PUBLISHED else request.expected.cost_usd[row]
         return cheap_exploration(prices, request.mask[row])
 
-    def _score_row(
-        self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats
-    ) -> Scores:
+    def _score_row(self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats) -> Scores:
         """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore, else empty."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
         if np.count_nonzero(np.isnan(utility[allowed])):
