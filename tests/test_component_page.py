@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,13 @@ def test_the_log_in_one_file_is_there_again_when_it_is_opened(plugins, tmp_path)
         assert controller.store.record(decision.id).decision == decision
         assert [call.cost_usd for call in controller.store.experience().attempts] == [0.5]
         assert [feedback.decision_id for feedback in controller.store.pending()] == ["still to come"]
+
+
+def test_the_log_in_one_file_is_open_once(plugins, tmp_path):
+    url = f"one-file:{tmp_path / 'log'}"
+    with closing(open_store(url, plugins)), pytest.raises(StoreError, match="log is open in another process; stop that one first"):
+        open_store(url, plugins)
+    open_store(url, plugins).close()
 
 
 def test_the_log_in_one_file_refuses_a_wrong_path(plugins, tmp_path):
