@@ -26,6 +26,7 @@ from aamc_sdk.errors import (
     Interrupted,
     PluginError,
     PreferenceError,
+    ProviderError,
     UnknownComponentError,
     error_text,
     nearest,
@@ -198,7 +199,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         if not isinstance(error, AamcError) and error.strerror:  # of standard output it has no file
             message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
-        elif isinstance(error, PluginError) and (cause := _component_error(error)) is not None and (place := _place(cause, first=1)):
+        elif isinstance(error, PluginError | ProviderError) and (cause := _component_error(error)) is not None and (place := _place(cause, first=1)):
             hint = f"{place}aamc --debug ... shows the traceback"
     else:
         message, hint = error_text(error), f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"

@@ -54,6 +54,13 @@ class Refusing(Provider):
         yield  # pragma: no cover
 
 
+class Faulty(Refusing):
+    """Has a fault of its own."""
+
+    async def complete(self, candidate, messages, **options):
+        return {}["choices"]
+
+
 class Lasting(MemoryStore):
     """Stands for a log on a server."""
 
@@ -67,7 +74,7 @@ class Parts:
 
     @hookimpl
     def aamc_providers(self) -> list[Component]:
-        return [Component("refusing", f"{__name__}:Refusing", "")]
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("refusing", "faulty")]
 
     @hookimpl
     def aamc_stores(self) -> list[Component]:
@@ -168,6 +175,15 @@ def test_a_list_of_failures_is_no_hint(aamc: Aamc) -> None:
     status, out, _ = aamc("complete", "Hello", "--pool", "broken.yaml", "--router", "first", "--json")
     message = "no candidate answered (calling 'a' failed: overloaded; calling 'b' failed: busy)"
     assert (status, json.loads(out)["error"]) == (1, {"type": "ProviderError", "message": message, "hint": ""})
+
+
+def test_debug_shows_where_a_provider_failed(aamc: Aamc) -> None:
+    Path("faulty.yaml").write_text("candidates: [{name: a, endpoint: {provider: faulty}}]")
+    status, _, err = aamc("--debug", "complete", "Hello", "--pool", "faulty.yaml", "--router", "first", "--store", "sqlite:log.db")
+    assert (status, "no candidate answered: calling 'a' failed: KeyError: 'choices'" in err) == (1, True)
+    assert 'return {}["choices"]' in err
+    with closing(open_store("sqlite:log.db", Plugins({"core": builtin}, discover=False))) as log:
+        assert [attempt.error for attempt in log.experience().attempts] == ["KeyError: 'choices'"]
 
 
 def test_a_runs_own_router_and_pool_serve(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ class Call:
         failed = isinstance(error, Exception | SystemExit) or (isinstance(error, asyncio.CancelledError) and not is_cancelled())
         if error is not None and failed:
             status = _STATUSES.get(error.kind, "error") if isinstance(error, ProviderError) else "error"
-            message = str(error) or type(error).__name__
+            message = str(error) if isinstance(error, AamcError) else error_text(error)
         elif isinstance(error, CANCELLED):
             status, message = "cancelled", "the caller cancelled the call"
         if self._decision_id is not None and self._record is not None:

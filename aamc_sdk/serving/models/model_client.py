@@ -244,7 +244,8 @@ class ModelClient:
                     public = f"calling {name!r} failed"
                     errors.append(ProviderError(f"{public}: {error}", kind="configuration", public=public))
         nobody = "no candidate answered"
-        raise ProviderError(failures_text(nobody, [*map(str, errors)]), public=failures_text(nobody, [error.public for error in errors]))
+        cause = next((error for error in errors if error.kind == "unexpected"), errors[-1])  # its traceback leads to the provider's line
+        raise ProviderError(failures_text(nobody, [*map(str, errors)]), public=failures_text(nobody, [error.public for error in errors])) from cause
 
     async def close(self) -> None:
         """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_SECONDS`` is left behind."""
