@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name, whole_number_hint
+from aamc_sdk.errors import ConfigError, PluginError, nearest, one_of, read_errors, unknown_name, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
@@ -212,7 +212,11 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
 @cache
 def _type_hints(cls: type[Any]) -> Mapping[str, Any]:
     """Return the types of options. Evaluating them takes most of the time of a check, and many keys of a gateway have the same class."""
-    return get_type_hints(cls)
+    hints = get_type_hints(cls)
+    if untyped := [field.name for field in attrs.fields(cls) if field.name not in hints]:
+        place = f"{cls.__module__}.{cls.__qualname__}"
+        raise PluginError(f"the option {untyped[0]!r} of {place} has no type; write {untyped[0]}: int = option(...), for example")
+    return hints
 
 
 def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
@@ -238,6 +242,7 @@ def describe_options(component: Any) -> list[dict[str, Any]]:
     config = getattr(component, "Config", None)
     if config is None:
         return []
+    _type_hints(config)
     defaults = config()
     presets = getattr(config, "presets", {})
     return [

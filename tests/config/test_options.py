@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk.config import configure, load_yaml, option, parse_yaml, set_option, unstructure
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.config import configure, describe_options, load_yaml, option, parse_yaml, set_option, unstructure
+from aamc_sdk.errors import ConfigError, PluginError
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +26,19 @@ class Options:
     mode: typing.Literal["fast", "slow"] = option("fast", "a mode")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"steps": 2}, "paper": {"steps": 1000, "rate": 3e-4}}
+
+
+@attrs.frozen(kw_only=True)
+class Untyped:
+    """An option without a type."""
+
+    steps = option(10, "steps")
+
+
+def test_an_option_without_a_type_is_an_error_of_its_plugin():
+    for use in (lambda: configure(Untyped, {"steps": 1}), lambda: describe_options(type("Thing", (), {"Config": Untyped}))):
+        with pytest.raises(PluginError, match=r"the option 'steps' of .*Untyped has no type; write steps: int = option"):
+            use()
 
 
 def make(options, preset=None):
