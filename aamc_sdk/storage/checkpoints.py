@@ -13,7 +13,7 @@ from typing import Any
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, component_errors, error_text
-from aamc_sdk.interfaces import BaseComponent, Services
+from aamc_sdk.interfaces import BaseComponent, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
 from aamc_sdk.storage.folders import make_folder
@@ -31,7 +31,8 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
 
     Raises:
         OSError: The folder cannot be written.
-        PluginError: The metrics are no mapping of JSON values, or saving raised another error than the SDK's.
+        PluginError: The metrics are no mapping of JSON values, saving raised another error than the SDK's, or a router that requires training
+            saves nothing.
     """
     if not isinstance(training, Mapping):
         raise PluginError(f"{kind} {name!r}: train must return a mapping of metrics, not {training!r:.80}")
@@ -45,6 +46,8 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
     loaded = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (COMPONENT, TRAINING)]
+    if not loaded and isinstance(component, Router) and component.requires.training:
+        raise PluginError(f"{kind} {name!r} requires training, and saves nothing of it; define save and load")
     write_json(folder / COMPONENT, about | {"config": unstructure(component.config), "files": file_hashes(folder, loaded)})
 
 

@@ -10,6 +10,7 @@ from tiny import Tiny
 
 from aamc_sdk import Services, builtin
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
+from aamc_sdk.interfaces import Requirements
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.storage import checkpoint_metadata, load_component, load_state, save_component, write_json
@@ -51,6 +52,14 @@ def test_a_component_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     estimator.means = object()
     with pytest.raises(PluginError, match=r"^estimator 'means' cannot be saved: TypeError: Object of type object is not JSON serializable$"):
         save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {})
+
+
+def test_a_router_that_requires_training_saves_something_of_it(tmp_path: Path) -> None:
+    router = PLUGINS.make("router", "favourite", SERVICES)
+    router.requires = Requirements(training=True)
+    router.save = lambda folder: None
+    with pytest.raises(PluginError, match=r"^router 'favourite' requires training, and saves nothing of it; define save and load$"):
+        save_component(tmp_path, "router", "favourite", router, PLUGINS, {})
 
 
 def test_a_full_disk_is_no_fault_of_the_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

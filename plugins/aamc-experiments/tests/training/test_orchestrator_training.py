@@ -59,6 +59,13 @@ class Untaught(Counter):
     default_dataset = None
 
 
+class Fixed(Orchestrator):
+    """One without a training."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=None, content="7", final=True)
+
+
 class Scored(Counter, EvaluatedOrchestrator):
     """One whose evaluation lists its tasks."""
 
@@ -72,7 +79,7 @@ class Scored(Counter, EvaluatedOrchestrator):
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self):
-        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("counter", "untaught", "scored")]
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("counter", "untaught", "scored", "fixed")]
 
 
 @pytest.fixture
@@ -112,6 +119,12 @@ def test_what_it_was_made_from_stands_in_its_folder(aamc) -> None:
     assert content["settings"]["dataset"]["path"] == "50"
     assert content["settings"].keys() == {"dataset", "pool", "preset", "seed", "device", "orchestrator"}
     assert {path.name for path in Path("made").iterdir()} == {"run.yaml", "orchestrator", "fingerprints"}
+
+
+def test_an_orchestrator_without_a_training_is_not_trained(aamc) -> None:
+    status, _, err = aamc("--orchestrator", "fixed", "--dataset", "tiny:50")
+    assert (status, "orchestrator 'fixed' has no training; use it without: aamc orchestrate TASK --orchestrator fixed" in err) == (2, True)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("method", ["prepare", "train"])

@@ -149,11 +149,15 @@ def check_options(settings: Settings, plugins: Plugins) -> None:
     """Check the orchestrator's name and options, before the data is read.
 
     Raises:
-        ConfigError: An option is unknown or not valid.
+        ConfigError: An option is unknown or not valid, or the orchestrator has no training.
         UnknownComponentError: No plugin offers the orchestrator.
     """
     choice = _choice(settings)
-    configure(plugins.load(ORCHESTRATOR, choice.name).Config, choice.options, preset=settings.preset, where=choice.name)
+    orchestrator = plugins.load(ORCHESTRATOR, choice.name)
+    if orchestrator.train is Orchestrator.train:
+        use = f"aamc orchestrate TASK --orchestrator {choice.name}"
+        raise ConfigError(f"orchestrator {choice.name!r} has no training; use it without: {use}")
+    configure(orchestrator.Config, choice.options, preset=settings.preset, where=choice.name)
 
 
 def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict[str, Dataset]:
