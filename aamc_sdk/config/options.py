@@ -165,8 +165,9 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
     _check_names(cls, options, where)
     _check_kinds(cls, options, where)
-    presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
-    merged = {**presets.get(preset or "", {}), **options}
+    chosen: Mapping[str, Any] = getattr(cls, "presets", {}).get(preset or "", {})
+    _check_names(cls, chosen, f"preset {preset!r}: {where}")
+    merged = {**chosen, **options}
     try:
         return _converter().structure(merged, cls)
     except cattrs.BaseValidationError as error:

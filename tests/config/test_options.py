@@ -180,6 +180,14 @@ def test_an_unknown_option_is_refused_with_the_nearest():
         make(["steps"])
 
 
+def test_a_preset_that_sets_an_unknown_option_is_named():
+    config = attrs.make_class("Config", {"steps": option(1, "steps")})
+    config.__annotations__ = {"steps": int}
+    config.presets = {"quick": {"stepz": 2}}
+    with pytest.raises(ConfigError, match=r"preset 'quick': thing has no option 'stepz'; did you mean 'steps'"):
+        configure(config, {}, preset="quick", where="thing")
+
+
 def test_a_preset_is_checked_like_any_option():
     @attrs.frozen(kw_only=True)
     class Wrong:

@@ -221,8 +221,11 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
         decisions = log.retain()
         left = {partition.number for partition in log.partitions()}  # others may have begun meanwhile
         needed_gb = log.health().get("needed_gb", 0.0)  # the store has logged the advice
-        if isinstance(log, RowStore) and getattr(log.config, "retention", Retention()) == Retention():
+        limits = getattr(log.config, "retention", None)
+        if isinstance(log, RowStore) and limits in (None, Retention()):
             advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
+            if limits is None:
+                advice = "This store has no option for one."
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:
                 return
