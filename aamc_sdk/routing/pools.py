@@ -12,7 +12,7 @@ import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, PoolError, component_errors, one_of
-from aamc_sdk.types import Candidate, Endpoint, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types import Candidate, Latency, ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -90,7 +90,7 @@ def pool_to_dict(pool: Pool) -> dict[str, Any]:
     entries = []
     for candidate in pool:
         entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
-        if isinstance(candidate, ModelSpec) and isinstance(candidate.endpoint, Endpoint):
+        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
             entry["endpoint"] = candidate.endpoint.to_dict()
         if entry.get("prices"):
             entry["prices"] = {

@@ -21,7 +21,7 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
-from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
+from aamc_sdk.types import ROUNDING, Floats, ModelSpec, Outcomes, Pool, Preference, Query
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -265,7 +265,7 @@ def _check_endpoints(pool: Pool, plugins: Plugins) -> None:
     """Check the candidates' endpoints now instead of at the first call."""
     for candidate in pool:
         if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
-            endpoint = Endpoint.of(candidate.endpoint)
+            endpoint = candidate.endpoint
             try:
                 provider = plugins.load("provider", endpoint.provider)
             except PluginError as error:  # it can still be chosen

@@ -135,8 +135,8 @@ class Endpoint:
         return {"provider": self.provider, **limit, **self.options}
 
 
-def _endpoint(value: Endpoint | str | Mapping[str, Any] | None) -> Endpoint | str | None:
-    return value if value is None or isinstance(value, str) else Endpoint.of(value)
+def _endpoint(value: Endpoint | str | Mapping[str, Any] | None) -> Endpoint | None:
+    return None if value is None else Endpoint.of(value)
 
 
 @attrs.frozen
@@ -147,12 +147,12 @@ class ModelSpec(Candidate):
         prices: Prices in USD; None if unknown (the cost is then NaN).
         latency: Unloaded latency; None if unknown.
         context_window: Maximum tokens of prompt and answer together; None for no limit.
-        endpoint: An :class:`Endpoint`, or the base URL of an OpenAI-compatible server; None if the model cannot be called.
+        endpoint: The endpoint, which may be given in any form that :meth:`Endpoint.of` reads; None if the model cannot be called.
         parameters: Parameters of every request to the model, such as ``reasoning_effort``.
     """
 
     prices: Prices | None = attrs.field(default=None, validator=_check_figures)
     latency: Latency | None = attrs.field(default=None, validator=_check_figures)
     context_window: int | None = attrs.field(default=None, converter=plain_count, validator=_check_window)
-    endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
+    endpoint: Endpoint | None = attrs.field(default=None, converter=_endpoint)
     parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

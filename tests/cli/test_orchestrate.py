@@ -21,7 +21,7 @@ from tiny import Tiny
 
 from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
 from aamc_sdk.errors import OutputError
-from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.interfaces import Budget, Step, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.storage import read_json, write_json
@@ -47,6 +47,9 @@ class Shouter(Orchestrator):
             yield Step(decision=decision, content=f"thought {number}", cost_usd=0.25, tokens=7)
         if budget.steps > 2:
             yield Step(decision=None, content=task.text.upper() + self.config.mark, final=True)
+
+    def train(self, training: Training) -> dict[str, float]:
+        return {}
 
     def save(self, folder: Path) -> None:
         write_json(folder / "mark.json", self.config.mark)

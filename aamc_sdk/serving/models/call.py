@@ -14,7 +14,7 @@ import attrs
 from aamc_sdk.errors import AamcError, ProviderError, error_text
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.interfaces.threads import is_cancelled
-from aamc_sdk.types import Attempt, Candidate, Endpoint, ModelSpec, Pool, PoolState, estimated_tokens
+from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
@@ -54,7 +54,7 @@ class PoolTracker:
         for candidate in pool:
             queued = in_flight.get(candidate.name, 0)
             if queued and isinstance(candidate, ModelSpec) and candidate.endpoint is not None and candidate.latency is not None:
-                concurrency = Endpoint.of(candidate.endpoint).concurrency
+                concurrency = candidate.endpoint.concurrency
                 if concurrency is not None and queued >= concurrency:
                     waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
         known = {name: count for name, count in in_flight.items() if name in pool.names}

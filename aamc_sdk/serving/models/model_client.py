@@ -58,7 +58,7 @@ class ModelClient:
                 raise PoolError(
                     f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}"
                 )
-            self._providers[candidate] = self._make_provider(Endpoint.of(candidate.endpoint))
+            self._providers[candidate] = self._make_provider(candidate.endpoint)
         return self._providers[candidate]
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:

@@ -243,8 +243,8 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
         given, made = estimated_tokens(sent), estimated_tokens(text)
     cost = price(spec, Usage(prompt_tokens=given, output_tokens=made))[0] if math.isnan(completion.cost_usd) else completion.cost_usd
     if not text:
-        endpoint, public = Endpoint.of(spec.endpoint or ""), f"model {spec.name!r} said nothing"
-        where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
+        public = f"model {spec.name!r} said nothing"
+        where = f"model {spec.name!r}" + ("" if spec.endpoint is None else f" at {spec.endpoint.options.get('base_url', spec.endpoint.provider)}")
         empty = ProviderError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", kind="protocol", public=public)
         raise AgentError(str(empty), 0.0 if math.isnan(cost) else cost) from empty
     return ModelReply(text, spec.name, given + made, cost, counted)

@@ -106,7 +106,7 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
 def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
     """Return the policy; raise ConfigError for a checkpoint with ``calls`` above 1, since a checkpoint ends its turn after one search."""
     endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
-    if config.calls > 1 and endpoint is not None and Endpoint.of(endpoint).provider == TRAINED:
+    if config.calls > 1 and endpoint is not None and endpoint.provider == TRAINED:
         raise ConfigError(f"a trained policy consults one model in a turn; set calls=1, not {config.calls}, or serve it with vLLM")
     return policy
 

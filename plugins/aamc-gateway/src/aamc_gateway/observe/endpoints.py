@@ -10,7 +10,6 @@ from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError
-from aamc_sdk.types import Endpoint
 
 if TYPE_CHECKING:
     from aamc_gateway.forwarding.calls.upstreams import Upstream
@@ -96,7 +95,7 @@ def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
     in_flight = {name: float(state.in_flight.get(name, 0) if state is not None else 0) for name in gateway.upstreams}
     queued = {}
     for name, upstream in gateway.upstreams.items():
-        concurrency = Endpoint.of(upstream.candidate.endpoint or "").concurrency
+        concurrency = upstream.endpoint.concurrency
         queued[name] = 0.0 if concurrency is None else max(0.0, in_flight[name] - concurrency)
     return {"breaker_open": {name: float(name in resting) for name in gateway.upstreams}, "calls_in_flight": in_flight, "queue_depth": queued}
 

@@ -33,7 +33,7 @@ from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginErro
 from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
-from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
+from aamc_sdk.types import ModelSpec, Pool, PoolState
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
@@ -129,7 +129,7 @@ class Gateway:
                 await asyncio.to_thread(orchestrator.check)
         for upstream in self.upstreams.values():
             if (problem := upstream.problem) is not None:
-                if self._can_load(upstream.provider_name):  # else the pool's check has warned
+                if self._can_load(upstream.endpoint.provider):  # else the pool's check has warned
                     logger.warning("candidate %r of the pool cannot be called: %s", upstream.name, problem)
                 continue
             for name in upstream.unset_keys:
@@ -251,7 +251,7 @@ def with_endpoint_limits(access: AccessSettings, pool: Pool) -> AccessSettings:
     for candidate in pool:
         if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
             own = models.get(candidate.name, Limits())
-            found = _limits_of(Endpoint.of(candidate.endpoint).options)
+            found = _limits_of(candidate.endpoint.options)
             lower = {unit: limit for unit, limit in found.items() if limit < (getattr(own, unit) or limit + 1)}
             if lower:
                 models[candidate.name] = attrs.evolve(own, **lower)

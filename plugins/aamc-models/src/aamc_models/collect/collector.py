@@ -20,7 +20,7 @@ from aamc_models.transport.failures import may_be_billed
 from aamc_models.transport.retries import repeats_need
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import Attempt, Endpoint, ModelSpec
+from aamc_sdk.types import Attempt, ModelSpec
 
 MAX_FAILURES = 5
 """Failed calls in a row after which a model is not called any more."""
@@ -229,7 +229,7 @@ class Collector:
 
 def _place(candidate: ModelSpec) -> asyncio.Semaphore:
     """Return the semaphore of an endpoint's declared concurrency."""
-    limit = Endpoint.of(candidate.endpoint).concurrency if candidate.endpoint is not None else None
+    limit = candidate.endpoint.concurrency if candidate.endpoint is not None else None
     return asyncio.Semaphore(limit or 1_000_000)
 
 

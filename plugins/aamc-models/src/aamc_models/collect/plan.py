@@ -12,7 +12,7 @@ from aamc_models.collect.judges import Judge
 from aamc_models.collect.ledger import ANSWER, key_of
 from aamc_models.dialects import ANY_OUTPUT_LIMIT
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.types import Endpoint, ModelSpec, Pool
+from aamc_sdk.types import ModelSpec, Pool
 
 _ENVELOPE_TOKENS = 64
 """More tokens than a server adds around a message."""
@@ -55,7 +55,8 @@ class Collection:
 
     def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
         """Return the ledger's key of a request: everything that determines the answer, so neither address nor account."""
-        endpoint = Endpoint.of(candidate.endpoint or "none")
+        endpoint = candidate.endpoint
+        assert endpoint is not None  # of a candidate that is asked
         model = endpoint.options.get("model") or candidate.name
         return key_of(kind, candidate.name, endpoint.provider, model, self.parameters(kind, candidate), text)
 

@@ -104,11 +104,11 @@ async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Check
 
 def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
     """Return the candidate with each of its deployments alone, and the deployment's number; itself and None if it has only one."""
-    from aamc_sdk.types import Endpoint, ModelSpec
+    from aamc_sdk.types import ModelSpec
 
     if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
         return [(None, candidate)]
-    endpoint = Endpoint.of(candidate.endpoint)
+    endpoint = candidate.endpoint
     deployments = endpoint.options.get("deployments", [])
     if not isinstance(deployments, list | tuple) or len(deployments) < 2:
         return [(None, candidate)]
@@ -117,13 +117,10 @@ def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
 
 
 async def _check(models: ModelClient, candidate: Candidate, seconds: float, deployment: int | None) -> Checked:
-    from aamc_sdk.types import Endpoint
-
-    given = getattr(candidate, "endpoint", None)
-    if given is None:
+    endpoint = getattr(candidate, "endpoint", None)
+    if endpoint is None:
         advice = "add an endpoint to the pool file, such as {provider: openai, ...}"
         return Checked(candidate=candidate.name, error="it has no endpoint", advice=advice)
-    endpoint = Endpoint.of(given)
     own = endpoint.options["deployments"][0] if deployment is not None else {}
     model = own.get("model") if isinstance(own, Mapping) else None
     model = str(model or endpoint.options.get("model") or candidate.name)

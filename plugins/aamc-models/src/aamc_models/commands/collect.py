@@ -195,11 +195,9 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
 
 def _calls_at_once(candidate: ModelSpec, tokens: int) -> int | None:
     """Return the number of calls of so many tokens that the deployments' limits of tokens allow at once; None without a limit."""
-    from aamc_sdk.types import Endpoint
-
     if candidate.endpoint is None:
         return None
-    options = Endpoint.of(candidate.endpoint).options
+    options = candidate.endpoint.options
     limits: list[Any] = [each.get("tokens_per_minute") or options.get("tokens_per_minute") for each in options.get("deployments") or [{}]]
     return None if None in limits else sum(max(1, limit // tokens) for limit in limits)
 

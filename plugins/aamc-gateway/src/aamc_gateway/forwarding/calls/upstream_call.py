@@ -32,7 +32,7 @@ class UpstreamCall:
 
     def __init__(self, upstream: Upstream, prepared: Prepared, block: Call, held: Reservation | None, estimator: UsageEstimator) -> None:
         self.upstream, self.prepared, self.block, self.held, self._estimator = upstream, prepared, block, held, estimator
-        self.figures = CallFigures(upstream.name, time.time(), provider=upstream.provider_name, upstream_model=upstream.model)
+        self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
     def bill(self, reported: Usage | None, cost_usd: float, text_bytes: Callable[[], int], *, finished: bool) -> None:
         """Set usage and cost inside the block: as reported, else estimated from the bytes that came; nothing where nothing came."""

@@ -27,7 +27,7 @@ from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import Endpoint, ModelSpec, Pool
+from aamc_sdk.types import ModelSpec, Pool
 
 Strip = Literal["", "earlier", "all"]
 
@@ -55,7 +55,7 @@ class Upstream:
     Attributes:
         candidate: The candidate.
         name: Its name.
-        provider_name: The name of its endpoint's provider.
+        endpoint: Its endpoint.
         model: The model's name on its server.
         max_cost: The maximum cost of its answers.
     """
@@ -63,8 +63,8 @@ class Upstream:
     def __init__(self, candidate: ModelSpec, models: ModelClient, default_tokens: int) -> None:
         self.candidate, self.name = candidate, candidate.name
         self._models = models
-        endpoint = Endpoint.of(candidate.endpoint or "")
-        self.provider_name = endpoint.provider
+        assert candidate.endpoint is not None  # else it cannot be called
+        endpoint = self.endpoint = candidate.endpoint
         self.model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities

@@ -97,7 +97,7 @@ def _entries(gateway: Gateway, scope: Scope) -> list[dict[str, Any]]:
             "created": created,
             "created_at": stamp,
             "display_name": name,
-            "owned_by": "aamc" if name.startswith(PREFIX) else gateway.upstreams[name].provider_name,
+            "owned_by": "aamc" if name.startswith(PREFIX) else gateway.upstreams[name].endpoint.provider,
         }
         for name in names
         if name == ROUTE or caller.may_use(name)
