@@ -4,8 +4,9 @@ A component hook is called once, when plugins are discovered, and returns a list
 :class:`Component`. It must be quick: a component names its class as a string, so that
 listing components imports no implementation.
 
-The other hooks are events. They run on a thread of their own, after the data is durable in
-the log. Their errors are logged and have no other effect.
+The other hooks are events. ``aamc_decided`` and ``aamc_learned`` run on a thread of their own,
+after the entry is durable in the log, ``aamc_run_finished`` in the command. Their errors are
+logged and have no other effect.
 """
 
 # Specifications have no bodies:

@@ -30,7 +30,7 @@ from aamc_sdk.log.rows.decision_content import DecisionContent
 from aamc_sdk.log.rows.decision_row import query_from, record_from
 from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
-from aamc_sdk.log.rows.templates import Templates, plain_packed
+from aamc_sdk.log.rows.templates import Templates, packed_uncompressed
 from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
@@ -101,7 +101,7 @@ __all__ = [
     "open_store",
     "outcome_fields",
     "outcomes_of",
-    "plain_packed",
+    "packed_uncompressed",
     "query_from",
     "read_batches",
     "record_from",

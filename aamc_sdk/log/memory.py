@@ -61,7 +61,7 @@ class MemoryLog(Excerpt):
     def add_unread(self, records: Records, store_text: bool) -> bool:
         """Append decisions that become rows when the log is first read; return False, without a change, if one is known or could be refused."""
         ids = {decision.id for decision in records.decisions if decision.id not in self._positions and decision.id not in self._unread_ids}
-        if len(ids) < len(records) or not all(map(_is_plain, records.decisions, records.request.queries)):
+        if len(ids) < len(records) or not all(map(_always_accepted, records.decisions, records.request.queries)):
             return False
         self._unread.append((records, store_text))
         self._unread_ids |= ids
@@ -238,6 +238,6 @@ class MemoryStore(RowStore):
         return self._log
 
 
-def _is_plain(decision: Decision, query: Query) -> bool:
+def _always_accepted(decision: Decision, query: Query) -> bool:
     """Return whether a decision cannot be refused: it has no notes, which must be of JSON's types, and no name that is too long."""
     return not decision.notes and all(map(fits, (decision.id, decision.candidate, decision.episode, query.user, query.tenant)))

@@ -326,7 +326,7 @@ class RowStore(Store):
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the logged one of its id, None if it is new."""
-        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], plain=rows))
+        return self._write(Write(lambda excerpt: append_decisions(excerpt, rows), [row.id for row in rows], appended=rows))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""

@@ -106,6 +106,7 @@ def load_checkpoints(
     run = Run.open(folder) if trained is None else Run.holding(trained)
     if run is None:
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
+    run.require_routers()
     candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
     _check_endpoints(candidates, plugins)
     services = run.services(plugins, candidates)

@@ -278,7 +278,7 @@ class RoutingRequest:
         )
         whose = f" for query {row}" if len(self) > 1 else ""
         raise NoCandidateError(
-            f"no candidate is allowed{whose} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool",
+            f"no candidate is allowed{whose} ({reasons}){unmet}; relax the request's needs or budget, shorten it, or add candidates to the pool",
             {name: frozenset(why for why, where in self.masked_why.items() if where[row, m]) for m, name in enumerate(self.pool.names)},
         )
 

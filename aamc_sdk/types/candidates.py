@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import DataError, PoolError, whole_number_hint
-from aamc_sdk.types.checks import MAX_FIGURE, check_name, is_figure, names_field, plain_count
+from aamc_sdk.types.checks import MAX_FIGURE, as_int, check_name, is_figure, names_field
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -120,7 +120,7 @@ class Endpoint:
         if isinstance(value, str) and value:
             return cls("openai", {"base_url": value})
         if isinstance(value, Mapping) and isinstance(value.get("provider"), str):
-            concurrency = plain_count(value.get("concurrency"))
+            concurrency = as_int(value.get("concurrency"))
             if concurrency is not None and (not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1):
                 raise PoolError(
                     f"an endpoint's concurrency must be a whole number of at least 1, not {concurrency!r}{whole_number_hint(concurrency)}"
@@ -153,6 +153,6 @@ class ModelSpec(Candidate):
 
     prices: Prices | None = attrs.field(default=None, validator=_check_figures)
     latency: Latency | None = attrs.field(default=None, validator=_check_figures)
-    context_window: int | None = attrs.field(default=None, converter=plain_count, validator=_check_window)
+    context_window: int | None = attrs.field(default=None, converter=as_int, validator=_check_window)
     endpoint: Endpoint | None = attrs.field(default=None, converter=_endpoint)
     parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

@@ -124,14 +124,14 @@ def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) 
         raise DataError(f"{_field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
 
 
-def plain_count(value: int | None) -> int | None:
+def as_int(value: int | None) -> int | None:
     """Convert an integer of NumPy's to Python's own, which every store keeps; anything else stays as it is."""
     return int(value) if isinstance(value, np.integer) else value
 
 
 def _checked_count(name: str, value: Any) -> int:
     """Return a count of tokens or attempts as Python's own integer."""
-    count = plain_count(value)
+    count = as_int(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
     return count

@@ -12,6 +12,7 @@ import attrs
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import (
+    as_int,
     check_choice,
     check_count,
     check_figure,
@@ -22,7 +23,6 @@ from aamc_sdk.types.checks import (
     check_text_field,
     check_time,
     is_amount,
-    plain_count,
 )
 from aamc_sdk.types.preferences import Preference
 
@@ -147,7 +147,7 @@ class Attempt:
 
 def _check_decision_id(feedback: Feedback, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not value:
-        raise DataError(f"feedback names its decision by the id that routing returned, not {value!r:.80}")
+        raise DataError(f"decision_id must be the id that route returned, not {value!r:.80}")
     check_name_field(feedback, attribute, value)
 
 
@@ -181,7 +181,7 @@ class Feedback:
     weight: float = 1.0
     source: str = attrs.field(default="explicit", validator=check_name_field)
     time: float = attrs.field(default=0.0, validator=check_time)
-    revision: int = attrs.field(default=0, converter=plain_count, validator=check_count)
+    revision: int = attrs.field(default=0, converter=as_int, validator=check_count)
     id: str = attrs.field(validator=check_name_field)
 
     @id.default

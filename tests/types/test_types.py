@@ -301,7 +301,7 @@ def test_a_copied_pools_arrays_cannot_be_written_to_either(copied):
 
 @pytest.mark.parametrize("decision_id", [None, "", 5])
 def test_feedback_without_a_decision_is_refused(decision_id):
-    with pytest.raises(AamcError, match="names its decision"):
+    with pytest.raises(AamcError, match="decision_id must be the id that route returned"):
         Feedback(decision_id=decision_id, quality=1.0)
 
 

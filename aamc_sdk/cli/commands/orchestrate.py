@@ -75,7 +75,7 @@ def orchestrate(
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
     orchestration = _orchestration(orchestrator, query, given)
     if graph is not None:
-        orchestration.check_drawing()
+        orchestration.check_graph()
     with ExitStack() as opened:
         log = partial(open_store, url, plugins_of(ctx), {"store_text": True})
         store = opened.enter_context(closing(log())) if given["store"] else None  # before the first call
@@ -94,7 +94,7 @@ def orchestrate(
             elif given["store"]:
                 click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
             if graph is not None:
-                orchestration.draw(graph)
+                orchestration.write_graph(graph)
         except (AamcError, OSError) as error:  # the answer is printed, and no second JSON document may follow it
             click.echo(f"aamc: {error}", err=True)
             ctx.exit(1)

@@ -60,7 +60,7 @@ class Templates:
         Attempts and feedback, which are short, are not compressed.
         """
         if row.kind != DECISION:
-            return plain_packed(row.content), None
+            return packed_uncompressed(row.content), None
         content = row.content.encode()
         alike = self._alike[_group_of(content, row.name)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
@@ -109,7 +109,7 @@ class Templates:
         return b"%c%b%b" % (number, packing.compress(content), packing.flush())
 
 
-def plain_packed(content: str) -> bytes:
+def packed_uncompressed(content: str) -> bytes:
     """Return a content packed without compression."""
     return bytes([_PLAIN]) + content.encode()
 

@@ -98,11 +98,11 @@ class Write(Generic[T]):
         run: Makes the change and returns its result. It checks everything before the first change, so a StoreError leaves the excerpt as it was.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
-        plain: The rows that it adds if these are only feedback or only decisions, which most often are new; empty for other writes. A store on a
-            server may add new ones without reading the log first. The result is then that of adding feedback, or None for each decision.
+        appended: The rows of a write that only appends feedback, or only decisions; empty for other writes. A store on a server may insert
+            them without reading the log first, if all are new. The result is then True for each piece of feedback, None for each decision.
     """
 
     run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
-    plain: Sequence[Row] = ()
+    appended: Sequence[Row] = ()

@@ -232,5 +232,5 @@ class Decider:
 
 
 def _bypassed_errors(request: RoutingRequest) -> tuple[type[AamcError], ...]:
-    """Return the errors of a router that do not fail a request: if each row allows only one candidate, those that say nothing about the request."""
+    """Return the errors of a router that do not fail a request: none, unless each row allows only one candidate."""
     return () if (request.mask.sum(axis=1) > 1).any() else (PluginError, ProviderError, OutputError)

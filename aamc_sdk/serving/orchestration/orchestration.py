@@ -204,17 +204,17 @@ class Orchestration:
         with write_errors(path, "choose another file with --trajectory"), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
 
-    def check_drawing(self) -> None:
-        """Check, before the first step, that :meth:`draw` will work.
+    def check_graph(self) -> None:
+        """Check, before the first step, that :meth:`write_graph` will work.
 
         Raises:
             ConfigError: The orchestrator draws nothing, or a library is missing.
         """
         raise ConfigError(f"{self.orchestrator.message_name} draws no graph; leave --graph out")
 
-    def draw(self, path: Path) -> None:
-        """Draw the order of the agents as PNG."""
-        self.check_drawing()
+    def write_graph(self, path: Path) -> None:
+        """Write a graph of the order of the agents as PNG."""
+        self.check_graph()
 
 
 def _document(step: Step) -> dict[str, Any]:

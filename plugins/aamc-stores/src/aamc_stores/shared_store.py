@@ -366,7 +366,7 @@ class SharedStore(PartitionedStore):
         """
         feedback = _plain_feedback(writes)
         if feedback and self._add_plain(feedback):
-            return [([True] * len(write.plain), None) for write in writes]
+            return [([True] * len(write.appended), None) for write in writes]
         return self._commit_by_rules(writes)
 
     @abc.abstractmethod
@@ -392,7 +392,7 @@ class SharedStore(PartitionedStore):
 
 def _plain_feedback(writes: Sequence[Write[Any]]) -> list[Row]:
     """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
-    found = [row for write in writes for row in write.plain if row.kind == FEEDBACK]
+    found = [row for write in writes for row in write.appended if row.kind == FEEDBACK]
     if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback for write in writes):
         return []
     ids = {row.id for row in found}

@@ -174,11 +174,11 @@ class PuppeteerOrchestration(Orchestration):
         """Append the episode of each path to a file."""
         append_trajectories(path, self._trajectories)
 
-    def check_drawing(self) -> None:
+    def check_graph(self) -> None:
         """Raise ConfigError if a library of figures is missing."""
         check_extra("--graph", "aamc-puppeteer[figures]", *FIGURE_MODULES)
 
-    def draw(self, path: Path) -> None:
+    def write_graph(self, path: Path) -> None:
         """Draw the order of the agents as PNG."""
         from aamc_puppeteer.analysis.figures import draw_graph, save_png
 

@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes, plain_packed
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes, packed_uncompressed
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
 """Fields of a decision's hash besides attempts and feedback: its embedding, its latest entry, and the decision itself."""
@@ -138,7 +138,7 @@ def plain_feedback(row: Row) -> tuple[str, str, bytes] | None:
     """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
     if not is_default(row):
         return None
-    value = packed((plain_packed(row.content), row.time))
+    value = packed((packed_uncompressed(row.content), row.time))
     return row.decision_id, _feedback_field(row), value[1:]  # without the array's first byte
 
 

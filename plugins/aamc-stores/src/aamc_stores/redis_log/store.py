@@ -101,7 +101,7 @@ class RedisStore(SharedStore):
         others = dict.fromkeys(owner for owner in map(decision_of, feedback) if owner is not None)
         asked = list(dict.fromkeys((*decisions, *others)))
         try:
-            adds_decisions = all(write.plain and write.plain[0].kind == DECISION for write in writes)
+            adds_decisions = all(write.appended and write.appended[0].kind == DECISION for write in writes)
             unread = self._try_commit(writes, (), ()) if adds_decisions else None  # mostly they are new, as the commit sees
             return unread or self._server.change(lambda: self._try_commit(writes, asked, feedback))
         except BaseException:
