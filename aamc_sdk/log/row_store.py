@@ -56,7 +56,8 @@ class ExportedFile:
 class RowStore(Store):
     """A store of rows. Writes follow the log's rules; a subclass makes them durable, and reads in its own way.
 
-    ``Config`` has the options that this class follows. A subclass that offers ``retention`` or ``durability``, see :class:`StoreOptions`, implements them itself.
+    ``Config`` has the options that this class follows. A subclass that offers ``retention`` or ``durability``, see :class:`StoreOptions`,
+    implements them itself.
     """
 
     Config: ClassVar[type[Any]] = FallibleOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 import threading
 import time
@@ -103,22 +104,23 @@ class PartitionedStore(RowStore):
         self._report(waits, message, number, self.name, level=logging.INFO)
         return decisions
 
+    @abc.abstractmethod
     def _drop_expired(self) -> None:
         """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
 
     def _clock_was_set(self) -> bool:
         return ClockReading.now().jumped_since(self._opened_at)
 
+    @abc.abstractmethod
     def _oldest_to_drop(self) -> Partition | None:
         """Return the oldest partition if it is expired (see :func:`aamc_sdk.log.is_oldest_expired`) or was dropped in part; else None."""
-        return None
 
+    @abc.abstractmethod
     def _drop_part(self, oldest: Partition) -> int | None:
         """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
 
         Return their number; None if a router that still learns has not learned all their entries yet.
         """
-        return None
 
     def _start_retention(self) -> None:
         """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
