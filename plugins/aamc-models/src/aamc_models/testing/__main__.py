@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import inspect
 from pathlib import Path
 
 import orjson
 
-from aamc_models.testing.script import Script
+from aamc_models.testing.script import FAULTS, USAGE, Script
 from aamc_models.testing.server import StubServer
 
 
@@ -21,7 +22,12 @@ async def _serve(stub: StubServer) -> None:
 
 def main() -> None:
     """Serve until the process is interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m aamc_models.testing", description="Serve a stub of OpenAI's and Anthropic's APIs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m aamc_models.testing",
+        description="Serve a stub of OpenAI's and Anthropic's APIs.",
+        epilog=f"{inspect.getdoc(Script)}\n\nFAULTS: {', '.join(filter(None, FAULTS))}\nUSAGE: {', '.join(USAGE)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="Address to listen on (default: 127.0.0.1).")
     parser.add_argument("--port", type=int, default=0, help="Port (default: a free one, which is printed).")
     parser.add_argument("--scripts", type=Path, help='JSON file of scripts: {"MODEL": {"pace_ms": 20}}.')
