@@ -71,7 +71,17 @@ def option(
 class _Loader(yaml.SafeLoader):
     """Loads YAML: ``1e-4`` is a float, and duplicate keys are refused."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._checked: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if node not in self._checked:  # afterwards it has the keys that are merged into it, too
+            self._checked.add(node)
+            self._check_keys(node)
+        super().flatten_mapping(node)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -83,7 +93,6 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 raise ConfigError(f"key {key!r} is set twice, the second time in line {line}; remove one")
             seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -60,7 +60,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         try:
             is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
             flip = _flip(router, reward, request, runner_up) if is_searched else None
-        except Exception as error:  # a plugin may raise anything; the decision is in the log, and can be explained without
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; the decision is in the log, and can be explained without
             is_searched = False
             logger.warning("no preference is searched at which the runner-up would have won: %s", router_error(record.decision.router, error))
     views = [

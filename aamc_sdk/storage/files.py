@@ -32,7 +32,7 @@ RESTORE = "restore the file, or train again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
-    A link stays, and leads to the new file, which has the permissions of the old one. A pipe or a device such as
+    A link stays, and leads to the new file, which has the permissions of the old one, or those of the umask. A pipe or a device such as
     ``/dev/null`` is written directly.
 
     Raises:
@@ -48,9 +48,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path = Path(os.path.realpath(path))
     mode = stat.S_IMODE(path.stat().st_mode) if os.path.isfile(path) else None  # noqa: PTH113  # likewise
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    permissions = 0o666 if mode is None else mode
     with write_errors(path, "choose another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = temporary.open("xb")  # not by mkstemp, whose files ignore the umask
+        opened = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, permissions))  # noqa: SIM115  # pathlib has no opener
     try:
         with write_errors(path, "free some space or choose another folder"):
             with opened as file:

@@ -222,6 +222,10 @@ def test_yaml_reads_the_rest_as_it_stands(text, value):
 def test_yaml_merges_mappings():
     text = "cheap: &cheap {provider: openai, model: a}\ndear: {<<: *cheap, model: b}"
     assert parse_yaml(text, "here")["dear"] == {"provider": "openai", "model": "b"}
+    nested = "a:\n  base: &base {x: 1}\n  mid: &mid {<<: *base, x: 2}\ntop: {<<: *mid}"
+    assert parse_yaml(nested, "here")["top"] == {"x": 2}
+    with pytest.raises(ConfigError, match="key 'x' is set twice"):
+        parse_yaml("a: &a {y: 1}\nb: {<<: *a, x: 1, x: 2}", "here")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-from aamc_sdk.errors import UnknownDecisionError
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_EARLY = 10_000
-"""Maximum number of decisions that are waited for since there is feedback on them; the oldest beyond it are never announced."""
+"""Maximum number of unknown decisions whose feedback is kept until they come, and of pieces on each; the oldest beyond it are not announced."""
 
 
 class PluginEvents:
@@ -27,7 +26,7 @@ class PluginEvents:
         self._plugins = plugins
         self._listened = {event for event in ("aamc_decided", "aamc_learned") if plugins is not None and plugins.has_listeners(event)}
         self._thread = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
-        self._early: dict[str, list[Feedback]] = {}
+        self._early: dict[str, deque[Feedback]] = {}
         self._lock = threading.Lock()
 
     def decided(self, decisions: Sequence[Decision]) -> None:
@@ -40,16 +39,16 @@ class PluginEvents:
             self._announce_early([decision.id for decision in decisions])
 
     def added(self, feedback: Sequence[Feedback], store: Store) -> None:
-        """Announce feedback in the log of a router that does not learn; early feedback once this process has logged its decision."""
+        """Announce feedback in the log of a router that does not learn; early feedback once this controller has logged its decision."""
         if "aamc_learned" not in self._listened:
             return
         with self._lock:
             for each in feedback:
-                self._early.setdefault(each.decision_id, []).append(each)
+                self._early.setdefault(each.decision_id, deque(maxlen=MAX_EARLY)).append(each)
             while len(self._early) > MAX_EARLY:
                 del self._early[next(iter(self._early))]
         for each in feedback:
-            with suppress(UnknownDecisionError):
+            with suppress(Exception):  # unknown, or the log cannot be read now; the feedback is in the log
                 self._announce_early([store.record(each.decision_id).decision.id])
 
     def learned(self, feedback: Feedback) -> None:

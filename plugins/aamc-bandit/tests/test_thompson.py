@@ -241,21 +241,25 @@ def test_without_a_preference_utility_is_quality_and_a_bonus_of_at_most_four_poi
     assert utility[0] == pytest.approx(0.5 + 0.2 * 0.2 * (1 - np.array([0.1, 0.2, 1.0])))
 
 
-@pytest.mark.parametrize("name", ["thompson", "epsilon-greedy"])
-def test_requests_whose_costs_have_the_same_ratios_in_percent_share_their_scores(name: str) -> None:
-    kind = {"thompson": Thompson, "epsilon-greedy": EpsilonGreedy}[name]
+def test_requests_whose_costs_have_the_same_ratios_in_percent_share_their_scores() -> None:
     judged = log(*[("small", 0.7)] * 20, *[("large", 0.8)] * 20)
-    router = make(RATIOS, kind)
+    router = make(RATIOS)
     router.learn(judged)
     scores = {}
-    for tokens in (100, 101, 5000, 101):  # 100 tokens: .076 of the cost of large, 5000: .096
+    for tokens in (100, 101, 5000, 101):  # 100 tokens: .077 of the cost of large, 5000: .096
         request = build_request([Query("?", prompt_tokens=tokens, output_tokens=256)], RATIOS, QUALITY_ONLY, preference_given=False)
         found = scores[tokens] = router.score(request)
-        fresh = make(RATIOS, kind)
+        fresh = make(RATIOS)
         fresh.learn(judged)
         assert found.probabilities.tolist() == fresh.score(request).probabilities.tolist()
     assert scores[100] is scores[101]
     assert scores[100].utility.tolist() != scores[5000].utility.tolist()
+
+
+def test_the_cheapest_of_equals_is_exploited_however_small_the_difference() -> None:
+    pool = Pool(ModelSpec(name, prices=Prices(price, price)) for name, price in {"nano": 0.1, "mini": 0.4, "opus": 100.0}.items())
+    router = make(pool, EpsilonGreedy, exploration_rate=0, min_exploration=0)
+    assert probabilities(router, ask(pool, preference_given=False)).tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize("options", [{"cost_awareness": False}, {"cost_weight": 0}, {"cost_weight": 0.0}])

@@ -119,6 +119,7 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
         ({"decision_id": "a", "thumbs": "sideways"}, "thumbs must be up or down"),
         ({"decision_id": "a", "thumbs": "up", "quality": 1}, "not several"),
         ({"decision_id": "a", "thumbs": "up", "revision": 9}, "thumbs take no revision: the last click counts; leave it out"),
+        ({"decision_id": "a", "quality": 1, "source": "implicit:thumbs", "revision": 9}, "thumbs take no revision"),
         ({"decision_id": "a", "quality": 1, "revision": -1}, "revision"),
         ({"decision_id": "a", "quality": 1, "source": 5}, "source"),
     ],

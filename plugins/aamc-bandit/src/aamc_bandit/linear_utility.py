@@ -5,8 +5,7 @@ the candidate that holds its prompt cache:
 
     utility = quality + cost_weight x (0.2 x (1 - cost / maximum cost of the row) + saving of the cache / maximum cost of the row)
 
-By default the second term is at most 0.04 and the third at most 0.2. Both are bounded, so a candidate that is better by more always wins. The
-bracket is rounded to whole percents, so that requests of similar lengths have one utility, and cached probabilities.
+By default the second term is at most 0.04 and the third at most 0.2. Both are bounded, so a candidate that is better by more always wins.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
     """Return weight and shift, ``[B, M]`` each, under a reward that is linear in quality; a ``cost_weight`` of 0 ignores cost."""
     if not request.preference_given:
         cost_usd, savings = request.expected.cost_usd, cache_savings(request.queries, request.pool) if cost_weight else None
-        percent = np.rint(100 - 100 * _share(cost_usd, cost_usd))
-        shift = NEAR_TIE * np.fmax(percent, 0.0) / 100  # 0 where the cost is unknown, or all are 0
+        shift = NEAR_TIE * np.fmax(1 - _share(cost_usd, cost_usd), 0.0)  # 0 where the cost is unknown, or all are 0
         if savings is not None:
             shift = shift + np.nan_to_num(_share(savings, cost_usd + savings))
         return np.ones(request.mask.shape), cost_weight * shift

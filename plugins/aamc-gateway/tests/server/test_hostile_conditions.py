@@ -106,7 +106,7 @@ def steps(orchestrator: Endless, **settings: Any) -> int:
     served = ServedOrchestrator("endless", OrchestratorSettings(**settings), get_plugin_manager())
     served._orchestrator = orchestrator
 
-    async def log(session: Any) -> None:
+    async def log(orchestration: Any) -> None:
         pass
 
     async def count() -> int:

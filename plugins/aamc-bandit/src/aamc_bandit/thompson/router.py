@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
-from aamc_bandit.linear_utility import linear_utility
+from aamc_bandit.linear_utility import NEAR_TIE, linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
@@ -52,8 +52,8 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "evidence.json"
 CACHED_SCORES = 1024
 """Maximum number of scores cached until the evidence changes."""
-_COSTS = 5
-"""The part of a cache key that follows version, entities and candidates: the costs of a request."""
+COST_STEPS = 100
+"""Steps in which cost changes the utility of requests without a preference, where candidates are drawn."""
 SCORE_OUTCOMES = 10
 """Number of outcomes in its category that a score known beforehand counts as."""
 _NO_EVIDENCE: Any = ()
@@ -122,20 +122,20 @@ class Thompson(OnlineRouter):
         """Score by the posteriors; equal rows are computed once until the evidence changes."""
         cache, version = self._scores, self._evidence_version
         entities = evidence_keys(self.config, request.queries, request.estimates)
-        keys = [(version, *self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
+        keys = [(version, self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
         scores = {key: found for key in keys if (found := cache.get(key)) is not None}
         if len(scores) < len(keys):
             weight, shift = self._utility(request)
             for row, key in enumerate(keys):
                 if key not in scores:
                     explored = np.empty(0) if self.config.use_thompson_sampling else self._exploration(request, row)
-                    inputs = weight[row], shift[row], request.mask[row], explored
-                    alike = (*key[:_COSTS], *(array.tobytes() for array in inputs))  # costs matter only by these
-                    scores[key] = cache.get(alike) or self._score_row(*self.belief(entities[row], request.pool), *inputs)
+                    arrays = weight[row], shift[row], request.mask[row], explored
+                    utility_key = (*key[:-1], *(array.tobytes() for array in arrays))  # costs affect scores only through these arrays
+                    scores[key] = cache.get(utility_key) or self._score_row(*self.belief(entities[row], request.pool), *arrays)
                     if len(cache) >= CACHED_SCORES or version != self._scores_version:  # scores by earlier evidence are never asked for again
                         cache.clear()
                         self._scores_version = version
-                    cache[key] = cache[alike] = scores[key]
+                    cache[key] = cache[utility_key] = scores[key]
         return _concatenated([scores[key] for key in keys], request.mask.shape)
 
     def belief(self, keys: EvidenceKeys, pool: Pool) -> tuple[QualityBelief, Floats]:
@@ -280,26 +280,30 @@ class Thompson(OnlineRouter):
         given = np.array([self.config.prompt_prices.get(name, np.nan) / 1e6 for name in pool.names])
         return np.where(np.isnan(given), pool.arrays.usd_per_token[0], given)
 
-    def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, ...]:
-        """Return a row's other inputs to its scores as part of a cache key; costs only where they count."""
+    def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, tuple[Any, ...]]:
+        """Return the candidates of a row, and its other inputs to its scores, as parts of a cache key; costs only where they count."""
         expected, here, names = request.expected, slice(row, row + 1), request.pool.names
+        mask = request.mask[here].tobytes()
         if self.config.blend == PUBLISHED:
-            return (names, request.pool.arrays.usd_per_token.tobytes()), request.mask[here].tobytes()
-        key = names, request.mask[here].tobytes()
+            return (names, request.pool.arrays.usd_per_token.tobytes()), (mask,)
         if request.preference_given:
-            return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
+            return names, (mask, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
         explores = self.config.cost_awareness and not self.config.use_thompson_sampling
         if not self._cost_weight and not explores:
-            return key
+            return names, (mask,)
         query = request.queries[row]
         cache = () if query.cached_on is None else (query.cached_on, query.expected_prompt_tokens)
-        return (*key, expected.cost_usd[here].tobytes(), *cache)
+        return names, (mask, expected.cost_usd[here].tobytes(), *cache)
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
         if self.config.blend == PUBLISHED:  # its cost bonus is in the belief, and it ignores preferences
             return np.ones(request.mask.shape), np.zeros(request.mask.shape)
-        return linear_utility(request, self.services.reward, self._cost_weight)
+        weight, shift = linear_utility(request, self.services.reward, self._cost_weight)
+        if self._cost_weight and self.config.use_thompson_sampling and not request.preference_given:
+            unit = self._cost_weight * NEAR_TIE / COST_STEPS
+            shift = unit * np.rint(shift / unit)  # so that requests of similar lengths share their scores
+        return weight, shift
 
     def _exploration(self, request: RoutingRequest, row: int) -> Floats:
         """Return the probabilities ``[M]`` of the candidates in decisions that explore."""

@@ -69,6 +69,8 @@ def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     for name in _NAMES:
         if isinstance(given.get(name), str) and (wrong := length_error(given[name])):  # the log keeps feedback on unknown decisions until they come
             raise DataError(f"{name} {wrong}")
+    if "revision" in given and ("thumbs" in given or given.get("source") == THUMBS_SOURCE):  # a high one would hide all later clicks
+        raise DataError("thumbs take no revision: the last click counts; leave it out")
     if "thumbs" in given:
         given = _thumbs(given)
     elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
@@ -96,8 +98,6 @@ def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
 def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     if "quality" in given or "over" in given:
         raise DataError("feedback must give thumbs, quality or over, not several of them")
-    if "revision" in given:  # a high one would hide all later clicks
-        raise DataError("thumbs take no revision: the last click counts; leave it out")
     thumbs = given.pop("thumbs")
     if not isinstance(thumbs, str) or thumbs not in THUMBS:
         raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")

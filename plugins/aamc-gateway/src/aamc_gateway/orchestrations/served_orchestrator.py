@@ -58,14 +58,14 @@ class ServedOrchestrator:
         Raises:
             AamcError: It needs a training and has none, or an option is wrong.
         """
-        self._orchestration(Query("Hello"), self.settings.budget_usd)
+        self._start(Query("Hello"), self.settings.budget_usd)
 
     def close(self) -> None:
         """Release threads and connections."""
         if self._orchestrator is not None:
             self._orchestrator.close()
 
-    def _orchestration(self, query: Query, budget_usd: float) -> Orchestration:
+    def _start(self, query: Query, budget_usd: float) -> Orchestration:
         orchestrator, settings = self.load(), self.settings
         task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
         return start_orchestration(orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
@@ -88,7 +88,7 @@ class ServedOrchestrator:
             ProviderError: It failed.
         """
         async with self._free:
-            orchestration = await asyncio.to_thread(self._orchestration, query, budget_usd)
+            orchestration = await asyncio.to_thread(self._start, query, budget_usd)
             steps = _Steps(orchestration, self.name, request_id)
             try:
                 async for step in steps:
