@@ -178,7 +178,8 @@ class Plugins:
             self.components.extend(RegisteredComponent(kind, component, plugin) for component in components)
 
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
-        self.failures.append(PluginFailure(plugin, f"{where} failed: {error_text(error)}"))
+        what = " ".join(error_text(error).splitlines())  # pluggy's messages have several lines
+        self.failures.append(PluginFailure(plugin, f"{where} failed: {what}"))
 
     def _mark_duplicates(self) -> None:
         """Give each component that cannot be used beside the others its error."""

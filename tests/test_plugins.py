@@ -105,6 +105,7 @@ def test_a_hook_that_is_not_specified_is_reported_and_the_plugin_left_out(plugin
     (error,) = errors(found)
     assert error.startswith("loading failed")
     assert message in error
+    assert "\n" not in error
 
 
 def test_a_misspelt_hook_is_an_error_with_the_nearest():
