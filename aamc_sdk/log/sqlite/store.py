@@ -134,7 +134,8 @@ class SqliteStore(PartitionedStore):
         if not self._opened.exists():
             make(self._opened)
         elif self._opened.is_file() and (size := self._opened.stat().st_size) < _SMALLEST_PAGE and not self._has_changes():
-            raise StoreError(f"the file {self.path} is {'too short for a log' if size else 'empty'}; delete it or choose another path")
+            wrong = "too short for a log; choose another path" if size else "empty; delete it or choose another path"
+            raise StoreError(f"the file {self.path} is {wrong}")
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""

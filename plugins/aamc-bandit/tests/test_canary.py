@@ -325,6 +325,11 @@ def test_a_pair_needs_what_either_of_its_routers_needs(name, plugins) -> None:
     assert not plugins.load("router", name).requires.text
 
 
+def test_a_trial_of_a_trial_is_refused(plugins) -> None:
+    with pytest.raises(ConfigError, match=r"stable .* is a trial of two routers itself; name one of them"):
+        make(plugins, stable={"name": "canary"}).score(asked(1))
+
+
 def test_yardsticks_and_missing_checkpoints_are_refused(plugins) -> None:
     with pytest.raises(ConfigError, match="router 'seer' must know outcomes in advance, so it is for evaluation only; choose another router"):
         make(plugins, candidate="seer").score(asked(1))

@@ -326,10 +326,24 @@ def test_a_judge_without_a_verdict_leaves_the_quality_unknown(collect: Collect, 
     stub.scripts["judge"] = Script(text="I cannot say.")
     Path("questions.jsonl").write_text('{"prompt": "Why?"}')
     status, _, err = collect("--judge", "model:judge,best=right", *ASKED)
-    assert status == 0, err
+    assert status == 1
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [1.0, None]
-    assert "1 quality is unknown, as the judge gave no verdict; raise --max-tokens" in err
+    assert "1 quality is unknown, as the judge gave none" in err
     assert "Wrote 1 row." in err
+    assert "no prompt has a quality of every answer" in err
+    assert "(its last verdict ends: 'I cannot say.'); raise --max-tokens, or name another judge" in err
+
+
+def test_a_pairwise_judge_needs_two_candidates_before_anything_is_paid(collect: Collect, stub: StubServer) -> None:
+    status, _, err = collect("--judge", "model:judge,pairwise", "--candidates", "right")
+    assert (status, "compares the answers of at least two candidates, not of 1" in err) == (2, True)
+    assert stub.counts("right").calls == 0
+
+
+def test_prices_of_an_unlikely_unit_are_named(collect: Collect) -> None:
+    Path("models.yaml").write_text(Path("models.yaml").read_text().replace(PRICES, "prices: {input: 0.00000015, output: 2}"))
+    err = collect("--judge", "exact", "--dry-run")[2]
+    assert "right costs 1.5e-07 USD per million tokens; is that price in another unit?" in err
 
 
 @needs_sandbox
@@ -360,6 +374,12 @@ def test_a_test_that_no_answer_can_pass_is_named_before_the_first_call(collect: 
     assert (status, len(stub.requests)) == (1, 0)
     assert "questions.jsonl, line 1: the test " in err
     assert "is not Python" in err
+
+
+def test_a_callback_that_judges_nothing_is_an_error(collect: Collect) -> None:
+    Path("no_judge.py").write_text("def score(row, answer):\n    return None\n")
+    status, _, err = collect("--judge", "python:no_judge:score", *ASKED)
+    assert (status, "no prompt has a quality, so no router can be tested on them; the judge gave none; mend the judge" in err) == (1, True)
 
 
 def test_a_callback_judges_with_the_whole_row(collect: Collect) -> None:

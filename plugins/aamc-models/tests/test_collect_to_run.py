@@ -48,7 +48,7 @@ def _check_path(folder: Path, monkeypatch: pytest.MonkeyPatch, candidates: str) 
     Path("questions.csv").write_text("\n".join(["question,answer", *rows]))
     status, _, err = run_command(*COLLECT)
     assert status == 0, err
-    assert "aamc run --dataset outcomes:outcomes.jsonl" in err
+    assert "aamc run --router greedy --estimator lexical --dataset outcomes:outcomes.jsonl" in err
     status, out, err = run_command(*RUN)
     assert status == 0, err
     figures = json.loads(out)["routers"]

@@ -25,7 +25,7 @@ import attrs
 
 from aamc_bandit.inner_router import InnerAttribute, InnerRouter, check_router_option, gives_snapshots, router_label
 from aamc_sdk.config import option
-from aamc_sdk.errors import AamcError, CheckpointError, is_ctrl_c
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training, run_on_own_thread
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_of
@@ -224,7 +224,11 @@ class RouterPair(OnlineRouter):
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
             if not self._made:
-                self._made = {role: InnerRouter.of(getattr(self.config, role), self.services) for role in ROLES}
+                made = {role: InnerRouter.of(getattr(self.config, role), self.services) for role in ROLES}
+                for role, inner in made.items():
+                    if isinstance(inner.router, type(self)):  # such as that of runs/latest, after a trial was trained
+                        raise ConfigError(f"{role} {self.label(role)} is a trial of two routers itself; name one of them")
+                self._made = made
             return self._made
 
     def _online(self) -> dict[str, OnlineRouter]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from aamc_sdk.types import ModelSpec
 
 NO_LIMIT = float("inf")
+LEAST_PRICE, GREATEST_PRICE = 0.001, 10_000.0
+"""Prices beyond these, in USD per million tokens, are probably meant in another unit."""
 
 
 @click.command("collect")
@@ -180,6 +182,11 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
     judge = f" ({found.judge_usd:.2g} of it for the judge)" if plan.judge_model is not None else ""
     expected = found.answers_usd + found.judge_usd
     click.echo(f"estimated cost: {expected:.3g} USD{judge}, at most {found.maximum_usd:.3g} USD; spent so far: {found.spent_usd:.3g} USD", err=True)
+    for candidate in plan.candidates:
+        amounts = [] if candidate.prices is None else [candidate.prices.input, candidate.prices.output]
+        for amount in amounts:
+            if 0 < amount < LEAST_PRICE or amount > GREATEST_PRICE:
+                click.echo(f"{candidate.name} costs {amount:g} USD per million tokens; is that price in another unit?", err=True)
     unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
         click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
@@ -217,7 +224,7 @@ def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[s
         "ledger": collector.ledger.path,
         "prompts": len(prompts),
         "rows": len(rows),
-        "unjudged": unknown if collector.plan.judge_model is not None else 0,
+        "unjudged": unknown,
         "finished": len(rows) == len(prompts) and not collector.failed,
         "cost_usd": spent["answers"] + spent["judge"] + spent["failed"],
         "judge_cost_usd": spent["judge"],
@@ -230,6 +237,8 @@ def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[s
 
 def _problem(collector: Collector, prompts: int) -> AamcError | None:
     """Return the reason for an incomplete collection as an error; None if it is complete."""
+    from aamc_models.collect.ledger import VERDICT
+
     done = f"{len(collector.qualities)} of {prompts} prompts are judged"
     if collector.stopped == "an interruption":
         return Interrupted(f"interrupted: {done}; run the same command again to resume")
@@ -239,6 +248,12 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
     if collector.failed:
         calls = quantity(collector.failed.total(), "call")
         return ProviderError(f"{calls} failed, the last with: {collector.last_error}; fix it (aamc models check), and run the same command again")
+    needed, quality = (any, "a quality") if collector.plan.judge_model is None else (all, "a quality of every answer")
+    if collector.qualities and not any(needed(found is not None for found in row.values()) for row in collector.qualities.values()):
+        verdict = next((entry.text for entry in reversed(collector.ledger.entries) if entry.kind == VERDICT and entry.text), None)
+        said = "" if verdict is None else f" (its last verdict ends: {verdict[-80:]!r})"
+        what = "mend the judge" if collector.plan.judge_model is None else "raise --max-tokens, or name another judge"
+        return DataError(f"no prompt has {quality}, so no router can be tested on them; the judge gave none{said}; {what}")
     return None
 
 
@@ -254,7 +269,7 @@ def _show(document: Mapping[str, Any]) -> None:
     print_table(table)
     if document["unjudged"]:
         unknown = f"{quantity(document['unjudged'], 'quality is', 'qualities are')} unknown"
-        click.echo(f"{unknown}, as the judge gave no verdict; raise --max-tokens, or name another judge", err=True)
+        click.echo(f"{unknown}, as the judge gave none", err=True)
     _show_costs(document)
 
 
@@ -262,8 +277,9 @@ def _show_costs(document: Mapping[str, Any]) -> None:
     costs: dict[str, Any] = document["costs"]
     judge = f", {costs['judge']:.3g} of it for the judge" if costs["judge"] else ""
     unknown = f"; the cost of {costs['unknown']} calls is unknown" if costs["unknown"] else ""
-    lost = f"; {costs['lost']} calls were under way when it was killed, and count at their maximum cost" if costs["lost"] else ""
-    click.echo(f"cost: {document['cost_usd']:.3g} USD{judge}{unknown}{lost}. Every call is in {document['ledger']}", err=True)
+    lost = f"; {costs['lost']} calls were under way when it was killed" if costs["lost"] else ""
+    charged = f"; {costs['charged']:.3g} USD count against the budget, these at their maximum cost" if unknown or lost else ""
+    click.echo(f"cost: {document['cost_usd']:.3g} USD{judge}{unknown}{lost}{charged}. Every call is in {document['ledger']}", err=True)
     if document["out"] is not None:
-        rows = quantity(document["rows"], "row")
-        click.echo(f"Wrote {rows}. Compare routers on them with: aamc run --dataset outcomes:{document['out']}", err=True)
+        compare = f"aamc run --router greedy --estimator lexical --dataset outcomes:{document['out']}"
+        click.echo(f"Wrote {quantity(document['rows'], 'row')}. Compare routers on them with: {compare}", err=True)

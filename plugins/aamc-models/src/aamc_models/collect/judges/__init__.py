@@ -40,6 +40,8 @@ def _model_judge(spec: str, rest: str, pool: Pool, asked: Pool) -> Judge:
     mode, _, best = how.partition("=")
     if mode not in ("", BEST, PAIRWISE) or bool(best) != (mode == BEST):
         raise ConfigError(f"--judge must be {FORMS}, not {spec!r}")
+    if mode == PAIRWISE and len(asked) < 2:
+        raise ConfigError(f"--judge {spec} compares the answers of at least two candidates, not of {len(asked)}; ask more, or leave out ,{PAIRWISE}")
     if best:
         asked.index(best)
     return RubricJudge(name, mode or BEST, best or _most_expensive(asked))
