@@ -271,9 +271,9 @@ def component_errors(what: str, passes: type[Exception] = AamcError, raises: typ
     """
     try:
         yield
+    except (AamcError, passes):
+        raise
     except (Exception, SystemExit) as error:  # a component may raise anything
-        if isinstance(error, (AamcError, passes)):
-            raise
         raise raises(f"{what}: {error_text(error)}") from error
 
 

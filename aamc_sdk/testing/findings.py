@@ -7,7 +7,7 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from traceback import extract_tb, walk_stack, walk_tb
@@ -188,8 +188,7 @@ def _words(check: Callable[..., None]) -> str:
 def _run(component: str, check: Callable[[T], None], subject: T, thread: _CheckThread, seconds: float) -> Finding:
     words = _words(check)
     try:
-        with redirect_stdout(sys.stderr):  # standard output is the command's own
-            thread.run(lambda: check(subject), seconds)
+        thread.run(lambda: check(subject), seconds)
     except SkipTest as skipped:
         return Finding(component, words, True, str(skipped), skipped=True)
     except HangError as error:

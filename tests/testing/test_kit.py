@@ -70,6 +70,27 @@ def test_the_command_prints_why_a_check_does_not_apply(monkeypatch):
     assert [finding["skipped"] for finding in document["findings"]].count(True) == 4
 
 
+class Talkative(Router):
+    """Prints as it is made and as it is closed, which the kit also does outside of the checks."""
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        print("made")  # noqa: T201  # the mistake
+
+    def score(self, request):
+        return Scores(1.0 * request.mask)
+
+    def close(self):
+        print("closed")  # noqa: T201  # likewise
+
+
+def test_the_commands_document_is_all_of_standard_output_whatever_a_component_prints(monkeypatch, offer):
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: offer("router", Talkative))
+    _, out, err = run_command("plugins", "check", "router", "mine", "--json")
+    assert json.loads(out)["findings"]
+    assert "closed" in err
+
+
 def test_unknown_names_are_errors(offer):
     plugins = offer("router", Router)
     with pytest.raises(UnknownComponentError, match="did you mean 'mine'"):

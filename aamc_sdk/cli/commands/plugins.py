@@ -110,7 +110,7 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     if len(target) == 1 and target[0] in KINDS:
         raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(installed.names(target[0]))}")
     distribution = installed.find(*target).plugin.distribution if len(target) == 2 else target[0]
-    with console(stderr=True).status("checking") as running, redirect_stdout(sys.stderr):  # a component may print, and the result may be JSON
+    with console(stderr=True).status("checking") as running, redirect_stdout(sys.stderr):  # standard output is the command's own
         if len(target) == 2:
             findings = check_component(*target, installed, seconds=seconds, begin=running.update)
         else:

@@ -49,7 +49,8 @@ class PluginEvents:
                 del self._early[next(iter(self._early))]
         for each in feedback:
             with suppress(Exception):  # unknown, or the log cannot be read now; the feedback is in the log
-                self._announce_early([store.record(each.decision_id).decision.id])
+                store.record(each.decision_id)
+                self._announce_early([each.decision_id])
 
     def learned(self, feedback: Feedback) -> None:
         """Announce feedback that the router has learned."""
