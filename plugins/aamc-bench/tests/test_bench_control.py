@@ -150,7 +150,7 @@ def test_scales_of_the_reward_are_options() -> None:
     assert stage.jobs[0].arguments["reward"] == {"latency_ms": [0, 5000]}
     named = SCENARIOS["scarce-server"]
     world = ScenarioWorld.of(named.pool, options["scenarios"]["scarce-server"]["environment"], 0, options["reward"])
-    assert world.services.reward.vector(Outcomes(np.zeros(1), np.zeros(1), np.array([1000.0])))[0, 2] == pytest.approx(0.8)
+    assert world.environment.services.reward.vector(Outcomes(np.zeros(1), np.zeros(1), np.array([1000.0])))[0, 2] == pytest.approx(0.8)
     assert "reward" not in ControlBenchmark().options()  # experiments of earlier versions go on
 
 
@@ -216,7 +216,7 @@ def test_ppo_beats_greedy_on_the_scarce_server() -> None:
     """Without a preference of its own in training: at 300,000 decisions, of the default 4,000,000, most of the gap is closed."""
     named = SCENARIOS["scarce-server"]
     world, weights = ScenarioWorld.of(named.pool, {"scenario": "scarce-server", "world": named.world}, 0), Preference.parse(named.preference).array
-    router = PPORouter(PPOConfig(total_timesteps=300_000, validation_steps=32_768), world.services)
+    router = PPORouter(PPOConfig(total_timesteps=300_000, validation_steps=32_768), world.environment.services)
     environment = world.environment
     router.train(Training(dataset=environment.dataset("train"), validation=environment.dataset("validation"), env=environment))
     streams = world.streams(48, weights, 7)

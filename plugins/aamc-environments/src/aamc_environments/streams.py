@@ -98,7 +98,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
             self.setup.preferences.seed(seed)
             self._seed = None
         self._start()
-        return self._observe(), {}
+        return self.observation(), {}
 
     def step(self, actions: NDArray[Any]) -> tuple[Array32, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Serve the present query of each stream by the chosen candidates ``[n]``.
@@ -113,13 +113,13 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         if self._seed is not None:  # reset() takes it
             raise gymnasium.error.ResetNeeded(RESET_FIRST)
         rewards, info = self._advance(self._checked(actions))
-        observation = self._observe()
+        observation = self.observation()
         truncations = np.zeros(self.num_envs, dtype=bool)
         if self.clock == self.setup.horizon:
             truncations[:] = True
             info |= {"final_obs": np.fromiter(observation, dtype=object), "_final_obs": np.ones(self.num_envs, dtype=bool)}
             self._start()
-            observation = self._observe()
+            observation = self.observation()
         return observation, rewards, np.zeros(self.num_envs, dtype=bool), truncations, info
 
     def _advance(self, actions: NDArray[np.intp]) -> tuple[Floats, dict[str, Any]]:
@@ -187,7 +187,8 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         """Return a block's chances, step by step."""
         return list(map(StepDraws, *exponentials.swapaxes(0, 1), *uniforms.swapaxes(0, 1)))
 
-    def _observe(self) -> Array32:
+    def observation(self) -> Array32:
+        """Return the observations of the present queries, ``[n, width]``."""
         return self.observer.observe(self.row, self.setup.preferences.present, self._wait(), self.view)
 
     def _checked(self, actions: NDArray[Any]) -> NDArray[np.intp]:

@@ -81,12 +81,12 @@ def test_bursts_keep_the_mean_rate_and_lengthen_the_wait(one_queue):
 def test_the_share_of_queries_in_bursts_is_as_asked():
     arrivals = Arrivals(per_second=1.0, burst=3.0, share=0.3, length=10.0)
     generator = np.random.default_rng(0)
-    bursting = np.zeros(2000, dtype=bool)
+    phase = np.zeros(2000, dtype=np.intp)
     shares = []
     for step in range(300):
-        bursting = arrivals.change(bursting, generator.random(2000))
+        phase = arrivals.next_phase(phase, generator.random(2000))
         if step >= 50:
-            shares.append(bursting.mean())
+            shares.append((phase == BURST).mean())
     assert np.mean(shares) == pytest.approx(0.3, abs=0.01)
 
 

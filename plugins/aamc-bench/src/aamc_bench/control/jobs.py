@@ -15,16 +15,14 @@ from aamc_environments.queue import (
     QueueStreams,
     Rule,
     mean_rewards,
-    read_world,
     reference_rule,
-    sample_queries,
     upper_bound,
 )
 from aamc_ppo.router import PPOConfig, PPORouter
 
-from aamc_sdk import Pool, Preference, Services, Training
+from aamc_sdk import Pool, Preference, Training
 from aamc_sdk.config import configure
-from aamc_sdk.errors import ConfigError, PluginError
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import LinearReward, pool_from_dict
 from aamc_sdk.storage import write_arrays
@@ -45,12 +43,10 @@ class ScenarioWorld:
 
     Attributes:
         environment: The environment, with true expectations.
-        services: Its pool and reward.
         estimate_error: Standard deviation of the error of ``greedy``'s estimates.
     """
 
     environment: QueueEnvironment
-    services: Services
     estimate_error: float
 
     @classmethod
@@ -68,20 +64,14 @@ class ScenarioWorld:
             PoolError: The pool lacks candidates that the scenario needs.
         """
         reward = LinearReward(configure(LinearReward.Config, scales or {}, where="reward"))
-        services = Services(pool=pool, reward=reward, make=_nothing, seed=seed)
         config = configure(QueueOptions, {"noise": ESTIMATE_ERROR, **options}, where="environment")
-        environment = QueueEnvironment(attrs.evolve(config, noise=0.0), services)
-        world = read_world(config.world)
-        environment.prepare({name: sample_queries(world, size, 3 * seed + number) for number, (name, size) in enumerate(QUERIES.items())})
-        outcomes = environment.dataset("train").outcomes
-        assert outcomes is not None  # the simulator samples them
-        reward.fit(outcomes)
-        return cls(environment, services, config.noise)
+        queries = {name: (size, 3 * seed + number) for number, (name, size) in enumerate(QUERIES.items())}
+        return cls(QueueEnvironment.sampled(attrs.evolve(config, noise=0.0), pool, reward, queries, seed), config.noise)
 
     def streams(self, n: int, preference: Floats, seed: int, noise: float = 0.0) -> QueueStreams:
         """Return n test streams of one preference; the same ones for the same seed, with estimates of this error."""
         config = attrs.evolve(self.environment.config, noise=noise)
-        environment = QueueEnvironment(config, self.services)
+        environment = QueueEnvironment(config, self.environment.services)
         environment.prepare({"test": self.environment.dataset("test")})
         streams = environment.vector(n, "test", seed=seed, preferences=np.tile(preference, (n, 1)))
         assert isinstance(streams, QueueStreams)
@@ -106,10 +96,6 @@ def greedy_truth_rule(streams: QueueStreams) -> Floats:
     request = streams.request()
     assert request.hindsight is not None
     return streams.setup.reward.scalar(request.hindsight, request.preferences)
-
-
-def _nothing(kind: str, name: str, options: Any) -> Any:
-    raise PluginError(f"aamc bench control cannot make other components, such as {kind} {name!r}")
 
 
 STREAMS = 128
@@ -166,7 +152,7 @@ def measure(
 
 def _trained(world: ScenarioWorld, folder: Path, progress: Progress, options: Mapping[str, Any], preset: str) -> PPORouter:
     """Return router ``ppo``, trained with true expectations; an interrupted training continues."""
-    router = PPORouter(configure(PPOConfig, options, preset=preset, where="router"), world.services)
+    router = PPORouter(configure(PPOConfig, options, preset=preset, where="router"), world.environment.services)
     environment = world.environment
     train, validation = environment.dataset("train"), environment.dataset("validation")
     router.train(Training(dataset=train, validation=validation, env=environment, folder=folder / "ppo", resume=True, progress=progress))

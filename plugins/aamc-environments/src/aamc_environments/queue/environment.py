@@ -14,11 +14,11 @@ from aamc_environments.queue.events import Schedule
 from aamc_environments.queue.options import QueueOptions
 from aamc_environments.queue.queue_streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
 from aamc_environments.queue.single_stream import SingleQueueStream
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue.world import read_world, sample_queries
 from aamc_environments.resources import DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_environments.streams import StreamSetup
 from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Preference, RoutingRequest, Services
-from aamc_sdk.errors import ConfigError, DataError, PoolError
+from aamc_sdk.errors import ConfigError, DataError, PluginError, PoolError
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, Floats, sigmoid
 
@@ -79,6 +79,10 @@ def _budget_usd(options: QueueOptions, mean_usd: Floats, pool: Pool) -> float:
     return budget
 
 
+def _no_component(kind: str, name: str, options: Any) -> Any:
+    raise PluginError(f"a simulator alone cannot make other components, such as {kind} {name!r}")
+
+
 logger = logging.getLogger(__name__)
 NARROW = 0.05
 """Share of the slowest candidate's latency below which the range of all candidates is no scale for waits."""
@@ -102,6 +106,25 @@ class QueueEnvironment(StreamEnvironment):
         self._schedule = Schedule(config.events, services.pool)
         self._warned = False
         check_pool(config.scenario, services.pool)
+
+    @classmethod
+    def sampled(cls, config: QueueOptions, pool: Pool, reward: LinearReward, queries: Mapping[str, tuple[int, int]], seed: int) -> QueueEnvironment:
+        """Return the simulator with queries of its world's own distribution, and fit the reward to the outcomes of split ``"train"``.
+
+        Args:
+            config: The options.
+            pool: The candidates.
+            reward: The reward to fit.
+            queries: Number and seed of the queries of each split.
+            seed: The seed of outcomes.
+        """
+        environment = cls(config, Services(pool=pool, reward=reward, make=_no_component, seed=seed))
+        world = read_world(config.world)
+        environment.prepare({split: sample_queries(world, size, own) for split, (size, own) in queries.items()})
+        outcomes = environment.dataset("train").outcomes
+        assert outcomes is not None  # sampled just now
+        reward.fit(outcomes)
+        return environment
 
     @classmethod
     def category_shares(cls, config: Any) -> Mapping[str, float]:

@@ -15,11 +15,10 @@ import numpy as np
 from aamc_environments.queue.environment import QueueEnvironment
 from aamc_environments.queue.options import QueueOptions
 from aamc_environments.queue.single_stream import SingleQueueStream
-from aamc_environments.queue.world import read_world, sample_queries
 from aamc_environments.streams import OBSERVATION_BOUND, RESET_FIRST, Streams
-from aamc_sdk import Pool, Services
+from aamc_sdk import Pool
 from aamc_sdk.config import check_seed, configure
-from aamc_sdk.errors import ConfigError, PluginError
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import Array32, LinearReward, default_pool
 
 SPLIT = "train"
@@ -41,17 +40,7 @@ def standalone(pool: Pool | None = None, queries: int = 4096, seed: int = 0, **o
     if not isinstance(queries, Integral) or queries < 1:
         raise ConfigError(f"queries must be a whole number of at least 1, not {queries!r}")
     config = configure(QueueOptions, options, where="queue")
-    reward = LinearReward()
-    environment = QueueEnvironment(config, Services(pool=pool or default_pool(), reward=reward, make=_nothing, seed=seed))
-    environment.prepare({SPLIT: sample_queries(read_world(config.world), queries, seed)})
-    outcomes = environment.dataset(SPLIT).outcomes
-    assert outcomes is not None  # sampled just now
-    reward.fit(outcomes)
-    return environment
-
-
-def _nothing(kind: str, name: str, options: Any) -> Any:
-    raise PluginError(f"a standalone simulator cannot make other components, such as {kind} {name!r}")
+    return QueueEnvironment.sampled(config, pool or default_pool(), LinearReward(), {SPLIT: (queries, seed)}, seed)
 
 
 def make_streams(num_envs: int = 1, **options: Any) -> Streams:

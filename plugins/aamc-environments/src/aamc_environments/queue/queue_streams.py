@@ -17,7 +17,7 @@ from aamc_environments.resources import Resource, StepCalls, StepView
 from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
-from aamc_sdk.routing import Array32, expected_cost, token_counts
+from aamc_sdk.routing import expected_cost, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Floats, sigmoid
 
 _NOTHING = np.array(0, dtype=np.float32)
@@ -120,10 +120,6 @@ class Arrivals:
         """Mean gap between bursts: the mean over all queries is ``1000 / per_second``."""
         return 1000 / self.per_second / (self.share / self.burst + 1 - self.share)
 
-    def change(self, bursting: NDArray[np.bool_], uniforms: Floats) -> NDArray[np.bool_]:
-        """Return whether each stream ``[n]`` is in a burst at its next query."""
-        return np.asarray(self.next_phase(np.where(bursting, BURST, CALM), uniforms) == BURST)
-
     @property
     def transitions(self) -> Floats:
         """Chances that a query of one phase (calm, announced, burst) is followed by one of another, ``[3, 3]``."""
@@ -151,11 +147,17 @@ class QueueStreams(Streams):
         arrivals: The arrival process.
         schedule: The events.
         resource: What calls share in place of queues; None for one first-come-first-served server a candidate.
+
+    Attributes:
+        service_ms: The candidates' mean service times, ``[M]``.
+        service_factors: The factors of the rows on the mean service times, ``[Q]``.
+        backlog_ms: The work before each candidate in milliseconds, ``[n, M]``.
     """
 
     def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule, resource: Resource | None = None) -> None:
-        self._latencies = MeanLatencies.of(setup.request.pool)
-        self._truth = truth
+        latencies = MeanLatencies.of(setup.request.pool)
+        self._network_ms, self.service_ms = latencies.network_ms, latencies.service_ms
+        self._truth, self.service_factors = truth, truth.longer
         self.arrivals = arrivals
         self._calm_gap_ms = arrivals.calm_gap_ms
         self._schedule = schedule
@@ -173,35 +175,16 @@ class QueueStreams(Streams):
     @property
     def state(self) -> Floats:
         """Return the backlogs or the state of the shared resource, ``[n, D]``."""
-        return self._backlog_ms if self.resource is None else self.resource.state
-
-    def observation(self) -> Array32:
-        """Return the observations of the present queries, ``[n, width]``."""
-        return self._observe()
-
-    @property
-    def service_ms(self) -> Floats:
-        """The candidates' mean service times, ``[M]``."""
-        return self._latencies.service_ms
-
-    @property
-    def service_factors(self) -> Floats:
-        """The factors of the rows on the mean service times, ``[Q]``."""
-        return self._truth.longer
-
-    @property
-    def backlog_ms(self) -> Floats:
-        """The work before each candidate in milliseconds, ``[n, M]``."""
-        return self._backlog_ms
+        return self.backlog_ms if self.resource is None else self.resource.state
 
     @property
     def idle_outcomes(self) -> Outcomes:
         """The true expectations of all rows in an idle pool, ``[Q, M]``."""
         chance, prompt_usd, answer_usd = self._tables
-        return Outcomes(chance, prompt_usd + answer_usd, self._latencies.network_ms + self._truth.longer[:, None] * self._latencies.service_ms)
+        return Outcomes(chance, prompt_usd + answer_usd, self._network_ms + self.service_factors[:, None] * self.service_ms)
 
     def _begin(self) -> None:
-        self._backlog_ms = np.zeros((self.num_envs, len(self.visible.pool)), dtype=np.float32)
+        self.backlog_ms = np.zeros((self.num_envs, len(self.visible.pool)), dtype=np.float32)
         self.phase = np.zeros(self.num_envs, dtype=np.intp)
         if self.resource is not None:
             self.resource.begin(self.setup.streams)
@@ -219,9 +202,9 @@ class QueueStreams(Streams):
             return
         if self.arrivals.warning:
             self.view = StepView(pressure=np.repeat(self.phase[:, None] / BURST, len(self.visible.pool), axis=1))
-        backlog_ms = self._backlog_ms.T
+        backlog_ms = self.backlog_ms.T
         backlog_ms -= np.asarray(gap_ms, dtype=np.float32)
-        np.maximum(self._backlog_ms, _NOTHING, out=self._backlog_ms)
+        np.maximum(self.backlog_ms, _NOTHING, out=self.backlog_ms)
 
     def _follow_schedule(self) -> None:
         phase, drift = self._schedule.phase(self.clock), self._schedule.drift(self.clock)
@@ -234,15 +217,15 @@ class QueueStreams(Streams):
         self._flat_tables = self._tables.reshape(3, -1)
 
     def _wait(self) -> Floats | None:
-        return self._backlog_ms if self.resource is None else self.view.wait_ms
+        return self.backlog_ms if self.resource is None else self.view.wait_ms
 
     def _hindsight(self) -> Outcomes:
         chance, prompt_usd, answer_usd = self._tables.take(self.row, axis=1)
-        service_ms = self._truth.longer.take(self.row)[:, None] * self._latencies.service_ms
+        service_ms = self.service_factors.take(self.row)[:, None] * self.service_ms
         cost_usd, wait_ms = prompt_usd + answer_usd, self._wait()
         if self.view.added_usd is not None:
             cost_usd = cost_usd + self.view.added_usd
-        return Outcomes(chance, cost_usd, self._latencies.network_ms + service_ms + (0.0 if wait_ms is None else wait_ms))
+        return Outcomes(chance, cost_usd, self._network_ms + service_ms + (0.0 if wait_ms is None else wait_ms))
 
     def counterfactual_quality(self) -> Floats:
         """Return the quality that each candidate would have for the present queries, with the random numbers of this step, ``[n, M]``.
@@ -254,17 +237,17 @@ class QueueStreams(Streams):
 
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
-        service_ms = self._draws.service * self._latencies.service_ms.take(actions) * self._truth.longer.take(self.row)
+        service_ms = self._draws.service * self.service_ms.take(actions) * self.service_factors.take(self.row)
         if self.resource is not None:
             return self._serve_by(self.resource, actions, allowed, chance, service_ms, prompt_usd + answer_usd * (0.5 + self._draws.length))
         queues = self._queues + actions
-        backlog_ms = self._backlog_ms.reshape(-1)
+        backlog_ms = self.backlog_ms.reshape(-1)
         wait_ms = backlog_ms.take(queues)
         backlog_ms[queues] = wait_ms + service_ms * allowed
         return Outcomes(
             quality=(self._draws.success < chance).astype(np.float64),
             cost_usd=prompt_usd + answer_usd * (0.5 + self._draws.length),
-            latency_ms=wait_ms + service_ms + self._latencies.network_ms.take(actions),
+            latency_ms=wait_ms + service_ms + self._network_ms.take(actions),
         )
 
     def _serve_by(
@@ -277,7 +260,7 @@ class QueueStreams(Streams):
         tokens = self._truth.prompt_tokens.take(self.row) + self._truth.output_tokens.take(self.row) * (0.5 + self._draws.length)
         resource.serve(StepCalls(actions, allowed, service_ms, tokens, cost_usd))
         quality = np.asarray(self._draws.success < chance, dtype=np.float64)
-        return Outcomes(quality, cost_usd, wait_ms + service_ms + self._latencies.network_ms.take(actions))
+        return Outcomes(quality, cost_usd, wait_ms + service_ms + self._network_ms.take(actions))
 
 
 def _visible_request(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:

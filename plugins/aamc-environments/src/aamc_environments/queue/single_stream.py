@@ -50,7 +50,7 @@ class SingleQueueStream(QueueStreams):
         Raises:
             InvalidAction: The action is not a candidate's number.
         """
-        candidates, row = self._backlog_ms.shape[1], self.row.item()
+        candidates, row = self.backlog_ms.shape[1], self.row.item()
         cell = row * candidates + action
         if self.resource is not None or not (0 <= action < candidates and self._allowed.item(cell)):
             rewards, infos = super()._advance(self._checked(np.array([action])))
@@ -65,17 +65,17 @@ class SingleQueueStream(QueueStreams):
     def observe(self) -> Array32:
         """Return the observation of the present query, ``[width]``."""
         if self.resource is not None or self.arrivals.warning:
-            return np.asarray(self._observe()[0])
-        return self.observer.observe(self.row[0], self.setup.preferences.present[0], self._backlog_ms[0])
+            return np.asarray(self.observation()[0])
+        return self.observer.observe(self.row[0], self.setup.preferences.present[0], self.backlog_ms[0])
 
     def _outcome(self, action: int, cell: int) -> tuple[float, float, float]:
         """Return quality, cost and latency; see :meth:`QueueStreams._serve`."""
         chance, prompt_usd, answer_usd = self._flat_tables[:, cell].tolist()
-        service_ms = self._draws.service * self._latencies.service_ms.item(action) * self._truth.longer.item(self.row.item())
-        wait_ms = self._backlog_ms.item(action)
-        self._backlog_ms[0, action] = wait_ms + service_ms
+        service_ms = self._draws.service * self.service_ms.item(action) * self.service_factors.item(self.row.item())
+        wait_ms = self.backlog_ms.item(action)
+        self.backlog_ms[0, action] = wait_ms + service_ms
         quality = 1.0 if self._draws.success < chance else 0.0
-        return quality, prompt_usd + answer_usd * (0.5 + self._draws.length), wait_ms + service_ms + self._latencies.network_ms.item(action)
+        return quality, prompt_usd + answer_usd * (0.5 + self._draws.length), wait_ms + service_ms + self._network_ms.item(action)
 
     def _scalar_reward(self, vector: tuple[float, float, float]) -> float:
         """Return the reward of a query's objectives under its preference; objectives of weight 0 may be NaN."""
