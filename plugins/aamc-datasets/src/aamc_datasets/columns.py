@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,34 +126,41 @@ def column_names(file: Path) -> list[str]:
     return names
 
 
+@contextmanager
+def arrow_errors(file: Path, form: str = "Parquet") -> Iterator[None]:
+    """Turn pyarrow's errors of reading a file into one with the file and the form that it should have."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read {file} as {form}: {' '.join(str(error).split()):.200}; give a {form} file") from error
+
+
 def _csv_names(file: Path) -> list[str]:
     with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as rows:
         return next(csv.reader(rows), [])
 
 
 def _parquet_names(file: Path) -> list[str]:
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 
-    try:
+    with arrow_errors(file):
         return list(pq.read_schema(file).names)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {file} as Parquet: {' '.join(str(error).split()):.200}") from error
 
 
-def parquet_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file, with all columns.
+def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, with all columns.
 
     Raises:
         DataError: The file cannot be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        return list(pq.read_table(file).to_pylist())
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {file}: {str(error).splitlines()[0]}; give a Parquet file") from error
+    with arrow_errors(file):
+        table = pq.read_table(file)
+    for batch in table.to_batches(max_chunksize=1024):
+        yield from batch.to_pylist()
 
 
 def require_columns(file: Path, wanted: Iterable[str], found: Collection[str], advice: str = "") -> None:
@@ -174,11 +182,9 @@ def read_columns(file: Path, names: Iterable[str]) -> dict[str, TableColumn]:
     """
     import pyarrow as pa
 
-    wanted = list(names)
-    try:
-        table = _read_parquet(file, wanted) if file.suffix == ".parquet" else _read_csv(file, wanted)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {file}: {' '.join(str(error).split()):.200}") from error
+    wanted, parquet = list(names), file.suffix == ".parquet"
+    with arrow_errors(file, "Parquet" if parquet else "CSV"):
+        table = _read_parquet(file, wanted) if parquet else _read_csv(file, wanted)
     if not len(table):
         raise DataError(f"{file} has a header but no row; give at least one")
     try:

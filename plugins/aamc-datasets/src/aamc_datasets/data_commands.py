@@ -11,7 +11,7 @@ from aamc_experiments.data import read_dataset
 from aamc_experiments.settings import Source, read_settings
 
 from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
-from aamc_datasets.summary import summarize
+from aamc_datasets.summary import print_summary, summarize
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits, write_labelled
 from aamc_sdk import Dataset
 from aamc_sdk.cli import JSON, plugins_of
@@ -94,8 +94,6 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
     if as_json:
         click.echo(to_json(document))
     else:
-        from aamc_datasets.summary import print_summary
-
         print_summary(document)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -15,7 +14,7 @@ import click
 
 from aamc_sdk.cli import JSON
 from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
-from aamc_sdk.storage import read_json, to_json, write_json
+from aamc_sdk.storage import file_hashes, read_json, to_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
 """FlashRAG's rows of the datasets (arXiv 2405.13576), which Router-R1 was trained on: ``question`` and ``golden_answers``."""
@@ -109,7 +108,7 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
             file.parent.mkdir(parents=True, exist_ok=True)
             _download(url, file.with_suffix(".part"))
     arrived = file.with_suffix(".part") if new else file
-    checksum = _checksum(arrived)
+    checksum = file_hashes(arrived.parent, [arrived])[arrived.name]
     if recorded is not None and recorded.get("sha256") != checksum:
         where = f"{url} has changed since it was first fetched" if new else f"{file} has changed since it was fetched"
         raise DataError(
@@ -119,14 +118,6 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
         arrived.replace(file)
         _tag(arrived).unlink(missing_ok=True)
     return Fetched(file, checksum, file.stat().st_size, new)
-
-
-def _checksum(file: Path) -> str:
-    digest = sha256()
-    with file.open("rb") as content:
-        while piece := content.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _tag(part: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -38,12 +38,9 @@ def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Grou
     """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
     first, second = (datasets[name] for name in pair)
     questions = set(map(normalized_text, first.queries)) & set(map(normalized_text, second.queries))
-    near = [_rows_in(groups.names(one), set(groups.names(other))) for one, other in ((first, second), (second, first))]
+    of_first, of_second = groups.names(first), groups.names(second)
+    near = [sum(name in others for name in names) for names, others in ((of_first, set(of_second)), (of_second, set(of_first)))]
     return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
-
-
-def _rows_in(names: Sequence[str], others: Set[str]) -> int:
-    return sum(name in others for name in names)
 
 
 def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:

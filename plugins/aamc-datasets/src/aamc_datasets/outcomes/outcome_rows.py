@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from aamc_datasets.columns import parquet_rows
 from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, require, text, unique_keys
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
@@ -56,38 +57,26 @@ def parse_rows(file: Path) -> Iterator[OutcomeRow]:
         DataError: The file cannot be read, or a row is invalid; the message gives file, line and value.
     """
     parquet = file.suffix == ".parquet"
-    for number, content in _parquet(file) if parquet else json_lines(file):
+    for number, content in enumerate(parquet_rows(file), start=1) if parquet else json_lines(file):
         location = f"{file}, {'row' if parquet else 'line'} {number}"
         try:
-            yield _row(location, content)
+            yield _row(location, _as_json(content) if parquet else content)
         except DataError as error:
             raise DataError(f"{location}: {error}{hint(file, 'outcomes')}") from error
 
 
-def _parquet(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a Parquet file, numbered from 1; its ``outcomes`` is a struct, a map, or JSON text."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
-
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {file} as Parquet: {error}") from error
-    number = 0
-    for batch in table.to_batches(max_chunksize=1024):
-        for row in batch.to_pylist():
-            number += 1
-            outcomes = row.get("outcomes")
-            if isinstance(outcomes, str):
-                outcomes = parse_json(outcomes, f"{file}, row {number}: the column outcomes")
-            elif isinstance(outcomes, list) and all(isinstance(pair, tuple) for pair in outcomes):  # a map
-                try:
-                    outcomes = unique_keys(outcomes)
-                except DataError as error:
-                    raise DataError(f"{file}, row {number}: {error}") from error
-            if isinstance(outcomes, dict):  # a struct has every candidate in every row
-                outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
-            yield number, {**row, "outcomes": outcomes} if "outcomes" in row else row
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a Parquet file as a JSON line has it; its ``outcomes`` is a struct, a map, or JSON text."""
+    if "outcomes" not in row:
+        return row
+    outcomes = row["outcomes"]
+    if isinstance(outcomes, str):
+        outcomes = parse_json(outcomes, "the column outcomes")
+    elif isinstance(outcomes, list) and all(isinstance(pair, tuple) for pair in outcomes):  # a map
+        outcomes = unique_keys(outcomes)
+    if isinstance(outcomes, dict):  # a struct has every candidate in every row
+        outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
+    return {**row, "outcomes": outcomes}
 
 
 def _row(location: str, content: Any) -> OutcomeRow:

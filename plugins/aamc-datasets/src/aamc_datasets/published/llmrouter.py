@@ -5,14 +5,13 @@ The files have scores and prices but no token counts, so a cost is price times e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import score, unique_keys
+from aamc_datasets.json_rows import parse_json, score
 from aamc_datasets.published.score_table import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
@@ -49,13 +48,9 @@ class LLMRouter(DatasetFormat):
 
 
 def _read(file: Path) -> Any:
-    try:
-        with read_errors(file, "check its permissions"):
-            return json.loads(file.read_bytes(), object_pairs_hook=unique_keys)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not valid JSON ({error}); it may be cut off") from error
+    with read_errors(file, "check its permissions"):
+        text = file.read_text(encoding="utf-8-sig")
+    return parse_json(text, str(file))
 
 
 def _pool(file: Path) -> Pool:
