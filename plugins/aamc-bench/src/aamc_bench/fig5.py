@@ -165,7 +165,7 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     if REFERENCE not in names or router == REFERENCE:
         return {}
     columns = [comparison.success_cost_latency(names.index(name), success_threshold) for name in (router, REFERENCE)]
-    values = resampling.means_with_data(np.column_stack(columns)).T
+    values = resampling.with_data().means(np.column_stack(columns)).T
     ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
     return {
         "success_difference": figure(ours[0] - theirs[0]),

@@ -53,14 +53,13 @@ class Sample:
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
         """Return the sample of a comparison; the resamples follow from the seed."""
-        resamplings = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, how.resamples, seed)
-        nothing = (np.nan, np.nan)  # neither efficiency nor regret is needed
-        yardsticks = [References(r, CandidateMeans.of(comparison, r), nothing, np.full((len(r.weights), 1), np.nan)) for r in resamplings]
+        resampling = Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data()
+        best_reward = np.full((len(resampling.weights), 1), np.nan)  # neither efficiency nor regret is needed
+        yardsticks = References(resampling, CandidateMeans.of(comparison, resampling), (np.nan, np.nan), best_reward)
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
             router = RealisedOutcomes.of(comparison, position, reward, how.success_threshold)
-            data, resampled = (_figures(comparison, position, router, one) for one in yardsticks)
-            rows.append({metric: np.concatenate((data[metric], resampled[metric])) for metric in data})
+            rows.append(_figures(comparison, position, router, yardsticks))
             rewards.append(router.reward[HEADLINE])
         stream = comparison.stream
         unit = question_names(comparison.queries, stream, seed) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
@@ -112,7 +111,7 @@ def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, yardsticks: References) -> dict[str, Floats]:
-    """Return a router's metrics ``[B]``: the headline's, and those of its frontier relative to the best single candidate."""
+    """Return a router's metrics, ``[1 + B]``: the headline's, and those of its frontier relative to the best single candidate."""
     found = statistics(comparison, position, router, yardsticks)
     best = np.max([point["mean_quality"] for point in found.frontier], axis=0)
     return {

@@ -100,12 +100,11 @@ class EstimatedRows:
         for known, part in parts:
             if known.any():
                 questions, unit = np.unique(self.unit[known], return_inverse=True)
-                found = point_estimates(part(Resampling.once(unit)))
-                resampled = part(Resampling.bootstrap(unit, resamples, seed))
-                values |= found
-                ci95 |= intervals(resampled)
-                if "category_accuracy" in found:
-                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], found["category_accuracy"], len(questions))
+                found = part(Resampling.bootstrap(unit, resamples, seed).with_data())
+                values |= point_estimates(found)
+                ci95 |= intervals(found)
+                if (accuracy := found.get("category_accuracy")) is not None:
+                    ci95["category_accuracy"] = share_interval(accuracy[1:], accuracy[0], len(questions))
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:

@@ -149,11 +149,10 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     def measure(preferences: Floats) -> tuple[int, dict[str, Floats]]:
         """Return the number of rows, and each figure on them and on B resamples, ``[1 + B, P]``."""
         rows = decide(preferences)
-        once = rows.figures(Resampling.once(rows.unit))
-        if np.isnan(once["relative_quality"]).any():
+        found = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed).with_data())
+        if np.isnan(found["relative_quality"][0]).any():
             raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
-        resampled = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
-        return len(rows.quality), {name: np.concatenate((values, resampled[name])) for name, values in once.items()}
+        return len(rows.quality), found
 
     ray = target.ray
     rows, figures = measure(ray)

@@ -62,7 +62,7 @@ def unchanged_choices(clean: Mapping[str, Any], noisy: Mapping[str, Any], resamp
     That is the robustness score of RouterArena (arXiv 2510.00202): 1 minus the ratio of flipped choices.
     """
     same = (clean["chosen"] == noisy["chosen"]).astype(np.float64).T
-    return Resampling.bootstrap(clean["unit"], resamples, seed).means_with_data(same).T
+    return Resampling.bootstrap(clean["unit"], resamples, seed).with_data().means(same).T
 
 
 def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[TableRecord]:

@@ -89,7 +89,7 @@ def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) ->
     names = comparison.routers.tolist()
     weights = comparison.preferences[HEADLINE][None]
     rewards = np.column_stack([reward.scalar(comparison.realised(r).take([HEADLINE]), weights)[0] for r in range(len(names))])
-    means = dict(zip(names, resampling.means_with_data(rewards).T, strict=True))
+    means = dict(zip(names, resampling.with_data().means(rewards).T, strict=True))
     floor, ceiling = means[FLOOR], means[CEILING]
     return {name: {"utility": figure(values), "share": figure(ratio(values - floor, ceiling - floor))} for name, values in means.items()}
 

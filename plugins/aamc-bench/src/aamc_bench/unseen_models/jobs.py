@@ -206,8 +206,8 @@ def sample_of(comparison: Comparison, world: ExperimentSetup, settings: Settings
     error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
     chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
     per_query = {"new_brier": (error**2).mean(axis=2), "new_mae": np.abs(error).mean(axis=2), "new_share": chosen}  # [R, Q] each
-    resampling = Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed)
-    own = {name: resampling.means_with_data(values.T).T for name, values in per_query.items()}
+    resampling = Resampling.bootstrap(comparison.stream, settings.evaluation.resamples, seed).with_data()
+    own = {name: resampling.means(values.T).T for name, values in per_query.items()}
     return attrs.evolve(sample, figures={**sample.figures, **own})
 
 

@@ -10,6 +10,7 @@ Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ BLOCK = 50
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
-"""Figures by name, each on B resamples, ``[B]``; NaN where a figure does not apply."""
+"""Figures by name, each on the data itself, then on B resamples, ``[1 + B]``; NaN where a figure does not apply."""
 
 
 @attrs.frozen(eq=False)
@@ -33,10 +34,12 @@ class Resampling:
     Attributes:
         weights: The number of draws of each unit, ``[B, U]``; NaN if there is only one unit.
         unit: The unit of each value, ``[Q]``.
+        data_first: Whether the first resample is the data itself.
     """
 
     weights: Floats | NDArray[np.uint8]
     unit: NDArray[np.integer[Any]]
+    data_first: bool = False
 
     @classmethod
     def once(cls, unit: NDArray[np.integer[Any]]) -> Resampling:
@@ -59,6 +62,10 @@ class Resampling:
             row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
         return cls(weights, unit)
 
+    def with_data(self) -> Resampling:
+        """Return the data itself, in which every unit counts once, then these B resamples."""
+        return Resampling(np.concatenate((np.ones_like(self.weights[:1]), self.weights)), self.unit, data_first=True)
+
     def means(self, values: Floats) -> Floats:
         """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
         sums = self._by_unit(np.column_stack((values, np.ones(len(values)))))
@@ -70,10 +77,6 @@ class Resampling:
         columns = np.where(rows[:, None], np.column_stack((np.ones(len(values)), values)), 0.0)
         share, sums = np.split(self.means(columns), [1], axis=1)
         return ratio(sums, share)
-
-    def means_with_data(self, values: Floats) -> Floats:
-        """Return the mean of ``[Q, K]`` values in the data itself, then in each resample, ``[1 + B, K]``."""
-        return np.concatenate((Resampling.once(self.unit).means(values), self.means(values)))
 
     def percentile(self, values: Floats, share: float) -> Floats:
         """Return a quantile of ``[Q]`` values in each resample, ``[B]``, interpolated between ranks as numpy does."""
@@ -96,8 +99,9 @@ class Resampling:
         return sums
 
     def _blocks(self) -> Iterator[Floats]:
-        for start in range(0, len(self.weights), BLOCK):
-            yield self.weights[start : start + BLOCK].astype(np.float64)
+        borders = [0, *range(1 if self.data_first else BLOCK, len(self.weights), BLOCK), len(self.weights)]
+        for start, end in pairwise(borders):
+            yield self.weights[start:end].astype(np.float64)
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
@@ -149,10 +153,10 @@ def open_interval(figures: Floats) -> list[float] | None:
 
 
 def point_estimates(figures: Figures) -> dict[str, Any]:
-    """Return the figures of a single resample, that of :meth:`Resampling.once`."""
+    """Return the figures on the data itself."""
     return {name: figure[0] for name, figure in figures.items()}
 
 
 def intervals(figures: Figures) -> dict[str, list[float] | None]:
     """Return the interval of each figure."""
-    return {name: known_interval(figure) for name, figure in figures.items()}
+    return {name: known_interval(figure[1:]) for name, figure in figures.items()}

@@ -46,60 +46,55 @@ def metrics(
 
     usual, oracle = _price_of_time(realised(REFERENCE)), realised(ORACLE)
     price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
-    data, resampled = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, options.resamples, seed)
-    references = [_references(comparison, resampling, price_of_time, oracle) for resampling in (data, resampled)]
+    resampled = Resampling.bootstrap(comparison.stream, options.resamples, seed)
+    every = resampled.with_data()
+    best_reward = np.full((len(every.weights), 1), np.nan) if oracle is None else mean_lattice_reward(oracle, every)
+    references = References(every, CandidateMeans.of(comparison, every), price_of_time, best_reward)
     routers, rewards = {}, {}
     for position, name in enumerate(names):
         router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large
-        routers[name] = _entry(comparison, *(statistics(comparison, position, router, each) for each in references))
+        routers[name] = _entry(comparison, statistics(comparison, position, router, references))
         rewards[name] = router.reward[HEADLINE].copy()  # a view would keep the whole array alive
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "data": _about(comparison, source, cost_note),
             "routers": routers,
-            "zero_router": _zero_router(comparison, *(each.candidates for each in references)),
+            "zero_router": _zero_router(comparison, references.candidates),
             "comparisons": paired_comparisons(rewards, resampled, seed),
         }
     )
     return document
 
 
-def _references(comparison: Comparison, resampling: Resampling, price_of_time: tuple[float, float], oracle: RealisedOutcomes | None) -> References:
-    best = np.full((len(resampling.weights), 1), np.nan) if oracle is None else mean_lattice_reward(oracle, resampling)
-    return References(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best)
-
-
-def _entry(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
-    """Return the entry of one router, from its figures on the data and on the resamples."""
-    sweep, units = zip(comparison.preferences[SWEEP], data.frontier, resampled.frontier, strict=True), len(np.unique(comparison.stream))
+def _entry(comparison: Comparison, found: Statistics) -> Mapping[str, Any]:
+    """Return the entry of one router."""
+    sweep, units = zip(comparison.preferences[SWEEP], found.frontier, strict=True), len(np.unique(comparison.stream))
     return {
-        **point_estimates(data.headline),
-        "ci95": _intervals(data.headline, resampled.headline, units),
-        "per_category": _per_category(comparison, data, resampled) or None,
-        "model_share": point_estimates(data.model_share),
-        "model_share_ci95": {name: share_interval(resampled.model_share[name], share[0], units) for name, share in data.model_share.items()},
+        **point_estimates(found.headline),
+        "ci95": _intervals(found.headline, units),
+        "per_category": _per_category(comparison, found) or None,
+        "model_share": point_estimates(found.model_share),
+        "model_share_ci95": {name: share_interval(share[1:], share[0], units) for name, share in found.model_share.items()},
         "missing": int(comparison.missing),
-        "frontier": [
-            {"preference": preference, **point_estimates(point), "ci95": _intervals(point, around, units)} for preference, point, around in sweep
-        ],
-        "cost_at_quality": point_estimates(data.cost_at_quality),
-        "cost_at_quality_ci95": {share: open_interval(figures) for share, figures in resampled.cost_at_quality.items()},
+        "frontier": [{"preference": preference, **point_estimates(point), "ci95": _intervals(point, units)} for preference, point in sweep],
+        "cost_at_quality": point_estimates(found.cost_at_quality),
+        "cost_at_quality_ci95": {share: open_interval(figures[1:]) for share, figures in found.cost_at_quality.items()},
     }
 
 
-def _per_category(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
+def _per_category(comparison: Comparison, found: Statistics) -> Mapping[str, Any]:
     table = {}
-    for category, figures in data.categories.items():
+    for category, figures in found.categories.items():
         rows = comparison.category == category
-        ci95 = _intervals(figures, resampled.categories[category], len(np.unique(comparison.stream[rows])))
+        ci95 = _intervals(figures, len(np.unique(comparison.stream[rows])))
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 
 
-def _intervals(data: Figures, resampled: Figures, units: int) -> dict[str, list[float] | None]:
-    """Return the interval of each figure, from its resamples and, of shares, its value on the data."""
-    return intervals(resampled) | {name: share_interval(resampled[name], data[name][0], units) for name in SHARES if name in data}
+def _intervals(figures: Figures, units: int) -> dict[str, list[float] | None]:
+    """Return the interval of each figure, that of shares by their number of units."""
+    return intervals(figures) | {name: share_interval(figures[name][1:], figures[name][0], units) for name in SHARES if name in figures}
 
 
 def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, Any]:
@@ -113,10 +108,10 @@ def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, 
     }
 
 
-def _zero_router(comparison: Comparison, candidates: CandidateMeans, resampled: CandidateMeans) -> Mapping[str, Any]:
+def _zero_router(comparison: Comparison, candidates: CandidateMeans) -> Mapping[str, Any]:
     """Return the AIQ of random mixtures of single candidates; it has an interval only in a table."""
-    data, resamples = (aiq(points.cost_usd, points.quality, *points.cost_range) for points in (candidates, resampled))
-    return {"aiq": data[0], "ci95": {"aiq": known_interval(resamples) if comparison.is_table else None}}
+    found = aiq(candidates.cost_usd, candidates.quality, *candidates.cost_range)
+    return {"aiq": found[0], "ci95": {"aiq": known_interval(found[1:]) if comparison.is_table else None}}
 
 
 def _price_of_time(reference: RealisedOutcomes | None) -> tuple[float, float]:

@@ -46,7 +46,7 @@ class Baselines:
     """The baselines that routers are compared with, on B resamples.
 
     Attributes:
-        resampling: The resamples.
+        resampling: The data itself, then its resamples.
         quality: Each candidate's mean quality, ``[B, M]``.
         cost_usd: Each candidate's mean cost in USD, ``[B, M]``.
         reward: The maximum mean reward of a single candidate, ``[B]``.
@@ -106,16 +106,18 @@ def promotion(
         ``tests`` (the gaps whose intervals must lie above zero).
     """
     realised = {name: _headline(comparison, position, reward) for position, name in enumerate(comparison.routers.tolist())}
-    samples = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    data, resampled = (Baselines.of(constants, realised.get(ORACLE), resampling) for resampling in samples)
+    resampling = Resampling.bootstrap(comparison.stream, resamples, seed).with_data()
+    baselines = Baselines.of(constants, realised.get(ORACLE), resampling)
+    left = float(baselines.oracle_reward[0] - baselines.reward[0])
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
     routers = {}
     for name, answers in realised.items():
-        figures = {**point_estimates(data.figures(answers)), "ci95": intervals(resampled.figures(answers))}
-        shares = mixture_at_cost(data.cost_usd[0], data.quality[0], figures["mean_cost_usd"])
+        found = baselines.figures(answers)
+        figures = {**point_estimates(found), "ci95": intervals(found)}
+        shares = mixture_at_cost(baselines.cost_usd[0], baselines.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}
-        routers[name] = _result(name, known, units=data.resampling.weights.shape[1], left=float(data.oracle_reward[0] - data.reward[0]))
+        routers[name] = _result(name, known, units=resampling.weights.shape[1], left=left)
     gate = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
     document: dict[str, Any] = plain(gate)
     return document

@@ -1,4 +1,4 @@
-"""All figures of one router, computed on many resamples at once."""
+"""All figures of one router, computed on the data and many resamples at once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class References:
     """The references that the figures of all routers are relative to.
 
     Attributes:
-        resampling: B resamples.
+        resampling: The data itself, then its resamples, B in all.
         candidates: The means of constant policies on each resample.
         price_of_time: The alpha per USD and beta per ms of efficiency; NaN where efficiency does not apply.
         best_reward: The oracle's mean reward at the L points of the lattice, ``[B, L]``; NaN without an oracle.
@@ -76,7 +76,7 @@ class References:
 
 @attrs.frozen(eq=False)
 class Statistics:
-    """One router's figures on B resamples.
+    """One router's figures on the resamples of its references.
 
     Attributes:
         headline: The single figures.
@@ -147,7 +147,7 @@ def _headline(router: RealisedOutcomes, spent_usd: Floats, references: Reference
         "mean_quality": mean_quality,
         "mean_cost_usd": mean_cost,
         "mean_latency_ms": mean_latency,
-        "p95_latency_ms": mean_latency if np.isnan(mean_latency).any() else resampling.percentile(latency, 0.95),
+        "p95_latency_ms": mean_latency if np.isnan(latency).any() else resampling.percentile(latency, 0.95),
         "efficiency": ratio(success, effort),
         "mean_reward": reward,
         "decision_cost_usd": decision_cost,

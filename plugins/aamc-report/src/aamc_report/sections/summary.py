@@ -55,7 +55,7 @@ def _compared(results: Results, rivals: Sequence[str]) -> str:
 def _means(results: Results, router: str) -> Floats:
     """Return mean success, cost and latency at the preference: on the data, then on its B resamples, ``[1 + B, 3]``."""
     threshold = results.run.settings.evaluation.success_threshold
-    return results.resampling.means_with_data(results.decisions.success_cost_latency(results.position_of(router), threshold))
+    return results.resampling.with_data().means(results.decisions.success_cost_latency(results.position_of(router), threshold))
 
 
 def _signed(shares: Floats, unit: str) -> str:
