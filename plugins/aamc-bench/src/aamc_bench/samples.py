@@ -10,7 +10,6 @@ import attrs
 import numpy as np
 from aamc_experiments.evaluation import (
     HEADLINE,
-    CandidateMeans,
     Comparison,
     Integers,
     RealisedOutcomes,
@@ -53,9 +52,7 @@ class Sample:
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
         """Return the sample of a comparison; the resamples follow from the seed."""
-        resampling = Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data()
-        best_reward = np.full((len(resampling.weights), 1), np.nan)  # neither efficiency nor regret is needed
-        yardsticks = References(resampling, CandidateMeans.of(comparison, resampling), (np.nan, np.nan), best_reward)
+        yardsticks = References.of(comparison, Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data())
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
             router = RealisedOutcomes.of(comparison, position, reward, how.success_threshold)

@@ -12,7 +12,7 @@ from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.formulas.frontier import aiq
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, Statistics, mean_lattice_reward, statistics
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, Statistics, statistics
 from aamc_experiments.settings import Evaluation
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain
@@ -47,9 +47,7 @@ def metrics(
     usual, oracle = _price_of_time(realised(REFERENCE)), realised(ORACLE)
     price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
     resampled = Resampling.bootstrap(comparison.stream, options.resamples, seed)
-    every = resampled.with_data()
-    best_reward = np.full((len(every.weights), 1), np.nan) if oracle is None else mean_lattice_reward(oracle, every)
-    references = References(every, CandidateMeans.of(comparison, every), price_of_time, best_reward)
+    references = References.of(comparison, resampled.with_data(), price_of_time, oracle)
     routers, rewards = {}, {}
     for position, name in enumerate(names):
         router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large

@@ -73,6 +73,19 @@ class References:
     price_of_time: tuple[float, float]
     best_reward: Floats
 
+    @classmethod
+    def of(
+        cls,
+        comparison: Comparison,
+        resampling: Resampling,
+        price_of_time: tuple[float, float] = (np.nan, np.nan),
+        oracle: RealisedOutcomes | None = None,
+    ) -> References:
+        """Return the references on resamples of a comparison."""
+        unknown = np.full((len(resampling.weights), 1), np.nan)
+        best_reward = unknown if oracle is None else mean_lattice_reward(oracle, resampling)
+        return cls(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best_reward)
+
 
 @attrs.frozen(eq=False)
 class Statistics:
