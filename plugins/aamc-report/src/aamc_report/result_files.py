@@ -9,7 +9,7 @@ from typing import Any
 from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
-from aamc_report.results import Difference, Gate, Results, bounds, number
+from aamc_report.results import Difference, Gate, Results, bounds, number, used_entry
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import TRAINING, read_json
 from aamc_sdk.types import Preference
@@ -49,19 +49,15 @@ def read_results(folder: Path) -> Results:
 
 
 def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str], Difference]:
-    try:
+    with used_entry("comparisons"):
         return {(str(test["a"]), str(test["b"])): Difference.of(test) for test in tests}
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"metrics.json is damaged: its 'comparisons' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
-    try:
+    with used_entry("gate"):
         routers = found["routers"].items()
         gaps = {name: {key: (number(result[key]), bounds(result["ci95"][key])) for key in GAPS} for name, result in routers}
         return Gate(str(found["why"]), {name: bool(result["passed"]) for name, result in routers}, gaps)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
@@ -188,6 +189,15 @@ def number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CheckpointError(f"metrics.json is damaged: {value!r} is not a number; {MEASURE_AGAIN}")
     return float(value)
+
+
+@contextmanager
+def used_entry(name: str) -> Iterator[None]:
+    """Turn errors of using a damaged entry of ``metrics.json`` into one that names it."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"metrics.json is damaged: its {name!r} cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def bounds(interval: Sequence[object] | None) -> tuple[float, float]:

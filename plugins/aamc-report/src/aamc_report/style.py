@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -128,8 +128,11 @@ def without_scale(axes: Axes, end: float) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def as_table(axes: Axes) -> None:
-    """Style axes of cells as a table: column names above, the first row on top, no lines."""
+def as_table(axes: Axes, columns: Sequence[str], rows: Iterable[tuple[str, int]], slant: float) -> None:
+    """Style axes of cells as a table: column names above, slanted by some degrees; names and sizes of rows, the first on top; no lines."""
+    names = [f"{short(name)}  (n = {size:,})" for name, size in rows]
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
     axes.xaxis.tick_top()
     axes.invert_yaxis()
     axes.tick_params(length=0, labelcolor=INK)

@@ -6,12 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aamc_experiments.evaluation import MEASURE_AGAIN
-
 from aamc_report.formats import Format, milliseconds, per_thousand, whole
-from aamc_report.results import Results
+from aamc_report.results import Results, used_entry
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
-from aamc_sdk.errors import CheckpointError
 
 COLUMNS = (
     Column("Answers", "", "Number of test rows with a known length."),
@@ -32,10 +29,8 @@ def length_tables(results: Results) -> list[Table]:
     """
     found: Mapping[str, Mapping[str, Any]] = results.data.get("answer_lengths") or {}
     caption = "Expected and real length of the answers, by model. In small type: 95% intervals."
-    try:
+    with used_entry("answer_lengths"):
         return [Table(caption, ["Model"], COLUMNS, [_row(name, figures) for name, figures in found.items()])] if found else []
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"metrics.json is damaged: its 'answer_lengths' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> TableRow:

@@ -59,10 +59,7 @@ def _write_rates(axes: Axes, rates: Floats, colours: Floats) -> None:
 
 def _name_axes(axes: Axes, results: Results) -> None:
     slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MAXIMUM_NUMBERS else 90
-    places, names = np.arange(len(results.routers)) + 0.5, [short(router, 16) for router in results.routers]
-    axes.set_xticks(places, names, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(results.shown_categories)) + 0.5, [f"{short(name)}  (n = {n:,})" for name, n in results.shown_categories.items()])
-    as_table(axes)
+    as_table(axes, [short(router, 16) for router in results.routers], results.shown_categories.items(), slant)
     for label, router in zip(axes.get_xticklabels(), results.routers, strict=True):
         label.set_fontweight("bold" if router == results.headline else "normal")
 

@@ -175,9 +175,7 @@ def _draw_shares(axes: Axes, found: Destinations) -> None:
         if share >= MINIMUM_SHARE:
             colour = on_colour(np.asarray(shades(share)))
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
-    axes.set_xticks(np.arange(len(found.models)) + 0.5, [short(model, 18) for model in found.models], rotation=38, ha="left", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(found.groups)) + 0.5, [f"{short(group.name)}  (n = {group.size:,})" for group in found.groups])
-    as_table(axes)
+    as_table(axes, [short(model, 18) for model in found.models], [(group.name, group.size) for group in found.groups], slant=38)
 
 
 def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[QueryGroup]) -> Iterator[tuple[Cause, Floats, Floats]]:
