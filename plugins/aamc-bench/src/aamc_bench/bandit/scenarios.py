@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -90,10 +91,11 @@ class Stream:
         return int(np.where(self.available.all(axis=0), self.reward.sum(axis=0), -np.inf).argmax())
 
 
+S = TypeVar("S", bound=Stream)
 Change = Callable[[Stream, ReplayData, np.random.Generator], Stream]
 
 
-def stationary(stream: Stream, data: ReplayData, rng: np.random.Generator) -> Stream:
+def stationary(stream: S, data: ReplayData, rng: np.random.Generator) -> S:
     """Nothing changes, and feedback arrives at once."""
     return stream
 

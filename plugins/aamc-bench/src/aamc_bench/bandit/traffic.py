@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from aamc_bench.bandit.replay_data import ReplayData
-from aamc_bench.bandit.scenarios import DEGRADES, Stream, degraded
+from aamc_bench.bandit.scenarios import DEGRADES, Stream, degraded, stationary
 from aamc_sdk.types import Attempt, Decision, Feedback
 
 DAY_S = 86400.0
@@ -56,11 +56,6 @@ def best_of(data: ReplayData) -> int:
 
 
 Change = Callable[[BudgetStream, ReplayData, np.random.Generator], BudgetStream]
-
-
-def stationary(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
-    """Requests come at random times of the day."""
-    return stream
 
 
 def drift(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:

@@ -160,18 +160,21 @@ class ControlBenchmark(Benchmark):
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
         """Return the table."""
+        scenarios = document["scenarios"]
         records = [
             {
                 "scenario": scenario["name"],
                 "policy": name,
                 "reward": {"value": mean["mean_reward"], "ci95": mean["ci95"]},
-                "closed": None if scenario["gap_closed"] is None else _cell(scenario["gap_closed"][name]),
+                "closed": None if closed is None else {"value": closed[name]["mean"], "ci95": closed[name]["ci95"]},
                 **{key: {"value": self._streams[scenario["name"]][key]} for key in ("bound", "warm_up", "steps")},
             }
-            for scenario in document["scenarios"]
+            for scenario in scenarios
+            for closed in (scenario["gap_closed"],)
             for name, mean in scenario["policies"].items()
         ]
-        trust = [f"{scenario['name']} {_factors(scenario['trust'])}" for scenario in document["scenarios"]]
+        factors = {scenario["name"]: ["none" if factor is None else f"{factor:g}" for factor in scenario["trust"].values()] for scenario in scenarios}
+        trust = [f"{name} {', '.join(found)}" for name, found in factors.items()]
         note = f"{NOTE} Trust factors by seed: {'; '.join(trust)}."
         return {"control": Table.of_records("Control: planning ahead", ("scenario", "policy"), COLUMNS, records, note)}
 
@@ -214,11 +217,3 @@ def _linearised(gain: Floats, gap: Floats) -> Floats:
     """Return values ``[n]`` whose mean is mean(gain) / mean(gap), and whose spread gives the ratio's error (delta method)."""
     ratio = gain.mean() / gap.mean()
     return np.asarray(ratio + (gain - ratio * gap) / gap.mean())
-
-
-def _factors(trust: Mapping[str, float | None]) -> str:
-    return ", ".join("none" if factor is None else f"{factor:g}" for factor in trust.values())
-
-
-def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": closed["mean"], "ci95": closed["ci95"]}

@@ -7,7 +7,7 @@ is right.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,12 @@ class RouterArena(DatasetFormat):
         files = [location] if location.is_file() else sorted(location.glob("*.jsonl"))
         if not files or files[0].suffix != ".jsonl":
             raise DataError(f"{location} has no .jsonl file, as format routerarena reads{hint(location, 'routerarena')}")
-        rows = [row for file in files for row in _rows(file, self.config.strict)]
+        rows: list[ScoredAnswer] = []
+        for file in files:
+            rows += parse_lines(file, partial(_row, advice=hint(file, "routerarena"), strict=self.config.strict))
         keys, texts, categories, models, scores, *figures = zip(*rows, strict=True)
         quality = self.config.clipped(np.array(scores), location)
         return from_rows(keys, texts, categories, models, quality, *map(np.array, figures)).dataset(self.config, str(location))
-
-
-def _rows(file: Path, strict: bool) -> list[ScoredAnswer]:
-    advice = hint(file, "routerarena")
-    return parse_lines(file, lambda line: _row(line, advice, strict))
 
 
 def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:

@@ -57,16 +57,6 @@ def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_se
     return None
 
 
-def check_pool(scenario: str, pool: Pool) -> None:
-    """Check that a pool has the candidates that a scenario needs.
-
-    Raises:
-        PoolError: The pool lacks them.
-    """
-    if scenario != "default" and len(pool) < 2:
-        raise PoolError(f"scenario {scenario} needs at least two candidates to choose from, and the pool has {len(pool)}; add one to the pool's file")
-
-
 def _budget_usd(options: QueueOptions, mean_usd: Floats, pool: Pool) -> float:
     least = float(mean_usd.min()) * options.day
     budget = options.budget_usd
@@ -105,7 +95,9 @@ class QueueEnvironment(StreamEnvironment):
         self._latencies = MeanLatencies.of(services.pool)
         self._schedule = Schedule(config.events, services.pool)
         self._warned = False
-        check_pool(config.scenario, services.pool)
+        if config.scenario != "default" and (size := len(services.pool)) < 2:
+            needed = f"scenario {config.scenario} needs at least two candidates to choose from"
+            raise PoolError(f"{needed}, and the pool has {size}; add one to the pool's file")
 
     @classmethod
     def sampled(cls, config: QueueOptions, pool: Pool, reward: LinearReward, queries: Mapping[str, tuple[int, int]], seed: int) -> QueueEnvironment:
