@@ -64,7 +64,8 @@ class Resampling:
 
     def with_data(self) -> Resampling:
         """Return the data itself, in which every unit counts once, then these B resamples."""
-        return Resampling(np.concatenate((np.ones_like(self.weights[:1]), self.weights)), self.unit, data_first=True)
+        weights: Any = np.concatenate((np.ones_like(self.weights[:1]), self.weights))
+        return Resampling(weights, self.unit, data_first=True)
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
