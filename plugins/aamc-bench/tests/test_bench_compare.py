@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bench import datasets
-from aamc_bench.compare.benchmark import CompareBenchmark
+from aamc_bench.compare import CompareBenchmark
 from aamc_bench.experiment_runs import try_to_begin
 from aamc_bench.samples import Sample
 

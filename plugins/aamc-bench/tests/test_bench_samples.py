@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.compare.table import pairwise_tests, win_counts
+from aamc_bench.compare import pairwise_tests, win_counts
 from aamc_bench.samples import Sample, clear_best, figure, over_seeds, question_names, questions
 
 

@@ -42,7 +42,7 @@ def compare(**given: Any) -> None:
 
     Example: aamc bench compare --dataset synthetic --routers ppo,greedy,best-single,oracle --seeds 0,1,2
     """
-    from aamc_bench.compare.benchmark import CompareBenchmark
+    from aamc_bench.compare import CompareBenchmark
 
     CompareBenchmark().run(**given)
 
