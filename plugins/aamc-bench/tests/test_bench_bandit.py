@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
+from aamc_bench.bandit.budgets import PARETO
 from aamc_bench.bandit.jobs import FIGURES, measure, replay
-from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
 from aamc_bench.bandit.tables import StreamResults, tables_of

@@ -9,10 +9,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
-from aamc_bench.bandit.budgets import PER_DAY, PER_REQUEST, choices_of, figures_of
-from aamc_bench.bandit.pareto_bandit import NAME as PARETO
+from aamc_bench.bandit.budgets import DAY_S, MIDNIGHT, PARETO, PER_DAY, PER_REQUEST, TRAFFIC, best_of, choices_of, figures_of, make_budget_stream
 from aamc_bench.bandit.replay_data import ReplayData
-from aamc_bench.bandit.traffic import DAY_S, MIDNIGHT, TRAFFIC, best_of, make_budget_stream
 from scipy.optimize import linprog
 
 from aamc_sdk.errors import ConfigError

@@ -11,13 +11,11 @@ import attrs
 from aamc_report.tables import Table, TableRecord
 
 from aamc_bench.bandit.budgets import FILE as BUDGETS_FILE
-from aamc_bench.bandit.budgets import OWN_ROUTERS, UNPACED
+from aamc_bench.bandit.budgets import OWN_ROUTERS, PARETO, TRAFFIC, UNPACED
 from aamc_bench.bandit.jobs import BEST_FIXED, FILE
-from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
 from aamc_bench.bandit.scenarios import SCENARIOS
 from aamc_bench.bandit.tables import BUDGETS, PUBLISHED, UNIFORM, StreamResults, budget_records, figures_of, tables_of
-from aamc_bench.bandit.traffic import TRAFFIC
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, job_key, labels, settings_on
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.grid import JOBS, GridJob

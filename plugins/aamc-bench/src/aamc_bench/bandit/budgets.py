@@ -1,8 +1,17 @@
-"""The job of the budgets: routers that pace a day's spending, on each traffic and at each budget."""
+"""Routers that pace a day's spending: the traffic of the day, ParetoBandit as their rival, and the job that plays each at each budget.
+
+Every traffic has T requests between midnight and midnight. A request's cost and quality are reported up to ``MAXIMUM_DELAY`` requests later.
+
+ParetoBandit (arXiv 2604.00136) knows the number of requests, so its target is the budget per request. Its context is that of its paper: the
+query's embedding, reduced to 25 whitened principal components, and a constant. If the outcomes of training rows are known, it learns them first, as
+its offline priors. Its other options have their defaults.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +21,178 @@ from aamc_experiments.settings import read_settings
 from numpy.typing import NDArray
 
 from aamc_bench.bandit.jobs import replay
-from aamc_bench.bandit.pareto_bandit import NAME as PARETO
-from aamc_bench.bandit.pareto_bandit import pareto_choices
 from aamc_bench.bandit.replay_data import ReplayData, make_replay_data
-from aamc_bench.bandit.traffic import BudgetStream, make_budget_stream
+from aamc_bench.bandit.scenarios import DEGRADES, Stream, degraded, stationary
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.storage import write_arrays
+from aamc_sdk.types import Attempt, Decision, Feedback, Floats, ModelSpec, Pool, RoutingRequest
+
+DAY_S = 86400.0
+MIDNIGHT = 20000 * DAY_S
+MAXIMUM_DELAY = 20
+"""The maximum delay of a report, in requests."""
+DEARER = 1.5
+"""The factor on the cost of the best candidate after it has drifted."""
+BURSTS, BURST_SHARE = 8, 0.05
+"""The number of bursts of a bursty day, and the share of the day that they take."""
+
+
+@attrs.frozen(eq=False, slots=False, kw_only=True)
+class BudgetStream(Stream):
+    """T requests of one day, whose preference is quality alone; ``budget_usd`` is the budget of the day."""
+
+    budget_usd: float
+
+    def reported(self, step: int, decision: Decision, column: int) -> tuple[Attempt | Feedback, ...]:
+        """Return the call with its cost, and the feedback."""
+        call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=float(self.outcomes.cost_usd[step, column]))
+        return call, *super().reported(step, decision, column)
+
+    @property
+    def best_quality(self) -> float:
+        """The maximum of the sum of qualities within the budget: the value of the linear program, which knows all outcomes."""
+        quality, cost = self.outcomes.known_quality, self.outcomes.cost_usd
+
+        def dual(price: float) -> float:
+            return float((quality - price * cost).max(axis=1).sum() + price * self.budget_usd)
+
+        low, high = 0.0, 1.0 / float(np.ptp(cost, axis=1).min(initial=np.inf, where=np.ptp(cost, axis=1) > 0))
+        for _ in range(100):  # the dual is convex in the price
+            left, right = low + (high - low) / 3, high - (high - low) / 3
+            low, high = (low, right) if dual(left) <= dual(right) else (left, high)
+        return dual(low)
+
+
+def best_of(data: ReplayData) -> int:
+    """Return the column of the candidate with the best mean quality."""
+    return int(data.outcomes.means[:, 0].argmax())
+
+
+Change = Callable[[BudgetStream, ReplayData, np.random.Generator], BudgetStream]
+
+
+def drift(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
+    """From the middle on, half of the answers of the best candidate fail, and each costs half as much again as its price says."""
+    outcomes, cost = degraded(stream.outcomes, best_of(data), rng), stream.outcomes.cost_usd.copy()
+    cost[int(DEGRADES * len(cost)) :, best_of(data)] *= DEARER
+    return attrs.evolve(stream, outcomes=attrs.evolve(outcomes, cost_usd=cost), reward=outcomes.known_quality)
+
+
+def bursty(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
+    """Half of the requests come in eight bursts that take a twentieth of the day, the others at random times."""
+    size = len(stream.reward)
+    starts, length = rng.uniform(0, 1 - BURST_SHARE / BURSTS, BURSTS), BURST_SHARE / BURSTS
+    burst = starts[rng.integers(BURSTS, size=size)] + length * rng.random(size)
+    shares = np.where(rng.random(size) < 0.5, burst, rng.random(size))
+    return attrs.evolve(stream, times=MIDNIGHT + DAY_S * np.sort(shares))
+
+
+TRAFFIC: Mapping[str, Change] = {"stationary": stationary, "drift": drift, "bursty": bursty}
+
+
+def make_budget_stream(traffic: str, data: ReplayData, steps: int, share: float, seed: int, number: int) -> BudgetStream:
+    """Return a stream.
+
+    Args:
+        traffic: One of ``TRAFFIC``.
+        data: The rows; each occurs at most once.
+        steps: The maximum number of requests.
+        share: The budget: 0 is the cost of the cheapest candidate on each request, 1 that of the candidate with the best mean quality.
+        seed: The run's seed.
+        number: The stream's number.
+    """
+    order, events = (np.random.default_rng((seed, number, part)) for part in range(2))
+    rows = order.permutation(len(data.request))[:steps]
+    outcomes = data.outcomes.take(rows)
+    cheapest, best = outcomes.cost_usd.min(axis=1).sum(), outcomes.cost_usd[:, best_of(data)].sum()
+    stream = BudgetStream(
+        request=data.request.take(rows).with_preference(np.array((1.0, 0.0, 0.0))),
+        outcomes=outcomes,
+        reward=outcomes.known_quality,
+        times=MIDNIGHT + DAY_S * np.sort(order.random(len(rows))),
+        feedback_at=np.arange(1, len(rows) + 1) + order.integers(MAXIMUM_DELAY, size=len(rows)),
+        budget_usd=float(cheapest + share * (best - cheapest)),
+    )
+    return TRAFFIC[traffic](stream, data, events)
+
+
+PARETO = "paretobandit"
+"""ParetoBandit (arXiv 2604.00136, ``paretobandit`` on PyPI), decided by its own package."""
+COMPONENTS = 25
+PRIOR_ROWS = 400
+"""Training rows that it learns before the stream."""
+
+
+class PrincipalComponents:
+    """The context of a request: whitened principal components of the embeddings of training rows, and a constant."""
+
+    def __init__(self, request: RoutingRequest) -> None:
+        embedding = _embedding(request)
+        self._mean = embedding.mean(axis=0)
+        _, scale, axes = np.linalg.svd(embedding - self._mean, full_matrices=False)
+        kept = min(COMPONENTS, int((scale > 1e-6 * scale[0]).sum()))
+        self._project = axes[:kept].T / (scale[:kept] / np.sqrt(len(embedding)))
+        self.dimension = kept + 1
+
+    def contexts(self, request: RoutingRequest) -> Floats:
+        """Return the contexts ``[B, dimension]``."""
+        return np.column_stack(((_embedding(request) - self._mean) @ self._project, np.ones(len(request))))
+
+    def extract_features(self, context: Floats) -> Floats:
+        """Return a context as it is; called by the package."""
+        return context
+
+
+def _embedding(request: RoutingRequest) -> Floats:
+    embedding = request.estimates.embedding
+    if embedding is None:
+        return np.column_stack((request.estimates.complexity, request.estimates.tool_use, request.estimates.categories))
+    return np.asarray(embedding, dtype=np.float64)
+
+
+def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
+    """Return the column of the candidate that it chose for each request, ``[T]``."""
+    pacing, routing = import_module("pareto_bandit.budget_pacer"), import_module("pareto_bandit.router")  # of an optional package
+    logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
+    features = PrincipalComponents(data.training_request)
+    pool = stream.request.pool
+    pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.reward))
+    router = routing.BanditRouter(_registry(pool, data), feature_service=features, bandit_seed=seed, budget_pacer=pacer)
+    _learn_before(router, features, data, seed)
+    contexts, waiting, chosen = features.contexts(stream.request), [[] for _ in range(len(stream.reward) + 100)], []  # type: ignore[var-annotated]
+    for step, context in enumerate(contexts):
+        for past, log in waiting[step]:
+            log.cost_usd = float(stream.outcomes.cost_usd[past, chosen[past]])
+            router.process_feedback(log.request_id, float(stream.outcomes.known_quality[past, chosen[past]]))
+        model, log = router.route(context)
+        chosen.append(pool.index(model))
+        waiting[stream.feedback_at[step]].append((step, log))
+    return np.array(chosen)
+
+
+def _learn_before(router: Any, features: PrincipalComponents, data: ReplayData, seed: int) -> None:
+    outcomes = data.known_outcomes
+    if outcomes is None:
+        return
+    rows = np.random.default_rng(seed).permutation(len(outcomes.cost_usd))[:PRIOR_ROWS]
+    contexts, names = features.contexts(data.training_request), data.request.pool.names
+    for row in rows:
+        for m, quality in enumerate(outcomes.known_quality[row]):
+            if np.isfinite(quality):
+                router.update(names[m], contexts[row], float(quality))
+
+
+def _registry(pool: Pool, data: ReplayData) -> dict[str, dict[str, Any]]:
+    """Return its description of the candidates: list prices, else their mean cost as that of 1,000 tokens."""
+    means = data.request.expected.means[:, 1]
+    found = {}
+    for candidate, mean in zip(pool, means, strict=True):
+        prices = candidate.prices if isinstance(candidate, ModelSpec) else None
+        given = (1000 * mean, 1000 * mean) if prices is None else (prices.input, prices.output)
+        found[candidate.name] = {"model_id": candidate.name, "input_cost_per_m": float(given[0]), "output_cost_per_m": float(given[1])}
+    return found
+
 
 WRAPPED = "linear-thompson"
 PER_DAY, UNKNOWN, PER_REQUEST, UNPACED = "paced (day)", "paced (day, unknown traffic)", "paced (mean)", f"{WRAPPED}, no limit"

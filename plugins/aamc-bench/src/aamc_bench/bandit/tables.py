@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_bench.bandit.budgets import FIGURES as BUDGET_FIGURES
+from aamc_bench.bandit.budgets import PARETO
 from aamc_bench.bandit.jobs import BEST_FIXED, FIGURES
-from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.benchmark import distinct
 from aamc_bench.figures import panels
 from aamc_bench.samples import student, student_interval
