@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bench.accuracy_gains import MEASURES, accuracy_gains, category_average
+from aamc_bench.samples import MEASURES, accuracy_gains, category_average
 from aamc_experiments.evaluation import Resampling
 
 CATEGORY = np.array(["math", "math", "math", "code"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_bench.scalability.grown_pool import grow
+from aamc_bench.scalability.jobs import grow
 from aamc_environments.queue import SimulatedWorld, read_world
 
 from aamc_sdk.config import configure, unstructure

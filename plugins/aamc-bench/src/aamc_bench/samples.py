@@ -1,4 +1,10 @@
-"""Metrics of a comparison on its rows and on resamples of them, saved so that several comparisons can be combined."""
+"""Metrics of a comparison on its rows and on resamples of them, saved so that several comparisons can be combined.
+
+The measures of LLMRouterBench are accuracies averaged over datasets, which are the categories here, and gains over random choices and the best
+single model. Its distance to the Pareto frontier is left out, since the published code does not define it.
+
+Paper: Li et al. 2026, "LLMRouterBench: A Massive Benchmark and Unified Framework for LLM Routing" (arXiv:2601.07206).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ import attrs
 import numpy as np
 from aamc_experiments.evaluation import (
     HEADLINE,
+    SWEEP,
     Comparison,
     Integers,
     RealisedOutcomes,
@@ -17,16 +24,16 @@ from aamc_experiments.evaluation import (
     Resampling,
     known_interval,
     open_interval,
+    ratio,
     share_interval,
     statistics,
 )
 from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 
-from aamc_bench.accuracy_gains import accuracy_gains
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain, read_arrays, write_arrays
-from aamc_sdk.types import Floats
+from aamc_sdk.types import ROUNDING, Floats
 
 SHARES = ("success_rate", "new_share")
 """The metrics that are shares of the queries."""
@@ -193,3 +200,38 @@ def clear_best(values: Floats, lower_is_better: bool = False) -> int | None:
         lead = np.nan_to_num(signed[best] - signed[known[known != best]], nan=0.0)
     clear = np.quantile(lead[:, 1:], 0.025, axis=1, method="inverted_cdf") > 0
     return int(best) if clear.all() else None
+
+
+MEASURES = ("average_accuracy", "gain_at_random", "gain_at_best", "gap_at_oracle", "performance_gain", "cost_saving")
+
+
+def accuracy_gains(comparison: Comparison, router: RealisedOutcomes, resampling: Resampling) -> Mapping[str, Floats]:
+    """Return the measures of one router on B resamples, ``[B]`` each; NaN without categories or in a simulation.
+
+    ``average_accuracy`` is that of the router at (1, 0, 0). ``gain_at_random`` and ``gain_at_best`` are its relative gains over uniform choices
+    and over the single candidate of the maximum average accuracy, and ``gap_at_oracle`` its relative gap to the best candidate of every query.
+    ``performance_gain`` is the maximum gain over the best single candidate on the sweep, and ``cost_saving`` the maximum share of that
+    candidate's cost that a point of the sweep saves without less accuracy; NaN if no point has that accuracy.
+    """
+    if not comparison.is_table or not (comparison.category != "").any():
+        return {measure: np.full(len(resampling.weights), np.nan) for measure in MEASURES}
+    single = category_average(comparison.quality, comparison.category, resampling)
+    sweep = category_average(router.outcomes.known_quality[SWEEP].T, comparison.category, resampling)
+    oracle = category_average(comparison.quality.max(axis=1, keepdims=True), comparison.category, resampling)[:, 0]
+    best = single.argmax(axis=1)[:, None]
+    best_accuracy, best_cost = (np.take_along_axis(means, best, axis=1) for means in (single, resampling.means(comparison.cost_usd)))
+    cost = np.where(sweep >= best_accuracy * (1 - ROUNDING), resampling.means(router.outcomes.cost_usd[SWEEP].T), np.inf).min(axis=1)
+    return {
+        "average_accuracy": sweep[:, 0],
+        "gain_at_random": ratio(sweep[:, 0], single.mean(axis=1)) - 1,
+        "gain_at_best": ratio(sweep[:, 0], best_accuracy[:, 0]) - 1,
+        "gap_at_oracle": 1 - ratio(sweep[:, 0], oracle),
+        "performance_gain": ratio(sweep.max(axis=1), best_accuracy[:, 0]) - 1,
+        "cost_saving": 1 - ratio(np.where(np.isfinite(cost), cost, np.nan), best_cost[:, 0]),
+    }
+
+
+def category_average(values: Floats, category: NDArray[np.str_], resampling: Resampling) -> Floats:
+    """Return the unweighted mean over categories of the mean of ``[Q, K]`` values in each, ``[B, K]``; rows without a category do not count."""
+    means = [resampling.means_of(category == name, values) for name in np.unique(category[category != ""])]
+    return np.asarray(np.nanmean(means, axis=0))
