@@ -12,7 +12,6 @@ from aamc_experiments.evaluation.bootstrap import (
     share_interval,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
-from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
 from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull
@@ -23,8 +22,8 @@ from aamc_experiments.evaluation.formulas.roc import area_under_roc, choice_auc
 from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.notes import data_notes, few_queries_note, growing_waits_note, router_notes
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
-from aamc_experiments.evaluation.promotion import promotion
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
+from aamc_experiments.evaluation.promotion import ConstantOutcomes, constant_routers, promotion
+from aamc_experiments.evaluation.statistics import CandidateMeans, RealisedOutcomes, References, statistics
 
 __all__ = [
     "BINS",

@@ -9,10 +9,9 @@ import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, known_interval, open_interval, point_estimates, share_interval
 from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
-from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.formulas.frontier import aiq
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, Statistics, statistics
+from aamc_experiments.evaluation.statistics import CandidateMeans, RealisedOutcomes, References, Statistics, statistics
 from aamc_experiments.settings import Evaluation
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain

@@ -25,12 +25,11 @@ import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
-from aamc_experiments.evaluation.constant_policies import ConstantOutcomes
 from aamc_experiments.evaluation.formulas.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
-from aamc_sdk.interfaces import Reward
+from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.storage import plain
-from aamc_sdk.types import ROUNDING, Floats
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, RoutingRequest, Scores
 
 MIN_UNITS = 30
 """The minimum number of different queries of a table, or streams of a simulation; the intervals of fewer are too narrow."""
@@ -39,6 +38,51 @@ TESTS = {
     "reward_gap": "compared with the best single candidate, its reward is {gap}",
 }
 """The description of each gap."""
+
+
+class ConstantRouter(Router):
+    """Always chooses one candidate, or the first allowed one if that candidate is not allowed."""
+
+    uses_preference = False
+
+    def __init__(self, candidate: str, services: Services) -> None:
+        super().__init__(None, services)
+        self.candidate = candidate
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return utility 1 for the candidate and 0 for the others."""
+        wanted = np.arange(len(request.pool)) == request.pool.index(self.candidate)
+        return Scores(np.tile(wanted.astype(np.float64), (len(request), 1)))
+
+
+def constant_routers(services: Services) -> dict[str, Router]:
+    """Return a constant router for each candidate of the pool, by the candidate's name."""
+    return {name: ConstantRouter(name, services) for name in services.pool.names}
+
+
+@attrs.frozen(eq=False)
+class ConstantOutcomes:
+    """The outcomes of the M constant policies on Q queries, at the headline preference.
+
+    Attributes:
+        names: The names of the candidates.
+        quality: ``[Q, M]``.
+        cost_usd: ``[Q, M]``.
+        reward: ``[Q, M]``.
+    """
+
+    names: Sequence[str]
+    quality: Floats
+    cost_usd: Floats
+    reward: Floats
+
+    @classmethod
+    def of(cls, comparison: Comparison, reward: Reward) -> ConstantOutcomes:
+        """Return the outcomes in the table of a comparison, or in streams those of :func:`constant_routers`, which played them."""
+        columns = comparison.quality, comparison.cost_usd, comparison.latency_ms
+        outcomes = Outcomes(*(values if comparison.is_table else values[:, HEADLINE].T for values in columns))
+        preferences = np.broadcast_to(comparison.preferences[HEADLINE], (len(outcomes.cost_usd), 3))
+        return cls(comparison.candidates.tolist(), outcomes.known_quality, outcomes.cost_usd, reward.scalar(outcomes, preferences))
 
 
 @attrs.frozen(eq=False)

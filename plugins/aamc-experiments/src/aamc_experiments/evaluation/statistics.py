@@ -9,7 +9,6 @@ import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, ratio
 from aamc_experiments.evaluation.comparison import HEADLINE, LATTICE, SWEEP, Comparison
-from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality
 from aamc_experiments.evaluation.formulas.multi_objective import hypervolume, sparsity
@@ -55,6 +54,34 @@ class RealisedOutcomes:
         points, queries, objectives = self.objectives.shape
         columns = self.objectives.transpose(1, 0, 2).reshape(queries, -1)
         return resampling.means(columns).reshape(-1, points, objectives)
+
+
+@attrs.frozen(eq=False)
+class CandidateMeans:
+    """The mean cost and quality of the constant policies on B resamples, ``[B, M]`` each."""
+
+    cost_usd: Floats
+    quality: Floats
+
+    @classmethod
+    def of(cls, comparison: Comparison, resampling: Resampling) -> CandidateMeans:
+        """Return the means over the evaluated rows of a table; those over training rows for streams."""
+        if comparison.is_table:
+            return cls(resampling.means(comparison.cost_usd), resampling.means(comparison.quality))
+        shape = (len(resampling.weights), len(comparison.candidates))
+        return cls(*(np.broadcast_to(comparison.candidate_means[:, column], shape) for column in (1, 0)))
+
+    @property
+    def cost_range(self) -> tuple[Floats, Floats]:
+        """The mean costs of the cheapest and of the most expensive candidate, ``[B]`` each."""
+        return self.cost_usd.min(axis=1), self.cost_usd.max(axis=1)
+
+    def with_cheapest(self, cost_usd: Floats, quality: Floats) -> tuple[Floats, Floats]:
+        """Append the cheapest candidate, the better one of a tie, to a router's ``[B, K]`` points; NaN if a point is NaN."""
+        cheapest = np.lexsort((-self.quality, self.cost_usd), axis=-1)[:, :1]
+        known = ~np.isnan(cost_usd + quality).any(axis=1, keepdims=True)
+        its_cost, its_quality = (np.where(known, np.take_along_axis(own, cheapest, axis=1), np.nan) for own in (self.cost_usd, self.quality))
+        return np.concatenate((cost_usd, its_cost), axis=1), np.concatenate((quality, its_quality), axis=1)
 
 
 @attrs.frozen(eq=False)
