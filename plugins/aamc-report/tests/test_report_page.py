@@ -17,7 +17,7 @@ from aamc_report import report
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
-from aamc_report.report import write_report
+from aamc_report.report import summary, write_report
 from aamc_report.result_files import read_results
 from aamc_report.results import Gate
 from aamc_report.sections import DRAWINGS, sections
@@ -26,7 +26,6 @@ from aamc_report.sections.categories import success_tables
 from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables, section
 from aamc_report.sections.cost_quality import cost_of_quality_tables
 from aamc_report.sections.destinations import Destinations
-from aamc_report.sections.summary import summary
 from aamc_report.tables import Cell
 
 from aamc_sdk.errors import CheckpointError
