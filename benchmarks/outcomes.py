@@ -163,7 +163,7 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     )
     router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]
-    played = Measurement.of(world, router, request, run.candidate_means, run.settings, preferences=point).compare().realised(0)
+    played = Measurement(world, router, request, run.candidate_means, run.settings, preferences=point).compare().realised(0)
     outcomes = world.splits["test"].outcomes
     assert outcomes is not None
     best = int(outcomes.known_quality.mean(axis=0).argmax())

@@ -47,51 +47,29 @@ def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
     return names
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(eq=False)
 class Measurement:
     """The measurement of routers on one split of an experiment.
 
     Attributes:
         setup: The setup of the experiment.
-        compared: The routers and the rows of the split.
-        settings: The settings, of which the options of the comparison count.
+        routers: The routers by name.
+        request: The rows of the split as a router sees them.
+        candidate_means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
+        settings: The settings, of which the preference, the seed and the options of the comparison count.
         split: The name of the split.
+        preferences: The preferences to compare at, ``[P, 3]``; None for the usual 43.
+        progress: Receives the progress.
     """
 
     setup: ExperimentSetup
-    compared: ComparisonRequest
+    routers: Mapping[str, Router]
+    request: RoutingRequest
+    candidate_means: Floats
     settings: Settings
-    split: str = "test"
-
-    @classmethod
-    def of(
-        cls,
-        setup: ExperimentSetup,
-        routers: Mapping[str, Router],
-        request: RoutingRequest,
-        candidate_means: Floats,
-        settings: Settings,
-        *,
-        split: str = "test",
-        **more: Any,
-    ) -> Measurement:
-        """Return the measurement of routers on the rows of a split, at the settings' preference.
-
-        The other arguments are as for :class:`ComparisonRequest`, ``more`` too, such as ``progress``.
-        """
-        predicted, labels = predicted_categories(request.estimates), setup.splits[split].labels.category
-        compared = ComparisonRequest(
-            routers=routers,
-            request=request,
-            reward=setup.services.reward,
-            headline=settings.preference,
-            seed=settings.seed,
-            categories=predicted if labels is None else np.where(labels == "", predicted, labels),
-            candidate_means=candidate_means,
-            stage=f"Comparing on the {split} split",
-            **more,
-        )
-        return cls(setup=setup, compared=compared, settings=settings, split=split)
+    split: str = attrs.field(default="test", kw_only=True)
+    preferences: Floats | None = attrs.field(default=None, kw_only=True)
+    progress: Progress = attrs.field(factory=NoProgress, kw_only=True)
 
     def compare(self) -> Comparison:
         """Let the routers decide the rows, on the table of a stationary environment, else in streams.
@@ -101,12 +79,23 @@ class Measurement:
             PreferenceError: The preference weighs only latency, which is not known.
         """
         self.setup.check_outcomes(self.split)
+        rows, predicted, options = self.setup.splits[self.split], predicted_categories(self.request.estimates), self.settings.evaluation
+        compared = ComparisonRequest(
+            routers=self.routers,
+            request=self.request,
+            reward=self.setup.services.reward,
+            headline=self.settings.preference,
+            seed=self.settings.seed,
+            categories=predicted if rows.labels.category is None else np.where(rows.labels.category == "", predicted, rows.labels.category),
+            candidate_means=self.candidate_means,
+            preferences=self.preferences,
+            progress=self.progress,
+            stage=f"Comparing on the {self.split} split",
+        )
         if self.setup.env.stationary:
-            outcomes = self.setup.splits[self.split].outcomes
-            assert outcomes is not None
-            return compare_table(self.compared, outcomes)
-        options = self.settings.evaluation
-        return compare_streams(self.compared, self.setup.env, self.split, streams=options.streams, steps=options.steps, warm_up=options.warm_up)
+            assert rows.outcomes is not None
+            return compare_table(compared, rows.outcomes)
+        return compare_streams(compared, self.setup.env, self.split, streams=options.streams, steps=options.steps, warm_up=options.warm_up)
 
     def write_metrics(self, folder: Path | None, gated: str | None = None) -> dict[str, Any]:
         """Compare the routers, write ``decisions.npz`` and ``metrics.json``, and return the metrics.
@@ -125,10 +114,10 @@ class Measurement:
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
         if not comparison.is_table:
             result["data"] |= {"warm_up": options.warm_up, "steps": options.steps, "growing_waits": comparison.growing_waits()}
-        for name, router in self.compared.routers.items():
+        for name, router in self.routers.items():
             if router.trust is not None:
                 result["routers"][name]["trust"] = dict(router.trust)
-        if (errors := length_errors(self.compared.request, rows)) is not None:
+        if (errors := length_errors(self.request, rows)) is not None:
             result["data"]["answer_lengths"] = errors
         if gated is not None:
             constants = self._constant_outcomes(comparison, folder)
@@ -142,8 +131,7 @@ class Measurement:
         """Return the outcomes of constant policies: from the table, or played in streams and kept in ``constants.npz``."""
         if not comparison.is_table:
             routers = constant_routers(self.setup.services)
-            constant = attrs.evolve(self.compared, routers=routers, preferences=comparison.preferences[[HEADLINE]])
-            comparison = attrs.evolve(self, compared=constant).compare()
+            comparison = attrs.evolve(self, routers=routers, preferences=comparison.preferences[[HEADLINE]]).compare()
             if folder is not None:
                 comparison.save(folder / "constants.npz")
         return ConstantOutcomes.of(comparison, self.setup.services.reward)
@@ -196,7 +184,7 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     asked = build_request(
         test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), candidate_means=run.candidate_means
     )
-    measurement = Measurement.of(setup, routers, asked, run.candidate_means, settings, progress=progress or NoProgress())
+    measurement = Measurement(setup, routers, asked, run.candidate_means, settings, progress=progress or NoProgress())
     if request.out is not None:
         _begin(run, request.out, settings, services, test)
     return measurement.write_metrics(request.out, run.router_name if request.gate else None)

@@ -250,7 +250,8 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
     """Return a function that lets a run's router decide the rows that are new to it, at preferences ``[P, 3]``."""
     setup, services = make_setup(run.settings, plugins), run.services(plugins)
     check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.splits, run.folder)
-    estimator, router = run.estimator(plugins, services), run.router(plugins, services)
+    estimator, router, means = run.estimator(plugins, services), run.router(plugins, services), run.candidate_means
+    routers = {run.router_name: router}
     out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
     train = setup.splits["train"].outcomes
     if target.kind == P95 and train is not None and not train.latency_known:
@@ -259,15 +260,14 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
     only_estimates = router.requires.estimator and not router.requires.training
     train_is_new = only_estimates and setup.env.stationary and known and out_of_fold is not None
     new = ["validation", "train"] if train_is_new else ["validation"]
-    requests = split_requests({name: setup.splits[name] for name in new}, run.pool, Preference().array, estimator, run.candidate_means, out_of_fold)
+    requests = split_requests({name: setup.splits[name] for name in new}, run.pool, Preference().array, estimator, means, out_of_fold)
 
     def decide(preferences: Floats) -> _DecidedRows:
-        more = {"preferences": preferences, "progress": progress}
-        decided = [
-            Measurement.of(setup, {run.router_name: router}, request, run.candidate_means, run.settings, split=split, **more).compare()
+        measured = [
+            Measurement(setup, routers, request, means, run.settings, split=split, preferences=preferences, progress=progress)
             for split, request in requests.items()
         ]
-        first, *others = (_DecidedRows.read(comparison, target) for comparison in decided)
+        first, *others = (_DecidedRows.read(measurement.compare(), target) for measurement in measured)
         return first.joined_with(others[0]) if others else first
 
     return decide

@@ -63,7 +63,7 @@ class TrainedRun:
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""
         run = self.run
-        return Measurement.of(self.world, self.routers, request, run.candidate_means, settings or run.settings, progress=progress).compare()
+        return Measurement(self.world, self.routers, request, run.candidate_means, settings or run.settings, progress=progress).compare()
 
 
 CLEAN, ESTIMATES = "none", "estimates"

@@ -141,7 +141,7 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
         point = experiment.settings.preference.array[None]
         means, given = experiment.run.candidate_means, experiment.settings
-        comparison = Measurement.of(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
+        comparison = Measurement(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
         comparison.save(folder / "decisions.npz")
     resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)
     figures = utilities(comparison, world.services.reward, resampling)

@@ -183,7 +183,7 @@ class NewcomerExperiment:
         table = ExperimentSetup(
             env=self.plugins.make("environment", "replay", self.full.services, {}), splits={"test": test}, services=self.full.services
         )
-        return Measurement.of(table, routers, request, means, self.settings, progress=self.progress).compare()
+        return Measurement(table, routers, request, means, self.settings, progress=self.progress).compare()
 
     def _means(self, train: Dataset) -> Floats:
         """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN without rows."""

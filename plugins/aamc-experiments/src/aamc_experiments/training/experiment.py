@@ -325,7 +325,7 @@ class Experiment:
             pool, estimator = setup.services.pool, self.estimator(setup)
             personal = PersonalMeasurement(routers=routers, dataset=test, pool=pool, estimator=estimator, split=setup.tested, dropped=setup.dropped)
             return personal.write_metrics(self.run.folder)
-        measurement = Measurement.of(setup, routers, requests["test"], self.run.candidate_means, self.settings, progress=self.progress)
+        measurement = Measurement(setup, routers, requests["test"], self.run.candidate_means, self.settings, progress=self.progress)
         return measurement.write_metrics(self.run.folder)
 
     def _training(self, setup: ExperimentSetup, folder: Path, requests: Mapping[str, RoutingRequest] | None = None) -> Training:
