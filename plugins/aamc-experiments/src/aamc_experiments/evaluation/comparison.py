@@ -150,11 +150,8 @@ class Comparison:
 
     def realised(self, router: int) -> Outcomes:
         """Return the outcomes of a router's decisions, ``[P, Q]``; cost and latency include those of deciding."""
-        if self.is_table:
-            place = (np.arange(len(self.queries)), self.chosen[router])
-            quality, cost, latency = self.quality[place], self.cost_usd[place], self.latency_ms[place]
-        else:
-            quality, cost, latency = self.quality[router], self.cost_usd[router], self.latency_ms[router]
+        place = (np.arange(len(self.queries)), self.chosen[router]) if self.is_table else router
+        quality, cost, latency = self.quality[place], self.cost_usd[place], self.latency_ms[place]
         own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
         return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
 

@@ -61,6 +61,10 @@ class ComparisonRequest:
         return evaluation_points(self.headline, latency_counts(self.reward, outcomes))
 
 
+FIGURES = ("quality", "cost_usd", "latency_ms")
+"""The outcomes that the streams report."""
+
+
 @attrs.frozen(eq=False)
 class RouterDecisions:
     """The decisions of one router on Q queries at P preferences, among M candidates.
@@ -71,7 +75,7 @@ class RouterDecisions:
         spent_ms: The time of deciding in ms, beyond computing, ``[P, Q]``.
         utility: The scores at (1, 0, 0), ``[Q, M]``.
         expected_quality: The expected quality behind these scores, ``[Q, M]``.
-        outcomes: The outcomes in the router's own streams, ``[P, Q]``; None for tables.
+        played: The ``FIGURES`` in the router's own streams, ``[P, Q]`` each; empty for tables.
     """
 
     chosen: Integers
@@ -79,15 +83,15 @@ class RouterDecisions:
     spent_ms: Floats
     utility: Floats
     expected_quality: Floats
-    outcomes: Outcomes | None = None
+    played: Mapping[str, Floats]
 
     @classmethod
     def empty(cls, points: int, queries: int, candidates: int, streams: bool = False) -> RouterDecisions:
         """Allocate the arrays; those of outcomes only for streams."""
         shape = (points, queries)
-        outcomes = Outcomes(np.empty(shape), np.empty(shape), np.empty(shape)) if streams else None
+        played = {figure: np.empty(shape) for figure in FIGURES if streams}
         unknown = np.full((2, queries, candidates), np.nan, dtype=np.float32)
-        return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), np.zeros(shape, dtype=np.float32), unknown[0], unknown[1], outcomes)
+        return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), np.zeros(shape, dtype=np.float32), unknown[0], unknown[1], played)
 
     def record_scores(self, rows: Any, scores: Scores, request: RoutingRequest, part: slice = slice(None)) -> None:
         """Record utilities and expected quality of a part of a scored request as those of some rows."""
@@ -129,8 +133,7 @@ def comparison_of(
     shape, missing = (len(points), len(rows)), 0 if outcomes is None else len(compared.request) - len(rows)
     recorded = list(decisions.values())
     if outcomes is None:
-        played = [one.outcomes for one in recorded if one.outcomes is not None]
-        outcomes = Outcomes(*(_stacked([getattr(one, name) for one in played], shape) for name in ("quality", "cost_usd", "latency_ms")))
+        outcomes = Outcomes(*(_stacked([one.played[figure] for one in recorded], shape) for figure in FIGURES))
     return Comparison(
         routers=np.array(list(decisions)),
         preferences=points,
@@ -297,9 +300,6 @@ def _play_streams(
     """
     steps, streams = played_rows.shape
     points = len(decided.chosen)
-    assert decided.outcomes is not None
-    assert decided.outcomes.quality is not None
-    recorded = {"quality": decided.outcomes.quality, "cost_usd": decided.outcomes.cost_usd, "latency_ms": decided.outcomes.latency_ms}
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
     point = np.repeat(np.arange(points), streams)
     counterfactual: list[Floats] = []
@@ -322,7 +322,7 @@ def _play_streams(
         decided.chosen[:, now] = chosen.reshape(points, streams)
         for array, spent in ((decided.spent_usd, scores.spent_usd), (decided.spent_ms, scores.spent_ms)):
             array[:, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
-        for figure, array in recorded.items():
+        for figure, array in decided.played.items():
             array[:, now] = info[figure].reshape(points, streams)
         _record_rows(played_rows[step], info["row"][:streams])
     return counterfactual
