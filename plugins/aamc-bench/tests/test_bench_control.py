@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from aamc_bench.control import benchmark, jobs
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
-from aamc_bench.control.jobs import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
-from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
+from aamc_bench.control.jobs import REWARDS_FILE, ScenarioWorld
+from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, present_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Outcomes, Preference, Training
@@ -220,7 +220,7 @@ def test_ppo_beats_greedy_on_the_scarce_server() -> None:
     environment = world.environment
     router.train(Training(dataset=environment.dataset("train"), validation=environment.dataset("validation"), env=environment))
     streams = world.streams(48, weights, 7)
-    greedy = mean_rewards(world.streams(48, weights, 7), greedy_truth_rule, 200, 250)
+    greedy = mean_rewards(world.streams(48, weights, 7), present_rewards, 200, 250)
     reference = mean_rewards(streams, reference_rule(streams, weights), 200, 250)
     ppo = mean_rewards(world.streams(48, weights, 7), lambda streams: router.score(streams.request()).utility, 200, 250)
     assert (ppo - greedy).mean() > 0.8 * (reference - greedy).mean()

@@ -15,6 +15,7 @@ from aamc_environments.queue import (
     QueueStreams,
     Rule,
     mean_rewards,
+    present_rewards,
     reference_rule,
     upper_bound,
 )
@@ -91,13 +92,6 @@ def greedy_rule(streams: QueueStreams) -> Floats:
     return streams.setup.reward.scalar(request.expected, request.preferences)
 
 
-def greedy_truth_rule(streams: QueueStreams) -> Floats:
-    """Return the true expected rewards."""
-    request = streams.request()
-    assert request.hindsight is not None
-    return streams.setup.reward.scalar(request.hindsight, request.preferences)
-
-
 STREAMS = 128
 """Streams that each policy plays."""
 STEPS = 1000
@@ -131,7 +125,7 @@ def measure(
     rules: dict[str, Rule] = {
         "random": random_rule(seed),
         "greedy": greedy_rule,
-        "greedy-truth": greedy_truth_rule,
+        "greedy-truth": present_rewards,
         "reference": reference_rule(world.streams(1, weights, evaluation_seed), weights),
         "ppo": lambda streams: ppo.score(streams.request()).utility,
     }
@@ -167,9 +161,9 @@ def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[
     streams = world.streams(STREAMS, preference, seed)
     recovery = max(1, math.ceil(streams.recovery))
     block = -(-BLOCK // recovery) * recovery
-    blocks = [mean_rewards(streams, greedy_truth_rule, 0, block) for _ in range(MIN_BLOCKS)]
+    blocks = [mean_rewards(streams, present_rewards, 0, block) for _ in range(MIN_BLOCKS)]
     while len(blocks) < MAX_BLOCKS * BLOCK / block and not _settled(blocks):
-        blocks.append(mean_rewards(streams, greedy_truth_rule, 0, block))
+        blocks.append(mean_rewards(streams, present_rewards, 0, block))
     return len(blocks) * block, -(-STEPS // block) * block
 
 

@@ -17,6 +17,7 @@ from aamc_experiments.measurement import Measurement
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training import OutOfFold, split_requests
+from aamc_experiments.typical_outcomes import typical_outcomes
 
 from aamc_bench.experiment_runs import train_each
 from aamc_bench.samples import Sample, resampling_seed
@@ -148,9 +149,9 @@ class NewcomerExperiment:
         if (choice := self.settings.estimator) is not None:
             estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
             estimator.train(Training(dataset=rows["train"], validation=rows["validation"], progress=self.progress))
-        assert rows["train"].outcomes is not None
+        means = typical_outcomes(rows["train"], services.pool).means
         held_out = None if estimator is None else OutOfFold(*out_of_fold(estimator, len(rows["train"]), services.pool))
-        requests = split_requests(rows, services.pool, self.settings.preference.array, estimator, rows["train"].outcomes.means, held_out)
+        requests = split_requests(rows, services.pool, self.settings.preference.array, estimator, means, held_out)
         env = self.plugins.make("environment", "replay", services, {}, self.settings.preset)
         env.prepare({name: completed(split, requests[name]) for name, split in rows.items()})
         training = Training(
@@ -178,8 +179,7 @@ class NewcomerExperiment:
         if not available:
             new = np.broadcast_to(np.isin(pool.names, self.newcomers), request.mask.shape)
             request = attrs.evolve(request, mask=request.mask & ~new, masked_why={**request.masked_why, HELD_OUT: new})
-        assert self.full.splits["train"].outcomes is not None
-        means = self.full.splits["train"].outcomes.means
+        means = typical_outcomes(self.full.splits["train"], pool).means
         table = ExperimentSetup(
             env=self.plugins.make("environment", "replay", self.full.services, {}), splits={"test": test}, services=self.full.services
         )
@@ -187,10 +187,9 @@ class NewcomerExperiment:
 
     def _means(self, train: Dataset) -> Floats:
         """Return each candidate's mean quality, cost and latency in a level's training rows, ``[M, 3]``; NaN without rows."""
-        assert train.outcomes is not None
         pool, own = self.full.services.pool, train.pool or self.full.services.pool
         means = np.full((len(pool), 3), np.nan)
-        means[[pool.index(name) for name in own.names]] = train.outcomes.means
+        means[[pool.index(name) for name in own.names]] = typical_outcomes(train, own).means
         return means
 
 

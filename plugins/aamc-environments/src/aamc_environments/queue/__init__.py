@@ -4,7 +4,7 @@ from aamc_environments.queue.environment import QueueEnvironment
 from aamc_environments.queue.gymnasium_env import standalone
 from aamc_environments.queue.options import SCENARIOS, QueueOptions
 from aamc_environments.queue.queue_streams import QueueStreams
-from aamc_environments.queue.reference import Rule, mean_rewards, reference_rule, upper_bound
+from aamc_environments.queue.reference import Rule, mean_rewards, present_rewards, reference_rule, upper_bound
 from aamc_environments.queue.relative_values import NotConvergedError
 from aamc_environments.queue.world import SimulatedWorld, Skill, read_world, sample_queries
 
@@ -18,6 +18,7 @@ __all__ = [
     "SimulatedWorld",
     "Skill",
     "mean_rewards",
+    "present_rewards",
     "read_world",
     "reference_rule",
     "sample_queries",

@@ -105,7 +105,8 @@ def _sample(rewards: Floats) -> NDArray[np.intp]:
     return np.linspace(0, len(rewards) - 1, min(ROWS, len(rewards))).astype(np.intp)
 
 
-def _present_rewards(streams: QueueStreams) -> Floats:
+def present_rewards(streams: QueueStreams) -> Floats:
+    """Return the true expected rewards of the present queries, ``[n, M]``, minus infinity for a candidate that is not allowed: the greedy rule."""
     request = streams.request()
     assert request.hindsight is not None
     return np.where(request.mask, streams.setup.reward.scalar(request.hindsight, request.preferences), -np.inf)
@@ -135,7 +136,7 @@ def _priced_rule(streams: QueueStreams, rewards: Floats, preference: Floats) -> 
     solved = _settle(members, resources, rewards[rows]) if per_ms else {}
 
     def rule(streams: QueueStreams) -> Floats:
-        utilities, phase = _present_rewards(streams), streams.phase
+        utilities, phase = present_rewards(streams), streams.phase
         work, size = unit(streams)
         for number, values in solved.items():
             for m in members[number]:
@@ -260,7 +261,7 @@ def _lagrangian(budget: DailyBudget, rewards: Floats, cost_usd: Floats) -> Rule:
     def rule(streams: QueueStreams) -> Floats:
         left = _of(streams, DailyBudget).free_usd + budget.reserve_usd
         price = np.interp(-left, -spent, prices)  # spent falls with the price
-        return np.asarray(_present_rewards(streams) - price[:, None] * cost_usd[streams.row])
+        return np.asarray(present_rewards(streams) - price[:, None] * cost_usd[streams.row])
 
     return rule
 
@@ -298,6 +299,6 @@ def _cache_rule(cache: PromptCache, rewards: Floats, streams: QueueStreams, pref
         low, high = (gain, high) if session(gain) > 0 else (low, gain)
 
     def rule(streams: QueueStreams) -> Floats:
-        return _present_rewards(streams) + onward[_of(streams, PromptCache).turn]
+        return present_rewards(streams) + onward[_of(streams, PromptCache).turn]
 
     return rule
