@@ -138,7 +138,7 @@ class QueueOptions(StreamOptions):
         if self.load is not None and getattr(self, instead) is not None:
             raise ConfigError(f"load and {instead} are given, and scenario {self.scenario} reads one of them; leave one out")
         for name, reads in _OF_ONE_SCENARIO.items():
-            if self.scenario != reads and getattr(self, name) != getattr(attrs.fields(type(self)), name).default:
+            if self.scenario != reads and self._is_given(name):
                 raise ConfigError(
                     f"scenario {self.scenario} does not read {name}, which is for scenario {reads}; leave it out, or choose that scenario"
                 )
@@ -148,19 +148,18 @@ class QueueOptions(StreamOptions):
         warning, length = self.present_warning, self.burst_length
         if 0 < warning < 1:
             raise ConfigError(f"warning must be 0 or at least 1, not {warning:g}")
-        if self.present_burst == 1 and (unread := self._given_for_bursts()):
-            raise ConfigError(f"{unread[0]} is given, and burst 1 means no bursts; leave it out, or set burst above 1")
+        given = [name for name in ("burst_share", "burst_length") if self._is_given(name)] + (["warning"] if self.warning else [])
+        if self.present_burst == 1 and given:
+            raise ConfigError(f"{given[0]} is given, and burst 1 means no bursts; leave it out, or set burst above 1")
         maximum = length / (length + warning + 1)
         if self.present_burst > 1 and self.burst_share > maximum:
-            given, lower = f"burst_length {length:g} and warning {warning:g}", "it or warning" if warning else "it"
+            others, lower = f"burst_length {length:g} and warning {warning:g}", "it or warning" if warning else "it"
             at_most = math.floor(1000 * maximum) / 1000
-            raise ConfigError(f"burst_share must be at most {at_most} with {given}, not {self.burst_share:g}; lower {lower}, or raise burst_length")
+            raise ConfigError(f"burst_share must be at most {at_most} with {others}, not {self.burst_share:g}; lower {lower}, or raise burst_length")
 
-    def _given_for_bursts(self) -> list[str]:
-        """Return the options, other than ``burst``, that only bursts read and that differ from their defaults."""
-        defaults = attrs.fields(type(self))
-        given = [name for name in ("burst_share", "burst_length") if getattr(self, name) != getattr(defaults, name).default]
-        return given + (["warning"] if self.warning else [])
+    def _is_given(self, name: str) -> bool:
+        """Return whether an option differs from its default."""
+        return bool(getattr(self, name) != getattr(attrs.fields(type(self)), name).default)
 
     @property
     def present_load(self) -> float:
