@@ -9,7 +9,7 @@ from typing import Any
 from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
-from aamc_report.results import Difference, Gate, Results, bounds, number, used_entry
+from aamc_report.results import Difference, Gate, Results, bounds, entry_errors, number
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import TRAINING, read_json
 from aamc_sdk.types import Preference
@@ -49,12 +49,12 @@ def read_results(folder: Path) -> Results:
 
 
 def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str], Difference]:
-    with used_entry("comparisons"):
+    with entry_errors("comparisons"):
         return {(str(test["a"]), str(test["b"])): Difference.of(test) for test in tests}
 
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
-    with used_entry("gate"):
+    with entry_errors("gate"):
         routers = found["routers"].items()
         gaps = {name: {key: (number(result[key]), bounds(result["ci95"][key])) for key in GAPS} for name, result in routers}
         return Gate(str(found["why"]), {name: bool(result["passed"]) for name, result in routers}, gaps)

@@ -192,7 +192,7 @@ def number(value: object) -> float:
 
 
 @contextmanager
-def used_entry(name: str) -> Iterator[None]:
+def entry_errors(name: str) -> Iterator[None]:
     """Turn errors of using a damaged entry of ``metrics.json`` into one that names it."""
     try:
         yield

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_report.formats import Format, milliseconds, per_thousand, whole
-from aamc_report.results import Results, used_entry
+from aamc_report.results import Results, entry_errors
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
 
 COLUMNS = (
@@ -29,7 +29,7 @@ def length_tables(results: Results) -> list[Table]:
     """
     found: Mapping[str, Mapping[str, Any]] = results.data.get("answer_lengths") or {}
     caption = "Expected and real length of the answers, by model. In small type: 95% intervals."
-    with used_entry("answer_lengths"):
+    with entry_errors("answer_lengths"):
         return [Table(caption, ["Model"], COLUMNS, [_row(name, figures) for name, figures in found.items()])] if found else []
 
 
