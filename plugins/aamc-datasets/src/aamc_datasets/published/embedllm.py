@@ -8,9 +8,9 @@ from __future__ import annotations
 import attrs
 
 from aamc_datasets.columns import column_names, read_columns, require_columns
-from aamc_datasets.published.score_table import CostOptions, from_rows
+from aamc_datasets.published.score_table import PublishedFormat, from_rows
 from aamc_datasets.recognition import hint, single_file
-from aamc_sdk import Dataset, DatasetFormat, Prices
+from aamc_sdk import Dataset, Prices
 
 COLUMNS = {
     "question_id": ("question_id", "prompt_id"),
@@ -23,11 +23,8 @@ CATEGORY = "category"
 ONE_DOLLAR = Prices(1.0, 1.0)
 
 
-class EmbedLLM(DatasetFormat):
+class EmbedLLM(PublishedFormat):
     """EmbedLLM's answers; questions that a model did not answer are unknown cells."""
-
-    Config = CostOptions
-    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read a CSV or Parquet file. Without the option ``prices``, all candidates have the same price.

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from aamc_datasets.json_rows import parse_json, score
-from aamc_datasets.published.score_table import CostOptions
+from aamc_datasets.published.score_table import PublishedFormat
 from aamc_datasets.recognition import existing, hint
-from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
+from aamc_sdk import Dataset, Labels, Pool
 from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Floats, check_text
@@ -22,11 +22,8 @@ from aamc_sdk.types import Floats, check_text
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"
 
 
-class LLMRouter(DatasetFormat):
+class LLMRouter(PublishedFormat):
     """LLMRouter's scores; the task of a question is its category."""
-
-    Config = CostOptions
-    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read the folder with both files.

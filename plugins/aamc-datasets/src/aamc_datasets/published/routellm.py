@@ -14,9 +14,9 @@ import numpy as np
 
 from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
 from aamc_datasets.json_rows import parse_lines, require, score, text
-from aamc_datasets.published.score_table import CostOptions, ScoreTable, from_rows, stack
+from aamc_datasets.published.score_table import CostOptions, PublishedFormat, ScoreTable, from_rows, stack
 from aamc_datasets.recognition import existing, hint
-from aamc_sdk import Dataset, DatasetFormat, Prices
+from aamc_sdk import Dataset, Prices
 from aamc_sdk.errors import DataError
 
 PROMPT, RESPONSE = "prompt", "_response"
@@ -31,11 +31,8 @@ PAPER_PRICES = {
 """Prices of the paper (arXiv 2406.18665) in USD per million tokens; the files have no prices."""
 
 
-class RouteLLM(DatasetFormat):
+class RouteLLM(PublishedFormat):
     """RouteLLM's benchmarks: right or wrong answers, and judged dialogues."""
-
-    Config = CostOptions
-    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read a CSV file, ``mt_bench.jsonl``, or a folder of them.

@@ -13,20 +13,17 @@ from typing import Any
 import numpy as np
 
 from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, score, text
-from aamc_datasets.published.score_table import CostOptions, from_rows
+from aamc_datasets.published.score_table import PublishedFormat, from_rows
 from aamc_datasets.recognition import existing, hint
-from aamc_sdk import Dataset, DatasetFormat
+from aamc_sdk import Dataset
 from aamc_sdk.errors import DataError
 
 ScoredAnswer = tuple[str, str, str, str, float, float, float]
 """Key, question, category, model, score, cost in USD, output tokens."""
 
 
-class RouterArena(DatasetFormat):
+class RouterArena(PublishedFormat):
     """RouterArena's scores and measured costs."""
-
-    Config = CostOptions
-    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read a folder of JSON lines, or one such file; questions that a model did not answer are unknown cells.

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
-from aamc_datasets.published.score_table import CostOptions, ScoreTable
+from aamc_datasets.published.score_table import PublishedFormat, ScoreTable
 from aamc_datasets.recognition import hint, single_file
-from aamc_sdk import Dataset, DatasetFormat
+from aamc_sdk import Dataset
 from aamc_sdk.errors import DataError, one_of
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,8 @@ KNOWN = ("sample_id", PROMPT, CATEGORY, "oracle_model_to_route_to")
 PICKLES = (".pkl", ".pickle")
 
 
-class RouterBench(DatasetFormat):
+class RouterBench(PublishedFormat):
     """RouterBench's scores and measured costs; the name of the benchmark is the category."""
-
-    Config = CostOptions
-    config: CostOptions
 
     def read(self, path: str) -> Dataset:
         """Read a CSV or Parquet file.

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
+from aamc_sdk import Candidate, Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.routing import expected_cost
@@ -110,6 +110,13 @@ class CostOptions:
             f"price times tokens{some}; prompt tokens are estimated at {self.characters_per_token:g} characters each, "
             f"and every answer {'without a known length ' if given else ''}is taken to have {self.output_tokens} output tokens"
         )
+
+
+class PublishedFormat(DatasetFormat):
+    """A format of published scores, whose files lack some costs."""
+
+    Config = CostOptions
+    config: CostOptions
 
 
 def _has_price(candidate: Candidate) -> bool:
