@@ -19,14 +19,15 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError
-from aamc_sdk.routing.score_checks import check_known_numbers, check_numbers, check_scores
+from aamc_sdk.errors import PluginError, one_of
 from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
 """The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
+_UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
+"""The likely cause of NaN where no price or latency is missing."""
 
 
 def uniform(seed: int, decision_id: str) -> float:
@@ -64,7 +65,7 @@ class _Distribution:
         cached: _Distribution | None = scores.__dict__.get(_CACHED)
         if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
             return cached
-        check_numbers(scores.utility, request, "utility")  # it is recorded
+        _check_numbers(scores.utility, request, "utility")  # it is recorded
         array = _allowed_probabilities(probabilities, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
@@ -117,7 +118,7 @@ def _choose(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
     """Return :func:`draw`'s choices and propensities, and their distribution."""
-    check_scores(scores, request)
+    _check_scores(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
@@ -135,7 +136,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave no candidate to choose.
     """
-    check_scores(scores, request)
+    _check_scores(scores, request)
     if sample and scores.probabilities is not None:
         return _allowed_probabilities(scores.probabilities, request)
     chosen = _maximum_utility(scores, request)
@@ -144,7 +145,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
 
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
     utility, mask = scores.utility, request.mask
-    check_known_numbers(utility, request, "utility")
+    _check_known_numbers(utility, request, "utility")
     finite = np.isfinite(utility) & mask
     if np.count_nonzero(finite) == mask.size:  # quicker than all()
         return np.asarray(utility.argmax(axis=1))
@@ -156,7 +157,7 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
 
 def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
     """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
-    check_known_numbers(probabilities, request, "probabilities")
+    _check_known_numbers(probabilities, request, "probabilities")
     allowed = np.where(request.mask, probabilities, 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
@@ -170,7 +171,7 @@ def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -
 
     Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
     """
-    check_scores(scores, request)
+    _check_scores(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
     if quality is None:
@@ -239,3 +240,54 @@ def _own_notes(notes: Any, rows: int) -> list[dict[str, Any]]:
         found = f"{notes!r:.80}" if is_one_each or not isinstance(notes, Sequence) else f"{len(notes)}"
         raise PluginError(f"a router's notes must be empty, or hold one mapping for each query, {rows} in all, not {found}")
     return [dict(note) for note in notes]
+
+
+def _check_scores(scores: Scores, request: RoutingRequest) -> None:
+    """Check a router's scores, except for utility and probabilities: the draw checks the one that it uses."""
+    if not isinstance(scores, Scores):
+        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    if scores.expected_quality is not None:
+        _check_numbers(scores.expected_quality, request, "expected_quality")
+    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
+        if not isinstance(spent, float) or spent != 0:
+            _check_spent(name, spent, len(request))
+
+
+def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
+    """Check that an array of scores has one real number for each query and candidate, ``[B, M]``; ``name`` is its name in the error."""
+    shape = request.mask.shape
+    if getattr(array, "shape", None) != shape or array.dtype.kind not in "fiub":
+        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
+        raise PluginError(f"a router's {name} must be real numbers of shape {shape} (queries, candidates), not {found}")
+
+
+def _check_known_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
+    """Check an array of scores as :func:`_check_numbers` does, and that it is not NaN for any allowed candidate."""
+    _check_numbers(array, request, name)
+    unknown = np.isnan(array)
+    if np.count_nonzero(unknown) and (unknown & request.mask).any():
+        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request, unknown & request.mask)}")
+
+
+def _nan_hint(request: RoutingRequest, unknown: NDArray[np.bool_]) -> str:
+    """Return the likely cause of NaN at the cells ``[B, M]``, and the remedy."""
+    lacking = {}
+    for figure, remedy, weight in (("cost_usd", "prices", 1), ("latency_ms", "a latency", 2)):
+        cells = np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, weight, None] > 0)
+        if cells.any() and not (cells & ~unknown).any():  # else the router can do without it
+            lacking[figure, remedy] = cells
+    if not lacking or (unknown & ~np.any(list(lacking.values()), axis=0)).any():
+        return _UNKNOWN_CAUSE
+    (figure, remedy), cells = next(iter(lacking.items()))
+    names = one_of([name for m, name in enumerate(request.pool.names) if cells[:, m].any()])
+    advice = f"give {remedy} in the pool, or a preference without it, unless the router computes NaN itself"
+    return f"the preference weighs {figure}, which is unknown for {names}: {advice}"
+
+
+def _check_spent(name: str, spent: Any, rows: int) -> None:
+    """Check the cost or time of each decision itself, which the scores state."""
+    amounts = np.asarray(spent)
+    right_shape = amounts.shape in ((), (rows,))
+    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+        found = f"{spent!r:.80}" if right_shape else f"an array of shape {amounts.shape}"
+        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")
