@@ -14,8 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 _MOST_NAMES = 100
 """Maximum number of names in a message."""
 
@@ -233,6 +235,13 @@ def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it 
     """Return a message on an unknown name, such as ``"a query has no field 'txt'; did you mean 'text'? (it has: needs, text)"``."""
     names = list(known)
     return f"{what} {name!r:.80}{nearest(str(name), names)} ({lead}: {one_of(names)})"
+
+
+def check_type(value: T, kind: type | UnionType, what: str, raises: type[Exception] = TypeError) -> T:
+    """Return a value if it has a type, else raise; ``what`` says which one, such as ``"complete must return aamc_sdk.Completion"``."""
+    if not isinstance(value, kind):
+        raise raises(f"{what}, not {value!r:.80}")
+    return value
 
 
 def error_text(error: BaseException) -> str:

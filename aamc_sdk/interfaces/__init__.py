@@ -15,7 +15,7 @@ from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
-from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, ProviderResult, Usage
+from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store, public_url
@@ -66,7 +66,6 @@ __all__ = [
     "Orchestrator",
     "Progress",
     "Provider",
-    "ProviderResult",
     "RecoveringStreams",
     "Requirements",
     "Reward",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import NamedComponent
 
 if TYPE_CHECKING:
@@ -33,10 +34,8 @@ class ForeignSettings:
     def __attrs_post_init__(self) -> None:
         from aamc_sdk.types import Pool
 
-        if not isinstance(self.content, Mapping):
-            raise TypeError(f"the content of settings must be keys and values, not {self.content!r:.80}")
-        if not isinstance(self.pool, Pool | None):
-            raise TypeError(f"the pool of settings must be aamc_sdk.Pool or None, not {self.pool!r:.80}")
+        check_type(self.content, Mapping, "the content of settings must be keys and values")
+        check_type(self.pool, Pool | None, "the pool of settings must be aamc_sdk.Pool or None")
 
 
 class ConfigFormat(NamedComponent):

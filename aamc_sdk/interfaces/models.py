@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-from typing_extensions import Self
 
+from aamc_sdk.errors import check_type
 from aamc_sdk.types.checks import is_amount
 
 if TYPE_CHECKING:
@@ -47,27 +47,8 @@ class Usage:
                 raise ValueError(f"{name} must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}")
 
 
-class ProviderResult:
-    """A value that a provider returns."""
-
-    __slots__ = ()
-    contract: ClassVar[str]
-    """What the provider's method must do, for the error."""
-
-    @classmethod
-    def of(cls, value: object) -> Self:
-        """Return a provider's value.
-
-        Raises:
-            TypeError: It is something else.
-        """
-        if not isinstance(value, cls):
-            raise TypeError(f"{cls.contract}, not {value!r:.80}")
-        return value
-
-
 @attrs.frozen(kw_only=True)
-class Completion(ProviderResult):
+class Completion:
     """A model's answer.
 
     Attributes:
@@ -84,8 +65,6 @@ class Completion(ProviderResult):
         ValueError: A cost or latency is not a number of at least 0, or infinite.
     """
 
-    contract: ClassVar[str] = "complete must return aamc_sdk.Completion"
-
     message: Message
     usage: Usage = attrs.field(factory=Usage)
     finish_reason: str = "stop"
@@ -95,14 +74,11 @@ class Completion(ProviderResult):
     decision_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.message, Mapping):
-            raise TypeError(f'a completion\'s message must be a mapping such as {{"role": "assistant", "content": TEXT}}, not {self.message!r:.80}')
-        if not isinstance(self.message.get("content"), str | list | tuple | None):  # parts of a message are a list
-            raise TypeError(f"the content of a completion's message must be a text, not {self.message['content']!r:.80}")
-        if not isinstance(self.usage, Usage):
-            raise TypeError(f"a completion's usage must be aamc_sdk.interfaces.Usage, not {self.usage!r:.80}")
-        if not isinstance(self.finish_reason, str):
-            raise TypeError(f"a completion's finish_reason must be a text such as 'stop', not {self.finish_reason!r:.80}")
+        check_type(self.message, Mapping, 'a completion\'s message must be a mapping such as {"role": "assistant", "content": TEXT}')
+        content = self.message.get("content")
+        check_type(content, str | list | tuple | None, "the content of a completion's message must be a text")  # parts of a message are a list
+        check_type(self.usage, Usage, "a completion's usage must be aamc_sdk.interfaces.Usage")
+        check_type(self.finish_reason, str, "a completion's finish_reason must be a text such as 'stop'")
         _check_amount(self.cost_usd, "a completion's cost_usd")
         _check_amount(self.latency_ms, "a completion's latency_ms")
 
@@ -113,7 +89,7 @@ class Completion(ProviderResult):
 
 
 @attrs.frozen(kw_only=True)
-class Chunk(ProviderResult):
+class Chunk:
     """A piece of a streamed answer.
 
     Attributes:
@@ -127,20 +103,15 @@ class Chunk(ProviderResult):
         ValueError: The cost is not a number of at least 0, or infinite.
     """
 
-    contract: ClassVar[str] = "stream must yield aamc_sdk.interfaces.Chunk objects"
-
     content: str = ""
     usage: Usage | None = None
     finish_reason: str | None = None
     cost_usd: float = float("nan")
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.content, str):
-            raise TypeError(f"a chunk's content must be a text, not {self.content!r:.80}")
-        if not isinstance(self.usage, Usage | None):
-            raise TypeError(f"a chunk's usage must be aamc_sdk.interfaces.Usage or None, not {self.usage!r:.80}")
-        if not isinstance(self.finish_reason, str | None):
-            raise TypeError(f"a chunk's finish_reason must be a text such as 'stop', or None, not {self.finish_reason!r:.80}")
+        check_type(self.content, str, "a chunk's content must be a text")
+        check_type(self.usage, Usage | None, "a chunk's usage must be aamc_sdk.interfaces.Usage or None")
+        check_type(self.finish_reason, str | None, "a chunk's finish_reason must be a text such as 'stop', or None")
         _check_amount(self.cost_usd, "a chunk's cost_usd")
 
 

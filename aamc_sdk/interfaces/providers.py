@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import BaseComponent
-from aamc_sdk.interfaces.models import Chunk, Completion, Message, ProviderResult
+from aamc_sdk.interfaces.models import Chunk, Completion, Message
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate
 
 
 @attrs.frozen(kw_only=True)
-class EndpointState(ProviderResult):
+class EndpointState:
     """The present state of an endpoint.
 
     Attributes:
@@ -29,18 +30,14 @@ class EndpointState(ProviderResult):
         TypeError: A value is of another type.
     """
 
-    contract: ClassVar[str] = "state must return aamc_sdk.interfaces.EndpointState"
-
     available: bool = True
     remaining: float | None = None
     retry_after_s: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.available, bool):
-            raise TypeError(f"an endpoint is available or not, True or False, not {self.available!r:.80}")
-        for name, value in (("remaining", self.remaining), ("retry_after_s", self.retry_after_s)):
-            if not isinstance(value, Real | None):
-                raise TypeError(f"an endpoint's {name} must be a number, or None, not {value!r:.80}")
+        check_type(self.available, bool, "an endpoint is available or not, True or False")
+        check_type(self.remaining, Real | None, "an endpoint's remaining must be a number, or None")
+        check_type(self.retry_after_s, Real | None, "an endpoint's retry_after_s must be a number, or None")
 
 
 class Provider(BaseComponent):

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, PreferenceError, unknown_name
+from aamc_sdk.errors import DataError, PreferenceError, check_type, unknown_name
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.checks import as_names
 
@@ -128,8 +128,7 @@ class RouteArguments:
     def pool_state(self) -> PoolState | None:
         """The state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool."""
         state = self.state
-        if state is not None and not isinstance(state, PoolState):
-            raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
+        check_type(state, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
         unavailable = names_of(self.unavailable, "unavailable")
         if not unavailable and self.wait_ms is None:
             return state
@@ -192,8 +191,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
     """Return a batch of feedback, each with its own time, or ``now`` without one, in seconds since the epoch."""
     given = list(batch) if isinstance(batch, Iterable) else [batch]
     for feedback in given:
-        if not isinstance(feedback, Feedback):
-            raise DataError(f"a batch of feedback must hold aamc_sdk.Feedback objects, not {feedback!r:.80}")
+        check_type(feedback, Feedback, "a batch of feedback must hold aamc_sdk.Feedback objects", DataError)
     return [feedback if feedback.time else attrs.evolve(feedback, time=now) for feedback in given]
 
 

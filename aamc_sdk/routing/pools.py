@@ -11,7 +11,7 @@ import attrs
 import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError, component_errors, one_of
+from aamc_sdk.errors import ConfigError, PoolError, check_type, component_errors, one_of
 from aamc_sdk.types import Candidate, Latency, ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
         return read_pool(name)
     if isinstance(name, Mapping):
         return pool_from_dict(name, "pool")
-    if not isinstance(name, str):
-        raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
+    check_type(name, str, "a pool must be an aamc_sdk.Pool, a component's name or a YAML file", PoolError)
     if name not in plugins.names("model_pool"):
         if name.endswith((".yaml", ".yml")) or Path(name).is_file():
             return read_pool(Path(name))

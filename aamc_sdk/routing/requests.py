@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import component_errors, quantity
+from aamc_sdk.errors import check_type, component_errors, quantity
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -116,10 +116,9 @@ def _with_estimator(
 
 
 def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
-    if not isinstance(estimates, Estimates):
-        raise TypeError(f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}, not {estimates!r:.80}")
-    if len(estimates) != rows:
-        raise ValueError(f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}, not those of {len(estimates)}")
+    contract = f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}"
+    if len(check_type(estimates, Estimates, contract)) != rows:
+        raise ValueError(f"{contract}, not those of {len(estimates)}")
     embedding, described = estimates.embedding, (estimates.complexity, estimates.tool_use, estimates.categories)
     shapes = [(rows,), (rows,), (rows, len(estimates.category_names))]
     if [getattr(array, "shape", None) for array in described] != shapes:

@@ -17,6 +17,7 @@ from aamc_sdk.errors import (
     DataError,
     PoolError,
     PreferenceError,
+    check_type,
     one_of,
     slash_hint,
     split_advice,
@@ -54,8 +55,7 @@ class Run:
         Raises:
             CheckpointError: The folder holds no run; the message has the command that makes one.
         """
-        if not isinstance(folder, str | Path):
-            raise CheckpointError(f"a run is named by its folder, such as 'runs/latest', not {folder!r:.80}")
+        check_type(folder, str | Path, "a run is named by its folder, such as 'runs/latest'", CheckpointError)
         path = Path(folder)
         if not (path / "run.yaml").is_file():
             raise CheckpointError(f"there is no run in {folder}; make one with: aamc run --router ppo --estimator tce")

@@ -13,7 +13,18 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, component_errors, file_errors, one_of, unknown_name
+from aamc_sdk.errors import (
+    CheckpointError,
+    ConfigError,
+    PluginError,
+    PoolError,
+    StoreError,
+    check_type,
+    component_errors,
+    file_errors,
+    one_of,
+    unknown_name,
+)
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
@@ -310,10 +321,9 @@ def components_from_file(
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
 
 
-def _check_foreign(foreign: object, name: str) -> None:
+def _check_foreign(foreign: ForeignSettings, name: str) -> None:
     """Check the settings that a configuration format returned."""
-    if not isinstance(foreign, ForeignSettings):
-        raise PluginError(f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings, not {foreign!r:.80}")
+    check_type(foreign, ForeignSettings, f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings", PluginError)
     for key in foreign.content:
         if key not in SERVING_KEYS:
             raise PluginError(unknown_name(f"{name}: serving returned the unknown key", key, SERVING_KEYS, "a controller has"))

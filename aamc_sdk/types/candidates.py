@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, PoolError, whole_number_hint
+from aamc_sdk.errors import DataError, PoolError, check_type, whole_number_hint
 from aamc_sdk.types.checks import MAX_FIGURE, as_int, check_name, is_figure, names_field
 
 
@@ -85,8 +85,7 @@ class Candidate:
 
 def _check_figures(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
     kind = Prices if attribute.name == "prices" else Latency
-    if value is not None and not isinstance(value, kind):
-        raise PoolError(f"the {attribute.name} of {spec.name!r} must be aamc_sdk.{kind.__name__}, not {value!r:.80}")
+    check_type(value, kind | None, f"the {attribute.name} of {spec.name!r} must be aamc_sdk.{kind.__name__}", PoolError)
 
 
 def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, check_type
 from aamc_sdk.types.checks import (
     as_int,
     check_choice,
@@ -202,8 +202,7 @@ class Feedback:
         if (self.quality is None) == (self.over is None):
             found = "neither" if self.quality is None else "both"
             raise DataError(f"feedback must give either a quality or the candidate that was beaten (over), not {found}")
-        if not isinstance(self.tie, bool):
-            raise DataError(f"tie must be true or false, not {self.tie!r}")
+        check_type(self.tie, bool, "tie must be true or false", DataError)
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
         _check_range("weight", self.weight, MAX_WEIGHT)

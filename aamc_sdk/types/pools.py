@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, PoolError, one_of, unknown_name
+from aamc_sdk.errors import DataError, PoolError, check_type, one_of, unknown_name
 from aamc_sdk.types.arithmetic import Floats, read_only
 from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
 from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field
@@ -97,8 +97,7 @@ class Pool:
         if not self.candidates:
             raise PoolError("a pool must have at least one candidate; this one is empty")
         for candidate in self.candidates:
-            if not isinstance(candidate, Candidate):
-                raise PoolError(f"a pool's entries must be candidates such as ModelSpec('name'), not {candidate!r:.80}")
+            check_type(candidate, Candidate, "a pool's entries must be candidates such as ModelSpec('name')", PoolError)
         if len(set(self.names)) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise PoolError(f"names of candidates must be unique; used twice in the pool: {one_of(twice)}")
@@ -144,9 +143,7 @@ class Pool:
 
 
 def _amounts(values: Mapping[str, float]) -> dict[str, float]:
-    if not isinstance(values, Mapping):
-        raise DataError(f"values of a pool's state must be given by candidate's name, such as {{'small': 20.0}}, not {values!r:.80}")
-    return dict(values)
+    return dict(check_type(values, Mapping, "values of a pool's state must be given by candidate's name, such as {'small': 20.0}", DataError))
 
 
 def _check_amounts(state: PoolState, attribute: attrs.Attribute[Any], values: Mapping[str, float]) -> None:

@@ -20,7 +20,7 @@ from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN
 from aamc_sdk.cli.output import print_table, write_json_line
-from aamc_sdk.errors import AamcError, PluginError, error_text, quantity, split_advice
+from aamc_sdk.errors import AamcError, PluginError, check_type, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis, public_url
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
@@ -68,12 +68,8 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     """Yield a plugin's diagnoses; a check that fails is reported as a diagnosis."""
     try:
         diagnoses = plugins.load("check", name)()
-        if not isinstance(diagnoses, Iterable):
-            raise TypeError(f"it must return a list of aamc_sdk.interfaces.Diagnosis, not {diagnoses!r:.80}")  # noqa: TRY301  # reported as if it raised
-        for found in diagnoses:
-            if not isinstance(found, Diagnosis):
-                raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
-            yield found
+        for found in check_type(diagnoses, Iterable, "it must return a list of aamc_sdk.interfaces.Diagnosis"):
+            yield check_type(found, Diagnosis, "it must return aamc_sdk.interfaces.Diagnosis objects")
     except PluginError:
         return  # _check_plugins reports it
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything

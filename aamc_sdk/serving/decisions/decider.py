@@ -22,6 +22,7 @@ from aamc_sdk.errors import (
     StoreAwayError,
     StoreError,
     UnknownDecisionError,
+    check_type,
     router_errors,
 )
 from aamc_sdk.interfaces import AsyncRouter, Completion
@@ -98,8 +99,7 @@ class Decider:
         self, arguments: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None
     ) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
-        if options is not None and not isinstance(options, Mapping):
-            raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
+        check_type(options, Mapping | None, "options must be a mapping such as {'temperature': 0}", DataError)
         for name in ("messages", "model"):
             if options and name in options:
                 raise DataError(f"options must not have {name!r}, which the query and the chosen candidate determine; leave it out")

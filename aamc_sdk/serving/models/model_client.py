@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, component_errors, error_text, failures_text
+from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, check_type, component_errors, error_text, failures_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
@@ -80,7 +80,8 @@ class ModelClient:
         self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
     ) -> Completion:
         async with self.call(candidate, decision_id, record) as call:
-            answer = Completion.of(await self.provider(candidate).complete(candidate, messages, **_parameters(candidate, options)))
+            given = await self.provider(candidate).complete(candidate, messages, **_parameters(candidate, options))
+            answer = check_type(given, Completion, "complete must return aamc_sdk.Completion")
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
@@ -104,7 +105,7 @@ class ModelClient:
             chunks = self.provider(candidate).stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
-                    call.note(Chunk.of(chunk))
+                    call.note(check_type(chunk, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects"))
                     came += len(chunk.content)
                     yield chunk
             except BaseException as error:
@@ -200,7 +201,7 @@ class ModelClient:
 
     def _state_of(self, name: str, provider: Provider) -> EndpointState:
         try:
-            return EndpointState.of(provider.state())
+            return check_type(provider.state(), EndpointState, "state must return aamc_sdk.interfaces.EndpointState")
         except (Exception, SystemExit) as error:  # a defect of one provider must not fail the requests that others can answer
             if name not in self._without_state:
                 self._without_state.add(name)

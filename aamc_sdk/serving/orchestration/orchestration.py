@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import ConfigError, PluginError, component_errors, write_errors
+from aamc_sdk.errors import ConfigError, PluginError, check_type, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
@@ -165,12 +165,9 @@ class Orchestration:
 
     def _check(self, step: Any) -> None:
         name = self.orchestrator.message_name
-        if not isinstance(step, Step):
-            raise PluginError(f"{name} must yield aamc_sdk.Step objects, not {step!r:.80}")
-        if not isinstance(step.content, str):
-            raise PluginError(f"{name} must yield steps whose content is a text, not {step.content!r:.80}")
-        if not isinstance(step.decision, Decision | None):
-            raise PluginError(f"{name} must yield steps whose decision is an aamc_sdk.Decision or None, not {step.decision!r:.80}")
+        check_type(step, Step, f"{name} must yield aamc_sdk.Step objects", PluginError)
+        check_type(step.content, str, f"{name} must yield steps whose content is a text", PluginError)
+        check_type(step.decision, Decision | None, f"{name} must yield steps whose decision is an aamc_sdk.Decision or None", PluginError)
         if not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
             raise PluginError(f"{name} must yield steps with a cost in USD of at least 0, not {step.cost_usd!r:.80}")
 

@@ -13,7 +13,7 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
-from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError, split_advice
+from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError, check_type, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
@@ -162,7 +162,7 @@ async def _collect(stream: AsyncIterator[Chunk], call: Call, pieces: list[Chunk]
     from aamc_sdk.interfaces import Chunk
 
     async for piece in stream:
-        pieces.append(Chunk.of(piece))
+        pieces.append(check_type(piece, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects"))
         call.note(pieces[-1])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aamc_models.dialects import DONE, chat_head, error_body, event_of, usage_object
 
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ProviderError, check_type
 from aamc_sdk.interfaces import Chunk, Completion, Provider, Usage, WireReply, WireRequest
 from aamc_sdk.types import Candidate
 
@@ -25,7 +25,8 @@ class PlainWire:
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Return the whole answer as a chat completion."""
         messages, options = _parts(candidate, request)
-        answer = Completion.of(await self._provider.complete(candidate, messages, **options))
+        given = await self._provider.complete(candidate, messages, **options)
+        answer = check_type(given, Completion, "complete must return aamc_sdk.Completion")
         choice = {"index": 0, "message": {"role": "assistant", **answer.message}, "finish_reason": answer.finish_reason, "logprobs": None}
         usage = _usage(answer.usage) | ({} if math.isnan(answer.cost_usd) else {"cost": answer.cost_usd})
         body = {**chat_head(candidate.name, "chat.completion"), "choices": [choice], "usage": usage}
@@ -38,7 +39,7 @@ class PlainWire:
         chunks = self._provider.stream(candidate, messages, **options)
         try:
             async for piece in chunks:
-                chunk = Chunk.of(piece)
+                chunk = check_type(piece, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects")
                 delta: dict[str, Any] = {"content": chunk.content} if chunk.content or chunk.finish_reason is None else {}
                 if first:
                     delta, first = {"role": "assistant", **delta}, False
