@@ -13,7 +13,6 @@ import pytest
 from aamc_sdk.errors import CheckpointError, StoreAwayError
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.serving import Learner, state_of
-from aamc_sdk.serving.learner import follower
 from aamc_sdk.serving.learner import learner as learning
 from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Experience, Snapshot, StateDelta
@@ -128,7 +127,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FOLLOW_SECONDS", "ELECTION_SECONDS"):
         monkeypatch.setattr(learning, name, 0.01)
-    monkeypatch.setattr(follower, "RELOAD_SECONDS", 0.01)
+    monkeypatch.setattr(learning, "RELOAD_SECONDS", 0.01)
     for name in ("SHARE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(keeping, name, 0.01)
     monkeypatch.setattr(learning, "START_SECONDS", 0.2)
