@@ -1,7 +1,6 @@
 """The command line ``aamc``, and shared parts of plugins' commands."""
 
-from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.listener import listening_socket
+from aamc_sdk.cli.invocation import listening_socket, plugins_of
 from aamc_sdk.cli.main import aamc, main
 from aamc_sdk.cli.options import (
     JSON,
@@ -21,8 +20,7 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, console, new_table, one_line, print_table, printable, write_json_line
-from aamc_sdk.cli.progress import LineProgress, progress
+from aamc_sdk.cli.output import INTERVALS, LineProgress, console, new_table, one_line, print_table, printable, progress, write_json_line
 
 __all__ = [
     "INTERVALS",

@@ -1,7 +1,9 @@
-"""Output of commands: one JSON document to standard output, or tables for people."""
+"""Output of commands: one JSON document to standard output, or tables for people; progress on standard error."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
     from rich.table import Column, Table
 
 PIPE_WIDTH = 120
@@ -19,6 +22,8 @@ LAID_OUT_ROWS = 1_000
 """The maximum number of rows for which a table is fitted to the terminal, which takes about a millisecond each."""
 INTERVALS = "Below a number: its 95% interval."
 """The note below a table with intervals."""
+SECONDS_BETWEEN_LINES = 10.0
+"""Minimum time between two lines of progress in a log."""
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if chr(code) not in "\n\t"}
 
 
@@ -136,3 +141,75 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     shown = console()
     shown.print(document["why"], highlight=False)
     shown.print(f"decision {document['id']}", style="dim", highlight=False)
+
+
+class TerminalProgress:
+    """One bar a stage, with its reported metrics next to it; a context manager."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        stage, figures = (TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[figures]}"))
+        self._bars = Progress(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures, console=console(stderr=True))
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> TerminalProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._task = self._bars.add_task(what, total=total, figures="")
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Advance the bar and show the newest metrics."""
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+            if figures:
+                self._bars.update(self._task, figures=_figures(figures))
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(line, highlight=False)
+
+
+class LineProgress:
+    """Plain lines for logs: the start of each stage, and its progress every ten seconds; a context manager."""
+
+    def __init__(self) -> None:
+        self._what, self._total, self._done, self._last, self._printed = "", 0, 0, 0.0, False
+
+    def __enter__(self) -> LineProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.stderr.flush()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stage of ``total`` steps."""
+        self._what, self._total, self._done, self._last, self._printed = what, total, 0, time.monotonic(), False
+        self.say(f"{what} ...")
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Count steps, and print a line at most every ten seconds, and at the end of a stage that has printed one."""
+        self._done += steps
+        now, ends = time.monotonic(), self._printed and steps > 0 and self._done == self._total
+        if ends or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last, self._printed = now, True
+            self.say(f"{self._what}: {self._done}/{self._total} {_figures(figures)}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=sys.stderr)  # noqa: T201  # progress goes to standard error
+
+
+def progress() -> TerminalProgress | LineProgress:
+    """Return the progress for standard error: bars for a terminal, otherwise lines."""
+    return TerminalProgress() if sys.stderr.isatty() else LineProgress()
+
+
+def _figures(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:,.4g}" for name, value in figures.items())
