@@ -21,8 +21,7 @@ import numpy as np
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Orchestrator, Router, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing.streams import TableEnvironment
-from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_feedback, with_gaps
+from aamc_sdk.testing.world import POOL, TableEnvironment, make_dataset, make_request, make_reward, with_feedback, with_gaps
 from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24

@@ -1,6 +1,6 @@
 """Checks of stores."""
 
 from aamc_sdk.testing.checks.components import OPTION_CHECKS
-from aamc_sdk.testing.checks.stores import durability, entries, states
+from aamc_sdk.testing.checks.stores import entries, states
 
-CHECKS = (*OPTION_CHECKS, *entries.CHECKS, *states.CHECKS, *durability.CHECKS)
+CHECKS = (*OPTION_CHECKS, *entries.CHECKS, *states.CHECKS)
