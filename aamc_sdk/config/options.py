@@ -22,7 +22,7 @@ import yaml
 from aamc_sdk.errors import ConfigError, PluginError, nearest, one_of, read_errors, unknown_name, whole_number_hint
 
 T = TypeVar("T")
-_LISTS = (list, tuple, Sequence)
+_LISTS = (list, tuple, frozenset, Sequence)
 _MAPPINGS = (dict, Mapping)
 
 

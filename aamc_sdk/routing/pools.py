@@ -12,24 +12,10 @@ import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, PoolError, check_type, component_errors, one_of
-from aamc_sdk.types import Candidate, Latency, ModelSpec, Pool, Prices
+from aamc_sdk.types import ModelSpec, Pool
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
-
-
-@attrs.frozen(kw_only=True)
-class _Entry:
-    """A candidate of a pool file."""
-
-    name: str
-    description: str = ""
-    abilities: list[str] = attrs.field(factory=list)
-    prices: Mapping[str, Any] | None = None
-    latency: Mapping[str, Any] | None = None
-    context_window: int | None = None
-    endpoint: Any = None
-    parameters: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 def default_pool() -> Pool:
@@ -67,20 +53,18 @@ def pool_from_dict(content: Mapping[str, Any], where: str) -> Pool:
         raise PoolError(f"{where}: {error}") from error
 
 
-def _candidate(entry: Any, where: str) -> Candidate:
+def _candidate(entry: Any, where: str) -> ModelSpec:
     if not isinstance(entry, dict) or "name" not in entry:
         raise PoolError(f"{where} must be a mapping with a 'name', not {entry!r:.80}")
     if not isinstance(entry["name"], str):
         raise PoolError(f"{where}: name must be text, not {entry['name']!r:.80}; write it in quotes")
+    where = f"{where} ({entry['name']})" if entry["name"] else where
     try:
-        spec = configure(_Entry, entry, where=f"{where} ({entry['name']})")
-        prices = None if spec.prices is None else configure(Prices, spec.prices, where=f"{where} ({spec.name}), prices")
-        latency = None if spec.latency is None else configure(Latency, spec.latency, where=f"{where} ({spec.name}), latency")
+        spec = configure(ModelSpec, {key: value for key, value in entry.items() if key != "endpoint"}, where=where)
     except ConfigError as error:
         raise PoolError(str(error)) from error
-    fields = attrs.asdict(spec, recurse=False) | {"prices": prices, "latency": latency}
     try:
-        return ModelSpec(**fields)
+        return attrs.evolve(spec, endpoint=entry.get("endpoint"))
     except PoolError as error:
         raise PoolError(f"{where}: {error}") from error
 

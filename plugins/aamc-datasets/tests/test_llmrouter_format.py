@@ -101,7 +101,7 @@ def test_bad_rows_are_refused(tmp_path: Path, services: Services, rows: Any, mes
         ({"small": 3}, "candidate 'small' must be an object, not 3"),
         ({"small": {"input_prise": 1, "output_price": 1}}, "candidate 'small' has no 'input_price'; did you mean 'input_prise'"),
         ({"small": {"input_price": 1, "output_price": None}}, "candidate 'small' has no 'output_price'"),
-        ({"small": {"input_price": "1", "output_price": 1}}, r"\(small\), prices: .*must be a number, not '1'"),
+        ({"small": {"input_price": "1", "output_price": 1}}, r"\(small\): prices.*must be a number, not '1'"),
         ({"small": {"input_price": -1, "output_price": 1}}, "price input must be USD from 0 to 1e\\+12, not -1"),
     ],
 )
