@@ -46,6 +46,11 @@ POOL = Pool(
 
 NEWCOMER = ModelSpec("Newcomer", "A model that no component was trained on.", frozenset({"code"}), Prices(1, 2), Latency(30, 600))
 """A candidate that is not in ``POOL``."""
+GROWN = Pool((NEWCOMER, *POOL.candidates))
+"""The pool with one more candidate, before the others."""
+ORDER = [2, 0, 3, 1]
+PERMUTED = Pool(POOL.candidates[m] for m in ORDER)
+"""The candidates of the pool in that order."""
 
 _SKILL = {"SLM-Tiny": 0.45, "SLM-Medium": 0.7, "LLM-Code": 0.8, "LLM-XLarge": 1.0, "Newcomer": 0.75}
 _TEMPLATES = {

@@ -20,8 +20,8 @@ from aamc_sdk.testing.checks.components import (
 )
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_array, require_type, skip
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits, watched
-from aamc_sdk.testing.world import NEWCOMER, POOL
-from aamc_sdk.types import Estimates, Floats, Pool
+from aamc_sdk.testing.world import GROWN, ORDER, PERMUTED, POOL
+from aamc_sdk.types import Estimates, Floats
 
 
 def _same(left: Estimates, right: Estimates, tolerance: float = 1e-5) -> bool:
@@ -65,10 +65,9 @@ def check_quality_for_any_pool(subject: Subject) -> None:
         skip("it predicts no quality (quality returns None)")
     rows = len(subject.test_set)
     _require_unit("quality", straight, (rows, len(POOL)))
-    order = [2, 0, 3, 1]
-    permuted = subject.trained.quality(estimates, Pool(POOL.candidates[m] for m in order))
-    require(equal(permuted, straight[:, order], 1e-5), "the order of the pool changes the expected quality")
-    grown = subject.trained.quality(estimates, Pool((NEWCOMER, *POOL.candidates)))
+    permuted = subject.trained.quality(estimates, PERMUTED)
+    require(equal(permuted, straight[:, ORDER], 1e-5), "the order of the pool changes the expected quality")
+    grown = subject.trained.quality(estimates, GROWN)
     _require_unit("quality of a grown pool", grown, (rows, len(POOL) + 1))
 
 
@@ -78,9 +77,8 @@ def check_answer_lengths_for_any_pool(subject: Subject) -> None:
     straight = subject.trained.answer_lengths(estimates, POOL)
     if straight is None:
         skip("it predicts no lengths of answers (answer_lengths returns None)")
-    order = [2, 0, 3, 1]
-    permuted = subject.trained.answer_lengths(estimates, Pool(POOL.candidates[m] for m in order))
-    grown = subject.trained.answer_lengths(estimates, Pool((NEWCOMER, *POOL.candidates)))
+    permuted = subject.trained.answer_lengths(estimates, PERMUTED)
+    grown = subject.trained.answer_lengths(estimates, GROWN)
     for lengths, candidates in ((straight, len(POOL)), (grown, len(POOL) + 1)):
         shape = (len(subject.test_set), candidates)
         require(np.shape(lengths.tokens) == shape, f"expected tokens must be {shape}, not {np.shape(lengths.tokens)}")
@@ -89,9 +87,9 @@ def check_answer_lengths_for_any_pool(subject: Subject) -> None:
         fixed = np.asarray(lengths.fixed_latency)
         require(fixed.shape in ((), shape[1:]), f"fixed latencies must be {shape[1:]} or one number, not {fixed.shape}")
         require(bool(((fixed >= 0) & (fixed <= 1)).all()), "fixed latencies must be shares from 0 to 1")
-    require(equal(permuted.tokens, straight.tokens[:, order], 1e-5), "the order of the pool changes the expected lengths of answers")
+    require(equal(permuted.tokens, straight.tokens[:, ORDER], 1e-5), "the order of the pool changes the expected lengths of answers")
     before, after = (np.broadcast_to(lengths.fixed_latency, len(POOL)) for lengths in (straight, permuted))
-    require(equal(after, before[order], 1e-5), "the order of the pool changes the fixed latencies")
+    require(equal(after, before[ORDER], 1e-5), "the order of the pool changes the fixed latencies")
 
 
 def check_out_of_fold_quality(subject: Subject) -> None:

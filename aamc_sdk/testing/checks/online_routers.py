@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -21,20 +23,25 @@ from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, 
 _ROUNDING = 1e-6
 
 
-def _skip_without_learning(subject: Subject) -> None:
-    if not issubclass(subject.target, OnlineRouter):
-        skip("it does not learn from the log: it is no OnlineRouter")
+def _if_it_learns(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
+    """Return a check that is skipped for a router that does not learn from the log."""
+
+    @functools.wraps(check)
+    def checked(subject: Subject) -> None:
+        if not issubclass(subject.target, OnlineRouter):
+            skip("it does not learn from the log: it is no OnlineRouter")
+        check(subject)
+
+    return checked
 
 
 def _skip_without_snapshots(subject: Subject) -> None:
-    _skip_without_learning(subject)
     if not subject.target.snapshots:
         skip("snapshots is False: a restart learns the whole log again")
 
 
 def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
     """The log may be divided into batches anywhere: a decision comes again with later attempts and feedback, and counts once."""
-    _skip_without_learning(subject)
     whole, divided, request = subject.reloaded(subject.trained), subject.reloaded(subject.trained), _users_request(subject)
     whole.learn(example_log())
     for batch in _batches():
@@ -45,7 +52,6 @@ def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
 
 def check_the_log_stays_as_it_is(subject: Subject) -> None:
     """``learn`` changes nothing in its experience, which is the log's own in a store in memory."""
-    _skip_without_learning(subject)
     given, before = example_log(), example_log()
     subject.reloaded(subject.trained).learn(given)
     require_same(before, given, "experience", "learn")
@@ -102,7 +108,6 @@ def check_a_copy_follows_the_deltas(subject: Subject) -> None:
 
 def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
     """Feedback that was revised from 1 to 0 counts as feedback of 0 alone, or nearly so where older feedback counts less."""
-    _skip_without_learning(subject)
     log, request = example_log(8, feedback=False), _users_request(subject)
     again, decision = log.take(np.array([0])), log.decisions[0]
     first = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1.0, confidence=0.5)
@@ -120,7 +125,6 @@ def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
 
 def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> None:
     """Feedback on another candidate than the chosen one, such as after a fallback, is not learned as feedback on the chosen one."""
-    _skip_without_learning(subject)
     log, request = example_log(8, feedback=False), _users_request(subject)
     decision = log.decisions[0]
     found = []
@@ -136,7 +140,6 @@ def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> N
 
 def check_comparisons_do_not_stop_learning(subject: Subject) -> None:
     """A comparison, which has no quality, is learned or left out; an error would end learning for good."""
-    _skip_without_learning(subject)
     router, log = subject.reloaded(subject.trained), example_log(8)
     names = POOL.names
     compared = [Feedback(decision_id=decision.id, candidate=names[1], over=names[0], tie=n % 2 == 1) for n, decision in enumerate(log.decisions)]
@@ -146,7 +149,6 @@ def check_comparisons_do_not_stop_learning(subject: Subject) -> None:
 
 def check_unknown_figures_do_not_spread(subject: Subject) -> None:
     """Attempts and users whose figures are unknown (NaN, None) leave the scores finite."""
-    _skip_without_learning(subject)
     router, request = subject.reloaded(subject.trained), _users_request(subject)
     router.learn(example_log())
     require_scores(router.score(request), request)
@@ -187,4 +189,4 @@ def _batches() -> list[Experience]:
     return batches
 
 
-ONLINE_CHECKS = checks_in(__name__)
+ONLINE_CHECKS = tuple(map(_if_it_learns, checks_in(__name__)))

@@ -24,8 +24,8 @@ from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log
 from aamc_sdk.testing.checks.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
 from aamc_sdk.testing.subject import Subject, equal, watched
-from aamc_sdk.testing.world import NEWCOMER, POOL
-from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores, Turn
+from aamc_sdk.testing.world import GROWN, ORDER, PERMUTED, POOL
+from aamc_sdk.types import Estimates, Outcomes, RoutingRequest, Scores, Turn
 
 
 def check_shapes(subject: Subject) -> None:
@@ -169,18 +169,16 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
 
 def check_permuted_candidates(subject: Subject) -> None:
     """Scores belong to candidates, not to their position in the pool."""
-    order = [2, 0, 3, 1]
     straight = subject.trained.score(request_of(subject))
-    permuted = subject.trained.score(request_of(subject, pool=Pool(POOL.candidates[m] for m in order)))
-    require(equal(permuted.utility, straight.utility[:, order], 1e-5), "the order of the pool changes the utilities")
+    permuted = subject.trained.score(request_of(subject, pool=PERMUTED))
+    require(equal(permuted.utility, straight.utility[:, ORDER], 1e-5), "the order of the pool changes the utilities")
     if straight.probabilities is not None:
-        require(equal(permuted.probabilities, straight.probabilities[:, order], 1e-5), "the order of the pool changes the probabilities")
+        require(equal(permuted.probabilities, straight.probabilities[:, ORDER], 1e-5), "the order of the pool changes the probabilities")
 
 
 def check_unseen_and_missing_candidates(subject: Subject) -> None:
     """The router handles larger and smaller pools, and a pool of one candidate."""
-    grown = Pool((NEWCOMER, *POOL.candidates))
-    for pool in (grown, POOL.subset(["LLM-XLarge", "SLM-Medium"]), POOL.subset(["LLM-XLarge"])):
+    for pool in (GROWN, POOL.subset(["LLM-XLarge", "SLM-Medium"]), POOL.subset(["LLM-XLarge"])):
         request = request_of(subject, pool=pool)
         require_scores(subject.trained.score(request), request)
 
