@@ -143,7 +143,8 @@ class Plugins:
         disabled = _disabled()
         if discover:
             for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda entry_point: entry_point.name):
-                found = _plugin_of(entry_point)
+                distribution = entry_point.dist
+                found = Plugin(entry_point.name, distribution.name if distribution else "?", distribution.version if distribution else "?")
                 if not disabled & {found.name, found.distribution}:
                     self._add(found, entry_point.load)
         for name, plugin in (extra or {}).items():
@@ -338,11 +339,6 @@ def known_distributions() -> dict[str, dict[str, str]]:
 def get_plugin_manager() -> Plugins:
     """Discover the installed plugins and return a new :class:`Plugins`."""
     return Plugins()
-
-
-def _plugin_of(entry_point: metadata.EntryPoint) -> Plugin:
-    found = entry_point.dist
-    return Plugin(entry_point.name, found.name if found else "?", found.version if found else "?")
 
 
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:

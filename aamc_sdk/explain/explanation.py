@@ -95,7 +95,8 @@ def in_words(explanation: Explanation) -> str:
     """Return the explanation in sentences: estimates, preference, choice, runner-up, flip preference, and the router's note."""
     record = explanation.record
     own = record.decision.notes.get("why")
-    sentences = [_estimates(record.estimates), _preference(record.decision.preference.array), _choice(explanation), *_alternative(explanation)]
+    weighed = [f"{name} {weight:.3g}" for name, weight in zip(OBJECTIVES, record.decision.preference.array, strict=True)]
+    sentences = [_estimates(record.estimates), f"The preference weighed {_enumeration(weighed)}.", _choice(explanation), *_alternative(explanation)]
     sentences += [own] if isinstance(own, str) else []
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -112,10 +113,6 @@ def _estimates(estimates: Estimates) -> str:
     if seen:
         return f"The estimator saw {_enumeration(seen)}."
     return "The estimator gave no complexity, category or need for tools." if estimates.fingerprint else "No estimator described the request."
-
-
-def _preference(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    return f"The preference weighed {_enumeration([f'{name} {weight:.3g}' for name, weight in zip(OBJECTIVES, weights, strict=True)])}."
 
 
 def _choice(explanation: Explanation) -> str:

@@ -89,6 +89,7 @@ class FeedbackKeywords(TypedDict, total=False):
 
 
 _ROUTE_NAMES = frozenset(("preference", *RouteKeywords.__annotations__))
+_OF_ONE_QUERY = frozenset(("user", "session", "tenant", "needs", "decision_id"))
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The keyword arguments of feedback that are figures of the call."""
 
@@ -111,18 +112,9 @@ class RouteArguments:
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
         """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
         _check_names(given, _ROUTE_NAMES, "routing")
+        own: dict[str, Any] = {name: value for name, value in given.items() if name not in _OF_ONE_QUERY}
         decision_id = given.get("decision_id")
-        return cls(
-            [_described(query, given)],
-            preference,
-            ids=None if decision_id is None else [decision_id],
-            unavailable=given.get("unavailable", ()),
-            wait_ms=given.get("wait_ms"),
-            state=given.get("state"),
-            budget_usd=given.get("budget_usd"),
-            quality_floor=given.get("quality_floor"),
-            episode=given.get("episode"),
-        )
+        return cls([_described(query, given)], preference, ids=None if decision_id is None else [decision_id], **own)
 
     @property
     def pool_state(self) -> PoolState | None:

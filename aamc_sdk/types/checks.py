@@ -70,10 +70,8 @@ def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: o
         check_name(value, _field_label(instance, attribute))
 
 
-def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a valid name, or None."""
-    if value is not None:
-        check_name_field(instance, attribute, value)
+check_name_or_none = attrs.validators.optional(check_name_field)
+"""Checks that a field is a valid name, or None."""
 
 
 def _field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:

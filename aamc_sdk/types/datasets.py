@@ -204,16 +204,13 @@ def check_dataset(dataset: Dataset, name: str) -> None:
     Raises:
         DataError: One does not; the message begins with the name.
     """
-    for why in itertools.chain(_wrong_queries(dataset), _wrong_labels(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
+    for why in itertools.chain(_wrong_rows(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
         raise DataError(f"{name}: {why}")
 
 
-def _wrong_queries(dataset: Dataset) -> Iterator[str]:
+def _wrong_rows(dataset: Dataset) -> Iterator[str]:
     if len(dataset) and not isinstance(first := dataset.queries[0], Query):  # those of a log are read one by one, and all alike
         yield f"queries must be aamc_sdk.Query objects, not {type(first).__name__}"
-
-
-def _wrong_labels(dataset: Dataset) -> Iterator[str]:
     rows = len(dataset)
     for name in ("complexity", "category", "tool_use"):
         column = getattr(dataset.labels, name)

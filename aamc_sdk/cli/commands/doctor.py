@@ -119,15 +119,7 @@ def _missing_requirements(distribution: str) -> list[str]:
     except metadata.PackageNotFoundError:  # a plugin that an application registers has no distribution
         return []
     names = [found[0] for text in required if (found := _REQUIREMENT.match(text))]
-    return [name for name in names if not _is_installed(name)]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return [name for name in names if not any(metadata.distributions(name=name))]
 
 
 def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
