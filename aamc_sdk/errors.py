@@ -11,7 +11,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from types import UnionType
@@ -235,6 +235,13 @@ def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it 
     """Return a message on an unknown name, such as ``"a query has no field 'txt'; did you mean 'text'? (it has: needs, text)"``."""
     names = list(known)
     return f"{what} {name!r:.80}{nearest(str(name), names)} ({lead}: {one_of(names)})"
+
+
+def check_known(names: Iterable[object], known: Collection[str], what: str, raises: type[Exception], lead: str = "it has") -> None:
+    """Raise unless all names are known; ``what`` and ``lead`` as for :func:`unknown_name`."""
+    for name in names:
+        if name not in known:
+            raise raises(unknown_name(what, name, known, lead))
 
 
 def check_type(value: T, kind: type | UnionType, what: str, raises: type[Exception] = TypeError) -> T:

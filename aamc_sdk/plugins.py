@@ -20,18 +20,7 @@ import pluggy
 
 from aamc_sdk import hookspecs
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import (
-    AamcError,
-    PluginError,
-    UnknownComponentError,
-    check_type,
-    component_errors,
-    error_text,
-    nearest,
-    one_of,
-    slash_hint,
-    unknown_name,
-)
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -374,11 +363,11 @@ def _check_class(registered: RegisteredComponent, target: Any) -> None:
     if not (isinstance(config, type) and attrs.has(config)):
         raise PluginError(f"Config of {registered.place} must be an attrs class of its options, not {config!r:.80}")
     requires = getattr(target, "requires", Requirements())
-    if registered.kind == "router":
-        check_type(requires, Requirements | property, f"requires of {registered.place} must be aamc_sdk.Requirements", PluginError)
+    if registered.kind == "router" and not isinstance(requires, Requirements | property):
+        raise PluginError(f"requires of {registered.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
     dataset = getattr(target, "default_dataset", None)
-    if registered.kind == "orchestrator":
-        check_type(dataset, str | None, f"default_dataset of {registered.place} must be text such as 'tasks:mixed', or None", PluginError)
+    if registered.kind == "orchestrator" and not isinstance(dataset, str | None):
+        raise PluginError(f"default_dataset of {registered.place} must be text such as 'tasks:mixed', or None, not {dataset!r:.80}")
 
 
 def _checked(kind: str, result: object) -> list[Component]:

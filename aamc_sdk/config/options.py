@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, PluginError, nearest, one_of, read_errors, unknown_name, whole_number_hint
+from aamc_sdk.errors import ConfigError, PluginError, check_known, nearest, one_of, read_errors, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, frozenset, Sequence)
@@ -186,10 +186,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
 
 
 def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None:
-    known = [field.name for field in attrs.fields(cls)]
-    for key in options:
-        if key not in known:
-            raise ConfigError(unknown_name(f"{owner} has no option", key, known))
+    check_known(options, [field.name for field in attrs.fields(cls)], f"{owner} has no option", ConfigError)
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, PreferenceError, check_type, unknown_name
+from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.checks import as_names
 
@@ -111,7 +111,7 @@ class RouteArguments:
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
         """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
-        _check_names(given, _ROUTE_NAMES, "routing")
+        check_known(given, _ROUTE_NAMES, "routing has no argument", DataError)
         own: dict[str, Any] = {name: value for name, value in given.items() if name not in _OF_ONE_QUERY}
         decision_id = given.get("decision_id")
         return cls([_described(query, given)], preference, ids=None if decision_id is None else [decision_id], **own)
@@ -144,13 +144,6 @@ def _described(query: str | Query, given: RouteKeywords) -> Query:
         tenant=query.tenant if tenant is None else tenant,
         needs=query.needs | added,
     )
-
-
-def _check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
-    """Check that the names of arguments are known."""
-    for name in given:
-        if name not in known:
-            raise DataError(unknown_name(f"{what} has no argument", name, known))
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:
@@ -189,7 +182,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
     """Return the attempt with the given fields; None if all are None."""
-    _check_names(figures, AttemptKeywords.__annotations__, "an attempt")
+    check_known(figures, AttemptKeywords.__annotations__, "an attempt has no argument", DataError)
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
@@ -199,7 +192,7 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
 
 def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple[Feedback | None, Attempt | None]:
     """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
-    _check_names(given, FeedbackKeywords.__annotations__, "feedback")
+    check_known(given, FeedbackKeywords.__annotations__, "feedback has no argument", DataError)
     attempt = attempt_of(decision_id, {name: given.get(name) for name in _FIGURES})
     fields = {name: value for name, value in given.items() if name not in _FIGURES and value is not None}
     if attempt is not None and not fields:

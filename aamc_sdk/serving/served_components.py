@@ -13,18 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import (
-    CheckpointError,
-    ConfigError,
-    PluginError,
-    PoolError,
-    StoreError,
-    check_type,
-    component_errors,
-    file_errors,
-    one_of,
-    unknown_name,
-)
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, check_known, component_errors, file_errors, one_of
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
@@ -321,12 +310,11 @@ def components_from_file(
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
 
 
-def _check_foreign(foreign: ForeignSettings, name: str) -> None:
+def _check_foreign(foreign: object, name: str) -> None:
     """Check the settings that a configuration format returned."""
-    check_type(foreign, ForeignSettings, f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings", PluginError)
-    for key in foreign.content:
-        if key not in SERVING_KEYS:
-            raise PluginError(unknown_name(f"{name}: serving returned the unknown key", key, SERVING_KEYS, "a controller has"))
+    if not isinstance(foreign, ForeignSettings):
+        raise PluginError(f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings, not {foreign!r:.80}")
+    check_known(foreign.content, SERVING_KEYS, f"{name}: serving returned the unknown key", PluginError, "a controller has")
 
 
 def _check_keys(content: Mapping[str, Any], path: Path) -> None:
@@ -342,8 +330,6 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
     if "router" not in content:
         raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
     known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
-    for key in content:
-        if key not in known:
-            raise ConfigError(unknown_name(f"{path}: the configuration has no option", key, known))
+    check_known(content, known, f"{path}: the configuration has no option", ConfigError)
     if idle := [key for key in content if key in EXPERIMENT_KEYS]:
         logger.warning("%s: without effect: %s (only experiments use it)", path, ", ".join(idle))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from aamc_sdk.errors import PluginError, UnknownComponentError, nearest, one_of
+from aamc_sdk.errors import PluginError, UnknownComponentError, check_known, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT
 from aamc_sdk.plugins import KINDS, Plugins, known_distributions
 from aamc_sdk.testing.findings import CHECK_SECONDS, Finding, HangError, require, run_checks
@@ -35,8 +35,7 @@ _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas
 
 def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
     """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError, or SkipTest where it does not apply."""
-    if kind not in KINDS:
-        raise PluginError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
+    check_known([kind], KINDS, "there is no kind", PluginError, "kinds")
     module, name = _CHECKS[kind]
     checks: Sequence[Callable[[Subject], None]] = getattr(importlib.import_module(f"aamc_sdk.testing.checks.{module}"), name)
     return checks

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PreferenceError, nearest, one_of, unknown_name
+from aamc_sdk.errors import PreferenceError, check_known, nearest, one_of
 from aamc_sdk.types.arithmetic import read_only
 
 _ROUNDING = 4 * sys.float_info.epsilon
@@ -81,9 +81,7 @@ class Preference:
             return cls.parse(value)
         if isinstance(value, Mapping):
             weights = {"quality": 0.0, "cost": 0.0, "latency": 0.0}
-            for name in value:
-                if name not in weights:
-                    raise PreferenceError(unknown_name("a preference has no weight", name, weights))
+            check_known(value, weights, "a preference has no weight", PreferenceError)
             return cls(**{**weights, **value})
         if not isinstance(value, Sequence | np.ndarray) or len(value) != 3:
             raise PreferenceError(f"a preference must be three numbers (quality, cost, latency), not {value!r}")
