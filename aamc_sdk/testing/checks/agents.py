@@ -6,12 +6,13 @@ import asyncio
 import functools
 import math
 from collections.abc import Callable
+from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
-from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, is_token_count, require_asynchronous_iterator
+from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, require_asynchronous_iterator
 from aamc_sdk.testing.findings import SignatureError, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query
@@ -88,7 +89,8 @@ def _require_step(step: Step) -> None:
     require_type(step.decision, Decision | None, "a step's decision must be an aamc_sdk.types.Decision or None")
     known = is_amount(step.cost_usd) and math.isfinite(step.cost_usd)
     require(known, f"a step's cost must be USD of at least 0, not {step.cost_usd!r}; where it is unknown, give 0")
-    require(is_token_count(step.tokens), f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")
+    counted = isinstance(step.tokens, Integral) and is_amount(step.tokens)
+    require(counted, f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")
     require(isinstance(step.final, bool), f"a step's final must be True or False, not {step.final!r}")
 
 

@@ -73,11 +73,6 @@ def require_asynchronous_iterator(found: object, method: str) -> None:
         raise SignatureError(f"{method} must return an asynchronous iterator, not {type(found).__name__}: {_WITH_YIELD}")
 
 
-def is_token_count(value: object) -> bool:
-    """Return whether a value is a whole number of at least 0."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
-
-
 def check_options_have_defaults_and_meanings(subject: Subject) -> None:
     """Every option has a default and a meaning; every default and preset is valid, as a run reads its recorded options again."""
     config = subject.target.Config
