@@ -75,10 +75,6 @@ class _Distribution:
             scores.__dict__[_CACHED] = distribution
         return distribution
 
-    def sample(self, uniforms: Sequence[float]) -> list[int]:
-        """Return the position of the candidate that each random number chooses."""
-        return [bisect_right(row, number) for row, number in zip(self.cumulative, uniforms, strict=True)]
-
 
 class Drawn(NamedTuple):
     """The result of a draw for B rows.
@@ -123,7 +119,7 @@ def _choose(
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
     distribution = _Distribution.of(scores, request)
-    chosen = distribution.sample([uniform(seed, decision_id) for decision_id in ids])
+    chosen = [bisect_right(row, uniform(seed, decision_id)) for row, decision_id in zip(distribution.cumulative, ids, strict=True)]
     if not scores.propensity_known:
         return chosen, [math.nan] * len(chosen), distribution
     return chosen, [row[candidate] for row, candidate in zip(distribution.rows, chosen, strict=True)], distribution
