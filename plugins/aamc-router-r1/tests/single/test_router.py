@@ -129,7 +129,7 @@ COST_USD = (100 + 20) * 1e-6
 @pytest.mark.parametrize("turn", ["I would take big.", f"{THOUGHT}<search> nobody: q </search>", f"{THOUGHT}<answer> x </answer>", SELECTS_BIG])
 def test_a_policy_without_a_usable_answer_is_paid_and_the_decision_says_so(turn, server):
     server.turns["policy"] = [turn]
-    with controller(server, policy="policy") as built:
+    with controller(server, {**MODELS, "tiny": {}}, policy="policy") as built:
         decision = built.route("Who wrote Emma?", unavailable={"big", "policy"})
         assert decision.notes["llm_routing"] == "fallback"
         assert decision.notes["spent_usd"] == pytest.approx(COST_USD)
@@ -149,19 +149,21 @@ def test_a_policy_that_breaks_the_protocol_falls_back(server):
         assert built.route("Who wrote Emma?").notes["reason"] == "the policy broke the protocol: no_action"
 
 
-def test_a_policy_without_other_models_is_not_asked(server):
-    server.turns["policy"] = [f"{THOUGHT}<search> : q </search>"]
-    with controller(server, {"policy": {}}, policy="policy") as built:
-        assert "no model besides the policy" in built.route("Who wrote Emma?").notes["reason"]
-    assert "policy" not in server.asked
-
-
 def test_a_candidate_that_is_not_allowed_falls_back(server):
     selected(server, {"selected_model": "big"})
     with controller(server, router_r1_server_url=server.url) as built:
         decision = built.route("Who wrote Emma?", unavailable={"big"})
     assert decision.candidate != "big"
     assert "not allowed" in decision.notes["reason"]
+
+
+def test_the_policy_is_not_paid_to_select_the_only_allowed_candidate(server):
+    server.turns["policy"] = [SELECTS_BIG]
+    with controller(server, policy="policy", llm_routing_fallback="error", note_thinking=True) as built:
+        decision = built.route("Who wrote Emma?", unavailable=["policy", "small"])
+    assert (decision.candidate, decision.notes["llm_routing"]) == ("big", "not asked")
+    assert decision.notes.keys().isdisjoint(["spent_usd", "thinking"])
+    assert "policy" not in server.asked
 
 
 def test_the_fallback_may_be_an_error(server):
@@ -376,6 +378,13 @@ def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):
 def test_a_stream_that_is_neither_true_nor_false_is_refused(given, decision_server, server):
     answer = httpx.post(f"{decision_server}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Who?"}], "stream": given})
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, f"stream must be true or false, not {given!r}")
+    assert "policy" not in server.asked
+
+
+def test_a_policy_without_other_models_is_not_asked(decision_server, server):
+    answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?", "candidates": ["policy"]})
+    assert (answer.status_code, answer.json()["cost_usd"]) == (422, 0.0)
+    assert "no model besides the policy" in answer.json()["error"]["message"]
     assert "policy" not in server.asked
 
 

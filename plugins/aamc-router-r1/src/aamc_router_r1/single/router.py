@@ -160,7 +160,9 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             if isinstance(found, ModelSelection):
                 chosen = request.pool.index(found.candidate)
                 utility[row, chosen] = probabilities[row, chosen] = 1.0
-                notes[row] = {"llm_routing": "selected", **({"thinking": found.thinking} if self.config.note_thinking else {})}
+                notes[row] = {"llm_routing": "selected" if np.count_nonzero(request.mask[row]) > 1 else "not asked"}
+                if self.config.note_thinking and found.thinking:
+                    notes[row]["thinking"] = found.thinking
             else:
                 notes[row] = {"llm_routing": "fallback", "fallback": self.config.llm_routing_fallback, "reason": found.reason}
         known = False
@@ -174,7 +176,10 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         return Scores(utility, probabilities, known, np.array(spent), spent_ms, notes=notes)
 
     async def _ask(self, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
-        """Return the selection of one row, or why there is none."""
+        """Return the selection of one row, or why there is none. A policy is not paid to select the only allowed candidate."""
+        allowed = np.flatnonzero(request.mask[row]).tolist()
+        if len(allowed) == 1:
+            return ModelSelection(request.pool.names[allowed[0]], cost_usd=0.0)
         if self._selector is None:
             return SelectionError("LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED)
         query = request.queries[row]
