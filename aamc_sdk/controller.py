@@ -218,6 +218,7 @@ class MetaController:
         unavailable: Collection[str] = (),
         state: PoolState | None = None,
         budget_usd: float | None = None,
+        quality_floor: float | None = None,
         ids: Sequence[str] | None = None,
         episode: str | None = None,
     ) -> list[Decision]:
@@ -229,6 +230,7 @@ class MetaController:
             unavailable: As for :meth:`route`.
             state: As for :meth:`route`.
             budget_usd: As for :meth:`route`, of each answer.
+            quality_floor: As for :meth:`route`.
             ids: The decisions' ids, B of them; new ones when None.
             episode: As for :meth:`route`.
         """
@@ -238,7 +240,16 @@ class MetaController:
         if ids is not None and (isinstance(ids, str) or len(ids) != len(batch)):
             raise DataError(f"ids must be a sequence of {len(batch)} ids, one for each request, not {ids!r:.80}")
         self._guard.check()
-        arguments = RouteArguments(batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
+        arguments = RouteArguments(
+            batch,
+            preference,
+            ids=ids,
+            unavailable=unavailable,
+            state=state,
+            budget_usd=budget_usd,
+            quality_floor=quality_floor,
+            episode=episode,
+        )
         return self._decider.decide(arguments)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Decision:

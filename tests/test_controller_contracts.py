@@ -261,6 +261,7 @@ def test_the_same_request_again_gets_its_decision_whatever_the_pool_is_now(contr
     assert controller.route("Hi", quality_floor=0.5, decision_id="floor") == kept
     with pytest.raises(StoreError, match="other content"):
         controller.route("Hi", decision_id="floor")
+    assert controller.route_batch(["Hi"], quality_floor=0.5, ids=["floor"]) == [kept]
 
 
 def test_an_async_router_is_not_asked_again_for_a_known_decision() -> None:
