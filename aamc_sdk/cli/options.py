@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from aamc_sdk.cli.output import keep_stdout
 from aamc_sdk.errors import ConfigError, DataError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -138,7 +139,7 @@ RUN = click.option("--run", default="runs/latest", type=click.Path(path_type=Pat
 """The option ``--run``."""
 STORE = click.option("--store", metavar="URL", help="URL of the log, such as sqlite:state.db (default: the run's own log).")
 """The option ``--store``."""
-JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
+JSON = click.option("--json", "as_json", is_flag=True, callback=keep_stdout, help="Write one JSON document to standard output.")
 """The option ``--json``."""
 SINCE = click.option(
     "--since", type=When(), metavar="TIME", help="Only decisions made at TIME or later: a date or time (UTC), or a duration before now such as 7d."

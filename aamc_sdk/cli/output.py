@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,8 @@ INTERVALS = "Below a number: its 95% interval."
 """The note below a table with intervals."""
 SECONDS_BETWEEN_LINES = 10.0
 """Minimum time between two lines of progress in a log."""
+_STDOUT = "aamc.stdout"
+"""The key of the standard output in a command's context, where it is kept for its document."""
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if chr(code) not in "\n\t"}
 
 
@@ -39,11 +42,25 @@ def one_line(text: str, width: int) -> str:
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
+def keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:
+    """Keep standard output for the command's document: what components print goes to standard error until the command ends."""
+    if as_json:
+        ctx.meta.setdefault(_STDOUT, sys.stdout)
+        ctx.with_resource(redirect_stdout(sys.stderr))
+    return as_json
+
+
 def write_json_line(document: Any) -> None:
     """Write one JSON document to standard output."""
     from aamc_sdk.storage import to_json
 
-    click.echo(to_json(document))
+    write_document(to_json(document))
+
+
+def write_document(text: str) -> None:
+    """Write the text of a document to the standard output that :func:`keep_stdout` keeps."""
+    ctx = click.get_current_context(silent=True)
+    click.echo(text, file=None if ctx is None else ctx.meta.get(_STDOUT))
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:

@@ -52,6 +52,16 @@ def test_run_prints_one_json_document_and_names_the_newest_run(aamc) -> None:
     assert "Everything is in runs/" in err
 
 
+def test_the_document_is_all_of_standard_output_whatever_components_print(aamc, monkeypatch) -> None:
+    monkeypatch.setattr(tiny.TinyRouter, "close", lambda self: print("closed"), raising=False)  # noqa: T201  # the mistake
+    for arguments in (RUN, ("route", "hello"), ("plugins",), ("plugins", "--json", "list")):
+        _, out, err = aamc(*arguments, "--json")
+        assert json.loads(out)["schema"] == 1
+    status, out, err = aamc("route", "hello", "--json")
+    assert (status, json.loads(out)["candidate"], "closed" in err) == (0, "SLM-Tiny", True)
+    assert "closed" in aamc("route", "hello")[1]
+
+
 def test_run_prints_a_table_for_people(aamc) -> None:
     status, out, _ = aamc(*RUN)
     assert status == 0

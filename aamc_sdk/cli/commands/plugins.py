@@ -11,7 +11,7 @@ import click
 
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
-from aamc_sdk.cli.output import console, write_json_line
+from aamc_sdk.cli.output import console, write_document, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import one_of, quantity
 from aamc_sdk.plugins import KINDS
@@ -45,7 +45,7 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     rows += [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in installed.failures]
     rows.sort(key=lambda row: (row["kind"], row["name"]))
     if as_json:
-        click.echo(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
+        write_document(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
         return
     _print_columns([[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows])
     if unlisted := len(installed.components) - len(listed):

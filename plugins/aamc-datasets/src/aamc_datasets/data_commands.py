@@ -18,13 +18,12 @@ from rich.table import Table
 from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits, write_labelled
 from aamc_sdk import Dataset, Outcomes, Pool
-from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table
+from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table, write_json_line
 from aamc_sdk.config import describe_options, set_option
 from aamc_sdk.errors import ConfigError, OutputError, quantity
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
-from aamc_sdk.storage import to_json
 from aamc_sdk.types import normalized_text
 
 _SIZE = click.IntRange(min=1, max=MAX_TEXTS)
@@ -75,7 +74,7 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares
         write_labelled(out / FILES[split], dataset)
     if as_json:
         files = {FILES[split]: len(dataset) for split, dataset in splits.items()}
-        click.echo(to_json({"schema": 1, "out": out, "seed": seed, "rows": files}))
+        write_json_line({"schema": 1, "out": out, "seed": seed, "rows": files})
     else:
         click.echo(f"wrote {n_train} training, {n_val} validation and {n_test} test texts to {out}", err=True)
 
@@ -97,7 +96,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
         splits |= {f"{named} {split}".strip(): rows for split, rows in _read(plugins_of(ctx), named, options, strict).items()}
     document = summarize(splits)
     if as_json:
-        click.echo(to_json(document))
+        write_json_line(document)
     else:
         print_summary(document)
 
@@ -120,7 +119,7 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
         write_outcomes(rows, folder / split)
     count = sum(map(len, splits.values()))
     if as_json:
-        click.echo(to_json({"schema": 1, "from": dataset, "to": folder, "rows": count}))
+        write_json_line({"schema": 1, "from": dataset, "to": folder, "rows": count})
     else:
         uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
         click.echo(f"wrote {quantity(count, 'row')} to {folder}; use with {uses}", err=True)

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 import attrs
 import click
 
-from aamc_sdk.cli import JSON
+from aamc_sdk.cli import JSON, write_json_line
 from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
-from aamc_sdk.storage import file_hashes, read_json, to_json, write_json
+from aamc_sdk.storage import file_hashes, read_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
 """FlashRAG's rows of the datasets (arXiv 2405.13576), which Router-R1 was trained on: ``question`` and ``golden_answers``."""
@@ -185,7 +185,7 @@ def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], h
     files = fetch(names, out, splits=splits, host=host)
     if as_json:
         rows = [{"file": found.file, "sha256": found.sha256, "bytes": found.bytes, "new": found.new} for found in files]
-        click.echo(to_json({"schema": 1, "out": out, "files": rows}))
+        write_json_line({"schema": 1, "out": out, "files": rows})
         return
     for found in files:
         click.echo(f"{found.file}: {found.bytes:,} bytes, {'fetched' if found.new else 'already there'}", err=True)
