@@ -206,7 +206,7 @@ def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
         yield
     except (ConfigError, PoolError, PreferenceError, UnknownComponentError) as error:
         message = str(error)
-        if path is not None and not any(re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", message) for name in (path, *given)):
+        if path is not None and not any(re.search(rf"(?<!\w){re.escape(str(name))}(?!\w)", message) for name in (path, *given) if str(name)):
             error.args = (f"{path}: {message}",)
         raise
 

@@ -105,6 +105,6 @@ def test_the_advice_of_a_message_stands_after_the_last_semicolon_outside_parenth
     ],
 )
 def test_an_error_in_a_file_names_it_unless_it_names_a_value_that_another_place_gives(path: str | None, message: str, expected: str) -> None:
-    with pytest.raises(ConfigError) as found, file_errors(path, ["t"]):
+    with pytest.raises(ConfigError) as found, file_errors(path, ["t", ""]):
         raise ConfigError(message)
     assert str(found.value) == expected
