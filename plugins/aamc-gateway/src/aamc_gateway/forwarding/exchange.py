@@ -18,10 +18,8 @@ from aamc_gateway.forwarding.answers.descriptions import HeaderList, description
 from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.calls.usage import tokens_of
-from aamc_gateway.forwarding.decisions.candidates import find_candidates
-from aamc_gateway.forwarding.decisions.fallbacks import fallbacks
+from aamc_gateway.forwarding.decisions.candidates import cheapest, fallbacks, find_candidates
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
-from aamc_gateway.forwarding.decisions.title_requests import cheapest
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.requests.bodies import interpret
@@ -215,10 +213,11 @@ class Exchange:
         assert self.decision is not None
         earlier, self._choices = self._choices, self._choices + 1
         if earlier == 0:
-            return self._choice(self.decision.candidate)
-        return self._choice(self._fallbacks[earlier - 1]) if earlier <= len(self._fallbacks) else None
-
-    def _choice(self, name: str) -> tuple[Upstream, Strip]:
+            name = self.decision.candidate
+        elif earlier <= len(self._fallbacks):
+            name = self._fallbacks[earlier - 1]
+        else:
+            return None
         request, origin = self.request, self._origin.candidate
         moved = name != origin and (origin is not None or (bool(request.foreign_state) and request.mode != "model"))
         mixed = self._origin.mixed or "unsigned_thinking" in request.foreign_state

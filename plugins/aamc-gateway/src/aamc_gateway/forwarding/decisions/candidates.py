@@ -1,8 +1,9 @@
-"""The candidates that may answer a request: those with its API that the caller's key allows, and that are within their own limits."""
+"""The candidates of a request: those that may answer it, the one for a client's own requests, and the order in which others are called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import Refused
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.limit_claims import LimitedClaim
     from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
+    from aamc_sdk import Decision
 
 
 async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Sequence[str], Mapping[str, LimitedClaim]]:
@@ -38,3 +40,30 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
     if full and len(full) == len(names):
         raise unavailable(gateway.upstreams, full)
     return [name for name in names if name not in full], full
+
+
+def cheapest(costs_usd: Mapping[str, float], allowed: Collection[str]) -> str | None:
+    """Return the allowed candidate with the lowest maximum cost of an answer, for a request of a title or a summary; None if no cost is known."""
+    known = {name: cost for name, cost in costs_usd.items() if name in allowed and not math.isnan(cost)}
+    return min(known, key=lambda name: known[name]) if known else None
+
+
+def fallbacks(decision: Decision, costs_usd: Mapping[str, float], allowed: Collection[str], *, cheap_first: bool) -> list[str]:
+    """Return the allowed candidates besides the chosen one, the best first.
+
+    The order is the router's. Where it has scored one candidate only, the expensive ones are first, or the cheap ones.
+
+    Args:
+        decision: The decision.
+        costs_usd: The maximum cost of an answer of each candidate.
+        allowed: The candidates that may be called.
+        cheap_first: Whether the cheap ones are first, as for the request of a title.
+    """
+    order = decision.fallback_order if len(decision.utilities) > 1 else _by_cost(costs_usd, cheap_first)
+    return [name for name in order if name != decision.candidate and name in allowed]
+
+
+def _by_cost(costs_usd: Mapping[str, float], cheap_first: bool) -> list[str]:
+    """Return candidates by their maximum cost; an unknown one counts as 0."""
+    costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in costs_usd.items()}
+    return sorted(costs, key=lambda name: costs[name], reverse=not cheap_first)
