@@ -6,8 +6,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.forwarding.answers.cache import CachedAnswer, user_hash
-from aamc_gateway.forwarding.answers.descriptions import cost_header
-from aamc_gateway.forwarding.answers.header_values import model_header
+from aamc_gateway.forwarding.answers.descriptions import cost_header, model_header
 from aamc_gateway.forwarding.answers.streams import StreamedAnswer
 from aamc_gateway.forwarding.answers.whole_answers import answer_whole
 from aamc_gateway.forwarding.exchange import Exchange

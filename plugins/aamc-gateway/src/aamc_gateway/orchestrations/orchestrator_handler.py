@@ -13,9 +13,8 @@ import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.forwarding.answers.descriptions import cost_header
+from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
-from aamc_gateway.forwarding.answers.header_values import dropped_header, model_header
 from aamc_gateway.forwarding.served_requests import ObservedRequest, served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest

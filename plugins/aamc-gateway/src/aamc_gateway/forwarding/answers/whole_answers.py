@@ -19,8 +19,7 @@ from aamc_models.dialects import (
     usage_of,
 )
 
-from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header
-from aamc_gateway.forwarding.answers.header_values import printable
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable
 from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.calls.upstreams import Prepared
 from aamc_gateway.forwarding.calls.usage import answer_bytes
