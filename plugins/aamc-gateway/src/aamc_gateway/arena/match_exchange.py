@@ -14,8 +14,7 @@ from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
 from aamc_gateway.forwarding.answers.whole_answers import answer_of, bill_reply
-from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream, UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media

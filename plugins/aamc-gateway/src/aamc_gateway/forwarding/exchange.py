@@ -15,8 +15,7 @@ import attrs
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import cost_of_one, max_tokens, unknown_cost_advice
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
-from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream
+from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream, UpstreamCall
 from aamc_gateway.forwarding.calls.usage import tokens_of
 from aamc_gateway.forwarding.decisions.candidates import cheapest, fallbacks, find_candidates
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer

@@ -11,7 +11,6 @@ from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.media import Media, media_of
-from aamc_gateway.requests.provider_headers import PASSED_HEADERS
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.interfaces import Refused
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _SESSION_HEADERS = (b"x-claude-code-session-id",)
+PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
+"""Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
 OWN_PREFIX = b"x-aamc-"
 """Begins the names of the gateway's own headers."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
 
 from aamc_gateway.forwarding.answers.event_sender import EventSender
-from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.request_reader import prompt_count
 from aamc_gateway.server.deadline import Deadline

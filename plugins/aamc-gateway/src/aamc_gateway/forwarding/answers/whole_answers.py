@@ -20,8 +20,7 @@ from aamc_models.dialects import (
 )
 
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable
-from aamc_gateway.forwarding.calls.upstream_call import UpstreamCall
-from aamc_gateway.forwarding.calls.upstreams import Prepared
+from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
 from aamc_gateway.forwarding.calls.usage import answer_bytes
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced

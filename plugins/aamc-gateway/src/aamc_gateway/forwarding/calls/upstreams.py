@@ -1,10 +1,12 @@
-"""Candidates as the gateway calls them: their APIs, and requests in a dialect that they understand."""
+"""Candidates as the gateway calls them: their APIs, requests in a dialect that they understand, and calls with their usage and cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from aamc_models.dialects import (
@@ -21,6 +23,7 @@ from aamc_models.dialects import (
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import MaxCost
 from aamc_gateway.forwarding.calls.plain_provider import PlainWire
+from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -28,6 +31,12 @@ from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, 
 from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import ModelSpec, Pool
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.admission import Reservation
+    from aamc_gateway.forwarding.calls.usage import UsageEstimator
+    from aamc_sdk.interfaces import Usage
+    from aamc_sdk.serving import Call
 
 Strip = Literal["", "earlier", "all"]
 
@@ -168,6 +177,36 @@ class Upstream:
             return dict(request.body)
         field = model_field(raw, content_type) if is_form(content_type) else None
         return raw if field is None else raw[: field.start] + self.model.encode() + raw[field.stop :]
+
+
+class UpstreamCall:
+    """A call of a candidate, in progress or ended. :meth:`aamc_gateway.forwarding.exchange.Exchange.ended` must follow its block.
+
+    Attributes:
+        upstream: The candidate.
+        prepared: The request that it gets.
+        block: Measures, prices and records the call.
+        held: The call's share of the candidate's own limits; None if it has none.
+        figures: What metrics and logs see of it.
+    """
+
+    __slots__ = ("_estimator", "block", "figures", "held", "prepared", "upstream")
+
+    def __init__(self, upstream: Upstream, prepared: Prepared, block: Call, held: Reservation | None, estimator: UsageEstimator) -> None:
+        self.upstream, self.prepared, self.block, self.held, self._estimator = upstream, prepared, block, held, estimator
+        self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
+
+    def bill(self, reported: Usage, cost_usd: float, text_bytes: Callable[[], int], *, finished: bool) -> None:
+        """Set usage and cost inside the block: as reported, else estimated from the bytes that came; nothing where nothing came."""
+        if not finished and not text_bytes() and reported.prompt_tokens is None:
+            return
+        body, block = self.prepared.request.body, self.block
+        given = body if isinstance(body, dict) else {}
+        block.usage, estimated = self._estimator.usage(self.upstream.name, given, text_bytes, reported, finished=finished)
+        if finished and not math.isnan(cost_usd):
+            block.cost_usd = cost_usd
+        elif estimated:
+            block.cost_source = "estimated"
 
 
 class Upstreams(Mapping[str, Upstream]):

@@ -13,8 +13,7 @@ from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
-from aamc_gateway.requests.provider_headers import PASSED_HEADERS, RAW_BODY_HEADERS
-from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
+from aamc_gateway.requests.request_reader import OWN_PREFIX, PASSED_HEADERS, unknown_header, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -47,7 +46,8 @@ _FREE = re.compile(r"/v1/(files|uploads|moderations|conversations|(messages/)?ba
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
 _MODEL_HEADER = b"x-aamc-model"
-_PASSED_HEADERS = (*RAW_BODY_HEADERS, *PASSED_HEADERS)
+_PASSED_HEADERS = (b"content-type", b"accept", *PASSED_HEADERS)
+"""Headers that are passed on with a body that passes through as it came."""
 
 
 async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
