@@ -18,8 +18,8 @@ _CHECKS = 8
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
-class _LimitedHeaders(HttpToolsProtocol):
-    """Ends a connection whose request has headers that are too large or too slow."""
+class _LimitedProtocol(HttpToolsProtocol):
+    """Ends a connection whose request has headers that are too large or too slow, or whose client takes nothing of its answer."""
 
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
@@ -27,6 +27,9 @@ class _LimitedHeaders(HttpToolsProtocol):
     _size = 0
     _header_size = 0
     _headers_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _unsent = 0
+    _taken = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -68,6 +71,7 @@ class _LimitedHeaders(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_headers_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def _refuse_headers(self) -> None:
@@ -81,19 +85,6 @@ class _LimitedHeaders(HttpToolsProtocol):
         if self._headers_timer is not None:
             self._headers_timer.cancel()
             self._headers_timer = None
-
-
-class _LimitedWrites(HttpToolsProtocol):
-    """Ends a connection whose client takes nothing of its answer."""
-
-    limits: ClassVar[RequestLimits]
-    _write_timer: asyncio.TimerHandle | None = None
-    _unsent = 0
-    _taken = 0.0
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_write_timer()
-        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -146,9 +137,8 @@ class _LimitedWrites(HttpToolsProtocol):
 
 
 def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
-    """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
-    attributes = {"limits": limits, "max_header_bytes": int(limits.header_kb * 1e3)}
-    return type("LimitedProtocol", (_LimitedHeaders, _LimitedWrites), attributes)
+    """Return a protocol with these limits, for uvicorn, which takes a class."""
+    return type("LimitedProtocol", (_LimitedProtocol,), {"limits": limits, "max_header_bytes": int(limits.header_kb * 1e3)})
 
 
 def _without_upgrade(data: bytes) -> bytes:
