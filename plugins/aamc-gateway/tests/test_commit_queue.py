@@ -39,9 +39,9 @@ def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaContro
     async def main() -> None:
         started = [await commits.start(f"query {n}", user="anna") for n in range(20)]
         kept = await asyncio.gather(*(one.committed for one in started))
-        assert [decision.id for decision in kept] == [one.decision.id for one in started]
+        assert [decision.id for decision in kept] == [one.record.decision.id for one in started]
         for one in started:
-            assert controller.store.record(one.decision.id).decision.candidate == one.decision.candidate
+            assert controller.store.record(one.record.decision.id).decision.candidate == one.record.decision.candidate
 
     asyncio.run(main())
 
@@ -57,7 +57,7 @@ def test_several_event_loops_share_a_queue(commits: CommitQueue, monkeypatch: py
             return found
 
     async def main() -> list[str]:
-        return [(await commits.start("hi")).decision.id for _ in range(3)]
+        return [(await commits.start("hi")).record.decision.id for _ in range(3)]
 
     make = commit_queue.new_ids
     monkeypatch.setattr(commit_queue, "new_ids", lambda count: TakenMeanwhile(make(2)))
@@ -75,7 +75,7 @@ def test_requests_that_come_at_once_are_decided_one_after_the_other(
 
     async def decide(text: str, **arguments: Any) -> str:
         events.append(f"ask {text}")
-        return (await commits.start(text, **arguments)).decision.id
+        return (await commits.start(text, **arguments)).record.decision.id
 
     async def main() -> None:
         tasks = [asyncio.create_task(decide("a")), asyncio.create_task(decide("b", unavailable=["small", "large"]))]
@@ -107,7 +107,7 @@ def test_requests_that_come_at_once_are_decided_and_fail_each_in_its_own_context
 
     async def decide(text: str) -> str:
         asked.set(text)
-        return (await commits.start(text)).decision.id
+        return (await commits.start(text)).record.decision.id
 
     async def main() -> list[Any]:
         return await asyncio.wait_for(asyncio.gather(*map(decide, "abcd"), return_exceptions=True), 10)
@@ -219,7 +219,7 @@ def test_a_request_that_is_forced_to_a_candidate_does_not_wait_for_choices_of_ot
         try:
             for _ in range(2):
                 named = await asyncio.wait_for(commits.start("hi", unavailable=["large"], forced=True), 10)
-                assert named.decision.candidate == "small"
+                assert named.record.decision.candidate == "small"
         finally:
             choose.set()
         assert len(await choices) == 40
@@ -252,11 +252,11 @@ def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaContro
     async def main() -> str:
         started = await commits.start("hi", unavailable=["large"])
         await started.committed
-        commits.add_attempt(Attempt(started.decision.id, candidate="small", error="down"))
-        commits.add_attempt(Attempt(started.decision.id, candidate="large", cost_usd=0.5))
+        commits.add_attempt(Attempt(started.record.decision.id, candidate="small", error="down"))
+        commits.add_attempt(Attempt(started.record.decision.id, candidate="large", cost_usd=0.5))
         await commits.written()
-        await controller.afeedback(started.decision.id, quality=1.0)
-        return started.decision.id
+        await controller.afeedback(started.record.decision.id, quality=1.0)
+        return started.record.decision.id
 
     decision_id = asyncio.run(main())
     experience = controller.store.experience()
@@ -269,7 +269,7 @@ def test_closing_writes_what_was_added(tmp_path: Path) -> None:
 
     async def main(commits: CommitQueue) -> None:
         started = await commits.start("hi")
-        commits.add_attempt(Attempt(started.decision.id, cost_usd=0.25))
+        commits.add_attempt(Attempt(started.record.decision.id, cost_usd=0.25))
 
     with MetaController.build(router="thompson", pool=POOL, store=url) as controller, closing(CommitQueue(controller)) as commits:
         asyncio.run(main(commits))

@@ -25,7 +25,7 @@ from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
-from aamc_sdk.serving import settled_attempts
+from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class Exchange:
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""
-        request = self.request
+        request, served = self.request, self.served
         self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
-        self.served.note_cached_answer(answer.candidate, answer.cost_usd)
+        served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
@@ -166,10 +166,11 @@ class Exchange:
             budget_usd=None if forced else request.budget_usd,
             quality_floor=None if forced else request.quality_floor,
         )
-        self.record, self.decision, self._committed = started.record, started.decision, started.committed
+        decision = started.record.decision
+        self.record, self.decision, self._committed = started.record, decision, started.committed
         served = self.served
-        served.decision_id, served.decision_began, served.decision_ended = started.decision.id, started.began, started.ended
-        return started.decision
+        served.decision_id, served.decision_began, served.decision_ended = decision.id, started.began, started.ended
+        return decision
 
     def _forced(self) -> str | None:
         """Return the only candidate that may be chosen; None where the router chooses."""
@@ -290,7 +291,7 @@ class Exchange:
         block = call.block
         cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
         self.served.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
-        self.served.note_saving(self.gateway.most_expensive.candidate)
+        self.served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - cost_usd
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""

@@ -9,8 +9,6 @@ from typing import Protocol
 import attrs
 
 from aamc_sdk.interfaces import Usage
-from aamc_sdk.serving import price
-from aamc_sdk.types import ModelSpec
 
 
 @attrs.define
@@ -100,14 +98,6 @@ class RequestFigures:
     def note_answer(self, candidate: str, usage: Usage, cost_usd: float, cost_source: str) -> None:
         """Note the candidate that answered, its tokens, and the cost of the request."""
         self.candidate, self.usage, self.cost_usd, self.cost_source = candidate, usage, cost_usd, cost_source
-
-    def note_saving(self, most_expensive: ModelSpec) -> None:
-        """Note how much less the request cost than the same tokens with the most expensive candidate."""
-        self.saved_usd = price(most_expensive, self.usage)[0] - self.cost_usd
-
-    def note_cached_answer(self, candidate: str, first_cost_usd: float) -> None:
-        """Note an answer of the cache, which costs nothing and saves what it cost first."""
-        self.candidate, self.cached, self.cost_usd, self.saved_usd = candidate, True, 0.0, first_cost_usd
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Note when and how the request ended."""

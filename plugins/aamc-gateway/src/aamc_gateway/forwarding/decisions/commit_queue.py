@@ -56,14 +56,12 @@ class StartedDecision:
     """A decision that is being written to the log.
 
     Attributes:
-        decision: The decision. Its id must not leave the process yet.
-        record: The decision with its inputs.
+        record: The decision with its inputs. Its id must not leave the process yet.
         began: When the router was asked, in seconds since the epoch.
         ended: When the decision was made.
         committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
     """
 
-    decision: Decision
     record: Record
     began: float
     ended: float
@@ -137,7 +135,7 @@ class CommitQueue:
         return started
 
     def _started(self, began: float, record: Record) -> StartedDecision:
-        return StartedDecision(record.decision, record, began, time.time(), self.add_decision(record))
+        return StartedDecision(record, began, time.time(), self.add_decision(record))
 
     def _new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
