@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 from aamc_gateway.server.settings import ObserveSettings, TracingSettings
@@ -127,9 +128,10 @@ def test_a_collector_that_is_away_does_not_hold_the_end_of_the_process(monkeypat
 def test_opentelemetry_is_imported_only_when_it_is_on() -> None:
     code = """
 import sys
+from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.server.settings import ObserveSettings
-Observer(ObserveSettings())
+Observer(ObserveSettings(), Metrics())
 assert not any(name.startswith("opentelemetry") for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -138,4 +140,4 @@ assert not any(name.startswith("opentelemetry") for name in sys.modules)
 def test_without_opentelemetry_tracing_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aamc_gateway.observe.tracing", None)
     with pytest.raises(ConfigError, match=r"pip install 'aamc-gateway\[tracing\]'"):
-        Observer(ObserveSettings(tracing=TracingSettings(enabled=True)))
+        Observer(ObserveSettings(tracing=TracingSettings(enabled=True)), Metrics())

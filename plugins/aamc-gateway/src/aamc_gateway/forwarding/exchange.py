@@ -366,4 +366,4 @@ class Exchange:
         if self._admission is not None:
             is_known = tokens_of(served.usage) or error_kind or not served.calls
             self._admission.settle(served.cost_usd, self._spent_tokens if is_known else None)
-        self.gateway.metrics.served(served)
+        self.gateway.observer.served(served)

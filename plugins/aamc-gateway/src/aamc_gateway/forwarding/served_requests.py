@@ -55,10 +55,10 @@ class ObservedRequest(WatchedBlock):
     def __enter__(self) -> None:
         """Tell metrics that the request has begun, so that they count it when it ends."""
         super().__enter__()
-        metrics, served = self._gateway.metrics, self._request.served
+        served = self._request.served
         self._scope["request_id"] = served.request_id
-        metrics.started(served.route)
-        metrics.trace(served, self._scope["headers"])
+        self._gateway.metrics.started(served.route)
+        self._gateway.observer.trace(served, self._scope["headers"])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End the request by the block's error, which goes on.

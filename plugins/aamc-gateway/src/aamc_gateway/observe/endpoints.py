@@ -12,7 +12,6 @@ from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:
-    from aamc_gateway.forwarding.calls.upstreams import Upstream
     from aamc_gateway.server.gateway import Gateway
 
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -27,7 +26,7 @@ async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, 
         raise Refused("metrics are off; turn them on with gateway.observe.metrics: true", status=404, kind="not_found")
     if not settings.metrics_public:
         (await gateway.access.caller(scope["headers"])).check_admin()
-    text = await asyncio.to_thread(_text, gateway)
+    text = await asyncio.to_thread(lambda: gateway.metrics.text(_health(gateway), _present(gateway)))
     await send_body(send, text, _CONTENT_TYPE, headers=_FRESH)
 
 
@@ -85,10 +84,6 @@ async def _shared_problem(gateway: Gateway) -> str:
     return ""
 
 
-def _text(gateway: Gateway) -> bytes:
-    return gateway.metrics.text(_health(gateway), _present(gateway))
-
-
 def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
     """Return the present state of the candidates, by the names of :data:`aamc_gateway.observe.metrics.PRESENT`."""
     resting, state = _resting(gateway), gateway.models.tracker.state(gateway.components.pool)
@@ -102,14 +97,7 @@ def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
 
 def _resting(gateway: Gateway) -> frozenset[str]:
     """Return the candidates that cannot be called now: those whose servers rest after failures, or whose provider cannot be made."""
-    return frozenset(name for name, upstream in gateway.upstreams.items() if not _is_available(upstream))
-
-
-def _is_available(upstream: Upstream) -> bool:
-    try:
-        return not upstream.is_resting
-    except AamcError:
-        return False
+    return frozenset(name for name, upstream in gateway.upstreams.items() if not upstream.is_available)
 
 
 def _health(gateway: Gateway) -> Mapping[str, float]:

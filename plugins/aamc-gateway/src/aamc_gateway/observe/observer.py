@@ -1,4 +1,4 @@
-"""The observer of a worker: it updates metrics, spans and the request log."""
+"""The observer of requests that have ended: it updates metrics, spans and the request log."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.request_log import RequestLog
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
+    from aamc_gateway.observe.metrics import Metrics
     from aamc_gateway.observe.tracing import Tracing
     from aamc_gateway.server.settings import ObserveSettings, TracingSettings
 
 
 class Observer:
-    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too."""
+    """Tells metrics, spans and the request log of each request."""
 
-    def __init__(self, settings: ObserveSettings, metrics: Metrics | None = None) -> None:
-        self.metrics = metrics or Metrics()
+    def __init__(self, settings: ObserveSettings, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
         self._log = RequestLog() if settings.logs.format == "json" and settings.logs.requests else None
-        self.started, self.answered = self.metrics.started, self.metrics.answered
-        self.decided, self.refused = self.metrics.decided, self.metrics.refused
-        self.fallback, self.stream_event, self.text = self.metrics.fallback, self.metrics.stream_event, self.metrics.text
 
     def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
@@ -34,7 +31,7 @@ class Observer:
 
     def served(self, served: RequestFigures) -> None:
         """Record a request that has ended."""
-        self.metrics.served(served)
+        self._metrics.served(served)
         if self._tracing is not None:
             self._tracing.served(served)
         if self._log is not None:

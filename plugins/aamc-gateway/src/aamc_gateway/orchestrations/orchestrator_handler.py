@@ -173,7 +173,7 @@ class Work:
         served.end(status, error_kind)
         served.note_answer(self._request.model, Usage(output_tokens=self._tokens), self._spent_usd, "reported")
         self._admission.settle(self._spent_usd, self._tokens)
-        self._gateway.metrics.served(served)
+        self._gateway.observer.served(served)
 
 
 def _unread_fields(request: ClientRequest) -> list[str]:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -19,6 +19,7 @@ from aamc_gateway.forwarding.answers.cache import AnswerCache
 from aamc_gateway.forwarding.calls.upstreams import Upstreams
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
+from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
 from aamc_gateway.requests.object_owners import ObjectOwners
@@ -34,9 +35,6 @@ from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import ModelSpec, Pool, PoolState
-
-if TYPE_CHECKING:
-    from aamc_gateway.observe.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 _LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
@@ -79,10 +77,11 @@ class Gateway:
         self.commits = CommitQueue(self.controller)
         self.components, self.settings, self._source = components, settings, source
         self.models = components.models
+        self.metrics = metrics or Metrics()
         self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
         try:
             self.upstreams.check()
-            self.metrics = Observer(settings.observe, metrics)
+            self.observer = Observer(settings.observe, self.metrics)
             self.shared = open_shared(components.store)
         except AamcError:
             self.controller.close()
@@ -216,7 +215,7 @@ class Gateway:
         await self.models.close()
         await self.shared.close()
         await asyncio.get_running_loop().run_in_executor(None, self._close_log)
-        await self.metrics.close()  # last, as it waits for a collector
+        await self.observer.close()  # last, as it waits for a collector
 
     def _close_log(self) -> None:
         """Write what waits for the log, then close it."""

@@ -111,9 +111,12 @@ class Upstream:
         return None
 
     @property
-    def is_resting(self) -> bool:
-        """Whether its servers are not called for a while, after failures."""
-        return not self._models.endpoint_state(self.candidate).available
+    def is_available(self) -> bool:
+        """Whether it can be called now: its provider can be made, and its servers do not rest after failures."""
+        try:
+            return self._models.endpoint_state(self.candidate).available
+        except AamcError:
+            return False
 
     @property
     def retry_after_s(self) -> float | None:
