@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import redis
-from aamc_gateway.access.shared import Claim, Exceeded, Granted, SharedState, open_shared
+from aamc_gateway.access.shared import Claim, Exceeded, SharedState, open_shared
 from aamc_gateway.access.shared.operations import Get, Reserve, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
@@ -43,7 +43,7 @@ def claim(limit: float, amount: float = 1.0, *, least: float | None = None, coun
     return Claim(counter, limit, amount, amount if least is None else least, math.inf, **fields)
 
 
-async def reserved(shared: SharedState, *claims: Claim) -> Granted | Exceeded:
+async def reserved(shared: SharedState, *claims: Claim) -> float | Exceeded:
     return (await shared.reserve(claims))[1]
 
 
@@ -83,7 +83,7 @@ def test_operations_keep_their_order_whatever_scripts_the_server_knows(store: St
                 client.script_flush()
             claims = [claim(1.0)]
             backend.apply([Reserve("first", claims)])
-            assert backend.apply([Settle("first", claims, [0.0]), Reserve("second", claims)])[1] == Granted(math.inf)
+            assert backend.apply([Settle("first", claims, [0.0]), Reserve("second", claims)])[1] == math.inf
 
 
 @every_backend
@@ -127,13 +127,13 @@ def test_a_reservation_holds_its_amount_until_it_is_settled(store: Store) -> Non
     async def test(shared: SharedState) -> None:
         claims = [claim(1.0, 0.6)]
         token, first = await shared.reserve(claims)
-        assert isinstance(first, Granted)
+        assert isinstance(first, float)
         found = await reserved(shared, claim(1.0, 0.5))
         assert isinstance(found, Exceeded)
         assert found.used == pytest.approx(0.6)
         shared.settle(token, claims, [0.1])
         assert await shared.read(["c", "unknown"]) == pytest.approx([0.1, 0.0])
-        assert isinstance(await reserved(shared, claim(1.0, 0.9)), Granted)
+        assert isinstance(await reserved(shared, claim(1.0, 0.9)), float)
 
     run(store, test)
 
@@ -164,7 +164,7 @@ def test_all_claims_are_held_or_none(store: Store) -> None:
 def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         found = await asyncio.gather(*(reserved(shared, claim(1.0, 0.1)) for _ in range(50)))
-        assert sum(isinstance(one, Granted) for one in found) == 10
+        assert sum(isinstance(one, float) for one in found) == 10
 
     run(store, test)
 
@@ -173,9 +173,9 @@ def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
 def test_of_the_amounts_that_are_enough_the_largest_that_fits_is_held(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         wide = claim(1.0, 5.0, least=0.1)
-        assert [(await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] for _ in range(4)] == [Granted(0.4), Granted(0.4), Granted(0.1), Granted(0.1)]
+        assert [(await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] for _ in range(4)] == [0.4, 0.4, 0.1, 0.1]
         assert (await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] == Exceeded(0, pytest.approx(1.0), pytest.approx(1.0))
-        assert (await shared.reserve([claim(1.0, 0.5, counter="other")], [0.1]))[1] == Granted(math.inf)
+        assert (await shared.reserve([claim(1.0, 0.5, counter="other")], [0.1]))[1] == math.inf
 
     run(store, test)
 
@@ -198,8 +198,8 @@ def test_a_claim_with_a_least_amount_gets_what_is_left_of_all_its_counters(store
         await reserved(shared, claim(1.0, 0.7, counter="day"))
         both = (claim(1.0, 0.8, least=0.1, counter="day"), claim(5.0, 0.8, least=0.1, counter="month"), claim(9, 1, counter="requests"))
         found = await reserved(shared, *both)
-        assert isinstance(found, Granted)
-        assert found.amount == pytest.approx(0.3)
+        assert isinstance(found, float)
+        assert found == pytest.approx(0.3)
         assert await shared.read(["day", "month", "requests"]) == pytest.approx([1.0, 0.3, 1.0])
         assert isinstance(await reserved(shared, *both), Exceeded)
 
@@ -212,7 +212,7 @@ def test_the_window_before_counts_with_its_weight(store: Store) -> None:
         for _ in range(4):
             await reserved(shared, claim(10, 1, counter="12:00"))
         taken = [await reserved(shared, claim(5, 1, counter="12:01", before="12:00", weight=0.5)) for _ in range(4)]
-        assert [type(one) for one in taken] == [Granted, Granted, Granted, Exceeded]
+        assert [type(one) for one in taken] == [float, float, float, Exceeded]
 
     run(store, test)
 
@@ -232,8 +232,8 @@ def test_a_reservation_that_nobody_renews_is_given_back_and_charged_if_it_ends_l
     async def test(shared: SharedState) -> None:
         frozen = backend_of(store, durable=False, lease_s=0.0)
         claims = [claim(1.0, 0.9)]
-        assert frozen.apply([Reserve("t", claims)]) == [Granted(math.inf)]
-        assert isinstance(await reserved(shared, claim(1.0, 0.9)), Granted)
+        assert frozen.apply([Reserve("t", claims)]) == [math.inf]
+        assert isinstance(await reserved(shared, claim(1.0, 0.9)), float)
         frozen.apply([Settle("t", claims, [0.25]), Settle("t", claims, [0.25])])
         frozen.close()
         assert await shared.read(["c"]) == pytest.approx([1.15])
@@ -249,7 +249,7 @@ def test_a_caller_that_leaves_while_it_waits_holds_nothing(store: Store) -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert isinstance(await reserved(shared, claim(1.0, 1.0)), Granted)
+        assert isinstance(await reserved(shared, claim(1.0, 1.0)), float)
 
     run(store, test)
 

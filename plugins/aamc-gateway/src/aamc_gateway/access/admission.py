@@ -46,7 +46,7 @@ class Reservation:
             raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
             raise claims[found.claim].refusal(found, demand.saving)
-        return cls(shared, token, claims, found.amount)
+        return cls(shared, token, claims, found)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
         """Charge the actual amounts; NaN and None charge the reserved ones. It does not wait, so it cannot be cancelled. A repeat does nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 import attrs
 
-from aamc_gateway.access.shared.operations import Claim, Exceeded, Granted, Reserve, Settle
+from aamc_gateway.access.shared.operations import Claim, Exceeded, Reserve, Settle
 
 TOLERANCE = 1e-9
 """Share of a limit by which sums may pass it: ten times 0.1 fit into 1."""
@@ -46,7 +46,7 @@ class Accounts:
         found = self._counters.get(counter)
         return 0.0 if found is None else found.charged + found.held
 
-    def reserve(self, operation: Reserve) -> Granted | Exceeded:
+    def reserve(self, operation: Reserve) -> float | Exceeded:
         """Hold the amounts of all claims, or of none."""
         granted = math.inf
         for index, claim in enumerate(operation.claims):
@@ -64,7 +64,7 @@ class Accounts:
         for claim, (name, amount) in zip(operation.claims, held, strict=True):
             self._change(name, held=amount, claim=claim)
         self._reservations[operation.token] = self.begun[operation.token] = held
-        return Granted(granted)
+        return granted
 
     def settle(self, operation: Settle) -> None:
         """Charge a reservation, unless that has been done."""

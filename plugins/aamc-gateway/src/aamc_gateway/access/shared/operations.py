@@ -38,17 +38,6 @@ class Claim:
 
 
 @attrs.frozen
-class Granted:
-    """A reservation that was made.
-
-    Attributes:
-        amount: The amount of the claims with ``least`` below ``amount``; infinity without such claims.
-    """
-
-    amount: float
-
-
-@attrs.frozen
 class Exceeded:
     """A reservation that was not made.
 
@@ -105,7 +94,9 @@ class Scan:
 
 @attrs.frozen
 class Reserve:
-    """Hold the amounts of all claims, or of none; return :class:`Granted` or :class:`Exceeded`.
+    """Hold the amounts of all claims, or of none.
+
+    Return the amount of the claims with ``least`` below ``amount``, infinity without such claims; or :class:`Exceeded`.
 
     Attributes:
         token: The token of the reservation.

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Operation, Put, Read, Reserve, Scan, Settle
 from aamc_gateway.access.shared.redis_scripts import PUT, READ, RENEW, RESERVE, SCAN, SETTLE
 from aamc_sdk.errors import StoreAwayError, StoreError
 
@@ -120,5 +120,5 @@ def _result(operation: Operation, reply: Any) -> Any:
             return [float(value) for value in reply]
         case Reserve():
             index, amount = int(reply[0]), float(reply[1])
-            return Exceeded(index - 1, amount, float(reply[2])) if index else Granted(amount if amount >= 0 else math.inf)
+            return Exceeded(index - 1, amount, float(reply[2])) if index else amount if amount >= 0 else math.inf
     return None

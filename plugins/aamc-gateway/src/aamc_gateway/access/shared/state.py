@@ -22,7 +22,6 @@ from aamc_gateway.access.shared.operations import (
     Delete,
     Exceeded,
     Get,
-    Granted,
     Operation,
     Put,
     Read,
@@ -101,15 +100,16 @@ class SharedState:
         found: Mapping[str, bytes] = await self.apply(Scan(group))
         return found
 
-    async def reserve(self, claims: Sequence[Claim], enough: Sequence[float] = ()) -> tuple[str, Granted | Exceeded]:
+    async def reserve(self, claims: Sequence[Claim], enough: Sequence[float] = ()) -> tuple[str, float | Exceeded]:
         """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and the result. See :class:`Reserve`."""
         token = os.urandom(8).hex()
-        found: Granted | Exceeded = await self.apply(Reserve(token, claims, enough))
+        found: float | Exceeded = await self.apply(Reserve(token, claims, enough))
         return token, found
 
     def settle(self, token: str, claims: Sequence[Claim], charges: Sequence[float]) -> None:
         """End a reservation: charge amounts in place of the reserved ones. It does not wait, so that it cannot be cancelled."""
-        self.submit(Settle(token, claims, charges))
+        with suppress(StoreError):  # after closing, the reservation expires
+            self._add((Settle(token, claims, charges), None))
 
     async def read(self, counters: Sequence[str]) -> Sequence[float]:
         """Return the charged and held amount of each counter."""
@@ -139,13 +139,8 @@ class SharedState:
             return await future
         except asyncio.CancelledError:
             if isinstance(operation, Reserve):  # nobody will settle it
-                self.submit(Settle(operation.token, operation.claims, [0.0] * len(operation.claims)))
+                self.settle(operation.token, operation.claims, [0.0] * len(operation.claims))
             raise
-
-    def submit(self, operation: Operation) -> None:
-        """Apply an operation without waiting for it; after closing it is dropped, and the reservation that it would settle expires."""
-        with suppress(StoreError):
-            self._add((operation, None))
 
     async def close(self) -> None:
         """Apply the submitted operations, and close."""
