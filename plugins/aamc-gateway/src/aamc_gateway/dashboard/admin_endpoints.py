@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from aamc_gateway.dashboard.learned_state import posteriors_document
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
 from aamc_gateway.server.http.answers import send_safe_json
@@ -32,13 +34,16 @@ async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, sen
 
 
 async def decision_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """``GET /admin/decisions/ID``: the explanation of a decision."""
-    await send_safe_json(send, await gateway.figures.explanation(scope["path_params"]["id"]))
+    """``GET /admin/decisions/ID``: the document of ``aamc explain --json``, with the prompt where the log keeps it."""
+    found = await asyncio.to_thread(gateway.controller.explain, scope["path_params"]["id"])
+    await send_safe_json(send, {**found.to_dict(), "text": found.record.query.text})
 
 
 async def posterior_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/posteriors``."""
-    await send_safe_json(send, await gateway.figures.posteriors())
+    controller = gateway.controller
+    found = await asyncio.to_thread(posteriors_document, controller.router, controller.pool)
+    await send_safe_json(send, {**found, "router": controller.router_name})
 
 
 async def trial_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:

@@ -150,8 +150,3 @@ def _all_explicit(sums: PeriodSums) -> QualitySums:
 def _quality(sums: QualitySums) -> dict[str, Any] | None:
     mean, interval = sums.mean, sums.interval
     return None if mean is None or interval is None else {"mean": mean, "n": sums.n, "ci95": list(interval)}
-
-
-def recent_document(reader: LogReader, limit: int) -> dict[str, Any]:
-    """Return the newest decisions with their calls and feedback."""
-    return {"schema": 1, "decisions": [attrs.asdict(each) for each in reader.recent(limit)]}
