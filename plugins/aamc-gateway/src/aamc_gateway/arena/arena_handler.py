@@ -1,4 +1,4 @@
-"""The arena's requests, and from several answers to one: chosen, voted by the answers themselves, or written anew from all of them."""
+"""The arena's requests, and from several answers to one: chosen, voted by the answers themselves, or written anew; then people's votes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
 
+from aamc_gateway.arena.ballots import blind
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
 from aamc_gateway.forwarding.answers.descriptions import cost_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.served_requests import ObservedRequest
+from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.server.http.answers import send_json
+from aamc_gateway.server.http.answers import send_json, send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.interfaces import AgentOutput
 
 if TYPE_CHECKING:
@@ -180,3 +182,24 @@ async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -
 
 def _normal(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split()).casefold().rstrip(".!")
+
+
+async def match(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``GET /v1/arena/ID``: the answers of a decision, blind."""
+    found = await gateway.ballots.find(scope["path_params"]["id"], scope["caller"])
+    await send_safe_json(send, {"schema": 1, **blind(found)})
+
+
+async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``GET /admin/arena``: the match that has waited longest for a vote."""
+    found, waiting = await gateway.ballots.next()
+    await send_safe_json(send, {"schema": 1, "match": found, "waiting": waiting})
+
+
+async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``POST /v1/arena/ID/vote``, and ``/admin/arena/ID/vote`` for the dashboard: ``{"winner": "A"}``."""
+    body = await read_json(gateway, scope, receive, '{"winner": ...}')
+    if unknown := body.keys() - {"winner"}:
+        raise DataError(unknown_name("a vote has no field", min(unknown), ["winner"]))
+    await gateway.commits.written()
+    await send_safe_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), scope["caller"]))

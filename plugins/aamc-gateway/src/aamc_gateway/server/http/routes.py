@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from aamc_gateway.arena import endpoints as arena
+from aamc_gateway.arena import arena_handler as arena
 from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
 from aamc_gateway.feedback.client_feedback import feedback
 from aamc_gateway.observe import endpoints as observation
