@@ -14,6 +14,7 @@ from aamc_models.dialects import (
     broken_off_error,
     convert_answer,
     finish_reason,
+    json_object,
     last_call,
     reported_cost,
     usage_of,
@@ -113,9 +114,8 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":
-        usage = usage_of("completions", answer_of(reply, required=False))
-        counted_usage = Usage(prompt_tokens=usage.prompt_tokens, output_tokens=0)
-        call.bill(counted_usage, reported_cost({}, reply.headers), lambda: 0, finished=True)
+        prompt_tokens = usage_of("completions", reply.answer or json_object(reply.body) or {}).prompt_tokens
+        call.bill(Usage(prompt_tokens=prompt_tokens, output_tokens=0), reported_cost({}, reply.headers), lambda: 0, finished=True)
     elif api.startswith("/"):
         _bill_passed(call, reply, priced)
 
@@ -133,20 +133,14 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
 def _passed_answer(reply: WireReply) -> Mapping[str, Any]:
     """Return an answer that passed through; empty if it is large or no JSON."""
-    return answer_of(reply, required=False) if "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES else {}
+    is_read = "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES
+    return (json_object(reply.body) if is_read else None) or {}
 
 
-def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
+def answer_of(reply: WireReply) -> Mapping[str, Any]:
     """Return an answer as a JSON object."""
-    if reply.answer is not None:
-        return reply.answer
-    try:
-        found = orjson.loads(reply.body)
-    except orjson.JSONDecodeError as error:
-        if not required:
-            return {}
-        raise ProviderError(f"the answer is not JSON: {error}", kind="protocol", status=reply.status) from error
-    if not isinstance(found, dict):
+    found = json_object(reply.body) if reply.answer is None else reply.answer
+    if found is None:
         raise ProviderError("the answer is not a JSON object", kind="protocol", status=reply.status)
     return found
 
