@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, set_span_in_context
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 from aamc_sdk.interfaces import Usage
@@ -32,6 +33,8 @@ SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the conventions."""
 CLOSE_S = 5.0
 """Maximum time in seconds that the end of the process waits for the collector: the SDK would wait for up to half a minute."""
+_PARENT = TraceContextTextMapPropagator()
+"""Reads the span that a request belongs to from its W3C header ``traceparent``."""
 _OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 
 
@@ -47,11 +50,11 @@ class Tracing:
 
     def served(self, served: RequestFigures) -> None:
         """Export the spans of a request that has ended, if it is sampled."""
-        parent = _parent(served.traceparent)
-        sampled = parent.trace_flags.sampled if parent is not None else random.random() < self._ratio  # noqa: S311  # a sample, no secret
+        context = _PARENT.extract({"traceparent": served.traceparent})
+        parent = get_current_span(context).get_span_context()
+        sampled = parent.trace_flags.sampled if parent.is_valid else random.random() < self._ratio  # noqa: S311  # a sample, no secret
         if not sampled:
             return
-        context = None if parent is None else set_span_in_context(NonRecordingSpan(parent))
         attributes = _plain(
             {
                 "http.request.method": "POST",
@@ -114,19 +117,6 @@ def _answer(call: CallFigures) -> dict[str, Any]:
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that are known."""
     return {name: value for name, value in attributes.items() if value not in (None, "") and value == value}  # NaN is unequal to itself
-
-
-def _parent(traceparent: str) -> SpanContext | None:
-    """Return the span of a W3C ``traceparent`` header; None without a valid one."""
-    parts = traceparent.split("-")
-    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
-        return None
-    try:
-        trace, span, flags = (int(part, 16) for part in parts[1:4])
-    except ValueError:
-        return None
-    found = SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
-    return found if found.is_valid else None
 
 
 def _otlp_exporter(settings: TracingSettings) -> SpanExporter:

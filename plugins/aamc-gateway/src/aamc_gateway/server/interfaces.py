@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.access.callers import Caller, Refused
 
 __all__ = ["Caller", "Receive", "Refused", "RouteEndpoint", "Scope", "Send"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 RouteEndpoint = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 """Answers a request of a route; the first argument is the gateway, which imports the parts that use this type.
 
