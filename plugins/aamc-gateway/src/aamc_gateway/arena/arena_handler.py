@@ -22,7 +22,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json, send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
-from aamc_sdk.errors import AamcError, DataError, unknown_name
+from aamc_sdk.errors import AamcError, DataError, ProviderError, unknown_name
 from aamc_sdk.interfaces import AgentOutput
 
 if TYPE_CHECKING:
@@ -72,17 +72,17 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     entrants = draw_entrants(exchange.record, settings.candidates, gateway.controller.seed)
     calls = [asyncio.ensure_future(exchange.call(name, exchange.request)) for name in entrants if name in gateway.upstreams]
     try:
-        replies = list(await asyncio.gather(*calls))
+        replies = await asyncio.gather(*calls)
     except BaseException:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         raise
-    answered = [reply for reply in replies if reply.error is None]
-    called = [reply for reply in replies if reply.prepared is not None]  # the others' dialects cannot express the request
-    if not called:
-        raise unserved([(reply.error, False) for reply in replies if reply.error is not None])
-    if not answered or (settings.on_error == "fail" and len(answered) < len(called)):
+    answered = [reply for reply in replies if isinstance(reply, MatchReply)]
+    inexpressible = [reply for reply in replies if isinstance(reply, DataError)]
+    if len(inexpressible) == len(replies):
+        raise unserved([(ProviderError(str(wrong), kind="request"), False) for wrong in inexpressible])
+    if not answered or (settings.on_error == "fail" and len(answered) + len(inexpressible) < len(replies)):
         raise exchange.final_error()
     served = await aggregate(exchange, answered)
     exchange.serve(served)
@@ -92,19 +92,19 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
 async def _send(
     exchange: MatchExchange, request: ClientRequest, served: MatchReply, replies: list[MatchReply], send: Send, sender: EventSender
 ) -> None:
-    gateway, name, decision = exchange.gateway, served.upstream.name, exchange.decision
+    gateway, call, decision = exchange.gateway, served.call, exchange.decision
     assert decision is not None
     assert exchange.record is not None
-    answers = [(reply.upstream.name, reply.text) for reply in replies]
+    answers = [(reply.name, reply.text) for reply in replies]
     vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
-    headers = [*exchange.headers(served.upstream, served.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
-    await exchange.remember(served.upstream)
+    headers = [*exchange.headers(call.upstream, call.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
+    await exchange.remember(call.upstream)
     if request.stream:
         sender.headers = headers
-        document = {**exchange.document(served.prepared), **({"vote": vote} if vote else {})}
-        await sender.end(answer_events(served.answer, request.dialect, name, document, shows_usage=wants_usage(request.body)))
+        document = {**exchange.document(call.prepared), **({"vote": vote} if vote else {})}
+        await sender.end(answer_events(served.answer, request.dialect, served.name, document, shows_usage=wants_usage(request.body)))
     else:
-        answer = convert_answer("chat", request.dialect, served.answer, name)
+        answer = convert_answer("chat", request.dialect, served.answer, served.name)
         await send_json(send, answer, headers=[*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
     await exchange.infer_feedback()
@@ -127,7 +127,7 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
         return replies[0]
     if settings.aggregate == SYNTHESIZE:
         written = await _synthesized(exchange, replies)
-        return written if written.error is None and written.text.strip() else replies[0]
+        return written if isinstance(written, MatchReply) and written.text.strip() else replies[0]
     if settings.aggregate == VOTE:
         groups: dict[str, list[MatchReply]] = {}
         for reply in replies:
@@ -149,9 +149,9 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
 
     async def ask_judge(prompt: str) -> AgentOutput:
         reply = await exchange.call(settings.judge, prompt_request(exchange.request, prompt))
-        if reply.error is not None:
-            raise reply.error
-        return AgentOutput(reply.text, reply.cost_usd)
+        if not isinstance(reply, MatchReply):
+            raise reply
+        return AgentOutput(reply.text, reply.call.block.cost_usd)
 
     async def never(*arguments: object) -> AgentOutput:
         raise AssertionError("all candidates have answered")
@@ -159,20 +159,21 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
     judge = ModelJudge(ask_judge, f"judge:{settings.judge}")
     arena = Arena(exchange.gateway.controller, never, judge, {"timeout_seconds": settings.timeout_seconds})
     best = (await arena.judge(_match(exchange, replies))).best.candidate
-    return next(reply for reply in replies if reply.upstream.name == best)
+    return next(reply for reply in replies if reply.name == best)
 
 
 def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
     from aamc_bandit.arena import CandidateAnswer, Match
 
     assert exchange.decision is not None
+    calls = [(reply, reply.call.block) for reply in replies]
     answers = tuple(
-        CandidateAnswer(candidate=reply.upstream.name, content=reply.text, cost_usd=reply.cost_usd, latency_ms=reply.latency_ms) for reply in replies
+        CandidateAnswer(candidate=reply.name, content=reply.text, cost_usd=block.cost_usd, latency_ms=block.latency_ms) for reply, block in calls
     )
     return Match(decision=exchange.decision, query=exchange.request.query, answers=answers, failed=())
 
 
-async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
+async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply | AamcError:
     assert exchange.decision is not None
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))

@@ -21,7 +21,7 @@ from aamc_gateway.requests.media import Media
 from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE, ArenaSettings
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
-from aamc_sdk.interfaces import Usage, WireReply
+from aamc_sdk.interfaces import WireReply
 
 _INSTRUCTION_TOKENS = 300
 """Maximum tokens of a judge's or writer's prompt besides the request and the answers."""
@@ -32,26 +32,19 @@ class MatchReply:
     """A candidate's answer.
 
     Attributes:
-        upstream: The candidate.
-        prepared: The request that it got; None if its dialect cannot express it.
-        answer: Its answer as a chat completion; empty after an error.
-        usage: The tokens of the call.
-        cost_usd: Its cost in USD; NaN if unknown.
-        cost_source: The origin of the cost.
-        latency_ms: Its duration.
-        error: Why there is no answer; None for an answer.
+        call: Its call, which has ended.
+        answer: The answer as a chat completion.
         attempt: The attempt to log.
     """
 
-    upstream: Upstream
-    prepared: Prepared | None = None
-    answer: Mapping[str, Any] = attrs.field(factory=dict)
-    usage: Usage = attrs.field(factory=Usage)
-    cost_usd: float = math.nan
-    cost_source: str = ""
-    latency_ms: float = math.nan
-    error: ProviderError | None = None
-    attempt: Attempt | None = None
+    call: UpstreamCall
+    answer: Mapping[str, Any]
+    attempt: Attempt
+
+    @property
+    def name(self) -> str:
+        """The candidate's name."""
+        return self.call.upstream.name
 
     @property
     def text(self) -> str:
@@ -103,30 +96,28 @@ class MatchExchange(Exchange):
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
         return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
 
-    async def call(self, name: str, request: ClientRequest) -> MatchReply:
-        """Return a candidate's answer to a request, or the error of the call."""
+    async def call(self, name: str, request: ClientRequest) -> MatchReply | ProviderError | DataError:
+        """Return a candidate's answer to a request, or the error of the call: a DataError if the candidate's dialect cannot express the request."""
         upstream = self.gateway.upstreams[name]
         try:
             prepared = upstream.prepare(request, strip="all", limits_answer=self.admission.limits_cost(name))
-        except DataError as wrong:  # the candidate's dialect cannot express the request
-            return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
+        except DataError as wrong:
+            return wrong
         async with self._limit:
             try:
                 call = await self.begin(upstream, prepared, request)
             except Refused as error:
                 self.add_refusal(error)
-                return MatchReply(upstream=upstream, prepared=prepared, error=ProviderError(str(error), kind="rate_limit"))
+                return ProviderError(str(error), kind="rate_limit")
             return await self._reply(call)
 
-    async def _reply(self, call: UpstreamCall) -> MatchReply:
-        upstream, prepared, block = call.upstream, call.prepared, call.block
-        answer: Mapping[str, Any] = {}
+    async def _reply(self, call: UpstreamCall) -> MatchReply | ProviderError:
         error: ProviderError | None = None
         try:
-            async with block:
-                reply = await self._sent(upstream, prepared)
+            async with call.block:
+                reply = await self._sent(call.upstream, call.prepared)
                 bill_reply(call, reply, self.request.priced)
-                answer = answer_to_chat(prepared.request.api, answer_of(reply))
+                answer = answer_to_chat(call.prepared.request.api, answer_of(reply))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
         except ProviderError as failed:
             error = failed
@@ -136,17 +127,7 @@ class MatchExchange(Exchange):
             self.ended(call, cancelled=True)
             raise
         self.ended(call, error)
-        return MatchReply(
-            upstream=upstream,
-            prepared=prepared,
-            answer=answer,
-            usage=block.usage,
-            cost_usd=block.cost_usd,
-            cost_source=block.cost_source,
-            latency_ms=block.latency_ms,
-            error=error,
-            attempt=self._attempts[-1],  # nothing has run since the block's end recorded it
-        )
+        return error or MatchReply(call=call, answer=answer, attempt=self._attempts[-1])  # nothing has run since the block's end recorded it
 
     async def _record(self, attempt: Attempt) -> None:
         """Keep a call until the log gets all."""
@@ -161,12 +142,13 @@ class MatchExchange(Exchange):
 
     def serve(self, reply: MatchReply) -> None:
         """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers."""
-        if reply.attempt is not None and reply.attempt in self._attempts:
+        if reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)
         self._log_attempts(ended=True)
         unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in self.served.calls)  # a failed call without a cost was free
-        self.served.note_answer(reply.upstream.name, reply.usage, math.nan if unknown else self.spent_usd, reply.cost_source)
+        block = reply.call.block
+        self.served.note_answer(reply.name, block.usage, math.nan if unknown else self.spent_usd, block.cost_source)
 
 
 def prompt_request(request: ClientRequest, prompt: str, max_tokens: int | None = None) -> ClientRequest:
