@@ -33,11 +33,6 @@ _ID_LENGTH = 12
 _MAX_UNKNOWN = 1000
 
 
-def new_id() -> str:
-    """Return the id of a new key."""
-    return secrets.token_hex(_ID_LENGTH // 2)
-
-
 def new_key(key_id: str) -> str:
     """Return a new key with an id."""
     return f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
@@ -155,8 +150,9 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
     name, now = fields["name"], time.time()
     if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared, name)):
         raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
-    secret = new_key(made := new_id())
-    key = Key(id=made, digest=digest_of(secret).hex(), created=now, **fields)
+    key_id = secrets.token_hex(_ID_LENGTH // 2)
+    secret = new_key(key_id)
+    key = Key(id=key_id, digest=digest_of(secret).hex(), created=now, **fields)
     await write_key(shared, key)
     return key, secret
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
 
@@ -96,16 +96,6 @@ def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
 def _usual_prompt_tokens(request: ClientRequest) -> int:
     """Return the usual tokens of a prompt of text; of one with images or documents little is known."""
     return 0 if request.has_media else request.body_bytes // CHARACTERS_PER_TOKEN
-
-
-def cost_of_one(costs_usd: Iterable[float]) -> dict[str, Any]:
-    """Return the arguments of :meth:`aamc_gateway.access.Access.admit` for the cost of an answer by one of several candidates.
-
-    Args:
-        costs_usd: The maximum cost of an answer of each candidate. Candidates of unknown cost, NaN, fit no budget.
-    """
-    known = [cost for cost in costs_usd if not math.isnan(cost)]
-    return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
 
 def max_tokens(request: ClientRequest, default_tokens: int) -> int:

@@ -61,7 +61,8 @@ class MatchExchange(Exchange):
     """A request that several candidates answer. The log gets its calls at the end, that of the answer last: it is the one that served."""
 
     def __init__(self, gateway: Any, request: ClientRequest, route: str) -> None:
-        super().__init__(gateway, attrs.evolve(request, stream=False, body=_without_stream(request.body)), route)
+        whole = {name: value for name, value in request.body.items() if name not in ("stream", "stream_options")}
+        super().__init__(gateway, attrs.evolve(request, stream=False, body=whole), route)
         self.served.streamed = request.stream
         settings: ArenaSettings = gateway.settings.arena
         if settings.aggregate == SYNTHESIZE:
@@ -181,7 +182,3 @@ def _described(call: Mapping[str, Any]) -> str:
 def _most_expensive(costs: Iterable[float]) -> list[float]:
     """Return costs in descending order, unknown ones first."""
     return sorted(costs, key=lambda cost: (not math.isnan(cost), -cost))
-
-
-def _without_stream(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in ("stream", "stream_options")}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.max_cost import cost_of_one, max_tokens, unknown_cost_advice
+from aamc_gateway.access.max_cost import max_tokens, unknown_cost_advice
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream, UpstreamCall
 from aamc_gateway.forwarding.calls.usage import tokens_of
@@ -104,7 +104,8 @@ class Exchange:
 
     def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
         """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
-        return cost_of_one(costs_usd.values())
+        known = [cost for cost in costs_usd.values() if not math.isnan(cost)]  # candidates of unknown cost fit no budget
+        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""

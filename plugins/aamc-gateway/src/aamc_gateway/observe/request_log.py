@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import sys
 import traceback
@@ -87,10 +86,10 @@ class RequestLog:
             "route": served.route,
             "model": served.candidate,
             "status": served.status,
-            "cost_usd": _known(served.cost_usd),
+            "cost_usd": served.cost_usd,  # orjson writes NaN as null
             "cost_source": served.cost_source,
             "ms": round(1000 * (served.ended - served.began), 3),
-            "first_token_ms": _known(served.first_token_ms),
+            "first_token_ms": served.first_token_ms,
             "calls": len(served.calls),
             "streamed": served.streamed,
             "cached": served.cached,
@@ -100,10 +99,6 @@ class RequestLog:
         }
         with suppress(OSError):  # a log that nobody reads any more must not end requests
             sys.stderr.write(orjson.dumps(document).decode() + "\n")
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _time(when: float) -> str:

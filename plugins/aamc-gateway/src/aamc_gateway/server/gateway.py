@@ -31,7 +31,7 @@ from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, ProviderError, file_errors, unknown_name
-from aamc_sdk.interfaces import AsyncRouter, Store, run_on_own_thread
+from aamc_sdk.interfaces import AsyncRouter, run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import ModelSpec, Pool, PoolState
@@ -70,7 +70,8 @@ class Gateway:
     def __init__(
         self, components: ServedComponents, settings: GatewaySettings, *, metrics: Metrics | None = None, source: str | Path | None = None
     ) -> None:
-        shares = settings.workers > 1 or not is_local(components.store)
+        is_local = components.store.url.partition(":")[0] in ("sqlite", "memory")  # only processes of this machine can open the log
+        shares = settings.workers > 1 or not is_local
         if shares:
             settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
@@ -131,7 +132,7 @@ class Gateway:
                 if self._can_load(upstream.endpoint.provider):  # else the pool's check has warned
                     logger.warning("candidate %r of the pool cannot be called: %s", upstream.name, problem)
                 continue
-            for name in upstream.unset_keys:
+            for name in self.models.unset_keys(upstream.candidate):
                 logger.warning(
                     'calls of candidate %r carry no API key: $%s is not set; set it, or write api_key_env: "" if the server needs none',
                     upstream.name,
@@ -234,11 +235,6 @@ class Gateway:
     def others(self, names: Sequence[str]) -> Collection[str]:
         """Return the names of all other candidates of the pool."""
         return () if len(names) == len(self._names) else self._names.difference(names)
-
-
-def is_local(store: Store) -> bool:
-    """Return whether only processes of this machine can open a log."""
-    return store.url.partition(":")[0] in ("sqlite", "memory")
 
 
 def with_endpoint_limits(access: AccessSettings, pool: Pool) -> AccessSettings:

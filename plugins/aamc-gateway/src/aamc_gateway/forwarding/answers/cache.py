@@ -61,8 +61,7 @@ class CachedAnswer:
 
     def to_bytes(self) -> bytes:
         """Return it with its facts in the first line."""
-        cost_usd = None if math.isnan(self.cost_usd) else self.cost_usd
-        return orjson.dumps([self.candidate, cost_usd, self.decision_id, self.user]) + b"\n" + self.content
+        return orjson.dumps([self.candidate, self.cost_usd, self.decision_id, self.user]) + b"\n" + self.content  # NaN becomes null
 
     @classmethod
     def for_request(cls, value: bytes, request: ClientRequest) -> CachedAnswer:

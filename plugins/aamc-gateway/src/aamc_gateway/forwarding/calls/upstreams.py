@@ -93,15 +93,6 @@ class Upstream:
         return provider if isinstance(provider, WireProvider) else PlainWire(provider)
 
     @property
-    def unset_keys(self) -> Sequence[str]:
-        """The environment variables for API keys that its endpoint names and that are not set.
-
-        Raises:
-            PluginError: The provider failed to return them.
-        """
-        return self._models.unset_keys(self.candidate)
-
-    @property
     def problem(self) -> AamcError | None:
         """The reason why its provider cannot be made; None if it can."""
         try:
