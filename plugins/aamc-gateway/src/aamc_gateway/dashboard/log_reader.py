@@ -58,16 +58,7 @@ class _Content(msgspec.Struct, gc=False):
     candidates: tuple[str, ...] = ()
 
 
-class _Feedback(msgspec.Struct, gc=False):
-    quality: float | None = None
-    over: str | None = None
-    tie: bool = False
-    confidence: float = 1.0
-    weight: float = 1.0
-    source: str = "explicit"
-
-
-_CONTENT, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Feedback)
+_CONTENT = msgspec.json.Decoder(_Content)
 
 
 class _Served(NamedTuple):
@@ -276,21 +267,20 @@ class LogReader:
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
         """Add feedback, in place of the revision that it replaces."""
-        given = decode_entry(row.content, _FEEDBACK, row.name)
         if (recent := self._recent.get(row.decision_id)) is not None:
-            shown = {name: getattr(given, name) for name in ("quality", "over", "tie", "source")}
+            shown = {name: row.fields.get(name) for name in ("quality", "over", "tie", "source")}
             recent.feedback = [other for other in recent.feedback if other["id"] != row.id]
             recent.feedback.append({"id": row.id, "candidate": row.candidate or decision.candidate, "revision": row.revision, **shown})
         periods = list(self._periods(decision.time))
         if before is not None:
-            self._count_feedback(periods, before, decision, decode_entry(before.content, _FEEDBACK, before.name), -1)
-        self._count_feedback(periods, row, decision, given, 1)
+            self._count_feedback(periods, before, decision, -1)
+        self._count_feedback(periods, row, decision, 1)
 
-    def _count_feedback(self, periods: list[PeriodSums], row: Row, decision: Row, given: _Feedback, sign: int) -> None:
+    def _count_feedback(self, periods: list[PeriodSums], row: Row, decision: Row, sign: int) -> None:
         """Add feedback to the sums of its candidate, or with sign -1 take it away."""
         candidate = row.candidate or decision.candidate
         with suppress(ValueError):
-            feedback = Feedback(decision_id=row.decision_id, quality=given.quality, over=given.over, confidence=given.confidence, weight=given.weight)
+            given = Feedback(**row.fields)
             for period in periods:
                 sums = period.candidates[candidate]
                 if given.over is not None:
@@ -298,8 +288,8 @@ class LogReader:
                     beaten = period.candidates[given.over]
                     sums.wins, beaten.wins = sums.wins + sign * won, beaten.wins + sign * (1 - won)
                     sums.comparisons, beaten.comparisons = sums.comparisons + sign, beaten.comparisons + sign
-                elif given.quality is not None and feedback.average_weight > 0:
-                    (sums.implicit if given.source.startswith("implicit") else sums.explicit).add(given.quality, feedback.average_weight, sign)
+                elif given.quality is not None and given.average_weight > 0:
+                    (sums.implicit if given.implicit else sums.explicit).add(given.quality, given.average_weight, sign)
 
     def period(self, name: str, now: float | None = None) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
         """Return the sums of a period that ends now, and all its parts with the time at which each begins; those without decisions too.
