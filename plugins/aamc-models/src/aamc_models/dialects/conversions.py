@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import attrs
 
 from aamc_models.dialects import chat, completions
+from aamc_models.dialects.content import calls_of, result_id
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
-from aamc_models.dialects.fields import JSON, check_dialect, mapping
+from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
@@ -18,8 +20,8 @@ from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
 from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
 from aamc_models.dialects.responses.to_chat import request_to_chat as responses_to_chat
-from aamc_models.dialects.tool_results import with_results_after_calls
 from aamc_models.dialects.tracked_object import TrackedObject
+from aamc_sdk.errors import DataError
 
 OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
     "chat": ("max_tokens", "max_completion_tokens"),
@@ -34,6 +36,8 @@ DEFAULT_MAX_TOKENS = 8192
 """The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
 _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 """Parameters that say how much a candidate thinks: a pool may hold the same model at two efforts, and the router has chosen one."""
+_RESULTS = ("tool", "function")
+"""The roles of messages with a tool's result."""
 
 
 class _Dialect(NamedTuple):
@@ -130,13 +134,44 @@ def from_chat(
     mapping(body, "the body")
     dropped: set[str] = set()
     if dialect != "completions":  # a transcript may hold anything
-        body = with_results_after_calls(body)
+        body = _with_results_after_calls(body)
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
     limits, tracked = (max_tokens, parameters or {}) if dialect == "messages" else (), TrackedObject(body)
     converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *limits)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
+
+
+def _with_results_after_calls(body: JSON) -> JSON:
+    """Return a canonical request with each tool result directly after the message of its call, as servers of chat and messages want them.
+
+    Responses may have other messages in between.
+
+    Raises:
+        DataError: A result has no call, or a call has no result: every server refuses that in its own words.
+    """
+    messages = list(objects(body.get("messages"), "messages"))
+    results: defaultdict[str, deque[JSON]] = defaultdict(deque)  # an id may be used again, such as that of a function_call
+    for field, message in messages:
+        if message.get("role") in _RESULTS:
+            results[result_id(message, field)].append(message)
+    ordered: list[Any] = []
+    called: set[str] = set()
+    for field, message in messages:
+        if message.get("role") in _RESULTS:
+            continue
+        ordered.append(message)
+        for call in calls_of(message, field) if message.get("role") == "assistant" else ():
+            if not results[call.id]:
+                raise DataError(f"the tool call {call.id!r:.80} has no result; add it after the assistant's message, or leave out the call")
+            ordered.append(results[call.id].popleft())
+            called.add(call.id)
+    if alone := [call_id for call_id, left in results.items() if left]:
+        if alone[0] in called:
+            raise DataError(f"the tool call {alone[0]!r:.80} has more than one result; leave out the others")
+        raise DataError(f"the tool result {alone[0]!r:.80} answers no tool call; add the assistant's message with the call before it")
+    return {**body, "messages": ordered} if results else body
 
 
 def convert_request(

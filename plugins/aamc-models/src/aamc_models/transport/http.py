@@ -63,14 +63,12 @@ class HttpProvider(WireProvider):
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
-        self._key_headers = {each: self._ungiven(self.key_headers(each.api_key)) for each in self._deployments.all}
+        self._key_headers = {  # headers of the options have priority
+            each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in self._given} for each in self._deployments.all
+        }
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
         self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
         self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
-
-    def _ungiven(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the headers that the options do not set themselves."""
-        return {name: value for name, value in headers.items() if name not in self._given}
 
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
         """Return the APIs of servers by their addresses, when the options name none; by default, those in ``paths``."""

@@ -37,7 +37,6 @@ class Conversation:
         files: Whether a document or a recording is, likewise.
         json: Whether the answer must be JSON.
         max_tokens: The maximum tokens of the answer; None without a limit.
-        stream: Whether a streamed answer is wanted.
         side_request: ``"title"`` or ``"summary"`` if a client asks for its own purposes, such as naming a chat, else ``""``.
     """
 
@@ -50,7 +49,6 @@ class Conversation:
     files: bool = False
     json: bool = False
     max_tokens: int | None = None
-    stream: bool = False
     side_request: str = ""
 
 
@@ -84,7 +82,6 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         files=not kinds.isdisjoint(_FILES),
         json=_wants_json(body),
         max_tokens=limit,
-        stream=body.get("stream") is True,
         side_request=side_request(instructions, people[-1] if people else "", tools),
     )
 
