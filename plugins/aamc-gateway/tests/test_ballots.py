@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aamc_gateway.access import Caller, Refused
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.shared import SharedState
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend

@@ -7,7 +7,7 @@ import math
 import time
 
 import pytest
-from aamc_gateway.access import Caller, Refused
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.feedback import client_feedback
 from aamc_gateway.feedback.client_feedback import add_feedback
 from aamc_gateway.orchestrations.orchestrator_handler import entries_of

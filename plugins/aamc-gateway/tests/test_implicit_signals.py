@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_gateway.access import Caller
+from aamc_gateway.access.callers import Caller
 from aamc_gateway.feedback.implicit_signals import ImplicitSettings, ImplicitSignals, is_escalation
 from aamc_gateway.requests.client_request import ClientRequest
 

@@ -10,7 +10,11 @@ import asyncio
 import sys
 
 import click
-from aamc_gateway.access import Access, AccessSettings, Admission, Caller, Limits, Refused, open_shared
+from aamc_gateway.access.access import Access
+from aamc_gateway.access.admission import Admission
+from aamc_gateway.access.callers import Caller, Refused
+from aamc_gateway.access.settings import AccessSettings, Limits
+from aamc_gateway.access.shared import open_shared
 
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager

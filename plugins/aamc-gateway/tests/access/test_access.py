@@ -8,8 +8,12 @@ import time
 from typing import Any
 
 import pytest
-from aamc_gateway.access import Access, AccessSettings, Caller, Limits, Refused, SharedState, limit_claims, open_shared
+from aamc_gateway.access import limit_claims
+from aamc_gateway.access.access import Access
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.keys import add_key, revoke_key
+from aamc_gateway.access.settings import AccessSettings, Limits
+from aamc_gateway.access.shared import SharedState, open_shared
 
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, StoreAwayError

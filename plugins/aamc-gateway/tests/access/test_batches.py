@@ -198,7 +198,9 @@ def test_closing_applies_what_was_submitted_and_refuses_the_rest() -> None:
 def test_no_client_of_a_server_is_imported_without_need() -> None:
     code = """
 import sys
-from aamc_gateway.access import Access, AccessSettings, open_shared
+from aamc_gateway.access.access import Access
+from aamc_gateway.access.settings import AccessSettings
+from aamc_gateway.access.shared import open_shared
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 open_shared(open_store("memory:", get_plugin_manager()))

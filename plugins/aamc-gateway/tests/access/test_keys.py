@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.access import Limits, SharedState, open_shared
 from aamc_gateway.access import keys as keys_module
 from aamc_gateway.access.keys import KeyRing, add_key, digest_of, find_key, id_of, key_with_id, read_keys, revoke_key, rotate_key
+from aamc_gateway.access.settings import Limits
+from aamc_gateway.access.shared import SharedState, open_shared
 
 from aamc_sdk.errors import DataError, StoreAwayError
 from aamc_sdk.interfaces import Store

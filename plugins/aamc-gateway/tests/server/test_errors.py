@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.access import Caller
-from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.model_handler import serve as serve_model

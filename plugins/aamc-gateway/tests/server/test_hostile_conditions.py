@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from aamc_gateway.access import SharedState
 from aamc_gateway.access.keys import add_key
+from aamc_gateway.access.shared import SharedState
 from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator, _Steps
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer

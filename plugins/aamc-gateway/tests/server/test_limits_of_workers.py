@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aamc_gateway.access import AccessSettings
+from aamc_gateway.access.settings import AccessSettings
 from aamc_gateway.server.gateway import with_endpoint_limits
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from aamc_gateway.access import Caller
+from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import Limits
 from aamc_models.testing import Script, StubServer
 from server.conftest import key

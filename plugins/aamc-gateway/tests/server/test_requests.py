@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from aamc_gateway.access import Caller
+from aamc_gateway.access.callers import Caller
 from aamc_gateway.forwarding.answers.whole_answers import send_reply
 from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.observe.request_figures import RequestFigures

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aamc_gateway.access import SharedState, open_shared
+from aamc_gateway.access.shared import SharedState, open_shared
 from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script, StubServer

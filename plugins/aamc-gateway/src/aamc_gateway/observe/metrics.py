@@ -140,7 +140,7 @@ class Metrics:
         self.decisions.observe(seconds)
 
     def refused(self, kind: str) -> None:
-        """Record a refusal, see :class:`aamc_gateway.access.Refused`."""
+        """Record a refusal, see :class:`aamc_gateway.access.callers.Refused`."""
         self.refusals.labels(kind).inc()
 
     def fallback(self, candidate: str, kind: str) -> None:

@@ -12,7 +12,8 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
-    from aamc_gateway.access import Access, SharedState
+    from aamc_gateway.access.access import Access
+    from aamc_gateway.access.shared import SharedState
 
 logger = logging.getLogger(__name__)
 KEEP_S = 30 * 86400.0

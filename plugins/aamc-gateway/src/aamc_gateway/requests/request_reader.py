@@ -239,10 +239,9 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given:
             raise Refused(f"messages must be a list of at least one object with role and content, not {given!r:.80}")
-        _check_messages(given)
-        _check_contents("messages", given)
+        _check_messages("messages", given)
     elif api == "responses" and isinstance(given, list):
-        _check_contents("input", given)
+        _check_messages("input", given)
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
@@ -250,22 +249,21 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
-def _check_messages(messages: Iterable[Any]) -> None:
-    """Refuse what is no message, and a message without a role; its server says which roles it knows, since some chat templates have their own."""
+def _check_messages(name: str, messages: Iterable[Any]) -> None:
+    """Refuse what is no message, a message without a role, and a user's without content; an assistant's may have calls of tools instead.
+
+    A message's server says which roles it knows, since some chat templates have their own. Items of ``input`` need be no messages.
+    """
     for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise Refused(f"messages[{index}] must be an object with role and content, not {message!r:.80}")
-        role = message.get("role")
-        if role is None:
-            raise Refused(f"messages[{index}] has no role; add it, such as user")
-        if not (isinstance(role, str) and role):
-            raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
-
-
-def _check_contents(name: str, items: Iterable[Any]) -> None:
-    """Refuse a user's message without content; an assistant's may have calls of tools instead."""
-    for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get("role") == "user" and item.get("content") is None:
+        role = message.get("role") if isinstance(message, dict) else None
+        if name == "messages":
+            if not isinstance(message, dict):
+                raise Refused(f"messages[{index}] must be an object with role and content, not {message!r:.80}")
+            if role is None:
+                raise Refused(f"messages[{index}] has no role; add it, such as user")
+            if not (isinstance(role, str) and role):
+                raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
+        if role == "user" and message.get("content") is None:
             raise Refused(f"{name}[{index}].content must be a text or a list of parts, as the role is user; add it")
 
 

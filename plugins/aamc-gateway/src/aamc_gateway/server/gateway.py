@@ -11,7 +11,10 @@ from typing import Any
 
 import attrs
 
-from aamc_gateway.access import Access, AccessSettings, ErasableValues, Limits, open_shared
+from aamc_gateway.access.access import Access
+from aamc_gateway.access.erasable_values import ErasableValues
+from aamc_gateway.access.settings import AccessSettings, Limits
+from aamc_gateway.access.shared import open_shared
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals

@@ -146,26 +146,23 @@ class GatewayApp:
         Reloads follow one another, so that the last one, which has read the newest configuration, counts.
         """
         async with self._reloading:
-            await self._reload()
-
-    async def _reload(self) -> None:
-        try:
-            gateway = await self._started()
-        except AamcError as error:
-            logger.error("the configuration cannot be reloaded; the gateway keeps the old one: %s", error)  # noqa: TRY400  # it says what to do
-            return
-        except Exception:
-            logger.exception("the configuration cannot be reloaded; the gateway keeps the old one")
-            return
-        old, self._gateway = self._gateway, gateway
-        if old is not None:
-            gateway.take_over(old)
-            task = asyncio.get_running_loop().create_task(old.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-            if kept := [name for name in _AT_START if getattr(old.settings, name) != getattr(gateway.settings, name)]:
-                logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
-        logger.warning("the configuration was reloaded")
+            try:
+                gateway = await self._started()
+            except AamcError as error:
+                logger.error("the configuration cannot be reloaded; the gateway keeps the old one: %s", error)  # noqa: TRY400  # it says what to do
+                return
+            except Exception:
+                logger.exception("the configuration cannot be reloaded; the gateway keeps the old one")
+                return
+            old, self._gateway = self._gateway, gateway
+            if old is not None:
+                gateway.take_over(old)
+                task = asyncio.get_running_loop().create_task(old.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+                if kept := [name for name in _AT_START if getattr(old.settings, name) != getattr(gateway.settings, name)]:
+                    logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
+            logger.warning("the configuration was reloaded")
 
 
 class ResponseStart:
