@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,7 +207,8 @@ class SharedState:
             results = [self._alone(operation) for operation in (*owed, *operations)][len(owed) :]
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                self._loop.call_soon_threadsafe(_deliver, [future for _, future in batch], results)
+                waiting = [(future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None]
+                self._loop.call_soon_threadsafe(deliver, waiting)
 
     def _alone(self, operation: Operation) -> Any:
         """Return the result of one operation, or its error."""
@@ -259,12 +260,14 @@ class SharedState:
             logger.debug("the lease could not be renewed: %s", error)
 
 
-def _deliver(futures: Sequence[asyncio.Future[Any] | None], results: Sequence[Any]) -> None:
-    for future, result in zip(futures, results, strict=True):
-        if future is None or future.done():
+def deliver(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Set the result of each future, or its exception, on the futures' event loop."""
+    for future, result in results:
+        if future.done():  # the caller has gone
             continue
         if isinstance(result, Exception):
             future.set_exception(result)
+            future.exception()  # a caller that has gone does not fetch it, which asyncio would report
         else:
             future.set_result(result)
 

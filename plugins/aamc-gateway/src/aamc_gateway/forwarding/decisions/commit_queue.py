@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from aamc_gateway.access.shared.state import deliver
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import AsyncRouter
@@ -275,15 +276,4 @@ def _resolve(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
         by_loop.setdefault(future.get_loop(), []).append((future, result))
     for loop, found in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(_set, found)
-
-
-def _set(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in results:
-        if future.done():  # the caller has gone
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-            future.exception()  # a caller that has gone does not fetch it, which asyncio would report
-        else:
-            future.set_result(result)
+            loop.call_soon_threadsafe(deliver, found)
