@@ -38,9 +38,9 @@ class ErasableValues:
         if self._task is not None:
             self._task.cancel()
 
-    async def note(self, key: str, record: Record | None, ttl_s: float) -> None:
+    async def note(self, key: str, record: Record, ttl_s: float) -> None:
         """Note the decision that a value was kept for, and so its user."""
-        if record is not None and (record.query.user is not None or record.query.tenant is not None):
+        if record.query.user is not None or record.query.tenant is not None:
             entry = orjson.dumps([record.decision.id, record.query.user, record.query.tenant])
             await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP, max_bytes=_INDEX_BYTES)
 

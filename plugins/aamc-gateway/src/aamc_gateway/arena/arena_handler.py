@@ -67,7 +67,6 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     """Return the answer to serve, and all answers."""
     from aamc_bandit.arena import draw_entrants
 
-    assert exchange.record is not None
     settings, gateway = exchange.settings, exchange.gateway
     entrants = draw_entrants(exchange.record, settings.candidates, gateway.controller.seed)
     calls = [asyncio.ensure_future(exchange.call(name, exchange.request)) for name in entrants if name in gateway.upstreams]
@@ -92,11 +91,9 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
 async def _send(
     exchange: MatchExchange, request: ClientRequest, served: MatchReply, replies: list[MatchReply], send: Send, sender: EventSender
 ) -> None:
-    gateway, call, decision = exchange.gateway, served.call, exchange.decision
-    assert decision is not None
-    assert exchange.record is not None
+    gateway, call = exchange.gateway, served.call
     answers = [(reply.name, reply.text) for reply in replies]
-    vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
+    vote = f"/v1/arena/{exchange.decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
     headers = [*exchange.headers(call.upstream, call.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
     await exchange.remember(call.upstream)
     if request.stream:
@@ -144,8 +141,7 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
     """Return the answer that the judge prefers; its comparisons are feedback."""
     from aamc_bandit.arena import Arena, ModelJudge
 
-    settings, decision = exchange.settings, exchange.decision
-    assert decision is not None
+    settings = exchange.settings
 
     async def ask_judge(prompt: str) -> AgentOutput:
         reply = await exchange.call(settings.judge, prompt_request(exchange.request, prompt))
@@ -165,7 +161,6 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
 def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
     from aamc_bandit.arena import CandidateAnswer, Match
 
-    assert exchange.decision is not None
     calls = [(reply, reply.call.block) for reply in replies]
     answers = tuple(
         CandidateAnswer(candidate=reply.name, content=reply.text, cost_usd=block.cost_usd, latency_ms=block.latency_ms) for reply, block in calls
@@ -174,7 +169,6 @@ def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
 
 
 async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply | AamcError:
-    assert exchange.decision is not None
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
     prompt = SYNTHESIS.format(request=exchange.request.query.text, answers=answers)

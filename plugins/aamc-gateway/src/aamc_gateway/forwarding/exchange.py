@@ -41,20 +41,21 @@ class Exchange:
     """One request on its way.
 
     Attributes:
-        decision: The decision, once :meth:`decide` has returned.
-        record: The decision with its inputs.
+        decision: The decision; set by :meth:`decide`.
+        record: The decision with its inputs; likewise.
         served: What metrics and logs see.
         was_limited: Whether a budget has limited an answer, which is then not one for others.
         spent_usd: The known cost so far, of its decision and its calls.
     """
 
+    decision: Decision
+    record: Record
+    _committed: asyncio.Future[Decision]
+
     def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
         self.gateway, self.request = gateway, request
         self.served = served_request(request, route)
-        self.decision: Decision | None = None
         self.was_limited = False
-        self.record: Record | None = None
-        self._committed: asyncio.Future[Decision] | None = None
         self._admission: Admission | None = None
         self._origin = UNKNOWN
         self._failures: list[tuple[ProviderError, bool]] = []
@@ -211,7 +212,6 @@ class Exchange:
 
     def _next_choice(self) -> tuple[Upstream, Strip] | None:
         """Return the next candidate to call, and which state of another candidate is taken out of the request for it; None after the last."""
-        assert self.decision is not None
         earlier, self._choices = self._choices, self._choices + 1
         if earlier == 0:
             name = self.decision.candidate
@@ -227,11 +227,9 @@ class Exchange:
     @cached_property
     def _fallbacks(self) -> list[str]:
         """The candidates to call after the chosen one, the best first."""
-        decision = self.decision
-        assert decision is not None
         if self.request.mode == "model" or not self._origin.movable:
             return []
-        others = fallbacks(decision, self._max_costs, self._allowed, cheap_first=self.request.side_request)
+        others = fallbacks(self.decision, self._max_costs, self._allowed, cheap_first=self.request.side_request)
         return others[: self.gateway.settings.limits.fallbacks]
 
     async def begin(self, upstream: Upstream, prepared: Prepared, request: ClientRequest) -> UpstreamCall:
@@ -240,7 +238,6 @@ class Exchange:
         Raises:
             Refused: The candidate is over its own limits, so another one is to answer.
         """
-        assert self.decision is not None
         held = None
         if self.gateway.settings.access.models:
             held = await self.admission.use(upstream.name, upstream.max_cost.usd(request))
@@ -314,18 +311,15 @@ class Exchange:
         Raises:
             StoreError: The log refused it.
         """
-        assert self._committed is not None
         self.decision = await self.gateway.log_watch.wait(self._committed)
         return self.decision
 
     def headers(self, upstream: Upstream | None = None, prepared: Prepared | None = None) -> HeaderList:
         """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
-        assert self.decision is not None
         return description_headers(self.decision, None if upstream is None else upstream.name, prepared)
 
     def document(self, prepared: Prepared | None) -> dict[str, Any]:
         """Return the ``aamc`` object of a stream's last event."""
-        assert self.decision is not None
         return description_object(self.decision, self.served, prepared)
 
     def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> Awaitable[None]:
@@ -335,7 +329,7 @@ class Exchange:
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""
         request = self.request
-        if request.mode == "route" and self.decision is not None:
+        if request.mode == "route":
             inferred = self.gateway.signals.observe(request, self.decision, time.time())
             if inferred is not None:
                 try:

@@ -121,7 +121,7 @@ class AnswerCache:
         events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
-    async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
+    async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record, erasable: ErasableValues) -> None:
         """Keep an answer, unless it is too large or the shared state is away.
 
         Args:
