@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, USD, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 
@@ -27,7 +27,7 @@ class Reservation:
     def __init__(self, shared: SharedState, token: str, claims: Sequence[LimitedClaim], granted: float) -> None:
         self._shared, self._token, self._claims, self._granted = shared, token, claims, granted
         self._settled = False
-        self.budget_usd = min((self._held(one) for one in claims if one.unit == "usd"), default=math.inf)
+        self.budget_usd = min((self._held(one) for one in claims if one.unit == USD), default=math.inf)
 
     @classmethod
     async def make(cls, shared: SharedState, holders: Sequence[Holder], demand: Demand) -> Reservation | None:
@@ -53,14 +53,8 @@ class Reservation:
         if self._settled:
             return
         self._settled = True
-        charges = []
-        for one in self._claims:
-            if one.unit == PARALLEL:
-                charges.append(0.0)
-            elif one.unit == REQUESTS or (one.unit == TOKENS and tokens is None) or (one.unit not in (REQUESTS, TOKENS) and math.isnan(cost_usd)):
-                charges.append(self._held(one))
-            else:
-                charges.append(float(tokens or 0) if one.unit == TOKENS else cost_usd)
+        actual = {PARALLEL: 0.0, REQUESTS: None, TOKENS: tokens, USD: None if math.isnan(cost_usd) else cost_usd}
+        charges = [self._held(one) if (amount := actual[one.unit]) is None else float(amount) for one in self._claims]
         self._shared.settle(self._token, [one.claim for one in self._claims], charges)
 
     def _held(self, one: LimitedClaim) -> float:

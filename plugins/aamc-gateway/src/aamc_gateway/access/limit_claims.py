@@ -136,15 +136,14 @@ def counters_of(holder: Holder, now: float) -> dict[str, str]:
 
 def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:
     name, ends = _window(period, now)
-    counter = f"{holder.scope}|{unit}|{name}"
+    scope = f"{holder.scope}|{unit}"
     least = amount if least is None else min(least, amount)
-    if period != "minute":
-        expires = ends if ends == math.inf else ends + _LATE_S
-        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends)
-    begin = ends - _MINUTE_S
-    before = f"{holder.scope}|{unit}|{begin - _MINUTE_S:.0f}"
-    weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before
-    return LimitedClaim(Claim(counter, float(limit), amount, least, ends + _MINUTE_S, before, weight), holder, unit, period, ends)
+    expires, before, weight = ends + _LATE_S, "", 0.0
+    if period == "minute":
+        begin = ends - _MINUTE_S
+        expires, before = ends + _MINUTE_S, f"{scope}|{begin - _MINUTE_S:.0f}"
+        weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before
+    return LimitedClaim(Claim(f"{scope}|{name}", float(limit), amount, least, expires, before, weight), holder, unit, period, ends)
 
 
 def _window(period: str, now: float) -> tuple[str, float]:

@@ -58,9 +58,9 @@ class ImplicitSignals:
 
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
-        if request.session is None or request.side_request or "open_tool_calls" in request.foreign_state or not request.query.text.strip():
+        if not self._infers or request.session is None or request.side_request:
             return None
-        if not self._infers:
+        if "open_tool_calls" in request.foreign_state or not request.query.text.strip():
             return None
         before = self._last.get(request.session)
         if request.retry_count > 0 or (before is not None and before.decision_id == decision.id):
