@@ -1,4 +1,4 @@
-from aamc_models.transport.circuit_breaker import CircuitBreaker
+from aamc_models.transport.deployments import CircuitBreaker
 
 
 def failing(breaker: CircuitBreaker, times: int, now: float = 0.0) -> None:

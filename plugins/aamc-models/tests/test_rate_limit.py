@@ -1,6 +1,6 @@
 import random
 
-from aamc_models.transport.rate_limit import RateLimit
+from aamc_models.transport.deployments import RateLimit
 
 
 def test_no_window_has_more_than_the_limit() -> None:

@@ -1,4 +1,4 @@
-"""The deployments of an endpoint: load balancing, and the health of each."""
+"""The deployments of an endpoint: load balancing, and the health of each, by its circuit breaker and its limits per minute."""
 
 from __future__ import annotations
 
@@ -6,15 +6,132 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection
 
-from aamc_models.transport.circuit_breaker import CircuitBreaker
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
-from aamc_models.transport.rate_limit import RateLimit, Use
 from aamc_sdk.interfaces import EndpointState
 
 LONGEST_REST_S = 300.0
 """Maximum time in seconds for which a server is not called since it said so: a wrong date must not end it."""
+_LATEST = 20
+"""Number of latest calls whose share of failures counts."""
+_FAILED_SHARE = 0.5
+"""Share of failures among these at which the breaker opens."""
+WINDOW_S = 60.0
+"""Length of the window of limits per minute, in seconds."""
+
+
+class CircuitBreaker:
+    """Opens after failures in a row, or when half of the latest calls failed; then lets one call through after each rest.
+
+    Not thread-safe: the owner holds a lock. ``failure`` is the message of the latest failure.
+    """
+
+    def __init__(self, failures: int, rest_s: float) -> None:
+        self._failures, self._rest_s = failures, rest_s
+        self._in_a_row = 0
+        self._latest: deque[bool] = deque(maxlen=_LATEST)
+        self._until: float | None = None
+        self._probing = False
+        self.failure = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server rests or is being probed."""
+        return self._until is not None
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until a call may begin; 0 for now. During a probe it is the whole rest."""
+        if self._until is None:
+            return 0.0
+        return self._rest_s if self._probing else max(self._until - now, 0.0)
+
+    def begin(self) -> bool:
+        """Note that a call begins; return whether it is the probe."""
+        self._probing = self.is_open
+        return self._probing
+
+    def succeeded(self) -> None:
+        """Note that a call succeeded: the server works."""
+        self._in_a_row = 0
+        if self.is_open:
+            self._latest.clear()
+            self._until, self._probing = None, False
+        self._latest.append(True)
+
+    def failed(self, failure: str, now: float, *, probe: bool) -> None:
+        """Note that a call failed. Only a probe prolongs the rest, no call that began before it."""
+        self.failure = failure
+        self._in_a_row += 1
+        self._latest.append(False)
+        if probe:
+            self._until, self._probing = now + self._rest_s, False
+        elif not self.is_open:
+            mostly_failed = len(self._latest) == _LATEST and self._latest.count(False) >= _FAILED_SHARE * _LATEST
+            if mostly_failed or self._in_a_row >= self._failures:
+                self._until = now + self._rest_s
+
+    def dropped(self, *, probe: bool) -> None:
+        """Note that the caller ended a call, which says nothing about the server."""
+        if probe:
+            self._probing = False
+
+
+class Use:
+    """An amount taken from a limit at a time."""
+
+    __slots__ = ("amount", "at")
+
+    def __init__(self, at: float, amount: float) -> None:
+        self.at, self.amount = at, amount
+
+
+class RateLimit:
+    """Allows an amount in any minute; a server that counts by the minute then never has a reason to refuse.
+
+    A token bucket would allow twice the amount in its worst window. Not thread-safe: the owner holds a lock.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._uses: deque[Use] = deque()
+        self._sum = 0.0
+
+    def remaining(self, now: float) -> float:
+        """Return the amount that is left now."""
+        self._forget(now)
+        return max(self.limit - self._sum, 0.0)
+
+    def wait_s(self, amount: float, now: float) -> float:
+        """Return the seconds until an amount is free, 0 for now. An amount above the limit waits for all of it."""
+        needed = min(amount, self.limit) - self.remaining(now)
+        if needed <= 0:
+            return 0.0
+        for use in self._uses:
+            needed -= use.amount
+            if needed <= 0:
+                return max(use.at + WINDOW_S - now, 0.0)
+        return WINDOW_S
+
+    def take(self, amount: float, now: float) -> Use:
+        """Take an amount."""
+        use = Use(now, amount)
+        self._uses.append(use)
+        self._sum += amount
+        return use
+
+    def correct(self, use: Use, amount: float) -> None:
+        """Replace an estimated amount by the real one."""
+        if self._uses and self._uses[0].at <= use.at:  # later it has left the window
+            self._sum += amount - use.amount
+            use.amount = amount
+
+    def _forget(self, now: float) -> None:
+        while self._uses and self._uses[0].at <= now - WINDOW_S:
+            self._sum -= self._uses.popleft().amount
+        if not self._uses:
+            self._sum = 0.0  # no rounding errors are left over
 
 
 class Deployment:
