@@ -291,7 +291,7 @@ class LogReader:
                 elif given.quality is not None and given.average_weight > 0:
                     (sums.implicit if given.implicit else sums.explicit).add(given.quality, given.average_weight, sign)
 
-    def period(self, name: str, now: float | None = None) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
+    def period(self, name: str, now: float) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
         """Return the sums of a period that ends now, and all its parts with the time at which each begins; those without decisions too.
 
         Args:
@@ -300,7 +300,6 @@ class LogReader:
         """
         with self._lock:
             length, part = RINGS["month" if name == "all" else name]
-            now = time.time() if now is None else now
             first = int((now - length) // part) + 1
             ring = self._rings["month" if name == "all" else name]
             numbers = sorted({*range(first, int(now // part) + 1), *(number for number in ring if number >= first)})  # a clock may be ahead

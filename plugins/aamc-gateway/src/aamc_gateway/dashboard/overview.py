@@ -1,23 +1,30 @@
-"""The figures of the dashboard as JSON documents."""
+"""The figures of the dashboard as JSON documents, from the log."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
 from aamc_sdk.types import ModelSpec, Pool, Prices
+
+if TYPE_CHECKING:
+    from aamc_sdk import MetaController
 
 PERIODS = ("hour", "day", "month", "all")
 _SHARES = (0.5, 0.9, 0.95, 0.99)
 _NAMES = ("p50", "p90", "p95", "p99")
 MIN_FEEDBACK = 30
 """Number of answers of each candidate with feedback from which measured quality decides which one is the best."""
+READ_S = 1.0
+"""Time for which one request reads the log, in seconds; the next one goes on."""
 
 
 @attrs.frozen
@@ -150,3 +157,36 @@ def _all_explicit(sums: PeriodSums) -> QualitySums:
 def _quality(sums: QualitySums) -> dict[str, Any] | None:
     mean, interval = sums.mean, sums.interval
     return None if mean is None or interval is None else {"mean": mean, "n": sums.n, "ci95": list(interval)}
+
+
+class Figures:
+    """Reads the log for a worker's dashboard: one request at a time, on a worker thread."""
+
+    def __init__(self, controller: MetaController) -> None:
+        self._controller = controller
+        self._reader = LogReader(controller.store, prices_of(controller.pool))
+        self._trials = TrialReader(controller.store)
+        self._lock = asyncio.Lock()
+
+    async def overview(self, period: str, baseline: str) -> dict[str, Any]:
+        """Return the figures of a period; ``baseline`` names the model that costs are compared with, ``""`` for the best one."""
+        return await self._read(lambda: overview(self._reader, self._controller.pool, period, baseline or None))
+
+    async def recent(self, limit: int) -> dict[str, Any]:
+        """Return the newest decisions with their calls and feedback."""
+        return await self._read(lambda: {"schema": 1, "decisions": [attrs.asdict(each) for each in self._reader.recent(limit)]})
+
+    async def trials(self) -> dict[str, Any]:
+        """Return the state of a canary or shadow."""
+        async with self._lock:
+            return await asyncio.to_thread(self._trials.document, self._controller.router)
+
+    async def _read(self, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Read new entries of the log for a second at most, and return a document with the number of unread ones."""
+
+        def read() -> dict[str, Any]:
+            left = self._reader.read(READ_S)
+            return {**make(), "left": left}
+
+        async with self._lock:
+            return await asyncio.to_thread(read)

@@ -16,7 +16,7 @@ from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import open_shared
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.dashboard.figures import Figures
+from aamc_gateway.dashboard.overview import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
 from aamc_gateway.forwarding.answers.cache import AnswerCache
 from aamc_gateway.forwarding.calls.upstreams import Upstreams
