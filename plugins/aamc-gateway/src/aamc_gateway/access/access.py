@@ -138,8 +138,6 @@ class Access:
 
     async def full(self) -> Mapping[str, LimitedClaim]:
         """Return the candidates that have used up a limit of their own, each with the claim on the limit that is renewed last."""
-        if not self._models:
-            return {}
         read, full = self._full
         if time.monotonic() < read + _FULL_S:
             return full

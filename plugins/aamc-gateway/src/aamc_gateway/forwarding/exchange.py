@@ -82,7 +82,14 @@ class Exchange:
         await self._admit()
         if request.foreign_state or request.turns > 1:
             self._origin = await find_origin(gateway, request, self._names)
-        await self._choose()
+        try:
+            decision = await self._decide()
+        except NoCandidateError as error:
+            if (refusal := self._refusal(error)) is None:  # a limit of the router, which says so itself
+                raise
+            raise refusal from error
+        self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
+        gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
@@ -129,22 +136,15 @@ class Exchange:
         """Return the candidates that may be called for the request, of those that can answer it."""
         return names
 
-    async def _choose(self) -> None:
-        """Choose the only candidate that may be chosen, or let the router choose one."""
-        served = self.served
-        try:
-            decision = await self._decide()
-        except NoCandidateError as error:
-            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
-            if later:
-                raise unavailable(self.gateway.upstreams, {name: self._full.get(name) for name in later}) from error
-            if error.reasons:
-                raise unsuitable(self.request, self._allowed, error) from error
-            raise  # a limit of the router, which says so itself
-        self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
-        self.gateway.metrics.decided(max(0.0, served.decision_ended - served.decision_began))  # the clock may have been set
+    def _refusal(self, error: NoCandidateError) -> Refused | None:
+        """Return the refusal of a request that no candidate can answer, by the reasons of each; None without reasons."""
+        later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
+        if later:
+            return unavailable(self.gateway.upstreams, {name: self._full.get(name) for name in later})
+        return unsuitable(self.request, self._allowed, error) if error.reasons else None
 
     async def _decide(self) -> Decision:
+        """Choose the only candidate that may be chosen, or let the router choose one."""
         request, forced = self.request, self._forced()
         try:
             return await self._start([forced] if forced is not None else self._allowed, forced is not None)

@@ -53,7 +53,8 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     if response_id is not None:
         await exchange.gateway.owners.note(exchange.request.caller, [response_id])
     await exchange.remember(upstream, response_id, _last_call(exchange.request.dialect, reply))
-    await note_objects(exchange.gateway, exchange.request, reply)
+    if exchange.request.raw is not None:
+        await note_objects(exchange.gateway, exchange.request, reply)
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
     await exchange.infer_feedback()
@@ -67,8 +68,8 @@ async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = 
 
 
 async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
-    """Remember the tenant of the objects that an answer describes."""
-    if request.raw is not None and reply.status < 400:
+    """Remember the tenant of the objects that an answer which passes through describes."""
+    if reply.status < 400:
         await gateway.owners.note_answer(request.caller, request.api, _passed_answer(reply))
 
 
