@@ -48,9 +48,9 @@ def test_a_request_is_counted_by_route_model_and_status_with_its_cost_tokens_and
     metrics.started("/v1/chat/completions")
     metrics.started("/v1/chat/completions")
     metrics.served(served())
-    metrics.decided(0.0002)
-    metrics.fallback("strong", "server")
-    metrics.refused("budget")
+    metrics.decisions.observe(0.0002)
+    metrics.fallbacks.labels("strong", "server").inc()
+    metrics.refusals.labels("budget").inc()
     metrics.stream_event("keep_alive")
     found = samples(metrics.text())
     assert value(found, "aamc_requests_total", route="/v1/chat/completions", model="cheap", status="200") == 1

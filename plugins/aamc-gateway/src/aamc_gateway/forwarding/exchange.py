@@ -89,7 +89,7 @@ class Exchange:
                 raise
             raise refusal from error
         self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
-        gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
+        gateway.metrics.decisions.observe(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
@@ -279,7 +279,7 @@ class Exchange:
                 logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
             self._failures.append((error, call.prepared.request.api == self.request.api))
-            self.gateway.metrics.fallback(call.upstream.name, error.kind)
+            self.gateway.metrics.fallbacks.labels(call.upstream.name, error.kind).inc()
         elif cancelled:
             figures.error_kind = "cancelled"
 

@@ -135,18 +135,6 @@ class Metrics:
                 key, amount = self._sums.popitem()
                 self._child(*key).inc(amount)
 
-    def decided(self, seconds: float) -> None:
-        """Record the time of a decision."""
-        self.decisions.observe(seconds)
-
-    def refused(self, kind: str) -> None:
-        """Record a refusal, see :class:`aamc_gateway.access.callers.Refused`."""
-        self.refusals.labels(kind).inc()
-
-    def fallback(self, candidate: str, kind: str) -> None:
-        """Record that a call failed, after which another candidate may be called."""
-        self.fallbacks.labels(candidate, kind).inc()
-
     def stream_event(self, kind: str) -> None:
         """Record an event in the life of streams: ``"keep_alive"``, ``"cut"`` (no proper end) or ``"client_left"``."""
         self.stream_events.labels(kind).inc()

@@ -78,7 +78,7 @@ class GatewayApp:
             if start.status:
                 raise
             if isinstance(error, Refused):
-                gateway.metrics.refused(error.kind)
+                gateway.metrics.refusals.labels(error.kind).inc()
             who = f"request {scope['request_id']}" if "request_id" in scope else "a request"
             tell_operator(f"{who} of {scope['path']}", error)
             await send_error(error, dialect_of(scope["path"]), start, decision_id=scope.get("decision_id", ""))
