@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.observe.request_log import RequestLog
+from aamc_gateway.observe.request_log import log_request
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Observer:
     def __init__(self, settings: ObserveSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
-        self._log = RequestLog() if settings.logs.format == "json" and settings.logs.requests else None
+        self._logs = settings.logs.format == "json" and settings.logs.requests
 
     def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
@@ -34,8 +34,8 @@ class Observer:
         self._metrics.served(served)
         if self._tracing is not None:
             self._tracing.served(served)
-        if self._log is not None:
-            self._log.served(served)
+        if self._logs:
+            log_request(served)
 
     async def close(self) -> None:
         """Export the spans that are left."""

@@ -29,7 +29,7 @@ _STOP_S = 5.0
 
 
 class ServedOrchestrator:
-    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it."""
+    """One orchestrator and its settings. It is loaded once, when it is first needed."""
 
     def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
         self.name, self.settings = name, settings
@@ -37,20 +37,6 @@ class ServedOrchestrator:
         self._loading = threading.Lock()
         self._orchestrator: Orchestrator | None = None
         self._free = asyncio.Semaphore(settings.parallel)
-
-    def load(self) -> Orchestrator:
-        """Return the orchestrator.
-
-        Raises:
-            AamcError: It needs a training and has none, or an option is wrong.
-        """
-        with self._loading:
-            if self._orchestrator is None:
-                settings = self.settings
-                team = TeamOptions(agents=settings.agents, agent_options=settings.agent_options, paths=settings.paths)
-                folder = Path(settings.run) if settings.run else None
-                self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options)
-            return self._orchestrator
 
     def check(self) -> None:
         """Check that it can begin to work on a task; no model is called.
@@ -66,9 +52,14 @@ class ServedOrchestrator:
             self._orchestrator.close()
 
     def _start(self, query: Query, budget_usd: float) -> Orchestration:
-        orchestrator, settings = self.load(), self.settings
+        settings = self.settings
+        with self._loading:
+            if self._orchestrator is None:
+                team = TeamOptions(agents=settings.agents, agent_options=settings.agent_options, paths=settings.paths)
+                folder = Path(settings.run) if settings.run else None
+                self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options)
         task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
-        return start_orchestration(orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
+        return start_orchestration(self._orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
 
     async def run(
         self, query: Query, budget_usd: float, log: Callable[[Orchestration], Awaitable[None]], request_id: str
