@@ -94,7 +94,7 @@ async def _send(
     gateway, call = exchange.gateway, served.call
     answers = [(reply.name, reply.text) for reply in replies]
     vote = f"/v1/arena/{exchange.decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
-    headers = [*exchange.headers(call.upstream, call.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
+    headers = [*exchange.headers(call), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
     await exchange.remember(call.upstream)
     if request.stream:
         sender.headers = headers

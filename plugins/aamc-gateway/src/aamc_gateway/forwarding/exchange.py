@@ -314,11 +314,11 @@ class Exchange:
         self.decision = await self.gateway.log_watch.wait(self._committed)
         return self.decision
 
-    def headers(self, upstream: Upstream | None = None, prepared: Prepared | None = None) -> HeaderList:
-        """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
-        return description_headers(self.decision, None if upstream is None else upstream.name, prepared)
+    def headers(self, call: UpstreamCall | None = None) -> HeaderList:
+        """Return the headers that describe the request's processing, see :func:`description_headers`."""
+        return description_headers(self.decision, call)
 
-    def document(self, prepared: Prepared | None) -> dict[str, Any]:
+    def document(self, prepared: Prepared) -> dict[str, Any]:
         """Return the ``aamc`` object of a stream's last event."""
         return description_object(self.decision, self.served, prepared)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from aamc_gateway.forwarding.calls.upstreams import Prepared
+    from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
     from aamc_gateway.observe.request_figures import RequestFigures
     from aamc_sdk import Decision
 
@@ -40,17 +40,18 @@ def dropped_header(names: Sequence[str]) -> tuple[bytes, bytes]:
     return b"x-aamc-dropped", printable(text if len(text) <= MAX_DROPPED else f"{text[:MAX_DROPPED]}...")
 
 
-def description_headers(decision: Decision, model: str | None, prepared: Prepared | None) -> HeaderList:
-    """Return the headers of an answer besides that of its cost; ``model``, who answered, and the request to it are None while unknown."""
+def description_headers(decision: Decision, call: UpstreamCall | None) -> HeaderList:
+    """Return the headers of an answer besides that of its cost; ``call`` gave it, and is None for a stream that begins before one has answered."""
     found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
-    if model is not None:
-        found.append(model_header(model))
     if not math.isnan(decision.propensity):
         found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
-    if prepared is not None and prepared.max_tokens is not None:
-        found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
-    if prepared is not None and prepared.dropped:
-        found.append(dropped_header(prepared.dropped))
+    if call is None:
+        return found
+    found.append(model_header(call.upstream.name))
+    if call.prepared.max_tokens is not None:
+        found.append((b"x-aamc-max-tokens", str(call.prepared.max_tokens).encode()))
+    if call.prepared.dropped:
+        found.append(dropped_header(call.prepared.dropped))
     return found
 
 
@@ -59,15 +60,15 @@ def cost_header(cost_usd: float) -> HeaderList:
     return [] if math.isnan(cost_usd) else [(b"x-aamc-cost-usd", f"{cost_usd:.10g}".encode())]
 
 
-def description_object(decision: Decision, served: RequestFigures, prepared: Prepared | None) -> dict[str, Any]:
+def description_object(decision: Decision, served: RequestFigures, prepared: Prepared) -> dict[str, Any]:
     """Return the object ``aamc`` of a stream."""
     found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
     if not math.isnan(decision.propensity):
         found["propensity"] = decision.propensity
-    found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
+    found["cost_usd"] = served.cost_usd  # NaN becomes null
     found["cost_source"] = served.cost_source
-    if prepared is not None and prepared.max_tokens is not None:
+    if prepared.max_tokens is not None:
         found["max_tokens"] = prepared.max_tokens
-    if prepared is not None and prepared.dropped:
+    if prepared.dropped:
         found["dropped"] = list(prepared.dropped)
     return found

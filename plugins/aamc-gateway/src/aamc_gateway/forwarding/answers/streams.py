@@ -94,7 +94,7 @@ class StreamedAnswer(EventSender):
         if not self.has_begun:
             await self.exchange.commit()
             await self.exchange.gateway.owners.note(self.exchange.request.caller, [self._response_id])  # before its client knows it
-            self.headers = self.exchange.headers(call.upstream, call.prepared)
+            self.headers = self.exchange.headers(call)
 
     async def prepare(self) -> None:
         """Wait until the decision is durable."""

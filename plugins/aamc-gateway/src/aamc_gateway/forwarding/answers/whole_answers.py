@@ -47,15 +47,14 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
         StoreError: The log refused the decision.
     """
     call, reply = await _first_answer(exchange)
-    upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
-    response_id = _response_id(prepared, reply)
+    response_id = _response_id(call.prepared, reply)
     if response_id is not None:
         await exchange.gateway.owners.note(exchange.request.caller, [response_id])
-    await exchange.remember(upstream, response_id, _last_call(exchange.request.dialect, reply))
+    await exchange.remember(call.upstream, response_id, _last_call(exchange.request.dialect, reply))
     if exchange.request.raw is not None:
         await note_objects(exchange.gateway, exchange.request, reply)
-    await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
+    await send_reply(send, reply, [*exchange.headers(call), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
     await exchange.infer_feedback()
 
