@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, set_fields, text_of
+from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, text_of
 from aamc_models.dialects.error_bodies import error_event, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -32,7 +32,8 @@ def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
 def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``."""
     plain = {name: value for name, value in body.items() if name != "top_k"}
-    dropped.update(set_fields(body, "top_k"))
+    if is_set(body.get("top_k")):
+        dropped.add("top_k")
     plain["messages"] = [_plain_message(message, field, dropped) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
@@ -44,7 +45,7 @@ def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 def _plain_message(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     plain = {name: value for name, value in _unmarked(message, dropped).items() if name not in _THOUGHTS}
-    if set_fields(message, *_THOUGHTS):
+    if any(is_set(message.get(name)) for name in _THOUGHTS):
         dropped.add("content.thinking")
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]

@@ -16,11 +16,6 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
 _BAD_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def set_fields(body: JSON, *names: str) -> list[str]:
-    """Return those of the names whose fields are set."""
-    return [name for name in names if is_set(body.get(name))]
-
-
 def is_set(value: object) -> bool:
     """Return whether a field holds something; null, false, 0 and empty values are how clients write a default."""
     return value is not None and value is not False and value not in (0, "", [], {})

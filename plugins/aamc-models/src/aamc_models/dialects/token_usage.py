@@ -15,7 +15,7 @@ MAX_TOKENS = 10**8
 MAX_COST_USD = 1e4
 """A higher cost of one call is taken for a server's error."""
 _TICKS_PER_USD = 1e10
-_COST_HEADERS = ("x-litellm-response-cost", "x-aamc-cost-usd")
+_COST_HEADERS = ("x-aamc-cost-usd", "x-litellm-response-cost")
 _CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
 _RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 """The fields of OpenAI's counts: prompt and answer, and their details."""
@@ -131,12 +131,10 @@ def reported_cost(answer: Mapping[str, Any], headers: Mapping[str, str] | None =
     ``usage.cost.total_cost``; LiteLLM's proxy a header; this project's gateway a header, and ``aamc.cost_usd`` in streams.
     """
     cost = _usage_cost(answer.get("usage"))
-    if math.isnan(cost):
-        own = answer.get("aamc")
-        cost = _usd(own.get("cost_usd")) if isinstance(own, dict) else math.nan
-    for name in _COST_HEADERS if headers and math.isnan(cost) else ():
-        if name in (headers or {}):
-            cost = _usd((headers or {})[name])
+    if math.isnan(cost) and isinstance(own := answer.get("aamc"), dict):
+        cost = _usd(own.get("cost_usd"))
+    if math.isnan(cost) and headers:
+        cost = next((_usd(headers[name]) for name in _COST_HEADERS if name in headers), math.nan)
     return cost
 
 
