@@ -14,6 +14,8 @@ from aamc_gateway.access.settings import Limits
 from aamc_models.testing import Script, StubServer
 from server.conftest import key
 
+from aamc_sdk.interfaces import WireReply
+
 CHAT = [{"role": "user", "content": "hi"}]
 
 
@@ -261,6 +263,18 @@ def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
     asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(key_id="k", tenant="acme"), ["file-1"]), running.loop).result(30)
     assert running.ask("/v1/files/file-1/content?model=good", method="GET", **own).json["id"] == "stub-1"
     assert running.ask("/v1/files/stub-1?model=good", method="GET", **own).status == 404
+
+
+def test_a_json_list_passes_through(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(good=Script())
+
+    async def listed(*_: Any) -> WireReply:
+        return WireReply(status=200, headers={"content-type": "application/json"}, body=b'["a", "b"]')
+
+    monkeypatch.setattr(running.gateway.upstreams["good"].wire, "send", listed)
+    looked_up = running.ask("/v1/batches/b?model=good", method="GET")
+    made = running.ask("/v1/images/generations", {"model": "good", "prompt": "a cat"})
+    assert [(answer.status, answer.json) for answer in (looked_up, made)] == [(200, ["a", "b"])] * 2
 
 
 COUNT = b'{"model": "good", "messages": [{"role": "user", "content": "x"}]}'
