@@ -115,11 +115,14 @@ def test_entries_of_a_transaction_that_a_killed_redis_kept_half_of_count_once(se
     store.close()
 
 
+def commit_without_applying(store, monkeypatch):
+    monkeypatch.setattr(store._server, "_run_and_apply", lambda script, arguments, ahead: store._server._run(script, arguments))
+
+
 def commit_alone(store, monkeypatch):
     """Add a decision, and feedback whose group is committed and not applied, so that its journal stays."""
     store.add_decisions(records("d"))
-    run_all = store._server._run_all
-    monkeypatch.setattr(store._server, "_run_all", lambda calls: run_all(calls[:1]))
+    commit_without_applying(store, monkeypatch)
     store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
 
 
@@ -135,8 +138,7 @@ def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_read
 def acknowledged(log, monkeypatch):
     """Return a log and the names of many decisions that are acknowledged, and whose journal is not applied yet."""
     store, names = log(), [f"d{number:03}" for number in range(200)]
-    run_all = store._server._run_all
-    monkeypatch.setattr(store._server, "_run_ahead", lambda calls: run_all(calls[:1]))
+    commit_without_applying(store, monkeypatch)
     store.add_decisions(records(*names))
     assert "journal" in keys(store)
     return store, names

@@ -186,15 +186,13 @@ class RedisServer:
         Returns:
             The log's last position before the group; None where the script kept nothing.
         """
-        calls = [(script, arguments), (APPLY, ())]
         with self.explained():
-            run = self._run_ahead if entries >= _MANY else self._run_all
             try:
-                base = run(calls)
+                base = self._run_and_apply(script, arguments, ahead=entries >= _MANY)
             except NoScriptError:  # the server was started anew
-                for script, _ in calls:
-                    self.client.script_load(script)
-                base = run(calls)
+                for each in (script, APPLY):
+                    self.client.script_load(each)
+                base = self._run_and_apply(script, arguments, ahead=entries >= _MANY)
         return None if base < 0 else base
 
     def change(self, attempt: Callable[[], T | None]) -> T:
@@ -278,52 +276,34 @@ class RedisServer:
                 finally:
                     self.client.connection_pool.release(connection)
 
-    def _run_ahead(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
-        """Run scripts; return the result of the first one, which is on disk, while the server runs the others."""
-        pool = self.client.connection_pool
-        connection: Any = pool.get_connection()
-        try:
-            self._send(connection, calls[:1])
-            found = int(connection.read_response())
-            self._send(connection, calls[1:])
-        except BaseException:
-            connection.disconnect()  # answers may still be on their way
-            pool.release(connection)
-            raise
-        self._applying.append(connection)
-        return found
+    def _run_and_apply(self, script: str, arguments: Sequence[Any], *, ahead: bool) -> int:
+        """Run a script that keeps a journal, and the one that applies it; return the result of the first one, which is then on disk.
 
-    def _run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
-        """Run scripts in one round trip; return the result of the first one.
-
-        They are sent at once, and not in the parts that a pipeline would send: the server then syncs its append-only file once for all of them.
+        Both are sent at once, and not in the parts that a pipeline would send: the server then syncs its append-only file once for both. With
+        ``ahead``, the second one is sent after the first one's result, and runs while the caller goes on.
         """
         pool = self.client.connection_pool
         connection: Any = pool.get_connection()
+        calls = [("EVALSHA", self._digests[each], 1, self._prefix, *values) for each, values in ((script, arguments), (APPLY, ()))]
         try:
-            self._send(connection, calls)
-            found = [_response(connection) for _ in calls]
+            self._send(connection, calls[:1] if ahead else calls)
+            base = int(connection.read_response())
+            if ahead:
+                self._send(connection, calls[1:])
+            else:
+                connection.read_response()
         except BaseException:
             connection.disconnect()  # answers may still be on their way
-            raise
-        finally:
             pool.release(connection)
-        for response in found:
-            if isinstance(response, redis.ResponseError):
-                raise response
-        return int(found[0])
+            raise
+        if ahead:
+            self._applying.append(connection)
+        else:
+            pool.release(connection)
+        return base
 
-    def _send(self, connection: Any, calls: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        commands = [("EVALSHA", self._digests[script], 1, self._prefix, *arguments) for script, arguments in calls]
-        connection.send_packed_command([b"".join(connection.pack_commands(commands))])
-
-
-def _response(connection: Any) -> Any:
-    """Return the next answer, also where it is an error."""
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
+    def _send(self, connection: Any, calls: Sequence[Sequence[Any]]) -> None:
+        connection.send_packed_command([b"".join(connection.pack_commands(calls))])
 
 
 def _check_files(url: str, name: str) -> None:
