@@ -19,7 +19,6 @@ import redis
 from aamc_stores.redis_log import leases as redis_leases
 from aamc_stores.redis_log import migration as redis_migration
 from aamc_stores.redis_log import partitions as redis_partitions
-from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.scripts import MOVE
 from aamc_stores.redis_log.server import RedisServer
 from aamc_stores.redis_log.store import RedisStore
@@ -794,7 +793,7 @@ def of_tenant(tenant, *names, user="ann"):
 def test_a_user_who_goes_on_deciding_is_forgotten(log, monkeypatch):
     store = log()
     store.add_decisions(of_tenant("t", "a", "b", "c"))
-    attempted, attempt = itertools.count(), RedisErasure._try
+    attempted, attempt = itertools.count(), RedisStore._commit_erased
 
     def interrupted(self, names, erasure, is_last, checks):
         """A decision comes in each attempt that takes long."""
@@ -804,7 +803,7 @@ def test_a_user_who_goes_on_deciding_is_forgotten(log, monkeypatch):
             store.add_decisions(of_tenant("t", f"later-{number}"))
         return attempt(self, names, erasure, is_last, checks)
 
-    monkeypatch.setattr(RedisErasure, "_try", interrupted)
+    monkeypatch.setattr(RedisStore, "_commit_erased", interrupted)
     assert store.forget("ann") == 4
     assert {record.query.user for record in store.experience().records} == {None}
 
@@ -812,7 +811,7 @@ def test_a_user_who_goes_on_deciding_is_forgotten(log, monkeypatch):
 def test_a_tenant_is_forgotten_while_others_write(log, monkeypatch):
     store = log()
     store.add_decisions(of_tenant("shop", "a", "b", "c"))
-    attempted, attempt, read = itertools.count(), RedisErasure._try, []
+    attempted, attempt, read = itertools.count(), RedisStore._commit_erased, []
 
     def interrupted(self, names, erasure, is_last, checks):
         """Others decide in each of the first attempts to end, and once the tenant does."""
@@ -820,9 +819,9 @@ def test_a_tenant_is_forgotten_while_others_write(log, monkeypatch):
             store.add_decisions(of_tenant("shop" if number == 1 else "bank", f"later-{number}"))
         return attempt(self, names, erasure, is_last, checks)
 
-    found = RedisErasure._found
-    monkeypatch.setattr(RedisErasure, "_try", interrupted)
-    monkeypatch.setattr(RedisErasure, "_found", lambda self, erasure, after: read.append(after) or found(self, erasure, after))
+    found = RedisStore._of_tenant
+    monkeypatch.setattr(RedisStore, "_commit_erased", interrupted)
+    monkeypatch.setattr(RedisStore, "_of_tenant", lambda self, erasure, after: read.append(after) or found(self, erasure, after))
     assert store.forget(None, "shop") == 4
     assert sorted(str(record.query.tenant) for record in store.experience().records) == ["None"] * 4 + ["bank"] * 3
     assert store.experience().epoch == 1

@@ -152,8 +152,8 @@ def number_of(value: bytes) -> int:
     return int.from_bytes(value[:_NUMBER_BYTES], "big")
 
 
-def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None, brief: bool = False) -> StoredEntry:
-    """Return the entry that a field of a decision's hash holds; briefly, a decision has columns instead of its content."""
+def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None) -> StoredEntry:
+    """Return the entry that a field of a decision's hash holds."""
     kind, name, revision = named(decision_id, field)
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
@@ -161,11 +161,14 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
     text = partial(unpack, content)
     if kind != DECISION:
         return StoredEntry(Row(kind, name, decision_id, candidate, text, made, None, revision), number_of(value), pending)
-    fingerprint, propensity, tenant = more
-    columns = {"propensity": propensity, "tenant": tenant} if brief else None
-    fingerprint = fingerprint if isinstance(fingerprint, str) else fingerprint.hex()
-    row = Row(kind, name, decision_id, candidate, "" if brief else text, made, embedding, 0, fingerprint, columns)
-    return StoredEntry(row, number_of(value), pending)
+    fingerprint = more[0] if isinstance(more[0], str) else more[0].hex()
+    return StoredEntry(Row(kind, name, decision_id, candidate, text, made, embedding, 0, fingerprint), number_of(value), pending)
+
+
+def tenant_from(value: bytes) -> str | None:
+    """Return the tenant of the decision that a value of this version holds."""
+    tenant: str | None = unpacked(value[_NUMBER_BYTES:])[-1]
+    return tenant
 
 
 def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:

@@ -139,7 +139,7 @@ class RedisPartitions:
         """Yield the commands that delete decisions and all that belongs to them."""
         for each in going:
             yield ["UNLINK", each.key]
-            for row in (entry.row for entry in each.entries(self._reader.templates.unpack)):
+            for row in (entry.row for entry in each.entries(self._reader.templates.known.unpack)):
                 if row.kind == FEEDBACK and not is_default(row):
                     yield ["UNLINK", *self._feedback_keys(row.id)]
                 elif row.kind == DECISION:

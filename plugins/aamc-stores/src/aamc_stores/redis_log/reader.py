@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aamc_sdk.log import DECISION, FEEDBACK, Batch, OutcomeFields, OutcomeJoin, Row, followed, outcome_fields, replaced_rows, revised_ids
+from aamc_sdk.log import DECISION, FEEDBACK, Batch, OutcomeFields, OutcomeJoin, Row, columns_of, followed, outcome_fields, replaced_rows, revised_ids
 from aamc_stores.redis_log.group import LoadedExcerpt
-from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, packed, place_from
+from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, packed, place_from, tenant_from
 from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
 from aamc_stores.redis_log.server import Facts, RedisServer
 from aamc_stores.redis_log.templates import LogTemplates
@@ -47,7 +47,7 @@ class RedisReader:
 
     def add_outcomes(self, found: OutcomeJoin) -> None:
         """Add the log's entries; embeddings are read only where they are needed."""
-        found.add_entries(self._logged("e" if found.needs_embeddings else "0"), self.templates.unpack_all)
+        found.add_entries(self._logged("e" if found.needs_embeddings else "0"), lambda contents: self.templates.known.unpack_all(contents))
 
     def _logged(self, decisions: str) -> Iterator[OutcomeFields]:
         """Yield the log's entries for outcomes, without making rows of those of this version: a log has many."""
@@ -60,10 +60,12 @@ class RedisReader:
                 kind, name, _ = named(decision_id, field)
                 yield kind, decision_id, name, *outcome_from(value), embeddings.get(decision_id), None, None, None, None
 
-    def placed(self, after: int, brief: bool = False) -> Iterator[tuple[int, StoredEntry]]:
-        """Yield the entries after a position with their positions; embeddings with the whole decisions only."""
-        for position, kept, value, embeddings in self._values(after, "0" if brief else "e"):
-            yield from self._entries([(position, kept, value)], embeddings, brief)
+    def tenants(self, after: int) -> Iterator[tuple[int, str, str | None]]:
+        """Yield position, id and tenant of the decisions after a position; contents of this version are not unpacked."""
+        for position, kept, value, _ in self._values(after, "0"):
+            for _, entry in self._entries([(position, kept, value)], {}):
+                if entry.row.kind == DECISION:
+                    yield position, entry.row.id, columns_of(entry.row)["tenant"] if entry.old else tenant_from(value)
 
     def _values(self, after: int, decisions: str) -> Iterator[tuple[int, bytes, bytes, Mapping[str, bytes | None]]]:
         """Yield position, place and value of the entries after a position that are there, and the embeddings of a batch.
@@ -83,7 +85,7 @@ class RedisReader:
     def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = (), *, all_feedback: bool = False) -> tuple[Facts, LoadedExcerpt]:
         """Return all entries on some decisions, of placed feedback only that of some ids unless all is asked for."""
         found = self._read(EXCERPT, packed([decisions, list(feedback)]))
-        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.unpack, None if all_feedback else set(feedback))
+        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.known.unpack, None if all_feedback else set(feedback))
 
     def decisions(self, names: Sequence[str]) -> list[Row]:
         """Return some decisions with their embeddings, in log order."""
@@ -99,17 +101,15 @@ class RedisReader:
         self.templates.update(Facts.of(found[0]))
         return found
 
-    def _entries(
-        self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False
-    ) -> Iterator[tuple[int, StoredEntry]]:
+    def _entries(self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None]) -> Iterator[tuple[int, StoredEntry]]:
         """Yield the entries of some places; those that are gone, or were placed again, are left out."""
         for position, kept, value in found:
             if value is not None:
-                entry = self._entry(kept, value, embeddings, brief)
+                entry = self._entry(kept, value, embeddings)
                 if place_from(kept).holds(entry) if entry.old else entry.number == position:
                     yield int(position), entry
 
-    def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None], brief: bool) -> StoredEntry:
+    def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None]) -> StoredEntry:
         decision_id, nul, field = kept.decode().partition("\0")
         if not nul:
             place = place_from(kept)
@@ -117,7 +117,7 @@ class RedisReader:
             if value[:1] == b"[":
                 return old_entry(place.kind, place.name, value, embeddings.get(decision_id))
         embedding = embeddings.get(decision_id) if field == WHOLE or field.startswith(DECISION) else None
-        return entry_from(decision_id, field, value, self.templates.unpack, embedding, brief)
+        return entry_from(decision_id, field, value, self.templates.known.unpack, embedding)
 
     def _in_order(self, decisions: Iterable[Sequence[Any]]) -> list[Row]:
         """Return decisions that a script found, in log order."""
@@ -125,7 +125,7 @@ class RedisReader:
         for name, kept, old, embedding, position in decisions:
             decision_id, value = name.decode(), kept or old
             if value is not None:
-                entry = entry_from(decision_id, WHOLE, value, self.templates.unpack, embedding)
+                entry = entry_from(decision_id, WHOLE, value, self.templates.known.unpack, embedding)
                 placed.append((entry.number if position is None else int(position), entry.row))
         return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
 

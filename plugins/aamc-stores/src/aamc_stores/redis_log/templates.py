@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
 
 from aamc_sdk.log import Row, Templates
-from aamc_stores.redis_log.keys import Unpack
 from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary
 
 
@@ -15,6 +13,9 @@ class LogTemplates:
     """A copy of a log's templates, which is brought up to date when it is used.
 
     A reader and a writer need a copy each: the writer's has templates that are not committed yet.
+
+    Attributes:
+        known: The copy, by which contents are unpacked.
     """
 
     def __init__(self, server: RedisServer) -> None:
@@ -25,40 +26,31 @@ class LogTemplates:
 
     def discard(self) -> None:
         """Forget the known templates after a commit that failed."""
-        self._templates, self._first = Templates(), ""
+        self.known, self._first = Templates(), ""
 
     def update(self, facts: Facts) -> None:
         """Read the templates that are new since the last call; all of them if the log is another one now."""
         count, first = facts.templates
         with self._lock:
-            if count < len(self._templates) or (self._first and first != self._first):
+            if count < len(self.known) or (self._first and first != self._first):
                 self.discard()
-            known = len(self._templates)
+            known = len(self.known)
             if count > known:
                 with self._server.explained():
                     found: list[bytes | None] = self._server.client.hmget(self._key, [str(number) for number in range(known + 1, count + 1)])  # type: ignore[assignment]  # never decoded
-                self._templates.extend(content for content in found if content is not None)  # None: the log is being dropped
+                self.known.extend(content for content in found if content is not None)  # None: the log is being dropped
             self._first = first
-
-    @property
-    def unpack(self) -> Unpack:
-        """The function that returns a content from its compressed form; it keeps the templates that are known now."""
-        return self._templates.unpack
-
-    def unpack_all(self, packed: Sequence[bytes | str]) -> list[bytes | str]:
-        """Return contents in UTF-8."""
-        return self._templates.unpack_all(packed)
 
     def pack(self, row: Row, ops: list[Op]) -> bytes:
         """Return a compressed content; a new template is added to the commands that are to be committed with it."""
-        packed, template = self._templates.pack(row)
+        packed, template = self.known.pack(row)
         if template is not None:
             if not self._first:
                 self._first = hashlib.sha1(template).hexdigest()  # noqa: S324  # to tell logs apart, as the server's script does
-            ops.append(["HSET", self._key, str(len(self._templates)), binary(template)])
+            ops.append(["HSET", self._key, str(len(self.known)), binary(template)])
         return packed
 
     @property
     def check(self) -> Check:
         """The check that nobody has added templates meanwhile; taken before packing."""
-        return str(len(self._templates)), "HLEN", self._key
+        return str(len(self.known)), "HLEN", self._key
