@@ -16,7 +16,7 @@ In reading order:
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
-from aamc_sdk.log.experience import Batch, LazySequence, followed, replaced_rows, revised_ids
+from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports import ExportFormat, ExportResult, Selection, still_has
 from aamc_sdk.log.jsonl import addition_of, line_of
 from aamc_sdk.log.memory import MemoryStore
@@ -26,8 +26,7 @@ from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, agg
 from aamc_sdk.log.retention.expiry import UNLEARNED, begins_partition, covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import MAX_SNAPSHOTS, READ_AT_ONCE, ExportedFile, RowStore, read_batches
-from aamc_sdk.log.rows.decision_content import DecisionContent
-from aamc_sdk.log.rows.decision_row import query_from, record_from
+from aamc_sdk.log.rows.decision_row import DecisionContent, record_from
 from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
 from aamc_sdk.log.rows.templates import Templates, packed_uncompressed
@@ -58,7 +57,6 @@ __all__ = [
     "ExportResult",
     "ExportedFile",
     "GroupCommit",
-    "LazySequence",
     "MemoryStore",
     "OutcomeFields",
     "OutcomeJoin",
@@ -102,7 +100,6 @@ __all__ = [
     "outcome_fields",
     "outcomes_of",
     "packed_uncompressed",
-    "query_from",
     "read_batches",
     "record_from",
     "renewed_since",

@@ -37,10 +37,6 @@ class LazySequence(Sequence[T]):
     def __repr__(self) -> str:
         return repr(list(self))
 
-    def take(self, rows: Iterable[int]) -> LazySequence[T]:
-        """Return the items of some rows."""
-        return LazySequence([self._sources[row] for row in rows], self._make)
-
 
 @attrs.frozen
 class Batch:

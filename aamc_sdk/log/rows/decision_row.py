@@ -1,7 +1,7 @@
 """Decisions as rows of the log, with or without their prompts.
 
 Prompts are kept only with the store's option ``store_text``; otherwise every text is ``""``. Fields that version 0.1 did not have are left out of the
-JSON if they have their default, so that equal entries of both versions have equal JSON. The schema is in :mod:`aamc_sdk.log.rows.decision_content`.
+JSON if they have their default, so that equal entries of both versions have equal JSON.
 """
 
 from __future__ import annotations
@@ -14,12 +14,68 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.rows.decision_content import DecisionContent, Numbers, QueryFields
 from aamc_sdk.log.rows.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows.row import DECISION, Row, columns_from
-from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, Turn, request_fingerprint
+from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
+Numbers = list[float | None]
+"""Numbers of the candidates, or of the categories, in their order; null where a number is unknown."""
+
+
+class DecisionFields(msgspec.Struct, gc=False):
+    """The fields of :class:`aamc_sdk.types.Decision` but for its time, which is the row's."""
+
+    id: str
+    candidate: str
+    propensity: float | None
+    preference: tuple[float, float, float]
+    probabilities: dict[str, float] = {}
+    router: str = ""
+    notes: dict[str, Any] = {}
+    utilities: dict[str, float | None] = {}
+    episode: str | None = None
+
+
+class EstimateFields(msgspec.Struct, gc=False):
+    """The fields of :class:`aamc_sdk.types.Estimates` for one query but for its embedding, which is the row's."""
+
+    complexity: float | None
+    categories: Numbers
+    category_names: tuple[str, ...]
+    tool_use: float | None
+    fingerprint: str = ""
+
+
+class ExpectedFields(msgspec.Struct, gc=False):
+    """The fields of :class:`aamc_sdk.types.Outcomes` for one query."""
+
+    quality: Numbers | None
+    cost_usd: Numbers
+    latency_ms: Numbers
+    output_tokens: Numbers | None = None
+
+
+class DecisionContent(msgspec.Struct, gc=False):
+    """The content of a decision's row: the fields of :class:`aamc_sdk.types.Record`. Decoding checks every value.
+
+    Fields of later versions are skipped. Fields with a default may be missing, as in entries of earlier versions.
+    """
+
+    decision: DecisionFields
+    query: Query
+    estimates: EstimateFields
+    candidates: tuple[str, ...]
+    expected: ExpectedFields
+    wait_ms: Numbers
+    masked_why: dict[str, str]
+    preference_given: bool = True
+    in_flight: Numbers | None = None
+    pressure: Numbers | None = None
+    budget_usd: float | None = None
+    quality_floor: float | None = None
+
+
 _CONTENT = msgspec.json.Decoder(DecisionContent)
 
 
@@ -126,7 +182,7 @@ def parsed_record(row: Row) -> Record:
             utilities={name: nan_if_null(value) for name, value in decision.utilities.items()},
             episode=decision.episode,
         ),
-        query=query_from(content.query),
+        query=content.query,
         estimates=Estimates(
             complexity=np.array([estimates.complexity], dtype=np.float64),
             categories=_one_row(estimates.categories),
@@ -150,21 +206,6 @@ def parsed_record(row: Row) -> Record:
         quality_floor=content.quality_floor,
         pressure=_one_row_or_none(content.pressure),
         fingerprint=row.fingerprint,
-    )
-
-
-def query_from(fields: QueryFields) -> Query:
-    """Return the query that a decision's row keeps."""
-    return Query(
-        text=fields.text,
-        user=fields.user,
-        session=fields.session,
-        needs=fields.needs,
-        prompt_tokens=fields.prompt_tokens,
-        output_tokens=fields.output_tokens,
-        cached_on=fields.cached_on,
-        turns=[Turn(turn.role, turn.content, turn.model, turn.rating) for turn in fields.turns],
-        tenant=fields.tenant,
     )
 
 
@@ -192,7 +233,7 @@ def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:
 def redacted_fields(row: Row) -> dict[str, Any]:
     """Return the fields of a decision's query without its texts; raises StoreError if the row is damaged."""
     with damage_errors(row.name):
-        return _redacted_fields(query_from(msgspec.convert(row.fields["query"], QueryFields)))
+        return _redacted_fields(msgspec.convert(row.fields["query"], Query))
 
 
 def _redacted_fields(query: Query) -> dict[str, Any]:

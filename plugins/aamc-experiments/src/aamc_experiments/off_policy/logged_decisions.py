@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from aamc_experiments.off_policy.outcome_columns import LoggedColumns, read_outcome_columns
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import LazySequence
 from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, RoutingRequest
 
 LEFT_OUT = {
@@ -169,8 +168,6 @@ def _taken(logged: LoggedColumns, rows: NDArray[np.intp], candidates: Sequence[s
     for name, values in logged.columns.items():
         if name in _PER_CANDIDATE:
             taken[name] = values[rows] if places.tolist() == list(range(len(logged.names))) else values[np.ix_(rows, places)]
-        elif isinstance(values, LazySequence):
-            taken[name] = values.take(rows.tolist())
         else:
             taken[name] = [values[row] for row in rows.tolist()] if isinstance(values, list) else None if values is None else values[rows]
     return taken
@@ -194,7 +191,7 @@ def logged_request(log: LoggedDecisions, rows: NDArray[np.intp], pool: Pool) -> 
     reasons = [columns["masked_why"][row] for row in rows]
     quality, in_flight = columns["expected_quality"][cells], columns["in_flight"][cells]
     return RoutingRequest(
-        queries=columns["query"].take(rows),
+        queries=[columns["query"][row] for row in rows],
         estimates=_estimates(log, rows),
         pool=Pool(known.get(name, Candidate(name)) for name in names),
         preferences=columns["preference"][rows],

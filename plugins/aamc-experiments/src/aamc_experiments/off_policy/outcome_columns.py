@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import DecisionContent, LazySequence, OutcomeJoin, RowStore, decode_entry, outcome_fields, query_from, read_batches
+from aamc_sdk.log import DecisionContent, OutcomeJoin, RowStore, decode_entry, outcome_fields, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -27,7 +27,7 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "tenant": "Tenant, N of them; None without one.",
     "router": "Name of the router, N of them.",
     "text": "Text of the request, N of them; empty where the log keeps none.",
-    "query": "The query, N of them; each is made when it is read.",
+    "query": "The query, N of them.",
     "preference": "Weights of quality, cost and latency, [N, 3].",
     "preference_given": "Whether the caller chose the preference, [N].",
     "probabilities": "Probability of each candidate, [N, K]; 0 for candidates that the decision did not have, NaN where it is not known.",
@@ -265,8 +265,7 @@ class OutcomeColumns:
 
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         if name in _LISTS:
-            values = [value for part in parts for value in part]
-            return LazySequence(values, query_from) if name == "query" else values
+            return [value for part in parts for value in part]
         if parts[0].ndim == 1:
             return np.concatenate(parts)
         width = max(part.shape[1] for part in parts)
