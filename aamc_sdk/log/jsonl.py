@@ -27,8 +27,8 @@ from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Pre
 T = TypeVar("T")
 _TYPES = {"str": "a string", "float": "a number", "int": "a whole number", "bool": "true or false", "array": "a list", "object": "keys and values"}
 """Words for msgspec's names of types."""
-_SECTIONS = ("decision", "query", "estimates", "expected", "masked_why")
-"""Sections of a decision's entry that are keys and values."""
+_SECTIONS: Mapping[str, type[Any]] = {DECISION: Decision, "query": Query, "estimates": Estimates, "expected": Outcomes}
+"""Sections of a decision's entry, with the classes that have their fields."""
 _NEVER_NEGATIVE = ("wait_ms", "cost_usd", "latency_ms")
 """Figures of a decision's candidates of which no negative one exists."""
 
@@ -121,14 +121,11 @@ def _decision(fields: Mapping[str, Any]) -> Row:
 def _check_decision(fields: Mapping[str, Any]) -> None:
     """Check that a decision's entry has all its fields and no others, and figures of every candidate."""
     _check_fields(Record, {name: value for name, value in fields.items() if name not in ("time", "embedding")}, "a decision's entry")
-    for name in _SECTIONS:
-        _check_mapping(name, fields[name])
+    for name, cls in _SECTIONS.items():
+        if not isinstance(fields[name], Mapping):
+            raise DataError(f"a decision's {name} must be keys and values, not {fields[name]!r:.80}")
+        _check_fields(cls, fields[name], name)
     decision, candidates, expected = fields["decision"], fields["candidates"], fields["expected"]
-    _check_mapping("utilities", decision.get("utilities", {}))
-    _check_fields(Decision, decision, DECISION)
-    _check_fields(Query, fields["query"], "query")
-    _check_fields(Estimates, fields["estimates"], "estimates")
-    _check_fields(Outcomes, expected, "expected")
     turns = fields["query"].get("turns", [])
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise DataError(f"a query's turns must be a list of objects, not {turns!r:.80}")
@@ -154,11 +151,6 @@ def _check_decision(fields: Mapping[str, Any]) -> None:
 
 def _is_figure(value: object, least: float) -> bool:
     return value is None or (isinstance(value, int | float) and value >= least)
-
-
-def _check_mapping(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise DataError(f"a decision's {name} must be keys and values, not {value!r:.80}")
 
 
 def _wrong_type(message: str, content: Mapping[str, Any]) -> str:

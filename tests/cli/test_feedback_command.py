@@ -229,7 +229,7 @@ def exported(aamc) -> dict[str, Any]:
         ("time", "yesterday", "a decision's time must be"),
         ("decision.preference", [True, 1, 1], "decision.preference[0] must be a number, not true"),
         ("decision.probabilities", None, "decision.probabilities must be keys and values, not null"),
-        ("decision.utilities", 3, "a decision's utilities must be keys and values, not 3"),
+        ("decision.utilities", 3, "decision.utilities must be keys and values, not 3"),
         ("decision.utilities", {"a": "high"}, "decision.utilities must have a number or null for each key"),
         ("estimates.complexity", [1], "estimates.complexity must be a number or null, not [1]"),
         ("decision.probabilities", {"nobody": 0.5}, "a decision's probabilities must be numbers from 0 to 1 by candidate, not {'nobody': 0.5}"),
