@@ -248,9 +248,8 @@ class RowStore(Store):
 
     def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:
         """Yield the entries after a position with their positions, in log order."""
-        while (batch := self.batch(after, READ_AT_ONCE)).position > after:
+        for batch in read_batches(self, after, READ_AT_ONCE):
             yield from batch.placed
-            after = batch.position
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""

@@ -163,11 +163,6 @@ class Tables:
         assert found is not None
         return found[0]
 
-    def make(self, connection: psycopg.Connection) -> None:
-        """Make the tables of an empty log."""
-        self.run(connection, _NEW)
-        self.run(connection, _STATES)
-
     def drop(self, connection: psycopg.Connection) -> None:
         """Delete the tables."""
         names = "{entries}, {pending}, {partitions}, {templates}, {deltas}, {aggregates}, {exports}, {snapshots}, {erasures}, {version}"
@@ -191,7 +186,8 @@ class Tables:
                 known = f"newer than {VERSION}, the newest that this program knows"
                 raise StoreError(f"the log {log} has version {version}, {known}; update aamc-stores")
             if version == 0:
-                self.make(connection)
+                self.run(connection, _NEW)
+                self.run(connection, _STATES)
         if 0 < version < VERSION:
             with writing("upgrade"):  # its own connection waits, and holds no table
                 self._upgrade(writing, log)
