@@ -103,20 +103,16 @@ def field_of(row: Row) -> str:
     if row.kind == ATTEMPT:
         begin = f"{row.decision_id}/"
         return f"a/{row.id[len(begin) :]}" if row.id.startswith(begin) else f"A/{row.id}"
-    return _feedback_field(row)
+    revision = f"#{row.revision}" if row.revision else ""
+    return f"f{revision}/{row.id[len(row.decision_id) + 1 :]}" if is_default(row) else f"F{revision}/{row.id}"
 
 
-def _feedback_field(entry: Row) -> str:
-    revision = f"#{entry.revision}" if entry.revision else ""
-    return f"f{revision}/{entry.id[len(entry.decision_id) + 1 :]}" if is_default(entry) else f"F{revision}/{entry.id}"
-
-
-def is_default(entry: Row) -> bool:
+def is_default(row: Row) -> bool:
     """Return whether feedback has an id of the form ``decision/source`` that no feedback on another decision can have by default.
 
     Such feedback is found in its decision's hash; other feedback has a key of its own that names the decision.
     """
-    return decision_of(entry.id) == entry.decision_id
+    return decision_of(row.id) == row.decision_id
 
 
 def decision_of(feedback_id: str) -> str | None:
@@ -139,7 +135,7 @@ def plain_feedback(row: Row) -> tuple[str, str, bytes] | None:
     if not is_default(row):
         return None
     value = packed((packed_uncompressed(row.content), row.time))
-    return row.decision_id, _feedback_field(row), value[1:]  # without the array's first byte
+    return row.decision_id, field_of(row), value[1:]  # without the array's first byte
 
 
 def with_number(number: int, value: bytes) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
+from contextlib import suppress
+
+from redis.exceptions import LockError
+from redis.lock import Lock
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_stores.redis_log.scripts import LEASE, RELEASE
 from aamc_stores.redis_log.server import RedisServer
 
 LEASE_SECONDS = 3.0
@@ -21,7 +23,7 @@ class Leases:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._token = uuid.uuid4().hex
+        self._leases: dict[str, Lock] = {}
         self._until: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -32,14 +34,14 @@ class Leases:
             if now < until - LEASE_SECONDS * (1 - 1 / _RENEWALS):
                 return True
             try:
-                held = self._server.run(LEASE, self._lease(name), self._token, str(round(1000 * LEASE_SECONDS)))
+                held = self._renew_or_take(name)
             except StoreAwayError:
                 return now < until
             if held:
                 self._until[name] = now + LEASE_SECONDS  # from before the call, so that it ends here first
             else:
                 self._until.pop(name, None)
-            return bool(held)
+            return held
 
     @property
     def leads(self) -> bool:
@@ -51,12 +53,21 @@ class Leases:
     def release(self) -> None:
         """Give the leases back, so that another process is elected at once."""
         with self._lock:
-            for name in self._until:
+            for lease in self._leases.values():
                 try:
-                    self._server.run(RELEASE, self._lease(name), self._token)
+                    with self._server.explained(), suppress(LockError):  # another process has it, or nobody
+                        lease.release()
                 except StoreAwayError:
                     return  # they end by themselves
             self._until.clear()
 
-    def _lease(self, name: str) -> str:
-        return self._server.key(f"lease:{name}")
+    def _renew_or_take(self, name: str) -> bool:
+        if name not in self._leases:
+            self._leases[name] = Lock(self._server.client, self._server.key(f"lease:{name}"), LEASE_SECONDS, blocking=False, thread_local=False)
+        lease = self._leases[name]
+        with self._server.explained():
+            try:
+                held: bool = lease.reacquire()
+            except LockError:  # this process never had it, or it has ended
+                held = lease.acquire()
+        return held

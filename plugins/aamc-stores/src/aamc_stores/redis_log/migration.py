@@ -68,7 +68,7 @@ def _move(server: RedisServer, version: int) -> None:
         logger.warning(
             "the log %s of version %d is migrated, which takes about %.0f s for %d entries", server.name, version, places / _PER_SECOND, places
         )
-    while int(server.run(MOVE, server.key(""), str(MOVED_AT_ONCE))) > 0:
+    while int(server.run(MOVE, str(MOVED_AT_ONCE))) > 0:
         pass
     _finish(server)
     if places > _SECONDS_WITHOUT_WORD * _PER_SECOND:

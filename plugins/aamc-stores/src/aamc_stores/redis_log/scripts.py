@@ -333,20 +333,6 @@ return answer()
 )
 """Returns facts on the log, and some decisions; nothing while a journal is there."""
 
-LEASE = """
-local held = redis.call('GET', KEYS[1])
-if held == ARGV[1] then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return 1
-end
-if held then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-"""Takes or renews a lease for a token. Arguments: the token, and milliseconds. Returns whether the token has it."""
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-"""Gives a token's lease back."""
-
 MOVE = """#!lua
 local P, first = KEYS[1], 0
 local last = redis.call('XREVRANGE', P .. 'stream', '+', '-', 'COUNT', 1)

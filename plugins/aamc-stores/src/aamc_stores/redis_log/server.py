@@ -24,7 +24,7 @@ from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
 from aamc_stores.redis_log.keys import packed, unpacked
-from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, LEASE, MOVE, RELEASE
+from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, MOVE
 
 T = TypeVar("T")
 Check = tuple[Any, ...]
@@ -40,7 +40,7 @@ _NOT_NOW = (
     *("Can not run script with write flag", "-OOM", "-MISCONF", "Errors writing to the AOF", "BUSY"),
 )
 """Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
-_SCRIPTS = (COMMIT, COMMIT_ALWAYS, FEEDBACK, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
+_SCRIPTS = (COMMIT, COMMIT_ALWAYS, FEEDBACK, APPLY, EXCERPT, BATCH, DECISIONS, MOVE)
 _DURABILITY = {
     "appendonly": (("yes",), "the log is lost when the server ends: set appendonly yes"),
     "appendfsync": (
@@ -201,10 +201,10 @@ class RedisServer:
             time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311  # no secret
         return result
 
-    def run(self, script: str, key: str, *arguments: Any) -> Any:
-        """Run a script that has one key."""
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run a script."""
         with self.explained():
-            return self._run(script, arguments, key)
+            return self._run(script, arguments)
 
     def hash(self, name: str) -> dict[str, bytes]:
         """Return a hash by its name."""
@@ -250,12 +250,11 @@ class RedisServer:
                 raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
             raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
 
-    def _run(self, script: str, arguments: Sequence[Any], key: str | None = None) -> Any:
-        key = self._prefix if key is None else key
+    def _run(self, script: str, arguments: Sequence[Any]) -> Any:
         try:
-            return self.client.evalsha(self._digests[script], 1, key, *arguments)
+            return self.client.evalsha(self._digests[script], 1, self._prefix, *arguments)
         except NoScriptError:
-            return self.client.eval(script, 1, key, *arguments)
+            return self.client.eval(script, 1, self._prefix, *arguments)
 
     def _finish(self) -> None:
         """Apply a journal, whose group may be acknowledged; scripts that read do so themselves."""
