@@ -7,7 +7,7 @@ import time
 import pytest
 from log_clock import Clock
 
-from aamc_sdk.log.retention.expiry import ClockReading
+from aamc_sdk.log.retention import partitioned_store
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Set the time that logs see: ``clock.now += DAY``."""
     clock = Clock()
     monkeypatch.setattr(time, "time", clock)
-    monkeypatch.setattr(ClockReading, "now", clock.reading)
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: 0.0)
     return clock

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from aamc_sdk.log.retention.expiry import ClockReading
-
 DAY = 24 * 3600.0
 NOON = 20_000 * DAY + 12 * 3600
 
@@ -16,6 +14,3 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-    def reading(self) -> ClockReading:
-        return ClockReading(self.now, self.now)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aamc_sdk.log import Retention, begins_partition, covered_position, is_oldest_expired, renewed_since
-from aamc_sdk.log.retention.expiry import ClockReading, needed_gb
+from aamc_sdk.log.retention.expiry import needed_gb
 from aamc_sdk.types import Partition
 
 DAY = 24 * 3600.0
@@ -77,12 +77,3 @@ def test_only_routers_that_still_learn_hold_a_partition_back():
     assert renewed_since(Retention(days=0.01), NOON) == NOON - 2 * 3600  # each renews its snapshot every hour
     assert covered_position([(70, NOON), (90, NOON - DAY), (10, NOON - 3 * DAY)], since) == 70
     assert covered_position([(10, NOON - 3 * DAY)], since) == covered_position([], since) == math.inf
-
-
-def test_a_clock_that_was_set_is_told_from_time_that_passed():
-    opened = ClockReading(NOON, 50.0)
-    assert not ClockReading(NOON + 400 * DAY, 50 + 400 * DAY).jumped_since(opened)
-    assert not ClockReading(NOON + 3600, 50).jumped_since(opened)
-    assert ClockReading(NOON + 3700, 50).jumped_since(opened)
-    assert ClockReading(NOON - 3700, 50).jumped_since(opened)
-    assert not ClockReading.now().jumped_since(ClockReading.now())

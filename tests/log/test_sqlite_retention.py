@@ -21,7 +21,6 @@ from log_clock import DAY, NOON, Clock
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
 from aamc_sdk.log.retention import partitioned_store
-from aamc_sdk.log.retention.expiry import ClockReading
 from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records, Snapshot, StateDelta
@@ -249,7 +248,7 @@ def test_a_clock_that_was_set_keeps_the_floors(store: SqliteStore, clock: Clock,
     store.put_snapshot("router", Snapshot(1, b"", last="decision/0"))
     store.retain()
     clock.now += 100 * DAY
-    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(clock.now, NOON))
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: clock.now - NOON)
     store.forget("nobody")
     assert store.snapshot("router") is not None
 
@@ -306,17 +305,30 @@ def test_a_limit_that_learned_states_fill_is_warned_of_once(path: Path, clock: C
         assert (store.retain(), store.health()["needed_gb"]) == (0, 0)
 
 
+def test_a_clock_that_was_set_is_told_from_time_that_passed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(opened(path, days=2)) as store:
+        assert not store._clock_was_set()
+    now = {"wall": NOON, "steady": 50.0}
+    monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
+    monkeypatch.setattr(time, "time", lambda: now["wall"])
+    monkeypatch.setattr(time, "clock_gettime", lambda _: now["steady"])
+    with closing(opened(path, days=2)) as store:
+        for wall, steady, was_set in ((0, 0, False), (400 * DAY, 400 * DAY, False), (3600, 0, False), (3700, 0, True), (-3700, 0, True)):
+            now = {"wall": NOON + wall, "steady": 50.0 + steady}
+            assert store._clock_was_set() is was_set
+
+
 def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     decide(store, "a")
     clock.now += DAY
     decide(store, "b")
     clock.now += 1000 * DAY
-    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(clock.now, NOON + DAY))
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: clock.now - (NOON + DAY))
     assert [store.retain(), store.retain()] == [0, 0]
     assert caplog.text.count("the clock was set by more than an hour") == 1
     clock.now = NOON + DAY
     assert store.retain() == 0
-    monkeypatch.setattr(ClockReading, "now", clock.reading)
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: 0.0)
     clock.now += 3 * DAY
     assert store.retain() == 1
 
@@ -324,9 +336,9 @@ def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, c
 def test_pending_feedback_does_not_expire_by_a_clock_that_was_set(store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     judge(store, "early")
     clock.now += 1000 * DAY
-    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(clock.now, NOON + DAY))
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: clock.now - (NOON + DAY))
     assert store.expire_pending() == 0
-    monkeypatch.setattr(ClockReading, "now", clock.reading)
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: 0.0)
     assert store.expire_pending() == 1
 
 
@@ -363,10 +375,10 @@ KILLED = """
 import os, signal, sys, time
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
 from aamc_sdk.log.sqlite import partitions, states, store as sqlite_store
-from aamc_sdk.log.retention.expiry import ClockReading
+from aamc_sdk.log.retention import partitioned_store
 now, step = float(sys.argv[2]), sys.argv[3]
 time.time = lambda: now
-ClockReading.now = lambda: ClockReading(0, 0)
+partitioned_store.clock_offset = lambda: 0.0
 sqlite_store.DROPPED_AT_ONCE = 2
 
 def dies(owner, name, calls=1, after=True):

@@ -6,8 +6,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 
-import attrs
-
 from aamc_sdk.log.options import Retention
 from aamc_sdk.types import Partition
 
@@ -22,7 +20,7 @@ SHORTEST_RENEWAL_DAYS = 2 / 24
 UNLEARNED = -1
 """The epoch of a floor without content: after a user was forgotten, its router must learn the log again before any partition is dropped."""
 JUMP_SECONDS = 3600.0
-"""Difference between two clocks that means that one of them was set."""
+"""Change of :func:`clock_offset` beyond which the time of day was set."""
 
 
 def begins_partition(newest: Partition | None, now: float, retention: Retention) -> bool:
@@ -76,19 +74,10 @@ def covered_position(states: Iterable[tuple[int, float]], since: float) -> float
     return min((position for position, renewed in states if renewed >= since), default=math.inf)
 
 
-@attrs.frozen
-class ClockReading:
-    """The time of day and a steady clock, read together, in seconds."""
+def clock_offset() -> float:
+    """Return the time of day minus a steady clock, in seconds, which changes only if the time of day is set.
 
-    wall: float
-    steady: float
-
-    @classmethod
-    def now(cls) -> ClockReading:
-        """Read both clocks; the steady one also counts the time that the machine sleeps, if the system has such a clock."""
-        boot = getattr(time, "CLOCK_BOOTTIME", None)
-        return cls(time.time(), time.monotonic() if boot is None else time.clock_gettime(boot))
-
-    def jumped_since(self, earlier: ClockReading) -> bool:
-        """Return whether the time of day was set since an earlier reading, by more than an hour."""
-        return abs((self.wall - earlier.wall) - (self.steady - earlier.steady)) > JUMP_SECONDS
+    The steady clock also counts the time that the machine sleeps, if the system has such a clock.
+    """
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() - (time.monotonic() if boot is None else time.clock_gettime(boot))

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.retention.expiry import DAY_SECONDS, ClockReading, needed_gb
+from aamc_sdk.log.retention.expiry import DAY_SECONDS, JUMP_SECONDS, clock_offset, needed_gb
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.types import Partition
 
@@ -31,7 +31,7 @@ class PartitionedStore(RowStore):
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
-        self._opened_at = ClockReading.now()
+        self._clock_offset = clock_offset()
         self._reported: set[str] = set()
         self._ending = threading.Event()
 
@@ -109,7 +109,7 @@ class PartitionedStore(RowStore):
         """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
 
     def _clock_was_set(self) -> bool:
-        return ClockReading.now().jumped_since(self._opened_at)
+        return abs(clock_offset() - self._clock_offset) > JUMP_SECONDS
 
     @abc.abstractmethod
     def _oldest_to_drop(self) -> Partition | None:

@@ -21,7 +21,7 @@ from aamc_bandit.thompson.evidence_keys import EvidenceKeys, session_key
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
 from aamc_sdk.log import SqliteStore, open_store
-from aamc_sdk.log.retention.expiry import ClockReading
+from aamc_sdk.log.retention import partitioned_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 
@@ -405,7 +405,7 @@ def test_a_canary_finds_its_snapshot_again_after_a_user_of_its_file_was_forgotte
 def test_a_log_that_dropped_its_first_decisions_is_the_same_log(serve, path, tmp_path, monkeypatch, days_away) -> None:
     day, now = 24 * 3600.0, [20_000.5 * 24 * 3600]
     monkeypatch.setattr("time.time", lambda: now[0])
-    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(now[0], now[0]))
+    monkeypatch.setattr(partitioned_store, "clock_offset", lambda: 0.0)
     log = f"sqlite:{tmp_path / 'log.db'}?retention={{days: 2}}"
     first = serve(log)
     judge(first, 2)
