@@ -13,7 +13,7 @@ def deltas_after(deltas: Sequence[StateDelta], after: int, newest: int) -> Seque
     ``newest`` is the position of the newest state: the last delta's, else the full snapshot's, else the floor's, else 0.
     """
     if after == newest:
-        return ()
+        return []
     places = [place for place, delta in enumerate(deltas) if delta.after == after]
     return deltas[places[0] :] if places else None
 

@@ -16,7 +16,7 @@ import numpy as np
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows.json_text import check_plain, damage_errors, decode, encode, nan_if_null, null_if_unknown
 from aamc_sdk.log.rows.row import DECISION, Row, columns_from
-from aamc_sdk.types import Decision, Estimates, Floats, NamedValues, Outcomes, Preference, Query, Record, request_fingerprint
+from aamc_sdk.types import Decision, Estimates, Floats, Outcomes, Preference, Query, Record, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
 Numbers = list[float | None]
@@ -134,12 +134,12 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
         "candidate": decision.candidate,
         "propensity": null_if_unknown(decision.propensity),
         "preference": (preference.quality, preference.cost, preference.latency),
-        "probabilities": _plain(decision.probabilities),
+        "probabilities": decision.probabilities,
         "router": decision.router,
-        "notes": {name: _plain(note) for name, note in decision.notes.items()},
+        "notes": decision.notes,
     }
     if decision.utilities:
-        fields["utilities"] = _plain(decision.utilities)
+        fields["utilities"] = decision.utilities
     if decision.episode is not None:
         fields["episode"] = decision.episode
     return fields
@@ -152,11 +152,6 @@ def _expected_fields(expected: Outcomes) -> dict[str, Any]:
         "latency_ms": expected.latency_ms.tolist()[0],
         "output_tokens": None if expected.output_tokens is None else expected.output_tokens.tolist()[0],
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return values by candidate's name as a dictionary, which is encoded faster; anything else as it is."""
-    return value.to_dict() if type(value) is NamedValues else value
 
 
 def record_from(row: Row) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.retention.expiry import UNLEARNED
@@ -55,14 +56,13 @@ class States:
         for table in ("snapshots", "floors", "deltas"):
             self._connection.execute(f"DELETE FROM {table} WHERE name != ? AND name NOT IN ({_KEPT})", (name, MAX_SNAPSHOTS))  # noqa: S608  # constants
 
-    def deltas(self, name: str, after: int, epoch: int) -> list[StateDelta] | None:
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the deltas that continue from a state: empty if it is the newest, None if none does."""
         if epoch != self._epoch:
             return None
         query = "SELECT after, position, content, ?, last FROM deltas WHERE name = ? AND after >= ? ORDER BY after"
         found = [StateDelta(*values) for values in self._connection.execute(query, (epoch, name, after))]
-        deltas = deltas_after(found, after, self._newest(name))
-        return None if deltas is None else list(deltas)
+        return deltas_after(found, after, self._newest(name))
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it continues from the newest state; return whether it does."""

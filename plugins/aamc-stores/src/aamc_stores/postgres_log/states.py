@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import psycopg
 
@@ -57,14 +58,13 @@ class States:
         run(connection, _DROP_OLDEST_NAMES, MAX_SNAPSHOTS)
         run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
 
-    def deltas(self, connection: psycopg.Connection, name: str, after: int, epoch: int) -> list[StateDelta] | None:
+    def deltas(self, connection: psycopg.Connection, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the deltas that continue from a state; None if none does."""
         if epoch != self._epoch(connection):
             return None
         query = "SELECT after, position, content, epoch, last FROM {deltas} WHERE name = %s AND after >= %s ORDER BY after"
         found = [StateDelta(*each) for each in self._tables.run(connection, query, name, after)]
-        leading = deltas_after(found, after, self._newest(connection, name))
-        return None if leading is None else list(leading)
+        return deltas_after(found, after, self._newest(connection, name))
 
     def put_delta(self, connection: psycopg.Connection, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it continues from the newest state; return whether it does."""

@@ -23,7 +23,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
-from aamc_stores.redis_log.keys import packed, unpacked
+from aamc_stores.redis_log.keys import number_of, packed, unpacked
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, MOVE
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def partition_value(begun: float) -> bytes:
 
 def partition_from(number: int, value: bytes, size: int, last: int | None) -> Partition:
     """Return a partition from its stored value."""
-    return Partition(number, int.from_bytes(value[:8], "big"), last, float(value[8:]), size)
+    return Partition(number, number_of(value), last, float(value[8:]), size)
 
 
 def write_id() -> bytes:
