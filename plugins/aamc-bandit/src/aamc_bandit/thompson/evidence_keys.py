@@ -19,30 +19,20 @@ class EvidenceKeys(NamedTuple):
 
 def evidence_keys(config: ThompsonOptions, queries: Sequence[Query], estimates: Estimates) -> list[EvidenceKeys]:
     """Return each query's most probable category, its user and its session."""
-    categories: list[str | None] = [None] * len(queries)
-    if names := estimates.category_names:
-        categories = [_most_probable(row, names) for row in estimates.categories.tolist()]
-    return [EvidenceKeys(category, _user_of(config, query), _session_of(config, query)) for category, query in zip(categories, queries, strict=True)]
+    found = []
+    for query, probabilities in zip(queries, estimates.categories.tolist(), strict=True):
+        user = tenant_user(query.user, query.tenant) if query.user is not None and config.enable_personalization else None
+        session = query.session
+        if session is not None and not config.shared_sessions:
+            session = session_key(session, query.user, query.tenant)
+        found.append(EvidenceKeys(_most_probable(probabilities, estimates.category_names), user, session))
+    return found
 
 
 def _most_probable(probabilities: list[float], names: Sequence[str]) -> str | None:
-    """Return a query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN."""
-    maximum = max(probabilities)
-    if not maximum > 0:
-        return None
-    if probabilities.count(maximum) == 1:  # the common case, and faster
-        return names[probabilities.index(maximum)]
-    return min(name for name, probability in zip(names, probabilities, strict=True) if probability == maximum)
-
-
-def _user_of(config: ThompsonOptions, query: Query) -> str | None:
-    return None if query.user is None or not config.enable_personalization else tenant_user(query.user, query.tenant)
-
-
-def _session_of(config: ThompsonOptions, query: Query) -> str | None:
-    if query.session is None or config.shared_sessions:
-        return query.session
-    return session_key(query.session, query.user, query.tenant)
+    """Return a query's most probable category, the alphabetically first of ties; None where all probabilities are zero or NaN, or there is none."""
+    maximum = max(probabilities, default=0.0)
+    return min(name for name, probability in zip(names, probabilities, strict=True) if probability == maximum) if maximum > 0 else None
 
 
 def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
