@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, checked_verdict
+from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict
 from aamc_bandit.arena.match import (
     AnswerComparison,
     CallModel,
@@ -172,11 +172,14 @@ class Arena:
     async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Any) -> JudgeVerdict:
         async with limit:
             try:
-                return checked_verdict(await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds))
+                verdict: object = await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds)
+                if isinstance(verdict, JudgeVerdict):
+                    return verdict
+                reason = f"a judge must return a JudgeVerdict, not {verdict!r:.80}"
             except Exception as error:  # a judge may raise anything; without a verdict there is no feedback
                 reason = _reason(error, self.options.timeout_seconds)
-                logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
-                return JudgeVerdict(first=None)
+        logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
+        return JudgeVerdict(first=None)
 
     async def _log_comparisons(self, decision_id: str, comparisons: Mapping[str, AnswerComparison], answers: int, source: str) -> int:
         new = 0

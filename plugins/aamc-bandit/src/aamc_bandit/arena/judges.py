@@ -55,17 +55,6 @@ class JudgeVerdict:
         check_cost(self.cost_usd)
 
 
-def checked_verdict(verdict: object) -> JudgeVerdict:
-    """Return a judge's result, if it is a verdict.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if not isinstance(verdict, JudgeVerdict):
-        raise TypeError(f"a judge must return a JudgeVerdict, not {verdict!r:.80}")
-    return verdict
-
-
 class AnswerJudge(Protocol):
     """Compares two answers to a query.
 
