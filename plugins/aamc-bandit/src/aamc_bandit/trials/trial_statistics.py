@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import attrs
@@ -145,12 +144,11 @@ def compare(kind: str, note: TrialNote, decision: NotedDecision, judged: str, qu
     if not candidate:
         return "candidate_failed"
     drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
-    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
+    possible = {name: probability for name, probability in drawn.items() if probability > 0}
     stable = (note.stable.probabilities or {}) if kind == CANARY else possible
-    news, olds = _aligned(candidate, [*possible]), _aligned(stable, [*possible])
-    if news is None or olds is None:
+    if not candidate.keys() | stable.keys() <= possible.keys():
         return "no_overlap"
-    bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
+    bound = max(abs((candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability) for name, probability in possible.items())
     chosen = possible[decision.candidate]
     return JudgedDecision(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
 
@@ -168,13 +166,6 @@ def betting_terms(judgements: list[JudgedDecision]) -> tuple[Floats, Floats, Flo
     gains = candidate - stable
     before = (PRIOR_MEAN + np.cumsum(quality) - quality) / (1 + np.arange(len(quality)))
     return gains, (quality - before) * gains, -bounds
-
-
-def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:
-    """Return probabilities in the order of names, 0 for names without one; None where others have one."""
-    if [*side] == names:
-        return side.values()
-    return [side.get(name, 0.0) for name in names] if side.keys() <= set(names) else None
 
 
 def _mixture(note: TrialNote) -> dict[str, float]:
