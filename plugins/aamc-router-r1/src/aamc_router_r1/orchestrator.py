@@ -139,14 +139,13 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         stated = config.stated(preference or self.preference) if config.show_preference or config.training_alphas else None
         return prompt_of(config, task, models, self.quality, stated, calls=config.calls)
 
-    def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False, preference: Preference | None = None) -> Episode:
+    def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False) -> Episode:
         """Return a new episode.
 
         Args:
             task: The question.
             budget: Its limits; those of the options count too.
             on_loop: Whether it is played on the event loop of the services.
-            preference: The request's preference, for the prompt; that of the options when None.
 
         Raises:
             ConfigError: The policy is not a candidate, or has no price and there is a budget.
@@ -159,7 +158,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         usd = min(limits.cost_usd, math.inf if config.episode_usd is None else config.episode_usd)
         episode_budget = EpisodeBudget(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
         loop = None if on_loop else self.services.loop
-        return Episode(setup, task.text, self.prompt(task, preference), episode_budget, self.client, loop, steps=limits.steps)
+        return Episode(setup, task.text, self.prompt(task), episode_budget, self.client, loop, steps=limits.steps)
 
     async def run(self, task: Query, budget: Budget) -> AsyncGenerator[Step, None]:
         """Work on a question, yielding each call as a step; the content of the final step is the answer."""
