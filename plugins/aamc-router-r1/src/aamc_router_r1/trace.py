@@ -19,7 +19,7 @@ from aamc_router_r1.config import POLICY
 from aamc_router_r1.episode.calls import BY_POLICY, ModelCall
 from aamc_router_r1.episode.dialogue import ANSWERED
 from aamc_router_r1.episode.episode import Episode
-from aamc_router_r1.protocol import ProtocolError, elements
+from aamc_router_r1.protocol import answer_in
 from aamc_sdk.cli import one_line
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, Turn
 
@@ -108,7 +108,7 @@ def document_of(records: Sequence[Record], attempts: Mapping[str, Attempt]) -> d
     steps = [_step(record, text, attempts.get(record.decision.id)) for record, text in zip(records, turns, strict=False)]
     return {
         "task": next((record.query.text for record in records if record.decision.notes["role"] == BY_POLICY), ""),
-        "answer": _answer(turns[-1]) if notes.get("outcome") == ANSWERED else turns[-1] if own > len(records) else None,
+        "answer": answer_in(turns[-1]) if notes.get("outcome") == ANSWERED else turns[-1] if own > len(records) else None,
         "outcome": notes.get("outcome", ""),
         "rounds": notes.get("rounds", len({step["round"] for step in steps if step["role"] != BY_POLICY})),
         "malformed": notes.get("malformed", sorted({fault for step in steps for fault in step["faults"]})),
@@ -132,13 +132,6 @@ def _step(record: Record, text: str, call: Attempt | None) -> dict[str, Any]:
         "seconds": 0.0 if call is None or math.isnan(call.latency_ms) else call.latency_ms / 1000,
         "error": None if call is None else call.error,
     }
-
-
-def _answer(text: str) -> str | None:
-    try:
-        return next((element.text for element in elements(text) if element.tag == "answer"), None)
-    except ProtocolError:
-        return None
 
 
 WIDTH = 160

@@ -177,6 +177,15 @@ def elements(text: str) -> Iterator[Element]:
         yield Element(OUTSIDE, text[begin:].strip())
 
 
+def answer_in(text: str) -> str | None:
+    """Return the last answer in a text; None without one, or if its tags do not match."""
+    try:
+        answers = [element.text for element in elements(text) if element.tag == ANSWER]
+    except ProtocolError:
+        return None
+    return answers[-1] if answers else None
+
+
 def parse_turn(text: str, names: ModelNames, *, may_route: bool = True) -> PolicyTurn:
     """Return a turn, parsed; without ``may_route`` a search is an error."""
     errors: list[ProtocolError] = []
