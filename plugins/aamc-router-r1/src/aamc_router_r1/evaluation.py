@@ -18,8 +18,7 @@ from rich.table import Table
 from aamc_router_r1 import trace
 from aamc_router_r1.episode.calls import ModelCall, ask_once
 from aamc_router_r1.episode.episode import Episode, Setup
-from aamc_router_r1.protocol import clean, elements
-from aamc_router_r1.protocol.turns import ProtocolError
+from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.questions import golds_of
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
@@ -148,15 +147,14 @@ def evaluate(
 
     async def ask(name: str, query: Query, free: asyncio.Semaphore) -> ModelCall:
         """Return the call of a model that is asked the question itself."""
-        candidate, options = pool.candidates[pool.index(name)], setup.options
         messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
         assert services.models is not None
         async with free:
-            completion, made = await ask_once(
-                services.models, candidate, messages, options.routed_tokens, options.routed_options, options.call_seconds
-            )
+            completion, made = await ask_once(services.models, pool.candidates[pool.index(name)], messages, setup.options)
         progress.advance()
-        return attrs.evolve(made, text="" if completion is None else _answer(clean(completion.text)))
+        text = "" if completion is None else clean(completion.text)
+        tagged = answer_in(text)
+        return attrs.evolve(made, text=text.strip() if tagged is None else tagged)
 
     async def work() -> tuple[list[Episode], dict[tuple[str, int], ModelCall]]:
         free = asyncio.Semaphore(PARALLEL)
@@ -198,15 +196,6 @@ def _choices(router: str, pool: Pool, queries: Sequence[Query], seed: int) -> li
     ids = [f"{seed}-{row}" for row in range(len(queries))]
     with closing(MetaController.build(router=router, pool=pool, store="memory:", seed=seed)) as controller:
         return [decision.candidate for decision in controller.route_batch(list(queries), ids=ids)]
-
-
-def _answer(text: str) -> str:
-    """Return the answer in a direct reply: that in its answer tag, if it has one."""
-    try:
-        found = [element.text for element in elements(text) if element.tag == "answer"]
-    except ProtocolError:
-        found = []
-    return found[-1] if found else text.strip()
 
 
 def _of_episode(episode: Episode, gold: Sequence[str]) -> AnsweredQuestion:

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import clean
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
@@ -220,12 +221,11 @@ class EpisodeCaller:
         return await (work if self._loop is None else asyncio.wrap_future(self._loop.submit(work)))
 
 
-async def ask_once(
-    models: ModelCaller, candidate: Candidate, messages: Sequence[Message], tokens: int, parameters: Mapping[str, Any], seconds: float
-) -> Answered:
-    """Return the answer of a model that is asked outside of an episode, on the running loop, and the call."""
+async def ask_once(models: ModelCaller, candidate: Candidate, messages: Sequence[Message], options: PolicyOptions) -> Answered:
+    """Return the answer of a model that is asked as a consulted one, but outside of an episode, on the running loop; and the call."""
     about = ModelCall(role=BY_MODEL, round=0, candidate=candidate.name)
-    return await EpisodeCaller(models, None, EpisodeBudget(), seconds).ask(candidate, messages, tokens, parameters, about)
+    caller = EpisodeCaller(models, None, EpisodeBudget(), options.call_seconds)
+    return await caller.ask(candidate, messages, options.routed_tokens, options.routed_options, about)
 
 
 def replied(completion: Completion | None, call: ModelCall) -> ModelCall:

@@ -175,14 +175,7 @@ class LiveReplies:
     async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ConsultedReply:
         """Ask one model, as an episode in service does."""
         async with slots:
-            completion, made = await ask_once(
-                self._models,
-                self._candidates[call.model],
-                consultation(call.question),
-                self._options.routed_tokens,
-                self._options.routed_options,
-                self._options.call_seconds,
-            )
+            completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options)
         cost_usd = 0.0 if made.status == "error" else made.cost_usd
         made = replied(completion, made)
         text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
