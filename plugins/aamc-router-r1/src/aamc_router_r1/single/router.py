@@ -103,16 +103,20 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     Config = RouterOptions
     config: RouterOptions
-    requires = InnerAttribute(Requirements(text=True, history=True), lambda router: router._requires())
+    requires = InnerAttribute(
+        Requirements(text=True, history=True),
+        lambda router: attrs.evolve(getattr(router.wrapped, "requires", Requirements()), text=True, history=True, cheap_rescoring=False),
+    )
     uses_preference = False
+    wrapped: Router | None = None
+    """The fallback."""
 
     def __init__(self, config: RouterOptions, services: Services) -> None:
         super().__init__(config, services)
-        self.fallback: Router | None = None
         if config.llm_routing_fallback != ERROR:
-            self.fallback = _fallback(config, services)
+            self.wrapped = _fallback(config, services)
         self._selector = self._make_selector()
-        self.uses_preference = config.show_preference or (self._selector is None and self.fallback is not None and self.fallback.uses_preference)
+        self.uses_preference = config.show_preference or (self._selector is None and self.wrapped is not None and self.wrapped.uses_preference)
         self._cache = DecisionCache(config.cache_size, config.cache_seconds)
 
     def _make_selector(self) -> Selector | None:
@@ -131,7 +135,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
     @property
     def samples(self) -> bool:
         """Whether the fallback's decisions are drawn from its probabilities."""
-        return self.fallback is not None and self.fallback.samples
+        return self.wrapped is not None and self.wrapped.samples
 
     async def ascore(self, request: RoutingRequest) -> Scores:
         """Ask the policy for each row, in parallel; the rows without a usable answer get the fallback's scores."""
@@ -139,7 +143,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         asked = await asyncio.gather(*(self._ask(request, row) for row in range(len(request))))
         spent_ms = 1000 * (time.monotonic() - began)
         failed = np.array([row for row, found in enumerate(asked) if isinstance(found, SelectionError)], dtype=np.intp)
-        if len(failed) and self.fallback is None:
+        if len(failed) and self.wrapped is None:
             first = asked[int(failed[0])]
             assert isinstance(first, SelectionError)
             raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd) from first.__cause__
@@ -147,8 +151,8 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         return self._combined(request, asked, failed, others, spent_ms)
 
     async def _by_fallback(self, request: RoutingRequest) -> Scores:
-        assert self.fallback is not None
-        return await self.fallback.ascore(request) if isinstance(self.fallback, AsyncRouter) else self.fallback.score(request)
+        assert self.wrapped is not None
+        return await self.wrapped.ascore(request) if isinstance(self.wrapped, AsyncRouter) else self.wrapped.score(request)
 
     def _combined(
         self, request: RoutingRequest, asked: Sequence[ModelSelection | SelectionError], failed: Any, others: Scores | None, spent_ms: float
@@ -209,14 +213,6 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             reasons = request.reasons(row, request.pool.index(found.candidate))
             return SelectionError(f"the policy selected {found.candidate!r}, which is not allowed: {reasons}", cost_usd=found.cost_usd)
         return found
-
-    @property
-    def wrapped(self) -> Router | None:
-        """The fallback."""
-        return self.fallback
-
-    def _requires(self) -> Requirements:
-        return attrs.evolve(Requirements() if self.fallback is None else self.fallback.requires, text=True, history=True, cheap_rescoring=False)
 
     def learn(self, experience: Experience) -> None:
         """Let the fallback learn from all decisions."""

@@ -56,7 +56,8 @@ class DecisionServer:
         """Answer with ``selected_model``, ``thinking``, ``full_response`` and ``cost_usd``."""
         try:
             body = await _json(request)
-            query, pool, preference = _query(body), self._candidates(body.get("candidates")), _preference(body.get("preference"))
+            query, pool, preference = _query(body), self._candidates(body.get("candidates")), body.get("preference")
+            preference = None if preference is None else Preference.of(preference)
         except AamcError as error:
             return _error(str(error), 400)
         if self._options.training_alphas:  # the policy was trained with a stated preference
@@ -170,17 +171,12 @@ def _query(body: Mapping[str, Any]) -> Query:
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"query must be a text that is not empty, not {text!r:.80}")
     history = body.get("history") or []
-    if not isinstance(history, list) or not all(isinstance(turn, Mapping) and _has_texts(turn) for turn in history):
+    is_valid = isinstance(history, list) and all(
+        isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str) for turn in history
+    )
+    if not is_valid:
         raise DataError("history must be a list of messages with the texts role and content")
     return Query(text, turns=[Turn(turn["role"], turn["content"]) for turn in history])
-
-
-def _has_texts(turn: Mapping[str, Any]) -> bool:
-    return isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
-
-
-def _preference(given: Any) -> Preference | None:
-    return None if given is None else Preference.of(given)
 
 
 def _failed(error: AamcError) -> JSONResponse:
