@@ -276,11 +276,16 @@ def _first_cause(error: BaseException) -> str:
     names: list[str] = []
     while isinstance(inner, cattrs.BaseValidationError):
         inner = inner.exceptions[0]
-        names += [note.name for note in getattr(inner, "__notes__", []) if isinstance(note, cattrs.AttributeValidationNote)]
+        for note in getattr(inner, "__notes__", []):
+            if isinstance(note, cattrs.AttributeValidationNote):
+                names.append(note.name)
+            elif isinstance(note, cattrs.IterableValidationNote) and isinstance(note.index, str):  # the key of a mapping
+                names.append(note.index)
     if isinstance(inner, KeyError) and names and inner.args == (names[-1],):  # cattrs looks a required option up
         return f"{'.'.join(names)} is missing; give it"
     text = str(inner)
-    return text if isinstance(inner, ConfigError) and names and text.startswith(names[-1]) else ": ".join([".".join(names), text]) if names else text
+    has_name = not names or (isinstance(inner, ConfigError) and text.startswith(f"{names[-1]} "))
+    return text if has_name else f"{'.'.join(names)}: {text}"
 
 
 @cache

@@ -85,7 +85,7 @@ def test_a_whole_number_is_a_number():
         ({"words": {"a": 1}}, "words must be a list"),
         ({"weights": 3}, "weights must be keys and values"),
         ({"weights": ["a"]}, "weights must be keys and values"),
-        ({"weights": {"a": "b"}}, "weights: must be a number, not 'b'"),
+        ({"weights": {"a": "b"}}, "weights.a: must be a number, not 'b'"),
         ({"mode": "medium"}, "mode: medium not in literal"),
     ],
 )
@@ -168,6 +168,28 @@ def test_each_group_of_a_list_is_checked_like_the_options(value, message):
     assert configure(ListedOptions, {"windows": [{"days": 2}]}).windows == (Limits(days=2.0),)
     with pytest.raises(ConfigError) as caught:
         configure(ListedOptions, {"windows": value}, where="thing")
+    assert str(caught.value) == f"thing: {message}"
+
+
+@attrs.frozen(kw_only=True)
+class NamedOptions:
+    """Options of which one is a mapping of groups."""
+
+    tenants: Mapping[str, Limits] = option({}, "tenants")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"acme": 5}, "tenants.acme must be keys and values such as {days: 1}, not 5"),
+        ({"acme": {"day": 1}}, "tenants.acme has no option 'day'; did you mean 'days'? (it has: days, max_gb)"),
+        ({"acme": {"days": "1"}}, "tenants.acme.days: must be a number, not '1'"),
+        ({"acme": {"days": 1}, "d": {"days": -1}}, "tenants.d: days must be above 0, not -1.0"),
+    ],
+)
+def test_an_error_in_a_group_of_a_mapping_names_its_key(value, message):
+    with pytest.raises(ConfigError) as caught:
+        configure(NamedOptions, {"tenants": value}, where="thing")
     assert str(caught.value) == f"thing: {message}"
 
 
