@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
@@ -386,6 +387,28 @@ def test_of_two_reloads_the_last_one_counts(serve: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(served.app, "_make", make_the_first_slowly)
     asyncio.run_coroutine_threadsafe(reload_twice(), served.loop).result(30)
     assert served.gateway is made[1]
+
+
+def test_a_reload_while_the_gateway_starts_waits_and_leaves_no_other_open() -> None:
+    made: list[Gateway] = []
+
+    async def make_the_first_slowly() -> Gateway:
+        made.append(Launch().gateway())
+        if len(made) == 1:
+            await asyncio.sleep(0.2)
+        return made[-1]
+
+    async def main() -> None:
+        app = GatewayApp(make_the_first_slowly)
+        await asyncio.gather(app.start(), app.reload())
+        await asyncio.gather(*app._closing)
+        assert app.gateway is made[1]
+        with pytest.raises(StoreError, match="closed"):
+            made[0].controller.route("Hello")
+        await app.gateway.close()
+
+    asyncio.run(main())
+    assert len(made) == 2
 
 
 def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,11 +124,14 @@ class GatewayApp:
     async def start(self) -> None:
         """Make the gateway, on the event loop that serves it, unless it is made. A server's lifespan event calls it, too.
 
+        A reload meanwhile waits, or the gateway that it made would be replaced and stay open.
+
         Raises:
             AamcError: It cannot start.
         """
-        if self._gateway is None:
-            self._gateway = await self._started()
+        async with self._reloading:
+            if self._gateway is None:
+                self._gateway = await self._started()
 
     async def _started(self) -> Gateway:
         """Return a new gateway; one that cannot start is closed, or each failed reload would leave its threads and its log open."""
