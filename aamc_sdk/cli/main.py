@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 import click
@@ -165,7 +165,8 @@ def main(arguments: list[str] | None = None) -> None:
     if sys.stdout is None:  # closed by the caller; the next file to be opened would get its descriptor
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # pathlib is not imported for listing; open until the end
     try:
-        status = aamc.main(given, prog_name="aamc", standalone_mode=False)
+        with redirect_stdout(sys.stdout):  # click does not close the context of a command whose arguments are wrong
+            status = aamc.main(given, prog_name="aamc", standalone_mode=False)
     except click.exceptions.Exit as error:
         status = error.exit_code
     except BrokenPipeError:

@@ -44,7 +44,7 @@ def one_line(text: str, width: int) -> str:
 
 def keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:
     """Keep standard output for the command's document: what components print goes to standard error until the command ends."""
-    if as_json:
+    if as_json and not ctx.resilient_parsing:
         ctx.meta.setdefault(_STDOUT, sys.stdout)
         ctx.with_resource(redirect_stdout(sys.stderr))
     return as_json

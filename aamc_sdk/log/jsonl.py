@@ -156,8 +156,8 @@ def _is_figure(value: object, least: float) -> bool:
 def _wrong_type(message: str, content: Mapping[str, Any]) -> str:
     """Return what msgspec says of a value of the wrong type, with its name and, unless it is one of a mapping's, the value."""
     found = re.fullmatch(r"Expected `(.+)`, got `.+` - at `\$\.(.+)`", message)
-    if found is None:
-        return message
+    if found is None:  # by a class's own check, which names the value
+        return re.sub(r" - at `\$.*`$", "", message)
     words = " or ".join(_TYPES.get(name, name) for name in found[1].split(" | "))
     if "[...]" in found[2]:
         return f"{found[2].replace('[...]', '')} must have {words} for each key"

@@ -60,6 +60,8 @@ def test_the_document_is_all_of_standard_output_whatever_components_print(aamc, 
     status, out, err = aamc("route", "hello", "--json")
     assert (status, json.loads(out)["candidate"], "closed" in err) == (0, "SLM-Tiny", True)
     assert "closed" in aamc("route", "hello")[1]
+    status, out, _ = aamc("route", "--json")
+    assert (status, json.loads(out)["error"]["type"]) == (2, "MissingParameter")
 
 
 def test_run_prints_a_table_for_people(aamc) -> None:

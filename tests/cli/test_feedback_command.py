@@ -237,6 +237,7 @@ def exported(aamc) -> dict[str, Any]:
         ("wait_ms", [-1.0, 0, 0, 0], "a decision's wait_ms must be 4 numbers of at least 0, one a candidate, not [-1.0, 0, 0, 0]"),
         ("expected.cost_usd", [1, 2, 3, -4], "a decision's cost_usd must be 4 numbers of at least 0"),
         ("expected.latency_ms", [1, 2, 3, -4], "a decision's latency_ms must be 4 numbers of at least 0"),
+        ("query.user", "", "a query's user must not be empty"),
         ("query.turns", None, "a query's turns must be a list of objects, not None"),
         ("query.turns", 5, "a query's turns must be a list of objects, not 5"),
         ("query.turns", ["hello"], "a query's turns must be a list of objects, not ['hello']"),
@@ -256,6 +257,7 @@ def test_a_decision_that_could_not_be_read_from_the_log_is_refused(aamc, path: s
     status, _, err = aamc("import", "mine.jsonl", "--store", "sqlite:copy.db")
     assert status == 1
     assert f"mine.jsonl, line 1: not a log entry: {why}" in err
+    assert "$." not in err
 
 
 def test_a_decision_written_by_hand_may_leave_out_the_user(aamc) -> None:

@@ -22,6 +22,7 @@ from aamc_stores.redis_log import partitions as redis_partitions
 from aamc_stores.redis_log.scripts import MOVE
 from aamc_stores.redis_log.server import RedisServer
 from aamc_stores.redis_log.store import RedisStore
+from redis.connection import AbstractConnection
 from waiting import wait_until
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
@@ -568,6 +569,24 @@ def test_one_process_learns_and_another_takes_over(log, monkeypatch):
     assert third.is_learner("router")
     monkeypatch.setattr(redis_leases, "_RENEWALS", float("inf"))  # the holder asks the server now
     assert not second.is_learner("router")
+
+
+def test_a_lease_whose_answer_was_lost_is_held_by_the_process_that_took_it(log, monkeypatch):
+    store = log()
+    read, lost = AbstractConnection.read_response, list[object]()
+
+    def lose_the_first_success(connection, *arguments, **options):
+        answer = read(connection, *arguments, **options)
+        if not lost and answer in (b"OK", "OK", True):
+            lost.append(answer)
+            connection.disconnect()
+            raise redis.ConnectionError("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(AbstractConnection, "read_response", lose_the_first_success)
+    store.is_learner("router")
+    assert lost
+    assert store.is_learner("router")
 
 
 def test_a_learner_that_cannot_reach_the_server_is_none_when_its_lease_has_ended(log, server, monkeypatch):

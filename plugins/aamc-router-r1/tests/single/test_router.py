@@ -166,6 +166,12 @@ def test_the_policy_is_not_paid_to_select_the_only_allowed_candidate(server):
     assert "policy" not in server.asked
 
 
+def test_without_a_policy_the_fallback_decides_about_the_only_allowed_candidate(server):
+    with controller(server) as built:
+        decision = built.route("Who wrote Emma?", unavailable=["policy", "small"])
+    assert (decision.candidate, decision.propensity, decision.notes["llm_routing"]) == ("big", 1.0, "fallback")
+
+
 def test_the_fallback_may_be_an_error(server):
     selected(server, {})
     with (

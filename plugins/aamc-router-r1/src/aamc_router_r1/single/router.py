@@ -181,11 +181,11 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     async def _ask(self, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
         """Return the selection of one row, or why there is none. A policy is not paid to select the only allowed candidate."""
+        if self._selector is None:
+            return SelectionError("LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED)
         allowed = np.flatnonzero(request.mask[row]).tolist()
         if len(allowed) == 1:
             return ModelSelection(request.pool.names[allowed[0]], cost_usd=0.0)
-        if self._selector is None:
-            return SelectionError("LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED)
         query = request.queries[row]
         if not query.text.strip():
             return SelectionError("the query has no text")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from contextlib import suppress
 
 from redis.exceptions import LockError
@@ -23,6 +24,7 @@ class Leases:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
+        self._token = uuid.uuid4().hex.encode()
         self._leases: dict[str, Lock] = {}
         self._until: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -65,9 +67,10 @@ class Leases:
         if name not in self._leases:
             self._leases[name] = Lock(self._server.client, self._server.key(f"lease:{name}"), LEASE_SECONDS, blocking=False, thread_local=False)
         lease = self._leases[name]
+        lease.local.token = self._token  # also that of a lease that was taken although the answer was lost
         with self._server.explained():
             try:
                 held: bool = lease.reacquire()
             except LockError:  # this process never had it, or it has ended
-                held = lease.acquire()
+                held = lease.acquire(token=self._token)
         return held
