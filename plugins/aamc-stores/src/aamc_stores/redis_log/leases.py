@@ -24,7 +24,7 @@ class Leases:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._token = uuid.uuid4().hex.encode()
+        self._token = uuid.uuid4().hex
         self._leases: dict[str, Lock] = {}
         self._until: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Leases:
         if name not in self._leases:
             self._leases[name] = Lock(self._server.client, self._server.key(f"lease:{name}"), LEASE_SECONDS, blocking=False, thread_local=False)
         lease = self._leases[name]
-        lease.local.token = self._token  # also that of a lease that was taken although the answer was lost
+        lease.local.token = self._token.encode()  # also that of a lease that was taken although the answer was lost
         with self._server.explained():
             try:
                 held: bool = lease.reacquire()
