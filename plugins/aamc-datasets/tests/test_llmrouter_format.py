@@ -40,6 +40,21 @@ def test_scores_prices_and_tasks_are_read(tmp_path: Path, services: Services) ->
     assert "256 output tokens" in dataset.cost_note
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_files_in_another_encoding_of_unicode_are_read(tmp_path: Path, services: Services, encoding: str) -> None:
+    expected = read(tmp_path, services, [{**ROW, "question": "What is für?"}])
+    for file in tmp_path.iterdir():
+        file.write_text(file.read_text(), encoding=encoding)
+    assert LLMRouter(CostOptions(), services).read(str(tmp_path)).queries == expected.queries
+
+
+def test_a_file_that_is_not_text_is_refused_with_what_to_do(tmp_path: Path, services: Services) -> None:
+    read(tmp_path, services, [ROW])
+    (tmp_path / "outcomes.json").write_bytes(b'["\xff"]')
+    with pytest.raises(DataError, match=r"outcomes.json: it is not text in UTF-8; save it in UTF-8"):
+        LLMRouter(CostOptions(), services).read(str(tmp_path))
+
+
 @pytest.mark.parametrize("options", [{}, {"characters_per_token": 5.0}, {"output_tokens": 100}, {"characters_per_token": 3.0, "output_tokens": 0}])
 def test_costs_agree_with_what_a_request_would_expect(tmp_path: Path, services: Services, options: dict[str, Any]) -> None:
     dataset = read(tmp_path, services, [ROW], **options)

@@ -96,7 +96,7 @@ Change = Callable[[Stream, ReplayData, np.random.Generator], Stream]
 
 
 def stationary(stream: S, data: ReplayData, rng: np.random.Generator) -> S:
-    """Nothing changes, and feedback arrives at once."""
+    """Return the stream as it is: nothing changes."""
     return stream
 
 

@@ -5,6 +5,7 @@ The files have scores and prices but no token counts, so a cost is price times e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ class LLMRouter(PublishedFormat):
 
 def _read(file: Path) -> Any:
     with read_errors(file, "check its permissions"):
-        text = file.read_text(encoding="utf-8-sig")
+        content = file.read_bytes()
+    with read_errors(file, "save it in UTF-8"):
+        text = content.decode(json.detect_encoding(content))
     return parse_json(text, str(file))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from aamc_gateway.dashboard.learned_state import posteriors_document
@@ -35,8 +35,12 @@ async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, sen
 
 async def decision_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/decisions/ID``: the document of ``aamc explain --json``, with the prompt where the log keeps it."""
-    found = await asyncio.to_thread(gateway.controller.explain, scope["path_params"]["id"])
-    await send_safe_json(send, {**found.to_dict(), "text": found.record.query.text})
+
+    def explain() -> dict[str, Any]:
+        found = gateway.controller.explain(scope["path_params"]["id"])
+        return {**found.to_dict(), "text": found.record.query.text}
+
+    await send_safe_json(send, await asyncio.to_thread(explain))
 
 
 async def posterior_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
