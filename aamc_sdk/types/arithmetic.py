@@ -1,10 +1,9 @@
-"""Shared arithmetic, float arrays, values of candidates by name, and the number in an answer."""
+"""Shared arithmetic, the type of float arrays, and the number in an answer."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,35 +45,3 @@ def last_number(answer: str) -> float | None:
     boxed = _BOXED.findall(answer)
     found = _NUMBER.findall((boxed[-1] if boxed else answer).replace("\u2212", "-"))
     return float(found[-1].replace(",", "")) if found else None
-
-
-class NamedValues(Mapping[str, float]):
-    """A row ``[M]`` of an array as a mapping by the M candidates' names, without a copy."""
-
-    __slots__ = ("_names", "_row")
-
-    def __init__(self, names: Sequence[str], row: Floats) -> None:
-        self._names = names
-        self._row = row
-
-    def __getitem__(self, name: str) -> float:
-        try:
-            return float(self._row[self._names.index(name)])
-        except ValueError:
-            raise KeyError(name) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the values by name; the mapping's own methods look each name up."""
-        return dict(zip(self._names, self._row.tolist(), strict=True))
-
-    def __repr__(self) -> str:
-        return repr(self.to_dict())
-
-    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
-        return dict, (self.to_dict(),)

@@ -61,6 +61,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"s\n\xff\xfe\n")
     with pytest.raises(DataError, match=r"cannot read .*b\.csv"):
         read_columns(tmp_path / "b.csv", ["s"])
+    (tmp_path / "c.csv").write_text("s,t\n1,2,3\n")
+    with pytest.raises(
+        DataError, match=r"cannot read .*c\.csv as CSV: .*; give a CSV file in UTF-8 with as many fields in each row as in the header"
+    ):
+        read_columns(tmp_path / "c.csv", ["s"])
 
 
 def test_rows_keep_the_order_in_which_they_appear_and_repeats_are_averaged() -> None:

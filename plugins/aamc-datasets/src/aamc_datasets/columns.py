@@ -127,14 +127,14 @@ def column_names(file: Path) -> list[str]:
 
 
 @contextmanager
-def arrow_errors(file: Path, form: str = "Parquet") -> Iterator[None]:
-    """Turn pyarrow's errors of reading a file into one with the file and the form that it should have."""
+def arrow_errors(file: Path, form: str = "Parquet", advice: str = "give a Parquet file") -> Iterator[None]:
+    """Turn pyarrow's errors of reading a file into one with the file, the form that it should have, and the advice."""
     import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read {file} as {form}: {' '.join(str(error).split()):.200}; give a {form} file") from error
+        raise DataError(f"cannot read {file} as {form}: {' '.join(str(error).split()):.200}; {advice}") from error
 
 
 def _csv_names(file: Path) -> list[str]:
@@ -183,7 +183,7 @@ def read_columns(file: Path, names: Iterable[str]) -> dict[str, TableColumn]:
     import pyarrow as pa
 
     wanted, parquet = list(names), file.suffix == ".parquet"
-    with arrow_errors(file, "Parquet" if parquet else "CSV"):
+    with arrow_errors(file) if parquet else arrow_errors(file, "CSV", "give a CSV file in UTF-8 with as many fields in each row as in the header"):
         table = _read_parquet(file, wanted) if parquet else _read_csv(file, wanted)
     if not len(table):
         raise DataError(f"{file} has a header but no row; give at least one")

@@ -166,11 +166,10 @@ class ControlBenchmark(Benchmark):
                 "scenario": scenario["name"],
                 "policy": name,
                 "reward": {"value": mean["mean_reward"], "ci95": mean["ci95"]},
-                "closed": None if closed is None else {"value": closed[name]["mean"], "ci95": closed[name]["ci95"]},
+                "closed": None if scenario["gap_closed"] is None else _cell(scenario["gap_closed"][name]),
                 **{key: {"value": self._streams[scenario["name"]][key]} for key in ("bound", "warm_up", "steps")},
             }
             for scenario in scenarios
-            for closed in (scenario["gap_closed"],)
             for name, mean in scenario["policies"].items()
         ]
         factors = {scenario["name"]: ["none" if factor is None else f"{factor:g}" for factor in scenario["trust"].values()] for scenario in scenarios}
@@ -217,3 +216,7 @@ def _linearised(gain: Floats, gap: Floats) -> Floats:
     """Return values ``[n]`` whose mean is mean(gain) / mean(gap), and whose spread gives the ratio's error (delta method)."""
     ratio = gain.mean() / gap.mean()
     return np.asarray(ratio + (gain - ratio * gap) / gap.mean())
+
+
+def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:
+    return {"value": closed["mean"], "ci95": closed["ci95"]}

@@ -61,7 +61,7 @@ class ComparisonRequest:
         return evaluation_points(self.headline, latency_counts(self.reward, outcomes))
 
 
-FIGURES = ("quality", "cost_usd", "latency_ms")
+OUTCOMES = ("quality", "cost_usd", "latency_ms")
 """The outcomes that the streams report."""
 
 
@@ -75,7 +75,7 @@ class RouterDecisions:
         spent_ms: The time of deciding in ms, beyond computing, ``[P, Q]``.
         utility: The scores at (1, 0, 0), ``[Q, M]``.
         expected_quality: The expected quality behind these scores, ``[Q, M]``.
-        played: The ``FIGURES`` in the router's own streams, ``[P, Q]`` each; empty for tables.
+        played: The ``OUTCOMES`` in the router's own streams, ``[P, Q]`` each; empty for tables.
     """
 
     chosen: Integers
@@ -89,7 +89,7 @@ class RouterDecisions:
     def empty(cls, points: int, queries: int, candidates: int, streams: bool = False) -> RouterDecisions:
         """Allocate the arrays; those of outcomes only for streams."""
         shape = (points, queries)
-        played = {figure: np.empty(shape) for figure in FIGURES if streams}
+        played = {figure: np.empty(shape) for figure in OUTCOMES if streams}
         unknown = np.full((2, queries, candidates), np.nan, dtype=np.float32)
         return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), np.zeros(shape, dtype=np.float32), unknown[0], unknown[1], played)
 
@@ -133,7 +133,7 @@ def comparison_of(
     shape, missing = (len(points), len(rows)), 0 if outcomes is None else len(compared.request) - len(rows)
     recorded = list(decisions.values())
     if outcomes is None:
-        outcomes = Outcomes(*(_stacked([one.played[figure] for one in recorded], shape) for figure in FIGURES))
+        outcomes = Outcomes(*(_stacked([one.played[figure] for one in recorded], shape) for figure in OUTCOMES))
     return Comparison(
         routers=np.array(list(decisions)),
         preferences=points,

@@ -93,12 +93,14 @@ async def _send(
 ) -> None:
     gateway, call = exchange.gateway, served.call
     answers = [(reply.name, reply.text) for reply in replies]
-    vote = f"/v1/arena/{exchange.decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
-    headers = [*exchange.headers(call), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
+    vote_path = (
+        f"/v1/arena/{exchange.decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
+    )
+    headers = [*exchange.headers(call), *([(b"x-aamc-vote", vote_path.encode())] if vote_path else [])]
     await exchange.remember(call.upstream)
     if request.stream:
         sender.headers = headers
-        document = {**exchange.document(call.prepared), **({"vote": vote} if vote else {})}
+        document = {**exchange.document(call.prepared), **({"vote": vote_path} if vote_path else {})}
         await sender.end(answer_events(served.answer, request.dialect, served.name, document, shows_usage=wants_usage(request.body)))
     else:
         answer = convert_answer("chat", request.dialect, served.answer, served.name)

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from aamc_gateway.access.shared.operations import (
     Scan,
     Settle,
 )
+from aamc_gateway.futures import deliver
 from aamc_sdk.errors import StoreAwayError, StoreError
 
 if TYPE_CHECKING:
@@ -258,18 +259,6 @@ class SharedState:
             self._note_absence(error)
         except Exception as error:  # the next round tries again
             logger.debug("the lease could not be renewed: %s", error)
-
-
-def deliver(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
-    """Set the result of each future, or its exception, on the futures' event loop."""
-    for future, result in results:
-        if future.done():  # the caller has gone
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-            future.exception()  # a caller that has gone does not fetch it, which asyncio would report
-        else:
-            future.set_result(result)
 
 
 def is_lasting(store: Store) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from aamc_gateway.access.shared.state import deliver
+from aamc_gateway.futures import deliver
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import AsyncRouter
