@@ -18,6 +18,7 @@ from aamc_sdk.routing.features import (
 from aamc_sdk.routing.pools import default_pool, find_pool, pool_from_dict, pool_to_dict, read_pool
 from aamc_sdk.routing.requests import (
     build_request,
+    cache_read_cost,
     cache_savings,
     expected_cost,
     out_of_fold,
@@ -40,6 +41,7 @@ __all__ = [
     "RouteKeywords",
     "Scale",
     "build_request",
+    "cache_read_cost",
     "cache_savings",
     "choice_probabilities",
     "decide",

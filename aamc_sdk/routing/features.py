@@ -18,19 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.routing.requests import token_counts
+from aamc_sdk.routing.requests import cache_read_cost, token_counts
 from aamc_sdk.types import Candidate, Estimates, Floats, ModelSpec, Outcomes, Pool, Query, RoutingRequest
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
 """The first features of a query; the category probabilities follow."""
-PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "pressure", "allowed")
-"""The features of a (query, candidate) pair."""
+PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "pressure", "cache_read", "allowed")
+"""The features of a (query, candidate) pair.
+
+``cache_read`` is the cheapness of reading query and answer again from the candidate's prompt cache, as each later turn of a conversation does.
+"""
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
 """The first features of a candidate; the hashed words of its description follow."""
 WORD_BUCKETS = 32
 """Features that hold a candidate's hashed words."""
 _UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
-_UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+_UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 Array32 = NDArray[np.float32]
 """An array of 32-bit floats: features of a policy."""
 
@@ -42,7 +45,7 @@ class Features:
     Attributes:
         query: Features of queries, ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
         preference: Weights, ``[B, 3]``.
-        pair: Features of (query, candidate) pairs, ``[B, M, 6]``, see ``PAIR_FEATURES``.
+        pair: Features of (query, candidate) pairs, ``[B, M, 7]``, see ``PAIR_FEATURES``.
         mask: Whether a candidate is allowed, ``[B, M]``.
     """
 
@@ -52,7 +55,7 @@ class Features:
     mask: NDArray[np.bool_]
 
     def flat(self) -> Array32:
-        """Return one observation a row, ``[B, 4 + C + 3 + 6 M]``: query, preference, then the pairs candidate by candidate."""
+        """Return one observation a row, ``[B, 4 + C + 3 + 7 M]``: query, preference, then the pairs candidate by candidate."""
         rows, candidates, numbers = self.pair.shape
         return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
@@ -65,7 +68,7 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
     return Features(
         query=encode_queries(request.queries, request.estimates, categories),
         preference=request.preferences.astype(np.float32),
-        pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward, request.pressure),
+        pair=encode_pairs(request.expected, cache_read_cost(request.queries, request.pool), request.wait_ms, request.mask, reward, request.pressure),
         mask=request.mask,
     )
 
@@ -84,8 +87,17 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     return features
 
 
-def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward, pressure: Floats | None = None) -> Array32:
-    """Return the features of pairs, ``[B, M, 6]``; an unknown quality counts as 0.5, other unknowns as 0.
+def encode_pairs(
+    expected: Outcomes,
+    cache_read_usd: Floats,
+    wait_ms: Floats,
+    mask: NDArray[np.bool_],
+    reward: Reward,
+    pressure: Floats | None = None,
+) -> Array32:
+    """Return the features of pairs, ``[B, M, 7]``; an unknown quality counts as 0.5, other unknowns as 0.
+
+    All arrays are ``[B, M]``; for ``cache_read_usd`` see :func:`aamc_sdk.routing.cache_read_cost`.
 
     In memory, the candidates of each feature are contiguous, which makes large pools several times faster.
     """
@@ -94,7 +106,8 @@ def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], r
     pair[..., :3] = reward.vector(expected)
     pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0
     pair[..., 4] = 0.0 if pressure is None else pressure
-    pair[..., 5] = mask
+    pair[..., 5] = reward.vector(attrs.evolve(expected, cost_usd=cache_read_usd))[..., 1]
+    pair[..., 6] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):
         np.copyto(pair, _UNKNOWN_PAIR, where=unknown)

@@ -272,6 +272,14 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
     return savings
 
 
+def cache_read_cost(queries: Sequence[Query], pool: Pool) -> Floats:
+    """Return what it costs in USD to read queries and answers again from each candidate's prompt cache, ``[B, M]``; 0 without prices.
+
+    Each later turn of a conversation costs that much more if it stays with the candidate.
+    """
+    return np.asarray(token_counts(queries).sum(axis=1)[:, None] * pool.arrays.cache_read_usd)
+
+
 def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool, output_tokens: Floats | None) -> Floats:
     """Return the cost in USD, ``[B, M]``, with the queries' own numbers of output tokens where None."""
     cost: Floats = tokens.dot(pool.arrays.usd_per_token[:2])  # `dot` is twice as fast as `@` for small arrays

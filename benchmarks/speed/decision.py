@@ -88,8 +88,8 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
 def plain_network(candidates: int) -> Callable[[], Any]:
     """Return the forward pass of a two-tower network on prepared arrays, with its argmax."""
     rng = np.random.default_rng(0)
-    query, first, second = (rng.random(shape, dtype=np.float32) for shape in ((1, 15), (15, 64), (64, 22)))
-    pair, embedded = rng.random((1, candidates, 6), dtype=np.float32), rng.random((candidates, 16), dtype=np.float32)
+    query, first, second = (rng.random(shape, dtype=np.float32) for shape in ((1, 15), (15, 64), (64, 23)))
+    pair, embedded = rng.random((1, candidates, 7), dtype=np.float32), rng.random((candidates, 16), dtype=np.float32)
 
     def forward() -> Any:
         head = np.tanh(query @ first) @ second

@@ -18,7 +18,7 @@ from aamc_ppo.ppo import (
     utility,
     value_loss,
 )
-from aamc_ppo.rollout import CONTEXT, draw_actions, pool_pairs
+from aamc_ppo.rollout import CONTEXT, PAIR_WIDTH, draw_actions, pool_pairs
 
 
 def column(*numbers):
@@ -94,7 +94,7 @@ def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
     mask[0, 1] = False
-    shapes = ((rows, 6 + 1 + CONTEXT), (rows, 6, candidates), (candidates, 39))
+    shapes = ((rows, 6 + 1 + CONTEXT), (rows, PAIR_WIDTH, candidates), (candidates, 39))
     query, pair, candidate = (rng.random(shape).astype(dtype) for shape in shapes)
     return p, query, weights.astype(dtype), pair, candidate, mask
 
@@ -174,9 +174,9 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
 def test_a_long_wait_that_the_preference_ignores_does_not_change_what_the_critic_reads():
     _, query, _, _, _, _ = parts()
     weights = np.tile(np.float32([0.7, 0.3, 0.0]), (len(query), 1))
-    pooled = np.random.default_rng(1).random((len(query), 12)).astype(np.float32)
+    pooled = np.random.default_rng(1).random((len(query), 2 * PAIR_WIDTH)).astype(np.float32)
     waiting = pooled.copy()
-    waiting[:, [2, 8]] = -100  # mean quickness, weighted by the policy and unweighted
+    waiting[:, [2, 2 + PAIR_WIDTH]] = -100  # mean quickness, weighted by the policy and unweighted
     assert critic_inputs(query, weights, waiting) == pytest.approx(critic_inputs(query, weights, pooled))
 
 

@@ -9,6 +9,7 @@ import torch
 from aamc_ppo.initial_parameters import deviation, initial_scales
 from aamc_ppo.ppo import PPO, combined_factors, critic_inputs, differences_in_groups, policy_function
 from aamc_ppo.rollout import (
+    CACHE_READ,
     CONTEXT,
     OBJECTIVES,
     PAIR_WIDTH,
@@ -171,10 +172,11 @@ def test_the_utility_of_an_objective_depends_on_no_other_objective(bandit):
     env = bandit(0, bias=0.2)
     policy = trained(env, env.training())
     query = np.random.default_rng(0).random((OBJECTIVES, len(policy["query_w1"])), dtype=np.float32)
-    factors = combined_factors(policy, query, np.eye(OBJECTIVES, dtype=np.float32))[:, -PAIR_WIDTH:][:, :OBJECTIVES]
-    own = factors.diagonal()
-    assert np.array_equal(factors, np.diag(own))
+    factors = combined_factors(policy, query, np.eye(OBJECTIVES, dtype=np.float32))[:, -PAIR_WIDTH:]
+    own, cache_read = factors[:, :OBJECTIVES].diagonal(), factors[:, CACHE_READ]
+    assert np.array_equal(factors[:, :OBJECTIVES], np.diag(own))
     assert (own != 1).all()  # they are trained
+    assert (cache_read != 0).tolist() == [False, True, False]  # a cost
 
 
 def test_threads_of_torch_are_set_back(bandit):
@@ -382,7 +384,7 @@ def test_half_of_mixed_preferences_are_for_quality():
 
 
 def test_the_prompts_length_and_the_state_of_the_pool_are_among_a_querys_features():
-    pair = np.random.default_rng(0).random((3, 6, 3), dtype=np.float32)
+    pair = np.random.default_rng(0).random((3, PAIR_WIDTH, 3), dtype=np.float32)
     prompts = [Query("a", prompt_tokens=tokens) for tokens in (1, 16_383, 1_000_000)]
     query = encode_queries(prompts, Estimates.unknown(3), ("chat",))
     found = policy_query(query, pair)
@@ -432,7 +434,7 @@ class Truncating:
         return np.full((2, WIDTH), self.t, np.float32), None, None, truncated, info
 
 
-WIDTH = 6 + 3 + 6 * 2
+WIDTH = 6 + 3 + PAIR_WIDTH * 2
 """Of an observation with six query features and two candidates."""
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Reward, RoutingRequest
-from aamc_sdk.routing import PAIR_FEATURES, QUERY_NUMBERS, Array32, encode, encode_pairs
+from aamc_sdk.routing import PAIR_FEATURES, QUERY_NUMBERS, Array32, cache_read_cost, encode, encode_pairs
 from aamc_sdk.types import Floats
 
 _ONE, _SECOND = np.array(1, dtype=np.float32), np.array(1000, dtype=np.float32)
@@ -33,6 +33,8 @@ class ObservationEncoder:
         self._quickness, self._log_wait = (slice(first + 3 + number, None, len(PAIR_FEATURES)) for number in (_QUICKNESS, _LOG_WAIT))
         self._pressure = slice(first + 3 + _PRESSURE, None, len(PAIR_FEATURES))
         self._expected = request.expected
+        self._cache_read_usd = cache_read_cost(request.queries, request.pool)
+        self._cache_read_usd_per_token = request.pool.arrays.cache_read_usd
         self._mask = request.mask
         self._reward = reward
         affine, known = reward.affine, np.isfinite(request.expected.latency_ms).all()
@@ -70,10 +72,12 @@ class ObservationEncoder:
         return observation
 
     def _change_pairs(self, observation: Array32, rows: NDArray[np.intp], wait_ms: Floats | None, view: StepView) -> None:
-        expected, mask = self._expected.take(rows), self._mask[rows]
+        expected, mask, cache_read_usd = self._expected.take(rows), self._mask[rows], self._cache_read_usd[rows]
         waits = np.zeros(mask.shape) if wait_ms is None else wait_ms
         cost = expected.cost_usd if view.added_usd is None else expected.cost_usd + view.added_usd
         expected = attrs.evolve(expected, cost_usd=cost, latency_ms=expected.latency_ms + waits)
         allowed = mask if view.allowed is None else mask & view.allowed
-        pairs = encode_pairs(expected, waits, allowed, self._reward, view.pressure)
+        if view.context_tokens is not None:
+            cache_read_usd = cache_read_usd + view.context_tokens[..., None] * self._cache_read_usd_per_token
+        pairs = encode_pairs(expected, cache_read_usd, waits, allowed, self._reward, view.pressure)
         observation[..., self._pairs] = pairs.reshape(*rows.shape, -1)

@@ -5,6 +5,7 @@ import pytest
 from aamc_environments.queue import standalone
 
 from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.routing import PAIR_FEATURES
 
 CODE = 3
 
@@ -61,7 +62,7 @@ def test_observations_show_who_is_down():
     streams = standalone(queries=50, events=[{"at": 1, "candidate": "LLM-Code", "kind": "down"}]).vector(2, "train")
     before, _ = streams.reset()
     after, *_ = streams.step(np.zeros(2, dtype=int))
-    allowed = slice(-6 * 7 + 5, None, 6)
+    allowed = slice(PAIR_FEATURES.index("allowed") - len(PAIR_FEATURES) * 7, None, len(PAIR_FEATURES))
     np.testing.assert_array_equal(before[0, allowed], np.ones(7))
     np.testing.assert_array_equal(after[0, allowed], np.arange(7) != CODE)
 

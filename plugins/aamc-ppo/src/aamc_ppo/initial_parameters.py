@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH
+from aamc_ppo.rollout import CACHE_READ, CONTEXT, OBJECTIVES, PAIR_WIDTH
 from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
 
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
@@ -39,9 +39,13 @@ def plug_in_bias(embedding: int) -> Array32:
 
 
 def trained_outputs(embedding: int) -> Array32:
-    """Return 1 for the query tower's outputs that training may change, ``[1, K (E + F)]``: V_k reads no expected objective but its own, see (3)."""
+    """Return 1 for the query tower's outputs that training may change, ``[1, K (E + F)]``: V_k reads no expected objective but its own, see (3).
+
+    ``cache_read`` is cheapness too.
+    """
     trained = np.ones((OBJECTIVES, embedding + PAIR_WIDTH), np.float32)
     trained[:, embedding : embedding + OBJECTIVES] = np.eye(OBJECTIVES)
+    trained[:, embedding + CACHE_READ] = (0, 1, 0)
     return trained.reshape(1, -1)
 
 

@@ -4,7 +4,7 @@ Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the rew
 policy is linear in the preference's weights, and the critic reads them, so one of each serves all preferences. docs/reference/ppo.md numbers the
 equations.
 
-Shapes: B decisions, M candidates, Q query features, E embedding width, F = 6 pair features, K = 3 objectives, T steps of n streams in groups of G.
+Shapes: B decisions, M candidates, Q query features, E embedding width, F = 7 pair features, K = 3 objectives, T steps of n streams in groups of G.
 Formulas take numpy arrays (rollouts, decisions) or torch tensors (updates); ``xp`` is the module of their arrays. torch is imported where a
 training begins, so options and decisions load without it.
 """

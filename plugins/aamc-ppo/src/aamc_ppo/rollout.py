@@ -18,6 +18,7 @@ OBJECTIVES = 3
 """K: quality, cheapness, quickness."""
 PAIR_WIDTH = len(PAIR_FEATURES)
 """F."""
+CACHE_READ = PAIR_FEATURES.index("cache_read")
 STATE = slice(PAIR_FEATURES.index("log_wait"), PAIR_FEATURES.index("pressure") + 1)
 """The pair features that tell the pool's state; all are 0 in an idle pool."""
 CONTEXT = STATE.stop - STATE.start
@@ -42,7 +43,7 @@ class PolicyInputs(NamedTuple):
 
     @classmethod
     def of(cls, observations: Array32, candidates: int, reward: Reward) -> PolicyInputs:
-        """Split flat observations ``[B, Q + 3 + 6 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
+        """Split flat observations ``[B, Q + 3 + 7 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
         query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR_WIDTH * candidates, -PAIR_WIDTH * candidates), axis=1)
         pair = pair.reshape(len(pair), candidates, PAIR_WIDTH).swapaxes(1, 2)
         return cls(policy_query(query, pair), reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)

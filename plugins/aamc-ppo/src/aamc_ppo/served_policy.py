@@ -3,10 +3,11 @@
 The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
 tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes
 
-    V_k(b, m) = <q_bk, c_m> + (a_bk6 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
+    V_k(b, m) = <q_bk, c_m> + (a_bk7 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
 
 which has the form of (3) again: the second term is the factor of one more number of the embeddings, which is 1, and the pair features are
-the outcomes themselves. It holds where the pool is idle, so that no candidate has a wait or pressure, and all figures are known.
+the outcomes themselves, with the cost of reading from the cache as a fourth. It holds where the pool is idle, so that no candidate has a wait or
+pressure, and all figures are known.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
-from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
+from aamc_ppo.rollout import CACHE_READ, CONTEXT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries
+from aamc_sdk.routing import PAIR_FEATURES, Array32, cache_read_cost, encode, encode_candidates, encode_queries
 from aamc_sdk.types import Floats, Pool, RoutingRequest
 
 CACHED_PAIRS = 32_768
@@ -37,7 +38,7 @@ class FoldedPolicy:
     """A policy folded with a reward.
 
     Attributes:
-        query_tower: The query tower's parameters, whose output is ``[K (E + 1 + 3)]``.
+        query_tower: The query tower's parameters, whose output is ``[K (E + 1 + 4)]``.
         embedded: The candidates' embeddings and a 1, ``[M, E + 1]``.
     """
 
@@ -73,23 +74,25 @@ class FoldedPolicy:
 
     def _one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
         """Return the utilities of the only row, ``[1, M]``."""
-        expected = request.expected
-        query = np.array([query_features(request, categories)], dtype=np.float32)
-        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32).swapaxes(0, 1)
-        return np.asarray(utility(self.query_tower, query, weights, figures, self.embedded))
+        (query,), expected = request.queries, request.expected
+        cache_read_usd = (query.expected_prompt_tokens + query.expected_output_tokens) * request.pool.arrays.cache_read_usd[None]
+        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms, cache_read_usd), dtype=np.float32).swapaxes(0, 1)
+        features = np.array([query_features(request, categories)], dtype=np.float32)
+        return np.asarray(utility(self.query_tower, features, weights, figures, self.embedded))
 
     def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
         """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
         expected = request.expected
         query = with_length(encode_queries(request.queries, request.estimates, categories))
         factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
+        figures = (expected.known_quality, expected.cost_usd, expected.latency_ms, cache_read_cost(request.queries, request.pool))
         width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
         utilities = np.empty(request.mask.shape, dtype=np.float32)
         scratch = np.empty_like(utilities[:rows])  # fresh memory for each part costs more time than filling it
         for start in range(0, len(request), rows):
             part = slice(start, start + rows)
             summed = factors[part, :width].dot(self.embedded.T, out=utilities[part])
-            for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
+            for column, figure in enumerate(figures, start=width):
                 summed += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(summed)], dtype=np.float32, casting="same_kind")
         return utilities
 
@@ -150,9 +153,10 @@ def _lacks_figures(request: RoutingRequest) -> bool:
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:
-    """Return the matrix ``[E + 6, E + 4]`` from factors of embedding and pair features to those of embedding, 1 and outcomes."""
-    figures = slice(width, width + OBJECTIVES)
-    fold = np.zeros((width + PAIR_WIDTH, width + 1 + OBJECTIVES))
+    """Return the matrix ``[E + 7, E + 5]`` from factors of embedding and pair features to those of embedding, 1, outcomes and cost of the cache."""
+    figures = [width, width + 1, width + 2, width + CACHE_READ]
+    slopes, offsets = slopes[[0, 1, 2, 1]], offsets[[0, 1, 2, 1]]
+    fold = np.zeros((width + PAIR_WIDTH, width + 1 + len(figures)))
     fold[:width, :width] = np.eye(width)
     fold[figures, width] = offsets
     fold[width + PAIR_FEATURES.index("allowed"), width] = 1
