@@ -26,7 +26,8 @@ QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_toke
 PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "pressure", "cache_read", "allowed")
 """The features of a (query, candidate) pair.
 
-``cache_read`` is the cheapness of reading query and answer again from the candidate's prompt cache, as each later turn of a conversation does.
+``cache_read`` is the cheapness of reading query and answer again from the candidate's prompt cache, as each later turn of a conversation does,
+relative to that of a free call: it stays near [0, 1] where the costs of candidates, and so the scale of cheapness, differ little.
 """
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
 """The first features of a candidate; the hashed words of its description follow."""
@@ -68,7 +69,9 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
     return Features(
         query=encode_queries(request.queries, request.estimates, categories),
         preference=request.preferences.astype(np.float32),
-        pair=encode_pairs(request.expected, cache_read_cost(request.queries, request.pool), request.wait_ms, request.mask, reward, request.pressure),
+        pair=encode_pairs(
+            request.expected, request.wait_ms, request.mask, reward, request.pressure, cache_read_usd=cache_read_cost(request.queries, request.pool)
+        ),
         mask=request.mask,
     )
 
@@ -89,11 +92,12 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
 
 def encode_pairs(
     expected: Outcomes,
-    cache_read_usd: Floats,
     wait_ms: Floats,
     mask: NDArray[np.bool_],
     reward: Reward,
     pressure: Floats | None = None,
+    *,
+    cache_read_usd: Floats,
 ) -> Array32:
     """Return the features of pairs, ``[B, M, 7]``; an unknown quality counts as 0.5, other unknowns as 0.
 
@@ -106,7 +110,8 @@ def encode_pairs(
     pair[..., :3] = reward.vector(expected)
     pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0
     pair[..., 4] = 0.0 if pressure is None else pressure
-    pair[..., 5] = reward.vector(attrs.evolve(expected, cost_usd=cache_read_usd))[..., 1]
+    cheapness, of_free_call = (reward.vector(attrs.evolve(expected, cost_usd=cost))[..., 1] for cost in (cache_read_usd, np.zeros(mask.shape)))
+    pair[..., 5] = np.divide(cheapness, of_free_call, out=np.zeros(mask.shape), where=of_free_call > 0)
     pair[..., 6] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):

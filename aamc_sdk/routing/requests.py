@@ -273,9 +273,10 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
 
 
 def cache_read_cost(queries: Sequence[Query], pool: Pool) -> Floats:
-    """Return what it costs in USD to read queries and answers again from each candidate's prompt cache, ``[B, M]``; 0 without prices.
+    """Return the cost in USD of reading queries and answers again from each candidate's prompt cache, ``[B, M]``.
 
-    Each later turn of a conversation costs that much more if it stays with the candidate.
+    Each later turn of a conversation costs that much more if it stays with the candidate. A candidate without a price of cached input reads at its
+    full price, one without prices at the maximum of the pool's; 0 if no candidate has any.
     """
     return np.asarray(token_counts(queries).sum(axis=1)[:, None] * pool.arrays.cache_read_usd)
 

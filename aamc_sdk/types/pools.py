@@ -22,7 +22,7 @@ class PoolArrays:
 
     Attributes:
         usd_per_token: Prices of prompt, answer and cached prompt in USD a token, ``[3, M]``.
-        cache_read_usd: Prices of cached prompt in USD a token, 0 if unknown, ``[M]``.
+        cache_read_usd: Prices of cached prompt in USD a token, ``[M]``; the pool's maximum if unknown.
         usd_per_request: Price a request in USD, ``[M]``; None if all are 0.
         latency_ms: Unloaded latency in milliseconds, ``[M]``.
         service_ms: The part of it that grows with the answer's length, ``[M]``.
@@ -60,7 +60,7 @@ class PoolArrays:
         usd_per_request = read_only(per_request) if per_request.any() else None
         return cls(
             usd_per_token,
-            np.nan_to_num(usd_per_token[2]),
+            np.where(np.isnan(usd_per_token[2]), np.fmax.reduce(usd_per_token[2], initial=0.0), usd_per_token[2]),
             usd_per_request,
             latency_ms,
             service_ms,

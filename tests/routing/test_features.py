@@ -49,25 +49,26 @@ def test_categories_follow_the_order_that_the_policy_was_trained_with():
 def test_pairs_are_the_rewards_objectives_the_wait_and_the_mask():
     waits = np.full(REQUEST.mask.shape, 1000.0)
     cache_read_usd = cache_read_cost(REQUEST.queries, POOL)
-    pairs = encode_pairs(REQUEST.expected, cache_read_usd, waits, REQUEST.mask, REWARD)
+    pairs = encode_pairs(REQUEST.expected, waits, REQUEST.mask, REWARD, cache_read_usd=cache_read_usd)
     assert pairs[..., :3] == pytest.approx(REWARD.vector(REQUEST.expected), rel=1e-5)
     assert pairs[..., 3] == pytest.approx(np.log(2))
     assert not pairs[..., 4].any()
-    assert pairs[..., 5] == pytest.approx(REWARD.vector(attrs.evolve(REQUEST.expected, cost_usd=cache_read_usd))[..., 1], rel=1e-5)
+    slopes, offsets = REWARD.affine
+    assert pairs[..., 5] == pytest.approx(1 + cache_read_usd * slopes[1] / offsets[1], rel=1e-5)
     assert pairs[..., 6].astype(bool).tolist() == REQUEST.mask.tolist()
-    assert encode_pairs(REQUEST.expected, cache_read_usd, waits, REQUEST.mask, REWARD, waits / 4000)[..., 4] == pytest.approx(0.25)
+    assert encode_pairs(REQUEST.expected, waits, REQUEST.mask, REWARD, waits / 4000, cache_read_usd=cache_read_usd)[..., 4] == pytest.approx(0.25)
 
 
 def test_unknown_outcomes_are_finite_features():
     nothing = np.full((1, 2), np.nan)
-    pairs = encode_pairs(Outcomes(None, nothing, nothing), nothing, np.zeros((1, 2)), np.ones((1, 2), bool), REWARD)
+    pairs = encode_pairs(Outcomes(None, nothing, nothing), np.zeros((1, 2)), np.ones((1, 2), bool), REWARD, cache_read_usd=nothing)
     assert pairs[0, 0].tolist() == [0.5, 0, 0, 0, 0, 0, 1]
 
 
 def test_the_cost_of_reading_a_conversation_from_a_cache_by_hand():
     pool = Pool([ModelSpec("cached", prices=Prices(1.0, 3.0, cached_input=0.1)), ModelSpec("full", prices=Prices(1.0, 3.0)), Candidate("agent")])
     cost = cache_read_cost([Query("", prompt_tokens=900, output_tokens=100), Query("", prompt_tokens=9_000, output_tokens=1_000)], pool)
-    assert cost == pytest.approx(np.array([[1e-4, 1e-3, 0.0], [1e-3, 1e-2, 0.0]]))
+    assert cost == pytest.approx(np.array([[1e-4, 1e-3, 1e-3], [1e-3, 1e-2, 1e-2]]))
 
 
 def test_candidates_are_described_and_never_numbered():

@@ -58,7 +58,7 @@ class ObservationEncoder:
         observation[..., self._preference] = preferences
         if view.pressure is not None:
             observation[..., self._pressure] = view.pressure
-        if view.added_usd is not None or view.allowed is not None:
+        if view.added_usd is not None or view.allowed is not None or view.context_tokens is not None:
             self._change_pairs(observation, rows, wait_ms, view)
         elif wait_ms is not None and self._lost_per_ms is not None:
             quickness = observation[..., self._quickness]
@@ -79,5 +79,5 @@ class ObservationEncoder:
         allowed = mask if view.allowed is None else mask & view.allowed
         if view.context_tokens is not None:
             cache_read_usd = cache_read_usd + view.context_tokens[..., None] * self._cache_read_usd_per_token
-        pairs = encode_pairs(expected, cache_read_usd, waits, allowed, self._reward, view.pressure)
+        pairs = encode_pairs(expected, waits, allowed, self._reward, view.pressure, cache_read_usd=cache_read_usd)
         observation[..., self._pairs] = pairs.reshape(*rows.shape, -1)

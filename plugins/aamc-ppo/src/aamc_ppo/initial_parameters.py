@@ -41,7 +41,7 @@ def plug_in_bias(embedding: int) -> Array32:
 def trained_outputs(embedding: int) -> Array32:
     """Return 1 for the query tower's outputs that training may change, ``[1, K (E + F)]``: V_k reads no expected objective but its own, see (3).
 
-    ``cache_read`` is cheapness too.
+    Only cheapness reads ``cache_read``.
     """
     trained = np.ones((OBJECTIVES, embedding + PAIR_WIDTH), np.float32)
     trained[:, embedding : embedding + OBJECTIVES] = np.eye(OBJECTIVES)

@@ -19,6 +19,7 @@ OBJECTIVES = 3
 PAIR_WIDTH = len(PAIR_FEATURES)
 """F."""
 CACHE_READ = PAIR_FEATURES.index("cache_read")
+"""The pair feature that only the utility of cheapness reads, as an expected objective."""
 STATE = slice(PAIR_FEATURES.index("log_wait"), PAIR_FEATURES.index("pressure") + 1)
 """The pair features that tell the pool's state; all are 0 in an idle pool."""
 CONTEXT = STATE.stop - STATE.start

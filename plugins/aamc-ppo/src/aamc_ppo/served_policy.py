@@ -3,11 +3,11 @@
 The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
 tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes
 
-    V_k(b, m) = <q_bk, c_m> + (a_bk7 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
+    V_k(b, m) = <q_bk, c_m> + (a_bk7 + a_bk6 + sum_j a_bkj o_j) + a_bk6 (s_2 / o_2) t_b p_m + sum_j a_bkj s_j x_bmj
 
-which has the form of (3) again: the second term is the factor of one more number of the embeddings, which is 1, and the pair features are
-the outcomes themselves, with the cost of reading from the cache as a fourth. It holds where the pool is idle, so that no candidate has a wait or
-pressure, and all figures are known.
+which has the form of (3) again: the second and third term are the factors of two more numbers of the embeddings, 1 and the price p of a cached
+token, the latter times the query's tokens t; the pair features are the outcomes themselves. It holds where the pool is idle, so that no candidate
+has a wait or pressure, and all figures are known.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
 from aamc_ppo.rollout import CACHE_READ, CONTEXT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.routing import PAIR_FEATURES, Array32, cache_read_cost, encode, encode_candidates, encode_queries
+from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries, token_counts
 from aamc_sdk.types import Floats, Pool, RoutingRequest
 
 CACHED_PAIRS = 32_768
@@ -38,21 +38,21 @@ class FoldedPolicy:
     """A policy folded with a reward.
 
     Attributes:
-        query_tower: The query tower's parameters, whose output is ``[K (E + 1 + 4)]``.
-        embedded: The candidates' embeddings and a 1, ``[M, E + 1]``.
+        query_tower: The query tower's parameters, whose output is ``[K (E + 2 + 3)]``.
+        embedded: The candidates' embeddings, a 1 and the price of a cached token, ``[M, E + 2]``.
     """
 
     query_tower: dict[str, Array32]
     embedded: Array32
 
     @classmethod
-    def of(cls, p: Parameters, embedded: Array32, slopes: Floats, offsets: Floats) -> FoldedPolicy:
+    def of(cls, p: Parameters, pool: Pool, embedded: Array32, slopes: Floats, offsets: Floats) -> FoldedPolicy:
         """Fold a policy, whose candidates' embeddings are ``[M, E]``, with the reward's slopes ``[3]`` and offsets ``[3]``."""
         fold = _fold(embedded.shape[1], slopes, offsets)
         layers = np.concatenate((p["query_w2"], p["query_b2"])).reshape(-1, OBJECTIVES, len(fold)) @ fold
         *w2, b2 = layers.reshape(len(layers), -1).astype(np.float32)
         tower = {"query_w1": p["query_w1"][:-CONTEXT], "query_b1": p["query_b1"], "query_w2": np.array(w2), "query_b2": b2[None]}
-        return cls(tower, np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))).T)
+        return cls(tower, np.vstack((embedded.T, np.ones(len(pool)), pool.arrays.cache_read_usd), dtype=np.float32).T)
 
     def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32 | None:
         """Return U (4) of allowed candidates, ``[B, M]``.
@@ -74,27 +74,32 @@ class FoldedPolicy:
 
     def _one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
         """Return the utilities of the only row, ``[1, M]``."""
-        (query,), expected = request.queries, request.expected
-        cache_read_usd = (query.expected_prompt_tokens + query.expected_output_tokens) * request.pool.arrays.cache_read_usd[None]
-        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms, cache_read_usd), dtype=np.float32).swapaxes(0, 1)
+        (query,), expected, width = request.queries, request.expected, self.embedded.shape[1]
         features = np.array([query_features(request, categories)], dtype=np.float32)
-        return np.asarray(utility(self.query_tower, features, weights, figures, self.embedded))
+        factors = self._factors(features, weights, query.expected_prompt_tokens + query.expected_output_tokens)
+        figures = np.concatenate((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)
+        return np.asarray(factors[:, :width].dot(self.embedded.T) + factors[:, width:].dot(figures))
 
     def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
         """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
         expected = request.expected
         query = with_length(encode_queries(request.queries, request.estimates, categories))
-        factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
-        figures = (expected.known_quality, expected.cost_usd, expected.latency_ms, cache_read_cost(request.queries, request.pool))
+        factors = self._factors(query, weights, token_counts(request.queries).sum(axis=1))
         width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
         utilities = np.empty(request.mask.shape, dtype=np.float32)
         scratch = np.empty_like(utilities[:rows])  # fresh memory for each part costs more time than filling it
         for start in range(0, len(request), rows):
             part = slice(start, start + rows)
             summed = factors[part, :width].dot(self.embedded.T, out=utilities[part])
-            for column, figure in enumerate(figures, start=width):
+            for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
                 summed += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(summed)], dtype=np.float32, casting="same_kind")
         return utilities
+
+    def _factors(self, query: Array32, weights: Array32, tokens: Floats | int) -> Array32:
+        """Return the factors of embeddings, 1, price and outcomes, ``[B, E + 2 + 3]``, of queries with so many tokens ``[B]``."""
+        factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
+        factors[:, self.embedded.shape[1] - 1] *= tokens
+        return factors
 
 
 @attrs.frozen(eq=False)
@@ -120,7 +125,7 @@ class ServedPolicy:
         """Prepare a policy."""
         embedded: Array32 = embed_candidates(p, encode_candidates(pool))
         folds = affine is not None and np.abs(affine[0]).max() <= MAX_SLOPE and np.abs(affine[1]).max() <= MAX_OFFSET
-        return cls(p, pool, affine, embedded, FoldedPolicy.of(p, embedded, *affine) if affine is not None and folds else None)
+        return cls(p, pool, affine, embedded, FoldedPolicy.of(p, pool, embedded, *affine) if affine is not None and folds else None)
 
     def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
         """Return U (4), ``[B, M]``: by the folded policy where it holds, else from features, in parts that the processor's cache holds."""
@@ -153,14 +158,15 @@ def _lacks_figures(request: RoutingRequest) -> bool:
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:
-    """Return the matrix ``[E + 7, E + 5]`` from factors of embedding and pair features to those of embedding, 1, outcomes and cost of the cache."""
-    figures = [width, width + 1, width + 2, width + CACHE_READ]
-    slopes, offsets = slopes[[0, 1, 2, 1]], offsets[[0, 1, 2, 1]]
-    fold = np.zeros((width + PAIR_WIDTH, width + 1 + len(figures)))
+    """Return the matrix ``[E + 7, E + 5]`` from factors of embedding and pair features to those of embedding, 1, price and outcomes."""
+    figures, one, price = slice(width, width + OBJECTIVES), width, width + 1
+    fold = np.zeros((width + PAIR_WIDTH, width + 2 + OBJECTIVES))
     fold[:width, :width] = np.eye(width)
-    fold[figures, width] = offsets
-    fold[width + PAIR_FEATURES.index("allowed"), width] = 1
-    fold[figures, width + 1 :] = np.diag(slopes)
+    fold[figures, one] = offsets
+    fold[width + PAIR_FEATURES.index("allowed"), one] = 1
+    if offsets[1] > 0:
+        fold[width + CACHE_READ, [one, price]] = 1, slopes[1] / offsets[1]
+    fold[figures, price + 1 :] = np.diag(slopes)
     return fold
 
 
