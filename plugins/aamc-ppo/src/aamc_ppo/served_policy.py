@@ -77,7 +77,7 @@ class FoldedPolicy:
         (query,), expected, width = request.queries, request.expected, self.embedded.shape[1]
         features = np.array([query_features(request, categories)], dtype=np.float32)
         factors = self._factors(features, weights, query.expected_prompt_tokens + query.expected_output_tokens)
-        figures = np.concatenate((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)
+        figures = np.concatenate((expected.known_quality, expected.cost_usd, expected.latency_ms), dtype=np.float32)
         return np.asarray(factors[:, :width].dot(self.embedded.T) + factors[:, width:].dot(figures))
 
     def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
@@ -97,7 +97,7 @@ class FoldedPolicy:
 
     def _factors(self, query: Array32, weights: Array32, tokens: Floats | int) -> Array32:
         """Return the factors of embeddings, 1, price and outcomes, ``[B, E + 2 + 3]``, of queries with so many tokens ``[B]``."""
-        factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
+        factors: Array32 = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
         factors[:, self.embedded.shape[1] - 1] *= tokens
         return factors
 
