@@ -75,8 +75,8 @@ def test_a_call_has_its_share_of_the_time_of_many(monkeypatch):
 
 def test_operations_are_those_of_the_formulas():
     config = PPOConfig(hidden=2, embedding=1, epochs=1)
-    # Q = 3, M = 4, E + F = 7: hidden layers 3x2 and 18x2; head 2x21, critic 2x3, match 1x4; weighing 21, load 24
-    first, given, others = 6 + 36, 21 + 24, 42 + 6 + 4
+    # Q = 3, M = 4, E + F = 8: hidden layers 3x2 and 20x2; head 2x24, critic 2x3, match 1x4; weighing 24, load 28
+    first, given, others = 6 + 40, 24 + 28, 48 + 6 + 4
     assert operations(config, query=3, candidates=4) == 2 * (3 * (first + given) + 2 * others + 2 * others)
 
 
