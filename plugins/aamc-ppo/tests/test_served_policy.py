@@ -11,7 +11,7 @@ from aamc_ppo.served_policy import ServedPolicy, query_features
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aamc_sdk import Pool, Services
+from aamc_sdk import Services
 from aamc_sdk.routing import LinearReward, Scale, encode, encode_queries
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.testing.world import CATEGORIES
@@ -103,8 +103,7 @@ def test_the_features_decide_where_a_figure_is_unknown_or_a_candidate_has_a_queu
 def test_scales_too_small_for_32_bits_are_not_folded(least):
     reward = scaled(Scale(least, 2 * least), Scale())
     router = PPORouter(PPOConfig(), Services(pool=POOL, reward=reward, make=lambda *_: None))
-    unpriced = Pool(attrs.evolve(candidate, prices=None) for candidate in POOL)
-    tiny = attrs.evolve(REQUEST, pool=unpriced, expected=attrs.evolve(REQUEST.expected, cost_usd=np.full(REQUEST.mask.shape, least)))
+    tiny = attrs.evolve(REQUEST, expected=attrs.evolve(REQUEST.expected, cost_usd=np.full(REQUEST.mask.shape, least)))
     assert np.isfinite(router.score(tiny).utility).all()
 
 
