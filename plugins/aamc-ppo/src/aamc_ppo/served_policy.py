@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
-from aamc_ppo.rollout import CACHE_READ, CONTEXT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
+from aamc_ppo.rollout import CACHE_READ, CONTEXT, LOG_PROMPT, OBJECTIVES, PAIR_WIDTH, policy_query, prompt_length, with_length
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries, token_counts
+from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries
 from aamc_sdk.types import Floats, Pool, RoutingRequest
 
+TOKENS = slice(LOG_PROMPT, LOG_PROMPT + 2)
+"""The query's features of prompt and answer, log(1 + tokens) / 10."""
 CACHED_PAIRS = 32_768
 """(Query, candidate) pairs that are scored together: some MiB, which the processor's cache holds."""
 MAX_OFFSET = 100.0
@@ -84,7 +86,7 @@ class FoldedPolicy:
         """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
         expected = request.expected
         query = with_length(encode_queries(request.queries, request.estimates, categories))
-        factors = self._factors(query, weights, token_counts(request.queries).sum(axis=1))
+        factors = self._factors(query, weights, np.expm1(10 * query[:, TOKENS]).sum(axis=1))
         width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
         utilities = np.empty(request.mask.shape, dtype=np.float32)
         scratch = np.empty_like(utilities[:rows])  # fresh memory for each part costs more time than filling it
