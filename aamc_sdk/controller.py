@@ -33,8 +33,8 @@ from aamc_sdk.routing.arguments import (
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
 from aamc_sdk.serving.learner.learner import Learner
+from aamc_sdk.serving.pseudonyms import pseudonymizer
 from aamc_sdk.serving.served_components import ServedComponents, check_privileged, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
@@ -51,6 +51,8 @@ class MetaController:
         user_key: The key that turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Attributes:
+        router, router_name, estimator, pool, preference, seed: What it decides with; the preference is that of requests that give none.
+        store: The log.
         models: The client for calling the candidates; it records calls with a decision's id as attempts.
         learner: Learns from the log; None for a router that does not learn.
 
@@ -75,13 +77,16 @@ class MetaController:
             self._threads = GuardedThreads(self._guard)
             self._call_guard = CloseGuard()  # closes first: the answers of calls in progress are logged
             self._events = PluginEvents(components.plugins)
-            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._call_guard, self._events)
+            self._decider = Decider(
+                components, self._user_id, self._guard, self._threads, self._call_guard, self._events, wake=lambda: self._wake_learner(urgent=False)
+            )
             self.models, self._loop = components.models, components.services.loop
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
+                unusable.callback(self._close_router)
                 self.router.attach(self.store, self._user_id)
-                self.learner = Learner(self.store, self.router, self._events.learned)
+                self.learner = Learner(self.store, self.router, self._events.announce_learned)
             unusable.pop_all()
 
     @classmethod
@@ -269,12 +274,10 @@ class MetaController:
 
     def log_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Log decisions of :meth:`draw`, all or none; return them as they are in the log."""
-        logged = self._decider.log(records)
-        self._wake_learner(urgent=False)
-        return logged
+        return self._decider.log(records)
 
     def log_attempts(self, attempts: Sequence[Attempt], *, urgent: bool = False) -> Sequence[int]:
-        """Log attempts, all or none; return their numbers. Works until the log is closed, as calls may end while the controller closes."""
+        """Log attempts, all or none; return their numbers. Also works while the controller closes, because calls may end then."""
         with self._store_errors():
             numbers = self.store.add_attempts(attempts)
         self._wake_learner(urgent=urgent)
@@ -434,10 +437,7 @@ class MetaController:
         self._guard.close()
         if self.learner is not None:
             self.learner.close()
-        try:
-            self.router.close()
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
-            logger.error("while closing: %s", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
+        self._close_router()
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()
@@ -451,6 +451,12 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _close_router(self) -> None:
+        try:
+            self.router.close()
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
+            logger.error("while closing: %s", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
+
     def _arguments(self, query: str | Query, preference: PreferenceLike, named: RouteKeywords) -> RouteArguments:
         """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""
         self._guard.check()
@@ -463,13 +469,13 @@ class MetaController:
                 new = self.store.add_feedback(entries)
             self._wake_learner()
             if self.learner is None:
-                self._events.added([feedback for (feedback, _), is_new in zip(entries, new, strict=True) if is_new], self.store)
+                self._events.announce_feedback([feedback for (feedback, _), is_new in zip(entries, new, strict=True) if is_new], self.store)
         return new
 
     def _add_attempt(self, attempt: Attempt) -> int:
         return self.log_attempts([attempt], urgent=True)[0]
 
     def _wake_learner(self, *, urgent: bool = True) -> None:
-        """Let the router learn the log's new entries now; those that are not urgent, only if it learns attempts at once."""
+        """Let the router learn the log's new entries now; without ``urgent``, only if it ``learns_attempts``."""
         if self.learner is not None and (urgent or self.learner.learns_attempts):
             self.learner.wake()

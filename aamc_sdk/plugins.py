@@ -146,12 +146,12 @@ class Plugins:
             module = load()
             self._manager.register(module, name=plugin.key)
             self._check_hooks(module)
+            self._plugins[module] = plugin  # refuses an object without a hash
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the others still load
             if self._manager.has_plugin(plugin.key):
                 self._manager.unregister(name=plugin.key)
             self._add_failure(plugin, "loading", error)
             return
-        self._plugins[module] = plugin
         for kind, hook in KINDS.items():
             self._collect(module, plugin, kind, hook)
 
@@ -166,6 +166,8 @@ class Plugins:
                 raise PluginError(unknown_name("there is no hook", hook.name, _HOOKS, "hooks"))
             if any(inspect.iscoroutinefunction(implementation.function) for implementation in own):
                 raise PluginError(f"hook {hook.name} must be a plain function (def): nothing awaits it, so as `async def` it does nothing")
+            if any(inspect.isgeneratorfunction(implementation.function) for implementation in own):
+                raise PluginError(f"hook {hook.name} must be a plain function (def) without yield: hooks are called one by one, none wraps others")
 
     def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -292,8 +294,8 @@ class Plugins:
         return bool(getattr(self._manager.hook, event).get_hookimpls())
 
     def notify(self, event: str, **arguments: Any) -> None:
-        """Deliver an event to every plugin; an error of one is logged and not raised."""
-        for implementation in getattr(self._manager.hook, event).get_hookimpls():
+        """Deliver an event to every plugin, in the order of pluggy; an error of one is logged and not raised."""
+        for implementation in reversed(getattr(self._manager.hook, event).get_hookimpls()):
             try:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything

@@ -106,6 +106,28 @@ class Counting(Coin, OnlineRouter):
         self.learned += [(feedback.decision_id, feedback.quality) for feedback in experience.feedback]
 
 
+class Charging(Counting):
+    """Charges a budget for decisions: it must learn them as soon as they are in the log."""
+
+    learns_attempts = True
+    charged: int = 0
+
+    def learn(self, experience: Any) -> None:
+        self.charged += len(experience.decisions)
+
+
+class Unattached(Counting):
+    """Starts to write its state as it is attached, and cannot begin to learn."""
+
+    closed = False
+
+    def prepare_replay(self, *arguments: Any) -> Any:
+        raise StoreError("the log cannot be read")
+
+    def close(self) -> None:
+        Unattached.closed = True
+
+
 class Seer(Greedy):
     privileged = True
 
@@ -145,7 +167,7 @@ class Hearer:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "seer": Seer, "slow": Slow, "eager": Eager, "patient": Patient}
+        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "charging": Charging, "unattached": Unattached, "seer": Seer, "slow": Slow, "eager": Eager, "patient": Patient}
         return [Component(name, f"{__name__}:{part.__name__}", "") for name, part in classes.items()]
 
     @hookimpl
@@ -625,6 +647,57 @@ def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(met
         asyncio.run(work())
         assert not controller.router.waiting  # type: ignore[attr-defined]  # Slow has it
         assert not controller._loop.started
+
+
+@pytest.mark.parametrize("method", ["route", "draw"])
+def test_an_asynchronous_router_is_not_asked_by_a_thread_after_the_controller_was_closed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with build("patient") as controller, ThreadPoolExecutor(1) as pool:
+        decider = controller._decider
+        request, waits, go_on = decider.request, threading.Event(), threading.Event()
+
+        def slowly(*arguments: Any) -> Any:
+            waits.set()
+            assert go_on.wait(60)
+            return request(*arguments)
+
+        monkeypatch.setattr(decider, "request", slowly)
+        waiting = pool.submit(getattr(controller, method), "Hi")
+        assert waits.wait(60)
+        controller.close()
+        go_on.set()
+        with pytest.raises(StoreError, match="the controller is closed"):
+            waiting.result(60)
+        assert not controller.router.waiting  # type: ignore[attr-defined]  # Slow has it
+        assert not controller._loop.started
+
+
+@pytest.mark.parametrize("method", ["route", "route_batch", "aroute"])
+def test_decisions_are_learned_at_once_by_a_router_that_needs_it(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_sdk.serving.learner.learner.POLL_SECONDS", 3600.0)
+    with build("charging") as controller:
+        assert controller.learner is not None
+        controller.learner.flush()
+        if method == "aroute":
+            asyncio.run(controller.aroute("Hi"))
+        else:
+            getattr(controller, method)(["Hi"] if method == "route_batch" else "Hi")
+        ends = time.monotonic() + 60
+        while not controller.router.charged and time.monotonic() < ends:  # type: ignore[attr-defined]  # Charging has it
+            time.sleep(0.01)
+        assert controller.router.charged == 1  # type: ignore[attr-defined]  # likewise
+
+
+def test_a_router_that_cannot_begin_to_learn_is_closed() -> None:
+    with pytest.raises(StoreError, match="the log cannot be read"):
+        build("unattached")
+    assert Unattached.closed
+
+
+def test_a_configuration_file_s_keys_for_a_server_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "gate.yaml").write_text("router: greedy-by-reward\nestimator: length\ngateway: {port: 8000}\ndataset: tiny\n")
+    with MetaController.from_file(tmp_path / "gate.yaml", plugins=installed()):
+        assert f"{tmp_path / 'gate.yaml'}: without effect: gateway (only servers use it)" in caplog.messages
+        assert f"{tmp_path / 'gate.yaml'}: without effect: dataset (only experiments use it)" in caplog.messages
 
 
 def test_an_asynchronous_router_that_waits_for_itself_is_an_error() -> None:

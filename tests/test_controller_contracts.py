@@ -619,11 +619,18 @@ def test_a_router_that_raises_cancelled_error_by_itself_has_failed() -> None:
 def test_options_must_be_a_mapping(controller: MetaController) -> None:
     with pytest.raises(DataError, match=r"options must be a mapping such as .*, not 3"):
         controller.complete("Hi", options=3)  # type: ignore[arg-type]  # on purpose
-    for options in ({"messages": []}, {"model": "large"}):
-        with pytest.raises(DataError, match=r"options must not have '(messages|model)'"):
-            controller.complete("Hi", options=options)
+    for name in ("messages", "model", "candidate", "decision_id"):
+        with pytest.raises(DataError, match=f"options must not have '{name}'"):
+            controller.complete("Hi", options={name: "large"})
+    assert controller.store.experience().position == 0
     with pytest.raises(DataError, match="on_text must be a function of a text, not 3"):
         controller.complete("Hi", on_text=3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_state_must_be_one_for_a_completion_too(tmp_path: Path) -> None:
+    pool = Pool((*POOL, ModelSpec("without-endpoint")))
+    with build("first", pool=pool) as controller, pytest.raises(DataError, match=r"state must be an aamc_sdk\.PoolState, not {'in_flight'"):
+        controller.complete("Hi", state={"in_flight": {"small": 1}})  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:

@@ -126,6 +126,47 @@ def test_a_hook_that_nothing_would_await_is_an_error():
     assert not found.has_listeners("aamc_decided")
 
 
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_hook_that_would_wrap_others_is_an_error(wraps):
+    class Wrapping:
+        @hookimpl(wrapper=wraps)
+        def aamc_decided(self, decision):
+            yield
+
+    found = plugins(wrapping=Wrapping())
+    (error,) = errors(found)
+    assert "hook aamc_decided must be a plain function (def) without yield" in error or (wraps and "wrapper" in error)
+    assert not found.has_listeners("aamc_decided")
+
+
+def test_events_are_delivered_in_the_order_of_pluggy():
+    heard = []
+
+    def handler(name, **order):
+        class Handler:
+            @hookimpl(**order)
+            def aamc_decided(self, decision):
+                heard.append(name)
+
+        return Handler()
+
+    found = plugins(one=handler("last", trylast=True), two=handler("third"), three=handler("second"), four=handler("first", tryfirst=True))
+    found.notify("aamc_decided", decision=None)
+    assert heard == ["first", "second", "third", "last"]
+
+
+def test_a_plugin_without_a_hash_is_an_error_of_its_own():
+    class Unhashable:
+        __hash__ = None
+
+        @hookimpl
+        def aamc_decided(self, decision):
+            """Never called."""
+
+    (error,) = errors(plugins(wrong=Unhashable()))
+    assert "unhashable" in error
+
+
 def test_the_events_that_a_plugin_handles_are_listed():
     class Handler(Offering):
         @hookimpl

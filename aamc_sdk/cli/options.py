@@ -101,9 +101,6 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         return min(max((found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp(), _FIRST), _LAST)
 
 
-_OWN_PARAMETERS = frozenset(("candidate", "decision_id", "messages", "model", "record", "stream"))
-
-
 def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of a request to a model from ``KEY=VALUE``, whose values are YAML.
 
@@ -111,6 +108,7 @@ def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
         ConfigError: An assignment has no ``=``, its value cannot be sent as JSON, or the call itself sets that parameter.
     """
     from aamc_sdk.config import set_option
+    from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS
 
     options: dict[str, Any] = {}
     for assignment in assignments:
@@ -122,7 +120,7 @@ def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
         if value.lower().lstrip("+-") in ("nan", "inf", "infinity") or not _is_json(options):  # YAML reads these names as texts
             raise ConfigError(f"--option {assignment}: {value!r} is not a JSON value; give a number, text, true, false, null, list or mapping")
     for name in options:
-        if name in _OWN_PARAMETERS:
+        if name in (*CALL_ARGUMENTS, "stream"):
             raise ConfigError(f"--option {name} is set by the call itself; leave it out")
     return options
 
@@ -160,7 +158,7 @@ USER = click.option("--user", metavar="U", help="Id of the user, for routers tha
 
 
 def _read_key(ctx: click.Context, option: click.Parameter, path: Path | None) -> str | None:
-    from aamc_sdk.serving.decisions.pseudonyms import read_key
+    from aamc_sdk.serving.pseudonyms import read_key
 
     return None if path is None else read_key(path)
 

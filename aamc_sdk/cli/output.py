@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Column, Table
 
+    from aamc_sdk.explain import Explanation
+
 PIPE_WIDTH = 120
 """Default width in columns for output that is not a terminal."""
 NAME_WIDTH = 14
@@ -139,7 +141,7 @@ def _width(column: Column, shown: Console) -> int:
     return max(shown.measure(cell, options=shown.options.update_width(10_000)).maximum for cell in (column.header, *column.cells))
 
 
-def show_explanation(explanation: Any, as_json: bool) -> None:
+def show_explanation(explanation: Explanation, as_json: bool) -> None:
     """Show an explanation: as JSON, or as a table of candidates and a paragraph."""
     document = explanation.to_dict()
     if as_json:

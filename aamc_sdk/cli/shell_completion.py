@@ -13,7 +13,7 @@ _BEFORE_A_PATH = ("dataset", "store")
 """The kinds whose names stand before a colon and a path."""
 
 
-class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
+class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """The name of a component of one kind, several after commas, or a file."""
 
     name = "text"

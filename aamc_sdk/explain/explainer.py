@@ -88,7 +88,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
 
 def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
-    """Return a record's request in the form that the router scored."""
+    """Return a record's request, with the mask that the draw used."""
     names = record.candidates
     masked_why = record.masked_why
     described = {candidate.name: candidate for candidate in pool}
@@ -101,6 +101,8 @@ def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
         wait_ms=record.wait_ms,
         mask=np.array([[name not in masked_why for name in names]]),
         masked_why={why: np.array([[masked_why.get(name) == why for name in names]]) for why in set(masked_why.values())},
+        budget_usd=record.budget_usd,
+        quality_floor=record.quality_floor,
         preference_given=record.preference_given,
         in_flight=record.in_flight,
         pressure=record.pressure,

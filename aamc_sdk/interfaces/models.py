@@ -31,7 +31,7 @@ class Usage:
         reasoning_tokens: Tokens of the answer that were reasoning.
 
     Raises:
-        ValueError: A number is no whole number of at least 0.
+        ValueError: A count is not a whole number of at least 0.
     """
 
     prompt_tokens: int | None = None

@@ -51,8 +51,8 @@ class Router(BaseComponent):
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
         uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
-        trust: The validated gain over router ``greedy`` of a policy that training starts as it: ``factor`` (0: decides like it), ``gain`` and
-            ``ci95`` in mean reward; None without such a validation.
+        trust: The validation of a trained policy against ``greedy``, its starting rule: the trust ``factor`` (0: it decides like ``greedy``), the
+            mean ``gain`` in reward, and its ``ci95``; None without such a validation.
     """
 
     requires: Requirements = Requirements()

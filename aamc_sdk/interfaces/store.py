@@ -101,7 +101,7 @@ class Store(NamedComponent):
             yield batch
 
     def position(self) -> int:
-        """Return the log's last position. Asked several times a second where learning is shared, so a store overrides it by something cheap."""
+        """Return the log's last position. Called several times a second if learning is shared; override it with a cheap query."""
         return int(self.health().get("position", 0))
 
     @abc.abstractmethod

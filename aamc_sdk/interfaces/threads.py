@@ -100,7 +100,7 @@ class EventLoopThread:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="aamc-loop", daemon=True)
                 self._thread.start()
-        return asyncio.run_coroutine_threadsafe(_contained(work), self._loop)
+            return asyncio.run_coroutine_threadsafe(_contained(work), self._loop)  # with the lock, or close could end the loop before
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and return its result; Ctrl-C cancels it.

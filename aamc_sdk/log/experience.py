@@ -47,8 +47,8 @@ class Batch:
         rows: The entries.
         decisions: The decisions that they are or refer to, in log order.
         epoch: Number of times that a user was forgotten.
-        follows: Name of the entry before the batch; ``""``: the batch starts with the first entry, or entries were lost; None: retention
-            dropped the entry.
+        follows: Name of the entry before the batch; ``""``: the batch starts with the first entry, or entries were lost; None where it is
+            unknown: retention dropped the entry, or the store does not say.
         replaced: The revisions of feedback that entries of the batch replaced.
         last: Name of the entry at the position; None for that of the last row, or of the entry before an empty batch.
         start: The position of the last entry that retention has dropped, 0 for none.

@@ -37,6 +37,10 @@ def _check_floor(arguments: object, field: object, value: Any) -> None:
         raise DataError(f"quality_floor must be a number from 0 to 1, not {value!r:.80}")
 
 
+def _check_state(arguments: object, field: object, value: Any) -> None:
+    check_type(value, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
+
+
 class RouteKeywords(TypedDict, total=False):
     """The keyword arguments of :meth:`aamc_sdk.MetaController.route`, which explains them."""
 
@@ -103,7 +107,7 @@ class RouteArguments:
     ids: Sequence[str] | None = attrs.field(default=None, kw_only=True)
     unavailable: Collection[str] = attrs.field(default=(), kw_only=True)
     wait_ms: Mapping[str, float] | None = attrs.field(default=None, kw_only=True)
-    state: PoolState | None = attrs.field(default=None, kw_only=True)
+    state: PoolState | None = attrs.field(default=None, validator=_check_state, kw_only=True)
     budget_usd: float | None = attrs.field(default=None, validator=_check_budget, kw_only=True)
     quality_floor: float | None = attrs.field(default=None, validator=_check_floor, kw_only=True)
     episode: str | None = attrs.field(default=None, kw_only=True)
@@ -120,7 +124,6 @@ class RouteArguments:
     def pool_state(self) -> PoolState | None:
         """The state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool."""
         state = self.state
-        check_type(state, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
         unavailable = names_of(self.unavailable, "unavailable")
         if not unavailable and self.wait_ms is None:
             return state

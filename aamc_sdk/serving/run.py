@@ -206,7 +206,7 @@ class Run:
 
 
 def names_checkpoint(name: str) -> bool:
-    """Return whether ``--router`` or ``--estimator`` names a checkpoint: a path has a slash, so that no folder hides the component of its name."""
+    """Return whether a name is the path of a checkpoint. A path must contain a slash, so a folder cannot shadow a component of the same name."""
     return bool(set(name) & {"/", os.sep})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,10 +283,12 @@ def components_from_file(
     store: str = "memory:",
     changes: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    other_keys: Collection[str] = (),
 ) -> ServedComponents:
     """Return untrained components, as a configuration file names them; arguments as for :meth:`aamc_sdk.MetaController.from_file`.
 
-    ``changes`` replace keys of the file, such as ``pool``; ``defaults`` are keys for a file of this SDK that lacks them, such as ``router``.
+    ``changes`` replace keys of the file, such as ``pool``; ``defaults`` are keys for a file of this SDK that lacks them, such as ``router``;
+    ``other_keys`` are those that the caller reads itself.
 
     Raises:
         ConfigError: The file cannot be used, or names no router.
@@ -302,7 +304,7 @@ def components_from_file(
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}
-        _check_keys(content, path)
+        _check_keys(content, path, other_keys)
     if changes:
         content = {**content, **changes}
         pool = None if "pool" in changes else pool
@@ -317,8 +319,8 @@ def _check_foreign(foreign: object, name: str) -> None:
     check_known(foreign.content, SERVING_KEYS, f"{name}: serving returned the unknown key", PluginError, "a controller has")
 
 
-def _check_keys(content: Mapping[str, Any], path: Path) -> None:
-    """Refuse a file without a router, with an orchestrator or with an unknown key; warn of keys that only experiments use."""
+def _check_keys(content: Mapping[str, Any], path: Path, other_keys: Collection[str]) -> None:
+    """Refuse a file without a router, with an orchestrator or with an unknown key; warn of keys that nothing here reads."""
     if content.get("orchestrator"):
         named = Choice.of(content["orchestrator"], "orchestrator").name
         raise ConfigError(
@@ -331,5 +333,6 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
         raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
     known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
     check_known(content, known, f"{path}: the configuration has no option", ConfigError)
-    if idle := [key for key in content if key in EXPERIMENT_KEYS]:
-        logger.warning("%s: without effect: %s (only experiments use it)", path, ", ".join(idle))
+    for keys, users in ((EXPERIMENT_KEYS, "experiments"), (SERVER_KEYS, "servers")):
+        if idle := [key for key in content if key in keys and key not in other_keys]:
+            logger.warning("%s: without effect: %s (only %s use it)", path, ", ".join(idle), users)

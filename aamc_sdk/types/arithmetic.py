@@ -31,7 +31,7 @@ def sigmoid(log_odds: Floats) -> Floats:
 
 
 def wilson_interval(mean: float, n: float) -> tuple[float, float]:
-    """Return Wilson's 95% score interval of a mean of n values from 0 to 1; NaN without values. For values in between it is too wide."""
+    """Return Wilson's 95% score interval of a mean of n values from 0 to 1; NaN without values; conservative if values lie in between."""
     if not n:
         return math.nan, math.nan
     spread = _Z_95 * _Z_95 / n

@@ -1,4 +1,4 @@
-"""Candidates and model pools. Prices are USD per million tokens, latencies milliseconds."""
+"""Candidates: models and agents that may be chosen, with prices (USD per million tokens), latencies (milliseconds) and endpoints."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, builtin, hookimpl, option
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.interfaces import ExportableComponent
+from aamc_sdk.interfaces import ExportableComponent, OnlineRouter
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run
 from aamc_sdk.storage import locked
@@ -134,6 +134,23 @@ def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(a
     assert {row["expected_reward"] for row in found["candidates"]} == {None}
     assert f"{routed['candidate']} is chosen" in aamc("explain", routed["id"], "--store", "sqlite:mine.db")[1]
     assert aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--run", "runs/latest")[0] == 1
+
+
+def test_explaining_a_decision_learns_nothing(aamc, monkeypatch) -> None:
+    class Learning(tiny.TinyRouter, OnlineRouter):
+        learned = 0
+
+        def learn(self, experience):
+            Learning.learned += len(experience.decisions)
+
+    aamc(*RUN)
+    routed = json.loads(aamc("route", "hello", "--json")[1])
+    monkeypatch.setattr(tiny, "TinyRouter", Learning)
+    status, out, err = aamc("explain", routed["id"], "--json")
+    assert (status, json.loads(out)) == (0, routed), err
+    assert not Learning.learned
+    aamc("route", "again")  # a controller does learn
+    assert Learning.learned
 
 
 def test_looking_for_a_decision_makes_no_log(aamc) -> None:

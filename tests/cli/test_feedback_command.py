@@ -13,7 +13,7 @@ import pytest
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import SqliteOptions, SqliteStore, addition_of
-from aamc_sdk.serving.decisions.pseudonyms import pseudonym
+from aamc_sdk.serving.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
 

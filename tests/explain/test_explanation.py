@@ -345,7 +345,7 @@ def test_a_recorded_request_comes_back_as_the_router_saw_it():
     dataset = make_dataset(6)
     asked = make_request(dataset)
     decisions = decide(Scores(np.zeros(asked.mask.shape)), asked, list("abcdef"), router="", sample=False, seed=0)
-    for row, record in enumerate(Records(decisions, asked)):
+    for row, record in enumerate(Records(decisions, attrs.evolve(asked, budget_usd=3.0, quality_floor=0.4))):
         again, request = recorded_request(record, KIT_POOL), asked.take(slice(row, row + 1))
         assert again.queries == list(request.queries)
         assert again.pool == request.pool
@@ -354,4 +354,5 @@ def test_a_recorded_request_comes_back_as_the_router_saw_it():
         assert again.expected.known_quality == pytest.approx(request.expected.known_quality)
         assert again.expected.cost_usd == pytest.approx(request.expected.cost_usd)
         assert again.estimates.embedding == pytest.approx(request.estimates.embedding)
+        assert (again.budget_usd, again.quality_floor) == (3.0, 0.4)
         assert [again.reasons(0, m) for m in range(4)] == [request.reasons(0, m) for m in range(4)]

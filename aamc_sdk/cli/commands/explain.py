@@ -32,7 +32,6 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
 
     Example: aamc explain ID --store sqlite:state.db
     """
-    from aamc_sdk.controller import MetaController
     from aamc_sdk.explain import explain
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import load_checkpoints
@@ -44,9 +43,9 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
             show_explanation(explain(record), as_json)
             return
     components = load_checkpoints(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
-    with MetaController(components) as controller:
-        explanation = controller.explain(decision_id)
-    show_explanation(explanation, as_json)
+    with closing(components.store) as log, components.store_errors():  # without a controller, whose router would learn the log
+        record = log.record(decision_id)
+    show_explanation(explain(record, components.router, components.services.reward, components.pool), as_json)
 
 
 def _may_have_decided(folder: Path, record: Record) -> bool:

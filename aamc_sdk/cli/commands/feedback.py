@@ -318,7 +318,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
     Example: aamc feedback forget --user ann --store sqlite:state.db
     """
     from aamc_sdk.log import RowStore
-    from aamc_sdk.serving.decisions.pseudonyms import pseudonymizer
+    from aamc_sdk.serving.pseudonyms import pseudonymizer
 
     if user is None and tenant is None:
         raise click.UsageError("give --user, --tenant, or both")

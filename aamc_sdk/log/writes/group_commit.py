@@ -128,7 +128,7 @@ class GroupCommit:
         with self._lock:
             if self._closed and not closes:
                 raise StoreError("the decision log is closed")
-            self._closed = closes
+            self._closed |= closes
             self._queue.append(item)
             if self._leader is None:
                 self._leader = item

@@ -31,7 +31,7 @@ from aamc_sdk.routing.arguments import RouteArguments, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.models.model_client import conversation
+from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS, conversation
 from aamc_sdk.serving.served_components import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -52,9 +52,10 @@ logger = logging.getLogger(__name__)
 
 
 class Decider:
-    """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
+    """Decides requests with one set of components; safe to use from any thread. A request whose id is in the log gets the logged decision.
 
-    ``user_id`` maps an external user id to the id used in requests and the log; ``call_guard`` admits calls of models.
+    ``user_id`` maps an external user id to the id used in requests and the log; ``call_guard`` admits calls of models; ``wake`` is called after
+    decisions were logged.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class Decider:
         threads: GuardedThreads,
         call_guard: CloseGuard,
         events: PluginEvents,
+        wake: Callable[[], None],
     ) -> None:
         self._components = components
         self._router = components.router
-        self._user_id, self._events = user_id, events
+        self._user_id, self._events, self._wake = user_id, events, wake
         self._guard, self._call_guard, self._threads = guard, call_guard, threads
 
     def decide(self, arguments: RouteArguments) -> list[Decision]:
@@ -100,9 +102,9 @@ class Decider:
     ) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
         check_type(options, Mapping | None, "options must be a mapping such as {'temperature': 0}", DataError)
-        for name in ("messages", "model"):
+        for name in CALL_ARGUMENTS:
             if options and name in options:
-                raise DataError(f"options must not have {name!r}, which the query and the chosen candidate determine; leave it out")
+                raise DataError(f"options must not have {name!r}, which the query and the decision determine; leave it out")
         if on_text is not None and not callable(on_text):
             raise DataError(f"on_text must be a function of a text, not {on_text!r:.80}")
         if on_text is not None and options and options.get("tools"):
@@ -134,6 +136,7 @@ class Decider:
     def draw(self, arguments: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(arguments)
+        self._guard.check()  # an asynchronous router would start the closed event loop again
         try:
             with self._router_errors():
                 return self.draw_from(self._router.score(request), request, arguments)
@@ -200,7 +203,8 @@ class Decider:
             with self._components.store_errors():
                 logged = self._components.store.add_decisions(records)
                 new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
-            self._events.decided(new)
+            self._events.announce_decisions(new)
+        self._wake()
         return logged
 
     def _logged_records(self, arguments: RouteArguments) -> list[Record] | None:

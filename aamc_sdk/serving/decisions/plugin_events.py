@@ -29,7 +29,7 @@ class PluginEvents:
         self._early: dict[str, deque[Feedback]] = {}
         self._lock = threading.Lock()
 
-    def decided(self, decisions: Sequence[Decision]) -> None:
+    def announce_decisions(self, decisions: Sequence[Decision]) -> None:
         """Announce decisions that are new to the log, and the early feedback on them."""
         if not self._listened:
             return
@@ -38,8 +38,8 @@ class PluginEvents:
         if self._early:
             self._announce_early([decision.id for decision in decisions])
 
-    def added(self, feedback: Sequence[Feedback], store: Store) -> None:
-        """Announce feedback in the log of a router that does not learn; early feedback once this controller has logged its decision."""
+    def announce_feedback(self, feedback: Sequence[Feedback], store: Store) -> None:
+        """Announce logged feedback if no learner does. Feedback on an unknown decision waits until this controller logs that decision."""
         if "aamc_learned" not in self._listened:
             return
         with self._lock:
@@ -52,7 +52,7 @@ class PluginEvents:
                 store.record(each.decision_id)
                 self._announce_early([each.decision_id])
 
-    def learned(self, feedback: Feedback) -> None:
+    def announce_learned(self, feedback: Feedback) -> None:
         """Announce feedback that the router has learned."""
         self._emit("aamc_learned", feedback=feedback)
 
@@ -63,7 +63,7 @@ class PluginEvents:
     def _announce_early(self, decision_ids: Sequence[str]) -> None:
         with self._lock:
             for feedback in [feedback for name in decision_ids for feedback in self._early.pop(name, ())]:
-                self.learned(feedback)
+                self.announce_learned(feedback)
 
     def _emit(self, event: str, **arguments: Any) -> None:
         if self._plugins is not None and event in self._listened:

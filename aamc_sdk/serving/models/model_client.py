@@ -21,6 +21,8 @@ CLOSE_SECONDS = 5.0
 """Maximum time in seconds for which providers close: the program must end although a server does not answer."""
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN, _AVAILABLE = PoolState(), EndpointState()
+CALL_ARGUMENTS = ("candidate", "decision_id", "messages", "model")
+"""Names that the parameters of a request to a model cannot have: the call itself sets them."""
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
 

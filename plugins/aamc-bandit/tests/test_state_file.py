@@ -23,7 +23,7 @@ from aamc_sdk.errors import OutputError, StoreAwayError
 from aamc_sdk.log import SqliteStore, open_store
 from aamc_sdk.log.retention import partitioned_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving.decisions.pseudonyms import pseudonym
+from aamc_sdk.serving.pseudonyms import pseudonym
 
 INTERVAL = "24h"
 """None but the last save, unless a test says otherwise."""

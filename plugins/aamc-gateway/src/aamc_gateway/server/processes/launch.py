@@ -111,7 +111,9 @@ class Launch:
         if self.is_trial:
             given["pool"] = _TRIAL_POOL
         if self.config is not None:
-            return components_from_file(self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER})
+            return components_from_file(
+                self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER}, other_keys=SERVER_KEYS
+            )
         settings = ServingSettings.of({"router": ROUTER, **given})
         pool = pool_from_dict(_TRIAL_POOL, "the trial pool") if self.is_trial else find_pool(self.pool or "default", plugins)
         return make_components(settings, plugins, pool=pool, store=store or STORE)
