@@ -22,7 +22,7 @@ OutcomeFields = Sequence[Any]
 """The fields of an entry that outcomes are made of: kind, decision's id, own id, candidate, time, propensity, content as the store keeps it,
 embedding, and an attempt's status, cost, latency and output tokens. Fields that are not needed may be None. If an attempt's status is None, its four
 fields are read from the content."""
-_FIELDS, _NO_ATTEMPT = 12, (None,) * 4
+_NO_ATTEMPT = (None,) * 4
 Unpack = Callable[[Sequence[Any]], Sequence[str | bytes]]
 """Returns contents as JSON, from the form in which the store keeps them."""
 FIGURES = ("cost_usd", "latency_ms", "output_tokens")
@@ -31,6 +31,30 @@ JOINED_AT_ONCE = 500
 """Entries that are joined at once: few enough to stay in the processor's cache."""
 _FAILED, _ANSWERED = 1, 2
 _STATUS = {"error": _FAILED, "ok": _ANSWERED}
+
+
+class _Columns(NamedTuple):
+    """The fields of entries of one kind, each as a column, in the order of ``OutcomeFields``."""
+
+    kind: Sequence[str]
+    decision_id: Sequence[str]
+    id: Sequence[str]
+    candidate: Sequence[Any]
+    time: Sequence[float]
+    propensity: Sequence[float | None]
+    content: Sequence[Any]
+    embedding: Sequence[bytes | None]
+    status: Sequence[str | None]
+    cost_usd: Sequence[float | None]
+    latency_ms: Sequence[float | None]
+    output_tokens: Sequence[float | None]
+
+    def where(self, kept: Sequence[bool]) -> _Columns:
+        """Return some of the entries."""
+        return _Columns(*(list(itertools.compress(column, kept)) for column in self))
+
+
+_NO_ENTRIES = _Columns(*[()] * len(_Columns._fields))
 
 
 class ContentReader(Protocol):
@@ -204,46 +228,45 @@ class OutcomeJoin:
             for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
                 try:
                     if of_kind[kind]:
-                        add(zip(*of_kind[kind], strict=True), unpack)
+                        add(_Columns(*zip(*of_kind[kind], strict=True)), unpack)
                 except (AttributeError, TypeError, ValueError):
                     for entry in of_kind[kind]:  # one at a time, to name the damaged one
                         with damage_errors(entry[2]):
-                            add(zip(entry, strict=True), unpack)
+                            add(_Columns(*zip(entry, strict=True)), unpack)
                     raise
 
-    def _add_decisions(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
-        _, _, ids, candidates, times, propensity, packed, embeddings, *_ = columns
+    def _add_decisions(self, entries: _Columns, unpack: Unpack) -> None:
         since, until = self.since, self.until
-        if (since is not None and min(times) < since) or (until is not None and max(times) >= until):
-            within = [is_within(time, since, until) for time in times]
-            given = (ids, candidates, times, propensity, packed, embeddings)
-            ids, candidates, times, propensity, packed, embeddings = (list(itertools.compress(each, within)) for each in given)
-        self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
-        self._candidates += candidates
-        self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN
+        if (since is not None and min(entries.time) < since) or (until is not None and max(entries.time) >= until):
+            entries = entries.where([is_within(time, since, until) for time in entries.time])
+        self._rows.update(zip(entries.id, itertools.count(len(self._candidates)), strict=False))
+        self._candidates += entries.candidate
+        self._propensity.append(np.array(entries.propensity, dtype=np.float64))  # None becomes NaN
         if self._reader is not None:
-            self._reader.add(ids, times, unpack(packed), embeddings)
+            self._reader.add(entries.id, entries.time, unpack(entries.content), entries.embedding)
 
-    def _add_attempts(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
+    def _add_attempts(self, entries: _Columns, unpack: Unpack) -> None:
         """Add attempts; a later known figure of the chosen candidate replaces an earlier one."""
-        rows, ids, candidates, _, _, packed, _, status, *figures = self._known(columns)
+        rows, entries = self._known(entries)
+        status: Sequence[str | None] = entries.status
+        figures: Sequence[Sequence[float | None]] = [getattr(entries, name) for name in FIGURES]
         if None in status:
-            attempts = [decode_entry(content, _ATTEMPT, name) for content, name in zip(unpack(packed), ids, strict=True)]
+            attempts = [decode_entry(content, _ATTEMPT, name) for content, name in zip(unpack(entries.content), entries.id, strict=True)]
             status = [each.status or default_status(each.error) for each in attempts]
             figures = [[getattr(each, name) for each in attempts] for name in FIGURES]
-        ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
-        self._attempts.append(_Attempts(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in figures)))
+        ends = np.fromiter((_STATUS.get(each or "", 0) for each in status), np.int8, len(rows))
+        self._attempts.append(_Attempts(*self._about(rows, entries.candidate), ends, *(np.array(each, dtype=np.float64) for each in figures)))
 
-    def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
+    def _add_feedback(self, entries: _Columns, unpack: Unpack) -> None:
         """Add feedback; a later revision replaces an earlier one."""
-        rows, ids, candidates, _, _, packed, *_ = self._known(columns)
-        feedback = [decode_entry(content, _FEEDBACK, name) for content, name in zip(unpack(packed), ids, strict=True)]
+        rows, entries = self._known(entries)
+        feedback = [decode_entry(content, _FEEDBACK, name) for content, name in zip(unpack(entries.content), entries.id, strict=True)]
         implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
-        self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
+        self._latest.update(zip(entries.id, itertools.count(self._judged), strict=False))
         self._judged += len(rows)
         self._feedback.append(
             _Feedback(
-                *self._about(rows, candidates),
+                *self._about(rows, entries.candidate),
                 np.array([each.over is not None for each in feedback], dtype=bool),
                 np.array([implicit[each.source] for each in feedback], dtype=bool),
                 np.array([each.quality for each in feedback], dtype=np.float64),
@@ -253,8 +276,8 @@ class OutcomeJoin:
 
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
         """Return the joined outcomes; without feedback, a decision whose attempts failed has the quality ``failure_quality``, None for unknown."""
-        self._add_attempts([()] * _FIELDS, list)  # so that there is something to join
-        self._add_feedback([()] * _FIELDS, list)
+        self._add_attempts(_NO_ENTRIES, list)  # so that there is something to join
+        self._add_feedback(_NO_ENTRIES, list)
         attempts = _Attempts(*map(np.concatenate, zip(*self._attempts, strict=True)))
         feedback = _Feedback(*map(np.concatenate, zip(*self._feedback, strict=True)))
         latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
@@ -281,14 +304,11 @@ class OutcomeJoin:
             compared=compared,
         )
 
-    def _known(self, columns: Iterable[Sequence[Any]]) -> list[Any]:
-        """Return the rows of the decisions, and the columns after them, of the entries whose decision is known."""
-        _, decision_ids, *others = columns
-        rows = list(map(self._rows.get, decision_ids))
-        if None not in rows:
-            return [rows, *others]
+    def _known(self, entries: _Columns) -> tuple[list[int], _Columns]:
+        """Return the entries whose decision is known, after the rows of these decisions."""
+        rows = list(map(self._rows.get, entries.decision_id))
         known = [row is not None for row in rows]
-        return [list(itertools.compress(column, known)) for column in (rows, *others)]
+        return [row for row in rows if row is not None], entries if all(known) else entries.where(known)
 
     def _about(self, rows: Sequence[int], candidates: Sequence[str | None]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return the rows of decisions as an array, and whether each candidate is the chosen one."""
