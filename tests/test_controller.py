@@ -167,7 +167,17 @@ class Hearer:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "charging": Charging, "unattached": Unattached, "seer": Seer, "slow": Slow, "eager": Eager, "patient": Patient}
+        classes = {
+            "greedy-by-reward": Greedy,
+            "coin": Coin,
+            "counting": Counting,
+            "charging": Charging,
+            "unattached": Unattached,
+            "seer": Seer,
+            "slow": Slow,
+            "eager": Eager,
+            "patient": Patient,
+        }
         return [Component(name, f"{__name__}:{part.__name__}", "") for name, part in classes.items()]
 
     @hookimpl
