@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+import numpy as np
 
 from aamc_sdk.errors import DataError, component_errors
 from aamc_sdk.interfaces.environments import Environment, RoutingStreams
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Dataset, RoutingRequest
+    from numpy.typing import NDArray
+
+    from aamc_sdk.interfaces.components import Reward
+    from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 
 class Progress(Protocol):
@@ -108,3 +112,22 @@ class Training:
     resume: bool = False
     progress: Progress = attrs.field(factory=NoProgress)
     budget_usd: float = math.inf
+
+    def known_rewards(self, reward: Reward, router: str) -> tuple[NDArray[np.intp], Floats]:
+        """Return the training rows with a known reward, and the reward of all Q rows at their preferences ``[Q, M]``, NaN where it is unknown.
+
+        Args:
+            reward: The reward of the router's services.
+            router: The router's name in errors.
+
+        Raises:
+            DataError: The training rows have no outcomes, or no row has a known reward.
+        """
+        outcomes, source = self.dataset.outcomes, self.dataset.source
+        if outcomes is None or self.request is None:
+            raise DataError(f"{router} learns from outcomes, and {source} has none; use a dataset with outcomes")
+        rewards = reward.scalar(outcomes, self.request.preferences)
+        rows = np.flatnonzero(np.isfinite(rewards).any(axis=1))
+        if not len(rows):
+            raise DataError(f"{source} has no row with a known reward; {router} needs qualities, and costs where the preference weighs them")
+        return rows, rewards

@@ -21,7 +21,7 @@ from aamc_puppeteer.episodes.player import ActionBatch, sampled
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions
 from aamc_sdk import Agent, Requirements, Router, RoutingRequest, Scores, Services, Training, option
-from aamc_sdk.errors import DataError, PluginError
+from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import Candidate, Floats, Pool
 
@@ -86,18 +86,11 @@ class PuppeteerRouter(Router):
         """Train the policy on a table of outcomes by REINFORCE, at the preference of the training's request.
 
         Raises:
-            DataError: The training rows have no outcomes.
+            DataError: No training row has an outcome with a known reward.
         """
-        dataset, request = training.dataset, training.request
-        if dataset.outcomes is None or request is None:
-            raise DataError(f"router puppeteer learns from outcomes, and {dataset.source} has none; use a dataset with outcomes")
-        reward = self.services.reward.scalar(dataset.outcomes, request.preferences)
-        rows = np.flatnonzero(np.isfinite(reward).any(axis=1)).tolist()
-        if not rows:
-            needs = "router puppeteer needs qualities, and costs where the preference weighs them"
-            raise DataError(f"{dataset.source} has no row with a known reward; {needs}")
+        rows, reward = training.known_rewards(self.services.reward, "router puppeteer")
         puppeteer = self._untrained()
-        curve = self._fit(puppeteer, [dataset.queries[row].text for row in rows], reward[rows], training)
+        curve = self._fit(puppeteer, [training.dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
         with self._lock:
             self._pool, self._puppeteer = self.services.pool, puppeteer
         return {"updates": len(curve), "queries": len(rows), "curve": curve}

@@ -16,7 +16,7 @@ from scipy.special import softmax  # type: ignore[import-untyped]  # scipy ships
 from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.training.job import check_libraries
 from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
 from aamc_sdk.storage import RESTORE, read_json
 
 if TYPE_CHECKING:
@@ -56,20 +56,14 @@ class ChoiceRouter(Router):
             ConfigError: The model cannot be used, or a library of the extra ``train`` is not installed.
             DataError: No training row has an outcome with a known reward.
         """
-        dataset, request = training.dataset, training.request
-        if dataset.outcomes is None or request is None:
-            raise DataError(f"router-r1-choice learns from outcomes, and {dataset.source} has none; use a dataset with outcomes")
-        reward = self.services.reward.scalar(dataset.outcomes, request.preferences)
-        rows = np.flatnonzero(np.isfinite(reward).any(axis=1))
-        if not len(rows):
-            needs = "router-r1-choice needs qualities, and costs where the preference weighs them"
-            raise DataError(f"{dataset.source} has no row with a known reward; {needs}")
+        rows, reward = training.known_rewards(self.services.reward, "router-r1-choice")
         if self.config.rows:
             rows = np.random.default_rng(self.services.seed).permutation(rows)[: self.config.rows]
         check_libraries("training router-r1-choice")
         from aamc_router_r1.training.choice_training import train
 
-        self._policy, metrics = train(self.config, self.services, [dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
+        texts = [training.dataset.queries[row].text for row in rows.tolist()]
+        self._policy, metrics = train(self.config, self.services, texts, reward[rows], training)
         return metrics
 
     def save(self, folder: Path) -> None:
