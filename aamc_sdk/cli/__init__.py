@@ -20,7 +20,7 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, LineProgress, console, new_table, one_line, print_table, printable, progress, write_json_line
+from aamc_sdk.cli.output import INTERVALS, LineProgress, console, figure_cell, new_table, one_line, print_table, printable, progress, write_json_line
 
 __all__ = [
     "INTERVALS",
@@ -41,6 +41,7 @@ __all__ = [
     "add_options",
     "check_range",
     "console",
+    "figure_cell",
     "listening_socket",
     "main",
     "new_table",

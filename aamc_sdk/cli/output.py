@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
     from rich.table import Column, Table
+    from rich.text import Text
 
     from aamc_sdk.explain import Explanation
 
@@ -94,6 +95,22 @@ def new_table(names: Iterable[str], numbers: Iterable[str] = (), texts: Iterable
     for heading in texts:
         table.add_column(heading)
     return table
+
+
+def figure_cell(value: float | None, interval: Sequence[float | None] | None, write: Callable[[float], str], *, bold: bool = False) -> Text:
+    """Return the cell of a table for a number, with its 95% interval below it; the note of the table is ``INTERVALS``.
+
+    Args:
+        value: The number; None if it is unknown, which is shown as a dash.
+        interval: Its bounds; None, or None as a bound, to show none.
+        write: Writes the number and its bounds.
+        bold: Whether the number is bold.
+    """
+    from rich.text import Text
+
+    text = Text("-" if value is None else write(value), style="bold" if bold else "")
+    bounds = [write(bound) for bound in interval or () if bound is not None]
+    return text if value is None or len(bounds) < 2 else text.append(f"\n{'..'.join(bounds)}", style="dim not bold")
 
 
 def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import LineProgress, new_table, one_line, print_table, printable, progress
+from aamc_sdk.cli import LineProgress, figure_cell, new_table, one_line, print_table, printable, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]:x:"
@@ -43,6 +43,28 @@ def test_a_comparison_never_cuts_a_number_or_a_name(capsys, monkeypatch, width) 
     headings = [heading for heading in ("success, %", "USD / 1k", "latency, ms", "efficiency", "AIQ") if heading in out.split("Without")[0]]
     assert ("Without" in out) == (len(headings) < 5)
     assert len(headings) == {30: 1, 60: 3}.get(width, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "shown"),
+    [
+        (0.5, (0.25, 0.75), "50.0%\n25.0%..75.0%"),
+        (0.5, None, "50.0%"),
+        (0.5, (0.25, None), "50.0%"),
+        (None, None, "-"),
+        (None, (0.0, 1.0), "-"),
+    ],
+)
+def test_a_figure_has_its_interval_below_it(value, interval, shown) -> None:
+    cell = figure_cell(value, interval, "{:.1%}".format)
+    assert cell.plain == shown
+    assert cell.style == ""
+
+
+def test_a_bold_figure_has_a_dim_interval() -> None:
+    cell = figure_cell(0.5, (0.25, 0.75), "{:+.2f}".format, bold=True)
+    assert cell.style == "bold"
+    assert [(cell.plain[span.start : span.end], span.style) for span in cell.spans] == [("\n+0.25..+0.75", "dim not bold")]
 
 
 def test_a_table_of_many_rows_is_plain_lines_with_whole_cells(capsys) -> None:

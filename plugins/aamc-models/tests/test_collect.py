@@ -96,6 +96,14 @@ def test_every_model_answers_every_prompt_and_the_outcomes_have_all_figures(coll
     assert "estimated cost: " in err
 
 
+def test_the_table_has_the_interval_below_each_quality(collect: Collect) -> None:
+    status, out, err = collect("--judge", "numeric", *ASKED)
+    assert status == 0, err
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[:3] for line in lines if line[:1] == ["right"]] == [["right", "8", "100.0%"]]
+    assert ["67.6%..100.0%"] in lines
+
+
 def test_the_same_command_again_asks_for_nothing(collect: Collect, stub: StubServer) -> None:
     first = json.loads(collect("--judge", "numeric", *ASKED, "--json")[1])
     again = json.loads(collect("--judge", "numeric", *ASKED, "--json")[1])

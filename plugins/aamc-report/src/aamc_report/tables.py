@@ -193,7 +193,7 @@ class Table:
         """Return the table for the console, with each interval below its number."""
         from rich.text import Text
 
-        from aamc_sdk.cli import INTERVALS, new_table
+        from aamc_sdk.cli import INTERVALS, figure_cell, new_table
 
         has_intervals = any(cell.interval_with("") for row in self.rows for cell in row.cells)
         names, numbers = self.headings[: len(self.names)], self.headings[len(self.names) :]
@@ -201,9 +201,10 @@ class Table:
         for row in self.rows:
             cells = [Text(name) for name in row.names]
             for cell in row.cells:
-                text = Text(cell.text, style="bold" if cell.best else "")
-                interval = cell.interval_with("..")
-                cells.append(text.append(f"\n{interval}", style="dim not bold") if interval else text)
+                if isinstance(cell.value, str):
+                    cells.append(Text(cell.value))
+                else:
+                    cells.append(figure_cell(cell.value, cell.bounds if cell.interval else None, cell.write, bold=cell.best))
             shown.add_row(*cells)
         return shown
 

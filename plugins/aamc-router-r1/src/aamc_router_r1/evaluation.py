@@ -22,7 +22,7 @@ from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.questions import golds_of
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
-from aamc_sdk.cli import INTERVALS, new_table
+from aamc_sdk.cli import INTERVALS, figure_cell, new_table
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import ModelSpec, Pool, wilson_interval
@@ -102,15 +102,8 @@ def table(document: Mapping[str, Any]) -> Table:
     title = f"{data['source']}: {data['queries']} questions, policy {data['policy']}, strongest model {data['strongest']}"
     shown = new_table(["system"], COLUMNS.values(), title=title, notes=[f"{INTERVALS} Costs and times are means per question."])
     for name, system in document["systems"].items():
-        shown.add_row(name, *(_cell(system, column) for column in COLUMNS))
+        shown.add_row(name, *(figure_cell(system[column], system["ci95"][column], "{:.3g}".format) for column in COLUMNS))
     return shown
-
-
-def _cell(system: Mapping[str, Any], column: str) -> str:
-    value, interval = system[column], system["ci95"][column]
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if interval is None else f"{value:.3g}\n{interval[0]:.3g}..{interval[1]:.3g}"
 
 
 PARALLEL = 64

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range, new_table, plugins_of, print_table, write_json_line
+from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range, figure_cell, new_table, plugins_of, print_table, write_json_line
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import public_url
 
@@ -65,7 +65,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
             column.justify, column.no_wrap = "right", True
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
-        difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])
+        difference = figure_cell(row["difference"], row["ci95"], "{:+.3f}".format)
         verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
             row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_sdk.cli import INTERVALS, new_table, print_table, write_json_line
+from aamc_sdk.cli import INTERVALS, figure_cell, new_table, print_table, write_json_line
 from aamc_sdk.errors import quantity
 
 if TYPE_CHECKING:
@@ -81,17 +81,8 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     return filter(None, (*warnings, *data_notes(data)))
 
 
-def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:
-    from rich.text import Text
-
-    value, interval = row.get(key), (row.get("ci95") or {}).get(key)
-    if value is None:
-        return "-"
-    text = format(factor * value, form)
-    if interval is None or None in interval:
-        return text
-    low, high = (format(factor * bound, form) for bound in interval)
-    return Text.assemble(text, "\n", (f"{low}..{high}", "dim"))
+def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> Text:
+    return figure_cell(row.get(key), (row.get("ci95") or {}).get(key), lambda number: format(factor * number, form))
 
 
 def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:

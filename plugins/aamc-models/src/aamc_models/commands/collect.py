@@ -17,6 +17,7 @@ from aamc_sdk.cli import (
     JSON,
     InputFile,
     Number,
+    figure_cell,
     new_table,
     plugins_of,
     print_table,
@@ -261,8 +262,7 @@ def _show(document: Mapping[str, Any]) -> None:
     """Print the table of candidates, and the costs."""
     table = new_table(["candidate"], ("n", "quality", "USD per 1,000", "latency (ms)", "failed", "cut"), notes=[INTERVALS])
     for name, row in document["candidates"].items():
-        low, high = row["quality_ci95"]
-        quality = "-" if row["n"] == 0 else f"{row['quality']:.1%}\n{low:.1%} to {high:.1%}"
+        quality = figure_cell(row["quality"] if row["n"] else None, row["quality_ci95"], "{:.1%}".format)
         cost = "unknown" if row["mean_cost_usd"] != row["mean_cost_usd"] else f"{1000 * row['mean_cost_usd']:.3g}"
         latency = "-" if row["mean_latency_ms"] != row["mean_latency_ms"] else f"{row['mean_latency_ms']:,.0f}"
         table.add_row(name, str(row["n"]), quality, cost, latency, str(row["failed"]), str(row["cut"]))
