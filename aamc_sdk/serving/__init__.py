@@ -17,6 +17,7 @@ from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trai
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.served_components import (
     ServedComponents,
+    check_privileged,
     components_from_file,
     estimates_fingerprint,
     load_checkpoints,
@@ -38,6 +39,7 @@ __all__ = [
     "TaskQuery",
     "TeamOptions",
     "TeamOrchestrator",
+    "check_privileged",
     "component_name",
     "components_from_file",
     "estimates_fingerprint",

@@ -246,10 +246,19 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
     return router
 
 
-def check_privileged(name: str, router: Router) -> None:
-    """Refuse a router that needs outcomes in advance."""
+def check_privileged(name: str, router: Router, option: str = "router") -> None:
+    """Refuse a router that must know outcomes in advance.
+
+    Args:
+        name: Its name in the error.
+        router: The router.
+        option: The option that named it.
+
+    Raises:
+        ConfigError: The router is privileged.
+    """
     if router.privileged:
-        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another {option}")
 
 
 def _check_router(name: str, router: Router, estimator: Estimator | None) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
-from aamc_sdk.serving import component_name, find_checkpoint, state_of
+from aamc_sdk.serving import check_privileged, component_name, find_checkpoint, state_of
 from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
 from aamc_sdk.types import Experience, Floats, Scores
 
@@ -180,6 +180,5 @@ class InnerRouter:
 
 def _make(name: str, options: Mapping[str, Any], services: Services) -> Router:
     router: Router = services.make("router", name, options)
-    if router.privileged:
-        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+    check_privileged(name, router)
     return router

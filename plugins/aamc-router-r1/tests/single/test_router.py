@@ -425,7 +425,13 @@ def test_a_candidate_may_be_described_as_in_training_records(decision_server, se
 
 
 @pytest.mark.parametrize(
-    ("fallback", "message"), [("router-r1", "its own fallback"), ("oracle", "for evaluation only"), ("thomson", "thompson"), ("rule", "training")]
+    ("fallback", "message"),
+    [
+        ("router-r1", "its own fallback"),
+        ("oracle", "for evaluation only; choose another llm_routing_fallback"),
+        ("thomson", "thompson"),
+        ("rule", "training"),
+    ],
 )
 def test_a_fallback_that_cannot_serve_is_refused(fallback, message, server):
     with pytest.raises(AamcError, match=message), controller(server, policy="policy", llm_routing_fallback=fallback):

@@ -21,6 +21,7 @@ from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, Select
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.serving import check_privileged
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
 
 TOKENS = 1000
@@ -228,6 +229,5 @@ def _fallback(config: RouterOptions, services: Services) -> Router:
     if name == "router-r1":
         raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")
     fallback: Router = services.make("router", name, config.fallback_options)
-    if fallback.privileged:
-        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another llm_routing_fallback")
+    check_privileged(name, fallback, "llm_routing_fallback")
     return fallback
