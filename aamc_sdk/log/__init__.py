@@ -35,7 +35,7 @@ from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.log.writes.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.writes.rules import FITTING_CHARACTERS, append
+from aamc_sdk.log.writes.rules import FITTING_CHARACTERS, MAX_NAME_BYTES, append
 
 __all__ = [
     "ATTEMPT",
@@ -44,6 +44,7 @@ __all__ = [
     "FEEDBACK",
     "FITTING_CHARACTERS",
     "KIND_COLUMNS",
+    "MAX_NAME_BYTES",
     "MAX_SNAPSHOTS",
     "READ_AT_ONCE",
     "UNLEARNED",

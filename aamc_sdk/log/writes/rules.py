@@ -33,7 +33,10 @@ from aamc_sdk.log.writes.excerpt import Excerpt
 
 logger = logging.getLogger(__name__)
 MAX_NAME_BYTES = 512
-"""Length of an id or name in UTF-8. A row of an index in PostgreSQL has 2,700 bytes, and may hold a decision's id three times and a source."""
+"""Maximum number of bytes of an id or name in UTF-8.
+
+A row of an index in PostgreSQL has 2,700 bytes, and may hold a decision's id three times and a source.
+"""
 _FEEDBACK_BYTES = 2 * MAX_NAME_BYTES + 1
 _MAX_ID_BYTES = {DECISION: MAX_NAME_BYTES, FEEDBACK: _FEEDBACK_BYTES, ATTEMPT: MAX_NAME_BYTES + len("/feedback/") + _FEEDBACK_BYTES}
 """Length of an entry's id: that of feedback is by default the decision's id, a slash and the source, and that of an attempt begins with it too."""

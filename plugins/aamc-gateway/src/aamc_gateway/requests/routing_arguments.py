@@ -10,6 +10,7 @@ import attrs
 
 from aamc_gateway.server.interfaces import Refused
 from aamc_sdk.errors import unknown_name
+from aamc_sdk.log import MAX_NAME_BYTES
 from aamc_sdk.types import Preference
 
 ROUTE = "aamc/auto"
@@ -18,8 +19,6 @@ ARENA = "aamc/arena"
 """The model's name that asks several candidates."""
 PREFIX = "aamc/"
 """Begins the names of the gateway's own models."""
-MAX_NAME = 512
-"""Maximum length of the name of a user or session in bytes of UTF-8, which is that of names in the log."""
 NAMES = ("preference", "quality_floor", "budget_usd", "user", "session")
 
 
@@ -90,11 +89,11 @@ def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None
 def _name(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
     if value is not None and (not isinstance(value, str) or not value or length_error(value)):
-        raise Refused(f"{name} must be a text of 1 to {MAX_NAME} bytes in UTF-8, not {value!r:.80}")
+        raise Refused(f"{name} must be a text of 1 to {MAX_NAME_BYTES} bytes in UTF-8, not {value!r:.80}")
     return value
 
 
 def length_error(name: str) -> str:
     """Return what a name that is too long must have instead, for its error; ``""`` for others."""
     size = len(name.encode(errors="surrogatepass"))
-    return f"must have at most {MAX_NAME} bytes in UTF-8, not {size:,}" if size > MAX_NAME else ""
+    return f"must have at most {MAX_NAME_BYTES} bytes in UTF-8, not {size:,}" if size > MAX_NAME_BYTES else ""
