@@ -12,6 +12,7 @@ from typing import Any
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
 from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NamedComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
+from aamc_sdk.interfaces.deadline import Deadline
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
@@ -48,6 +49,7 @@ __all__ = [
     "ConfigFormat",
     "CounterfactualStreams",
     "DatasetFormat",
+    "Deadline",
     "Diagnosis",
     "EndpointState",
     "Environment",

@@ -7,10 +7,8 @@ The command works with any orchestrator. A subclass of :class:`LoggedOrchestrato
 from __future__ import annotations
 
 import abc
-import asyncio
 import json
 import math
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from numbers import Real
@@ -20,8 +18,8 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import ConfigError, PluginError, check_type, component_errors, write_errors
-from aamc_sdk.interfaces import Budget, Orchestrator, Step
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_type, component_errors, write_errors
+from aamc_sdk.interfaces import Budget, Deadline, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
 
@@ -135,29 +133,14 @@ class Orchestration:
 
     async def _next(self, steps: AsyncIterator[Step], until: float) -> Any:
         """Return the next step; ``_END`` after the last one, or if the time limit breaks it off."""
-        task = asyncio.current_task()  # it is cancelled, and no task of its own, as an orchestrator may hold contexts that belong to it
-        assert task is not None
-        cancelled = False
-
-        def cancel() -> None:
-            nonlocal cancelled
-            cancelled = task.cancel()
-
-        left = until - time.monotonic()
-        timer = None if math.isinf(left) else asyncio.get_running_loop().call_later(left, cancel)
-        try:
-            with component_errors(f"{self.orchestrator.message_name} failed"):
+        try:  # in this task, and in none of its own, as an orchestrator may hold contexts that belong to it
+            with Deadline(until - time.monotonic()), component_errors(f"{self.orchestrator.message_name} failed"):
                 return await anext(steps, _END)
-        except asyncio.CancelledError:
-            if not cancelled:
-                raise
+        except AamcError:  # of the orchestrator; one of an agent may be a TimeoutError too
+            raise
+        except TimeoutError:
             self.break_off()
             return _END
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if cancelled and sys.version_info >= (3, 11):
-                task.uncancel()
 
     def break_off(self) -> None:
         """Record that the time limit broke off the step in progress."""

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from aamc_gateway.server.deadline import Deadline
 from aamc_gateway.server.interfaces import Receive, Refused, Scope
 from aamc_gateway.server.settings import RequestLimits
+from aamc_sdk.interfaces import Deadline
 
 T = TypeVar("T")
 
