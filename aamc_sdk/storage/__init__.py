@@ -1,4 +1,4 @@
-"""Atomic files, locked folders and checkpoints."""
+"""Atomic files, locked folders, checkpoints, and readers of JSON lines and CSV."""
 
 from aamc_sdk.storage.checkpoints import (
     COMPONENT,
@@ -34,6 +34,7 @@ from aamc_sdk.storage.files import (
     write_yaml,
 )
 from aamc_sdk.storage.folders import locked, make_folder
+from aamc_sdk.storage.row_files import csv_rows, json_lines, parse_json, text_lines, unique_keys
 from aamc_sdk.storage.training_checkpoint import TrainingCheckpoint, load_training_checkpoint, save_training_checkpoint
 
 __all__ = [
@@ -46,14 +47,17 @@ __all__ = [
     "check_file_hashes",
     "check_parameters",
     "checkpoint_metadata",
+    "csv_rows",
     "file_hashes",
     "is_complete",
     "json_hash",
+    "json_lines",
     "load_component",
     "load_state",
     "load_training_checkpoint",
     "locked",
     "make_folder",
+    "parse_json",
     "plain",
     "read_arrays",
     "read_bytes",
@@ -64,8 +68,10 @@ __all__ = [
     "replacing_alone",
     "save_component",
     "save_training_checkpoint",
+    "text_lines",
     "to_json",
     "under",
+    "unique_keys",
     "write_arrays",
     "write_bytes",
     "write_json",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.storage import json_lines
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
@@ -19,25 +19,6 @@ MAX_MS = 1e12
 """Maximum latency, likewise."""
 MAX_TOKENS = 1e9
 """Maximum tokens of an answer; a larger number is an error."""
-
-
-def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yield JSON lines with their line numbers, lazily; empty lines are skipped.
-
-    Raises:
-        DataError: The file cannot be read, or a line is not JSON in UTF-8; the message gives the line.
-    """
-    number = 0
-    try:
-        with file.open("rb") as lines:
-            for number, content in enumerate(lines, start=1):
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-                if line.strip():
-                    yield number, parse_json(line, f"{file}, line {number}")
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}; give JSON lines in UTF-8") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}, line {number} is not UTF-8 ({error.reason} at byte {error.start + 1}); give JSON lines in UTF-8") from error
 
 
 def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:
@@ -69,36 +50,6 @@ def parse_rows(file: Path, rows: Iterable[tuple[str, Any]], parse: Callable[[Any
     if not parsed:
         raise DataError(f"{file} is empty; give at least one line")
     return parsed
-
-
-def parse_json(text: str, where: str) -> Any:
-    """Parse a JSON document.
-
-    Raises:
-        DataError: It is not JSON, or an object contains a key twice.
-    """
-    try:
-        return _DECODER.decode(text)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not valid JSON ({error}); the file may be cut off there") from error
-
-
-def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object.
-
-    Raises:
-        DataError: A key occurs twice, so that its value is ambiguous.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise DataError(f"key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in one object; give it once")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:

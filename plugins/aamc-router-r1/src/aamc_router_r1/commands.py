@@ -74,7 +74,7 @@ def trace(ctx: click.Context, /, file: Path | None, store: str | None, episode: 
 
 def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
     """Return the episodes of a file of JSON lines."""
-    from aamc_datasets.json_rows import json_lines
+    from aamc_sdk.storage import json_lines
 
     found = []
     for number, document in json_lines(file):

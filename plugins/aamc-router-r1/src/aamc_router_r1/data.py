@@ -9,13 +9,14 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_lines, parse_json, parse_rows, require, text
+from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.protocol import Segment, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of, read_errors
+from aamc_sdk.storage import json_lines, parse_json
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
 

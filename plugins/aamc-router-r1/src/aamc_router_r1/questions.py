@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from aamc_datasets.json_rows import json_lines, parse_json, parse_rows, require, text
+from aamc_datasets.json_rows import parse_rows, require, text
 
 from aamc_sdk import Dataset, DatasetFormat, Query
 from aamc_sdk.errors import DataError, read_errors
+from aamc_sdk.storage import json_lines, parse_json
 from aamc_sdk.types import Labels, check_text
 
 

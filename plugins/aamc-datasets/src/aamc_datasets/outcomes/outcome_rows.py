@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 
 from aamc_datasets.columns import parquet_rows
-from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, require, text, unique_keys
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, require, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest, unknown_name
+from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 
 _KEYS = ("query", "outcomes", "category", "complexity", "tool_use", "reference", "user", "session", "needs", "prompt_tokens", "output_tokens")

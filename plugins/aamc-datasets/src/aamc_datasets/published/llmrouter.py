@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from aamc_datasets.json_rows import parse_json, score
+from aamc_datasets.json_rows import score
 from aamc_datasets.published.score_table import PublishedFormat
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, Labels, Pool
 from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
 from aamc_sdk.routing import pool_from_dict
+from aamc_sdk.storage import parse_json
 from aamc_sdk.types import Floats, check_text
 
 ROWS_FILE, CANDIDATES_FILE = "outcomes.json", "llm_candidates.json"

@@ -16,12 +16,12 @@ from statistics import fmean
 from typing import Any
 
 import attrs
-from aamc_datasets.json_rows import json_lines
 
 from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
 from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, is_answer_line, user_line
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
 from aamc_sdk.errors import ConfigError, DataError, quantity
+from aamc_sdk.storage import json_lines
 from aamc_sdk.types import Estimates
 
 logger = logging.getLogger(__name__)

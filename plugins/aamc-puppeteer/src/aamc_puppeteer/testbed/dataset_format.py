@@ -14,7 +14,7 @@ from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.sandbox import SandboxLimits, check_confined
 from aamc_agents.tasks import Task, Verifier
 from aamc_datasets.columns import parquet_rows
-from aamc_datasets.json_rows import json_lines, parse_rows, require, text
+from aamc_datasets.json_rows import parse_rows, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_puppeteer.tasks.verifiers import JUDGE, CompleteProgram, Coverage, ModelVerifier, MultipleChoice, Numeric, UnitTests, named
@@ -22,6 +22,7 @@ from aamc_puppeteer.testbed.suites import DIFFICULTIES, MIXED, SUITES, TOOLS, lo
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of, read_errors
+from aamc_sdk.storage import json_lines
 
 
 @attrs.frozen(eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import attrs
-from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
+from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.config import PolicyOptions
@@ -21,6 +21,7 @@ from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
+from aamc_sdk.storage import json_lines
 from aamc_sdk.types import ModelSpec, estimated_tokens
 
 UNSURE = "I do not know."
