@@ -41,8 +41,11 @@ def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
     [
         ("a.json", "{}", "must be in a file that ends in .csv, .jsonl, .txt, not 'a.json'"),
         ("a.txt", "\n", "has no prompts"),
-        ("a.jsonl", '{"prompt": "One?"}\n{"prompt": ', "line 2 is not JSON"),
-        ("a.jsonl", "[1]", "line 1 must be an object such as"),
+        ("a.jsonl", '{"prompt": "One?"}\n{"prompt": ', "a.jsonl, line 2 is not valid JSON"),
+        ("a.jsonl", '{"prompt": "One?", "prompt": "Two?"}', "a.jsonl, line 1: key 'prompt' occurs twice"),
+        ("a.csv", "prompt,answer\nWhat is 1, or 2?,3\n", "a.csv, line 2 has more fields than the header; quote texts that hold the separator"),
+        ("a.csv", 'prompt,answer\n"One?,1\nTwo?,2\n', "a.csv, line 3 is not valid CSV: unexpected end of data"),
+        ("a.jsonl", "[1]", "a.jsonl, line 1 must be an object such as"),
         ("a.jsonl", '{"prompt": ""}', "'prompt' must be a text that is not empty"),
         ("a.jsonl", '{"prompt": "\\ud800"}', "lone surrogates"),
         ("a.jsonl", '{"prompt": "a", "answer": ["b", "\\ud800"]}', "the answer must be valid Unicode without lone surrogates"),

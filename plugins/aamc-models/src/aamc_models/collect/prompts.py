@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, one_of, read_errors
+from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.storage import csv_rows, json_lines, text_lines
 from aamc_sdk.types import check_text
 
 PROMPT_FIELDS = ("prompt", "query", "question", "text", "input")
@@ -55,53 +53,23 @@ def read_prompts(path: Path, *, prompt_field: str | None = None, answer_field: s
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"prompts must be in a file that ends in {one_of(SUFFIXES)}, not {path.name!r}")
-    with read_errors(path, "give a file in UTF-8", csv.Error):
-        try:
-            with path.open("rb") as file:
-                content = io.StringIO("".join(_decoded(file)), newline="")
-            rows = list({".jsonl": _json_lines, ".csv": _csv_rows, ".txt": _lines}[path.suffix](content))
-        except DataError as error:
-            raise DataError(f"{path}, {error}") from error
-    if not rows:
+    prompts = [_prompt(row, f"{path}, line {number}", prompt_field, answer_field) for number, row in _rows(path)]
+    if not prompts:
         raise DataError(f"{path} has no prompts; give at least one line")
-    return [_prompt(row, f"{path}, line {number}", prompt_field, answer_field) for number, row in rows]
+    return prompts
 
 
-def _decoded(file: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"line {number} is not UTF-8 ({error.reason} at byte {error.start + 1}); give a file in UTF-8") from error
-
-
-def _json_lines(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"line {number} is not JSON ({error}); the file may be cut off there") from error
-        if not isinstance(row, dict):
-            raise DataError(f'line {number} must be an object such as {{"prompt": "...", "answer": "..."}}, not {row!r:.80}')
-        yield number, row
-
-
-def _csv_rows(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    default = csv.field_size_limit(_MAX_FIELD)
-    try:
-        reader = csv.DictReader(file)
-        for row in reader:
-            yield reader.line_num, {str(key): value for key, value in row.items() if value not in (None, "")}
-    finally:
-        csv.field_size_limit(default)
-
-
-def _lines(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            yield number, {"prompt": line.strip()}
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if path.suffix == ".txt":
+        yield from ((number, {"prompt": line.strip()}) for number, line in text_lines(path) if line.strip())
+    elif path.suffix == ".csv":
+        for number, fields in csv_rows(path, max_field=_MAX_FIELD):
+            yield number, {name: value for name, value in fields.items() if value}
+    else:
+        for number, row in json_lines(path):
+            if not isinstance(row, dict):
+                raise DataError(f'{path}, line {number} must be an object such as {{"prompt": "...", "answer": "..."}}, not {row!r:.80}')
+            yield number, row
 
 
 def _prompt(row: Mapping[str, Any], location: str, prompt_field: str | None, answer_field: str | None) -> Prompt:
