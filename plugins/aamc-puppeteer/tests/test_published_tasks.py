@@ -95,8 +95,16 @@ def test_a_bad_row_is_named(write: Write, name: str, rows: Any, error: str) -> N
 
 
 def test_a_csv_row_with_more_fields_than_the_header_is_refused(write: Write) -> None:
-    with pytest.raises(DataError, match=r"rows\.csv, row 1 has more fields than the header; quote"):
+    with pytest.raises(DataError, match=r"rows\.csv, line 2 has more fields than the header; quote"):
         read_published("srdd", str(write("rows.csv", "Name,Description,Category\nClock,Shows hours, minutes,Tools\n")))
+
+
+def test_csv_rows_are_numbered_from_1_whatever_their_lines(write: Write) -> None:
+    content = 'Name,Description,Category\nClock,"Shows\nhours",Tools\n\nTimer,Counts,Tools\nA,,Tools\n'
+    tasks = read_published("srdd", str(write("rows.csv", content.removesuffix("A,,Tools\n"))))
+    assert [task.id for task in tasks] == ["srdd-1", "srdd-2"]
+    with pytest.raises(DataError, match=r"row 3: .Description. must be a text"):
+        read_published("srdd", str(write("rows.csv", content)))
 
 
 @pytest.mark.parametrize(("name", "content", "error"), [("rows.txt", "x", "must end with one of"), ("rows.parquet", "x", "give a Parquet file")])

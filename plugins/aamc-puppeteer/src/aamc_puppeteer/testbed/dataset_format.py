@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,8 @@ from aamc_puppeteer.tasks.verifiers import JUDGE, CompleteProgram, Coverage, Mod
 from aamc_puppeteer.testbed.suites import DIFFICULTIES, MIXED, SUITES, TOOLS, load_suite
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, nearest, one_of, read_errors
-from aamc_sdk.storage import json_lines
+from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.storage import csv_rows, json_lines
 
 
 @attrs.frozen(eq=False)
@@ -173,16 +172,8 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
     return _READERS[file.suffix](file)
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=1):
-            if None in row:
-                raise DataError(f"{file}, row {number} has more fields than the header; quote texts that hold commas")
-            yield number, row
-
-
 _READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
     ".jsonl": json_lines,
-    ".csv": _csv_rows,
+    ".csv": lambda file: enumerate((row for _, row in csv_rows(file)), start=1),
     ".parquet": lambda file: enumerate(parquet_rows(file), start=1),
 }
