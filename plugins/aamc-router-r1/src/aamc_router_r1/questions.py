@@ -6,8 +6,6 @@ Each format also reads the rows of FlashRAG (https://huggingface.co/datasets/RUC
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from aamc_datasets.json_rows import parse_rows, require, text
 
 from aamc_sdk import Dataset, DatasetFormat, Query
 from aamc_sdk.errors import DataError, read_errors
-from aamc_sdk.storage import json_lines, parse_json
+from aamc_sdk.storage import csv_rows, json_lines, parse_json
 from aamc_sdk.types import Labels, check_text
 
 
@@ -141,30 +139,21 @@ def _checked(answers: Sequence[Any]) -> tuple[str, ...]:
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix not in _SUFFIXES:
         raise DataError(f"{path} must be a file that ends in {', '.join(_SUFFIXES)}; give a benchmark's file as it was published")
-    if path.suffix == ".jsonl":
-        yield from ((f"line {number}", row) for number, row in json_lines(path))
+    if path.suffix != ".json":
+        rows = json_lines(path) if path.suffix == ".jsonl" else csv_rows(path, delimiter="\t" if path.suffix == ".tsv" else ",")
+        yield from ((f"line {number}", row) for number, row in rows)
         return
     with read_errors(path, "give a text file in UTF-8"):
         content = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".json":
-        try:
-            document = json.loads(content)
-        except (ValueError, RecursionError):
-            yield from ((f"line {number}", row) for number, row in json_lines(path))  # JSON lines under the other suffix, as MuSiQue's
-            return
-        rows = document.get("Data", document.get("data")) if isinstance(document, Mapping) else document
-        if not isinstance(rows, list):
-            raise DataError(f"{path} must hold a list of questions, or an object with 'Data', not {type(document).__name__}")
-        yield from ((f"question {number}", row) for number, row in enumerate(rows, 1))
-        return
-    reader = csv.DictReader(io.StringIO(content), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
     try:
-        for row in reader:
-            if None in row:
-                raise DataError(f"{path}, line {reader.line_num} has more fields than the header; quote texts that hold the separator")
-            yield f"line {reader.line_num}", row
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        yield from ((f"line {number}", row) for number, row in json_lines(path))  # JSON lines under the other suffix, as MuSiQue's
+        return
+    questions = document.get("Data", document.get("data")) if isinstance(document, Mapping) else document
+    if not isinstance(questions, list):
+        raise DataError(f"{path} must hold a list of questions, or an object with 'Data', not {type(document).__name__}")
+    yield from ((f"question {number}", row) for number, row in enumerate(questions, 1))
 
 
 class _Published(DatasetFormat):
