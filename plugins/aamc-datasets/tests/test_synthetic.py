@@ -84,12 +84,13 @@ def test_one_csv_file_is_one_dataset(write: Write, services: Services) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no column 'text'"),
+        ("", "is empty; give a header"),
         (HEADER, "no row"),
         ("txt,complexity,category,tool_use\na,1,b,0\n", "no column 'text'; did you mean 'txt'"),
         ("prompt,gpt-4\nq,True\n", "its header must be .*; it looks like format routellm: --dataset routellm:"),
+        ("text," + HEADER + "a,b,0.5,math,1\n", "more than one column text"),
         (HEADER + "a,0.5,math\n", "line 2 does not have as many fields"),
-        (HEADER + "a,0.5,math,1,1\n", "line 2 does not have as many fields"),
+        (HEADER + "a,0.5,math,1,1\n", "line 2 has more fields than the header"),
         (HEADER + "a,0.5,math,1\n ,0.5,math,1\n", "line 3 has an empty text"),
         (HEADER + "a,0.5,,1\n", "empty category"),
         (HEADER + "a,1.5,math,1\n", "complexity must be a number from 0 to 1, not '1.5'"),

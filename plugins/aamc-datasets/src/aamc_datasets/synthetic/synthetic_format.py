@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
+from aamc_datasets.columns import column_names, require_columns
 from aamc_datasets.recognition import existing, hint
 from aamc_datasets.synthetic.composition import CATEGORIES, Composer, Composition, load_grammar
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
-from aamc_sdk.errors import ConfigError, DataError, nearest, one_of, read_errors
-from aamc_sdk.storage import write_text
+from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.storage import csv_rows, write_text
 
 COLUMNS = ("text", "complexity", "category", "tool_use")
 
@@ -46,8 +47,8 @@ def read_labelled(path: Path) -> Dataset:
     Raises:
         DataError: The file is missing, has other columns, or contains an invalid row; the message gives the line.
     """
-    with read_errors(path, "give a CSV file in UTF-8"), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = _rows(path, file)
+    require_columns(path, COLUMNS, column_names(path), f"; its header must be {','.join(COLUMNS)}{hint(path, 'synthetic')}")
+    rows = [_row(row, f"{path}, line {number}") for number, row in csv_rows(path)]
     if not rows:
         raise DataError(f"{path} has a header but no row; give at least one text")
     texts, complexity, category, tool_use = zip(*rows, strict=True)
@@ -55,23 +56,10 @@ def read_labelled(path: Path) -> Dataset:
     return Dataset([Query(text) for text in texts], labels=labels, source=str(path))
 
 
-def _rows(path: Path, file: io.TextIOBase) -> list[tuple[str, float, str, float]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        header = reader.fieldnames or []
-        for column in COLUMNS:
-            if column not in header:
-                advice = f"; its header must be {','.join(COLUMNS)}{hint(path, 'synthetic')}"
-                raise DataError(f"{path} has no column {column!r}{nearest(column, header)}{advice}")
-        return [_row(row, f"{path}, line {reader.line_num}") for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.reader.line_num}, is not valid CSV: {error}") from error
-
-
-def _row(row: dict[str | None, str | None], where: str) -> tuple[str, float, str, float]:
+def _row(row: Mapping[str, str | None], where: str) -> tuple[str, float, str, float]:
     text, complexity, category, tool_use = (row[column] for column in COLUMNS)
-    if None in row or tool_use is None:
-        raise DataError(f"{where} does not have as many fields as the header; quote texts that hold commas")
+    if tool_use is None:
+        raise DataError(f"{where} does not have as many fields as the header")
     if not text or not text.strip():
         raise DataError(f"{where} has an empty text")
     if not category:
