@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 """A message of the provider's dialect; of OpenAI's by default: ``{"role": "user", "content": "..."}``."""
+ANY_OUTPUT_LIMIT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The parameters that limit the tokens of an answer, in all dialects; servers refuse two of them, or take the wrong one."""
+
+
+def output_limit(parameters: Mapping[str, Any]) -> int | None:
+    """Return the maximum tokens of an answer that parameters set, the largest of several; None without a whole number above 0."""
+    limits = [limit for name in ANY_OUTPUT_LIMIT if isinstance(limit := parameters.get(name), int) and limit > 0]
+    return max(limits, default=None)
+
+
+def own_parameters(parameters: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a candidate's parameters, without its limit of an answer's tokens if a request sets one, under whatever name."""
+    for name in ANY_OUTPUT_LIMIT:
+        if request.get(name) is not None:
+            return {own: value for own, value in parameters.items() if own not in ANY_OUTPUT_LIMIT}
+    return parameters
 
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time

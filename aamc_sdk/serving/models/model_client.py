@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, check_type, component_errors, error_text, failures_text
-from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, own_parameters
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
@@ -23,8 +23,6 @@ MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN, _AVAILABLE = PoolState(), EndpointState()
 CALL_ARGUMENTS = ("candidate", "decision_id", "messages", "model")
 """Names that the parameters of a request to a model cannot have: the call itself sets them."""
-_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
 
 
 class ModelClient:
@@ -275,10 +273,7 @@ def _without_endpoint(pool: Pool) -> frozenset[str]:
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the candidate's, and the given ones, which have priority; a limit replaces one of another name."""
-    own = candidate.parameters if isinstance(candidate, ModelSpec) else {}
-    if any(options.get(name) is not None for name in _OUTPUT_LIMITS):
-        own = {name: value for name, value in own.items() if name not in _OUTPUT_LIMITS}
-    return {**own, **options}
+    return {**own_parameters(candidate.parameters if isinstance(candidate, ModelSpec) else {}, options), **options}
 
 
 async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], Awaitable[object]]) -> Completion:

@@ -390,8 +390,9 @@ def test_a_model_without_prices_is_of_unknown_cost_and_one_with_prices_of_zero_i
     output = ask(make_agent("reasoner", endpoint=server.url))
     assert (output.cost, output.metadata["cost_known"]) == (0.0, False)
     assert math.isnan(make_agent("reasoner", endpoint=server.url).max_cost_usd)
-    prices, parameters = {"input": 0.0, "output": 1e6}, {"max_tokens": 20}
-    assert make_agent("reasoner", endpoint=server.url, prices=prices, parameters=parameters).max_cost_usd == pytest.approx(20)
+    prices = {"input": 0.0, "output": 1e6}
+    for limits in ({"max_tokens": 20}, {"max_completion_tokens": 20}, {"max_output_tokens": 20}, {"max_tokens": 10, "max_completion_tokens": 20}):
+        assert make_agent("reasoner", endpoint=server.url, prices=prices, parameters=limits).max_cost_usd == pytest.approx(20)
     for given, known in ((None, False), (Prices(0.0, 0.0), True)):
         controller, role = routed(Pool([ModelSpec("small", prices=given, endpoint=server.url)]), services)
         with controller:

@@ -15,14 +15,12 @@ import numpy as np
 from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
 from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, one_of
-from aamc_sdk.interfaces import Completion, Message, Provider, Usage
+from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit
 from aamc_sdk.routing import AttemptKeywords, default_pool
 from aamc_sdk.serving import ModelClient, make_services, price
 from aamc_sdk.types import Decision, Endpoint, estimated_tokens
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
-_LIMITS = ("max_completion_tokens", "max_tokens")
-"""Parameters of a request that limit the tokens of the answer."""
 _USUAL_TOKENS = 4096
 """Tokens of a long answer, for estimates where no limit is set."""
 
@@ -121,7 +119,7 @@ class ChatModel:
         if controller is None:
             return await self._call(self._fixed(), sent)
         self.check()  # before the router decides in vain
-        decision = await controller.aroute(Query(prompt, output_tokens=_limit(self.config.parameters)))
+        decision = await controller.aroute(Query(prompt, output_tokens=output_limit(self.config.parameters)))
         return await self._call_recorded(controller, decision, sent)
 
     def check(self) -> None:
@@ -147,7 +145,7 @@ class ChatModel:
             specs = [self._fixed()] if controller is None else [self._complete(candidate) for candidate in controller.pool]
         except AgentError:
             return math.nan
-        tokens = [_limit(spec.parameters) or _USUAL_TOKENS for spec in specs]
+        tokens = [output_limit(spec.parameters) or _USUAL_TOKENS for spec in specs]
         usages = [Usage(prompt_tokens=estimated_tokens(characters), output_tokens=made) for made in tokens]
         costs = [price(spec, usage)[0] for spec, usage in zip(specs, usages, strict=True)]
         return float(np.max(costs))  # NaN if any is NaN
@@ -248,9 +246,3 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
         empty = ProviderError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", kind="protocol", public=public)
         raise AgentError(str(empty), 0.0 if math.isnan(cost) else cost) from empty
     return ModelReply(text, spec.name, given + made, cost, counted)
-
-
-def _limit(parameters: Mapping[str, Any]) -> int | None:
-    """Return the maximum tokens of an answer that parameters set; None without."""
-    limits = [parameters[name] for name in _LIMITS if isinstance(parameters.get(name), int)]
-    return max(limits, default=None)

@@ -350,7 +350,7 @@ def test_a_turn_of_the_history_without_text_is_refused(turn, decision_server, se
     assert "policy" not in server.asked
 
 
-@pytest.mark.parametrize("given", [{}, {"max_tokens": 10**9}, {"max_completion_tokens": 10**9}])
+@pytest.mark.parametrize("given", [{}, {"max_tokens": 10**9}, {"max_completion_tokens": 10**9}, {"max_output_tokens": 10**9}])
 def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_server, server):
     body = {"messages": [{"role": "user", "content": "Who?"}], **given}
     assert httpx.post(f"{decision_server}/v1/chat/completions", json=body).status_code == 200
@@ -372,7 +372,9 @@ def test_clients_do_not_learn_the_address_of_a_policy_that_failed(path, body, de
     assert server.url in caplog.text
 
 
-@pytest.mark.parametrize("given", [{"max_tokens": 0}, {"max_tokens": "many"}, {"max_completion_tokens": 1.5}, {"max_tokens": True}])
+@pytest.mark.parametrize(
+    "given", [{"max_tokens": 0}, {"max_tokens": "many"}, {"max_completion_tokens": 1.5}, {"max_output_tokens": -1}, {"max_tokens": True}]
+)
 def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):
     answer = httpx.post(f"{decision_server}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Who?"}], **given})
     assert answer.status_code == 400

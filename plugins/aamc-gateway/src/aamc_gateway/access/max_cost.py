@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS
+from aamc_models.dialects import OUTPUT_LIMITS
 
 from aamc_gateway.access.limit_claims import UNPRICED
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
+from aamc_models.dialects import OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.client_request import ClientRequest, Mode
@@ -16,6 +16,7 @@ from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, 
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
 
 if TYPE_CHECKING:

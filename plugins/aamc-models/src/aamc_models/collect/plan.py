@@ -10,8 +10,8 @@ import attrs
 
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.ledger import ANSWER, key_of
-from aamc_models.dialects import ANY_OUTPUT_LIMIT
 from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, output_limit, own_parameters
 from aamc_sdk.types import ModelSpec, Pool
 
 _ENVELOPE_TOKENS = 64
@@ -47,11 +47,10 @@ class Collection:
 
     def parameters(self, kind: str, candidate: ModelSpec) -> dict[str, Any]:
         """Return the parameters of a request, with a maximum of tokens unless they have one; null is none."""
-        own, options = candidate.parameters, self.options if kind == ANSWER else {}
-        if _limits(options):
-            own = {name: value for name, value in own.items() if name not in ANY_OUTPUT_LIMIT}
-        parameters = {name: value for name, value in {**own, **options}.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
-        return parameters if _limits(parameters) else {**parameters, "max_tokens": self.max_tokens}
+        options = self.options if kind == ANSWER else {}
+        given = {**own_parameters(candidate.parameters, options), **options}
+        parameters = {name: value for name, value in given.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
+        return parameters if output_limit(parameters) else {**parameters, "max_tokens": self.max_tokens}
 
     def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
         """Return the ledger's key of a request: everything that determines the answer, so neither address nor account."""
@@ -62,7 +61,9 @@ class Collection:
 
     def output_limit(self, kind: str, candidate: ModelSpec) -> int:
         """Return the maximum tokens of a request's answer."""
-        return max(_limits(self.parameters(kind, candidate)))
+        limit = output_limit(self.parameters(kind, candidate))
+        assert limit is not None  # parameters gives one to all requests
+        return limit
 
     def maximum_usd(self, kind: str, candidate: ModelSpec, text: str, further_bytes: int = 0) -> float:
         """Return the maximum cost of a request with a text, which may become longer by further bytes; 0 if prices are unknown."""
@@ -71,12 +72,8 @@ class Collection:
         parameters = self.parameters(kind, candidate)
         added = (value for value in parameters.values() if isinstance(value, str | list | dict))  # to the prompt, such as tools or a system prompt
         size = len(text.encode()) + sum(len(json.dumps(value, default=str)) for value in added) + further_bytes
-        tokens, output = size + _ENVELOPE_TOKENS, max(_limits(parameters))  # a token has at least one byte
+        tokens, output = size + _ENVELOPE_TOKENS, self.output_limit(kind, candidate)  # a token has at least one byte
         return max(candidate.prices.cost_usd(tokens, output), candidate.prices.cost_usd(tokens, output, written_tokens=tokens))
-
-
-def _limits(parameters: Mapping[str, Any]) -> list[int]:
-    return [parameters[name] for name in ANY_OUTPUT_LIMIT if parameters.get(name) is not None]
 
 
 def check_parameters(candidate: str, parameters: Mapping[str, Any]) -> None:

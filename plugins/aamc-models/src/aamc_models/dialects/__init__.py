@@ -11,7 +11,6 @@ from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_com
 from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of
 from aamc_models.dialects.conversations.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.conversions import (
-    ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
     OUTPUT_LIMITS,
     Converted,
@@ -30,7 +29,6 @@ from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
 __all__ = [
-    "ANY_OUTPUT_LIMIT",
     "DEFAULT_MAX_TOKENS",
     "DIALECTS",
     "DONE",

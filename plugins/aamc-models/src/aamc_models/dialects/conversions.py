@@ -30,8 +30,6 @@ OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
     "responses": ("max_output_tokens",),
 }
 """The fields that limit the tokens of an answer, by dialect."""
-ANY_OUTPUT_LIMIT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""The same of all dialects, as parameters of a candidate may have them."""
 DEFAULT_MAX_TOKENS = 8192
 """The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
 _EFFORTS = ("reasoning_effort", "reasoning", "thinking")

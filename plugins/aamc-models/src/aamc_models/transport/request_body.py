@@ -7,10 +7,9 @@ from typing import Any
 
 import orjson
 
-from aamc_models.dialects import ANY_OUTPUT_LIMIT
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
-from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.interfaces import WireRequest, output_limit, own_parameters
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
@@ -66,10 +65,7 @@ class RequestBody:
                 parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
             parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
-        if any(body.get(name) is not None for name in ANY_OUTPUT_LIMIT):
-            for name in ANY_OUTPUT_LIMIT:
-                parameters.pop(name, None)
-        return parameters
+        return own_parameters(parameters, body)
 
     @property
     def estimated_tokens(self) -> float:
@@ -77,10 +73,7 @@ class RequestBody:
         body = self.request.body
         if isinstance(body, bytes):
             return len(body) / CHARACTERS_PER_TOKEN
-        given: Mapping[str, Any] = body
-        limits = [given.get(name) for name in ANY_OUTPUT_LIMIT]
-        longest = max((limit for limit in limits if isinstance(limit, int) and limit > 0), default=0)
         try:
-            return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + longest
+            return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + (output_limit(body) or 0)
         except Failure:  # raised again where it is sent
             return 0.0

@@ -19,7 +19,7 @@ from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
-from aamc_sdk.interfaces import Completion, ModelCaller
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Completion, ModelCaller
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Candidate, Pool, Turn
 
@@ -135,7 +135,7 @@ def _streams(body: Mapping[str, Any]) -> bool:
 
 def _tokens(body: Mapping[str, Any], most: int) -> int:
     """Return a request's limit of tokens, at most ``most``."""
-    for name in ("max_completion_tokens", "max_tokens"):
+    for name in ANY_OUTPUT_LIMIT:
         tokens = body.get(name)
         if tokens is not None and (type(tokens) is not int or tokens < 1):
             raise DataError(f"{name} must be a whole number from 1, not {tokens!r:.80}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from aamc_models.dialects import (
-    ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
     DIALECTS,
     OUTPUT_LIMITS,
@@ -28,7 +27,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, model_field
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
-from aamc_sdk.interfaces import WireProvider, WireRequest
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import ModelSpec, Pool
 

@@ -10,8 +10,8 @@ import attrs
 from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
-from aamc_models.dialects.conversions import ANY_OUTPUT_LIMIT
 from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wrong
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
