@@ -193,6 +193,22 @@ def test_a_user_votes_later_once_and_not_otherwise(controller) -> None:
     assert asyncio.run(arena.vote("m", "small", "large", source="third reader")) == 1
 
 
+def test_the_ids_of_comparisons_stay_as_they_are_so_that_a_vote_is_known_again_after_an_upgrade(controller) -> None:
+    arena = Arena(controller, Models(), ScoreJudge(longest))
+    asyncio.run(arena.play("Sort", decision_id="m"))
+    asyncio.run(arena.vote("m", "small", ["middle", "large"]))
+    asyncio.run(arena.vote("m", "small", ["middle", "large"], tie=True, source="ann"))
+    found = {each.id: (each.candidate, each.over, each.tie, each.weight) for each in controller.store.experience().feedback if each.source != "score"}
+    assert found == {
+        "m/vote/1": ("small", "large", False, 0.5),
+        "m/vote/2": ("small", "middle", False, 0.5),
+        "m/ann/1": ("large", "middle", True, 0.5),
+        "m/ann/2": ("large", "small", True, 0.5),
+    }
+    judged = {each.id for each in controller.store.experience().feedback if each.source == "score"}
+    assert judged == {"m/score/large|middle", "m/score/large|small", "m/score/middle|small"}
+
+
 @pytest.mark.parametrize(
     ("winner", "over", "tie"),
     [

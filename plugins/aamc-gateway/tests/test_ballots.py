@@ -14,6 +14,7 @@ from aamc_gateway.server.settings import ArenaSettings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.routing import uniform
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 ANN, BEN = Caller(key_id="1", name="ann"), Caller(key_id="2", name="ben", admin=True)
@@ -61,6 +62,27 @@ def test_answers_that_wait_are_voted_on_after_the_number_of_candidates_has_chang
 
     assert asyncio.run(vote()) == 2
     assert {("vote:1", "small", "middle"), ("vote:1", "small", "large")} == set(compared(controller))
+
+
+def test_the_ids_of_comparisons_stay_as_they_are_so_that_a_vote_is_known_again_after_an_upgrade(controller, shared):
+    async def vote() -> list[str]:
+        ballots = ballots_of(controller, shared)
+        controller.route("hello", decision_id="d")
+        answers = [(name, f"Answer of {name}.") for name in ("small", "middle", "large")]
+        await ballots.offer(controller.store.record("d"), "hello", answers, ANN)
+        shown = [candidate for candidate, _ in (await ballots.find("d", ANN))["answers"]]
+        await ballots.vote("d", "B", ANN)
+        await ballots.vote("d", "tie", Caller(key_id="", name="", admin=True))
+        return shown
+
+    first, second, third = asyncio.run(vote())
+    assert sorted(("small", "middle", "large"), key=lambda name: uniform(controller.seed, f"d/shown/{name}")) == [first, second, third]
+    assert {each.id: (each.candidate, each.over, each.tie) for each in controller.store.experience().feedback} == {
+        "d/vote:1/1": (second, first, False),
+        "d/vote:1/2": (second, third, False),
+        "d/vote/1": (first, second, True),
+        "d/vote/2": (first, third, True),
+    }
 
 
 @pytest.mark.parametrize("other", [Caller(key_id="admin", name="ann", admin=True), Caller(key_id="3", name="x" * 512, admin=True)])

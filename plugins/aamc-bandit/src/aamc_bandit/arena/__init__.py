@@ -2,7 +2,7 @@
 
 from aamc_bandit.arena.answer_arena import Arena, ArenaOptions, NoAnswerError
 from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, ModelJudge, ScoreJudge
-from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, draw_entrants
+from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, draw_entrants, shown_position, vote_feedback
 
 __all__ = [
     "AnswerComparison",
@@ -16,4 +16,6 @@ __all__ = [
     "NoAnswerError",
     "ScoreJudge",
     "draw_entrants",
+    "shown_position",
+    "vote_feedback",
 ]

@@ -21,14 +21,16 @@ from aamc_bandit.arena.match import (
     Match,
     calls_by_endpoint,
     checked_output,
+    comparison_feedback,
     draw_entrants,
     known_sum,
+    shown_position,
+    vote_feedback,
 )
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, error_text, nearest, one_of
-from aamc_sdk.routing import uniform
-from aamc_sdk.types import Decision, Query
+from aamc_sdk.types import Decision, Feedback, Query
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Arena:
         answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
         await self._log_attempts(decision, answers)
         answered = [answer for answer in answers if answer.error is None]
-        answered.sort(key=lambda answer: uniform(seed, f"{decision.id}/shown/{answer.candidate}"))  # random, but always the same
+        answered.sort(key=lambda answer: shown_position(decision.id, answer.candidate, seed))
         failed = tuple(answer for answer in answers if answer.error is not None)
         match = Match(decision=decision, query=query, answers=tuple(answered), failed=failed)
         if match.failed and (not match.answers or self.options.on_error == "fail"):
@@ -112,7 +114,8 @@ class Arena:
         verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
         comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
         by_pair = {"|".join(sorted((each.winner, each.loser))): each for each in comparisons}
-        await self._log_comparisons(match.decision.id, by_pair, len(match.answers), judge.source)
+        if by_pair:
+            await self._log(comparison_feedback(match.decision.id, by_pair, weight=1 / (len(match.answers) - 1), source=judge.source))
         return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
 
     async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
@@ -138,9 +141,7 @@ class Arena:
         if not losers or len({winner, *losers}) <= len(losers):
             raise DataError(f"a vote is for one answer over others, each named once, not for {winner!r} over {losers!r}")
         best, *others = sorted((winner, *losers)) if tie else (winner, *sorted(losers))
-        # the ids hold no candidate, so the log refuses the first comparison of any other vote
-        comparisons = {str(n): AnswerComparison(best, other, tie) for n, other in enumerate(others, 1)}
-        return await self._log_comparisons(decision_id, comparisons, len(losers) + 1, source)
+        return await self._log(vote_feedback(decision_id, best, others, tie=tie, source=source))
 
     async def _entrants(self, decision_id: str) -> list[str]:
         """Return the candidates of a match; the log and the seed determine them."""
@@ -181,19 +182,8 @@ class Arena:
         logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
         return JudgeVerdict(first=None)
 
-    async def _log_comparisons(self, decision_id: str, comparisons: Mapping[str, AnswerComparison], answers: int, source: str) -> int:
-        new = 0
-        for key, comparison in comparisons.items():
-            new += await self._controller.afeedback(
-                decision_id,
-                id=f"{decision_id}/{source}/{key}",
-                candidate=comparison.winner,
-                over=comparison.loser,
-                tie=comparison.tie,
-                weight=1 / (answers - 1),
-                source=source,
-            )
-        return new
+    async def _log(self, comparisons: Sequence[Feedback]) -> int:
+        return sum(await asyncio.to_thread(self._controller.feedback_batch, comparisons))
 
 
 def _comparisons(verdicts: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import attrs
 
 from aamc_sdk.interfaces import AgentOutput, ModelCaller
 from aamc_sdk.routing import uniform
-from aamc_sdk.types import Candidate, Decision, Query, Record
+from aamc_sdk.types import Candidate, Decision, Feedback, Query, Record
 
 CallModel = Callable[[Candidate, str], Awaitable[AgentOutput]]
 
@@ -137,3 +137,41 @@ def draw_entrants(record: Record, count: int | None, seed: int) -> list[str]:
         number = cumulative[-1] * uniform(seed, f"{decision.id}/arena/{len(entrants)}")  # less than the sum, so none without weight is drawn
         entrants.append(left.pop(bisect_right(cumulative, number)))
     return entrants
+
+
+def shown_position(decision_id: str, candidate: str, seed: int) -> float:
+    """Return the position of a candidate's answer among those of a match, in [0, 1): random, but always the same."""
+    return uniform(seed, f"{decision_id}/shown/{candidate}")
+
+
+def vote_feedback(decision_id: str, best: str, others: Sequence[str], *, tie: bool, source: str) -> list[Feedback]:
+    """Return a vote as comparisons of the best answer with each other one; in a tie any answer is the best.
+
+    Their ids hold a number and no candidate, so the log refuses the first comparison of any other vote of that source. A vote that is
+    repeated must therefore name the candidates in the same order.
+
+    Args:
+        decision_id: The decision of the match.
+        best: The candidate with the best answer.
+        others: The other candidates shown; their comparisons have a total weight of 1.
+        tie: Whether all answers were equally good.
+        source: The voter.
+    """
+    comparisons = {str(n): AnswerComparison(best, other, tie) for n, other in enumerate(others, 1)}
+    return comparison_feedback(decision_id, comparisons, weight=1 / len(others), source=source)
+
+
+def comparison_feedback(decision_id: str, comparisons: Mapping[str, AnswerComparison], *, weight: float, source: str) -> list[Feedback]:
+    """Return comparisons of answers as feedback; the ids consist of the decision, the source and the comparisons' keys."""
+    return [
+        Feedback(
+            decision_id=decision_id,
+            id=f"{decision_id}/{source}/{key}",
+            candidate=comparison.winner,
+            over=comparison.loser,
+            tie=comparison.tie,
+            weight=weight,
+            source=source,
+        )
+        for key, comparison in comparisons.items()
+    ]

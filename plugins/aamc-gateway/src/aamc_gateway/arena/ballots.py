@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,8 +16,6 @@ import orjson
 from aamc_gateway.server.interfaces import Caller, Refused
 from aamc_gateway.server.settings import ArenaSettings
 from aamc_sdk.errors import ConflictError, StoreError, one_of
-from aamc_sdk.routing import uniform
-from aamc_sdk.types import Feedback
 
 if TYPE_CHECKING:
     from aamc_gateway.access.erasable_values import ErasableValues
@@ -42,8 +40,10 @@ class Ballots:
         """Let people vote on the answers of a decision; return whether they can: not on a single answer."""
         if self._settings.keep_s <= 0 or not 2 <= len(answers) <= len(LABELS):
             return False
+        from aamc_bandit.arena import shown_position
+
         decision_id = record.decision.id
-        shuffled = sorted(answers, key=lambda answer: uniform(self._controller.seed, f"{decision_id}/shown/{answer[0]}"))
+        shuffled = sorted(answers, key=lambda answer: shown_position(decision_id, answer[0], self._controller.seed))
         match = {"id": decision_id, "prompt": prompt, "answers": shuffled, "key_id": caller.key_id, "tenant": caller.tenant, "time": time.time()}
         try:
             await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s)
@@ -90,13 +90,18 @@ class Ballots:
         Raises:
             Refused: The match or the label is unknown, or the key has voted otherwise before.
         """
+        from aamc_bandit.arena import vote_feedback
+
         match = await self.find(decision_id, caller)
         named = {label: candidate for label, (candidate, _) in zip(LABELS, match["answers"], strict=False)}
         if not isinstance(winner, str) or winner not in (*named, TIE, SKIP):
             raise Refused(f"winner must be one of {one_of([*named, TIE, SKIP])}, not {winner!r:.80}")
         new = 0
         if winner != SKIP:
-            comparisons = _comparisons(decision_id, named, winner, f"vote:{caller.key_id}" if caller.key_id else "vote")
+            best = named.get(winner) or next(iter(named.values()))  # in a tie the first
+            others = [candidate for candidate in named.values() if candidate != best]
+            source = f"vote:{caller.key_id}" if caller.key_id else "vote"
+            comparisons = vote_feedback(decision_id, best, others, tie=winner == TIE, source=source)
             try:
                 new = sum(await asyncio.to_thread(self._controller.feedback_batch, comparisons))
             except ConflictError as error:
@@ -115,24 +120,3 @@ def blind(match: dict[str, Any]) -> dict[str, Any]:
     """Return a match without the names of the candidates."""
     answers = [{"label": label, "text": text} for label, (_, text) in zip(LABELS, match["answers"], strict=False)]
     return {"id": match["id"], "prompt": match["prompt"], "answers": answers}
-
-
-def _comparisons(decision_id: str, named: Mapping[str, str], winner: str, source: str) -> list[Feedback]:
-    """Return a vote as comparisons of the best answer with each other one; in a tie, of the first answer.
-
-    Their ids hold no candidate, so the log refuses the comparisons of any other vote of that source.
-    """
-    best = named.get(winner) or next(iter(named.values()))
-    others = [candidate for candidate in named.values() if candidate != best]
-    return [
-        Feedback(
-            decision_id=decision_id,
-            id=f"{decision_id}/{source}/{n}",
-            candidate=best,
-            over=other,
-            tie=winner == TIE,
-            weight=1 / len(others),
-            source=source,
-        )
-        for n, other in enumerate(others, 1)
-    ]
