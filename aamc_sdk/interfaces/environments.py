@@ -57,7 +57,7 @@ class RecoveringStreams(Protocol):
 
     @property
     def recovery(self) -> float:
-        """Number of decisions over which the resource recovers, which a learner should look ahead; 0 if it recovers at once."""
+        """Number of decisions over which the resource recovers; measurements should last several times as long. 0 if it recovers at once."""
 
 
 @runtime_checkable
