@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- options
 
 MAX_GAMMA = 0.9999
-"""The largest discount: a critic of whole values, without groups, needs a horizon."""
+HORIZON = 500
+"""Steps that a training looks ahead at least, by default."""
+RECOVERIES_AHEAD = 50
+"""Recoveries of a shared resource that it looks ahead: rewards one recovery later count 98%."""
 MAX_TARGET = 4.0
 """Standard deviation of the critic's targets, in its unit of values, above which the unit grows."""
 
@@ -55,7 +58,12 @@ class PPOConfig:
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(MAX_GAMMA, "discount per step; 0: only a decision's own reward counts", at_least=0, at_most=MAX_GAMMA)
+    gamma: float | None = option(
+        None,
+        "discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource takes over 10 steps to recover",
+        at_least=0,
+        at_most=MAX_GAMMA,
+    )
     gae_lambda: float = option(1.0, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in standard deviations of its first targets; 0: none", at_least=0)
@@ -107,6 +115,10 @@ class PPOConfig:
     def rollouts_per_segment(self) -> int:
         """Rollouts between two checkpoints, at least 1."""
         return max(1, self.checkpoint_every // self.n_steps)
+
+    def discount(self, recovery: float = 0.0) -> float:
+        """Return gamma; by default the one that looks ``HORIZON`` steps ahead, or ``RECOVERIES_AHEAD`` times ``recovery`` if that is more."""
+        return min(1 - 1 / max(HORIZON, RECOVERIES_AHEAD * recovery), MAX_GAMMA) if self.gamma is None else self.gamma
 
 
 # ---------------------------------------------------------------- policy and critic
@@ -361,7 +373,7 @@ class PPO:
         read = critic_inputs(inputs.query, inputs.weights, rollout.pooled)
         is_first = not self.scales
         if is_first:
-            value_mean = 0.0 if config.group_size > 1 else expected.mean() / (1 - config.gamma)
+            value_mean = 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount())
             self.scales = initial_scales(read, inputs.query.shape[-1], value_mean)
         read = self._standardised(read)
         values = self._values(read)
@@ -370,7 +382,7 @@ class PPO:
             ends = self._values(self._standardised(critic_inputs(final.query, final.weights, final_pooled)[None]))[0]
             next_value[t, rollout.truncated[t]] = ends[rollout.truncated[t]]
         ended = rollout.truncated | groups_meet(rollout.same_state, config.group_size)
-        advantage = gae(expected, value, next_value, ended, config.gamma, config.gae_lambda)
+        advantage = gae(expected, value, next_value, ended, config.discount(), config.gae_lambda)
         target = differences_in_groups(value + advantage, config.group_size)
         if is_first:
             self.scales["value_deviation"] = deviation(target)

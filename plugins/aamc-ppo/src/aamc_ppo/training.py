@@ -39,6 +39,7 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
         raise AamcError("ppo learns by practising and needs an environment; name one with --environment")
     device = choose_device(services.device)
     source = StreamSource(config, training, training.env, services.seed)
+    config = attrs.evolve(config, gamma=config.discount(source.recovery))
     with one_thread():
         ppo = PPO(config, len(source.categories), source.candidates, device, services.seed)
         curve = run_rollouts(ppo, source, services, training)
