@@ -371,7 +371,8 @@ class MetaController:
 
         Raises:
             PoolError: No candidate has an endpoint.
-            DataError: ``options`` are not a mapping, have ``messages`` or ``model``, or have tools together with ``on_text``.
+            DataError: ``options`` are not a mapping, have ``messages``, ``model``, ``candidate`` or ``decision_id``, or have tools together with
+                ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         return self._loop.run(self._decider.complete(self._arguments(query, preference, arguments), options, on_text))

@@ -166,7 +166,8 @@ class Plugins:
                 raise PluginError(unknown_name("there is no hook", hook.name, _HOOKS, "hooks"))
             if any(inspect.iscoroutinefunction(implementation.function) for implementation in own):
                 raise PluginError(f"hook {hook.name} must be a plain function (def): nothing awaits it, so as `async def` it does nothing")
-            if any(inspect.isgeneratorfunction(implementation.function) for implementation in own):
+            is_event = hook.name not in KINDS.values()  # the others may yield components
+            if any(each.wrapper or each.hookwrapper or (is_event and inspect.isgeneratorfunction(each.function)) for each in own):
                 raise PluginError(f"hook {hook.name} must be a plain function (def) without yield: hooks are called one by one, none wraps others")
 
     def _collect(self, module: object, plugin: Plugin, kind: str, hook: str) -> None:

@@ -703,7 +703,7 @@ def test_a_router_that_cannot_begin_to_learn_is_closed() -> None:
     assert Unattached.closed
 
 
-def test_a_configuration_file_s_keys_for_a_server_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_that_only_servers_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "gate.yaml").write_text("router: greedy-by-reward\nestimator: length\ngateway: {port: 8000}\ndataset: tiny\n")
     with MetaController.from_file(tmp_path / "gate.yaml", plugins=installed()):
         assert f"{tmp_path / 'gate.yaml'}: without effect: gateway (only servers use it)" in caplog.messages

@@ -51,7 +51,7 @@ def test_an_infinite_limit_sets_no_timer(monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [60, math.inf])
-def test_a_cancellation_from_elsewhere_is_none_of_the_limit(seconds):
+def test_a_cancellation_from_elsewhere_is_not_the_limit(seconds):
     async def work():
         with Deadline(seconds):
             asyncio.current_task().cancel()

@@ -10,7 +10,7 @@ import pytest
 from tiny import TinyRouter
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, AsyncRouter, Budget, EventLoopThread, Services, output_limit, own_parameters
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, AsyncRouter, Budget, EventLoopThread, Services, output_limit, without_replaced_limits
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Scores
 
@@ -92,8 +92,8 @@ def test_the_limit_of_an_answer_is_the_largest_whole_number_under_any_of_its_nam
 
 def test_a_limit_of_a_request_replaces_the_candidates_own_under_any_name():
     own = {"effort": "low", "max_completion_tokens": 500, "max_output_tokens": 9}
-    assert [own_parameters(own, {name: 5}) for name in ANY_OUTPUT_LIMIT] == [{"effort": "low"}] * 3
-    assert own_parameters(own, {"max_tokens": None, "effort": "high"}) == own
+    assert [without_replaced_limits(own, {name: 5}) for name in ANY_OUTPUT_LIMIT] == [{"effort": "low"}] * 3
+    assert without_replaced_limits(own, {"max_tokens": None, "effort": "high"}) == own
 
 
 @pytest.mark.parametrize("limit", [{"steps": -1}, {"cost_usd": float("nan")}, {"seconds": -0.5}, {"cost_usd": None}])

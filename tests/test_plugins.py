@@ -139,6 +139,17 @@ def test_a_hook_that_would_wrap_others_is_an_error(wraps):
     assert not found.has_listeners("aamc_decided")
 
 
+def test_components_may_be_yielded():
+    class Yielding:
+        @hookimpl
+        def aamc_routers(self):
+            yield Component("one", "tiny:TinyRouter", "One.")
+
+    found = plugins(yielding=Yielding())
+    assert errors(found) == []
+    assert "one" in found.names("router")
+
+
 def test_events_are_delivered_in_the_order_of_pluggy():
     heard = []
 

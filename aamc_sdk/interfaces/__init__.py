@@ -16,7 +16,7 @@ from aamc_sdk.interfaces.deadline import Deadline
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
-from aamc_sdk.interfaces.models import ANY_OUTPUT_LIMIT, Chunk, Completion, Message, ModelCaller, Usage, output_limit, own_parameters
+from aamc_sdk.interfaces.models import ANY_OUTPUT_LIMIT, Chunk, Completion, Message, ModelCaller, Usage, output_limit, without_replaced_limits
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store, public_url
@@ -84,7 +84,7 @@ __all__ = [
     "WireReply",
     "WireRequest",
     "output_limit",
-    "own_parameters",
     "public_url",
     "run_on_own_thread",
+    "without_replaced_limits",
 ]

@@ -1,4 +1,4 @@
-"""A limit of time, as ``asyncio.timeout`` of Python 3.11, at half its processor time: each request has one, and without an asynchronous block."""
+"""A time limit for a block of a task. Like ``asyncio.timeout`` of Python 3.11, at half its processor time, which counts for each request."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from types import TracebackType
 
 
 class Deadline:
-    """Cancels its block, ``with Deadline(seconds):`` in a task, after some time and raises ``TimeoutError``; infinity is no limit.
+    """Limits the time of a block in a task: ``with Deadline(seconds): ...``.
 
-    If others cancel the task at the same moment, it stays cancelled; Python 3.10 cannot tell.
+    A cancellation of the task from elsewhere has priority, also at the moment of the limit. Python 3.10 cannot tell the two apart there.
+
+    Args:
+        seconds: The limit; infinity for none.
+
+    Raises:
+        TimeoutError: The limit passed; the block was cancelled.
     """
 
     def __init__(self, seconds: float) -> None:

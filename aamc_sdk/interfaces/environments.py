@@ -57,7 +57,7 @@ class RecoveringStreams(Protocol):
 
     @property
     def recovery(self) -> float:
-        """Number of decisions over which the resource recovers: a learner looks ahead, and a measurement lasts, many times as long. 0 if at once."""
+        """Number of decisions until the resource has recovered; 0 if it recovers at once. Trainings look ahead many times as long."""
 
 
 @runtime_checkable

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 """A message of the provider's dialect; of OpenAI's by default: ``{"role": "user", "content": "..."}``."""
 ANY_OUTPUT_LIMIT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""The parameters that limit the tokens of an answer, in all dialects; servers refuse two of them, or take the wrong one."""
+"""Names of the parameters that limit an answer's tokens, in all dialects. A request should have one: servers refuse two, or use the wrong one."""
 
 
 def output_limit(parameters: Mapping[str, Any]) -> int | None:
     """Return the maximum tokens of an answer that parameters set, the largest of several; None without a whole number above 0."""
-    limits = [limit for name in ANY_OUTPUT_LIMIT if isinstance(limit := parameters.get(name), int) and limit > 0]
+    limits = [limit for name in ANY_OUTPUT_LIMIT if type(limit := parameters.get(name)) is int and limit > 0]
     return max(limits, default=None)
 
 
-def own_parameters(parameters: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a candidate's parameters, without its limit of an answer's tokens if a request sets one, under whatever name."""
+def without_replaced_limits(parameters: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a candidate's parameters; if a request limits the answer's tokens, under any name, without the candidate's own limits."""
     for name in ANY_OUTPUT_LIMIT:
         if request.get(name) is not None:
             return {own: value for own, value in parameters.items() if own not in ANY_OUTPUT_LIMIT}

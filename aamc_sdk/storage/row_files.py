@@ -54,7 +54,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object.
+    """Return the keys and values of a JSON object as a dict; for ``object_pairs_hook`` of the module json.
 
     Raises:
         DataError: A key occurs twice, so that its value is ambiguous.
@@ -80,8 +80,8 @@ def csv_rows(file: Path, *, delimiter: str = ",", max_field: int | None = None) 
         max_field: Maximum characters of a field; that of the module csv, by default 131,072, when None.
 
     Raises:
-        DataError: The file cannot be read, or a row has wrong quotes, a field that is too long, or more fields than the header; the
-            message gives the line.
+        DataError: The file cannot be read, two columns have one name, or a row has wrong quotes, a field that is too long, or more fields than the
+            header; the message gives the line.
     """
     reader = csv.DictReader((line for _, line in text_lines(file, "give a CSV file in UTF-8")), delimiter=delimiter, strict=True)
     while True:
@@ -89,6 +89,9 @@ def csv_rows(file: Path, *, delimiter: str = ",", max_field: int | None = None) 
             row = _next_row(reader, max_field)
         except csv.Error as error:
             raise DataError(f"{file}, line {reader.reader.line_num} is not valid CSV: {error}") from error
+        names = reader.fieldnames or []
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(f"{file} has more than one column {repeated!r}; give each a unique name")
         if row is None:
             return
         if None in row:

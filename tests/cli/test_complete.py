@@ -231,7 +231,10 @@ NO_PARAMETERS = ("nan", ".nan", "-inf", "[1, .inf]", "2026-11-21")
         (["Hi", "--pool", "pool.yaml", "--stream", "--json"], "leave one of them out"),
         (["Hi", "--pool", "pool.yaml", "--option", "temperature"], "--option must be KEY=VALUE such as temperature=0, not 'temperature'"),
         *((["Hi", "--pool", "pool.yaml", "--option", f"temperature={value}"], f"--option temperature={value}: ") for value in NO_PARAMETERS),
-        *((["Hi", "--pool", "pool.yaml", "--option", f"{name}=x"], f"--option {name} is set by the call itself") for name in ("messages", "record")),
+        *(
+            (["Hi", "--pool", "pool.yaml", "--option", f"{name}=x"], f"--option {name} is set by the call itself")
+            for name in ("messages", "model", "candidate", "decision_id", "stream")
+        ),
     ],
 )
 def test_wrong_usage_is_named(aamc: Aamc, arguments: list[str], message: str) -> None:

@@ -99,3 +99,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, read):
 def test_a_file_is_read_as_far_as_its_rows_are_asked_for(tmp_path, read):
     rows = read(written(tmp_path, b"1\n2\n\xff\n"))
     assert next(rows)
+
+
+def test_a_column_that_a_csv_file_has_twice_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"rows has more than one column 'prompt'; give each a unique name"):
+        list(csv_rows(written(tmp_path, "prompt,prompt,answer\nA,B,1\n")))

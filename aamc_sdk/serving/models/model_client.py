@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, check_type, component_errors, error_text, failures_text
-from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, own_parameters
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, without_replaced_limits
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
@@ -273,7 +273,7 @@ def _without_endpoint(pool: Pool) -> frozenset[str]:
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the candidate's, and the given ones, which have priority; a limit replaces one of another name."""
-    return {**own_parameters(candidate.parameters if isinstance(candidate, ModelSpec) else {}, options), **options}
+    return {**without_replaced_limits(candidate.parameters if isinstance(candidate, ModelSpec) else {}, options), **options}
 
 
 async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], Awaitable[object]]) -> Completion:

@@ -81,8 +81,10 @@ def test_it_learns_from_streams_that_share_nothing(bandit, seed):
     assert metrics["curve"][-1]["explained_variance"] > 0.98
 
 
-@pytest.mark.parametrize(("recovery", "options", "gamma"), [(0, {}, 0.998), (40, {}, 0.9995), (1e9, {}, 0.9999), (500, {"gamma": 0.5}, 0.5)])
-def test_it_looks_ahead_as_far_as_the_streams_need_to_recover(bandit, monkeypatch, recovery, options, gamma):
+@pytest.mark.parametrize(
+    ("recovery", "options", "gamma"), [(0, {}, 0.998), (10, {}, 0.998), (40, {}, 0.9995), (1e9, {}, 0.9999), (500, {"gamma": 0.5}, 0.5)]
+)
+def test_it_looks_fifty_recoveries_ahead(bandit, monkeypatch, recovery, options, gamma):
     env = bandit(0)
     monkeypatch.setattr(type(env.vector(1, "train")), "recovery", recovery, raising=False)
     metrics = env.router(0, **TINY, **options).train(env.training())

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- options
 
 MAX_GAMMA = 0.9999
+"""Maximum discount; without groups the critic starts at the mean reward / (1 - gamma), so 1 is impossible."""
 HORIZON = 500
-"""Steps that a training looks ahead at least, by default."""
+"""Minimum number of steps that a training looks ahead by default."""
 RECOVERIES_AHEAD = 50
 """Recoveries of a shared resource that it looks ahead: rewards one recovery later count 98%."""
 MAX_TARGET = 4.0

@@ -153,7 +153,7 @@ def vote_feedback(decision_id: str, best: str, others: Sequence[str], *, tie: bo
     Args:
         decision_id: The decision of the match.
         best: The candidate with the best answer.
-        others: The other candidates shown; their comparisons have a total weight of 1.
+        others: The other candidates shown, at least one; their comparisons have a total weight of 1.
         tie: Whether all answers were equally good.
         source: The voter.
     """

@@ -11,7 +11,7 @@ import attrs
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.ledger import ANSWER, key_of
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, output_limit, own_parameters
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, output_limit, without_replaced_limits
 from aamc_sdk.types import ModelSpec, Pool
 
 _ENVELOPE_TOKENS = 64
@@ -48,7 +48,7 @@ class Collection:
     def parameters(self, kind: str, candidate: ModelSpec) -> dict[str, Any]:
         """Return the parameters of a request, with a maximum of tokens unless they have one; null is none."""
         options = self.options if kind == ANSWER else {}
-        given = {**own_parameters(candidate.parameters, options), **options}
+        given = {**without_replaced_limits(candidate.parameters, options), **options}
         parameters = {name: value for name, value in given.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
         return parameters if output_limit(parameters) else {**parameters, "max_tokens": self.max_tokens}
 
@@ -61,9 +61,7 @@ class Collection:
 
     def output_limit(self, kind: str, candidate: ModelSpec) -> int:
         """Return the maximum tokens of a request's answer."""
-        limit = output_limit(self.parameters(kind, candidate))
-        assert limit is not None  # parameters gives one to all requests
-        return limit
+        return output_limit(self.parameters(kind, candidate)) or self.max_tokens
 
     def maximum_usd(self, kind: str, candidate: ModelSpec, text: str, further_bytes: int = 0) -> float:
         """Return the maximum cost of a request with a text, which may become longer by further bytes; 0 if prices are unknown."""

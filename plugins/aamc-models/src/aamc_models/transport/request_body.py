@@ -9,7 +9,7 @@ import orjson
 
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
-from aamc_sdk.interfaces import WireRequest, output_limit, own_parameters
+from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
@@ -65,7 +65,7 @@ class RequestBody:
                 parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
             parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
-        return own_parameters(parameters, body)
+        return without_replaced_limits(parameters, body)
 
     @property
     def estimated_tokens(self) -> float:

@@ -13,7 +13,7 @@ import attrs
 
 from aamc_sdk import option
 from aamc_sdk.errors import AamcError, DataError, ProviderError
-from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Services, Usage, output_limit
+from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Services, Usage
 from aamc_sdk.types import Candidate
 
 PLACES = ("best", "orchestrator/best", ".")
@@ -125,7 +125,7 @@ def _answer(
     first, *rest = [_text(message.get("content")) for message in messages] or [""]
     said = "".join(text if message.get("role") == "assistant" else f"\n\n{text}\n\n" for text, message in zip(rest, messages[1:], strict=True))
     ids = prompt_ids(tokenizer, first) + plain_ids(tokenizer, said)
-    limit = output_limit(options) or 1024
+    limit = int(options.get("max_tokens") or options.get("max_completion_tokens") or 1024)
     chosen = generation_options(tokenizer, limit, _temperature(options.get("temperature"), temperature))
     row = torch.tensor([ids], device=model.device)
     criteria = [lambda ids, _, **__: torch.full((len(ids),), stops(), device=ids.device)]
