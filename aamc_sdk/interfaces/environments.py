@@ -57,7 +57,11 @@ class RecoveringStreams(Protocol):
 
     @property
     def recovery(self) -> float:
-        """Number of decisions until the resource has recovered; 0 if it recovers at once. Trainings look ahead many times as long."""
+        """Number of decisions until the resource has recovered, which a learner should look ahead; 0 if it recovers at once."""
+
+    @property
+    def resets(self) -> bool:
+        """Whether the resource begins anew after these decisions, whatever they were, such as the budget of a day: their effects end there."""
 
 
 @runtime_checkable

@@ -82,11 +82,14 @@ def test_it_learns_from_streams_that_share_nothing(bandit, seed):
 
 
 @pytest.mark.parametrize(
-    ("recovery", "options", "gamma"), [(0, {}, 0.998), (10, {}, 0.998), (40, {}, 0.9995), (1e9, {}, 0.9999), (500, {"gamma": 0.5}, 0.5)]
+    ("recovery", "resets", "options", "gamma"),
+    [(0, False, {}, 0.998), (1000, False, {}, 0.999), (1e9, False, {}, 0.9999), (100, True, {}, 0.9999), (500, True, {"gamma": 0.5}, 0.5)],
 )
-def test_it_looks_fifty_recoveries_ahead(bandit, monkeypatch, recovery, options, gamma):
+def test_it_looks_ahead_as_far_as_the_streams_need_to_recover(bandit, monkeypatch, recovery, resets, options, gamma):
     env = bandit(0)
-    monkeypatch.setattr(type(env.vector(1, "train")), "recovery", recovery, raising=False)
+    streams = type(env.vector(1, "train"))
+    monkeypatch.setattr(streams, "recovery", recovery, raising=False)
+    monkeypatch.setattr(streams, "resets", resets, raising=False)
     metrics = env.router(0, **TINY, **options).train(env.training())
     assert metrics["gamma"] == pytest.approx(gamma)
 

@@ -55,9 +55,11 @@ class Resource(abc.ABC):
 
     Attributes:
         recovery: Number of queries over which it recovers once it is used up; 0 where that is soon.
+        resets: Whether it begins anew after these queries, whatever was decided.
     """
 
     recovery: float = 0.0
+    resets: bool = False
 
     @property
     @abc.abstractmethod
@@ -188,6 +190,8 @@ class DailyBudget(Resource):
         cost_usd: The mean cost of each candidate, ``[Q, M]``.
         trains: Whether the streams are for training; policies are compared in streams that begin alike.
     """
+
+    resets = True
 
     def __init__(self, budget_usd: float, queries: int, cost_usd: Floats, *, trains: bool = False) -> None:
         self.budget_usd, self.queries, self._cost_usd, self._trains = budget_usd, queries, cost_usd, trains

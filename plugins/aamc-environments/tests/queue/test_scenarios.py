@@ -76,6 +76,7 @@ def test_streams_tell_over_how_many_queries_their_resource_recovers():
     assert streams_of("rate-limit", arrival_rate=10, load=1.5).recovery == pytest.approx(400)  # a minute has 600 queries
     assert streams_of("daily-budget", day=250).recovery == 250
     assert streams_of("batching", slots=32).recovery == 512
+    assert {name for name in SCENARIOS if streams_of(name).resets} == {"daily-budget"}
     assert streams_of("scarce-server").recovery == 0
 
 

@@ -38,8 +38,6 @@ MAX_GAMMA = 0.9999
 """Maximum discount; without groups the critic starts at the mean reward / (1 - gamma), so 1 is impossible."""
 HORIZON = 500
 """Minimum number of steps that a training looks ahead by default."""
-RECOVERIES_AHEAD = 50
-"""Recoveries of a shared resource that it looks ahead: rewards one recovery later count 98%."""
 MAX_TARGET = 4.0
 """Standard deviation of the critic's targets, in its unit of values, above which the unit grows."""
 
@@ -61,7 +59,7 @@ class PPOConfig:
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
     gamma: float | None = option(
         None,
-        "discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource takes over 10 steps to recover",
+        "discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource recovers slowly or resets",
         at_least=0,
         at_most=MAX_GAMMA,
     )
@@ -117,9 +115,14 @@ class PPOConfig:
         """Rollouts between two checkpoints, at least 1."""
         return max(1, self.checkpoint_every // self.n_steps)
 
-    def discount(self, recovery: float = 0.0) -> float:
-        """Return gamma; by default the one that looks ``HORIZON`` steps ahead, or ``RECOVERIES_AHEAD`` times ``recovery`` if that is more."""
-        return min(1 - 1 / max(HORIZON, RECOVERIES_AHEAD * recovery), MAX_GAMMA) if self.gamma is None else self.gamma
+    def discount(self, recovery: float = 0.0, *, resets: bool = False) -> float:
+        """Return gamma; by default the one that looks ``HORIZON`` steps ahead, or ``recovery`` if that is more; the maximum where a resource resets.
+
+        Effects of decisions end at a reset, so they need no discount, which would make early decisions spend too much.
+        """
+        if self.gamma is not None:
+            return self.gamma
+        return MAX_GAMMA if resets else min(1 - 1 / max(HORIZON, recovery), MAX_GAMMA)
 
 
 # ---------------------------------------------------------------- policy and critic

@@ -39,7 +39,7 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
         raise AamcError("ppo learns by practising and needs an environment; name one with --environment")
     device = choose_device(services.device)
     source = StreamSource(config, training, training.env, services.seed)
-    config = attrs.evolve(config, gamma=config.discount(source.recovery))
+    config = attrs.evolve(config, gamma=config.discount(source.recovery, resets=source.resets))
     with one_thread():
         ppo = PPO(config, len(source.categories), source.candidates, device, services.seed)
         curve = run_rollouts(ppo, source, services, training)
@@ -111,6 +111,7 @@ class StreamSource:
         categories: The categories of the environment's queries.
         candidates: The features of its candidates, ``[M, 39]``.
         recovery: Steps until a resource that the streams share has recovered; 0 without one.
+        resets: Whether it begins anew after these steps, whatever was decided.
     """
 
     def __init__(self, config: PPOConfig, training: Training, env: Environment, seed: int) -> None:
@@ -119,7 +120,7 @@ class StreamSource:
         request = streams.request()
         self.categories = tuple(request.estimates.category_names)
         self.candidates = encode_candidates(request.pool)
-        self.recovery = streams.recovery if isinstance(streams, RecoveringStreams) else 0.0
+        self.recovery, self.resets = (streams.recovery, streams.resets) if isinstance(streams, RecoveringStreams) else (0.0, False)
 
     def training(self, rollout: int) -> tuple[RoutingStreams, Array32]:
         """Return new training streams and their first observations."""

@@ -173,6 +173,11 @@ class QueueStreams(Streams):
         return 0.0 if self.resource is None else self.resource.recovery
 
     @property
+    def resets(self) -> bool:
+        """Whether the shared resource begins anew after these queries: a budget at the end of its day."""
+        return self.resource is not None and self.resource.resets
+
+    @property
     def state(self) -> Floats:
         """Return the backlogs or the state of the shared resource, ``[n, D]``."""
         return self.backlog_ms if self.resource is None else self.resource.state
