@@ -1,6 +1,6 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
-from aamc_sdk.types.arithmetic import ROUNDING, Floats, last_number, read_only, sigmoid, wilson_interval
+from aamc_sdk.types.arithmetic import ROUNDING, Floats, last_box, last_number, read_only, sigmoid, wilson_interval
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
@@ -53,6 +53,7 @@ __all__ = [
     "estimated_tokens",
     "is_figure",
     "json_figures",
+    "last_box",
     "last_number",
     "new_ids",
     "normalized_text",

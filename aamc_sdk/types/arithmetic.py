@@ -16,7 +16,8 @@ _Z_95 = 1.959964
 ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+_FRACTION = re.compile(r"(\d{1,15})?\\[dt]?frac\{(\d{1,15})\}\{(\d{0,14}[1-9]\d{0,14})\}")
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -41,7 +42,21 @@ def wilson_interval(mean: float, n: float) -> tuple[float, float]:
 
 
 def last_number(answer: str) -> float | None:
-    """Return the last number in a model's answer, which may have thousands separators, or the one in its last box; None without a number."""
-    boxed = _BOXED.findall(answer)
-    found = _NUMBER.findall((boxed[-1] if boxed else answer).replace("\u2212", "-"))
+    r"""Return the last number in a model's answer, or in its last box; None without a number.
+
+    Numbers may have thousands separators, and be fractions as in LaTeX: ``\frac{1}{2}``.
+    """
+    box = last_box(answer)
+    found = _NUMBER.findall(_FRACTION.sub(_decimal, answer if box is None else box).replace("\u2212", "-"))
     return float(found[-1].replace(",", "")) if found else None
+
+
+def last_box(answer: str) -> str | None:
+    r"""Return what the last box of a model's answer holds, as in LaTeX: ``\boxed{42}``; None without a box."""
+    boxed = _BOXED.findall(answer)
+    return boxed[-1] if boxed else None
+
+
+def _decimal(fraction: re.Match[str]) -> str:
+    whole, numerator, denominator = fraction.groups()
+    return repr(int(whole or 0) + int(numerator) / int(denominator))

@@ -33,6 +33,13 @@ def test_wilsons_interval_agrees_with_published_figures() -> None:
         ("1e-3", 0.001),
         ("12-15", 15.0),
         (r"\boxed{7} by 2 steps", 7.0),
+        (r"\boxed{\frac{1}{2}} holds, see step 7", 0.5),
+        (r"\boxed{\text{about } 12 \text{ m}^{2}} or \boxed{x = \text{12}}", 12.0),
+        (r"it is -\dfrac{3}{4}", -0.75),
+        (r"$2\frac{1}{2}$ hours", 2.5),
+        (r"\frac{1}{0}", 0.0),
+        (r"\boxed{\frac{a}{b}}", None),
+        (r"\boxed{", None),
         ("none", None),
     ],
 )

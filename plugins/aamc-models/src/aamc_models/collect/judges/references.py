@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
 from aamc_sdk.errors import DataError, one_of
-from aamc_sdk.types import last_number
+from aamc_sdk.types import last_box, last_number
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 _ROUNDING = 1e-6
 """Relative difference of numbers that are the same."""
 
@@ -57,8 +56,8 @@ class NumericJudge(ReferenceJudge):
 
 
 def _final_parts(answer: str) -> list[str]:
-    boxed = _BOXED.findall(answer)
-    return [answer, _FINAL.split(answer)[-1], *boxed[-1:]]
+    box = last_box(answer)
+    return [answer, _FINAL.split(answer)[-1], *([] if box is None else [box])]
 
 
 def _words(text: str) -> str:
