@@ -619,6 +619,8 @@ def test_a_router_that_raises_cancelled_error_by_itself_has_failed() -> None:
 def test_options_must_be_a_mapping(controller: MetaController) -> None:
     with pytest.raises(DataError, match=r"options must be a mapping such as .*, not 3"):
         controller.complete("Hi", options=3)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(DataError, match="options must have names of parameters as keys, not 1"):
+        controller.complete("Hi", options={1: 2})  # type: ignore[dict-item]  # on purpose
     for name in ("messages", "model", "candidate", "decision_id"):
         with pytest.raises(DataError, match=f"options must not have '{name}'"):
             controller.complete("Hi", options={name: "large"})

@@ -17,7 +17,13 @@ ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
-_FRACTION = re.compile(r"(\d{1,15})?\\[dt]?frac\{(\d{1,15})\}\{(\d{0,14}[1-9]\d{0,14})\}")
+_PLAIN = r"\d{1,15}(?:\.\d{1,15})?"
+_FRACTION = re.compile(
+    rf"(?:(?<![\d.])(\d{{1,15}}) ?)?\\[cdt]?frac\s*(?:\{{\s*(-?{_PLAIN})\s*\}}|(\d))\s*(?:\{{\s*({_PLAIN})\s*\}}|(\d))"
+    rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
+)
+"""A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -44,11 +50,13 @@ def wilson_interval(mean: float, n: float) -> tuple[float, float]:
 def last_number(answer: str) -> float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
-    Numbers may have thousands separators, and be fractions as in LaTeX: ``\frac{1}{2}``.
+    Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX.
     """
     box = last_box(answer)
-    found = _NUMBER.findall(_FRACTION.sub(_decimal, answer if box is None else box).replace("\u2212", "-"))
-    return float(found[-1].replace(",", "")) if found else None
+    text = _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-"))
+    found = _NUMBER.findall(_FRACTION.sub(_decimal, text))
+    number = float(found[-1].replace(",", "")) if found else math.nan
+    return number if math.isfinite(number) else None
 
 
 def last_box(answer: str) -> str | None:
@@ -58,5 +66,6 @@ def last_box(answer: str) -> str | None:
 
 
 def _decimal(fraction: re.Match[str]) -> str:
-    whole, numerator, denominator = fraction.groups()
-    return repr(int(whole or 0) + int(numerator) / int(denominator))
+    whole, *parts = fraction.groups()
+    numerator, denominator = (float(part) for part in parts if part is not None)
+    return repr(float(whole or 0) + numerator / denominator) if denominator else "none"

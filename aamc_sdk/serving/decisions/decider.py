@@ -102,6 +102,8 @@ class Decider:
     ) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
         check_type(options, Mapping | None, "options must be a mapping such as {'temperature': 0}", DataError)
+        for name in options or ():
+            check_type(name, str, "options must have names of parameters as keys", DataError)
         for name in CALL_ARGUMENTS:
             if options and name in options:
                 raise DataError(f"options must not have {name!r}, which the query and the decision determine; leave it out")
