@@ -40,7 +40,8 @@ NOTE = (
     "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
     "warm-up in which greedy's rewards settle (4,000 steps at most, or four recoveries of a resource; they may change after it). "
     "Warm-up and steps are per stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is closed where the interval "
-    "of the gap includes 0 or less, or the gap is below .0001, or that share of a mean reward below -1. At trust factor 0 ppo learned nothing beyond greedy-truth and decides by it."
+    "of the gap includes 0 or less, or the gap is below .0001, or that share of a mean reward below -1. "
+    "At trust factor 0 ppo learned nothing beyond greedy-truth and decides by it."
 )
 REFUSED = {
     "scenario": "is chosen by --scenario here; leave it out of --set",
