@@ -151,13 +151,13 @@ def check_optional_counts(instance: object, names: Sequence[str]) -> None:
             object.__setattr__(instance, name, _checked_count(name, value))
 
 
-def names_field(values: Iterable[str]) -> frozenset[str]:
-    """Convert abilities or needs to a set of names."""
+def names_field(values: Iterable[str], what: str = "abilities and needs must be lists of names such as ['tools']") -> frozenset[str]:
+    """Convert names, such as abilities or needs, to a set; ``what`` says in an error what they must be."""
     if type(values) is frozenset and not values:  # most queries have none
         return values
     names = as_names(values)
     if names is None:
-        raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
+        raise DataError(f"{what}, not {values!r:.80}")
     return names
 
 

@@ -145,6 +145,10 @@ class Pool:
         return Pool(self.candidates[self.index(name)] for name in names)
 
 
+def _unavailable_names(values: Iterable[str]) -> frozenset[str]:
+    return names_field(values, "unavailable must be a list of candidates' names")
+
+
 def _amounts(values: Mapping[str, float]) -> dict[str, float]:
     return dict(check_type(values, Mapping, "values of a pool's state must be given by candidate's name, such as {'small': 20.0}", DataError))
 
@@ -172,7 +176,7 @@ class PoolState:
         DataError: A value cannot be used.
     """
 
-    unavailable: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
+    unavailable: frozenset[str] = attrs.field(default=frozenset(), converter=_unavailable_names)
     wait_ms: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)

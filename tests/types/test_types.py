@@ -284,6 +284,11 @@ def test_needs_and_abilities_are_collections_of_names(names):
             make()
 
 
+def test_unavailable_candidates_are_a_collection_of_names():
+    with pytest.raises(DataError, match=r"^unavailable must be a list of candidates' names, not 'small'"):
+        PoolState(unavailable="small")
+
+
 def test_what_programs_send_to_each_other_can_be_pickled():
     pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
     for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
