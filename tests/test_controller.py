@@ -631,16 +631,23 @@ def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile
         assert controller.store.experience().position == 0
 
 
+def hold_requests(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let requests wait before they are built; return the event that one waits, and the event after which it goes on."""
+    build_request, waits, go_on = controller._decider.request, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        waits.set()
+        assert go_on.wait(60)
+        return build_request(*arguments)
+
+    monkeypatch.setattr(controller._decider, "request", slowly)
+    return waits, go_on
+
+
 @pytest.mark.parametrize("method", ["aroute", "adraw"])
 def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with build("slow") as controller:
-        decider = controller._decider
-        request, waits, go_on = decider.request, threading.Event(), threading.Event()
-
-        def slowly(*arguments: Any) -> Any:
-            waits.set()
-            assert go_on.wait(60)
-            return request(*arguments)
+        waits, go_on = hold_requests(controller, monkeypatch)
 
         async def work() -> None:
             task = asyncio.create_task(getattr(controller, method)("Hi"))
@@ -653,7 +660,6 @@ def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(met
                 await task
             await closed
 
-        monkeypatch.setattr(decider, "request", slowly)
         asyncio.run(work())
         assert not controller.router.waiting  # type: ignore[attr-defined]  # Slow has it
         assert not controller._loop.started
@@ -662,15 +668,7 @@ def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(met
 @pytest.mark.parametrize("method", ["route", "draw"])
 def test_an_asynchronous_router_is_not_asked_by_a_thread_after_the_controller_was_closed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with build("patient") as controller, ThreadPoolExecutor(1) as pool:
-        decider = controller._decider
-        request, waits, go_on = decider.request, threading.Event(), threading.Event()
-
-        def slowly(*arguments: Any) -> Any:
-            waits.set()
-            assert go_on.wait(60)
-            return request(*arguments)
-
-        monkeypatch.setattr(decider, "request", slowly)
+        waits, go_on = hold_requests(controller, monkeypatch)
         waiting = pool.submit(getattr(controller, method), "Hi")
         assert waits.wait(60)
         controller.close()
