@@ -44,7 +44,7 @@ def load(step: str) -> Dataset:
     target = Plugins().load("dataset", "llmrouter")
     read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
     assert isinstance(read, Dataset)
-    sides = split_rows([normalized_text(query) for query in read.queries], seed=0)
+    sides = split_rows([normalized_text(query.text) for query in read.queries], seed=0)
     return read.take(sides["train"] if step == "choose" else np.concatenate((sides["validation"], sides["test"])))
 
 

@@ -59,7 +59,7 @@ def whole(name: str) -> Dataset:
 def random_rows(name: str, seed: int) -> Splits:
     """Divide 70/10/20 by question."""
     dataset = whole(name)
-    return {split: dataset.take(rows) for split, rows in split_rows(list(map(normalized_text, dataset.queries)), seed).items()}
+    return {split: dataset.take(rows) for split, rows in split_rows([normalized_text(query.text) for query in dataset.queries], seed).items()}
 
 
 def few_rows(name: str, rows: int, seed: int) -> Splits:
@@ -86,7 +86,7 @@ def other_categories(name: str, seed: int) -> Splits:
 
 def elsewhere(dataset: Dataset, test: Dataset, seed: int) -> Splits:
     """Train on one table and test on another."""
-    rows = split_rows(list(map(normalized_text, dataset.queries)), seed, test=0.0)
+    rows = split_rows([normalized_text(query.text) for query in dataset.queries], seed, test=0.0)
     return {"train": dataset.take(rows["train"]), "validation": dataset.take(rows["validation"]), "test": test}
 
 

@@ -82,7 +82,9 @@ def with_feedback(dataset: Dataset) -> Dataset:
     """Return a dataset of :func:`make_dataset` with one logged decision a query, by four users in turn, and its outcome as feedback."""
     assert dataset.outcomes is not None
     queries = [attrs.evolve(query, user=f"user-{row % 4}") for row, query in enumerate(dataset.queries)]
-    decisions = [Decision(f"log-{normalized_text(query)[:12]}", POOL.names[row % len(POOL)], 0.25, Preference()) for row, query in enumerate(queries)]
+    decisions = [
+        Decision(f"log-{normalized_text(query.text)[:12]}", POOL.names[row % len(POOL)], 0.25, Preference()) for row, query in enumerate(queries)
+    ]
     quality = dataset.outcomes.known_quality
     feedback = [Feedback(decision_id=decision.id, quality=float(quality[row, row % len(POOL)])) for row, decision in enumerate(decisions)]
     experience = Experience(2 * len(decisions), queries, estimates_of(dataset), decisions, feedback, made=len(decisions))

@@ -1,16 +1,17 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
-from aamc_sdk.types.arithmetic import ROUNDING, Floats, last_box, last_number, read_only, sigmoid, wilson_interval
+from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid, wilson_interval
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
-from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, normalized_text, text_hash
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user
 from aamc_sdk.types.records import Aggregate, LoggedOutcomes, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
+from aamc_sdk.types.texts import last_box, last_number, normalized_answer, normalized_text, text_hash
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -56,6 +57,7 @@ __all__ = [
     "last_box",
     "last_number",
     "new_ids",
+    "normalized_answer",
     "normalized_text",
     "read_only",
     "request_fingerprint",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +18,7 @@ from aamc_sdk.types.decisions import Attempt, Decision, Feedback
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 from aamc_sdk.types.records import Record
+from aamc_sdk.types.texts import normalized_text
 
 DatasetT = TypeVar("DatasetT", bound="Dataset")
 
@@ -116,8 +115,8 @@ class Experience:
 
     def about(self, queries: Sequence[Query]) -> Experience:
         """Return the decisions on some questions, with their attempts and feedback."""
-        asked = set(map(normalized_text, queries))
-        return self.take(np.array([row for row, query in enumerate(self.queries) if normalized_text(query) in asked], dtype=np.intp))
+        asked = {normalized_text(query.text) for query in queries}
+        return self.take(np.array([row for row, query in enumerate(self.queries) if normalized_text(query.text) in asked], dtype=np.intp))
 
     def take(self, rows: NDArray[np.intp]) -> Experience:
         """Return some decisions, with their attempts and feedback."""
@@ -263,13 +262,3 @@ def _wrong_experience(dataset: Dataset) -> Iterator[str]:
         yield f"ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}"
     if len({(item.id, item.revision) for item in experience.feedback}) < len(experience.feedback):
         yield "ids of feedback must be unique within a revision, so that each piece counts once"
-
-
-def text_hash(text: str) -> str:
-    """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def normalized_text(query: Query) -> str:
-    """Return the text without differences of spacing, case and Unicode form (NFKC): equal for queries that ask the same question."""
-    return " ".join(unicodedata.normalize("NFKC", query.text).split()).casefold()

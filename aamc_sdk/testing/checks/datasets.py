@@ -44,7 +44,7 @@ def check_reading_twice_gives_the_same(subject: Subject) -> None:
 def _require_apart(splits: Mapping[str, Dataset]) -> None:
     asked: dict[str, str] = {}
     for split, dataset in splits.items():
-        for text in map(normalized_text, dataset.queries):
+        for text in (normalized_text(query.text) for query in dataset.queries):
             other = asked.setdefault(text, split)
             require(other == split, f"splits {other!r} and {split!r} share the question {text!r:.60}, so the test is not of unseen questions")
 

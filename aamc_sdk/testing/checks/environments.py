@@ -73,11 +73,11 @@ def check_a_split_becomes_a_table(subject: Subject) -> None:
 def check_splits_are_kept_apart(subject: Subject) -> None:
     """``dataset`` and ``vector`` give each split its own queries: at most half of the test queries are training queries too."""
     environment = _prepared(subject)
-    train = set(map(normalized_text, environment.dataset("train").queries))
+    train = {normalized_text(query.text) for query in environment.dataset("train").queries}
     streams = subject.opened(environment.vector(_STREAMS, "test"))
     streams.reset(seed=0)
     for method, queries in (("dataset", environment.dataset("test").queries), ("vector", streams.request().queries)):
-        shared = np.mean([normalized_text(query) in train for query in queries])
+        shared = np.mean([normalized_text(query.text) in train for query in queries])
         require(shared <= 0.5, f"{method}('test') gives training queries ({shared:.0%}), so the test would be of what was learned")
 
 
@@ -86,9 +86,9 @@ def check_info_belongs_to_the_query_that_was_asked(subject: Subject) -> None:
     environment, streams = _prepared(subject), _streams(subject)
     dataset = environment.dataset("train")
     for _ in range(_STEPS):
-        asked, actions = list(map(normalized_text, streams.request().queries)), _allowed(streams)
+        asked, actions = [normalized_text(query.text) for query in streams.request().queries], _allowed(streams)
         info = streams.step(actions)[-1]
-        named = [normalized_text(dataset.queries[row]) for row in info["row"]]
+        named = [normalized_text(dataset.queries[row].text) for row in info["row"]]
         require(named == asked, "info['row'] must be the row of the query that the step answered, not of the next one")
         free = np.asarray(info["cost_usd"]) == 0
         priced = dataset.outcomes.cost_usd[info["row"], actions] > 0
@@ -161,8 +161,8 @@ def check_a_given_request_is_played(subject: Subject) -> None:
     streams = subject.opened(_prepared(subject).vector(_STREAMS, "train", request=marked))
     streams.reset(seed=0)
     present = streams.request()
-    row = {normalized_text(query): row for row, query in enumerate(subject.train_set.queries)}
-    rows = [row[normalized_text(query)] for query in present.queries]
+    row = {normalized_text(query.text): row for row, query in enumerate(subject.train_set.queries)}
+    rows = [row[normalized_text(query.text)] for query in present.queries]
     kept = equal(present.expected.known_quality, marked.expected.known_quality[rows])
     require(kept, "request() must have the expected quality of the request given to vector: routers would practise on other estimates than they get")
 

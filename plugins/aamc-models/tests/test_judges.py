@@ -44,6 +44,7 @@ def test_exact_compares_words(answer: str, quality: float) -> None:
         ("*", "*", 1.0),
         ("*", "", 0.0),
         ("*", "$", 0.0),
+        ("5", ".5", 0.0),
     ],
 )
 def test_exact_compares_formulas_and_signs(reference: str, answer: str, quality: float) -> None:

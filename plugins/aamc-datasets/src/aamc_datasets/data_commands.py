@@ -170,17 +170,21 @@ def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
     """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
     first, second = (datasets[name] for name in pair)
-    questions = set(map(normalized_text, first.queries)) & set(map(normalized_text, second.queries))
+    questions = _questions(first) & _questions(second)
     of_first, of_second = groups.names(first), groups.names(second)
     near = [sum(name in others for name in names) for names, others in ((of_first, set(of_second)), (of_second, set(of_first)))]
     return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
+
+
+def _questions(dataset: Dataset) -> set[str]:
+    return {normalized_text(query.text) for query in dataset.queries}
 
 
 def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
     labels = dataset.labels
     facts = {
         "rows": len(dataset),
-        "duplicates": len(dataset) - len(set(map(normalized_text, dataset.queries))),
+        "duplicates": len(dataset) - len(_questions(dataset)),
         "near_duplicates": len(dataset) - len(set(groups.names(dataset))),
         "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
         "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),

@@ -157,7 +157,7 @@ class Examples:
 def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
     """Return the examples of training rows: outcomes of the M candidates and comparisons between them, with features ``[N, D]``."""
     numbers: dict[str, int] = {}
-    asked = np.array([numbers.setdefault(normalized_text(query), len(numbers)) for query in dataset.queries], dtype=np.intp)
+    asked = np.array([numbers.setdefault(normalized_text(query.text), len(numbers)) for query in dataset.queries], dtype=np.intp)
     unknown = np.full((len(dataset), len(pool)), np.nan)
     quality = unknown if dataset.outcomes is None else dataset.outcomes.known_quality
     _, first = np.unique(asked, return_index=True)
@@ -171,7 +171,7 @@ def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, i
     found = [
         (rows[text], names.index(vote.winner), names.index(vote.loser), vote.won, vote.weight)
         for vote in votes(experience)
-        if (text := normalized_text(vote.query)) in rows and vote.winner in names and vote.loser in names
+        if (text := normalized_text(vote.query.text)) in rows and vote.winner in names and vote.loser in names
     ]
     return Comparisons(*(np.array(column) for column in zip(*found, strict=True))) if found else Comparisons.none()
 

@@ -92,7 +92,7 @@ class Groups:
 def row_names(dataset: Dataset) -> list[str]:
     """Return the name of each row, ``[Q]``: its question, or a hash of its group. Rows of one name stay in one split."""
     if dataset.groups is None:
-        return [normalized_text(query) for query in dataset.queries]
+        return [normalized_text(query.text) for query in dataset.queries]
     hashes = {group: text_hash(f"group {group}") for group in set(dataset.groups)}
     return [hashes[group] for group in dataset.groups]
 

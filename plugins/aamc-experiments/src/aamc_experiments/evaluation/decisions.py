@@ -196,7 +196,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
 def question_units(queries: Sequence[Query]) -> Integers:
     """Return the unit of resampling of each query, ``[Q]``: rows of one question are not independent, so they share a unit."""
     units: dict[str | int, int] = {}
-    return np.array([units.setdefault(normalized_text(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
+    return np.array([units.setdefault(normalized_text(query.text) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
 def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> NDArray[np.intp]:

@@ -173,7 +173,7 @@ def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict
         return dict(read)
     if read.experience is not None:
         return {"train": read}  # few episodes are judged, and each teaches; new tasks measure what was learned
-    rows = split_rows([normalized_text(query) for query in read.queries], settings.seed)
+    rows = split_rows([normalized_text(query.text) for query in read.queries], settings.seed)
     return {name: read.take(found) for name, found in rows.items()}
 
 

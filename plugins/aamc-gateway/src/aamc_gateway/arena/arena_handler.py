@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import unicodedata
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
 from aamc_sdk.errors import AamcError, DataError, ProviderError, unknown_name
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.types import normalized_answer
 
 if TYPE_CHECKING:
     from aamc_bandit.arena import Match
@@ -130,7 +130,7 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
     if settings.aggregate == VOTE:
         groups: dict[str, list[MatchReply]] = {}
         for reply in replies:
-            groups.setdefault(_normal(reply.text), []).append(reply)
+            groups.setdefault(normalized_answer(reply.text), []).append(reply)
         most = max(len(group) for group in groups.values())
         alike = [group for group in groups.values() if len(group) == most]
         if len(alike) == 1:
@@ -175,10 +175,6 @@ async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
     prompt = SYNTHESIS.format(request=exchange.request.query.text, answers=answers)
     return await exchange.call(name, prompt_request(exchange.request, prompt, exchange.request.max_tokens))
-
-
-def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold().rstrip(".!")
 
 
 async def match(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,12 +7,11 @@ cannot be shown beforehand, so it is off by default. A request that an SDK sends
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from aamc_gateway.server.settings import ImplicitSettings
-from aamc_sdk.types import Feedback
+from aamc_sdk.types import Feedback, normalized_text
 
 if TYPE_CHECKING:
     from aamc_gateway.requests.client_request import ClientRequest
@@ -66,7 +65,7 @@ class ImplicitSignals:
         if request.retry_count > 0 or (before is not None and before.decision_id == decision.id):
             return None
         compares = self._settings.rephrasing
-        text = _normal(request.query.text) if compares or before is not None else ""
+        text = normalized_text(request.query.text[:MAX_TEXT]) if compares or before is not None else ""
         current = _Last(decision.id, hash(text), _words(text) if compares else _NO_WORDS, now)
         self._last[request.session] = current
         self._last.move_to_end(request.session)
@@ -95,10 +94,6 @@ def similarity(first: frozenset[int], second: frozenset[int]) -> float:
     if min(len(first), len(second)) < 4:
         return 0.0
     return len(first & second) / len(first | second)
-
-
-def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text[:MAX_TEXT]).split()).casefold()
 
 
 def _words(text: str) -> frozenset[int]:

@@ -58,7 +58,7 @@ class TrainingRows:
         return cls(
             training=training,
             texts=texts,
-            questions=[normalized_text(query) for query in training.dataset.queries],
+            questions=[normalized_text(query.text) for query in training.dataset.queries],
             targets=targets,
             rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
             validation_texts=[] if validation is None else [query.text for query in validation.queries],

@@ -23,6 +23,7 @@ from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.types import normalized_answer
 
 if TYPE_CHECKING:
     from aamc_puppeteer.config import PuppeteerConfig
@@ -109,11 +110,11 @@ def _forked(puppeteer: Team, paths: list[Running], running: Sequence[Running], l
 
 
 def vote(answers: Sequence[tuple[str, float]]) -> str:
-    """Return the most frequent answer, ignoring spacing and case; ties go to the more probable paths."""
+    """Return the most frequent answer, as :func:`aamc_sdk.types.normalized_answer` compares; ties go to the more probable paths."""
     votes: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     first: dict[str, str] = {}
     for given, probability in answers:
-        key = " ".join(given.split()).casefold()
+        key = normalized_answer(given)
         count, total = votes[key]
         votes[key] = (count + 1, total + probability)
         first.setdefault(key, given)

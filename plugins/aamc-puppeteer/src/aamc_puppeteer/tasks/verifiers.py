@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 import re
-import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
@@ -14,7 +13,7 @@ from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_sdk.errors import ConfigError, DataError, unknown_name
-from aamc_sdk.types import last_number
+from aamc_sdk.types import last_number, normalized_answer
 
 _ANSWER_IS = re.compile(
     r"(?i:answer)[*_]*(?i: is\b|:)(?:[\s*_($:\\{]|(?i:\b(?:the|option|choice|letter|boxed|text)\b))*([A-Z]\b|[a-z]\b(?![ '-]*\w))",
@@ -35,18 +34,13 @@ Say CORRECT or WRONG first, then in one sentence why.
 
 @attrs.frozen
 class Exact:
-    """The answer equals the reference, ignoring spacing, case, Unicode form (NFKC) and a final full stop."""
+    """The answer equals the reference, ignoring spacing, case, Unicode form (NFKC), quotes and emphasis around it, and a final full stop."""
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Compare the normalised texts."""
+        """Compare the normalized texts."""
         wanted = _reference(task)
-        correct = normalised(answer) == normalised(wanted)
+        correct = normalized_answer(answer) == normalized_answer(wanted)
         return Verdict(correct, "" if correct else f"{answer!r:.60} is not {wanted!r:.60}")
-
-
-def normalised(text: str) -> str:
-    """Return a text with single spaces, case-folded, in NFKC, without a final full stop and surrounding quotes."""
-    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold().rstrip(".").strip("'\"")
 
 
 @attrs.frozen(kw_only=True)

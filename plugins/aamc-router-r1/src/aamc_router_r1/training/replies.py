@@ -22,7 +22,7 @@ from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.storage import json_lines
-from aamc_sdk.types import ModelSpec, estimated_tokens
+from aamc_sdk.types import ModelSpec, estimated_tokens, normalized_text
 
 UNSURE = "I do not know."
 NO_RECORD = "There is no recorded reply to this question; ask another model."
@@ -124,7 +124,8 @@ class RecordedReplies:
             try:
                 require(row, ("model", "query", "reply"))
                 tokens = bounded_number(row.get("output_tokens"), "'output_tokens'", MAX_TOKENS)
-                self._replies[text(row, "model"), _key(text(row, "query"))] = (text(row, "reply"), None if math.isnan(tokens) else int(tokens))
+                reply = text(row, "reply"), None if math.isnan(tokens) else int(tokens)
+                self._replies[text(row, "model"), normalized_text(text(row, "query"))] = reply
             except DataError as error:
                 raise DataError(f"{file}, line {number}: {error}") from error
         if not self._replies:
@@ -134,13 +135,9 @@ class RecordedReplies:
         """Return the replies to questions."""
         replies = []
         for task, call in asked:
-            found, tokens = self._replies.get((call.model, _key(call.question)), (NO_RECORD, None))
+            found, tokens = self._replies.get((call.model, normalized_text(call.question)), (NO_RECORD, None))
             replies.append(priced(spec_of(task, call.model), call.question, found, tokens))
         return replies
-
-
-def _key(query: str) -> str:
-    return " ".join(query.casefold().split())
 
 
 class LiveReplies:

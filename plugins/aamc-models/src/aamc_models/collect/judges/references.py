@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
 from aamc_sdk.errors import DataError, one_of
-from aamc_sdk.types import last_box, last_number
+from aamc_sdk.types import last_box, last_number, normalized_answer
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _ROUNDING = 1e-6
@@ -32,8 +31,8 @@ class ExactJudge(ReferenceJudge):
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return 1 for a right answer, else 0."""
-        wanted = {_words(reference) for reference in prompt.answers}
-        return float(any(_words(part) in wanted for part in _final_parts(answer)))
+        wanted = {normalized_answer(reference) for reference in prompt.answers}
+        return float(any(normalized_answer(part) in wanted for part in _final_parts(answer)))
 
 
 class NumericJudge(ReferenceJudge):
@@ -58,9 +57,3 @@ class NumericJudge(ReferenceJudge):
 def _final_parts(answer: str) -> list[str]:
     box = last_box(answer)
     return [answer, _FINAL.split(answer)[-1], *([] if box is None else [box])]
-
-
-def _words(text: str) -> str:
-    """Return a text without differences of case, spaces, quotes, emphasis and a full stop around it."""
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return words.strip(" .\"'`*$") or words

@@ -1,0 +1,60 @@
+"""Texts: when two are the same question or answer, and what the answer of a model ends with."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+
+_AROUND = " \"'`*$"
+"""Characters around an answer that are not part of it: quotes, emphasis, and LaTeX's signs of formulas."""
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+_PLAIN = r"\d{1,15}(?:\.\d{1,15})?"
+_FRACTION = re.compile(
+    rf"(?:(?<![\d.])(\d{{1,15}}) ?)?\\[cdt]?frac\s*(?:\{{\s*(-?{_PLAIN})\s*\}}|(\d))\s*(?:\{{\s*({_PLAIN})\s*\}}|(\d))"
+    rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
+)
+"""A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
+
+
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def normalized_text(text: str) -> str:
+    """Return a text without differences of spacing, case and Unicode form (NFKC): equal for two spellings of one question."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
+
+
+def normalized_answer(text: str) -> str:
+    """Return an answer as :func:`normalized_text` does, without quotes and emphasis around it, and without a final full stop."""
+    answer = normalized_text(text)
+    return answer.strip(_AROUND).rstrip(".").strip(_AROUND) or answer
+
+
+def last_number(answer: str) -> float | None:
+    r"""Return the last number in a model's answer, or in its last box; None without a number.
+
+    Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX.
+    """
+    box = last_box(answer)
+    text = _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-"))
+    found = _NUMBER.findall(_FRACTION.sub(_decimal, text))
+    number = float(found[-1].replace(",", "")) if found else math.nan
+    return number if math.isfinite(number) else None
+
+
+def last_box(answer: str) -> str | None:
+    r"""Return what the last box of a model's answer holds, as in LaTeX: ``\boxed{42}``; None without a box."""
+    boxed = _BOXED.findall(answer)
+    return boxed[-1] if boxed else None
+
+
+def _decimal(fraction: re.Match[str]) -> str:
+    whole, *parts = fraction.groups()
+    numerator, denominator = (float(part) for part in parts if part is not None)
+    return repr(float(whole or 0) + numerator / denominator) if denominator else "none"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from aamc_sdk.types import last_number, normalized_answer, normalized_text
+
+
+def test_spellings_of_one_question_are_equal() -> None:
+    assert normalized_text(" What  is\tthis? ") == normalized_text("what is THIS?")
+    assert normalized_text("\ufb01ne") == "fine"
+    assert normalized_text("what is this") != normalized_text("what is this?")
+
+
+@pytest.mark.parametrize("answer", ["paris", " Paris. ", '"Paris".', "'PARIS.'", "**Paris.**", "`paris`", "$Paris$"])
+def test_an_answer_is_the_same_with_other_case_quotes_emphasis_and_full_stop(answer: str) -> None:
+    assert normalized_answer(answer) == "paris"
+
+
+@pytest.mark.parametrize(("answer", "other"), [(".5", "5"), ("5!", "5"), ("-5", "5"), ("...", ""), ('"', ""), ("a b", "ab")])
+def test_other_answers_differ(answer: str, other: str) -> None:
+    assert normalized_answer(answer) != normalized_answer(other)
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        ("6 x 7 = 42.", 42.0),
+        ("at -3 degrees", -3.0),
+        ("\u22123", -3.0),
+        ("1,234.5 USD", 1234.5),
+        ("1,000,000", 1e6),
+        (".5", 0.5),
+        ("1e-3", 0.001),
+        ("12-15", 15.0),
+        (r"\boxed{7} by 2 steps", 7.0),
+        (r"\boxed{\frac{1}{2}} holds, see step 7", 0.5),
+        (r"\boxed{\text{about } 12 \text{ m}^{2}} or \boxed{x = \text{12}}", 12.0),
+        (r"it is -\dfrac{3}{4}", -0.75),
+        (r"$2\frac{1}{2}$ hours", 2.5),
+        (r"$1 \frac{1}{2}$", 1.5),
+        (r"\boxed{\frac{-1}{2}}", -0.5),
+        (r"\boxed{\frac12}", 0.5),
+        (r"\cfrac { 1.5 } { 2 }", 0.75),
+        (r"\frac{1,000}{4}", 250.0),
+        ("it is 3/4", 0.75),
+        ("on 3/4/2024", 2024.0),
+        (r"\boxed{1{,}000} or 1\,000", 1000.0),
+        (r"\frac{1}{0}", None),
+        ("1e999", None),
+        (r"\boxed{\frac{a}{b}}", None),
+        (r"\boxed{", None),
+        ("none", None),
+    ],
+)
+def test_the_last_number_of_an_answer_counts(answer: str, number: float | None) -> None:
+    assert last_number(answer) == number
