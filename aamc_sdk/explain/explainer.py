@@ -116,14 +116,13 @@ def _expected(record: Record, request: RoutingRequest) -> Outcomes:
 
 
 def _expected_rewards(reward: Reward | None, request: RoutingRequest, expected: Outcomes) -> tuple[Floats, Floats]:
-    """Return the contributions of the objectives ``[M, 3]``, and their sums ``[M]``; NaN where unknown."""
+    """Return the contributions of the objectives ``[M, 3]``, and their sums ``[M]``, NaN where one with weight is unknown."""
     if reward is None:
         unknown = np.full((len(request.pool), 3), np.nan)
         return unknown, unknown[:, 0]
     weights = reward.weights(request.preferences)[0]
     contributions = np.where(weights == 0, 0.0, weights * reward.vector(expected)[0])
-    known = ((weights > 0) & ~np.isnan(contributions)).any(axis=1)
-    return contributions, np.where(known, np.nansum(contributions, axis=1), np.nan)
+    return contributions, contributions.sum(axis=1)
 
 
 def _recorded(record: Record, figures: Mapping[str, float | None]) -> Floats:

@@ -230,6 +230,15 @@ def test_an_objective_without_data_is_left_out() -> None:
     assert winner(Local(), found.record, found.flip_preference) == found.runner_up
 
 
+def test_without_the_expected_quality_no_candidate_leads_by_the_reward_of_its_cost() -> None:
+    record = decided(Fixed([3.0, 2.0, 1.0]), Preference(0.5, 0.5, 0))
+    found = explain(attrs.evolve(record, expected=attrs.evolve(record.expected, quality=None)), None, REWARD, POOL)
+    view = found.to_dict()["candidates"][0]
+    assert view["expected_reward"] is None
+    assert view["contributions"]["cost"] > 0
+    assert "ahead" not in found.why
+
+
 def test_what_is_unknown_contributes_an_unknown_part() -> None:
     record = decided(Fixed([1.0, 2.0, 3.0]), Preference(1, 0, 0))
     alone = explain(record)

@@ -149,7 +149,7 @@ class Rule(MeansRouter):
         """
         complexity = request.estimates.complexity
         if np.isnan(complexity).any():
-            raise EstimatesError("rule needs the estimated complexity of each query, and there is none; use an estimator (--estimator tce)")
+            raise EstimatesError("rule needs the estimated complexity of each query, and there is none; use an estimator of complexity, such as tce")
         small, large = SmallOptions(), LargeOptions()
         tiers = (
             cheapest_first(request.pool, self.means),

@@ -97,8 +97,13 @@ class RunFolder(Run):
             write_yaml(self.folder / "pool.yaml", pool_to_dict(pool))
         names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        content = {"schema": 1, "date": date, "settings": settings.to_dict(), **details, "fingerprints": names, "versions": _versions()}
-        write_yaml(self.folder / "run.yaml", content)
+        self.content = {"schema": 1, "date": date, "settings": settings.to_dict(), **details, "fingerprints": names, "versions": _versions()}
+        write_yaml(self.folder / "run.yaml", self.content)
+
+    def leave_out(self, router: str) -> None:
+        """Take a router out of those that ``run.yaml`` names."""
+        del self.content["resolved"]["routers"][router]
+        write_yaml(self.folder / "run.yaml", self.content)
 
     def discard_unless_begun(self, component: str) -> None:
         """Empty the folder of a training that its settings stopped, unless its component, such as ``orchestrator``, has written a file."""

@@ -14,7 +14,7 @@ from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Source, read_settings
 from aamc_experiments.training import Experiment
 from aamc_experiments.training.out_of_fold import read_out_of_fold
-from tiny import Seer, TableEnvironment, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
+from tiny import Greedy, Seer, TableEnvironment, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, Requirements, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PluginError, UnknownComponentError
@@ -404,6 +404,43 @@ def test_without_an_estimator_baselines_that_need_one_are_left_out(experiment, m
     monkeypatch.setattr("aamc_experiments.training.experiment.COMPARED", ("best-expected", "seer"))
     assert list(experiment(estimator=None, routers=None).compared()) == ["favourite", "seer"]
     assert list(experiment(routers=None).compared()) == ["favourite", "best-expected", "seer"]
+
+
+@pytest.fixture
+def no_expected_quality(monkeypatch):
+    """Let the estimator predict no quality, and the router ``best-expected`` refuse such requests."""
+
+    def score(self, request):
+        if np.isnan(request.expected.known_quality).any():
+            raise EstimatesError("best-expected needs each candidate's expected quality; use another estimator")
+        return self.services.reward.scalar(request.expected, request.preferences)
+
+    monkeypatch.setattr(TinyEstimator, "quality", lambda self, estimates, pool: None)
+    monkeypatch.setattr(TinyEstimator, "out_of_fold", lambda self: None)
+    monkeypatch.setattr(Greedy, "score", score)
+    monkeypatch.setattr("aamc_experiments.training.experiment.COMPARED", ("best-expected", "seer"))
+
+
+def test_a_baseline_that_lacks_an_estimate_is_left_out_and_said(experiment, no_expected_quality) -> None:
+    said: list[str] = []
+    made = experiment(routers=None)
+    made.progress.say = said.append
+    assert list(made.complete()["routers"]) == ["favourite", "seer"]
+    assert "best-expected is left out: best-expected needs each candidate's expected quality" in said
+    run = RunFolder.open(made.run.folder)
+    assert run.router_names == ["favourite", "seer"]
+    request = EvaluationRequest(names=run.router_names, preference=run.settings.preference)
+    assert list(evaluate_run(run, request, made.plugins)["routers"]) == ["favourite", "seer"]
+    assert list(Experiment.resume(run.folder, made.plugins, NoProgress()).complete()["routers"]) == ["favourite", "seer"]
+
+
+@pytest.mark.parametrize("named", [{"routers": ["best-expected"]}, {"router": "best-expected", "routers": ["seer"]}])
+def test_a_router_that_the_user_named_and_that_lacks_an_estimate_is_an_error_before_others_are_trained(
+    experiment, no_expected_quality, monkeypatch, named
+) -> None:
+    monkeypatch.setattr(Seer, "train", stop)
+    with pytest.raises(EstimatesError, match="best-expected needs each candidate's expected quality"):
+        experiment(**named).complete()
 
 
 @pytest.fixture

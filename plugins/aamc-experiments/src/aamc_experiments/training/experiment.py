@@ -21,8 +21,8 @@ from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of, router_errors
-from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of, router_errors, split_advice
+from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
@@ -106,10 +106,14 @@ class Experiment:
             DataError: The settings name a router that these rows cannot train.
         """
         unfit = self._unfit(setup)
-        for name in (self.router_name, *(self.settings.routers or ())):
+        for name in self._named_routers():
             if name in unfit:
                 raise DataError(f"{name} {unfit[name]}; use one that these rows can train: {one_of(self._fit(setup.splits['train']))}")
         return {name: choice for name, choice in self.compared().items() if name not in unfit}
+
+    def _named_routers(self) -> list[str]:
+        """Return the routers of :meth:`compared` that the user named, unlike the usual baselines."""
+        return [self.router_name, *(self.settings.routers or ())]
 
     def _unfit(self, setup: ExperimentSetup) -> dict[str, str]:
         """Return the routers of :meth:`compared` that the training rows cannot train, with the reasons.
@@ -300,8 +304,23 @@ class Experiment:
         return split_requests(splits, pool, preference, estimator, means, read_out_of_fold(self.run.folder / "estimator", setup))
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
-        """Return all routers, trained."""
-        return {name: self.router(name, choice, setup, requests) for name, choice in self.trainable(setup).items()}
+        """Return all routers, trained, without baselines that lack an estimate of these rows.
+
+        Raises:
+            EstimatesError: A router that the settings name lacks an estimate.
+        """
+        routers: dict[str, Router] = {}
+        for name, choice in self.trainable(setup).items():
+            routers[name] = self.router(name, choice, setup, requests)
+            try:
+                _check_estimates(name, routers[name], requests["train"])
+            except EstimatesError as error:
+                if name in self._named_routers():
+                    raise
+                self.progress.say(f"{name} is left out: {split_advice(str(error))[0]}")
+                del routers[name]
+                self.run.leave_out(name)
+        return routers
 
     def router(self, name: str, choice: Choice, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> Router:
         """Return a trained router: this folder's own, a checkpoint's, or one trained now."""
@@ -349,6 +368,17 @@ def _why_unfit(requires: Requirements, train: Dataset) -> str:
     if requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
         return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
     return ""
+
+
+def _check_estimates(name: str, router: Router, request: RoutingRequest) -> None:
+    """Let a router score the first row of a request; routers that would ask a model, or see outcomes in advance, are not asked.
+
+    Raises:
+        EstimatesError: The request lacks an estimate that the router needs.
+    """
+    if not (router.privileged or isinstance(router, AsyncRouter)):
+        with router_errors(name):
+            router.score(request.take(slice(0, 1)))
 
 
 def _training_metrics(folder: Path) -> dict[str, Any]:
