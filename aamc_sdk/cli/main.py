@@ -169,6 +169,9 @@ def main(arguments: list[str] | None = None) -> None:
             status = aamc.main(given, prog_name="aamc", standalone_mode=False)
     except click.exceptions.Exit as error:
         status = error.exit_code
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # since click 8.2: a plugin's group without a command
+        click.echo(error.format_message())
+        status = 0
     except BrokenPipeError:
         _abandon_output()
         status = 1

@@ -64,6 +64,12 @@ def test_the_document_is_all_of_standard_output_whatever_components_print(aamc, 
     assert (status, json.loads(out)["error"]["type"]) == (2, "MissingParameter")
 
 
+def test_a_group_without_a_command_prints_its_help(aamc) -> None:
+    status, out, err = aamc("feedback")
+    assert (status, err) == (0, "")
+    assert "Commands:" in out
+
+
 def test_run_prints_a_table_for_people(aamc) -> None:
     status, out, _ = aamc(*RUN)
     assert status == 0

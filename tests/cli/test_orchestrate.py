@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tiny import Tiny
 from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
 from aamc_sdk.errors import OutputError
 from aamc_sdk.interfaces import Budget, Step, Training
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.storage import read_json, write_json
@@ -249,6 +251,16 @@ def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path
     assert json.loads(out)["error"]["message"] == "interrupted", shown
     kept = json.loads((tmp_path / "trajectories.jsonl").read_text())
     assert (kept["stop"], kept["cost_usd"], len(kept["steps"])) == ("interrupted", 0.25, 1)
+
+
+def test_the_decisions_of_steps_are_logged_with_their_costs(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--store", "sqlite:log.db", "--json")
+    assert (status, json.loads(out)["id"]) == (0, "d1"), err
+    with closing(open_store("sqlite:log.db", Plugins({"core": builtin}, discover=False))) as store:
+        experience = store.experience()
+    assert [decision.candidate for decision in experience.decisions] == ["thinker", "thinker"]
+    assert [(attempt.decision_id, attempt.cost_usd) for attempt in experience.attempts] == [("d0", 0.25), ("d1", 0.25)]
+    assert "Nothing was logged: orchestrator 'silent'" in aamc("orchestrate", "hello", "--orchestrator", "silent", "--store", "sqlite:log.db")[2]
 
 
 def test_a_store_is_opened_before_the_work(aamc: Aamc) -> None:

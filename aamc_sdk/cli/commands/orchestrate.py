@@ -92,7 +92,7 @@ def orchestrate(
                 store.add_attempts(attempts)
                 click.echo(f"Record feedback with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(public_url(url))}", err=True)
             elif given["store"]:
-                click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
+                click.echo(f"Nothing was logged: {orchestrator.message_name} has no decisions of this episode to log.", err=True)
             if graph is not None:
                 orchestration.write_graph(graph)
         except (AamcError, OSError) as error:  # the answer is printed, and no second JSON document may follow it

@@ -175,8 +175,11 @@ class Orchestration:
         return {"stop": self.stop, "steps": [_document(step) for step in self._steps]}
 
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
-        """Return the decisions to log, with everything that they were made from, and the calls made for them; none by default."""
-        return (), ()
+        """Return the decisions to log, with everything that they were made from, and the calls made for them; by default one call a step."""
+        pool = self.orchestrator.services.pool.names
+        made = [(step.decision, step.cost_usd) for step in self._steps if step.decision is not None]
+        records = [Record.of_step(decision, self.task, pool if decision.candidate in pool else (decision.candidate,)) for decision, _ in made]
+        return records, [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made]
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""
