@@ -238,6 +238,11 @@ class MetaController:
             quality_floor: As for :meth:`route`.
             ids: The decisions' ids, B of them; new ones when None.
             episode: As for :meth:`route`.
+
+        Raises:
+            DataError: An argument cannot be used; the message names it.
+            NoCandidateError: A request has no candidate, for the reasons given.
+            StoreError: The log refuses a decision, or cannot be written.
         """
         batch = queries_of(queries)
         if not batch:

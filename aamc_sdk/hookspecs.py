@@ -122,7 +122,7 @@ def aamc_decided(decision: Decision) -> None:
 
 @hookspec
 def aamc_learned(feedback: Feedback) -> None:
-    """Called after feedback is in the log and the router has learned from it."""
+    """Called after feedback is in the log and the router has learned from it; where no router learns, once feedback and decision are in the log."""
 
 
 @hookspec

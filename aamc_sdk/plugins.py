@@ -354,7 +354,7 @@ def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: 
 
 
 def _check_class(registered: RegisteredComponent, target: Any) -> None:
-    """Check that the target of a kind with an interface is a class of it, with the declarations that are read before it is made."""
+    """Check that the target is a class with its kind's interface, if that has one, and with the class attributes that are read before it is made."""
     if registered.kind in _WITHOUT_INTERFACE:  # first, as the interfaces take commands a third of their time to start
         return
     from aamc_sdk.interfaces import INTERFACES, NoOptions, Requirements

@@ -44,6 +44,8 @@ def option(
         at_most: Maximum of a number.
         above: Exclusive minimum of a number.
         choices: Allowed values.
+
+    The field raises ConfigError for a value that is not allowed, when the options are made.
     """
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:

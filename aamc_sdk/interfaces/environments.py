@@ -31,10 +31,17 @@ class RoutingStreams(Protocol):
     num_envs: int
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Restart all streams."""
+        """Restart all streams; return their observations ``[n, W]`` and the info."""
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Answer the present query of each stream with the chosen candidate."""
+        """Answer the present query of each stream with the chosen candidate.
+
+        Args:
+            actions: The position of each stream's candidate in the pool, ``[n]``.
+
+        Returns:
+            Observations ``[n, W]``, rewards ``[n]``, whether each stream was terminated and truncated, ``[n]`` each, and the info.
+        """
 
     def request(self) -> RoutingRequest:
         """Return the request of the present queries ``[n]``, with the true expected outcomes as hindsight."""

@@ -154,7 +154,7 @@ def _is_figure(value: object, least: float) -> bool:
 
 
 def _wrong_type(message: str, content: Mapping[str, Any]) -> str:
-    """Return what msgspec says of a value of the wrong type, with its name and, unless it is one of a mapping's, the value."""
+    """Return msgspec's error of a wrong type with the field's name, and with the value if it is not within a mapping."""
     found = re.fullmatch(r"Expected `(.+)`, got `.+` - at `\$\.(.+)`", message)
     if found is None:  # by a class's own check, which names the value
         return re.sub(r" - at `\$.*`$", "", message)

@@ -232,7 +232,7 @@ class RowStore(Store):
         """Return a decision's record."""
         row = self._find(decision_id)
         if row is None:
-            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}; check the id, or name the log that has it")
         return record_from(row)
 
     def episode(self, episode_id: str) -> Sequence[Record]:

@@ -149,7 +149,7 @@ class LinearReward(Reward):
         write_json(folder / "reward.json", {"cost_usd": attrs.astuple(self.cost), "latency_ms": attrs.astuple(self.latency)})
 
     def load(self, folder: Path) -> None:
-        """Read the scales."""
+        """Read the scales; raises CheckpointError if they are damaged."""
         path = folder / "reward.json"
         saved = read_json_object(path)
         try:

@@ -66,7 +66,7 @@ class Partitions:
         decided = "SELECT id FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
         going = self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit)).fetchall()
         names = json.dumps([name for (name,) in going])
-        last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608
+        last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608  # constants
         states = States(self._connection)
         if last > covered_position(states.renewed(), since):
             return None
@@ -74,7 +74,7 @@ class Partitions:
         states.raise_floors(since)
         count = f"(SELECT count(*) FROM entries WHERE position > 0 AND {_NAMED})"  # noqa: S608  # constants
         bounds = (last, self._table.position, names)
-        self._connection.execute(f"UPDATE bounds SET start = max(start, ?), position = ?, dropped = dropped + {count}", bounds)  # noqa: S608
+        self._connection.execute(f"UPDATE bounds SET start = max(start, ?), position = ?, dropped = dropped + {count}", bounds)  # noqa: S608  # constants
         self._connection.execute(f"DELETE FROM entries WHERE {_NAMED}", (names,))  # noqa: S608  # constants
         if len(going) < limit:
             self._connection.execute("DELETE FROM partitions WHERE number = ?", (oldest.number,))

@@ -38,7 +38,7 @@ class States:
         return None if floor is None else Snapshot(*floor)
 
     def put_snapshot(self, name: str, new: Snapshot) -> None:
-        """Keep a snapshot, unless there is one that is as new, or of a past epoch, or apart from the deltas; note that its router still learns."""
+        """Keep a snapshot unless it is no newer than the last, of a past epoch, or outside the chain of deltas; note that its router still learns."""
         if new.epoch != self._epoch:
             return
         floor = self._connection.execute("SELECT position, epoch FROM floors WHERE name = ?", (name,)).fetchone()

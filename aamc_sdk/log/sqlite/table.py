@@ -210,7 +210,7 @@ class EntryTable:
         self._cache.read_templates(self._connection)
         erased = [(self._packed(row), row.id) for row in map(erasure.applied, self.rows_from([each[1:] for each in found]))]
         tenant = ", tenant = NULL" if erasure.user is None else ""
-        erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608
+        erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608  # constants
         self._connection.executemany(erase, erased)
         if len(found) < limit:
             self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (max(time.time(), erasure.latest), erasure.digest))

@@ -98,7 +98,7 @@ class GroupCommit:
         return self._process.forked
 
     def run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
-        """Commit a write, and return its result once that is durable; or call a function between two groups, so that it never contends with writes.
+        """Commit a write and return its result once that is durable, or call a function between two groups of writes.
 
         Work that ``closes`` the log is the last: all later work is refused.
 

@@ -176,7 +176,7 @@ def example_log(size: int = 16, feedback: bool = True) -> Experience:
 
 
 def _batches() -> list[Experience]:
-    """Return the entries of :func:`example_log` as a store gives them: half of the decisions, what followed them, the other half, what followed."""
+    """Return the entries of :func:`example_log` as a store gives them: two halves, each with its decisions, then their calls and feedback."""
     log, half = example_log(), 8
     early, late, again = np.arange(half), np.arange(half, 2 * half), np.array([0, 1, *range(half, 2 * half)])
     parts = [(early, half, slice(0)), (early, 0, slice(half)), (late, half, slice(0)), (again, 0, slice(half, None))]

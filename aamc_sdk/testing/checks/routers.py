@@ -236,7 +236,7 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
 
 
 def check_an_earlier_request_changes_no_scores(subject: Subject) -> None:
-    """A router that has scored the same queries under other preferences scores as a new one, so what it caches is cached by all that matters."""
+    """A router that has scored the same queries under other preferences scores as a new one: its cache keys cover every input."""
     request = request_of(subject)
     for corner in np.eye(3)[:2]:
         preferred = request.with_preference(corner)

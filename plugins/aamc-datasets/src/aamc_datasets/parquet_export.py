@@ -102,7 +102,7 @@ class LateEntries:
         """Yield the entries on some decisions with their positions, in log order."""
         self._connection.execute("DELETE FROM own")
         self._connection.executemany("INSERT INTO own VALUES (?)", ((name,) for name in decisions))
-        found = self._connection.execute(f"SELECT position, {_LATE_COLUMNS} FROM late JOIN own USING (decision_id) ORDER BY position")  # noqa: S608
+        found = self._connection.execute(f"SELECT position, {_LATE_COLUMNS} FROM late JOIN own USING (decision_id) ORDER BY position")  # noqa: S608  # constants
         for position, *values in found:
             yield position, Row(**dict(zip(_LATE_FIELDS, values, strict=True)))
 

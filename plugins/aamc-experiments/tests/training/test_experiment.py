@@ -396,7 +396,7 @@ def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monke
 
 def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(experiment, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "train", stop)
-    with pytest.raises(EstimatesError, match="'best-expected' needs an estimator"):
+    with pytest.raises(ConfigError, match="'best-expected' needs an estimator"):
         experiment(estimator=None).complete()
 
 
@@ -540,7 +540,7 @@ def test_what_a_wrapped_router_requires_reaches_the_run(experiment, one_outcome_
     with pytest.raises(DataError, match=r"^favourite learns which candidate did best in a row"):
         experiment(routers=[], **one_outcome_a_row).complete()
     monkeypatch.setattr(TinyRouter, "requires", OfRouterInside(Requirements(estimator=True)))
-    with pytest.raises(EstimatesError, match="'favourite' needs an estimator"):
+    with pytest.raises(ConfigError, match="'favourite' needs an estimator"):
         experiment(routers=[], **one_outcome_a_row).complete()
     assert not (tmp_path / "run").exists()
 

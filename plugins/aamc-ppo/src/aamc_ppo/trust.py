@@ -83,7 +83,7 @@ def choose_trust(
 
 
 def compare_factors(rewards: Mapping[float, Floats], gain_and_error: Callable[[Floats], tuple[float, float]]) -> Trust:
-    """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that earns a standard error more than it.
+    """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one whose gain is larger by a standard error.
 
     Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are of the
     same decisions at each of ``TRUST_FACTORS``; ``gain_and_error`` takes a difference of two of them.

@@ -160,7 +160,8 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.reward))
     router = routing.BanditRouter(_registry(pool, data), feature_service=features, bandit_seed=seed, budget_pacer=pacer)
     _learn_before(router, features, data, seed)
-    contexts, waiting, chosen = features.contexts(stream.request), [[] for _ in range(len(stream.reward) + 100)], []  # type: ignore[var-annotated]
+    contexts, chosen = features.contexts(stream.request), list[int]()
+    waiting: list[list[tuple[int, Any]]] = [[] for _ in range(len(stream.reward) + 100)]
     for step, context in enumerate(contexts):
         for past, log in waiting[step]:
             log.cost_usd = float(stream.outcomes.cost_usd[past, chosen[past]])

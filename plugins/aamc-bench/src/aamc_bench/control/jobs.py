@@ -196,8 +196,8 @@ def train_sb3(world: ScenarioWorld, total: int, seed: int, progress: Progress) -
     learner.learn(total)
 
     def rule(streams: object) -> Floats:
-        actions, _ = learner.predict(streams.observation(), deterministic=True)  # type: ignore[attr-defined]
-        utilities: Floats = np.eye(int(learner.action_space.n))[actions]  # type: ignore[attr-defined]
+        actions, _ = learner.predict(streams.observation(), deterministic=True)  # type: ignore[attr-defined]  # an SB3 model, whose package may be missing
+        utilities: Floats = np.eye(int(learner.action_space.n))[actions]  # type: ignore[attr-defined]  # likewise
         return utilities
 
     return rule

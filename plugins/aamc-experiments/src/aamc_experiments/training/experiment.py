@@ -21,7 +21,17 @@ from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, component_errors, one_of, router_errors, split_advice
+from aamc_sdk.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    EstimatesError,
+    PluginError,
+    component_errors,
+    one_of,
+    router_errors,
+    split_advice,
+)
 from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import out_of_fold
@@ -119,7 +129,8 @@ class Experiment:
         """Return the routers of :meth:`compared` that the training rows cannot train, with the reasons.
 
         Raises:
-            AamcError: A router cannot be made, such as around an unknown one, or needs an estimator where none is named.
+            AamcError: A router cannot be made, such as around an unknown one.
+            ConfigError: A router needs an estimator, and none is named.
         """
         if self._left_out is None:
             self._left_out = {}
@@ -242,7 +253,7 @@ class Experiment:
 
     def _check_estimator(self, name: str, requires: Requirements) -> None:
         if self.settings.estimator is None and requires.estimator:
-            raise EstimatesError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
+            raise ConfigError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
 
     def _config(self, kind: str, choice: Choice) -> Any:
         if (folder := find_checkpoint(choice.name, kind)) is not None:

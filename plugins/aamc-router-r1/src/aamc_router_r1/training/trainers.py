@@ -42,7 +42,7 @@ from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_j
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the last whole checkpoint of a trainer; None without one. One without our state, which is written last, was interrupted."""
+    """Return the last complete checkpoint of a trainer, or None. One without the file ``STATE``, which is written last, is incomplete."""
     whole = [found for found in folder.glob("checkpoint-*") if (found / STATE).is_file()]
     return str(max(whole, key=lambda found: int(found.name.rpartition("-")[2]))) if whole else None
 

@@ -69,7 +69,7 @@ class RedisStates:
                 return None if content is None else Snapshot(state.position, content, state.epoch, state.last)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless there is one that is as new, or of a past epoch, or apart from the deltas; note that its router still learns."""
+        """Keep a snapshot unless it is no newer than the last, of a past epoch, or outside the chain of deltas; note that its router still learns."""
         key = self._server.key(f"state:{uuid.uuid4().hex}")
 
         def put() -> bool | None:
