@@ -574,6 +574,18 @@ def test_a_resumed_training_keeps_the_adapted_rate(bandit, tmp_path):
     assert same(resumed._policy, trained(env, env.training(), **wild))
 
 
+def test_the_last_step_of_an_update_is_undone_too(bandit):
+    env = bandit(0, bias=0.2)
+    one_step = {"epochs": 1, "minibatch": 256, "n_steps": 256, "total_timesteps": 256, "learning_rate": 0.05}
+    router = env.router(5, **{**TINY, **one_step, "kl_limit": 1e-12})
+    metrics = router.train(env.training())
+    assert metrics["curve"][0]["rate"] == 0.5
+    layers = set(router._policy) - {"query_w1", "query_b1"}  # the first layer is divided by the queries' deviation
+    assert max(np.abs(router._policy[name] - router._initial()[name]).max() for name in layers) == 0
+    free = env.router(5, **{**TINY, **one_step, "kl_limit": 0})
+    assert free.train(env.training())["curve"][0]["rate"] == 1
+
+
 def test_a_step_that_takes_the_policy_too_far_is_undone(bandit):
     env = bandit(0, bias=0.2)
     start = env.router(5, **TINY)._initial()
