@@ -134,12 +134,14 @@ class TokenLimit(Resource):
         per_minute: Refill, in tokens a minute; also the bucket's size.
         limited: The candidates that share it, ``[M]``.
         tokens: The mean tokens of a call, ``[Q]``.
+        per_second: Mean number of queries a second.
     """
 
-    def __init__(self, per_minute: float, limited: NDArray[np.bool_], tokens: Floats) -> None:
+    def __init__(self, per_minute: float, limited: NDArray[np.bool_], tokens: Floats, per_second: float) -> None:
         self.per_minute, self.limited, self.tokens = per_minute, limited, tokens
         self.per_ms, self._mean_tokens = per_minute / 60_000, float(tokens.mean())
-        self.recovery = per_minute / self._mean_tokens
+        self._calls = per_minute / self._mean_tokens
+        self.recovery = min(self._calls, 60 * per_second)  # a used up bucket is full after a minute
 
     @property
     def state(self) -> Floats:
@@ -155,7 +157,7 @@ class TokenLimit(Resource):
         self.used = np.maximum(self.used - gap_ms * self.per_ms, 0.0)
         retry_after_ms = np.maximum(self.used + self.tokens[rows] - self.per_minute, 0.0) / self.per_ms
         calls_left = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens
-        pressure = 1 - np.log1p(calls_left) / np.log1p(self.recovery)
+        pressure = 1 - np.log1p(calls_left) / np.log1p(self._calls)
         return StepView(wait_ms=np.outer(retry_after_ms, self.limited), pressure=np.outer(pressure, self.limited))
 
     def serve(self, call: StepCalls) -> None:

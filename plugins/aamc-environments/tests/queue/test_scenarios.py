@@ -51,7 +51,7 @@ def test_one_slot_is_the_queue_of_one_server():
 
 
 def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
-    limit = TokenLimit(600.0, np.array([True, False]), tokens=np.array([300.0]))
+    limit = TokenLimit(600.0, np.array([True, False]), tokens=np.array([300.0]), per_second=1.0)
     limit.begin(ROW)
     limit.used[:] = 0.0
     for _ in range(2):
@@ -66,7 +66,7 @@ def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
 
 @pytest.mark.parametrize(("per_minute", "most"), [(6_000.0, 20), (600_000.0, 100)])
 def test_streams_begin_where_a_token_limit_matters(per_minute, most):
-    limit = TokenLimit(per_minute, np.array([True, False]), tokens=np.array([300.0]))
+    limit = TokenLimit(per_minute, np.array([True, False]), tokens=np.array([300.0]), per_second=1.0)
     limit.begin(np.arange(40, 140))
     calls_left = (limit.per_minute - limit.used) / 300
     assert np.sort(calls_left) == pytest.approx(np.linspace(0, most, 100), abs=most / 30)
@@ -74,6 +74,7 @@ def test_streams_begin_where_a_token_limit_matters(per_minute, most):
 
 def test_streams_tell_over_how_many_queries_their_resource_recovers():
     assert streams_of("rate-limit", arrival_rate=10, load=1.5).recovery == pytest.approx(400)  # a minute has 600 queries
+    assert streams_of("rate-limit", tokens_per_minute=3e7).recovery == 60  # a minute's queries, however many calls a bucket holds
     assert streams_of("daily-budget", day=250).recovery == 250
     assert streams_of("batching", slots=32).recovery == 512
     assert {name for name in SCENARIOS if streams_of(name).resets} == {"daily-budget"}

@@ -42,7 +42,7 @@ def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_se
             raise ConfigError(
                 f"tokens_per_minute must hold the longest call ({tokens.max():.0f} tokens), not {per_minute:g}; raise it, or the arrival rate"
             )
-        return TokenLimit(per_minute, np.arange(len(pool)) != cheapest, tokens)
+        return TokenLimit(per_minute, np.arange(len(pool)) != cheapest, tokens, per_second)
     if name == "daily-budget":
         return DailyBudget(_budget_usd(options, cost_usd.mean(axis=0), pool), options.day, cost_usd, trains=trains)
     if name == "prompt-cache":

@@ -124,7 +124,7 @@ class QueueOptions(StreamOptions):
     budget_usd: float | None = option(None, "scenario daily-budget: USD per day of a stream; none: from load", at_least=0.0)
     day: int = option(100, "scenario daily-budget: queries per day", at_least=1)
     session_turns: float = option(8.0, "scenario prompt-cache: mean number of a session's turns", at_least=1.0)
-    turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0)
+    turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0, at_most=1e9)
     service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
     events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
 
