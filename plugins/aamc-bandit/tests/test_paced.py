@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -393,6 +394,20 @@ def test_tokens_a_minute_are_kept(plugins, clock):
 def test_wrong_options_are_refused(plugins, options, message):
     with pytest.raises(ConfigError, match=message):
         served(plugins, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"usd_per_day": 0.1, "requests_per_day": 400.0}, "usd_per_day 0.1 is below .* for requests_per_day, 0.205 USD;"),
+        ({"tokens_per_minute": 1000.0, "requests_per_day": 14_400.0}, "tokens_per_minute 1000 is below .* for requests_per_day, [0-9.e+]+ tokens;"),
+        ({"usd_per_day": 1.0, "requests_per_day": 400.0}, None),
+    ],
+)
+def test_a_limit_below_the_least_use_of_the_expected_traffic_is_warned_of(plugins, caplog, options, least):
+    with served(plugins, options):
+        said = [record.message for record in caplog.records]
+    assert said == [] if least is None else re.match(least, said[0])
 
 
 def test_an_unknown_wrapped_router_is_refused(plugins):
