@@ -37,7 +37,8 @@ def trust_note(name: str, trust: Mapping[str, Any]) -> str:
     if not trust["factor"]:
         return f"{name} learned nothing beyond its starting rule, greedy, and decides like it: validation confirms no gain."
     low, high = trust["ci95"]
-    return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
+    gain = f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation"
+    return f"{gain}, at trust factor {trust['factor']:g}."
 
 
 def growing_waits_note(routers: Sequence[str]) -> str:
