@@ -354,6 +354,8 @@ def test_prompts_much_longer_than_those_of_the_training_are_routed_alike(bandit,
 
 
 def test_groups_divide_the_streams_and_the_minibatches(bandit):
+    with pytest.raises(ConfigError, match="kl_limit needs two gradient steps per rollout"):
+        bandit(0).router(0, **{**TINY, "epochs": 1, "minibatch": 256})
     with pytest.raises(ConfigError, match=r"n_streams must be a multiple of group_size \(3\), not 16; change one of them"):
         bandit(0).router(0, **TINY, group_size=3)
     with pytest.raises(ConfigError, match=r"minibatch must be a multiple of group_size \(4\), not 66; change one of them"):
@@ -572,18 +574,6 @@ def test_a_resumed_training_keeps_the_adapted_rate(bandit, tmp_path):
     metrics = resumed.train(env.training(folder=tmp_path, resume=True))
     assert metrics["curve"][1]["rate"] < 1
     assert same(resumed._policy, trained(env, env.training(), **wild))
-
-
-def test_the_last_step_of_an_update_is_undone_too(bandit):
-    env = bandit(0, bias=0.2)
-    one_step = {"epochs": 1, "minibatch": 256, "n_steps": 256, "total_timesteps": 256, "learning_rate": 0.05}
-    router = env.router(5, **{**TINY, **one_step, "kl_limit": 1e-12})
-    metrics = router.train(env.training())
-    assert metrics["curve"][0]["rate"] == 0.5
-    layers = set(router._policy) - {"query_w1", "query_b1"}  # the first layer is divided by the queries' deviation
-    assert max(np.abs(router._policy[name] - router._initial()[name]).max() for name in layers) == 0
-    free = env.router(5, **{**TINY, **one_step, "kl_limit": 0})
-    assert free.train(env.training())["curve"][0]["rate"] == 1
 
 
 def test_a_step_that_takes_the_policy_too_far_is_undone(bandit):

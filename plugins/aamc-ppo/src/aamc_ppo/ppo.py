@@ -103,6 +103,8 @@ class PPOConfig:
             multiple, base = getattr(self, name), getattr(self, of)
             if multiple % base:
                 raise ConfigError(f"{name} must be a multiple of {of} ({base}), not {multiple}; change one of them")
+        if self.kl_limit and self.epochs * -(-self.n_steps // self.minibatch) < 2:
+            raise ConfigError("kl_limit needs two gradient steps per rollout: it undoes the one before; lower minibatch, raise epochs, or give 0")
         Preference.parse(self.preference)
 
     @property
@@ -330,8 +332,9 @@ class PPO:
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
 
-        A step that takes the policy further than ``kl_limit`` from the one that played is undone, and the policy rests until the next rollout. Its
-        step size is then halved; after an update without such a step it grows by half, at most to ``learning_rate``.
+        Before each step but the first, the policy's last one is undone if it went further than ``kl_limit`` from the policy that played; the last
+        step of an update is not checked. The policy then rests until the next rollout, and its step size is halved; after an update without such a
+        step it grows by half, at most to ``learning_rate``.
 
         Args:
             rollout: What the policy played.
@@ -359,19 +362,12 @@ class PPO:
                 step = self._gradient_step(minibatches[number], scale, entropy_bonus, limit, before if learning else None)
                 learning = learning and step["kl"] <= limit
                 figures.append(step)
-        if learning and config.kl_limit and not self._divergence(minibatches[number]) <= limit:
-            self._restore(before)
-            learning = False
         self.rate = float(np.float32(min(self.rate * 1.5, 1.0) if learning else self.rate / 2))  # 32 bits, as in checkpoints
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
         return means | {"rate": self.rate, "explained_variance": explained_variance(batch["value"], batch["target"])}
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
-
-    def _restore(self, before: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._policy.items():
-            tensor.detach().copy_(before[name])
 
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Return the decisions of a rollout as rows ``[B, ...]``, those of a group's step together, with advantages and the critic's targets.
@@ -435,23 +431,6 @@ class PPO:
     def _standardised(self, read: Array32) -> Array32:
         return (read - self.scales["input_mean"]) / self.scales["input_deviation"]
 
-    def _log_ratio(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the candidates' log probabilities ``[B, M]``, and the actions' log ratios to those of the policy that played, ``[B]``."""
-        import torch
-
-        p = self.parameters
-        embedded = embed_candidates(p, self._candidate_features, torch)
-        logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
-        log_p = log_softmax(logits, batch.get("mask"), torch)
-        return log_p, log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
-
-    def _divergence(self, batch: Mapping[str, Tensor]) -> float:
-        """Return the KL divergence from the policy that played, on a minibatch."""
-        import torch
-
-        with torch.no_grad():
-            return float(kl_from_old(self._log_ratio(batch)[1]))
-
     def _gradient_step(
         self, batch: Mapping[str, Tensor], scale: float, entropy_bonus: float, limit: float, before: dict[str, Tensor] | None
     ) -> dict[str, float]:
@@ -466,7 +445,10 @@ class PPO:
         import torch
 
         config, p = self.config, self.parameters
-        log_p, log_ratio = self._log_ratio(batch)
+        embedded = embed_candidates(p, self._candidate_features, torch)
+        logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
+        log_p = log_softmax(logits, batch.get("mask"), torch)
+        log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
         kl = kl_from_old(log_ratio.detach()).item()
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
         values = critic_values(p, batch["critic"]).reshape(-1, config.group_size)
@@ -477,10 +459,10 @@ class PPO:
         self.adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if before is None or not kl <= limit:  # NaN too
-            for tensor in self._policy.values():
+            for name, tensor in self._policy.items():
                 tensor.grad = None
-            if before is not None:
-                self._restore(before)
+                if before is not None:
+                    tensor.detach().copy_(before[name])
         else:
             before |= self._copy()
             torch.nn.utils.clip_grad_norm_(self._policy.values(), config.gradient_clip)
