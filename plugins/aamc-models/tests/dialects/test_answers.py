@@ -7,7 +7,16 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, StreamMonitor, answer_to_chat, convert_answer, convert_request, finish_reason, from_chat
+from aamc_models.dialects import (
+    StreamConverter,
+    StreamMonitor,
+    answer_events,
+    answer_to_chat,
+    convert_answer,
+    convert_request,
+    finish_reason,
+    from_chat,
+)
 from aamc_models.dialects.events import data_of, event_of
 
 from aamc_sdk.errors import DataError
@@ -185,6 +194,16 @@ def test_the_models_name_and_a_reported_cost_are_kept() -> None:
     for target in ("messages", "responses", "completions"):
         converted = convert_answer("chat", target, answer, "aamc/auto")
         assert (converted["model"], converted["usage"]["cost"]) == ("aamc/auto", 0.25)
+
+
+@pytest.mark.parametrize("usage", [[1], "str", 5])
+def test_a_usage_that_is_no_object_is_none(usage: object) -> None:
+    answer, without = {**chat({"content": "a"}), "usage": usage}, chat({"content": "a"})
+    for target in ("messages", "responses"):
+        assert convert_answer("chat", target, answer)["usage"] == convert_answer("chat", target, without)["usage"]
+        assert b'"a"' in answer_events(answer, target, "m", shows_usage=True)
+    completion = {**convert_answer("chat", "completions", without), "usage": usage}
+    assert answer_to_chat("completions", completion)["usage"] == {}
 
 
 def test_choices_cross_to_completions() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aamc_models.dialects.conversions import writer_of
 from aamc_models.dialects.events import last_events
+from aamc_models.dialects.token_usage import reported_usage
 from aamc_sdk.types import new_ids
 
 
@@ -67,7 +68,7 @@ def answer_events(answer: Mapping[str, Any], dialect: str, model: str, document:
             delta["tool_calls"] = [{**call, "index": n} for n, call in enumerate(calls)]
         out.append(events.delta({"role": "assistant", **delta}, choice.get("index") or 0))
         finishes.append(choice.get("finish_reason") or "stop")
-    return b"".join([*out, events.end(finishes, answer.get("usage"), document)])
+    return b"".join([*out, events.end(finishes, reported_usage(answer), document)])
 
 
 def chat_head(model: str, kind: str) -> dict[str, Any]:

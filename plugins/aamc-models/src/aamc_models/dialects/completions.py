@@ -9,6 +9,7 @@ from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
 from aamc_models.dialects.content import choice_number, chosen, creation_time, identity, is_set, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
+from aamc_models.dialects.token_usage import reported_usage
 
 _SAME = (
     *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "n", "stop", "seed", "user"),
@@ -55,7 +56,7 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
         }
         for field, choice in objects(answer.get("choices"), "choices")
     ]
-    return chat_answer(answer, choices, mapping(answer.get("usage") or {}, "usage"))
+    return chat_answer(answer, choices, reported_usage(answer))
 
 
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:

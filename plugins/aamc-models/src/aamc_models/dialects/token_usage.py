@@ -21,10 +21,15 @@ _RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "o
 """The fields of OpenAI's counts: prompt and answer, and their details."""
 
 
+def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``usage`` object of a whole answer; an empty one if it has none, or something that is no object."""
+    usage = answer.get("usage")
+    return usage if isinstance(usage, dict) else {}
+
+
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
-    usage = answer.get("usage")
-    counted = usage if isinstance(usage, dict) else {}
+    counted = reported_usage(answer)
     if dialect == "messages":
         return _messages_usage(counted)
     return _openai_usage(counted, *(_RESPONSES_COUNTS if dialect == "responses" else _CHAT_COUNTS))

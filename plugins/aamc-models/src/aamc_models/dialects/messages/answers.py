@@ -11,7 +11,7 @@ from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
 from aamc_models.dialects.messages.to_chat import assistant_message
-from aamc_models.dialects.token_usage import usage_object, usage_of
+from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
 from aamc_sdk.interfaces import Usage
 
 _FROM_MESSAGES = {
@@ -68,7 +68,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
         "content": content,
         "stop_reason": stop_reason,
         "stop_sequence": stop_sequence,
-        "usage": {**usage_object("messages", usage_of("chat", answer)), **chosen(mapping(answer.get("usage") or {}, "usage"), "cost")},
+        "usage": {**usage_object("messages", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")},
     }
 
 

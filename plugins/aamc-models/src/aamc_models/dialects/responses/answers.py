@@ -10,7 +10,7 @@ from aamc_models.dialects.content import arguments_text, calls_of, creation_time
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, wrong
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
-from aamc_models.dialects.token_usage import usage_object, usage_of
+from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
 
 _TO_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _UNFINISHED = ("cancelled", "failed", "in_progress", "queued")
@@ -147,6 +147,6 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     status, details = status_of(choice.get("finish_reason"))
     name = model or optional_text(answer.get("model"), "model")
     response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
-    usage = mapping(answer.get("usage") or {}, "usage")
+    usage = reported_usage(answer)
     counted = {**usage_object("responses", usage_of("chat", answer)), **({"cost": usage["cost"]} if "cost" in usage else {})}
     return {**response, "incomplete_details": details, "usage": counted}
