@@ -102,6 +102,19 @@ def test_an_answer_that_finishes_with_an_error_is_a_failed_call(upstream, provid
         asyncio.run(collected())
 
 
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_its_server_gave_up_is_a_failed_call(upstream, provider, reason, streamed) -> None:
+    whole = reply({"choices": [{"message": {"content": "In Par"}, "finish_reason": reason}]})
+    pieces = events(event("In Par"), event(finish_reason=reason), DONE)
+    spec = ModelSpec("m", endpoint={"provider": "openai", "base_url": upstream(pieces if streamed else whole).url, "retries": 0})
+    with MetaController.build(router="random", pool=Pool([spec, ModelSpec("other")])) as controller:
+        with pytest.raises(ProviderError, match=f"broke its answer off with an error: its finish reason is {reason}"):
+            controller.complete("?", on_text=(lambda text: None) if streamed else None)
+        (attempt,) = controller.store.experience().attempts
+    assert attempt.status == "error"
+
+
 def test_content_in_parts_is_no_empty_answer(upstream, provider) -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "In Paris."}]
     whole = reply({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})

@@ -115,6 +115,13 @@ def test_an_error_is_seen_in_every_dialect(dialect: str, failed: bytes) -> None:
     assert Seen(error="too much") == StreamMonitor(dialect).feed(failed)
 
 
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+@pytest.mark.parametrize("dialect", ["chat", "completions"])
+def test_an_answer_that_its_server_gave_up_ends_in_an_error(dialect: str, reason: str) -> None:
+    failed = event("", choices=[{"index": 0, "delta": {}, "text": "", "finish_reason": reason}])
+    assert Seen(error=f"its finish reason is {reason}") == StreamMonitor(dialect).feed(failed)
+
+
 def test_anthropics_usage_comes_in_two_events() -> None:
     monitor = StreamMonitor("messages")
     monitor.feed(event("message_start", message={"usage": {"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 1}}))

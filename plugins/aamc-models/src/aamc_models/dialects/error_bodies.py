@@ -29,6 +29,8 @@ _OPENAI_TYPES = {
 }
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
+GIVEN_UP = ("error", "abort", "insufficient_system_resource")
+"""The finish reasons of answers that a server gave up, in general, in vLLM and SGLang, and at DeepSeek."""
 _KINDS = {
     "429": "rate_limit",
     "authentication_error": "authentication",
@@ -102,9 +104,15 @@ def broken_off(answer: Mapping[str, Any]) -> str | None:
         return error_message(answer.get("error") or f"its status is {answer['status']}")
     choices = answer.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
-            return error_message(choice.get("error"))
+        if isinstance(choice, dict) and (message := error_of_choice(choice)) is not None:
+            return message
     return None
+
+
+def error_of_choice(choice: Mapping[str, Any]) -> str | None:
+    """Return the message of the error with which a choice, or its last chunk, has finished; None without one."""
+    reason = choice.get("finish_reason")
+    return error_message(choice.get("error") or f"its finish reason is {reason}") if reason in GIVEN_UP else None
 
 
 def broken_off_error(model: str, message: object, kind: str = "server", *, body: bytes = b"", status: int | None = None) -> ProviderError:

@@ -8,7 +8,7 @@ from aamc_models.dialects.chat import error_of
 from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_message
+from aamc_models.dialects.error_bodies import error_of_choice
 from aamc_models.dialects.events import data_of, object_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
@@ -102,8 +102,8 @@ class StreamMonitor:
             choices = chunk.get("choices")
             for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict):
-                    if choice.get("finish_reason") == "error":
-                        return Seen(error=error_message(choice.get("error")))
+                    if (message := error_of_choice(choice)) is not None:
+                        return Seen(error=message)
                     content = self._choice(choice) or content
         if self._reader.finished:
             self.finished = True

@@ -11,7 +11,7 @@ from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, r
 from aamc_models.dialects.chat import ChatReader
 from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_in, error_message, kind_of
+from aamc_models.dialects.error_bodies import error_in, error_of_choice, kind_of
 from aamc_models.dialects.events import object_of
 from aamc_sdk import Candidate
 from aamc_sdk.errors import DataError, ProviderError
@@ -102,8 +102,8 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         if reported is not None:
             raise broken_off_error(candidate.name, reported.get("message") or reported, kind_of(reported), body=event)
         choice = _first_answer(piece.get("choices"))
-        if choice.get("finish_reason") == "error":
-            raise broken_off_error(candidate.name, error_message(choice.get("error")), body=event)
+        if (words := error_of_choice(choice)) is not None:
+            raise broken_off_error(candidate.name, words, body=event)
         delta = choice.get("delta")
         content = _text_of(delta.get("content")) if isinstance(delta, dict) else ""
         reason = choice.get("finish_reason")
