@@ -115,6 +115,19 @@ def test_an_answer_that_its_server_gave_up_is_a_failed_call(upstream, provider, 
     assert attempt.status == "error"
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_an_answer_without_a_choice_is_a_failed_call(upstream, stub, streamed) -> None:
+    empty = {"id": "x", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 0}}
+    server = upstream(events(b"data: " + json.dumps(empty).encode() + b"\n\n", DONE) if streamed else reply(empty))
+    endpoints = {"empty": server.url, "m": f"{stub.url}/v1"}
+    specs = [ModelSpec(name, endpoint={"provider": "openai", "base_url": url, "retries": 0}) for name, url in endpoints.items()]
+    with MetaController.build(router={"name": "slm-only", "model": "empty"}, pool=Pool(specs)) as controller:
+        answer = controller.complete("?", on_text=(lambda text: None) if streamed else None)
+        attempts = controller.store.experience().attempts
+    assert (answer.text, answer.candidate) == ("In Paris.", "m")
+    assert [(attempt.candidate, attempt.status) for attempt in attempts] == [("empty", "error"), ("m", "ok")]
+
+
 def test_content_in_parts_is_no_empty_answer(upstream, provider) -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "In Paris."}]
     whole = reply({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})

@@ -70,10 +70,10 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
         public = f"model {candidate.name!r} gave no usable answer"
         raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
     choices = chat.get("choices")
-    if not isinstance(choices, list):
-        public = f"model {candidate.name!r} answered without choices"
-        raise ProviderError(f"{public}: its server sent {dict(answer)!r:.120}; check the endpoint's base_url", kind="protocol", public=public)
-    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
+    if not isinstance(choices, list) or not choices:
+        public = f"model {candidate.name!r} answered without a choice"
+        raise ProviderError(f"{public}: its server sent {dict(answer)!r:.120}", kind="protocol", public=public)
+    choice = choices[0] if isinstance(choices[0], dict) else {}
     message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}
     return Completion(
