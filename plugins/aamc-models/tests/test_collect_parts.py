@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aamc_models.collect.budget import CollectionBudget
@@ -17,6 +18,8 @@ from aamc_models.collect.prompts import read_prompts, without_repeats
 
 from aamc_sdk import ModelSpec, Pool, Prices
 from aamc_sdk.errors import DataError, OutputError
+
+THINKING = {"type": "enabled", "budget_tokens": 2000}
 
 
 def write(folder: Path, name: str, content: str) -> Path:
@@ -113,9 +116,10 @@ def test_costs_follow_from_prices_and_tokens() -> None:
         ({"max_tokens": 5}, {"max_tokens": 5}),
         ({"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
         ({"max_completion_tokens": None}, {"max_tokens": 9}),
+        ({"thinking": THINKING}, {"max_tokens": 2009, "thinking": THINKING}),  # the budget is part of the limit
     ],
 )
-def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[str, int], found: dict[str, int]) -> None:
+def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[str, Any], found: dict[str, Any]) -> None:
     candidate = ModelSpec("a", endpoint="http://localhost:1/v1", parameters=parameters)
     assert plan_of(candidate, 9).parameters("answer", candidate) == found
 

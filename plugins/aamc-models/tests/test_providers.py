@@ -159,6 +159,27 @@ def test_anthropic_takes_its_own_dialect_too(stub, provider) -> None:
     assert (body["system"], body["tools"], body["max_tokens"]) == ("Be brief.", tools, 8192)
 
 
+def thinks(tokens: int) -> dict[str, object]:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "sent"),
+    [
+        (MESSAGES, {}, {"system": "Be brief.", "max_tokens": 18_192, **thinks(10_000)}),
+        (MESSAGES[1:], {"temperature": 0.0, "max_tokens": 12_000}, {"max_tokens": 12_000, **thinks(10_000)}),
+        (MESSAGES[1:], {"max_tokens": 9000}, {"max_tokens": 9000, "thinking": {"type": "disabled"}}),
+        (MESSAGES[1:], {"top_k": 5, "system": "Be brief."}, {"system": "Be brief.", "max_tokens": 18_192, **thinks(10_000)}),
+        (MESSAGES[1:], thinks(2000), {"max_tokens": 10_192, **thinks(2000)}),
+    ],
+)
+def test_complete_asks_a_candidate_that_thinks_as_anthropic_accepts_it(stub, messages, options, sent) -> None:
+    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url}, parameters=thinks(10_000))
+    with MetaController.build(router="random", pool=Pool([spec])) as controller:
+        asyncio.run(controller.models.complete(spec, messages, **options))
+    assert stub.requests[-1].body == {"model": "m", "messages": MESSAGES[1:], **sent}
+
+
 def test_anthropics_key_version_and_paths(stub, provider, monkeypatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "abc")
     for address in (stub.url, f"{stub.url}/", f"{stub.url}/v1", f"{stub.url}/v1/"):

@@ -275,7 +275,7 @@ def test_only_the_fields_that_an_api_reads_limit_its_answer(serve: Any, stub: St
         ({}, "completions", {"model": "good", "prompt": "hi"}, 16),
         ({"parameters": {"max_completion_tokens": 100}}, "completions", {"model": "good", "prompt": "hi"}, 100),
         ({"provider": "anthropic", "max_output_tokens": 500}, "chat/completions", chat("good"), 500),
-        ({"provider": "anthropic", "parameters": THINKS}, "chat/completions", chat("good"), 8192),
+        ({"provider": "anthropic", "parameters": THINKS}, "chat/completions", chat("good"), 14_192),
         ({"context_window": 2400}, "chat/completions", chat("good", text="x" * 2000), None),
         ({"context_window": 8000}, "chat/completions", chat("good", text="x" * 2000), 1000),
         ({"context_window": 8000}, "chat/completions", {"model": "good", "messages": [{"role": "user", "content": [IMAGE]}]}, 1000),

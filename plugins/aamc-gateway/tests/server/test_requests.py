@@ -352,6 +352,27 @@ def test_what_another_dialect_cannot_express_is_named(
     assert sent == {name: stub.requests[-1].body[name] for name in sent}
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "sent", "dropped"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0}, {"max_tokens": 10_192}, "temperature"),
+        ("responses", {"input": "Hi", "top_p": 0.5}, {"max_tokens": 10_192}, "top_p"),
+        ("messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3000, "top_k": 5}, {"max_tokens": 3000}, "top_k"),
+        ("messages", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2000, "top_k": 5}, {"max_tokens": 2000, "top_k": 5}, None),
+    ],
+)
+def test_what_anthropic_refuses_beside_the_candidate_s_thinking_is_left_out_and_named(
+    serve: Any, stub: StubServer, path: str, body: dict[str, Any], sent: dict[str, Any], dropped: str | None
+) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    running = serve(fields={"good": {"provider": "anthropic", "parameters": {"thinking": thinking}}}, good=Script())
+    answer = running.ask(f"/v1/{path}", {"model": "good", **body})
+    assert (answer.status, answer.headers.get("x-aamc-dropped")) == (200, dropped)
+    messages = [{"role": "user", "content": "Hi"}]
+    expected = {"model": "good", "messages": messages, "thinking": {"type": "disabled"} if dropped is None else thinking, **sent}
+    assert stub.requests[-1].body == expected
+
+
 def test_the_names_of_many_unknown_fields_fit_in_a_header(serve: Any) -> None:
     running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())
     fields = {f"own_field_{n}": n + 1 for n in range(3000)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aamc_models.dialects import FOREIGN_STATE, foreign_state, without_foreign_state
+from aamc_models.dialects import FOREIGN_STATE, convert_request, foreign_state, without_foreign_state
 
 ASK = {"role": "user", "content": "Hi"}
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
@@ -52,8 +52,9 @@ def test_thinking_is_switched_off_in_the_middle_of_a_loop_that_loses_it() -> Non
     loop = {"messages": [ASK, {"role": "assistant", "content": [THOUGHT, USE]}, RESULT]}
     asked = {**loop, "thinking": {"type": "enabled", "budget_tokens": 2000}}
     assert without_foreign_state("messages", asked)["thinking"] == {"type": "disabled"}
-    assert without_foreign_state("messages", loop, parameters={"thinking": asked["thinking"]})["thinking"] == {"type": "disabled"}
-    assert "thinking" not in without_foreign_state("messages", loop)
+    without = without_foreign_state("messages", loop)
+    assert convert_request("messages", "messages", without, parameters={"thinking": asked["thinking"]}).body["thinking"] == {"type": "disabled"}
+    assert "thinking" not in without
     later = {**asked, "messages": [*loop["messages"], {"role": "assistant", "content": "42"}, ASK]}
     assert asked["thinking"] == without_foreign_state("messages", later)["thinking"]
 

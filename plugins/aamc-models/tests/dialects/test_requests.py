@@ -21,6 +21,7 @@ LOOP: list[dict[str, Any]] = [
     {"role": "tool", "tool_call_id": "call_1", "content": "42"},
 ]
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
+THINKS = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
 
 
 def to_messages(**fields: Any) -> dict[str, Any]:
@@ -148,6 +149,68 @@ def test_thinking_is_switched_off_where_anthropic_refuses_it(fields: dict[str, A
     assert sorted(asked) == converted.dropped
 
 
+OWN_WORDS = {"chat": {"messages": ASK}, "responses": {"input": "Hi"}, "messages": {"messages": ASK}}
+"""A question in each dialect."""
+
+
+@pytest.mark.parametrize("source", OWN_WORDS)
+@pytest.mark.parametrize("thinking", [THINKS["thinking"], {"type": "adaptive"}], ids=["enabled", "adaptive"])
+def test_the_candidate_s_thinking_leaves_out_of_a_request_what_anthropic_refuses_beside_it(source: str, thinking: dict[str, Any]) -> None:
+    for name, value in [("temperature", 0), ("temperature", 0.5), ("top_p", 0.5), *([] if source == "responses" else [("top_k", 5)])]:
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
+        assert ({"thinking", name}.isdisjoint(converted.body), converted.dropped) == (True, [name])
+    for name, value in [("temperature", 1), ("top_p", 0.95)]:
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
+        assert (converted.body[name], converted.dropped) == (value, [])
+
+
+@pytest.mark.parametrize(("source", "limit"), [("chat", "max_tokens"), ("responses", "max_output_tokens"), ("messages", "max_tokens")])
+def test_the_candidate_s_thinking_is_switched_off_where_the_limit_has_no_room_for_it(source: str, limit: str) -> None:
+    for tokens, thinking in [(500, {"type": "disabled"}), (2000, {"type": "disabled"}), (2001, None)]:
+        body = convert_request(source, "messages", {**OWN_WORDS[source], limit: tokens}, parameters=THINKS).body
+        assert (body["max_tokens"], body.get("thinking")) == (tokens, thinking)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}},
+        {"messages": [*ASK, {"role": "assistant", "content": "The answer is"}]},
+        {"messages": from_chat("messages", {"messages": LOOP}).body["messages"]},
+    ],
+    ids=["a forced tool", "a prefilled answer", "a tool loop without thinking"],
+)
+def test_the_candidate_s_thinking_is_switched_off_in_anthropic_s_own_dialect_too(fields: dict[str, Any]) -> None:
+    asked = {"max_tokens": 9000, "temperature": 0.5, "messages": ASK, **fields}
+    assert convert_request("messages", "messages", asked, parameters=THINKS).body == {**asked, "thinking": {"type": "disabled"}}
+    assert convert_request("messages", "messages", asked).body == asked
+
+
+def test_a_request_of_anthropic_s_dialect_with_thinking_of_its_own_passes_unchanged() -> None:
+    for thinking in (*THINKS.values(), {"type": "disabled"}):
+        asked = {"max_tokens": 500, "temperature": 0.5, "messages": ASK, "thinking": thinking}
+        converted = convert_request("messages", "messages", asked, parameters=THINKS)
+        assert (converted.body, converted.dropped) == (asked, [])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [
+        ({"temperature": 0.2}, {}),
+        ({"top_p": 0.5, "top_k": 5}, {}),
+        ({"temperature": 1, "top_p": 0.99}, {"temperature": 1, "top_p": 0.99}),
+    ],
+)
+def test_sampling_of_the_candidate_that_anthropic_refuses_beside_the_request_s_thinking_is_left_out(
+    parameters: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    body = {"max_tokens": 9000, "messages": ASK, **THINKS}
+    candidate = ModelSpec("m", parameters=parameters)
+    assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=body)).data("m")) == {**body, **sent, "model": "m"}
+    plain = {"max_tokens": 9000, "messages": ASK}
+    assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **parameters, "model": "m"}
+
+
 @pytest.mark.parametrize(
     "parameters", [{"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}]
 )
@@ -172,6 +235,7 @@ def test_a_limit_is_the_requests_else_the_candidates_else_the_default() -> None:
     assert from_chat("messages", {"messages": ASK, "max_tokens": 5}, parameters={"max_tokens": 7}).body["max_tokens"] == 5
     assert from_chat("messages", {"messages": ASK}, parameters={"max_tokens": 7}).body["max_tokens"] == 7
     assert from_chat("messages", {"messages": ASK}, max_tokens=9).body["max_tokens"] == 9
+    assert from_chat("messages", {"messages": ASK}, max_tokens=9, parameters=THINKS).body["max_tokens"] == 2009  # the budget is part of the limit
 
 
 def test_a_schema_crosses_between_all_three() -> None:

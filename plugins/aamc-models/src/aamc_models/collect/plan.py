@@ -10,6 +10,7 @@ import attrs
 
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.ledger import ANSWER, key_of
+from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, output_limit, without_replaced_limits
 from aamc_sdk.types import ModelSpec, Pool
@@ -27,7 +28,7 @@ class Collection:
         judge: Scores the answers.
         judge_model: The candidate that the judge asks; None if it asks none.
         options: Parameters of every request for an answer.
-        max_tokens: Maximum tokens of an answer and of a verdict, for requests without such a parameter.
+        max_tokens: Maximum tokens of an answer and of a verdict, without those of Anthropic's thinking, for requests without such a parameter.
         concurrency: Maximum number of calls in flight.
         budget_usd: Maximum cost of everything in the ledger; infinity for no limit.
     """
@@ -50,7 +51,7 @@ class Collection:
         options = self.options if kind == ANSWER else {}
         given = {**without_replaced_limits(candidate.parameters, options), **options}
         parameters = {name: value for name, value in given.items() if value is not None or name not in ANY_OUTPUT_LIMIT}
-        return parameters if output_limit(parameters) else {**parameters, "max_tokens": self.max_tokens}
+        return parameters if output_limit(parameters) else {**parameters, "max_tokens": self.max_tokens + thinking_budget(parameters)}
 
     def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
         """Return the ledger's key of a request: everything that determines the answer, so neither address nor account."""

@@ -15,6 +15,7 @@ from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
+from aamc_models.dialects.messages.thinking import settle_thinking
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
@@ -120,7 +121,8 @@ def from_chat(
     Args:
         dialect: The dialect to return.
         body: The canonical request.
-        max_tokens: The maximum tokens of the answer if nothing else limits them and the dialect requires a limit, as ``messages`` does.
+        max_tokens: The maximum tokens of the answer if nothing else limits them and the dialect requires a limit, as ``messages`` does; the
+            budget of the candidate's thinking is added.
         parameters: The candidate's parameters, in the dialect to return, which a provider adds where the body has none. An effort among them
             has priority over that of the body; thinking that the API would refuse, as in the middle of tool calls, is switched off.
         reasons: Whether the model reasons; without it, a ``reasoning_effort`` is left out, since servers refuse it for other models.
@@ -183,12 +185,17 @@ def convert_request(
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
+    Of a request of ``messages``, even then, what does not go together with the candidate's thinking is left out, or the thinking is switched off.
+
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(target)
     if source == target:
-        return Converted(dict(mapping(body, "the body")))
+        same, dropped = dict(mapping(body, "the body")), set[str]()
+        if target == "messages" and "thinking" not in same:
+            settle_thinking(same, parameters or {}, dropped)
+        return Converted(same, sorted(dropped))
     canonical = to_chat(source, body)
     converted = from_chat(target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons)
     return Converted(converted.body, sorted({*canonical.dropped, *converted.dropped}))

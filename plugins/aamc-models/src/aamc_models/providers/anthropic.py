@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_models.dialects import DEFAULT_MAX_TOKENS, from_chat
+from aamc_models.dialects import DEFAULT_MAX_TOKENS, convert_request, from_chat
+from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
-from aamc_sdk import option
+from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.interfaces import Message
 
 ANTHROPIC_ADDRESS = "https://api.anthropic.com"
@@ -51,11 +52,16 @@ class Anthropic(ChatProvider, HttpProvider):
         """Return the address of an API; Anthropic's own clients leave ``/v1`` out of the server's address."""
         return super().address(base_url if base_url.endswith("/v1") else f"{base_url}/v1", api)
 
-    def _body(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
-        body = {**options, "messages": list(messages)}
-        if _is_anthropic(messages, options):
-            return {"max_tokens": self.config.max_output_tokens, **body}
-        return from_chat("messages", body, max_tokens=self.config.max_output_tokens).body
+    def _body(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
+        thinking = candidate.parameters.get("thinking") if isinstance(candidate, ModelSpec) else None
+        own = {} if thinking is None else {"thinking": thinking}
+        limit, body = self.config.max_output_tokens, {**options, "messages": list(messages)}
+        if own and body.get("thinking") == thinking:
+            del body["thinking"]  # a controller adds the candidate's parameters
+        if not _is_anthropic(messages, body):
+            return from_chat("messages", body, max_tokens=limit, parameters=own).body
+        body = {"max_tokens": limit + thinking_budget({**own, **body}), **body}
+        return convert_request("messages", "messages", body, parameters=own).body
 
 
 _BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})

@@ -35,7 +35,7 @@ class ChatProvider(WireProvider):
             DataError: A message or an option has a wrong form.
         """
         options.pop("stream", None)
-        reply = await self.send(candidate, WireRequest(api=self.api, body=self._body(messages, options)))
+        reply = await self.send(candidate, WireRequest(api=self.api, body=self._body(candidate, messages, options)))
         return _completion(candidate, self.api, reply)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
@@ -45,7 +45,7 @@ class ChatProvider(WireProvider):
             ProviderError: No attempt was answered, or the answer was cut.
             DataError: A message or an option has a wrong form.
         """
-        body = with_usage(self.api, self._body(messages, {**options, "stream": True}))
+        body = with_usage(self.api, self._body(candidate, messages, {**options, "stream": True}))
         reader, finished = reader_of(self.api), False
         async with aclosing(self.events(candidate, WireRequest(api=self.api, body=body))) as events:
             async for event in events:
@@ -55,7 +55,7 @@ class ChatProvider(WireProvider):
         if not finished:
             raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason", kind="protocol")
 
-    def _body(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _body(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the body of a request in the API's dialect."""
         return {**options, "messages": list(messages)}
 

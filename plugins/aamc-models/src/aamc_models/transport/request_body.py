@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from aamc_models.dialects.messages.thinking import refused_beside_thinking, thinks
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
 from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
@@ -55,7 +56,10 @@ class RequestBody:
         return self._data[name]
 
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the candidate's parameters in the words of the request's API; a limit of the request replaces theirs, whatever its name."""
+        """Return the candidate's parameters in the words of the request's API, without what does not go together with the request.
+
+        A limit of the request replaces theirs, whatever its name. Anthropic refuses some sampling beside the request's thinking.
+        """
         api = self.request.api
         if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
             return {}
@@ -65,6 +69,8 @@ class RequestBody:
                 parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
             parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
+        if api == "messages" and thinks(body):
+            parameters = {name: value for name, value in parameters.items() if name not in refused_beside_thinking(parameters)}
         return without_replaced_limits(parameters, body)
 
     @property

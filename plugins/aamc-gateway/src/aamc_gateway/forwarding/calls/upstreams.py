@@ -46,7 +46,7 @@ class Prepared:
 
     Attributes:
         request: The request; its API is that of the answer, too.
-        dropped: Fields that this dialect cannot express.
+        dropped: Fields that this dialect cannot express, or that the model refuses beside its thinking.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
     """
@@ -152,11 +152,9 @@ class Upstream:
         if limit is not None:
             body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
         if strip:
-            body = without_foreign_state(
-                request.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == request.dialect else None
-            )
+            body = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier")
         dropped: tuple[str, ...] = ()
-        if api != request.api:
+        if api != request.api or api == "messages":
             converted = convert_request(request.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)

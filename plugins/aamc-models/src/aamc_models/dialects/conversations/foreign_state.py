@@ -104,18 +104,15 @@ def _response_state(body: JSON) -> set[str]:
     return found
 
 
-def without_foreign_state(
-    dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False, parameters: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False) -> dict[str, Any]:
     """Return a request without such state; every text of the conversation, tool call and tool result stays.
 
-    Anthropic refuses thinking in the middle of tool calls whose message does not begin with its thinking, so it is switched off there.
+    Anthropic refuses thinking in the middle of tool calls whose message does not begin with its thinking, so the request's own is switched off there.
 
     Args:
         dialect: The request's dialect.
         body: The request.
         earlier_only: Keep state from after the last human message, for a conversation that stays on its model and was on another one before.
-        parameters: The candidate's parameters, which a provider adds to the request.
 
     Raises:
         DataError: A field has a wrong type; the message names it.
@@ -132,7 +129,7 @@ def without_foreign_state(
     portable = {key: value for key, value in body.items() if key not in stored}
     if not isinstance(body.get(name), str):
         portable[name] = kept
-    if dialect == "messages" and thinks({**(parameters or {}), **body}) and lacks_thinking(kept):
+    if dialect == "messages" and thinks(body) and lacks_thinking(kept):
         portable["thinking"] = {"type": "disabled"}
     return portable
 

@@ -23,7 +23,7 @@ from aamc_models.dialects.content import (
     service_tier,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.thinking import add_thinking
+from aamc_models.dialects.messages.thinking import add_thinking, thinking_budget
 from aamc_sdk.errors import DataError
 
 _TIERS = {"auto": "auto", "default": "standard_only"}
@@ -37,7 +37,7 @@ _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
 
 def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
     """Return a canonical request as one of Anthropic's messages, which a provider adds the candidate's parameters to."""
-    limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens)
+    limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens + thinking_budget(parameters))
     system, messages = _messages(body, dropped)
     sent: dict[str, Any] = {
         **chosen(body, "model", "stream", "top_k", "cache_control"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aamc_models.dialects.content import has_block
-from aamc_models.dialects.fields import JSON, wrong
+from aamc_models.dialects.fields import JSON, objects, wrong
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
 """Tokens of thinking for each effort."""
@@ -33,37 +33,55 @@ THINKING_BLOCKS = ("thinking", "redacted_thinking")
 
 
 def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
-    """Add the thinking for the effort of a canonical request to one for Anthropic.
-
-    Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls
-    whose message does not begin with its thinking, as it does after a model of another dialect.
-    The candidate's parameters may ask for thinking too.
-    """
-    forced = sent.get("tool_choice", {}).get("type") in ("any", "tool")
+    """Add the thinking for the effort of a canonical request to one for Anthropic, as far as that is accepted there."""
     effort = body.get("reasoning_effort")
-    if effort is None and thinks(parameters) and (forced or lacks_thinking(sent["messages"])):
-        sent["thinking"] = {"type": "disabled"}
-        return
     budget = budget_of(effort, sent["max_tokens"])
-    if budget is None:
-        if effort not in (None, "none"):
-            dropped.add("reasoning_effort")
-        return
-    if forced or lacks_thinking(sent["messages"]):
+    if budget is not None:
+        sent["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    settle_thinking(sent, parameters, dropped)
+    if effort not in (None, "none") and not thinks(sent):
         dropped.add("reasoning_effort")
+
+
+def settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
+    """Switch the thinking of a request for Anthropic off where it would be refused, else leave out what is refused beside it.
+
+    The request, or the candidate's parameters, may ask for thinking. Anthropic refuses it together with a forced tool, in an answer whose limit
+    leaves no room for it, and in the middle of tool calls whose message does not begin with its thinking, as it does after a model of another
+    dialect.
+    """
+    whole = {**parameters, **sent}
+    if not thinks(whole):
+        return
+    choice, limit = whole.get("tool_choice"), whole.get("max_tokens")
+    is_forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+    is_full = type(limit) is int and limit <= thinking_budget(whole)
+    if is_forced or is_full or lacks_thinking([message for _, message in objects(whole.get("messages"), "messages")]):
         sent["thinking"] = {"type": "disabled"}
         return
-    sent["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    accepted = {"temperature": sent.get("temperature") == 1, "top_p": sent.get("top_p", 1) >= _MINIMUM_TOP_P, "top_k": False}
-    for name in [name for name, fits in accepted.items() if name in sent and not fits]:
+    for name in refused_beside_thinking(sent):
         del sent[name]
         dropped.add(name)
+
+
+def refused_beside_thinking(body: JSON) -> list[str]:
+    """Return the names of the fields that Anthropic refuses beside thinking."""
+    top_p = body.get("top_p")
+    is_high = isinstance(top_p, int | float) and top_p >= _MINIMUM_TOP_P
+    accepted = {"temperature": body.get("temperature") == 1, "top_p": is_high, "top_k": False}
+    return [name for name, fits in accepted.items() if body.get(name) is not None and not fits]
 
 
 def thinks(body: JSON) -> bool:
     """Return whether a request, or the parameters of a candidate, asks for thinking."""
     thinking = body.get("thinking")
     return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+
+
+def thinking_budget(body: JSON) -> int:
+    """Return the tokens of thinking that a request, or the parameters of a candidate, asks for; 0 where it names no number."""
+    budget = body["thinking"].get("budget_tokens") if thinks(body) else None
+    return budget if type(budget) is int else 0
 
 
 def lacks_thinking(messages: list[dict[str, Any]]) -> bool:
