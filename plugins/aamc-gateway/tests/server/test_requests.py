@@ -268,6 +268,9 @@ def test_a_title_goes_to_the_cheapest(serve: Any) -> None:
     body = {"model": "aamc/auto", "messages": [system, {"role": "user", "content": "### Task:\nGenerate a concise, 3-5 word title for the chat."}]}
     found = {running.ask("/v1/chat/completions", body).headers["x-aamc-model"] for _ in range(5)}
     assert found == {"cheap"}
+    for own in ({"quality_floor": 0.5}, {"preference": [1, 0, 0]}):  # its client says what it wants
+        answer = running.ask("/v1/chat/completions", {**body, "aamc": own})
+        assert float(answer.headers["x-aamc-propensity"]) < 1
 
 
 def test_a_cost_that_nothing_tells_is_left_out(serve: Any, stub: StubServer) -> None:

@@ -157,6 +157,10 @@ TITLES = [
     ("", "Provide a concise, 5-word-or-less title for the conversation, using title case conventions."),
     ("Generate a concise, sentence-case title (3-7 words) that captures the main topic or goal of this coding session.", "hi"),
     ("", "### Task:\nSuggest 3-5 relevant follow-up questions that the user might ask next, based on the chat history"),
+    ("You are coming up with a succinct title and git branch name for a coding session based on the provided description.", "hi"),
+    ("Generate a short title based on the first message a user begins a conversation with.", "hi"),
+    ("", "Summarize the conversation into a title within 10 characters"),
+    ("", "Analyze the given short conversation and extract a concise chat title that summarizes the conversation."),
 ]
 
 
@@ -176,7 +180,31 @@ def test_side_requests_are_recognised(system: str, text: str) -> None:
         "Your task is to create a detailed summary of the conversation so far, paying close attention to the user's explicit requests",
         "What is a good name for a variable?",
         "How do I create a thread in Python? Give me the name of the module.",
+        "Write a Python function that takes a name and returns a greeting message",
+        "Generate a SQL schema with user name, email and session token columns",
+        "Write a C++ class Student with name, age and a method printing a message",
+        "Write a blog post with the title 'How chat changed the world'",
+        "Create a React form with fields name, email and message",
+        "Write an essay of 2000 words, with a title, on the topic of quantum error correction",
+        "Provide the name of the theorem discussed in this topic and prove it rigorously",
+        "Summarize the chat protocol RFC 1459 in 10 detailed sections",
+        "Write a kernel module; extract the name of each thread and print it",
+        "Write a short title for the chat application that I build",
+        "Build a title generator for blog posts in Python",
+        "Suggest follow-up questions that I can ask the speaker in a discussion of chat applications",
     ],
 )
 def test_a_persons_request_is_no_side_request(text: str) -> None:
     assert said(text).side_request == ""
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "You are a support bot. Always write the customer's name at the start of each message.",
+        "You are a support bot. Give the customer's name in the first message of a conversation.",
+    ],
+)
+def test_a_bots_instructions_are_no_side_request(system: str) -> None:
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Prove it."}]
+    assert conversation_of("chat", {"messages": messages}).side_request == ""

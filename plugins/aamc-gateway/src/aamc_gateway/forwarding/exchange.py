@@ -181,7 +181,7 @@ class Exchange:
             return request.model
         if self._origin.ties and self._origin.candidate in self._allowed:
             return self._origin.candidate
-        if request.side_request and self._allowed:
+        if request.side_request and request.preference is None and request.quality_floor is None and self._allowed:
             return cheapest(self._max_costs, self._allowed)
         return None
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 
 HEAD = 4000
 """Characters at the start of the system prompt, and at the start and end of the last message, that are searched for the wording."""
-_MAX_WORDS = 20
-"""Times that a word such as "title" is looked at in one text."""
-_BEFORE, _AFTER = 100, 160
-"""Characters before and after such a word in which the rest of the wording must stand."""
-_CHAT = re.compile(r"\b(?:conversation|chat|thread|session|discussion|dialogue|topic|messages?)\b")
-_SUBJECTS = ("title", "tags", "name", "git branch", "summari", "follow-up question")
-_TITLE = re.compile(r"\b(?:titles?|tags|name|git branch)\b")
-_MAKE = re.compile(r"\b(?:generat|creat|writ|provid|giv|extract|suggest|com(?:e|ing) up with|output|summari[sz])\w*[^.\n]*$")
-_TITLES = re.compile(r"\btitle generator\b|\binto a (?:short )?title\b")
-_SUMMARY = re.compile(r"\bsummari[sz]e (?:this|the)\b")
-_SHORT = re.compile(r"\b(?:in|under|within|to) (?:under |less than |at most )?(?:\d+|one|a single)\b")
-_QUESTIONS = re.compile(r"\bsuggest\b[^.\n]{0,40}\bfollow-up questions?\b")
+_SUBJECTS = ("title", "tags", "git branch", "summari", "follow-up question")
+_AFTER = r"(?= (?:history|log|transcript|title|a user|the user|between|with|into|so far|above|below|based|as|in|and|using|that)\b| ?[^\w ]| ?$)"
+"""What follows the word for a chat, unless it belongs to another noun, as in "chat application"."""
+_CHAT = (
+    r"\b(?:an?|the|this|that|these)"
+    r"(?: (?:main|first|following|given|current|entire|whole|provided|short|coding|topics?|themes?|goals?|essence|or|and|of|the|this|that)){0,8}"
+    rf" (?:conversation|chat|thread|session|discussion|dialogue|new topic|messages?)\b{_AFTER}"
+)
+"""A chat or its topic."""
+_ADJECTIVES = (
+    r"(?:[ ,]+(?:concise|short|brief|broad|descriptive|succinct|clear|simple|new|suitable|single|sentence-case|chat|conversation|thread|words?"
+    r"|[\w-]*\d[\w-]*|[\w-]+-word[\w-]*)){0,8}"
+)
+_TITLE = re.compile(
+    rf"\b(?:generat|creat|writ|provid|giv|extract|suggest|output|com(?:e|ing) up with)\w*(?: an?| the)?{_ADJECTIVES} (?:titles?|tags|git branch)\b"
+    r"(?: (?:and|with|in) [^.\n]{1,30}?| \([^)\n]{1,30}\))?"
+    rf" (?:for|of|based on|(?:that )?(?:captur|categori[sz]|summari[sz]|describ)\w+) {_CHAT}"
+)
+_TITLES = re.compile(rf"\byou are an? (?:[\w-]+ ){{0,3}}title generator\b|\bsummari[sz]e {_CHAT}[^.\n]{{0,40}} a{_ADJECTIVES} title\b")
+_SUMMARY = re.compile(
+    rf"\bsummari[sz]e {_CHAT}[^.\n]{{0,80}}\b(?:in|under|within|to) (?:under |less than |at most )?"
+    r"(?:\d[\d-]*|one|a single) (?:word|character|sentence|line)"
+)
+_QUESTIONS = re.compile(rf"\bsuggest\b[^.\n]{{0,40}}\bfollow-up questions?\b[^\n]{{0,120}}\bbased on {_CHAT}")
 
 
 def side_request(system: str, last: str, tools: bool) -> str:
@@ -32,31 +43,8 @@ def side_request(system: str, last: str, tools: bool) -> str:
         text = head.lower()
         if not text or not any(word in text for word in _SUBJECTS):  # five times as quick as the expressions below
             continue
-        if _names_a_chat(text):
+        if _TITLE.search(text) is not None or _TITLES.search(text) is not None:
             return "title"
-        if _sums_up_a_chat(text):
+        if _SUMMARY.search(text) is not None or _QUESTIONS.search(text) is not None:
             return "summary"
     return ""
-
-
-def _names_a_chat(text: str) -> bool:
-    if _TITLES.search(text) is not None:
-        return True
-    for word in islice(_TITLE.finditer(text), _MAX_WORDS):
-        made = _MAKE.search(text[max(0, word.start() - _BEFORE) : word.start()]) is not None
-        if made and _CHAT.search(_line(text, word.end())) is not None:
-            return True
-    return False
-
-
-def _sums_up_a_chat(text: str) -> bool:
-    for word in islice(_SUMMARY.finditer(text), _MAX_WORDS):
-        rest = _line(text, word.end()).partition(".")[0]
-        if _CHAT.search(rest) is not None and _SHORT.search(rest) is not None:
-            return True
-    return any(_CHAT.search(_line(text, word.end())) is not None for word in islice(_QUESTIONS.finditer(text), _MAX_WORDS))
-
-
-def _line(text: str, begin: int) -> str:
-    """Return the rest of a line."""
-    return text[begin : begin + _AFTER].partition("\n")[0]
