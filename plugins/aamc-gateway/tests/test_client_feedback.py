@@ -16,7 +16,7 @@ from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.serving import Orchestration
-from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Prices, Query, Record
+from aamc_sdk.types import Attempt, Decision, ModelSpec, Pool, Preference, Prices, Query, Record
 
 ANYONE = Caller()
 
@@ -104,6 +104,38 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
     assert found["id"].endswith("/implicit:chat")
 
 
+def test_the_same_figures_count_once_and_other_ones_are_refused(controller):
+    body = {"decision_id": controller.route("hello").id, "cost_usd": 0.5, "latency_ms": 90}
+    assert [add_feedback(controller, body, ANYONE)["new"] for _ in range(2)] == [True, False]
+    assert add_feedback(controller, {**body, "quality": 1}, ANYONE)["new"]
+    for other in ({"cost_usd": 0.6}, {"output_tokens": 7, "quality": 0.5, "source": "judge"}):
+        with pytest.raises(Refused, match="has other figures") as refused:
+            add_feedback(controller, {**body, **other}, ANYONE)
+        assert refused.value.status == 409
+    log = controller.store.experience()
+    assert [(attempt.n, attempt.cost_usd, attempt.latency_ms) for attempt in log.attempts] == [(0, 0.5, 90)]
+    assert [feedback.quality for feedback in log.feedback] == [1]
+
+
+def test_figures_of_an_unknown_decision_count_once_when_it_comes(controller):
+    body = {"decision_id": "later", "cost_usd": 0.5}
+    assert all(add_feedback(controller, body, ANYONE)["waits"] for _ in range(2))
+    controller.route("hello", decision_id="later")
+    assert not add_feedback(controller, body, ANYONE)["new"]
+    assert [attempt.cost_usd for attempt in controller.store.experience().attempts] == [0.5]
+
+
+def test_figures_are_refused_where_the_log_has_the_calls(controller):
+    decision_id = controller.route("hello").id
+    controller.log_attempts([Attempt(decision_id, cost_usd=0.01, cost_source="priced")])
+    for fields in ({"cost_usd": 0.01}, {"latency_ms": 5, "quality": 1}):
+        with pytest.raises(DataError, match=r"are for decisions of POST /v1/route.* the log has the calls"):
+            add_feedback(controller, {"decision_id": decision_id, **fields}, ANYONE)
+    log = controller.store.experience()
+    assert (len(log.attempts), len(log.feedback)) == (1, 0)
+    assert add_feedback(controller, {"decision_id": decision_id, "quality": 1}, ANYONE)["new"]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -122,6 +154,7 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
         ({"decision_id": "a", "quality": 1, "source": "implicit:thumbs", "revision": 9}, "thumbs take no revision"),
         ({"decision_id": "a", "quality": 1, "revision": -1}, "revision"),
         ({"decision_id": "a", "quality": 1, "source": 5}, "source"),
+        ({"decision_id": "a", "quality": 1, "cost_usd": -1}, "cost_usd"),
     ],
 )
 def test_wrong_feedback_is_refused_with_what_is_wrong(controller, body, message):

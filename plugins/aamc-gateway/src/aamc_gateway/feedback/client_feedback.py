@@ -13,11 +13,13 @@ from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
-from aamc_sdk.types import Query, Record
+from aamc_sdk.log import RowStore
+from aamc_sdk.types import Attempt, Query, Record
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
     from aamc_sdk import MetaController
+    from aamc_sdk.interfaces import Store
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
 """A body with feedback, for messages."""
@@ -48,6 +50,8 @@ FOREIGN = "of another tenant or user"
 """Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+_CALL = 0
+"""The number of the call that figures are of: a decision has them once."""
 
 
 def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
@@ -115,11 +119,11 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     """Record feedback; return the document of ``aamc feedback add --json``. It is in the log when this returns.
 
     The same feedback again changes nothing. Other feedback of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
-    last click counts.
+    last click counts. Figures count once.
 
     Raises:
-        DataError: A field cannot be used, or names a candidate that the decision did not have.
-        Refused: The log has other feedback of that source.
+        DataError: A field cannot be used, or names a candidate that the decision did not have; or there are figures, and the log has the call.
+        Refused: The log has other feedback of that source, or other figures.
         StoreError: The log cannot be written.
     """
     given = read_feedback(body, caller)
@@ -134,13 +138,45 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         given["id"] = kept_on + given["id"].removeprefix(decision_id)
     if thumbs is not None:
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
+    call = {name: given.pop(name) for name in _FIGURES if name in given}
+    if call and "candidate" in given:
+        call["candidate"] = given["candidate"]
+    new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id)
     try:
-        new = controller.feedback(kept_on, **given)
+        if given:
+            new = controller.feedback(kept_on, **given)
     except UnknownCandidateError:
         raise  # a wrong field, no other feedback
     except ConflictError as error:
         raise Refused(str(error).replace(kept_on, decision_id), status=409) from error
+    if adds_call:
+        try:
+            controller.attempt(kept_on, n=_CALL, **call)
+        except ConflictError as error:
+            raise _other_figures(decision_id) from error
     return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": waits}
+
+
+def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: str) -> bool:
+    """Return whether the log has no figures of a call yet; pending ones are left out.
+
+    Raises:
+        DataError: A figure cannot be used, or the log has calls of the decision.
+        Refused: The log has other figures.
+    """
+    Attempt(kept_on, **call)
+    known = store.attempts([kept_on])[kept_on] if isinstance(store, RowStore) else ()
+    for row in known:
+        if row.id != f"{kept_on}/{_CALL}":
+            why = f"the log has the calls of decision {decision_id!r} already: leave them out"
+            raise DataError(f"{', '.join(_FIGURES)} are for decisions of POST /v1/route, whose calls the gateway does not make; {why}")
+        if any(row.fields.get(name) != call.get(name) for name in _FIGURES) or call.get("candidate", row.candidate) != row.candidate:
+            raise _other_figures(decision_id)
+    return not known
+
+
+def _other_figures(decision_id: str) -> Refused:
+    return Refused(f"the log has other figures of decision {decision_id!r}; they are reported once", status=409)
 
 
 def _record(controller: MetaController, decision_id: str) -> Record | None:
