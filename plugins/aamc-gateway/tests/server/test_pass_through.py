@@ -53,13 +53,14 @@ def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServ
         ('name*0="mo"; name*1="del"',),
         ('name="prompt"\r\nContent-Disposition: form-data; name="model"',),
         ('name="prompt";\r\n name="model"',),
+        ('name="user"', 'name="user"'),
     ],
 )
 def test_a_form_has_one_field_for_the_model(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
     running = serve(cheap=Script(), dear=Script())
     answer = running.ask("/v1/audio/transcriptions", form(*fields), x_aamc_model="cheap", content_type="multipart/form-data; boundary=x")
     assert (answer.status, len(stub.requests)) == (400, 0)
-    assert "one field model" in answer.json["error"]["message"]
+    assert "one field model and one field user" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,26 @@ def test_what_passes_through_needs_a_model_of_the_pool(serve: Any, stub: StubSer
     assert (
         answer.json["error"]["message"] == "/v1/audio/speech passes through to one model, so 'aamc/auto' cannot answer it; name a model of the pool"
     )
+
+
+USER_FORM = b'--x\r\nContent-Disposition: form-data; name="user"\r\n\r\nanna\r\n' + form('name="model"')
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "content_type"),
+    [
+        ("/v1/images/generations", {"model": "cheap", "prompt": "a cat", "user": "anna"}, "application/json"),
+        ("/v1/images/generations", {"model": "cheap", "prompt": "a cat", "user": "bert", "aamc": {"user": "anna"}}, "application/json"),
+        ("/v1/audio/speech", {"input": "hi", "metadata": {"user_id": "anna"}, "aamc": {}}, "application/json"),
+        ("/v1/images/edits", USER_FORM, "multipart/form-data; boundary=x"),
+    ],
+)
+def test_the_limits_of_users_hold_for_what_passes_through(serve: Any, stub: StubServer, path: str, body: Any, content_type: str) -> None:
+    running = serve({"access": {"users": {"anna": {"requests_per_minute": 1}}}}, cheap=Script())
+    statuses = [running.ask(path, body, x_aamc_model="cheap", content_type=content_type).status for _ in range(2)]
+    assert (statuses, len(stub.requests)) == ([200, 429], 1)
+    assert b"aamc" not in stub.requests[-1].raw
+    assert running.log().decisions[-1].candidate == "cheap"
 
 
 def test_a_batch_fits_no_budget(serve: Any) -> None:

@@ -1,9 +1,10 @@
-"""Forms that pass through: the model that they name."""
+"""Forms that pass through: the model and the user that they name."""
 
 from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import NamedTuple
 
 from aamc_gateway.access.callers import Refused
 
@@ -20,22 +21,30 @@ def is_form(content_type: str) -> bool:
     return content_type.strip().lower().startswith(("multipart/", "application/x-www-form-urlencoded"))
 
 
-def model_field(raw: bytes, content_type: str) -> slice | None:
-    """Return the place of the value of a form's field ``model``; None without one.
+class Form(NamedTuple):
+    """The places of the values of a form's fields ``model`` and ``user``; None for each that it does not have."""
+
+    model: slice | None = None
+    user: slice | None = None
+
+
+def read_form(raw: bytes, content_type: str) -> Form:
+    """Return what a form names.
 
     Raises:
-        Refused: A server may read another model than this function: fields ``model`` are several, or a part has an unusual spelling.
+        Refused: A server may read it otherwise than this function: one of these fields is there twice, or a part has an unusual spelling.
     """
-    found = []
+    found: dict[str, slice] = {}
     for head, value in _parts(raw, content_type):
         names = [match[1] for line in head if (match := _DISPOSITION.fullmatch(line))]
         if len(names) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
             raise _unusual()
-        if names[0].lower() == b"model":
-            found.append(value)
-    if len(found) > 1:
-        raise _unusual()
-    return found[0] if found else None
+        name = names[0].decode("ascii").lower()
+        if name in found:
+            raise _unusual()
+        if name in Form._fields:
+            found[name] = value
+    return Form(**found)
 
 
 def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:
@@ -59,4 +68,5 @@ def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:
 
 
 def _unusual() -> Refused:
-    return Refused('a form must be multipart, with one field model at most, and each part named as: Content-Disposition: form-data; name="model"')
+    example = 'Content-Disposition: form-data; name="model"'
+    return Refused(f"a form must be multipart, with one field model and one field user at most, and each part named as: {example}")

@@ -154,6 +154,11 @@ class RequestReader:
                 raise Refused(f"{name} {wrong}")
         return user, session
 
+    def user(self, body: MutableMapping[str, Any], caller: Caller) -> str | None:
+        """Return the user of a request that passes through; the gateway's own field is taken out of the body. Raises as :meth:`read` does."""
+        arguments = routing_arguments({}, None, body.pop("aamc", None), self._preferences)
+        return self._identity({}, body, Conversation(human=()), arguments, caller)[0]
+
     def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
         settings = self._settings.classified
         human = [_shortened(text, settings.characters) for text in said.human[-1 - settings.earlier_messages :]]

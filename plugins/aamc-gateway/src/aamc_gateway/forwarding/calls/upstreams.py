@@ -24,7 +24,7 @@ from aamc_gateway.access.max_cost import MaxCost
 from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.requests.forms import is_form, model_field
+from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest
@@ -166,7 +166,7 @@ class Upstream:
         assert raw is not None
         if "model" in request.body:
             return dict(request.body)
-        field = model_field(raw, content_type) if is_form(content_type) else None
+        field = read_form(raw, content_type).model if is_form(content_type) else None
         return raw if field is None else raw[: field.start] + self.model.encode() + raw[field.stop :]
 
 

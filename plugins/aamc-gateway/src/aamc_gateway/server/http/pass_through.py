@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
+import orjson
+
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.requests.forms import is_form, model_field
+from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.request_reader import OWN_PREFIX, PASSED_HEADERS, unknown_header, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.client_watch import WatchedBlock
@@ -61,8 +63,8 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     raw = await read_body(scope, receive, gateway.settings.limits)
     headers = {key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _PASSED_HEADERS}
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
-    body, field = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
-    name = _model(scope, body, None if field is None else raw[field])
+    body, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    name = _model(scope, body, _value(raw, form.model))
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
@@ -76,6 +78,10 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
         why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
         raise Refused(why, status=403, kind="permission")
+    has_own_field = "aamc" in body
+    user = gateway.reader.user(body or {"user": _value(raw, form.user)}, caller)
+    if has_own_field:
+        raw = orjson.dumps(body)
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=_api(scope),
@@ -86,7 +92,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         caller=caller,
         mode="model",
         model=name,
-        query=Query("", user=caller.user, tenant=caller.tenant),
+        query=Query("", user=user, tenant=caller.tenant),
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers=headers,
     )
@@ -124,8 +130,8 @@ def _api(scope: Scope) -> str:
     return path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
-def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], slice | None]:
-    """Return a body as a JSON object, and the place of the model in a form; neither for a file.
+def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], Form]:
+    """Return a body as a JSON object, and what a form names; nothing for a file.
 
     Whatever its server may read as JSON or as a form only has a model that the gateway sees.
 
@@ -133,18 +139,21 @@ def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, An
         Refused: It is not a JSON object, or an unusual form.
     """
     if is_form(content_type):
-        return {}, model_field(raw, content_type)
+        return {}, read_form(raw, content_type)
     if raw.lstrip()[:1] == b"{" or (raw and content_type.partition(";")[0].strip().lower().endswith(("/json", "+json"))):
-        return parse_object(raw, nesting), None
-    return {}, None
+        return parse_object(raw, nesting), Form()
+    return {}, Form()
 
 
-def _model(scope: Scope, body: Mapping[str, Any], field: bytes | None) -> str | None:
+def _value(raw: bytes, field: slice | None) -> str | None:
+    """Return the value of a form's field."""
+    return None if field is None else raw[field].decode(errors="replace").strip()
+
+
+def _model(scope: Scope, body: Mapping[str, Any], in_form: str | None) -> str | None:
     found = header(scope["headers"], _MODEL_HEADER)
     if found is None and scope["query_string"]:
         found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
     if found is None and isinstance(named := body.get("model"), str):
         found = named
-    if found is None and field is not None:
-        found = field.decode(errors="replace").strip()
-    return found
+    return in_form if found is None else found
