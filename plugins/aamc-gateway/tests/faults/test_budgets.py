@@ -187,6 +187,22 @@ def test_the_bytes_of_an_image_are_no_text_of_a_budget(serve: Any, stub: StubSer
     assert status == 200, body
 
 
+@pytest.mark.parametrize("limits", [{"usd_total": 0.001}, {"tokens_per_minute": 50}])
+def test_embeddings_reserve_no_answer(serve: Any, limits: Any) -> None:
+    gateway = serve({"good": {**PRICES, "apis": ["embeddings"]}}, settings={"access": {"limits": limits}})
+    ((status, headers, body),) = ask_all(gateway.url, [{"model": "aamc/auto", "input": "Hello"}], path="embeddings")
+    assert (status, "x-aamc-max-tokens" in headers) == (200, False), body
+
+
+@pytest.mark.parametrize(("path", "size"), [("audio/transcriptions", 300_000), ("images/edits", 300_000)])
+@pytest.mark.parametrize("limits", [{"usd_total": 11.0}, {"tokens_per_minute": 11_000}])
+def test_the_bytes_of_an_uploaded_file_are_no_text_of_a_budget(serve: Any, path: str, size: int, limits: Any) -> None:
+    gateway = serve({"good": {"input_price": 1000.0, "output_price": 0.0}}, settings={"access": {"limits": limits}})
+    files = {"file": ("a.bin", bytes(size))}
+    answer = httpx.post(f"{gateway.url}/v1/{path}", data={"model": "good"}, files=files, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+
 def test_images_of_unknown_cost_use_the_budget_up(serve: Any, stub: StubServer) -> None:
     gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 100.0}}})
     answers = ask_all(gateway.url, [{"model": "good", "prompt": "a cat"}] * 5, path="images/generations")

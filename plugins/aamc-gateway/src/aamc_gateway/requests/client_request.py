@@ -43,7 +43,7 @@ class ClientRequest:
         max_tokens: Maximum tokens of the answer; None without a limit.
         caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
         priced: How its cost is known before: by its tokens, nothing to pay, or not at all (a batch).
-        answers: Number of answers, as the fields ``n`` and ``best_of`` and a list of prompts ask for.
+        answers: Number of answers, as the fields ``n`` and ``best_of`` and a list of prompts ask for; 0 for embeddings.
         foreign_state: What ties the conversation to its model, see ``aamc_models.dialects.foreign_state``.
         side_request: Whether it is a client's own request for a title or a summary.
         retry_count: How often the client's SDK has sent this request before.

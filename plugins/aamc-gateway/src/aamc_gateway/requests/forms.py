@@ -1,4 +1,4 @@
-"""Forms that pass through: the model and the user that they name."""
+"""Forms that pass through: the model and the user that they name, and their files."""
 
 from __future__ import annotations
 
@@ -22,29 +22,39 @@ def is_form(content_type: str) -> bool:
 
 
 class Form(NamedTuple):
-    """The places of the values of a form's fields ``model`` and ``user``; None for each that it does not have."""
+    """What a form has.
+
+    Attributes:
+        model: The place of the value of its field ``model``; None without one.
+        user: That of ``user``.
+        files: The sizes of its files in bytes.
+    """
 
     model: slice | None = None
     user: slice | None = None
+    files: tuple[int, ...] = ()
 
 
 def read_form(raw: bytes, content_type: str) -> Form:
-    """Return what a form names.
+    """Return what a form has.
 
     Raises:
         Refused: A server may read it otherwise than this function: one of these fields is there twice, or a part has an unusual spelling.
     """
     found: dict[str, slice] = {}
+    files = []
     for head, value in _parts(raw, content_type):
-        names = [match[1] for line in head if (match := _DISPOSITION.fullmatch(line))]
-        if len(names) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
+        matches = [match for line in head if (match := _DISPOSITION.fullmatch(line))]
+        if len(matches) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
             raise _unusual()
-        name = names[0].decode("ascii").lower()
+        name = matches[0][1].decode("ascii").lower()
         if name in found:
             raise _unusual()
-        if name in Form._fields:
+        if name in ("model", "user"):
             found[name] = value
-    return Form(**found)
+        elif matches[0][2]:
+            files.append(value.stop - value.start)
+    return Form(found.get("model"), found.get("user"), tuple(files))
 
 
 def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:

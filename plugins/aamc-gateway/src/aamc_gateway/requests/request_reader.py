@@ -199,7 +199,9 @@ def _count(value: str | None) -> int:
 
 
 def _answers(api: str, body: Mapping[str, Any]) -> int:
-    """Return the number of answers that are generated."""
+    """Return the number of answers that are generated; embeddings are none."""
+    if api == "embeddings":
+        return 0
     most: int = max(body.get("n") or 1, body.get("best_of") or 1)
     return prompt_count(api, body) * most
 

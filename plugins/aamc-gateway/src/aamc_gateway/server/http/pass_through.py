@@ -15,6 +15,7 @@ from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
+from aamc_gateway.requests.media import uploaded_media
 from aamc_gateway.requests.request_reader import OWN_PREFIX, PASSED_HEADERS, unknown_header, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.client_watch import WatchedBlock
@@ -82,13 +83,16 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     user = gateway.reader.user(body or {"user": _value(raw, form.user)}, caller)
     if has_own_field:
         raw = orjson.dumps(body)
+    api = _api(scope)
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
-        api=_api(scope),
+        api=api,
         body=body,
         raw=raw,
         method=scope["method"],
         body_bytes=len(raw),
+        has_media=bool(form.files),
+        media=uploaded_media(api, form.files),
         caller=caller,
         mode="model",
         model=name,
@@ -131,7 +135,7 @@ def _api(scope: Scope) -> str:
 
 
 def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], Form]:
-    """Return a body as a JSON object, and what a form names; nothing for a file.
+    """Return a body as a JSON object, and what a form has; nothing for a file.
 
     Whatever its server may read as JSON or as a form only has a model that the gateway sees.
 
