@@ -273,6 +273,23 @@ def test_a_title_goes_to_the_cheapest(serve: Any) -> None:
         assert float(answer.headers["x-aamc-propensity"]) < 1
 
 
+def test_embeddings_are_always_those_of_the_cheapest(serve: Any, stub: StubServer) -> None:
+    fields = {"dear": {}, "cheap": {"input_price": 0.1, "output_price": 9.0}, "chat": {"input_price": 0.01, "apis": ["chat"]}}
+    running = serve(**dict.fromkeys(fields, Script()), fields=fields)
+    body = {"model": "aamc/auto", "input": "Hello", "aamc": {"preference": [1, 0, 0]}}
+    for models, chosen in (((), "cheap"), (["dear"], "dear")):
+        own = key(running, chosen, models=models)
+        assert {running.ask("/v1/embeddings", body, **own).headers["x-aamc-model"] for _ in range(8)} == {chosen}
+
+
+def test_embeddings_of_another_model_take_no_place_of_those_that_fail(serve: Any, stub: StubServer) -> None:
+    limits = {"access": {"models": {"cheap": {"requests_per_minute": 1}}}}
+    running = serve(limits, dear=Script(), cheap=Script(fault="status", status=500), fields={"cheap": {"input_price": 0.1}})
+    body = {"model": "aamc/auto", "input": "Hello"}
+    assert [running.ask("/v1/embeddings", body).status for _ in range(2)] == [502, 429]
+    assert [received.body["model"] for received in stub.requests] == ["cheap"]
+
+
 def test_a_cost_that_nothing_tells_is_left_out(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script(usage="never"))
     answer = running.chat()

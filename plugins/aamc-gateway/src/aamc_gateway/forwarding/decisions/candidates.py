@@ -33,6 +33,8 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
         if not names:
             why = f"the key {caller.name!r} allows no model of this API to choose from; it may use {one_of(caller.models)}"
             raise Refused(why, status=403, kind="permission")
+    if request.api == "embeddings":
+        names = [_embedder(gateway, names)]
     claims = await gateway.access.full() if gateway.settings.access.models else {}
     if not claims:
         return names, {}
@@ -40,6 +42,12 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
     if full and len(full) == len(names):
         raise unavailable(gateway.upstreams, full)
     return [name for name in names if name not in full], full
+
+
+def _embedder(gateway: Gateway, names: Sequence[str]) -> str:
+    """Return the candidate with the lowest price of a prompt, the same one for all requests: embeddings of two models cannot be compared."""
+    prices = {name: gateway.upstreams[name].candidate.prices for name in names}
+    return min(names, key=lambda name: (math.inf, 0.0) if (price := prices[name]) is None else (price.input, price.request))
 
 
 def cheapest(costs_usd: Mapping[str, float], allowed: Collection[str]) -> str | None:
