@@ -310,10 +310,40 @@ def test_a_title_with_the_session_of_a_conversation_leaves_it_on_its_model(serve
 
 def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: Any) -> None:
     apis = {"apis": ["chat", "responses"]}
-    running = serve(one=Script(), two=Script(), fields={"one": apis, "two": apis})
+    running = serve(one=Script(), two=Script(), plain=Script(), fields={"one": apis, "two": apis, "plain": {"provider": "anthropic"}})
     answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": "resp_unknown"})
     assert answer.status == 400
-    assert "whole conversation" in answer.json["error"]["message"]
+    assert "does not know (plain keeps none): send the whole conversation" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"previous_response_id": "resp_elsewhere"},
+        {"conversation": "conv_1"},
+        {"input": [{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "Good morning"}]},
+    ],
+)
+def test_a_named_model_gets_the_state_that_its_server_keeps_whoever_answered_last(serve: Any, stub: StubServer, state: dict[str, Any]) -> None:
+    running = serve(plain=Script(), keeps=Script(), fields={"plain": {"provider": "anthropic"}, "keeps": {"apis": ["responses"]}})
+    headers = {"x-aamc-session": "s"}
+    assert running.ask("/v1/responses", {"model": "plain", "input": "Good morning"}, **headers).status == 200
+    answer = running.ask("/v1/responses", {"model": "keeps", "input": "Good morning", **state}, **headers)
+    assert (answer.status, answer.headers["x-aamc-model"]) == (200, "keeps")
+    assert {name: stub.requests[-1].body.get(name) for name in state} == state
+    refused = running.ask("/v1/responses", {"model": "plain", "input": "Good morning", **state}, **headers)
+    assert (refused.status, "'plain' keeps no earlier answers" in refused.json["error"]["message"]) == (400, True)
+
+
+def test_an_answer_that_is_to_be_stored_comes_from_a_model_that_stores_if_one_can(serve: Any, stub: StubServer) -> None:
+    running = serve(plain=Script(), keeps=Script(), fields={"plain": {"provider": "anthropic"}, "keeps": {"apis": ["responses"]}})
+    for count in range(6):
+        stored = running.ask("/v1/responses", {"model": "aamc/auto", "input": f"Store {count}", "store": True})
+        again = {"model": "aamc/auto", "input": "And now?", "previous_response_id": stored.json["id"]}
+        assert [stored.headers["x-aamc-model"], running.ask("/v1/responses", again).headers["x-aamc-model"]] == ["keeps", "keeps"]
+    stub.scripts["keeps"] = Script(fault="status", status=500)
+    answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "Store this", "store": True})
+    assert (answer.headers["x-aamc-model"], answer.headers["x-aamc-dropped"]) == ("plain", "store")
 
 
 def test_a_known_earlier_answer_stays_at_its_server(serve: Any) -> None:

@@ -146,10 +146,11 @@ class Exchange:
     async def _decide(self) -> Decision:
         """Choose the only candidate that may be chosen, or let the router choose one."""
         request, forced = self.request, self._forced()
+        preferred = [forced] if forced is not None else self._storing() or self._allowed
         try:
-            return await self._start([forced] if forced is not None else self._allowed, forced is not None)
+            return await self._start(preferred, forced is not None)
         except NoCandidateError:
-            if forced is None or request.mode == "model" or not self._origin.movable:
+            if preferred is self._allowed or request.mode == "model" or not self._origin.movable:
                 raise
             return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
 
@@ -184,6 +185,13 @@ class Exchange:
         if request.side_request and request.preference is None and request.quality_floor is None and self._allowed:
             return cheapest(self._max_costs, self._allowed)
         return None
+
+    def _storing(self) -> list[str]:
+        """Return the allowed candidates whose server can store the answer, if the request asks for that."""
+        request = self.request
+        if request.mode != "route" or request.dialect != "responses" or request.body.get("store") is not True:
+            return []
+        return [name for name in self._allowed if "responses" in self.gateway.upstreams[name].apis]
 
     async def next_call(self) -> UpstreamCall:
         """Return the call of the next candidate that may answer.

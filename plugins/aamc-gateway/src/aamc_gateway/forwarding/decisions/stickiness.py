@@ -12,7 +12,7 @@ from aamc_models.dialects import last_call
 
 from aamc_gateway.requests.sessions import Answered
 from aamc_gateway.server.interfaces import Refused
-from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.errors import StoreAwayError, one_of
 
 if TYPE_CHECKING:
     from aamc_gateway.requests.client_request import ClientRequest
@@ -74,12 +74,16 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
                 raise
     if answered is not None and answered.candidate not in gateway.upstreams:
         answered = None  # the pool has changed since
+    if fixed and request.mode == "model" and request.dialect == "responses" and answered is not None and answered.candidate != request.model:
+        answered = None  # its client says whose server has the state
     if answered is None:
         if not fixed:
             return UNKNOWN
         native = [name for name in names if request.api in gateway.upstreams[name].apis]
         if request.mode != "model" and len(native) != 1:
-            raise Refused("the request continues an answer that this gateway does not know: send the whole conversation, or name its model")
+            others = set(names).difference(native)
+            none = f" ({one_of(others)} keeps none)" if others else ""
+            raise Refused(f"the request continues an answer that this gateway does not know{none}: send the whole conversation, or name its model")
         answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
     if fixed and request.api not in gateway.upstreams[answered.candidate].apis:
         message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
