@@ -6,11 +6,13 @@ import asyncio
 import gzip
 import math
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.forwarding.answers.whole_answers import send_reply
 from aamc_gateway.forwarding.calls.upstreams import Upstream
@@ -288,6 +290,23 @@ def test_embeddings_of_another_model_take_no_place_of_those_that_fail(serve: Any
     body = {"model": "aamc/auto", "input": "Hello"}
     assert [running.ask("/v1/embeddings", body).status for _ in range(2)] == [502, 429]
     assert [received.body["model"] for received in stub.requests] == ["cheap"]
+
+
+@pytest.mark.parametrize("change", [{"parameters": {"seed": 7}}, {"endpoint": {"model": "other"}}, None], ids=["parameters", "endpoint", "nothing"])
+@pytest.mark.parametrize("model", ["good", "aamc/auto"])
+def test_a_kept_answer_of_a_candidate_that_has_changed_is_not_given(serve: Any, tmp_path: Path, change: Any, model: str) -> None:
+    running = serve({"cache": {"enabled": True}}, good=Script(), other=Script())
+    while "x-aamc-cache" not in running.chat(model=model, temperature=0).headers:
+        pass
+    file = tmp_path / "serve.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    good = content["pool"]["candidates"][0]
+    good["prices"]["input"] = 5.0  # this changes no answer
+    for name, value in (change or {}).items():
+        good[name] = {**good.get(name, {}), **value}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
+    assert ("x-aamc-cache" in running.chat(model=model, temperature=0).headers) == (change is None)
 
 
 def test_a_cost_that_nothing_tells_is_left_out(serve: Any, stub: StubServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.settings import CacheSettings
     from aamc_gateway.access.shared import SharedState
     from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_sdk.types import Record
+    from aamc_sdk.types import ModelSpec, Record
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""
@@ -72,10 +72,12 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """Keeps answers of at most ``max_answer`` bytes."""
+    """Keeps answers of at most ``max_answer`` bytes, which are found as long as the candidates have the same endpoints and parameters."""
 
-    def __init__(self, settings: CacheSettings, shared: SharedState) -> None:
+    def __init__(self, settings: CacheSettings, shared: SharedState, candidates: Iterable[ModelSpec]) -> None:
         self._settings, self._shared = settings, shared
+        servers = repr([(each.name, each.endpoint, each.parameters) for each in candidates])
+        self._servers = hashlib.sha256(servers.encode(errors="replace")).hexdigest()
         self._max_bytes = round(1e6 * settings.max_mb)
         self.max_answer = round(_MAX_SHARE * self._max_bytes)
 
@@ -96,7 +98,7 @@ class AnswerCache:
         routing = [request.mode, request.model, request.preference, request.quality_floor, request.budget_usd, sorted(request.caller.models)]
         routing += [request.headers.get(name) for name in _HEADERS]
         try:
-            text = orjson.dumps([_FORM, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
+            text = orjson.dumps([_FORM, self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
         return f"{self.group(request)}/{hashlib.sha256(text).hexdigest()}"
