@@ -98,6 +98,14 @@ def test_the_envelopes_of_coding_agents_are_left_out(text: str, words: str) -> N
     assert (("before", words) if words else ("before",)) == conversation.human
 
 
+@pytest.mark.parametrize("content", ["<INSTRUCTIONS>Prove it.</INSTRUCTIONS>", "[Request interrupted by user for tool use]"])
+def test_where_nothing_but_envelopes_is_left_the_last_message_is_classified_as_it_came(content: str) -> None:
+    empty = [{"type": "tool_result", "tool_use_id": "a", "content": "ok"}]
+    for dialect, contents in (("chat", ["<task></task>", content]), ("messages", [[{"type": "text", "text": content}], empty])):
+        conversation = said(*contents, dialect=dialect)
+        assert (conversation.human, conversation.first, conversation.turns) == ((content,), content, 1)
+
+
 @pytest.mark.parametrize(
     "text", ["what does <context>x</context> mean", "a < b and b > c", "<b>bold</b>", "close <system-reminder> please", "<task> ..."]
 )

@@ -28,7 +28,8 @@ class Conversation:
     """The content of a request without the words of programs.
 
     Attributes:
-        human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents.
+        human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents. Where nothing
+            else is left, the last message with its envelopes.
         first: The first human message.
         system: The system prompt, instructions of developers included.
         turns: Number of human messages in the whole conversation.
@@ -61,14 +62,19 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     check_dialect(dialect)
     system: list[str] = []
     people: list[str] = []
+    whole = ""
     kinds: set[str] = set()
     for role, content, field in _messages(dialect, body):
         if not isinstance(content, str):
             kinds.update(_kinds(content if isinstance(content, list) else [content]))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
-        elif role == "user" and (spoken := _spoken(content, field)):
-            people.append(spoken)
+        elif role == "user" and (texts := _texts(content, field)):
+            whole = "\n\n".join(texts)
+            if spoken := "\n\n".join(filter(None, map(without_envelopes, texts))):
+                people.append(spoken)
+    if not people and whole:
+        people.append(whole)
     limit = next((body[name] for name in ANY_OUTPUT_LIMIT if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
     instructions = "\n\n".join(system)
@@ -119,14 +125,15 @@ def _kinds(parts: list[Any]) -> Iterator[str]:
                 yield from (one["type"] for one in inner if isinstance(one, Mapping) and isinstance(one.get("type"), str))
 
 
-def _spoken(content: object, field: str) -> str:
-    """Return a person's words in a message; tool results are left out."""
+def _texts(content: object, field: str) -> list[str]:
+    """Return the texts of a message but blank ones; tool results are left out."""
     if content is None or isinstance(content, str):
-        return without_envelopes(content or "")
-    if not isinstance(content, list):
+        found = [content or ""]
+    elif isinstance(content, list):
+        found = [text(part.get("text"), f"{place}.text") for place, part in objects(content, field) if part.get("type") in _TEXTS]
+    else:
         raise wrong(field, "a string or a list", content)
-    texts = [text(part.get("text"), f"{place}.text") for place, part in objects(content, field) if part.get("type") in _TEXTS]
-    return "\n\n".join(filter(None, map(without_envelopes, texts)))
+    return [each for each in found if each and not each.isspace()]
 
 
 def _wants_json(body: JSON) -> bool:
