@@ -173,6 +173,17 @@ def test_what_a_stream_that_was_cut_cost_is_counted_as_the_log_has_it(stub: Stub
     assert counted["aamc_tokens_total"] > 100
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_saving_counts_what_the_arena_pays_for_answers_that_are_not_served(stub: StubServer, tmp_path: Path, stream: bool) -> None:
+    script = Script(prompt_tokens=100, output_tokens=10)
+    stub.scripts.update(good=script, bad=script)
+    with ForkedGateway(tmp_path, candidates(stub), environment={"UPSTREAM_KEY": UPSTREAM}) as gateway:
+        body = {**REQUEST, "model": "aamc/arena", "stream": stream}
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        assert totals(gateway)["aamc_saved_usd"] == pytest.approx(-(100 * 1 + 10 * 2) / 1e6)
+
+
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some

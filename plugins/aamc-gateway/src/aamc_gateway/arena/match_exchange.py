@@ -148,8 +148,7 @@ class MatchExchange(Exchange):
             self._attempts.append(reply.attempt)
         self._log_attempts(ended=True)
         unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in self.served.calls)  # a failed call without a cost was free
-        block = reply.call.block
-        self.served.note_answer(reply.name, block.usage, math.nan if unknown else self.spent_usd, block.cost_source)
+        self.note_answer(reply.call, math.nan if unknown else self.spent_usd)
 
 
 def prompt_request(request: ClientRequest, prompt: str, max_tokens: int | None = None) -> ClientRequest:

@@ -294,8 +294,11 @@ class Exchange:
     def answered(self, call: UpstreamCall) -> None:
         """End the call whose answer is that of the request."""
         self.ended(call)
+        self.note_answer(call, self.spent_usd if not math.isnan(call.block.cost_usd) else math.nan)
+
+    def note_answer(self, call: UpstreamCall, cost_usd: float) -> None:
+        """Note the call whose answer is that of the request, and the cost of the request."""
         block = call.block
-        cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
         self.served.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
         self.served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - cost_usd
 
