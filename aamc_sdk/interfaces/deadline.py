@@ -1,4 +1,4 @@
-"""A time limit for a block of a task. Like ``asyncio.timeout`` of Python 3.11, at half its processor time, which counts for each request."""
+"""A time limit for a block of a task. Like ``asyncio.timeout`` of Python 3.11, with half of its processor time per request."""
 
 from __future__ import annotations
 

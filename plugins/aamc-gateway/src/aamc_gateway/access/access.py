@@ -175,7 +175,7 @@ class Access:
         return self._has_tenants
 
     async def _has_keys(self) -> bool:
-        """Return whether there are keys; once there are, the gateway needs them for good. While that is unknown, what was last known holds."""
+        """Return whether there are, or have been, keys: from the first one on, requests need a key. If the store is away, the last result holds."""
         if not self._needs_keys and time.monotonic() > self._checked + FRESH_S:
             try:
                 self._needs_keys = bool(await self._shared.scan(GROUP))

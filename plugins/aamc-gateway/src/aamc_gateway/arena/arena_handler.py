@@ -1,4 +1,4 @@
-"""The arena's requests, and from several answers to one: chosen, voted by the answers themselves, or written anew; then people's votes."""
+"""The arena's requests: choose one of several answers, take the most frequent, or synthesize a new one; and users' votes."""
 
 from __future__ import annotations
 

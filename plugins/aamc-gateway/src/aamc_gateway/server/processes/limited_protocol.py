@@ -1,4 +1,4 @@
-"""Connections, as far as ASGI has no place for it: limits of headers and of clients that take nothing of their answer, and versions of HTTP."""
+"""Limits of connections that ASGI does not cover: sizes of headers, clients that stop reading their answer, and versions of HTTP."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _limit_freed_memory() -> None:
 
 
 def _end(server: Server, shutdown_s: float, number: int, frame: object) -> None:
-    """Let the server end; a second Ctrl-C waits for no answers. A call of a plugin that hangs, also on the event loop, ends with the process."""
+    """Let the server end, at a second Ctrl-C without waiting for open answers. A plugin's call that hangs ends with the process."""
     if number == signal.SIGINT and server.should_exit:
         server.force_exit, shutdown_s = True, 0.0
     server.should_exit = True
