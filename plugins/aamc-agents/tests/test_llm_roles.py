@@ -107,7 +107,7 @@ COUNTED = {"prompt_tokens": 100, "completion_tokens": 20}
         ((503, {"error": {"message": "busy"}}), 0.0, "refused: 503 Service Unavailable: busy"),
         ("8", 1.0, "gave no whole answer in 0.3 s"),
         ("  ", 0.0, "said nothing"),
-        ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "said nothing"),
+        ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "answered without a choice"),
         ((200, [1, 2]), 0.0, "not answer with a JSON object but with '.1, 2.'"),
         ((200, {"choices": [{}]}), 0.0, "answered without choices"),
         (completion_of(7, COUNTED), 0.0, "said nothing"),

@@ -13,6 +13,7 @@ from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_of_choice, kind_of
 from aamc_models.dialects.events import object_of
+from aamc_models.transport.options import shown_address
 from aamc_sdk import Candidate
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireReply, WireRequest
@@ -71,8 +72,11 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
         raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
     choices = chat.get("choices")
     if not isinstance(choices, list) or not choices:
-        public = f"model {candidate.name!r} answered without a choice"
-        raise ProviderError(f"{public}: its server sent {dict(answer)!r:.120}", kind="protocol", public=public)
+        name, problem, endpoint = f"model {candidate.name!r}", "answered without a choice", getattr(candidate, "endpoint", None)
+        base_url = None if endpoint is None else endpoint.options.get("base_url")
+        place = f" at {shown_address(base_url)}" if base_url else ""
+        advice = f"its server sent {dict(answer)!r:.120}; check that it is a chat model"
+        raise ProviderError(f"{name}{place} {problem}: {advice}", kind="protocol", public=f"{name} {problem}")
     choice = choices[0] if isinstance(choices[0], dict) else {}
     message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}

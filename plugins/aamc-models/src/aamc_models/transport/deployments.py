@@ -151,13 +151,6 @@ class Deployment:
         self.tokens = None if tokens is None else RateLimit(tokens)
         self.paused_until = 0.0
 
-    @property
-    def shown_address(self) -> str:
-        """The address without a user's name and password."""
-        scheme, _, rest = self.base_url.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-
     def wait_s(self, tokens: float, now: float) -> float:
         """Return the seconds until a call with this many tokens may begin; 0 for now."""
         wait = max(self.breaker.wait_s(now), self.paused_until - now, 0.0)

@@ -20,7 +20,7 @@ from aamc_models.dialects.fields import json_object, strict_json
 from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
-from aamc_models.transport.options import EndpointOptions
+from aamc_models.transport.options import EndpointOptions, shown_address
 from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
@@ -243,7 +243,8 @@ class HttpProvider(WireProvider):
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
-        return provider_error(failure, body.candidate.name, f"at {deployment.shown_address}", deployment.api_key_env, bool(deployment.api_key))
+        place = f"at {shown_address(deployment.base_url)}"
+        return provider_error(failure, body.candidate.name, place, deployment.api_key_env, bool(deployment.api_key))
 
     async def _begin(self, deployment: Deployment, body: RequestBody) -> aiohttp.ClientResponse:
         """Send a request and return the answer's head; from then on, silence is limited."""

@@ -79,6 +79,13 @@ def check_address(base_url: str) -> None:
         raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")
 
 
+def shown_address(base_url: str) -> str:
+    """Return a server's address without a user's name and password."""
+    scheme, _, rest = base_url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def check_variable(name: str, option: str = "api_key_env", example: str = "OPENAI_API_KEY") -> None:
     """Check the name of an environment variable with a key; the message does not show it, as it may be the key.
 
