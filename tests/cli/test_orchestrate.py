@@ -60,6 +60,14 @@ class Shouter(Orchestrator):
         assert read_json(folder / "mark.json") == self.config.mark
 
 
+class Billed(Shouter):
+    """Decides once; a second step without a decision and an answer costs something too."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=Decision(id="d0", candidate="thinker", propensity=1.0, preference=Preference()), content="a thought", cost_usd=0.25)
+        yield Step(decision=None, content="", cost_usd=0.125)
+
+
 class Silent(Shouter):
     """Does nothing."""
 
@@ -131,7 +139,7 @@ class HangingLogged(LoggedOrchestrator, Hanging):
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        classes = (Shouter, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingLogged)
+        classes = (Shouter, Billed, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingLogged)
         return [Component(found.__name__.lower(), f"{__name__}:{found.__name__}", "") for found in classes]
 
 
@@ -261,6 +269,14 @@ def test_the_decisions_of_steps_are_logged_with_their_costs(aamc: Aamc) -> None:
     assert [decision.candidate for decision in experience.decisions] == ["thinker", "thinker"]
     assert [(attempt.decision_id, attempt.cost_usd) for attempt in experience.attempts] == [("d0", 0.25), ("d1", 0.25)]
     assert "Nothing was logged: orchestrator 'silent'" in aamc("orchestrate", "hello", "--orchestrator", "silent", "--store", "sqlite:log.db")[2]
+
+
+def test_costs_without_a_decision_and_the_missing_answer_are_logged_with_the_last_decision(aamc: Aamc) -> None:
+    assert aamc("orchestrate", "hello", "--orchestrator", "billed", "--store", "sqlite:log.db")[0] == 1
+    with closing(open_store("sqlite:log.db", Plugins({"core": builtin}, discover=False))) as store:
+        (attempt,) = store.experience().attempts
+    assert (attempt.decision_id, attempt.cost_usd, attempt.status) == ("d0", 0.375, "error")
+    assert attempt.error.startswith("no answer")
 
 
 def test_a_store_is_opened_before_the_work(aamc: Aamc) -> None:

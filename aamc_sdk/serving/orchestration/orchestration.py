@@ -175,11 +175,20 @@ class Orchestration:
         return {"stop": self.stop, "steps": [_document(step) for step in self._steps]}
 
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
-        """Return the decisions to log, with everything that they were made from, and the calls made for them; by default one call a step."""
+        """Return the decisions to log, with everything that they were made from, and the calls made for them.
+
+        By default there is one call for each step with a decision; the last one also has the cost of steps without a decision, and the error.
+        """
         pool = self.orchestrator.services.pool.names
         made = [(step.decision, step.cost_usd) for step in self._steps if step.decision is not None]
         records = [Record.of_step(decision, self.task, pool if decision.candidate in pool else (decision.candidate,)) for decision, _ in made]
-        return records, [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made]
+        calls = [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made]
+        if calls:
+            undecided = sum(step.cost_usd for step in self._steps if step.decision is None)
+            error = None if self.answer is not None else f"no answer: {self.ending()}"
+            last = made[-1][0]
+            calls[-1] = Attempt(last.id, candidate=last.candidate, cost_usd=calls[-1].cost_usd + undecided, error=error)
+        return records, calls
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""
