@@ -126,7 +126,10 @@ class ProviderError(AamcError, RuntimeError):
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server accepts another call; None if it is unknown.
         public: Message without secrets, for clients of the gateway.
+        reported: The usage and cost of an answer that failed all the same, as a :class:`aamc_sdk.interfaces.Chunk`; None without one.
     """
+
+    reported: Any = None
 
     def __init__(
         self,

@@ -115,6 +115,8 @@ class Call:
         """End the call and record it; tokens used before an error are priced too."""
         self._tracker.end(self)
         self.latency_ms = _milliseconds(self._began)
+        if isinstance(error, ProviderError) and error.reported is not None:
+            self.note(error.reported)
         if not math.isnan(self.cost_usd):
             self.cost_source = self.cost_source or "reported"
         else:

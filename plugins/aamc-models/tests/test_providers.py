@@ -126,6 +126,7 @@ def test_an_answer_without_a_choice_is_a_failed_call(upstream, stub, streamed) -
         attempts = controller.store.experience().attempts
     assert (answer.text, answer.candidate) == ("In Paris.", "m")
     assert [(attempt.candidate, attempt.status) for attempt in attempts] == [("empty", "error"), ("m", "ok")]
+    assert (attempts[0].prompt_tokens, attempts[0].output_tokens) == (10, 0)
 
 
 def test_content_in_parts_is_no_empty_answer(upstream, provider) -> None:

@@ -208,6 +208,8 @@ def test_sampling_of_the_candidate_that_anthropic_refuses_beside_the_request_s_t
     candidate = ModelSpec("m", parameters=parameters)
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=body)).data("m")) == {**body, **sent, "model": "m"}
     plain = {"max_tokens": 9000, "messages": ASK}
+    thinker = ModelSpec("m", parameters={**parameters, **THINKS})
+    assert json.loads(RequestBody(thinker, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **sent, **THINKS, "model": "m"}
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **parameters, "model": "m"}
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aamc_models.dialects import OUTPUT_LIMITS
+from aamc_models.dialects import OUTPUT_LIMITS, thinking_budget
 
 from aamc_gateway.access.limit_claims import UNPRICED
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
@@ -59,9 +59,7 @@ class MaxCost:
         api, window = self._api_of(request.api) or request.api, self._candidate.context_window
         limit = request.max_tokens or self._own_limit(api) or self.imposed_limit(request)
         if limit is None and api == "messages":
-            thinking = self._candidate.parameters.get("thinking")
-            budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-            limit = self._messages_tokens + (budget if isinstance(budget, int) else 0)
+            limit = self._messages_tokens + thinking_budget(self._candidate.parameters)
         elif limit is None:
             limit = self._default_tokens if window is None else max(1, window - _usual_prompt_tokens(request) // 2)
         return int(limit) * request.answers

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
 from aamc_models.dialects.content import choice_number, chosen, creation_time, identity, is_set, text_of
-from aamc_models.dialects.error_bodies import GIVEN_UP
+from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 from aamc_models.dialects.token_usage import reported_usage
@@ -78,7 +78,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
 
 
 def _finish(reason: object) -> str:
-    return reason if isinstance(reason, str) and reason in ("length", "content_filter", *GIVEN_UP) else "stop"
+    return reason if isinstance(reason, str) and reason in ("length", "content_filter", *BROKEN_OFF_REASONS) else "stop"
 
 
 class CompletionsReader(ChatReader):

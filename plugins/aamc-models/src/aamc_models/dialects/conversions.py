@@ -185,7 +185,7 @@ def convert_request(
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
-    Of a request of ``messages``, even then, what does not go together with the candidate's thinking is left out, or the thinking is switched off.
+    Even then, a request of ``messages`` loses fields that contradict the candidate's thinking, or the thinking is switched off.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.

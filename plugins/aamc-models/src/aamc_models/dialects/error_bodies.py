@@ -29,8 +29,8 @@ _OPENAI_TYPES = {
 }
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
-GIVEN_UP = ("error", "abort", "insufficient_system_resource")
-"""The finish reasons of answers that a server gave up, in general, in vLLM and SGLang, and at DeepSeek."""
+BROKEN_OFF_REASONS = ("error", "abort", "insufficient_system_resource")
+"""Finish reasons of answers that a server broke off: in general, in vLLM and SGLang, and at DeepSeek."""
 _KINDS = {
     "429": "rate_limit",
     "authentication_error": "authentication",
@@ -112,7 +112,7 @@ def broken_off(answer: Mapping[str, Any]) -> str | None:
 def error_of_choice(choice: Mapping[str, Any]) -> str | None:
     """Return the message of the error with which a choice, or its last chunk, has finished; None without one."""
     reason = choice.get("finish_reason")
-    return error_message(choice.get("error") or f"its finish reason is {reason}") if reason in GIVEN_UP else None
+    return error_message(choice.get("error") or f"its finish reason is {reason}") if reason in BROKEN_OFF_REASONS else None
 
 
 def broken_off_error(model: str, message: object, kind: str = "server", *, body: bytes = b"", status: int | None = None) -> ProviderError:

@@ -62,6 +62,16 @@ class ChatProvider(WireProvider):
 
 
 def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
+    """Return a whole answer; the error of one that failed has its usage and cost, which are billed."""
+    try:
+        return _read_completion(candidate, api, reply)
+    except ProviderError as error:
+        answer = reply.answer or {}
+        error.reported = Chunk(usage=usage_of(api, answer), cost_usd=reported_cost(answer, reply.headers))
+        raise
+
+
+def _read_completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
     answer = reply.answer or {}
     if (words := broken_off(answer)) is not None:
         raise broken_off_error(candidate.name, words)
@@ -75,7 +85,7 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
         name, problem, endpoint = f"model {candidate.name!r}", "answered without a choice", getattr(candidate, "endpoint", None)
         base_url = None if endpoint is None else endpoint.options.get("base_url")
         place = f" at {shown_address(base_url)}" if base_url else ""
-        advice = f"its server sent {dict(answer)!r:.120}; check that it is a chat model"
+        advice = f"its server sent {dict(answer)!r:.120}; check the endpoint's base_url, and that it is a chat model"
         raise ProviderError(f"{name}{place} {problem}: {advice}", kind="protocol", public=f"{name} {problem}")
     choice = choices[0] if isinstance(choices[0], dict) else {}
     message, reason = choice.get("message"), choice.get("finish_reason")

@@ -56,9 +56,9 @@ class RequestBody:
         return self._data[name]
 
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the candidate's parameters in the words of the request's API, without what does not go together with the request.
+        """Return the candidate's parameters in the words of the request's API, without those that contradict the request.
 
-        A limit of the request replaces theirs, whatever its name. Anthropic refuses some sampling beside the request's thinking.
+        A limit of the request replaces theirs, whatever its name. Anthropic refuses some sampling parameters beside thinking.
         """
         api = self.request.api
         if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
@@ -69,7 +69,7 @@ class RequestBody:
                 parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
             parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
-        if api == "messages" and thinks(body):
+        if api == "messages" and thinks({**parameters, **body}):
             parameters = {name: value for name, value in parameters.items() if name not in refused_beside_thinking(parameters)}
         return without_replaced_limits(parameters, body)
 

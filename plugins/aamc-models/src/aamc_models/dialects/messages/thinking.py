@@ -44,7 +44,7 @@ def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: se
 
 
 def settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
-    """Switch the thinking of a request for Anthropic off where it would be refused, else leave out what is refused beside it.
+    """Switch the thinking of a request for Anthropic off where it would be refused, else leave out the fields that are refused beside it.
 
     The request, or the candidate's parameters, may ask for thinking. Anthropic refuses it together with a forced tool, in an answer whose limit
     leaves no room for it, and in the middle of tool calls whose message does not begin with its thinking, as it does after a model of another
@@ -55,8 +55,8 @@ def settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -
         return
     choice, limit = whole.get("tool_choice"), whole.get("max_tokens")
     is_forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
-    is_full = type(limit) is int and limit <= thinking_budget(whole)
-    if is_forced or is_full or lacks_thinking([message for _, message in objects(whole.get("messages"), "messages")]):
+    has_no_room = type(limit) is int and limit <= thinking_budget(whole)
+    if is_forced or has_no_room or lacks_thinking([message for _, message in objects(whole.get("messages"), "messages")]):
         sent["thinking"] = {"type": "disabled"}
         return
     for name in refused_beside_thinking(sent):
