@@ -1,4 +1,4 @@
-"""Texts: when two are the same question or answer, and what the answer of a model ends with."""
+"""Comparison of questions and answers, and the number or box at the end of an answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 
-_AROUND = " \"'`*$"
+_SURROUNDING = " \"'`*$"
 """Characters around an answer that are not part of it: quotes, emphasis, and LaTeX's signs of formulas."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
@@ -33,7 +33,7 @@ def normalized_text(text: str) -> str:
 def normalized_answer(text: str) -> str:
     """Return an answer as :func:`normalized_text` does, without quotes and emphasis around it, and without a final full stop."""
     answer = normalized_text(text)
-    return answer.strip(_AROUND).rstrip(".").strip(_AROUND) or answer
+    return answer.strip(_SURROUNDING).rstrip(".").strip(_SURROUNDING) or answer
 
 
 def last_number(answer: str) -> float | None:
@@ -49,7 +49,7 @@ def last_number(answer: str) -> float | None:
 
 
 def last_box(answer: str) -> str | None:
-    r"""Return what the last box of a model's answer holds, as in LaTeX: ``\boxed{42}``; None without a box."""
+    r"""Return the content of the last box in a model's answer, as in LaTeX: ``\boxed{42}``; None without a box."""
     boxed = _BOXED.findall(answer)
     return boxed[-1] if boxed else None
 

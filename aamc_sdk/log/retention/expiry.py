@@ -61,7 +61,7 @@ def needed_gb(partitions: int, size: int, retention: Retention) -> float:
 
 
 def renewed_since(retention: Retention, now: float) -> float:
-    """Return a time: a router whose last snapshot was put before it counts as one that no longer learns."""
+    """Return the time before which a router's last snapshot means that it no longer learns."""
     return now - (RENEWED_DAYS if retention.days is None else max(retention.days, SHORTEST_RENEWAL_DAYS)) * DAY_SECONDS
 
 

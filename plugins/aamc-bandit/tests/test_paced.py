@@ -397,17 +397,18 @@ def test_wrong_options_are_refused(plugins, options, message):
 
 
 @pytest.mark.parametrize(
-    ("options", "least"),
+    ("options", "warning"),
     [
-        ({"usd_per_day": 0.1, "requests_per_day": 400.0}, "usd_per_day 0.1 is below .* for requests_per_day, 0.205 USD;"),
+        ({"usd_per_day": 0.1, "requests_per_day": 400.0}, "usd_per_day 0.1 is below .* for requests_per_day, 0.205 USD; .* be refused"),
+        ({"usd_per_day": 0.1, "requests_per_day": 400.0, "over_budget": "cheapest"}, "usd_per_day 0.1 is below .*; raise it, or it will be exceeded"),
         ({"tokens_per_minute": 1000.0, "requests_per_day": 14_400.0}, "tokens_per_minute 1000 is below .* for requests_per_day, [0-9.e+]+ tokens;"),
         ({"usd_per_day": 1.0, "requests_per_day": 400.0}, None),
     ],
 )
-def test_a_limit_below_the_least_use_of_the_expected_traffic_is_warned_of(plugins, caplog, options, least):
+def test_a_limit_below_the_minimum_use_of_the_expected_traffic_is_warned_of(plugins, caplog, options, warning):
     with served(plugins, options):
         said = [record.message for record in caplog.records]
-    assert said == [] if least is None else re.match(least, said[0])
+    assert said == [] if warning is None else re.match(warning, said[0])
 
 
 def test_an_unknown_wrapped_router_is_refused(plugins):

@@ -354,7 +354,7 @@ def test_prompts_much_longer_than_those_of_the_training_are_routed_alike(bandit,
 
 
 def test_groups_divide_the_streams_and_the_minibatches(bandit):
-    with pytest.raises(ConfigError, match="kl_limit needs two gradient steps per rollout"):
+    with pytest.raises(ConfigError, match=r"kl_limit 0\.05 needs two gradient steps .* epochs 1 with minibatch 256 of n_steps 256 make one"):
         bandit(0).router(0, **{**TINY, "epochs": 1, "minibatch": 256})
     with pytest.raises(ConfigError, match=r"n_streams must be a multiple of group_size \(3\), not 16; change one of them"):
         bandit(0).router(0, **TINY, group_size=3)

@@ -104,7 +104,8 @@ class PPOConfig:
             if multiple % base:
                 raise ConfigError(f"{name} must be a multiple of {of} ({base}), not {multiple}; change one of them")
         if self.kl_limit and self.epochs * -(-self.n_steps // self.minibatch) < 2:
-            raise ConfigError("kl_limit needs two gradient steps per rollout: it undoes the one before; lower minibatch, raise epochs, or give 0")
+            steps = f"and epochs {self.epochs} with minibatch {self.minibatch} of n_steps {self.n_steps} make one"
+            raise ConfigError(f"kl_limit {self.kl_limit:g} needs two gradient steps per rollout, {steps}; change one of them, or set it to 0")
         Preference.parse(self.preference)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aamc_bandit.pacing.accounts import MeanAccount, WindowAccount
-from aamc_bandit.pacing.options import PacedOptions
+from aamc_bandit.pacing.options import REFUSE, PacedOptions
 from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import LATE_SHARE, LateCalls, LimitedResource
 from aamc_sdk.errors import ConfigError, one_of
@@ -34,7 +34,7 @@ def default_limit(request: RoutingRequest) -> dict[str, float]:
 def check_attainable(resources: Sequence[LimitedResource], request: RoutingRequest, config: PacedOptions) -> None:
     """Check that some candidate keeps each limit on the rows of a request.
 
-    A warning gives the least use of the expected traffic if it is above a limit.
+    A warning gives the minimum use of the expected traffic if it is above a limit.
 
     Raises:
         ConfigError: None does; the message gives the attainable value.
@@ -51,9 +51,10 @@ def check_attainable(resources: Sequence[LimitedResource], request: RoutingReque
         minimum = float(_minimum(use, request).mean())
         account = resource.account(config)
         if minimum <= (account.limit if isinstance(account, MeanAccount) else resource.limit):
-            if isinstance(account, WindowAccount) and (least := minimum * (account.expected or 0)) > account.limit:
-                expected = f"{resource.name} {resource.limit:g} is below what the cheapest candidates take for requests_per_day"
-                logger.warning("%s, %.3g %s; raise it, or later requests will be refused", expected, least, UNITS[resource.name])
+            if isinstance(account, WindowAccount) and (minimum_use := minimum * (account.expected or 0)) > account.limit:
+                below = f"{resource.name} {resource.limit:g} is below what the cheapest candidates take for requests_per_day"
+                then = "later requests will be refused" if config.over_budget == REFUSE else "it will be exceeded"
+                logger.warning("%s, %.3g %s; raise it, or %s", below, minimum_use, UNITS[resource.name], then)
             continue
         scale = 1000 if isinstance(account, MeanAccount) else 1
         raise ConfigError(
