@@ -166,12 +166,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # pathlib is not imported for listing; open until the end
     try:
         with redirect_stdout(sys.stdout):  # click does not close the context of a command whose arguments are wrong
-            status = aamc.main(given, prog_name="aamc", standalone_mode=False)
+            status = _run(given)
     except click.exceptions.Exit as error:
         status = error.exit_code
-    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # since click 8.2: a plugin's group without a command
-        click.echo(error.format_message())
-        status = 0
     except BrokenPipeError:
         _abandon_output()
         status = 1
@@ -186,6 +183,15 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _run(arguments: list[str]) -> Any:
+    """Run a command and return its status; a plugin's group without a command prints its help, which click from 8.2 on takes for an error."""
+    try:
+        return aamc.main(arguments, prog_name="aamc", standalone_mode=False)
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:
+        click.echo(error.format_message())
+        return 0
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:

@@ -101,7 +101,8 @@ class RunFolder(Run):
         write_yaml(self.folder / "run.yaml", self.content)
 
     def leave_out(self, router: str) -> None:
-        """Take a router out of those that ``run.yaml`` names."""
+        """Take a router out of the run: its checkpoint, and its name in ``run.yaml``."""
+        shutil.rmtree(self.folder / "routers" / router)
         del self.content["resolved"]["routers"][router]
         write_yaml(self.folder / "run.yaml", self.content)
 

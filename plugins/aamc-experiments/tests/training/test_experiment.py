@@ -429,6 +429,7 @@ def test_a_baseline_that_lacks_an_estimate_is_left_out_and_said(experiment, no_e
     assert "best-expected is left out: best-expected needs each candidate's expected quality" in said
     run = RunFolder.open(made.run.folder)
     assert run.router_names == ["favourite", "seer"]
+    assert not (run.folder / "routers" / "best-expected").exists()
     request = EvaluationRequest(names=run.router_names, preference=run.settings.preference)
     assert list(evaluate_run(run, request, made.plugins)["routers"]) == ["favourite", "seer"]
     assert list(Experiment.resume(run.folder, made.plugins, NoProgress()).complete()["routers"]) == ["favourite", "seer"]
