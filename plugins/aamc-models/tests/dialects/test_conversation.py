@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -204,6 +206,28 @@ def test_side_requests_are_recognised(system: str, text: str) -> None:
 )
 def test_a_persons_request_is_no_side_request(text: str) -> None:
     assert said(text).side_request == ""
+
+
+HOSTILE = [
+    "Fix the title of my chart. Its axis must output " + ", ".join(str(1700000000000 + number) for number in range(9)),
+    "output " + "1-word1-word-" * 800,
+    "generate " * 1_200,
+    "generate" + ", 1-word" * 1_400,
+    "generate a title" + " for the title of the chat of the" * 300,
+    "summarize the chat " + "of the topic the chat " * 500,
+    "suggest follow-up questions " * 200 + "based on the " * 300,
+    "title" + "you are a " * 1_000,
+]
+"""Texts that take hours where a pattern can match a word in several ways."""
+
+
+def test_a_hostile_text_is_searched_in_time() -> None:
+    program = f"""
+from aamc_models.dialects import conversation_of
+for text in {HOSTILE}:
+    conversation_of("chat", {{"messages": [{{"role": "user", "content": text}}]}})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

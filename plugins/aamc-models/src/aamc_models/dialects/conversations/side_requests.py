@@ -17,8 +17,9 @@ _CHAT = (
 """A chat or its topic."""
 _ADJECTIVES = (
     r"(?:[ ,]+(?:concise|short|brief|broad|descriptive|succinct|clear|simple|new|suitable|single|sentence-case|chat|conversation|thread|words?"
-    r"|[\w-]*\d[\w-]*|[\w-]+-word[\w-]*)){0,8}"
+    r"|(?=[\w-]*(?:\d|-word))[\w-]+)){0,8}"
 )
+"""Words before "title". A word matches in one way only: several ways would multiply over the words."""
 _TITLE = re.compile(
     rf"\b(?:generat|creat|writ|provid|giv|extract|suggest|output|com(?:e|ing) up with)\w*(?: an?| the)?{_ADJECTIVES} (?:titles?|tags|git branch)\b"
     r"(?: (?:and|with|in) [^.\n]{1,30}?| \([^)\n]{1,30}\))?"
