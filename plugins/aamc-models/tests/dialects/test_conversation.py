@@ -103,9 +103,19 @@ def test_the_envelopes_of_coding_agents_are_left_out(text: str, words: str) -> N
 @pytest.mark.parametrize("content", ["<INSTRUCTIONS>Prove it.</INSTRUCTIONS>", "[Request interrupted by user for tool use]"])
 def test_where_nothing_but_envelopes_is_left_the_last_message_is_classified_as_it_came(content: str) -> None:
     empty = [{"type": "tool_result", "tool_use_id": "a", "content": "ok"}]
-    for dialect, contents in (("chat", ["<task></task>", content]), ("messages", [[{"type": "text", "text": content}], empty])):
+    for dialect, contents, first in (
+        ("chat", ["<task></task>", content], "<task></task>"),
+        ("messages", [[{"type": "text", "text": content}], empty], content),
+    ):
         conversation = said(*contents, dialect=dialect)
-        assert (conversation.human, conversation.first, conversation.turns) == ((content,), content, 1)
+        assert (conversation.human, conversation.first, conversation.turns) == ((content,), first, 1)
+
+
+def test_reminders_beside_results_of_tools_change_neither_the_first_message_nor_the_classified_one() -> None:
+    instruction = [{"type": "text", "text": "<INSTRUCTIONS>Prove it.</INSTRUCTIONS>"}]
+    result = [{"type": "tool_result", "tool_use_id": "a", "content": "ok"}, {"type": "text", "text": "<system-reminder>Hurry.</system-reminder>"}]
+    for conversation in (said(instruction, dialect="messages"), said(instruction, result, dialect="messages")):
+        assert (conversation.human, conversation.first) == (("<INSTRUCTIONS>Prove it.</INSTRUCTIONS>",), "<INSTRUCTIONS>Prove it.</INSTRUCTIONS>")
 
 
 @pytest.mark.parametrize(

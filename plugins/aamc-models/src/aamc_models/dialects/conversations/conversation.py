@@ -29,8 +29,8 @@ class Conversation:
 
     Attributes:
         human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents. Where nothing
-            else is left, the last message with its envelopes.
-        first: The first human message.
+            else is left, the last message without tool results, with its envelopes.
+        first: The first human message, likewise.
         system: The system prompt, instructions of developers included.
         turns: Number of human messages in the whole conversation.
         tools: Whether tools are offered.
@@ -62,25 +62,26 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     check_dialect(dialect)
     system: list[str] = []
     people: list[str] = []
-    whole = ""
+    envelopes: list[str] = []
     kinds: set[str] = set()
     for role, content, field in _messages(dialect, body):
-        if not isinstance(content, str):
-            kinds.update(_kinds(content if isinstance(content, list) else [content]))
+        own_kinds = set() if isinstance(content, str) else set(_kinds(content if isinstance(content, list) else [content]))
+        kinds |= own_kinds
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
         elif role == "user" and (texts := _texts(content, field)):
-            whole = "\n\n".join(texts)
             if spoken := "\n\n".join(filter(None, map(without_envelopes, texts))):
                 people.append(spoken)
-    if not people and whole:
-        people.append(whole)
+            elif "tool_result" not in own_kinds:
+                envelopes.append("\n\n".join(texts))
+    first = next(iter(people or envelopes), "")
+    people = people or envelopes[-1:]
     limit = next((body[name] for name in ANY_OUTPUT_LIMIT if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
     instructions = "\n\n".join(system)
     return Conversation(
         human=tuple(people[-1 - EARLIER :]),
-        first=people[0] if people else "",
+        first=first,
         system=instructions,
         turns=len(people),
         tools=tools,
