@@ -313,3 +313,12 @@ def test_a_provider_that_cannot_be_made_keeps_no_other_model_from_what_passes_th
     refused = misspelt.ask("/v1/images/generations", {"model": "bad", "prompt": "A cat"})
     assert (refused.status, "its provider cannot be made" in refused.json["error"]["message"]) == (502, True)
     assert misspelt.ask("/v1/files?model=bad", method="GET").status == 400
+
+
+def test_embeddings_without_a_model_that_has_them_are_refused_beside_a_provider_that_cannot_be_made(tmp_path: Path, stub: StubServer) -> None:
+    candidates = [stub_candidate("chat", f"{stub.url}/v1", apis=["chat"]), {"name": "bad", "endpoint": {"provider": "opneai"}}]
+    file = tmp_path / "serve.yaml"
+    file.write_text(yaml.safe_dump({"pool": {"candidates": candidates}}), encoding="utf-8")
+    with running(Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}")) as gateway:
+        refused = gateway.ask("/v1/embeddings", {"model": "aamc/auto", "input": "x"})
+        assert refused.status == 400, refused.json

@@ -33,7 +33,7 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
         if not names:
             why = f"the key {caller.name!r} allows no model of this API to choose from; it may use {one_of(caller.models)}"
             raise Refused(why, status=403, kind="permission")
-    if request.api == "embeddings":
+    if request.api == "embeddings" and names:
         names = [_embedder(gateway, names)]
     claims = await gateway.access.full() if gateway.settings.access.models else {}
     if not claims:
