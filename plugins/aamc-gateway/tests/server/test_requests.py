@@ -284,6 +284,12 @@ def test_embeddings_are_always_those_of_the_cheapest(serve: Any, stub: StubServe
         assert {running.ask("/v1/embeddings", body, **own).headers["x-aamc-model"] for _ in range(8)} == {chosen}
 
 
+def test_embeddings_are_those_of_a_model_whose_endpoint_names_them(serve: Any) -> None:
+    fields = {"embedder": {"apis": ["embeddings"]}, "other": {"input_price": 3.0, "apis": ["chat", "embeddings"]}, "chat": {"input_price": 0.01}}
+    running = serve(**dict.fromkeys(fields, Script()), fields=fields)
+    assert running.ask("/v1/embeddings", {"model": "aamc/auto", "input": "Hello"}).headers["x-aamc-model"] == "embedder"
+
+
 def test_embeddings_of_another_model_take_no_place_of_those_that_fail(serve: Any, stub: StubServer) -> None:
     limits = {"access": {"models": {"cheap": {"requests_per_minute": 1}}}}
     running = serve(limits, dear=Script(), cheap=Script(fault="status", status=500), fields={"cheap": {"input_price": 0.1}})
@@ -296,8 +302,7 @@ def test_embeddings_of_another_model_take_no_place_of_those_that_fail(serve: Any
 @pytest.mark.parametrize("model", ["good", "aamc/auto"])
 def test_a_kept_answer_of_a_candidate_that_has_changed_is_not_given(serve: Any, tmp_path: Path, change: Any, model: str) -> None:
     running = serve({"cache": {"enabled": True}}, good=Script(), other=Script())
-    while "x-aamc-cache" not in running.chat(model=model, temperature=0).headers:
-        pass
+    assert any("x-aamc-cache" in running.chat(model=model, temperature=0).headers for _ in range(1000))  # an answer is kept just after it was sent
     file = tmp_path / "serve.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     good = content["pool"]["candidates"][0]

@@ -45,9 +45,13 @@ async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Seq
 
 
 def _embedder(gateway: Gateway, names: Sequence[str]) -> str:
-    """Return the candidate with the lowest price of a prompt, the same one for all requests: embeddings of two models cannot be compared."""
+    """Return the same candidate for all requests, since embeddings of two models cannot be compared: the one with the lowest price of a prompt.
+
+    Candidates whose option ``apis`` names the embeddings are preferred: by default, endpoints of chat models with OpenAI's API have them too.
+    """
     prices = {name: gateway.upstreams[name].candidate.prices for name in names}
-    return min(names, key=lambda name: (math.inf, 0.0) if (price := prices[name]) is None else (price.input, price.request))
+    named = [name for name in names if "embeddings" in gateway.upstreams[name].endpoint.options.get("apis", ())]
+    return min(named or names, key=lambda name: (math.inf, 0.0) if (price := prices[name]) is None else (price.input, price.request))
 
 
 def cheapest(costs_usd: Mapping[str, float], allowed: Collection[str]) -> str | None:
