@@ -180,6 +180,12 @@ TITLES = [
     ("You are coming up with a succinct title and git branch name for a coding session based on the provided description.", "hi"),
     ("Generate a short title based on the first message a user begins a conversation with.", "hi"),
     ("", "Summarize the conversation into a title within 10 characters"),
+    ("", "Generate a title for the user's conversation"),
+    ("", "Generate a brief title for our chat session"),
+    ("", "Write a very short title for this conversation"),
+    ("", "Generate a title for the following chat message"),
+    ("", "Please generate a git branch name for this session"),
+    ("You are a chat title generator.", "hi"),
     ("", "Analyze the given short conversation and extract a concise chat title that summarizes the conversation."),
 ]
 
@@ -211,6 +217,11 @@ def test_side_requests_are_recognised(system: str, text: str) -> None:
         "Write a kernel module; extract the name of each thread and print it",
         "Write a short title for the chat application that I build",
         "Build a title generator for blog posts in Python",
+        "Summarize this thread in 3 sentences: Hi all, I am moving to Berlin",
+        "Summarize the message below in one sentence",
+        "Summarize my discussion with the landlord in one sentence",
+        "You are a YouTube title generator. Give me ten titles for a video about cats.",
+        "You are a title generator for blog posts. Give me ten titles for a post about cats.",
         "Suggest follow-up questions that I can ask the speaker in a discussion of chat applications",
     ],
 )

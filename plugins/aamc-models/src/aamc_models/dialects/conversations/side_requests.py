@@ -9,25 +9,34 @@ HEAD = 4000
 _SUBJECTS = ("title", "tags", "git branch", "summari", "follow-up question")
 _AFTER = r"(?= (?:history|log|transcript|title|a user|the user|between|with|into|so far|above|below|based|as|in|and|using|that)\b| ?[^\w ]| ?$)"
 """What follows the word for a chat, unless it belongs to another noun, as in "chat application"."""
+_QUALIFIERS = (
+    r"(?: (?:main|first|following|given|current|entire|whole|provided|short|coding|chat|topics?|themes?"
+    r"|goals?|essence|or|and|of|the|this|that|user['\u2019]s)){0,8}"
+)
 _CHAT = (
-    r"\b(?:an?|the|this|that|these)"
-    r"(?: (?:main|first|following|given|current|entire|whole|provided|short|coding|topics?|themes?|goals?|essence|or|and|of|the|this|that)){0,8}"
+    rf"\b(?:an?|the|this|that|these|our|my){_QUALIFIERS}"
     rf" (?:conversation|chat|thread|session|discussion|dialogue|new topic|messages?)\b{_AFTER}"
 )
 """A chat or its topic."""
+_WHOLE_CHAT = rf"\b(?:an?|the|this|that|these){_QUALIFIERS} (?:conversation|chat|session|discussion|dialogue)\b{_AFTER}"
+"""A chat in the words of a client: people ask for summaries of a thread or a message too."""
 _ADJECTIVES = (
-    r"(?:[ ,]+(?:concise|short|brief|broad|descriptive|succinct|clear|simple|new|suitable|single|sentence-case|chat|conversation|thread|words?"
+    r"(?:[ ,]+(?:very|concise|short|brief|broad|descriptive|succinct|clear|simple|new|suitable|single|sentence-case|chat|conversation|thread|words?"
     r"|(?=[\w-]*(?:\d|-word))[\w-]+)){0,8}"
 )
 """Words before "title". A word matches in one way only: several ways would multiply over the words."""
 _TITLE = re.compile(
-    rf"\b(?:generat|creat|writ|provid|giv|extract|suggest|output|com(?:e|ing) up with)\w*(?: an?| the)?{_ADJECTIVES} (?:titles?|tags|git branch)\b"
+    r"\b(?:generat|creat|writ|provid|giv|extract|suggest|output|com(?:e|ing) up with)\w*(?: an?| the)?"
+    rf"{_ADJECTIVES} (?:titles?|tags|git branch(?: name)?)\b"
     r"(?: (?:and|with|in) [^.\n]{1,30}?| \([^)\n]{1,30}\))?"
     rf" (?:for|of|based on|(?:that )?(?:captur|categori[sz]|summari[sz]|describ)\w+) {_CHAT}"
 )
-_TITLES = re.compile(rf"\byou are an? (?:[\w-]+ ){{0,3}}title generator\b|\bsummari[sz]e {_CHAT}[^.\n]{{0,40}} a{_ADJECTIVES} title\b")
+_TITLES = re.compile(
+    rf"\byou are an? (?:(?:concise|helpful|chat|conversation|thread|session) ){{0,3}}title generator\b(?! (?:for|of|that)\b)"
+    rf"|\bsummari[sz]e {_CHAT}[^.\n]{{0,40}} a{_ADJECTIVES} title\b"
+)
 _SUMMARY = re.compile(
-    rf"\bsummari[sz]e {_CHAT}[^.\n]{{0,80}}\b(?:in|under|within|to) (?:under |less than |at most )?"
+    rf"\bsummari[sz]e {_WHOLE_CHAT}[^.\n]{{0,80}}\b(?:in|under|within|to) (?:under |less than |at most )?"
     r"(?:\d[\d-]*|one|a single) (?:word|character|sentence|line)"
 )
 _QUESTIONS = re.compile(rf"\bsuggest\b[^.\n]{{0,40}}\bfollow-up questions?\b[^\n]{{0,120}}\bbased on {_CHAT}")
