@@ -314,6 +314,17 @@ def test_a_kept_answer_of_a_candidate_that_has_changed_is_not_given(serve: Any, 
     assert ("x-aamc-cache" in running.chat(model=model, temperature=0).headers) == (change is None)
 
 
+def test_kept_embeddings_of_one_model_are_not_given_once_a_price_has_chosen_another(serve: Any, tmp_path: Path) -> None:
+    running = serve({"cache": {"enabled": True}}, one=Script(), two=Script(), fields={"one": {"input_price": 0.1}})
+    body = {"model": "aamc/auto", "input": "Hello"}
+    assert any("x-aamc-cache" in running.ask("/v1/embeddings", body).headers for _ in range(1000))
+    content = yaml.safe_load((file := tmp_path / "serve.yaml").read_text(encoding="utf-8"))
+    content["pool"]["candidates"][0]["prices"]["input"] = 5.0
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    asyncio.run_coroutine_threadsafe(running.app.reload(), running.loop).result(30)
+    assert running.ask("/v1/embeddings", body).headers["x-aamc-model"] == "two"
+
+
 def test_a_cost_that_nothing_tells_is_left_out(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script(usage="never"))
     answer = running.chat()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +74,11 @@ class CachedAnswer:
 class AnswerCache:
     """Keeps answers of at most ``max_answer`` bytes, which are found as long as the candidates have the same endpoints and parameters."""
 
-    def __init__(self, settings: CacheSettings, shared: SharedState, candidates: Iterable[ModelSpec]) -> None:
+    def __init__(self, settings: CacheSettings, shared: SharedState, candidates: Collection[ModelSpec]) -> None:
         self._settings, self._shared = settings, shared
         servers = repr([(each.name, each.endpoint, each.parameters) for each in candidates])
         self._servers = hashlib.sha256(servers.encode(errors="replace")).hexdigest()
+        self._prices = repr([each.prices for each in candidates])
         self._max_bytes = round(1e6 * settings.max_mb)
         self.max_answer = round(_MAX_SHARE * self._max_bytes)
 
@@ -97,6 +98,8 @@ class AnswerCache:
         plain = {name: value for name, value in body.items() if name not in _WITHOUT_EFFECT}
         routing = [request.mode, request.model, request.preference, request.quality_floor, request.budget_usd, sorted(request.caller.models)]
         routing += [request.headers.get(name) for name in _HEADERS]
+        if request.api == "embeddings":
+            routing.append(self._prices)  # they choose the model
         try:
             text = orjson.dumps([_FORM, self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
