@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, media_of
+from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, media_of, uploaded_media
 
 DATA = base64.b64encode(bytes(30_000)).decode()
 PDF = base64.b64encode(b"%PDF-1.4 /Type /Pages /Kids [] " + b"<< /Type /Page >> " * 2 + b"<</Type/Page/Parent 1>>" + bytes(90_000)).decode()
@@ -42,6 +42,10 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
 )
 def test_the_tokens_of_media_follow_from_their_kind(part: dict[str, Any], size: int, tokens: int) -> None:
     assert media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}) == (size, tokens)
+
+
+def test_an_uploaded_recording_has_as_many_tokens_as_one_in_base64() -> None:
+    assert uploaded_media("/audio/transcriptions", [20_000, 10_000]) == (30_000, len(DATA) // 300)
 
 
 def test_a_tool_whose_schema_has_a_list_of_types_or_a_property_type_holds_no_media() -> None:

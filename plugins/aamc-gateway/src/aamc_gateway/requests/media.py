@@ -17,7 +17,7 @@ GPT-4.1 nano, 6,404 with Llama at Together. Exception: GPT-4o mini counts up to 
 PAGE_TOKENS = 3_000 + IMAGE_TOKENS
 """Usual maximum of the tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
 RECORDING_BYTES_PER_TOKEN = 300
-"""Bytes of a token of a recording, in base64 or uploaded: a second has at most 32 tokens, and as MP3 of 64 kbit/s 8,000 bytes, 10,700 in base64."""
+"""Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 8,000 bytes, 10,700 in base64."""
 _DOCUMENTS = frozenset(("document", "file", "input_file"))
 _RECORDINGS = frozenset(("input_audio",))
 _SOURCES = ("source", "image_url", "file", "input_audio")
@@ -60,7 +60,7 @@ def media_of(body: Mapping[str, Any]) -> Media:
 def uploaded_media(api: str, sizes: Sequence[int]) -> Media:
     """Return the recordings or images in a form of an API, by the sizes of its files in bytes; nothing for other APIs."""
     if api.startswith("/audio/"):
-        return Media(sum(sizes), sum(sizes) // RECORDING_BYTES_PER_TOKEN)
+        return Media(sum(sizes), sum(sizes) * 4 // 3 // RECORDING_BYTES_PER_TOKEN)  # an upload is not in base64
     return Media(sum(sizes), len(sizes) * IMAGE_TOKENS) if api.startswith("/images/") else Media()
 
 
