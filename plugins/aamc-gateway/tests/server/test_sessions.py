@@ -308,12 +308,14 @@ def test_a_title_with_the_session_of_a_conversation_leaves_it_on_its_model(serve
     assert (title.headers["x-aamc-model"], ask("aamc/auto", messages).headers["x-aamc-model"]) == ("cheap", "strong")
 
 
-def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: Any) -> None:
+@pytest.mark.parametrize("others", [["plain"], ["other", "plain"]])
+def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: Any, others: list[str]) -> None:
     apis = {"apis": ["chat", "responses"]}
-    running = serve(one=Script(), two=Script(), plain=Script(), fields={"one": apis, "two": apis, "plain": {"provider": "anthropic"}})
+    fields = {"one": apis, "two": apis, **{name: {"provider": "anthropic"} for name in others}}
+    running = serve(**dict.fromkeys(fields, Script()), fields=fields)
     answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": "resp_unknown"})
     assert answer.status == 400
-    assert "does not know (plain keeps none): send the whole conversation" in answer.json["error"]["message"]
+    assert f"does not know (models that keep no answers: {', '.join(others)}): send the whole conversation" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

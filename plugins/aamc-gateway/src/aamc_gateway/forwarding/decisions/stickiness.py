@@ -82,7 +82,7 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         native = [name for name in names if request.api in gateway.upstreams[name].apis]
         if request.mode != "model" and len(native) != 1:
             others = set(names).difference(native)
-            none = f" ({one_of(others)} keeps none)" if others else ""
+            none = f" (models that keep no answers: {one_of(others)})" if others else ""
             raise Refused(f"the request continues an answer that this gateway does not know{none}: send the whole conversation, or name its model")
         answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
     if fixed and request.api not in gateway.upstreams[answered.candidate].apis:
