@@ -125,11 +125,23 @@ def test_figures_of_an_unknown_decision_count_once_when_it_comes(controller):
     assert [attempt.cost_usd for attempt in controller.store.experience().attempts] == [0.5]
 
 
+@pytest.mark.parametrize("fields", [{}, {"source": "judge"}, {"id": "ticket-7"}])
+def test_figures_that_an_earlier_gateway_logged_with_their_feedback_are_known(controller, fields):
+    decision_id = controller.route("hello").id
+    logged = {**fields, **({"id": f"{decision_id}/ticket-7"} if "id" in fields else {})}
+    controller.feedback(decision_id, quality=1, cost_usd=0.5, **logged)
+    body = {"decision_id": decision_id, "quality": 1, "cost_usd": 0.5, **fields}
+    assert not add_feedback(controller, body, ANYONE)["new"]
+    with pytest.raises(Refused, match="has other figures"):
+        add_feedback(controller, {**body, "cost_usd": 0.6}, ANYONE)
+    assert [attempt.cost_usd for attempt in controller.store.experience().attempts] == [0.5]
+
+
 def test_figures_are_refused_where_the_log_has_the_calls(controller):
     decision_id = controller.route("hello").id
     controller.log_attempts([Attempt(decision_id, cost_usd=0.01, cost_source="priced")])
     for fields in ({"cost_usd": 0.01}, {"latency_ms": 5, "quality": 1}):
-        with pytest.raises(DataError, match=r"are for decisions of POST /v1/route.* the log has the calls"):
+        with pytest.raises(DataError, match=r"the log has the calls of decision .* already: leave cost_usd, latency_ms, output_tokens out"):
             add_feedback(controller, {"decision_id": decision_id, **fields}, ANYONE)
     log = controller.store.experience()
     assert (len(log.attempts), len(log.feedback)) == (1, 0)

@@ -141,7 +141,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     call = {name: given.pop(name) for name in _FIGURES if name in given}
     if call and "candidate" in given:
         call["candidate"] = given["candidate"]
-    new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id)
+    with_feedback = given.get("id", f"{kept_on}/{given.get('source', 'explicit')}")
+    new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id, with_feedback)
     try:
         if given:
             new = controller.feedback(kept_on, **given)
@@ -157,8 +158,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": waits}
 
 
-def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: str) -> bool:
-    """Return whether the log has no figures of a call yet; pending ones are left out.
+def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: str, feedback_id: str) -> bool:
+    """Return whether the log has no figures of a call yet; pending ones are left out. Version 0.1 logged them with their feedback.
 
     Raises:
         DataError: A figure cannot be used, or the log has calls of the decision.
@@ -166,13 +167,14 @@ def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: st
     """
     Attempt(kept_on, **call)
     known = store.attempts([kept_on])[kept_on] if isinstance(store, RowStore) else ()
-    for row in known:
-        if row.id != f"{kept_on}/{_CALL}":
-            why = f"the log has the calls of decision {decision_id!r} already: leave them out"
-            raise DataError(f"{', '.join(_FIGURES)} are for decisions of POST /v1/route, whose calls the gateway does not make; {why}")
-        if any(row.fields.get(name) != call.get(name) for name in _FIGURES) or call.get("candidate", row.candidate) != row.candidate:
-            raise _other_figures(decision_id)
-    return not known
+    if not known:
+        return True
+    own = next((row for row in known if row.id in (f"{kept_on}/{_CALL}", f"{kept_on}/feedback/{feedback_id}")), None)
+    if own is None:
+        raise DataError(f"the log has the calls of decision {decision_id!r} already: leave {', '.join(_FIGURES)} out")
+    if any(own.fields.get(name) != call.get(name) for name in _FIGURES) or call.get("candidate", own.candidate) != own.candidate:
+        raise _other_figures(decision_id)
+    return False
 
 
 def _other_figures(decision_id: str) -> Refused:
