@@ -137,6 +137,16 @@ def test_figures_that_an_earlier_gateway_logged_with_their_feedback_are_known(co
     assert [attempt.cost_usd for attempt in controller.store.experience().attempts] == [0.5]
 
 
+def test_figures_alone_may_name_the_candidate_that_was_called(controller):
+    decision = controller.route("hello")
+    other = next(name for name in ("small", "large") if name != decision.candidate)
+    body = {"decision_id": decision.id, "cost_usd": 0.5, "candidate": other}
+    assert [add_feedback(controller, body, ANYONE)["new"] for _ in range(2)] == [True, False]
+    assert [attempt.candidate for attempt in controller.store.experience().attempts] == [other]
+    with pytest.raises(DataError, match="had no candidate 'smal'"):
+        add_feedback(controller, {**body, "decision_id": controller.route("hi").id, "candidate": "smal"}, ANYONE)
+
+
 def test_figures_are_refused_where_the_log_has_the_calls(controller):
     decision_id = controller.route("hello").id
     controller.log_attempts([Attempt(decision_id, cost_usd=0.01, cost_source="priced")])
@@ -154,6 +164,8 @@ def test_figures_are_refused_where_the_log_has_the_calls(controller):
         ({"quality": 1}, "decision_id must be the id in the answer's header"),
         ({"decision_id": 7, "quality": 1}, "not 7"),
         ({"decision_id": "a"}, r"must give quality .*, or a figure of cost_usd, latency_ms, output_tokens"),
+        ({"decision_id": "a", "cost_usd": 1, "source": "app"}, "source is for feedback with quality, over or thumbs, not for figures alone"),
+        ({"decision_id": "a", "cost_usd": 1, "id": "ticket-7"}, "id is for feedback with quality"),
         ({"decision_id": "a", "quality": 2}, "quality must be a number from 0 to 1, not 2"),
         ({"decision_id": "a", "quality": "good"}, "not 'good'"),
         ({"decision_id": "a", "quality": True, "over": "x"}, "both"),

@@ -77,9 +77,12 @@ def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         raise DataError("thumbs take no revision: the last click counts; leave it out")
     if "thumbs" in given:
         given = _thumbs(given)
-    elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
-        ways = "quality (from 0 to 1), over (the candidate that was beaten), thumbs (up or down)"
-        raise DataError(f"feedback must give {ways}, or a figure of {', '.join(_FIGURES)}")
+    elif "quality" not in given and "over" not in given:
+        if not any(name in given for name in _FIGURES):
+            ways = "quality (from 0 to 1), over (the candidate that was beaten), thumbs (up or down)"
+            raise DataError(f"feedback must give {ways}, or a figure of {', '.join(_FIGURES)}")
+        if extra := [name for name in given if name not in ("decision_id", "candidate", *_FIGURES)]:
+            raise DataError(f"{extra[0]} is for feedback with quality, over or thumbs, not for figures alone; leave it out")
     if isinstance(given.get("id"), str) and given["id"]:
         given["id"] = _own_id(given["decision_id"], given["id"])
     _check_no_vote(given, caller)
@@ -144,7 +147,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     with_feedback = given.get("id", f"{kept_on}/{given.get('source', 'explicit')}")
     new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id, with_feedback)
     try:
-        if given:
+        if "quality" in given or "over" in given:
             new = controller.feedback(kept_on, **given)
     except UnknownCandidateError:
         raise  # a wrong field, no other feedback
@@ -153,6 +156,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     if adds_call:
         try:
             controller.attempt(kept_on, n=_CALL, **call)
+        except UnknownCandidateError:
+            raise
         except ConflictError as error:
             raise _other_figures(decision_id) from error
     return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": waits}
