@@ -22,11 +22,11 @@ def is_form(content_type: str) -> bool:
 
 
 class Form(NamedTuple):
-    """What a form has.
+    """The fields and files of a form.
 
     Attributes:
-        model: The place of the value of its field ``model``; None without one.
-        user: That of ``user``.
+        model: The position of the value of its field ``model``; None without one.
+        user: The position of the value of its field ``user``; None without one.
         files: The sizes of its files in bytes.
     """
 
@@ -36,10 +36,10 @@ class Form(NamedTuple):
 
 
 def read_form(raw: bytes, content_type: str) -> Form:
-    """Return what a form has.
+    """Return the fields and files of a form.
 
     Raises:
-        Refused: A server may read it otherwise than this function: one of these fields is there twice, or a part has an unusual spelling.
+        Refused: A server may read it differently: one of these fields is there twice, or a part has an unusual spelling.
     """
     found: dict[str, slice] = {}
     files = []
@@ -58,7 +58,7 @@ def read_form(raw: bytes, content_type: str) -> Form:
 
 
 def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:
-    """Return the header lines of each part, and the place of its value."""
+    """Return the header lines of each part, and the position of its value."""
     boundaries = _BOUNDARY.findall(content_type)
     if len(boundaries) != 1:
         raise _unusual()

@@ -135,9 +135,9 @@ def _api(scope: Scope) -> str:
 
 
 def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], Form]:
-    """Return a body as a JSON object, and what a form has; nothing for a file.
+    """Return a body's JSON object and its form; both are empty for another body, such as a file.
 
-    Whatever its server may read as JSON or as a form only has a model that the gateway sees.
+    A body that a server may read as JSON or as a form is read here too, so that it cannot name a model that the gateway does not see.
 
     Raises:
         Refused: It is not a JSON object, or an unusual form.
