@@ -179,16 +179,15 @@ class Orchestration:
 
         By default there is one call for each step with a decision; the last one also has the cost of steps without a decision, and the error.
         """
-        pool = self.orchestrator.services.pool.names
         made = [(step.decision, step.cost_usd) for step in self._steps if step.decision is not None]
+        if not made:
+            return (), ()
+        pool, (last, last_usd) = self.orchestrator.services.pool.names, made[-1]
         records = [Record.of_step(decision, self.task, pool if decision.candidate in pool else (decision.candidate,)) for decision, _ in made]
-        calls = [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made]
-        if calls:
-            undecided = sum(step.cost_usd for step in self._steps if step.decision is None)
-            error = None if self.answer is not None else f"no answer: {self.ending()}"
-            last = made[-1][0]
-            calls[-1] = Attempt(last.id, candidate=last.candidate, cost_usd=calls[-1].cost_usd + undecided, error=error)
-        return records, calls
+        calls = [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made[:-1]]
+        undecided_usd = sum(step.cost_usd for step in self._steps if step.decision is None)
+        error = None if self.answer is not None else f"no answer: {self.ending()}"
+        return records, [*calls, Attempt(last.id, candidate=last.candidate, cost_usd=last_usd + undecided_usd, error=error)]
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""
