@@ -223,10 +223,29 @@ def test_side_requests_are_recognised(system: str, text: str) -> None:
         "You are a YouTube title generator. Give me ten titles for a video about cats.",
         "You are a title generator for blog posts. Give me ten titles for a post about cats.",
         "Suggest follow-up questions that I can ask the speaker in a discussion of chat applications",
+        "Summarize the discussion in 2000 words",
+        "Summarize the conversation between Romeo and Juliet in act 2 in one sentence",
+        "Provide a title for the session. Then solve the integral of x^2 e^x.",
+        "Suggest tags for this thread, then refactor the code below",
+        "Come up with a title for this thread-safe queue",
+        "Why does my prompt 'Generate a concise title for this conversation' return JSON?",
     ],
 )
 def test_a_persons_request_is_no_side_request(text: str) -> None:
     assert said(text).side_request == ""
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "You are a chat assistant. After each answer, generate a short title for the conversation.",
+        "You are a helpful bot. At the end of the chat, summarize the conversation in one sentence.",
+        "You write movie scripts. Always provide a title for the dialogue.",
+    ],
+)
+def test_an_application_that_also_names_chats_makes_no_side_requests(system: str) -> None:
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Solve this problem"}]
+    assert conversation_of("chat", {"messages": messages}).side_request == ""
 
 
 HOSTILE = [

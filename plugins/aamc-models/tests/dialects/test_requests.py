@@ -193,6 +193,14 @@ def test_a_request_of_anthropic_s_dialect_with_thinking_of_its_own_passes_unchan
         assert (converted.body, converted.dropped) == (asked, [])
 
 
+@pytest.mark.parametrize("dialect", ["chat", "messages"])
+def test_a_candidates_temperature_replaces_the_top_p_of_a_request(dialect: str) -> None:
+    asked = {"max_tokens": 500, "top_p": 0.5, "messages": ASK}
+    converted = convert_request(dialect, "messages", asked, parameters={"temperature": 0.2})
+    assert "top_p" not in converted.body
+    assert converted.dropped == ["top_p"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "sent"),
     [

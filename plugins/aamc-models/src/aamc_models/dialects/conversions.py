@@ -15,6 +15,7 @@ from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
+from aamc_models.dialects.messages.from_chat import settle_sampling
 from aamc_models.dialects.messages.thinking import settle_thinking
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
@@ -193,8 +194,10 @@ def convert_request(
     check_dialect(target)
     if source == target:
         same, dropped = dict(mapping(body, "the body")), set[str]()
-        if target == "messages" and "thinking" not in same:
-            settle_thinking(same, parameters or {}, dropped)
+        if target == "messages":
+            settle_sampling(same, parameters or {}, dropped)
+            if "thinking" not in same:
+                settle_thinking(same, parameters or {}, dropped)
         return Converted(same, sorted(dropped))
     canonical = to_chat(source, body)
     converted = from_chat(target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons)

@@ -7,7 +7,10 @@ import re
 HEAD = 4000
 """Characters at the start of the system prompt, and at the start and end of the last message, that are searched for the wording."""
 _SUBJECTS = ("title", "tags", "git branch", "summari", "follow-up question")
-_AFTER = r"(?= (?:history|log|transcript|title|a user|the user|between|with|into|so far|above|below|based|as|in|and|using|that)\b| ?[^\w ]| ?$)"
+_AFTER = (
+    r"(?= (?:history|log|transcript|title|a user|the user|between (?:an?|the|you|me|us|user|human)|with|into|so far|above|below|based"
+    r"|as|in|and|using|that)\b| ?[^\w -]| ?$)"
+)
 """What follows the word for a chat, unless it belongs to another noun, as in "chat application"."""
 _QUALIFIERS = (
     r"(?: (?:main|first|following|given|current|entire|whole|provided|short|coding|chat|topics?|themes?"
@@ -37,8 +40,11 @@ _TITLES = re.compile(
 )
 _SUMMARY = re.compile(
     rf"\bsummari[sz]e {_WHOLE_CHAT}[^.\n]{{0,80}}\b(?:in|under|within|to) (?:under |less than |at most )?"
-    r"(?:\d[\d-]*|one|a single) (?:word|character|sentence|line)"
+    r"(?:(?:\d{1,2}-)?\d{1,2} words|\d{1,3} characters|(?:1-2|[12]|one|two|a single) (?:short )?(?:word|sentence|line))"
 )
+_TASK_AMONG_OTHERS = re.compile(r"\b(?:after|at the end|always|then|also|why|how|prompt)\b")
+"""Words earlier in the sentence: the title or the summary is one task of an application among others, or is only talked about."""
+_MORE_TASKS = re.compile(r"[^\n]{0,40}?[.,;] (?:and )?then\b")
 _QUESTIONS = re.compile(rf"\bsuggest\b[^.\n]{{0,40}}\bfollow-up questions?\b[^\n]{{0,120}}\bbased on {_CHAT}")
 
 
@@ -53,8 +59,17 @@ def side_request(system: str, last: str, tools: bool) -> str:
         text = head.lower()
         if not text or not any(word in text for word in _SUBJECTS):  # five times as quick as the expressions below
             continue
-        if _TITLE.search(text) is not None or _TITLES.search(text) is not None:
+        if any(_is_found(expression, text) for expression in (_TITLE, _TITLES)):
             return "title"
-        if _SUMMARY.search(text) is not None or _QUESTIONS.search(text) is not None:
+        if any(_is_found(expression, text) for expression in (_SUMMARY, _QUESTIONS)):
             return "summary"
     return ""
+
+
+def _is_found(expression: re.Pattern[str], text: str) -> bool:
+    """Return whether a text asks for this, and for nothing else in the same sentence or the next."""
+    found = expression.search(text)
+    if found is None:
+        return False
+    sentence = max(text.rfind(".", 0, found.start()), text.rfind("\n", 0, found.start())) + 1
+    return _TASK_AMONG_OTHERS.search(text, sentence, found.start()) is None and _MORE_TASKS.match(text, found.end()) is None

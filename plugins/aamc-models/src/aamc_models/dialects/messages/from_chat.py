@@ -67,16 +67,24 @@ def _sampling(body: JSON, dropped: set[str], parameters: JSON) -> dict[str, Any]
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
         dropped.add("temperature")
-    for name, other in (("top_p", "temperature"), ("temperature", "top_p")):
-        if name in sampling and (other in sampling or parameters.get(other) is not None):
-            del sampling[name]  # Anthropic's models refuse both together
-            dropped.add(name)
+    if len(sampling) > 1:  # Anthropic's models refuse both together
+        del sampling["top_p"]
+        dropped.add("top_p")
+    settle_sampling(sampling, parameters, dropped)
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else [text(item, "stop") for item in items(stop, "stop")]
     accepted = [item for item in stops if item.strip()]
     if accepted != stops:
         dropped.add("stop")  # Anthropic refuses one of white space
     return {**sampling, "stop_sequences": accepted} if accepted else sampling
+
+
+def settle_sampling(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
+    """Leave temperature or top_p out of a request for Anthropic if the candidate's parameters have the other one: its models refuse both together."""
+    for name, other in (("top_p", "temperature"), ("temperature", "top_p")):
+        if name in sent and other not in sent and parameters.get(other) is not None:
+            del sent[name]
+            dropped.add(name)
 
 
 def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) -> dict[str, Any]:
