@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
 
-from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.errors import ConflictError, DataError, StoreError
 from aamc_sdk.interfaces import EndpointState
 
 from .conftest import Running, running
@@ -243,6 +244,20 @@ def test_readyz_believes_a_log_that_knows_that_its_server_is_away(echoing: Runni
     ready = echoing.ask("/readyz", method="GET")
     assert (ready.status, ready.json) == (200, {"status": "degraded", "problems": ["the decision log cannot be reached"]})
     assert echoing.chat(model="plain").status == 200
+
+
+def test_readyz_believes_in_a_log_that_has_refused_one_entry(echoing: Running) -> None:
+    watch = echoing.gateway.log_watch
+
+    async def refuse() -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(ConflictError("two entries of one batch have the same id"))
+        await watch.wait(future)
+
+    with pytest.raises(ConflictError):
+        asyncio.run(refuse())
+    assert echoing.ask("/readyz", method="GET").status == 200
+    assert not watch.is_suspect
 
 
 def test_readyz_is_not_ready_where_a_log_without_a_server_cannot_be_read(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:

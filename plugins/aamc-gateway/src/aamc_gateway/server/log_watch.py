@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TypeVar
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import ConflictError, StoreError
 
 T = TypeVar("T")
 PATIENCE_S = 5.0
@@ -38,6 +38,8 @@ class LogWatch:
         self._waiting += 1
         try:
             found = await committed
+        except ConflictError:  # of this entry alone: the log answers
+            raise
         except StoreError:
             self.is_suspect, self._last = True, time.monotonic()
             raise
