@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 
-_SURROUNDING = " \"'`*$"
+_SURROUNDING = " \"'`*_$\u201c\u201d\u2018\u2019\u00ab\u00bb"
 """Characters around an answer that are not part of it: quotes, emphasis, and LaTeX's signs of formulas."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")

@@ -11,7 +11,9 @@ def test_spellings_of_one_question_are_equal() -> None:
     assert normalized_text("what is this") != normalized_text("what is this?")
 
 
-@pytest.mark.parametrize("answer", ["paris", " Paris. ", '"Paris".', "'PARIS.'", "**Paris.**", "`paris`", "$Paris$"])
+@pytest.mark.parametrize(
+    "answer", ["paris", " Paris. ", '"Paris".', "'PARIS.'", "**Paris.**", "`paris`", "$Paris$", "_Paris_", "\u201cParis\u201d.", "\u00abParis\u00bb"]
+)
 def test_an_answer_is_the_same_with_other_case_quotes_emphasis_and_full_stop(answer: str) -> None:
     assert normalized_answer(answer) == "paris"
 

@@ -26,7 +26,7 @@ def test_rules_thresholds_are_options(make_router: Any, make_request: Any, choos
 
 
 def test_rule_needs_an_estimated_complexity(make_router: Any, make_request: Any) -> None:
-    with pytest.raises(EstimatesError, match="--estimator tce"):
+    with pytest.raises(EstimatesError, match="use an estimator of complexity, such as tce"):
         make_router("rule", train=True).score(make_request())
 
 

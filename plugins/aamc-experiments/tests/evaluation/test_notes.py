@@ -5,7 +5,7 @@ from aamc_experiments.evaluation.notes import few_queries_note, trust_note
 
 def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:
     found = trust_note("ppo", {"factor": 0.5, "gain": 0.0015, "ci95": [0.0011, 0.002]})
-    assert found == "ppo gains 0.0015 (0.0011 to 0.0020) of mean reward over its starting rule, greedy, in validation."
+    assert found == "ppo gains 0.0015 (0.0011 to 0.0020) of mean reward over its starting rule, greedy, in validation, at trust factor 0.5."
     assert "nothing beyond its starting rule" in trust_note("ppo", {"factor": 0.0, "gain": 0.0, "ci95": [0.0, 0.0]})
 
 
