@@ -141,8 +141,10 @@ def _expectations(view: CandidateView) -> str:
 
 def _alternative(explanation: Explanation) -> list[str]:
     if explanation.runner_up is None:
-        alone = len(explanation.candidates) == 1
-        return ["There is no other candidate." if alone else "No other candidate was allowed."]
+        if len(explanation.candidates) == 1:
+            return ["There is no other candidate."]
+        is_masked = len(explanation.record.masked_why) >= len(explanation.candidates) - 1
+        return ["No other candidate was allowed." if is_masked else "The log has no figures that compare the other candidates."]
     chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
     return [_runner_up(chosen, runner_up), _reward_comparison(explanation, chosen, runner_up), _flip(explanation)]
 

@@ -21,6 +21,7 @@ from aamc_sdk.routing import LinearReward, build_request, decide
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import (
+    Decision,
     Estimates,
     Floats,
     Latency,
@@ -228,6 +229,11 @@ def test_an_objective_without_data_is_left_out() -> None:
     assert found.view("small").contributions == pytest.approx({"quality": 0.5 * 0.625, "cost": 0.375, "latency": 0.0})
     assert found.flip_preference is not None
     assert winner(Local(), found.record, found.flip_preference) == found.runner_up
+
+
+def test_other_candidates_without_figures_are_not_said_to_be_masked() -> None:
+    record = Record.of_step(Decision("d", "small", math.nan, Preference()), Query("?"), POOL.names)
+    assert "The log has no figures that compare the other candidates." in explain(record).why
 
 
 def test_without_the_expected_quality_no_candidate_leads_by_the_reward_of_its_cost() -> None:
