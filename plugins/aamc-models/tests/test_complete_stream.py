@@ -77,7 +77,9 @@ def test_a_broken_event_is_a_failed_call_and_no_gap_in_the_answer(provider: str,
 def test_an_interruption_ends_the_call_at_the_server_and_is_logged(stub: StubServer, tmp_path: Path) -> None:
     stub.default = Script(text="one two three four five six seven eight", chunks=8, pace_ms=2000, output_tokens=8)
     pool, store = write_pool(stub, tmp_path, "slow"), f"sqlite:{tmp_path / 'state.db'}"
-    command = [sys.executable, "-m", "aamc_sdk.cli", "complete", "Count", "--pool", str(pool), "--store", store, "--stream"]
+    listens = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # tests that run in the background have it ignored
+    program = f"import signal; {listens}; from aamc_sdk.cli import main; main()"
+    command = [sys.executable, "-c", program, "complete", "Count", "--pool", str(pool), "--store", store, "--stream"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     assert process.stdout.read(3) == b"one"
