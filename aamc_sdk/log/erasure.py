@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Container, Iterable, Mapping
 
@@ -10,7 +9,7 @@ import attrs
 
 from aamc_sdk.log.rows.decision_row import redacted_fields, with_query
 from aamc_sdk.log.rows.row import DECISION, Row, columns_of
-from aamc_sdk.types import SEPARATOR, tenant_user
+from aamc_sdk.types import SEPARATOR, tenant_user, text_hash
 
 
 def erased(row: Row, *, without_tenant: bool = False) -> Row:
@@ -23,7 +22,7 @@ def erased(row: Row, *, without_tenant: bool = False) -> Row:
 
 def user_digest(user: str) -> str:
     """Return the digest that the log keeps of a forgotten user, so that copies of the user's records are recognised later."""
-    return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
+    return text_hash(f"forgotten by aamc: {user}")
 
 
 @attrs.define

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import overload
 
@@ -15,6 +14,7 @@ from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest
 from aamc_sdk.types.decisions import Decision
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import Query
+from aamc_sdk.types.texts import text_hash
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
@@ -83,7 +83,7 @@ def fingerprint_of(query: Query, preference: Preference, budget_usd: float | Non
     request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
     floor = () if quality_floor is None else (float(quality_floor),)  # without one, the digest is that of earlier versions
     described = repr((*request, preference.quality, preference.cost, preference.latency, budget, *floor))
-    return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()
+    return text_hash(described)
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
 
 
 def text_hash(text: str) -> str:
-    """Return the SHA-256 of a text, in hexadecimal: how runs name a question without holding it."""
+    """Return the SHA-256 of a text, in hexadecimal: runs and logs name texts and users by it without holding them."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
