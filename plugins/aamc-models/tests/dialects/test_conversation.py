@@ -241,9 +241,11 @@ def test_a_persons_request_is_no_side_request(text: str) -> None:
         "You are a chat assistant. After each answer, generate a short title for the conversation.",
         "You are a helpful bot. At the end of the chat, summarize the conversation in one sentence.",
         "You write movie scripts. Always provide a title for the dialogue.",
+        "You are a support bot. Always write the customer's name at the start of each message.",
+        "You are a support bot. Give the customer's name in the first message of a conversation.",
     ],
 )
-def test_an_application_that_also_names_chats_makes_no_side_requests(system: str) -> None:
+def test_an_applications_instructions_are_no_side_request(system: str) -> None:
     messages = [{"role": "system", "content": system}, {"role": "user", "content": "Solve this problem"}]
     assert conversation_of("chat", {"messages": messages}).side_request == ""
 
@@ -268,15 +270,3 @@ for text in {HOSTILE}:
     conversation_of("chat", {{"messages": [{{"role": "user", "content": text}}]}})
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-@pytest.mark.parametrize(
-    "system",
-    [
-        "You are a support bot. Always write the customer's name at the start of each message.",
-        "You are a support bot. Give the customer's name in the first message of a conversation.",
-    ],
-)
-def test_a_bots_instructions_are_no_side_request(system: str) -> None:
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Prove it."}]
-    assert conversation_of("chat", {"messages": messages}).side_request == ""

@@ -322,15 +322,16 @@ class Experiment:
         """
         routers: dict[str, Router] = {}
         for name, choice in self.trainable(setup).items():
-            routers[name] = self.router(name, choice, setup, requests)
+            router = self.router(name, choice, setup, requests)
             try:
-                _check_estimates(name, routers[name], requests["train"])
+                _check_estimates(name, router, requests["train"])
             except EstimatesError as error:
                 if name in self._named_routers():
                     raise
                 self.progress.say(f"{name} is left out: {split_advice(str(error))[0]}")
-                del routers[name]
                 self.run.leave_out(name)
+            else:
+                routers[name] = router
         return routers
 
     def router(self, name: str, choice: Choice, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> Router:
