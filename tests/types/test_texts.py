@@ -12,13 +12,22 @@ def test_spellings_of_one_question_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["paris", " Paris. ", '"Paris".', "'PARIS.'", "**Paris.**", "`paris`", "$Paris$", "_Paris_", "\u201cParis\u201d.", "\u00abParis\u00bb"]
+    "answer",
+    ["paris", " Paris. ", '"Paris".', "'PARIS.'", "**Paris.**", "`paris`", "$Paris$", "_Paris_", "\u201cParis\u201d.", "\u00abParis\u00bb"],
 )
 def test_an_answer_is_the_same_with_other_case_quotes_emphasis_and_full_stop(answer: str) -> None:
     assert normalized_answer(answer) == "paris"
 
 
-@pytest.mark.parametrize(("answer", "other"), [(".5", "5"), ("5!", "5"), ("-5", "5"), ("...", ""), ('"', ""), ("a b", "ab")])
+@pytest.mark.parametrize("answer", [r"\(Paris\)", r"\[ Paris \].", r"\text{Paris}", r"$\mathrm{Paris}$."])
+def test_an_answer_is_the_same_with_the_marks_of_latex(answer: str) -> None:
+    assert normalized_answer(answer) == "paris"
+
+
+@pytest.mark.parametrize(
+    ("answer", "other"),
+    [(".5", "5"), ("5!", "5"), ("-5", "5"), ("...", ""), ('"', ""), ("a b", "ab"), (r"\text{5}!", "5"), (r"\sqrt{5}", "5")],
+)
 def test_other_answers_differ(answer: str, other: str) -> None:
     assert normalized_answer(answer) != normalized_answer(other)
 
@@ -50,6 +59,9 @@ def test_other_answers_differ(answer: str, other: str) -> None:
         (r"\frac{1}{0}", None),
         ("1e999", None),
         (r"\boxed{\frac{a}{b}}", None),
+        (r"\boxed{\sqrt{2}}", None),
+        (r"\boxed{3\sqrt[3]{2}}", None),
+        (r"\sqrt2 is no answer, 5 is", 5.0),
         (r"\boxed{", None),
         ("none", None),
     ],
