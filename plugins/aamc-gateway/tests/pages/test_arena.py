@@ -247,6 +247,50 @@ def test_a_share_of_the_traffic_is_asked_of_several_but_not_with_tools(serve: Se
     assert "x-aamc-vote" not in http(f"{gateway.url}/v1/chat/completions", chat(stream=True)).headers
 
 
+FAILED = Script(fault="status", status=500)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", ["aamc/auto", "aamc/arena"])
+@pytest.mark.parametrize("answers", list(MODELS))
+def test_the_next_candidate_answers_if_all_of_a_match_fail(serve: Serve, stub: StubServer, answers: str, asked: str, stream: bool):
+    stub.scripts.update({name: FAILED for name in MODELS if name != answers})
+    gateway = serve({"arena": {"candidates": 2, "share": 1.0, "share_streams": True}}, router={"name": "llm-only"})
+    for n in range(4):  # others than the router's choice are drawn by the decision's id
+        found = http(f"{gateway.url}/v1/chat/completions", chat(asked, text=f"What is {n}?", stream=stream))
+        shown = found.events[-1]["aamc"] if stream else {"model": found.headers.get("x-aamc-model")}
+        assert (found.status, shown["model"]) == (200, answers)
+
+
+def test_a_match_that_fails_calls_as_many_further_candidates_as_other_requests(serve: Serve, stub: StubServer):
+    stub.scripts.update(small=FAILED, middle=FAILED, large=FAILED)
+    gateway = serve({"arena": {"candidates": 2, "share": 1.0}, "limits": {"fallbacks": 0}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat())
+    assert (found.status, sum(stub.counts(name).calls for name in MODELS)) == (502, 2)
+
+
+def test_on_error_fail_fails_no_request_of_a_share(serve: Serve, stub: StubServer):
+    stub.scripts.update(large=FAILED)
+    gateway = serve({"arena": {"candidates": 3, "on_error": "fail", "share": 1.0}})
+    assert http(f"{gateway.url}/v1/chat/completions", chat()).status == 200
+
+
+def test_a_share_whose_budget_lacks_room_for_all_answers_gets_one(serve: Serve, stub: StubServer):
+    limits = {"usd_per_day": 0.0008}  # enough for one answer of each candidate, and for two only without the most expensive one
+    gateway = serve({"access": {"limits": limits}, "arena": {"candidates": 2, "share": 1.0}}, router={"name": "llm-only"})
+    refused = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", max_tokens=10))
+    assert (refused.status, sum(stub.counts(name).calls for name in MODELS)) == (402, 0)
+    found = http(f"{gateway.url}/v1/chat/completions", chat(max_tokens=10))
+    assert (found.status, sum(stub.counts(name).calls for name in MODELS), "x-aamc-vote" in found.headers) == (200, 1, False)
+
+
+@pytest.mark.parametrize(("store", "is_match"), [(None, False), (True, False), (False, True)])
+def test_a_share_leaves_out_responses_that_a_server_may_keep(serve: Serve, store: bool | None, is_match: bool):
+    gateway = serve({"arena": {"candidates": 2, "share": 1.0}})
+    found = http(f"{gateway.url}/v1/responses", {"model": "aamc/auto", "input": "What is the capital of France?", "store": store})
+    assert (found.status, "x-aamc-vote" in found.headers) == (200, is_match)
+
+
 def test_a_client_that_leaves_ends_all_calls(serve: Serve, stub: StubServer):
     for name in MODELS:
         stub.scripts[name] = Script(fault="hang")

@@ -39,8 +39,10 @@ def is_for_arena(gateway: Gateway, request: ClientRequest) -> bool:
         return False
     if request.mode == "arena":
         return True
-    settings = gateway.settings.arena
-    if not settings.share or request.side_request or (request.stream and not settings.share_streams) or request.body.get("tools"):
+    settings, body = gateway.settings.arena, request.body
+    if not settings.share or request.side_request or (request.stream and not settings.share_streams) or body.get("tools"):
+        return False
+    if request.dialect == "responses" and body.get("store") is not False:  # its answer may be kept by a server, that of a match is not
         return False
     return _random.random() < settings.share
 
@@ -67,9 +69,10 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     """Return the answer to serve, and all answers."""
     from aamc_bandit.arena import draw_entrants
 
-    settings, gateway = exchange.settings, exchange.gateway
-    entrants = draw_entrants(exchange.record, settings.candidates, gateway.controller.seed)
-    calls = [asyncio.ensure_future(exchange.call(name, exchange.request)) for name in entrants if name in gateway.upstreams]
+    settings, gateway, request = exchange.settings, exchange.gateway, exchange.request
+    drawn = draw_entrants(exchange.record, exchange.entrants, gateway.controller.seed)
+    entrants = [name for name in drawn if name in gateway.upstreams]
+    calls = [asyncio.ensure_future(exchange.call(name, request)) for name in entrants]
     try:
         replies = await asyncio.gather(*calls)
     except BaseException:
@@ -77,11 +80,16 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         raise
+    if settings.on_error == "fail" and request.mode == "arena" and any(isinstance(reply, ProviderError) for reply in replies):
+        raise exchange.final_error()
+    reserves = iter(exchange.reserves(entrants))
+    while not any(isinstance(reply, MatchReply) for reply in replies) and (name := next(reserves, None)) is not None:
+        replies.append(await exchange.call(name, request))
     answered = [reply for reply in replies if isinstance(reply, MatchReply)]
     inexpressible = [reply for reply in replies if isinstance(reply, DataError)]
     if len(inexpressible) == len(replies):
         raise unserved([(ProviderError(str(wrong), kind="request"), False) for wrong in inexpressible])
-    if not answered or (settings.on_error == "fail" and len(answered) + len(inexpressible) < len(replies)):
+    if not answered:
         raise exchange.final_error()
     served = await aggregate(exchange, answered)
     exchange.serve(served)

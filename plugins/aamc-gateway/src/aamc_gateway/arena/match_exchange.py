@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,7 +58,12 @@ class MatchReply:
 
 
 class MatchExchange(Exchange):
-    """A request that several candidates answer. The log gets its calls at the end, that of the answer last: it is the one that served."""
+    """A request that several candidates answer. The log gets its calls at the end, that of the answer last: it is the one that served.
+
+    Attributes:
+        settings: The settings of the arena for this request.
+        entrants: The maximum number of candidates that are asked at once; None for all.
+    """
 
     def __init__(self, gateway: Any, request: ClientRequest, route: str) -> None:
         whole = {name: value for name, value in request.body.items() if name not in ("stream", "stream_options")}
@@ -69,12 +74,24 @@ class MatchExchange(Exchange):
             said = conversation_of(request.dialect, request.body)
             if said.tools or said.json or request.answers > 1:
                 settings = attrs.evolve(settings, aggregate=CHOOSE)  # a written answer is one free text
-        self.settings = settings
+        self.settings, self.entrants = settings, settings.candidates
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
+
+    async def _admit(self) -> None:
+        """Admit the request; one of a share of ordinary requests goes to a single candidate if its limits do not allow a match."""
+        try:
+            await super()._admit()
+        except Refused:
+            if self.request.mode == "arena":
+                raise
+            self.entrants = 1
+            await super()._admit()
 
     def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
         """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer; no less is enough."""
-        count = len(costs_usd) if self.settings.candidates is None else min(self.settings.candidates, len(costs_usd))
+        if self.entrants == 1:
+            return super()._demand(costs_usd)
+        count = len(costs_usd) if self.entrants is None else min(self.entrants, len(costs_usd))
         aggregating = self._aggregating_costs(count)
         most = [*_most_expensive(costs_usd.values())[:count], *aggregating]
         return {"max_cost_usd": math.fsum(most), "calls": len(most)}
@@ -96,6 +113,10 @@ class MatchExchange(Exchange):
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
         return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
+
+    def reserves(self, entrants: Collection[str]) -> Sequence[str]:
+        """Return the candidates to call if all entrants fail, the best first: those that the request would be sent to outside the arena."""
+        return [name for name in self._fallbacks if name not in entrants]
 
     async def call(self, name: str, request: ClientRequest) -> MatchReply | ProviderError | DataError:
         """Return a candidate's answer to a request, or the error of the call: a DataError if the candidate's dialect cannot express the request."""

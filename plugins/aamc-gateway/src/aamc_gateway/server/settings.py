@@ -93,7 +93,9 @@ class ArenaSettings:
     synthesizer: str = option("", "Candidate that writes the answer with synthesize; '' for the router's choice.")
     timeout_seconds: float = option(60.0, "Time limit of an answer or a verdict, in seconds.", above=0)
     max_concurrent: int | None = option(None, "Maximum number of concurrent calls for one request; none: no limit.", at_least=1)
-    on_error: str = option("skip", "Effect of a failed call: skip leaves its candidate out, fail fails the request.", choices=("skip", "fail"))
+    on_error: str = option(
+        "skip", "Effect of a failed call: skip leaves its candidate out, fail fails a request for aamc/arena.", choices=("skip", "fail")
+    )
     keep_s: float = option(86_400.0, "Time for which answers wait for a vote, in seconds; 0 keeps none.", at_least=0)
     keep_mb: float = option(20.0, "Size of the prompts and answers that wait for a vote, in MB of 1e6 bytes; the oldest go first.", above=0)
 
