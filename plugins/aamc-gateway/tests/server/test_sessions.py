@@ -348,6 +348,20 @@ def test_an_answer_that_is_to_be_stored_comes_from_a_model_that_stores_if_one_ca
     assert (answer.headers["x-aamc-model"], answer.headers["x-aamc-dropped"]) == ("plain", "store")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_says_whether_a_server_keeps_it(serve: Any, stub: StubServer, stream: bool) -> None:
+    running = serve(plain=Script(), keeps=Script(), fields={"plain": {"provider": "anthropic"}, "keeps": {"apis": ["responses"]}})
+
+    def ask(model: str, **fields: Any) -> Any:
+        answer = running.ask("/v1/responses", {"model": model, "input": "Good morning", "stream": stream, **fields})
+        return answer.events[-1]["response"] if stream else answer.json
+
+    assert ask("plain")["store"] is False
+    known = ask("keeps")
+    assert known.get("store") is not False
+    assert ask("keeps", previous_response_id=known["id"])["status"] == "completed"
+
+
 def test_a_known_earlier_answer_stays_at_its_server(serve: Any) -> None:
     apis = {"apis": ["chat", "responses"]}
     running = serve(one=Script(strict=True), two=Script(strict=True), fields={"one": apis, "two": apis})

@@ -318,3 +318,11 @@ def test_a_response_that_is_cut_at_its_limit_says_so() -> None:
     cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": OUTPUT[1:2]}
     assert convert_answer("responses", "chat", cut)["choices"][0]["finish_reason"] == "length"
     assert convert_answer("responses", "messages", cut)["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize("source", ["chat", "messages", "completions"])
+def test_a_converted_response_says_that_no_server_keeps_it(source: str) -> None:
+    answer = convert_answer("chat", source, chat({"content": "a"}))
+    assert convert_answer(source, "responses", answer)["store"] is False
+    events = streamed("responses", {"content": "a"})
+    assert [event["response"]["store"] for event in events if "response" in event] == [False, False, False]

@@ -73,7 +73,7 @@ def logprobs_to_chat(logprobs: object) -> dict[str, Any] | None:
 
 
 def response_object(identity: str, model: str, created: int, output: list[dict[str, Any]], status: str) -> dict[str, Any]:
-    """Return a response with the fields that clients require."""
+    """Return a response with the fields that clients require; no server keeps it."""
     return {
         "id": identity,
         "object": "response",
@@ -86,6 +86,7 @@ def response_object(identity: str, model: str, created: int, output: list[dict[s
         "model": model,
         "output": output,
         "parallel_tool_calls": True,
+        "store": False,
         "temperature": None,
         "tool_choice": "auto",
         "tools": [],
