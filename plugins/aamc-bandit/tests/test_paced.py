@@ -19,7 +19,7 @@ from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl
-from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, UnknownComponentError
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, expected_cost
 from aamc_sdk.routing.arguments import RouteArguments
@@ -375,6 +375,23 @@ def test_tokens_a_minute_are_kept(plugins, clock):
             controller.route(QUERY)
         clock.now += 60
         controller.route(QUERY)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"tokens_per_minute": 1500.0}, "tenant 'a' may use tokens_per_minute 1500, and this request is expected to use at least 1600: send"),
+        ({"usd_per_day": 0.0015}, "may use usd_per_day 0.0015, and this request is expected to use at least 0.0016"),
+        ({"usd_per_day": 0.0017, "tokens_per_minute": 1500.0}, "may use tokens_per_minute 1500"),
+    ],
+)
+def test_a_request_above_a_whole_budget_is_not_told_to_wait(plugins, clock, limits, message):
+    with served(plugins, limits) as controller:
+        controller.route(QUERY, tenant="a")
+        controller.learner.flush()
+        with pytest.raises(NoCandidateError, match=message) as raised:
+            controller.route(Query("question", prompt_tokens=1500, output_tokens=100, tenant="a"))
+        assert not isinstance(raised.value, LimitError)
 
 
 @pytest.mark.parametrize(

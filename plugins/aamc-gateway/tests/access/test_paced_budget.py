@@ -37,3 +37,15 @@ def test_a_paced_gateway_keeps_the_day_over_a_restart_and_then_refuses(tmp_path:
         assert float(answer.headers["retry-after"]) > 0
     assert served[0] == "strong"
     assert BUDGET - 1.0 <= spent <= BUDGET + 1.0
+
+
+def test_a_request_above_the_limit_of_a_whole_minute_must_change(tmp_path: Path) -> None:
+    router = {"name": "paced", "router": "llm-only", "tokens_per_minute": 600.0}
+    body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello " * 500}]}
+    with (
+        StubServer({"cheap": Script()}) as stub,
+        ForkedGateway(tmp_path, [stub_candidate("cheap", f"{stub.url}/v1")], router=router, settings={}) as gateway,
+    ):
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
+    assert (answer.status_code, answer.headers.get("retry-after"), answer.headers["x-should-retry"]) == (400, None, "false")
+    assert "may use tokens_per_minute 600, and this request is expected to use at least" in answer.text

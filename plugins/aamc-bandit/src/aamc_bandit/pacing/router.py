@@ -97,7 +97,7 @@ class Paced(WrappingRouter):
 
         Raises:
             LimitError: Nothing fits the rest of a day's or minute's budget.
-            NoCandidateError: No allowed candidate's cost is known.
+            NoCandidateError: A whole day's or minute's budget is too small for a request, or no allowed candidate's cost is known.
         """
         router, now = self.wrapped, self.clock()
         scores = router.score(request)
@@ -236,6 +236,7 @@ class Paced(WrappingRouter):
             fits = mask & (np.nan_to_num(uses[k], nan=np.inf) <= allowed[k][:, None] + ROUNDING * resource.limit)
             for row in np.flatnonzero(~fits.any(axis=1) & mask.any(axis=1)).tolist():
                 if resource.refuses and self.config.over_budget != CHEAPEST:
+                    check_fits_window(request, resources, uses, row)
                     raise spent_error(request, resource, row, float(allowed[k, row]), self.clock())
                 least = np.where(mask[row], np.nan_to_num(uses[k][row], nan=np.inf), np.inf)
                 if np.isinf(least).all():
@@ -245,11 +246,25 @@ class Paced(WrappingRouter):
         return mask
 
 
+def check_fits_window(request: RoutingRequest, resources: Sequence[LimitedResource], uses: Sequence[Floats], row: int) -> None:
+    """Raise NoCandidateError if a request exceeds a window's whole budget with every allowed candidate, so that waiting cannot help."""
+    for resource, use in zip(resources, uses, strict=True):
+        least = np.nan_to_num(use[row], nan=np.inf)[request.mask[row]].min()
+        if resource.refuses and (1 + ROUNDING) * resource.limit < least < np.inf:  # unknown uses have an error of their own
+            raise NoCandidateError(
+                f"{_holder(request, row)} may use {resource.name} {resource.limit:g}, and this request is expected to use at least {least:.6g}: "
+                "send a shorter one, ask for a shorter answer, raise the limit, or set over_budget: cheapest"
+            )
+
+
+def _holder(request: RoutingRequest, row: int) -> str:
+    tenant = request.queries[row].tenant
+    return "this router's requests" if tenant is None else f"tenant {tenant!r}"
+
+
 def spent_error(request: RoutingRequest, resource: LimitedResource, row: int, left: float, now: float) -> LimitError:
     """Return the error for a request beyond the rest of a window's budget."""
-    tenant = request.queries[row].tenant
-    who = "this router's requests" if tenant is None else f"tenant {tenant!r}"
-    daily = resource.name == "usd_per_day"
+    who, daily = _holder(request, row), resource.name == "usd_per_day"
     seconds = DAY_S if daily else MINUTE_S
     return LimitError(
         f"{who} may use {max(0.0, left):.3g} more of {resource.name} {resource.limit:g}, after the expected use of requests in progress, and no "
