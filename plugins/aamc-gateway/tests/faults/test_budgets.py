@@ -19,6 +19,7 @@ from forked_gateway import ForkedGateway
 PRICES = {"input_price": 0.0, "output_price": 10_000.0}
 """A cent a token of the answer."""
 WORDS = "word " * 50
+SMALLER = "send a shorter text, or fewer or smaller files"
 THINKS = {"thinking": {"type": "enabled", "budget_tokens": 6000}}
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgo=' * 8000}"}}
 
@@ -201,6 +202,24 @@ def test_the_bytes_of_an_uploaded_file_are_no_text_of_a_budget(serve: Any, path:
     files = {"file": ("a.bin", bytes(size))}
     answer = httpx.post(f"{gateway.url}/v1/{path}", data={"model": "good"}, files=files, timeout=60)
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "advice"),
+    [
+        ("chat/completions", {"messages": chat()["messages"]}, "ask for fewer tokens (max_tokens)"),
+        ("responses", {"input": WORDS}, "ask for fewer tokens (max_output_tokens)"),
+        ("embeddings", {"input": WORDS}, SMALLER),
+        ("images/generations", {"prompt": WORDS}, SMALLER),
+        ("audio/speech", {"input": WORDS}, SMALLER),
+    ],
+)
+@pytest.mark.parametrize("limits", [{"tokens_per_minute": 10}, {"usd_total": 1e-9}])
+def test_the_advice_names_a_field_that_the_request_can_have(serve: Any, path: str, fields: Any, advice: str, limits: Any) -> None:
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 1.0}}, settings={"access": {"limits": limits}})
+    ((status, _, body),) = ask_all(gateway.url, [{"model": "good", **fields}], path=path)
+    cheaper = "" if "tokens_per_minute" in limits else ", or ask a cheaper model"
+    assert (status, json.loads(body)["error"]["message"].partition(": ")[2]) == (402 if cheaper else 400, advice + cheaper)
 
 
 def test_images_of_unknown_cost_use_the_budget_up(serve: Any, stub: StubServer) -> None:

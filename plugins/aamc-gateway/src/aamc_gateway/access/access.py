@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
-from aamc_gateway.access.limit_claims import FEWER_TOKENS, UNPRICED, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.settings import CHEAPER
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -102,8 +102,7 @@ class Access:
         tokens: int = 0,
         calls: int = 1,
         user: str | None = None,
-        advice: str = UNPRICED,
-        saving: str = FEWER_TOKENS,
+        advice: Advice = USUAL_ADVICE,
     ) -> Admission:
         """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
@@ -115,8 +114,7 @@ class Access:
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
-            advice: Advice where the cost is unknown, by its cause.
-            saving: Advice where the cost is more than is left.
+            advice: What the client is advised if the request does not fit.
 
         Raises:
             Refused: A limit or budget has not enough left.
@@ -128,7 +126,7 @@ class Access:
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice, saving)
+        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
 

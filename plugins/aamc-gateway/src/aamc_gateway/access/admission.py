@@ -13,6 +13,7 @@ from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 
 if TYPE_CHECKING:
+    from aamc_gateway.access.limit_claims import Advice
     from aamc_gateway.access.settings import Limits
     from aamc_gateway.access.shared import SharedState
 
@@ -45,7 +46,7 @@ class Reservation:
         except StoreAwayError as error:
             raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
-            raise claims[found.claim].refusal(found, demand.saving)
+            raise claims[found.claim].refusal(found, demand.advice)
         return cls(shared, token, claims, found)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
@@ -68,7 +69,7 @@ class Admission:
         budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
 
-    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float, advice: str) -> None:
+    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float, advice: Advice) -> None:
         self.budget_usd = math.inf if reservation is None else reservation.budget_usd
         self._shared, self._reservation, self._models, self._tokens, self._advice = shared, reservation, models, tokens, advice
         self._calls: list[Reservation] = []

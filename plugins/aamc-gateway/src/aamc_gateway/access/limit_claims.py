@@ -16,10 +16,6 @@ from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import Claim, Exceeded
 
 USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
-UNPRICED = "ask a model with prices, or add them to the pool"
-"""Advice where no model has prices."""
-FEWER_TOKENS = "ask for fewer tokens (max_tokens), or for a cheaper model"
-"""Advice where a model's answer may cost more than is left."""
 _MINUTE_S = 60.0
 _LATE_S = 3600.0
 
@@ -46,6 +42,24 @@ class Holder:
         return f"{self.kind}/{self.id}" if self.kind in ("key", "model") else f"{self.kind}/{_hashed(self.id)}"
 
 
+@attrs.frozen(kw_only=True)
+class Advice:
+    """The advice to a client whose request does not fit a limit.
+
+    Attributes:
+        too_long: If it may take more tokens than a minute allows.
+        too_expensive: If it may cost more than is left.
+        unpriced: If its cost is unknown.
+    """
+
+    too_long: str = "ask for fewer tokens (max_tokens)"
+    too_expensive: str = attrs.Factory(lambda advice: f"{advice.too_long}, or ask a cheaper model", takes_self=True)
+    unpriced: str = "ask a model with prices, or add them to the pool"
+
+
+USUAL_ADVICE = Advice()
+
+
 @attrs.frozen
 class Demand:
     """The amounts that a request asks for.
@@ -55,16 +69,14 @@ class Demand:
         least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
         tokens: The maximum of its tokens.
         enough_usd: The maximum cost of each candidate in USD. If less than ``max_usd`` is left, the largest of them that fits is reserved.
-        advice: Advice where the cost is unknown, by its cause.
-        saving: Advice where the cost is more than is left.
+        advice: What the client is advised if it does not fit.
     """
 
     max_usd: float
     least_usd: float
     tokens: float
     enough_usd: Sequence[float] = ()
-    advice: str = UNPRICED
-    saving: str = FEWER_TOKENS
+    advice: Advice = USUAL_ADVICE
 
 
 @attrs.frozen
@@ -81,15 +93,15 @@ class LimitedClaim:
         """Return when a used-up limit may have something left, in seconds since the epoch; infinity for a budget that is not renewed."""
         return now + 1.0 if self.unit == PARALLEL else self.ends
 
-    def refusal(self, found: Exceeded, saving: str = FEWER_TOKENS) -> Refused:
-        """Return the refusal of a request that does not fit; ``saving`` is the advice where its cost is more than is left."""
+    def refusal(self, found: Exceeded, advice: Advice) -> Refused:
+        """Return the refusal of a request that does not fit."""
         limit, who, used = self.claim.limit, self.holder.label, found.used
         if self.unit == USD:
             left = f"the budget of {who} has {_usd(max(0.0, limit - used))} USD left of {_usd(limit)} USD {_PERIODS[self.period]}"
             if used - found.held + self.claim.least <= limit:
                 held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
                 return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
-            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {saving}"
+            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {advice.too_expensive}"
             renewed = self.ends != math.inf and self.claim.least <= limit
             after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
             wait = max(1.0, self.ends - time.time()) if renewed else None
@@ -97,10 +109,7 @@ class LimitedClaim:
         if self.unit == PARALLEL:
             return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
         if self.claim.amount > limit:
-            message = (
-                f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: ask for fewer tokens (max_tokens)"
-            )
-            return Refused(message)
+            return Refused(f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: {advice.too_long}")
         wait = min(_MINUTE_S, max(1.0, _MINUTE_S * (used + self.claim.amount - limit) / max(used, 1.0)))
         return Refused(f"{who} is over its limit of {limit:g} {self.unit} a minute", status=429, kind="rate_limit", retry_after_s=math.ceil(wait))
 
@@ -123,7 +132,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if limit is None:
             continue
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
-            why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice}"
+            why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice.unpriced}"
             raise Refused(why, status=402, kind="budget")
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 

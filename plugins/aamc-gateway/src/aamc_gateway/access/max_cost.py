@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aamc_models.dialects import OUTPUT_LIMITS, thinking_budget
 
-from aamc_gateway.access.limit_claims import UNPRICED
+from aamc_gateway.access.limit_claims import Advice
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
@@ -105,8 +105,12 @@ def max_tokens(request: ClientRequest, default_tokens: int) -> int:
     return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
 
 
-def unknown_cost_advice(request: ClientRequest) -> str:
-    """Return the advice to a client where a budget needs the request's cost and that is unknown."""
+def advice_for(request: ClientRequest) -> Advice:
+    """Return the advice to a client whose request does not fit a limit, by the fields that its API has."""
+    limits = OUTPUT_LIMITS.get(request.api)
+    too_long = f"ask for fewer tokens ({limits[0]})" if limits else "send a shorter text, or fewer or smaller files"
     if request.priced == "unknown":
-        return "send the requests of a batch one by one"
-    return "leave out background, as the cost of such an answer never comes here" if request.is_background else UNPRICED
+        return Advice(too_long=too_long, unpriced="send the requests of a batch one by one")
+    if request.is_background:
+        return Advice(too_long=too_long, unpriced="leave out background, as the cost of such an answer never comes here")
+    return Advice(too_long=too_long)

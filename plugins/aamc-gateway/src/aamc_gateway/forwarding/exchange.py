@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.max_cost import max_tokens, unknown_cost_advice
+from aamc_gateway.access.max_cost import advice_for, max_tokens
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream, UpstreamCall
 from aamc_gateway.forwarding.calls.usage import tokens_of
@@ -99,7 +99,7 @@ class Exchange:
         user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
         demand = self._demand(self._max_costs) if access.is_limited(request.caller, user) else {}
         try:
-            admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=unknown_cost_advice(request), **demand)
+            admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=advice_for(request), **demand)
         except Refused as error:
             if "least_cost_usd" in demand:  # the arena needs all of its candidates
                 costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}

@@ -13,6 +13,7 @@ import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
 
 from aamc_gateway.access.callers import refused_for_now
+from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.served_requests import ObservedRequest, served_request
@@ -47,8 +48,8 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     orchestrator = gateway.orchestrators[request.model[len(PREFIX) :]]
     limit_usd = min(orchestrator.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
     tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
-    saving, user = "lower its budget_usd, or ask a model", request.query.user
-    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, saving=saving)
+    advice, user = Advice(too_long="send a shorter text", too_expensive="lower its budget_usd, or ask a model"), request.query.user
+    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, advice=advice)
     work = Work(gateway, request, send, scope["route"], orchestrator, min(limit_usd, admission.budget_usd), admission, dropped)
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
