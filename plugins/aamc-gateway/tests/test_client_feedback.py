@@ -117,6 +117,13 @@ def test_the_same_figures_count_once_and_other_ones_are_refused(controller):
     assert [feedback.quality for feedback in log.feedback] == [1]
 
 
+def test_figures_that_come_with_known_feedback_are_new(controller):
+    body = {"decision_id": controller.route("hello").id, "quality": 1}
+    later = {**body, "cost_usd": 0.5}
+    assert [add_feedback(controller, each, ANYONE)["new"] for each in (body, later, later, body)] == [True, True, False, False]
+    assert [attempt.cost_usd for attempt in controller.store.experience().attempts] == [0.5]
+
+
 def test_figures_of_an_unknown_decision_count_once_when_it_comes(controller):
     body = {"decision_id": "later", "cost_usd": 0.5}
     assert all(add_feedback(controller, body, ANYONE)["waits"] for _ in range(2))

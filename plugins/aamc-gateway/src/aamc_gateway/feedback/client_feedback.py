@@ -148,7 +148,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id, with_feedback)
     try:
         if "quality" in given or "over" in given:
-            new = controller.feedback(kept_on, **given)
+            new = controller.feedback(kept_on, **given) or adds_call
     except UnknownCandidateError:
         raise  # a wrong field, no other feedback
     except ConflictError as error:
