@@ -142,6 +142,26 @@ def test_the_limits_of_users_hold_for_what_passes_through(serve: Any, stub: Stub
     assert running.log().decisions[-1].candidate == "cheap"
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+        ("messages", {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}),
+        ("responses", {"input": "hi"}),
+        ("embeddings", {"input": "hi"}),
+        ("route", {"text": "hi", "model": "aamc/auto"}),
+        ("images/generations", {"prompt": "a cat"}),
+    ],
+)
+def test_a_user_that_is_no_text_is_refused(serve: Any, stub: StubServer, path: str, fields: Any) -> None:
+    running = serve({"access": {"users": {"*": {"requests_per_minute": 1}}}}, cheap=Script())
+    for user in (5, 0, True, 1.5, ["anna"], {"id": "anna"}, {}):
+        refused = running.ask(f"/v1/{path}", {"model": "cheap", **fields, "user": user}, content_type="application/json")
+        message = f"user must be a text such as 'anna', not {user!r} of the type {type(user).__name__}"
+        assert (refused.status, refused.json["error"]["message"], len(stub.requests)) == (400, message, 0)
+    assert running.ask(f"/v1/{path}", {"model": "cheap", **fields, "user": None}, content_type="application/json").status == 200
+
+
 def test_a_batch_fits_no_budget(serve: Any) -> None:
     running = serve(good=Script())
     answer = running.ask("/v1/batches", {"model": "good"}, **key(running, "rich", limits=Limits(usd_total=100.0)))

@@ -145,7 +145,9 @@ class RequestReader:
         in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
         user, session = session_in_metadata(body) if "metadata" in body else (None, None)
         named = body.get("user")
-        user = caller.user or arguments.user or (named if isinstance(named, str) and named else None) or user
+        if not (named is None or isinstance(named, str)):  # without it, the limits of users would not hold
+            raise Refused(f"user must be a text such as 'anna', not {named!r:.80} of the type {type(named).__name__}")
+        user = caller.user or arguments.user or named or user
         session = in_header or arguments.session or session
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
