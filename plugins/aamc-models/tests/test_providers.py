@@ -181,6 +181,25 @@ def test_complete_asks_a_candidate_that_thinks_as_anthropic_accepts_it(stub, mes
     assert stub.requests[-1].body == {"model": "m", "messages": MESSAGES[1:], **sent}
 
 
+@pytest.mark.parametrize(
+    ("parameters", "options", "dropped"),
+    [
+        ({}, {"temperature": 0.5, "top_p": 0.9}, "top_p"),
+        ({"temperature": 0.2}, {"top_p": 0.9}, "top_p"),
+        ({}, {"temperature": 1.5, "seed": 7}, "seed, temperature"),
+        (thinks(2000), {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
+    ],
+)
+def test_complete_warns_once_of_options_that_anthropic_rejects(stub, caplog, parameters, options, dropped) -> None:
+    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url}, parameters=parameters)
+    with MetaController.build(router="random", pool=Pool([spec])) as controller:
+        for on_text in (None, None, lambda text: None):
+            assert controller.complete("Where?", options=options, on_text=on_text).text == "In Paris."
+        controller.complete("Where?")
+    (warning,) = caplog.messages
+    assert warning == f"options left out of requests for model 'm', or changed, as its API lacks or rejects them: {dropped}"
+
+
 def test_anthropics_key_version_and_paths(stub, provider, monkeypatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "abc")
     for address in (stub.url, f"{stub.url}/", f"{stub.url}/v1", f"{stub.url}/v1/"):
