@@ -16,7 +16,7 @@ from aamc_experiments.training import Experiment
 from aamc_experiments.training.out_of_fold import read_out_of_fold
 from tiny import Greedy, Seer, TableEnvironment, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
-from aamc_sdk import Query, Requirements, option
+from aamc_sdk import Candidate, Pool, Query, Requirements, option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
@@ -476,6 +476,24 @@ def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(expe
     with pytest.raises(DataError, match=r"^seer learns which"):
         experiment(router="seer", routers=None, **one_outcome_a_row).complete()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("preference", "warns"), [("0.9,0.1,0", True), ("1,0,0", False)])
+def test_a_training_says_which_candidates_have_neither_prices_nor_measured_costs(experiment, monkeypatch, preference, warns) -> None:
+    def read(self, path):
+        rows = make_dataset(int(path))
+        unknown = attrs.evolve(rows.outcomes, cost_usd=np.full_like(rows.outcomes.cost_usd, np.nan))
+        priced, *others = rows.pool
+        pool = Pool([priced, *(Candidate(each.name, abilities=each.abilities) for each in others)])
+        return attrs.evolve(rows, pool=pool, outcomes=unknown)
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+    said: list[str] = []
+    made = experiment(Goal.ROUTER, estimator=None, preference=preference)
+    made.progress.say = said.append
+    made.complete()
+    unpriced = ", ".join(made.run.pool.names[1:])
+    assert any(f"the costs of {unpriced} are unknown" in line and "--pool" in line for line in said) is warns
 
 
 def test_a_router_whose_training_fails_is_named(experiment, monkeypatch) -> None:

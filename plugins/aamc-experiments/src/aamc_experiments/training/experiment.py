@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
@@ -47,7 +49,7 @@ from aamc_sdk.storage import (
     read_json_object,
     save_component,
 )
-from aamc_sdk.types import Dataset, RoutingRequest
+from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
 
 
 @runtime_checkable
@@ -210,8 +212,17 @@ class Experiment:
         if self.resumed:
             check_unchanged(setup.splits, self.run.splits, self.run.folder)
         self.run.begin(self.settings, setup.services.pool, setup.services.reward, details, [fingerprint_of(setup.splits), *fingerprints])
-        self.run.write_candidate_means(typical_outcomes(train, setup.services.pool).means)
+        means = typical_outcomes(train, setup.services.pool).means
+        self.run.write_candidate_means(means)
+        self._remark_on_costs(setup.services.pool, means[:, 1])
         return setup
+
+    def _remark_on_costs(self, pool: Pool, measured: Floats) -> None:
+        """Say which candidates have neither prices nor a mean cost, ``[M]``: such a run trains, and then decides nothing."""
+        unknown = [each.name for each, cost in zip(pool, measured, strict=True) if np.isnan(cost) and getattr(each, "prices", None) is None]
+        if unknown and self.settings.preference.cost > 0 and self.goal is not Goal.ESTIMATOR:
+            what = f"the costs of {', '.join(unknown)} are unknown"
+            self.progress.say(f"{what}, so no request whose preference weighs cost can be decided; name a --pool with prices")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""
