@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
-from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
+from aamc_sdk import Attempt, Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
 from aamc_sdk.errors import OutputError
 from aamc_sdk.interfaces import Budget, Step, Training
 from aamc_sdk.log import open_store
@@ -92,11 +92,26 @@ class Broken(Shouter):
         yield Step(decision=None, content={}[task.text], cost_usd=0.25)
 
 
+class Breaking(Shouter):
+    """Fails at its third step, after two steps that cost something."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=Decision(id="d0", candidate="thinker", propensity=1.0, preference=Preference()), content="a thought", cost_usd=0.25)
+        yield Step(decision=None, content="another", cost_usd=0.125)
+        raise KeyError(task.text)
+
+
 class Unpriced(Shouter):
     """Does not know what a step cost, or yields another thing, by the task."""
 
     async def run(self, task: Query, budget: Budget):
-        changes: dict[str, Any] = {"nan": {"cost_usd": math.nan}, "none": {"cost_usd": None}, "number": {"content": 4}, "name": {"decision": "a"}}
+        changes: dict[str, Any] = {
+            "nan": {"cost_usd": math.nan},
+            "none": {"cost_usd": None},
+            "less": {"cost_usd": -0.25},
+            "number": {"content": 4},
+            "name": {"decision": "a"},
+        }
         yield Step(**{"decision": None, "content": "thought", **changes[task.text]}) if task.text in changes else "thought"
 
 
@@ -115,7 +130,8 @@ class Hanging(Shouter):
     """Waits for ever in its second step, as the task says: in its event loop, in a thread, in a pool of its own, or blocking everything."""
 
     async def run(self, task: Query, budget: Budget):
-        yield Step(decision=None, content="first", cost_usd=0.25)
+        decision = Decision(id="d0", candidate="thinker", propensity=1.0, preference=Preference())
+        yield Step(decision=decision, content="first", cost_usd=0.25)
         if task.text == "awaits":
             await asyncio.Event().wait()
         elif task.text == "in a thread":
@@ -139,7 +155,7 @@ class HangingLogged(LoggedOrchestrator, Hanging):
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        classes = (Shouter, Billed, Silent, Endless, Broken, Unpriced, Talkative, Hanging, HangingLogged)
+        classes = (Shouter, Billed, Silent, Endless, Broken, Breaking, Unpriced, Talkative, Hanging, HangingLogged)
         return [Component(found.__name__.lower(), f"{__name__}:{found.__name__}", "") for found in classes]
 
 
@@ -227,6 +243,12 @@ EventLoopThread.submit = lambda self, work: (submit(self, work), [time.sleep(0.0
 """The thread of the work is quicker than the main thread, which has started it, as on a busy machine."""
 
 
+def logged_attempts(path: Path) -> Sequence[Attempt]:
+    """Return the attempts of a log."""
+    with closing(open_store(f"sqlite:{path}", Plugins({"core": builtin}, discover=False))) as store:
+        return store.experience().attempts
+
+
 def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = program(*options, "--seconds", "0.3")
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -245,7 +267,8 @@ def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task
 @pytest.mark.parametrize("task", ["awaits", "in a thread", "in a pool", "blocks"])
 @pytest.mark.parametrize("start", ["", SLOW_START])
 def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path, task: str, start: str) -> None:
-    command = program(task, "--orchestrator", "hanging", before=f"signal.signal(signal.SIGINT, signal.default_int_handler)\n{start}")
+    store = ("--store", f"sqlite:{tmp_path / 'log.db'}")
+    command = program(task, "--orchestrator", "hanging", *store, before=f"signal.signal(signal.SIGINT, signal.default_int_handler)\n{start}")
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         shown = next(line for line in process.stderr if "first" in line)
@@ -259,6 +282,8 @@ def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path
     assert json.loads(out)["error"]["message"] == "interrupted", shown
     kept = json.loads((tmp_path / "trajectories.jsonl").read_text())
     assert (kept["stop"], kept["cost_usd"], len(kept["steps"])) == ("interrupted", 0.25, 1)
+    (attempt,) = logged_attempts(tmp_path / "log.db")
+    assert (attempt.decision_id, attempt.cost_usd, attempt.error) == ("d0", 0.25, None)
 
 
 def test_the_decisions_of_steps_are_logged_with_their_costs(aamc: Aamc) -> None:
@@ -273,10 +298,29 @@ def test_the_decisions_of_steps_are_logged_with_their_costs(aamc: Aamc) -> None:
 
 def test_costs_without_a_decision_and_the_missing_answer_are_logged_with_the_last_decision(aamc: Aamc) -> None:
     assert aamc("orchestrate", "hello", "--orchestrator", "billed", "--store", "sqlite:log.db")[0] == 1
-    with closing(open_store("sqlite:log.db", Plugins({"core": builtin}, discover=False))) as store:
-        (attempt,) = store.experience().attempts
+    (attempt,) = logged_attempts(Path("log.db"))
     assert (attempt.decision_id, attempt.cost_usd, attempt.status) == ("d0", 0.375, "error")
     assert attempt.error.startswith("no answer")
+
+
+def test_the_steps_before_a_failure_are_logged_with_their_costs_and_kept(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "breaking", "--store", "sqlite:log.db", "--json")
+    assert (status, json.loads(out)["error"]["message"]) == (1, "orchestrator 'breaking' failed: KeyError: 'hello'")
+    assert "The episode so far is in trajectories.jsonl" in err
+    (attempt,) = logged_attempts(Path("log.db"))
+    assert (attempt.decision_id, attempt.cost_usd, attempt.error) == ("d0", 0.375, "no answer: failed")
+    kept = json.loads(Path("trajectories.jsonl").read_text())
+    assert (kept["stop"], kept["answer"], kept["cost_usd"], len(kept["steps"])) == ("failed", None, 0.375, 2)
+
+
+def test_a_failure_is_reported_even_if_its_steps_cannot_be_kept(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(orchestration: Orchestration, path: Path) -> None:
+        raise OutputError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr(Orchestration, "keep", full)
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "breaking", "--json")
+    assert (status, json.loads(out)["error"]["message"]) == (1, "orchestrator 'breaking' failed: KeyError: 'hello'")
+    assert "aamc: cannot write trajectories.jsonl: no space left on device" in err
 
 
 def test_a_store_is_opened_before_the_work(aamc: Aamc) -> None:
@@ -323,7 +367,7 @@ def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:
     assert Path("closed").exists()
 
 
-@pytest.mark.parametrize("cost", ["nan", "none"])
+@pytest.mark.parametrize("cost", ["nan", "none", "less"])
 def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(aamc: Aamc, cost: str) -> None:
     status, _, err = aamc("orchestrate", cost, "--orchestrator", "unpriced")
     assert status == 1

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, qu
 from aamc_sdk.interfaces import public_url
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Orchestrator
+    from aamc_sdk.interfaces import Orchestrator, Store
     from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions
 
 TRAJECTORIES = "trajectories.jsonl"
@@ -77,19 +77,21 @@ def orchestrate(
     if graph is not None:
         orchestration.check_graph()
     with ExitStack() as opened:
-        log = partial(open_store, url, plugins_of(ctx), {"store_text": True})
-        store = opened.enter_context(closing(log())) if given["store"] else None  # before the first call
+        log = cache(lambda: opened.enter_context(closing(open_store(url, plugins_of(ctx), {"store_text": True})))) if url else None
+        if log is not None and given["store"]:
+            log()  # before the first call
         began = time.monotonic()
-        _solve(ctx, orchestration, path)
-        records, attempts = orchestration.log()
-        logged = {"id": records[-1].decision.id} if records and url else {}
+        try:
+            _solve(ctx, orchestration)
+        except (Exception, KeyboardInterrupt):
+            _save_unfinished(orchestration, path, log)
+            raise
+        records = () if log is None else orchestration.log()[0]
+        logged = {"id": records[-1].decision.id} if records else {}
         _show(orchestration, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
         try:
-            orchestration.keep(path)
+            _save(orchestration, path, log)
             if logged:
-                store = store or opened.enter_context(closing(log()))
-                store.add_decisions(records)
-                store.add_attempts(attempts)
                 click.echo(f"Record feedback with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(public_url(url))}", err=True)
             elif given["store"]:
                 click.echo(f"Nothing was logged: {orchestrator.message_name} has no decisions of this episode to log.", err=True)
@@ -149,18 +151,33 @@ def _check_outputs(trajectory: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
 
 
-def _solve(ctx: click.Context, orchestration: Orchestration, path: Path) -> None:
-    """Work on the task, and close the orchestrator; after Ctrl-C the episode so far is appended to a file."""
+def _solve(ctx: click.Context, orchestration: Orchestration) -> None:
+    """Work on the task, and close the orchestrator."""
     try:
         with console(stderr=True).status("working") as status:
             _run(ctx, orchestration, status.console.print)
-    except KeyboardInterrupt:
-        if orchestration.count:
-            orchestration.keep(path)
-            click.echo(f"The episode so far is in {path}", err=True)
-        raise
     finally:
         orchestration.orchestrator.close()
+
+
+def _save(orchestration: Orchestration, path: Path, log: Callable[[], Store] | None) -> None:
+    """Append the episode to a file, and write its decisions and their calls to the log, if there is one."""
+    orchestration.keep(path)
+    records, attempts = ((), ()) if log is None else orchestration.log()
+    if log is not None and records:
+        log().add_decisions(records)
+        log().add_attempts(attempts)
+
+
+def _save_unfinished(orchestration: Orchestration, path: Path, log: Callable[[], Store] | None) -> None:
+    """Save the steps before an error or Ctrl-C; if that fails too, the message comes in addition to the first error."""
+    if not orchestration.count:
+        return
+    try:
+        _save(orchestration, path, log)
+        click.echo(f"The episode so far is in {path}", err=True)
+    except Exception as error:  # an orchestration of a plugin, broken off, may raise anything
+        click.echo(f"aamc: {error}", err=True)
 
 
 def _run(ctx: click.Context, orchestration: Orchestration, show: Callable[[Any], None]) -> None:

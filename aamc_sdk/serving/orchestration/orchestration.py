@@ -80,8 +80,8 @@ class Orchestration:
     """The work of an orchestrator on one task within a budget: iterate over :meth:`steps`, then read the result.
 
     Attributes:
-        answer: The content of the final step, else of the last step; None if that is empty or there is no step.
-        stop: Why the work ended: ``answered``, ``out_of_budget``, ``truncated``, or ``interrupted`` by Ctrl-C.
+        answer: The content of the final step, else of the last step; None if that is empty, there is no step, or the orchestrator failed.
+        stop: Why the work ended: ``answered``, ``out_of_budget``, ``truncated``, ``interrupted`` by Ctrl-C, or ``failed`` by an error.
         broken_off: Whether the time limit broke off a step.
     """
 
@@ -114,9 +114,10 @@ class Orchestration:
         until = time.monotonic() + self.budget.seconds
         if self.budget.steps == 0:
             return
-        with component_errors(f"{self.orchestrator.message_name} failed"):
-            steps = aiter(self.orchestrator.run(self.task, self.budget))
+        steps: AsyncIterator[Step] | None = None
         try:
+            with component_errors(f"{self.orchestrator.message_name} failed"):
+                steps = aiter(self.orchestrator.run(self.task, self.budget))
             while (step := await self._next(steps, until)) is not _END:
                 self._check(step)
                 self._steps.append(step)
@@ -127,6 +128,9 @@ class Orchestration:
                 yield step
                 if self.stop != "truncated" or self.count >= self.budget.steps:
                     return
+        except Exception:
+            self.answer, self.stop = None, "failed"
+            raise
         finally:
             if isinstance(steps, AsyncGenerator):
                 await steps.aclose()

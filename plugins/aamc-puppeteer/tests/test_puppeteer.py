@@ -124,6 +124,23 @@ def test_with_nothing_to_spend_no_pipeline_works(puppeteer_of: Callable[..., Pup
     assert (asyncio.run(work()), episode.stop, episode.state.history) == ([("", 0.0, True)], Stop.OUT_OF_BUDGET, ())
 
 
+def test_an_error_of_the_policy_ends_the_episode_as_failed_and_its_turns_are_logged(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a"), updates=1, episodes=1)
+    puppeteer.fit([Task(id="1", text="2", verifier=is_two)])
+    probabilities = puppeteer.probabilities
+    puppeteer.probabilities = lambda states: {}["weights"] if states[0].steps_left == 1 else probabilities(states)
+    orchestration = puppeteer.orchestration(Query(SUM.text), Budget(steps=3))
+
+    async def work() -> None:
+        async for _ in orchestration.steps():
+            pass
+
+    with pytest.raises(KeyError):
+        asyncio.run(work())
+    assert (orchestration.stop, orchestration.document()["stop"], len(orchestration.document()["steps"])) == ("failed", "failed", 2)
+    assert [attempt.cost_usd for attempt in orchestration.log()[1]] == [0.5, 0.5]
+
+
 @pytest.mark.parametrize(("task", "steps", "stop"), [(Task(id="e", text="  "), 3, Stop.FAILED), (SUM, 0, Stop.TRUNCATED)])
 def test_nothing_to_do_ends_at_once_with_its_reason(puppeteer_of: Callable[..., Puppeteer], task: Task, steps: int, stop: Stop) -> None:
     puppeteer = puppeteer_of(Says("a"))

@@ -25,7 +25,7 @@ from aamc_models.testing import Script
 from server.conftest import key
 
 from aamc_sdk.errors import AamcError, OutputError, PluginError, PoolError, ProviderError, StoreAwayError, StoreError, public_message
-from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
+from aamc_sdk.interfaces import Orchestrator, Step, WireReply, WireRequest
 
 Serve = Callable[..., Any]
 
@@ -289,6 +289,23 @@ def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_lo
     assert found is not None, told
     (record,) = [record for record in caplog.records if found[1] in record.getMessage()]
     assert "prompts.db" in str(record.exc_info[1])
+
+
+class OrchestratorThatBreaks(Orchestrator):
+    async def run(self, task: Any, budget: Any) -> Any:
+        yield Step(decision=None, content="a thought", cost_usd=0.25)
+        raise KeyError("prompts")
+
+
+@pytest.mark.one_python  # the puppeteer is installed there alone
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_steps_of_an_orchestrator_that_breaks_are_logged_with_their_cost_as_a_failure(serve: Serve, streamed: bool) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    running.gateway.orchestrators["puppeteer"]._orchestrator = OrchestratorThatBreaks(None, None)
+    answer = running.chat(model="aamc/puppeteer", stream=streamed)
+    assert answer.status == 502
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_usd, attempt.error) == (0.25, "no answer: failed")
 
 
 @pytest.mark.one_python  # the puppeteer is installed there alone

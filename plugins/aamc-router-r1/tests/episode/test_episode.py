@@ -130,6 +130,17 @@ def test_steps_are_limited(server):
     assert (episode.outcome, [call.candidate for call in episode.calls]) == ("out_of_steps", ["policy"])
 
 
+def test_an_error_ends_an_episode_as_failed_and_its_calls_stay(server, monkeypatch):
+    server.turns["policy"] = [SEARCH]
+    router_r1 = make(server)
+    episode = router_r1.episode(Query("q"))
+    monkeypatch.setattr(episode.dialogue, "inform", {}.__getitem__)
+    with pytest.raises((KeyError, TypeError)):
+        asyncio.run(_all(episode))
+    router_r1.close()
+    assert (episode.outcome, episode.calls[0].candidate) == ("failed", "policy")
+
+
 def test_a_cancelled_episode_records_its_calls(server):
     server.turns["policy"] = [SEARCH]
     server.scripts["small"] = Script(fault="hang")

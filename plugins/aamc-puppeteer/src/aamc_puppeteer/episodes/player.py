@@ -90,9 +90,9 @@ class Running:
         self.stop = Stop.STOPPED
         self.costs.append(0.0)
 
-    def break_off(self) -> None:
+    def break_off(self, stop: Stop) -> None:
         """End the episode without the action in progress."""
-        self.stop = Stop.INTERRUPTED
+        self.stop = stop
         del self.probabilities[len(self.costs) :]
 
     def finished(self, verdict: Verdict | None, rule: EpisodeReward) -> Trajectory:

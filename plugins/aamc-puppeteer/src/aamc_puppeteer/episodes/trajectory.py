@@ -38,7 +38,7 @@ class Stop(enum.Enum):
     OUT_OF_BUDGET = "out_of_budget"
     """The money or the time was used up."""
     FAILED = "failed"
-    """The task is empty."""
+    """The task is empty, or an error ended the work."""
     INTERRUPTED = "interrupted"
     """The work was broken off."""
 

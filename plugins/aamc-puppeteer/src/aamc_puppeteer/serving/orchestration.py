@@ -107,7 +107,7 @@ class PuppeteerOrchestration(Orchestration):
 
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task and yield each step when it is done."""
-        task, content = as_task(self.task), ""
+        task, content, broken_off = as_task(self.task), "", Stop.INTERRUPTED
         with episode_span(TaskState(task=task, steps_left=self.budget.steps)) as end:
             if self._puppeteer.forks(self.budget):
                 found = fork(self._puppeteer, task, self.budget, self._paths)
@@ -122,10 +122,13 @@ class PuppeteerOrchestration(Orchestration):
                     if step.final and len(self._paths) > 1:
                         self._join_usd = step.cost_usd
                     yield step
+            except Exception:
+                self.stop, broken_off = Stop.FAILED.value, Stop.FAILED
+                raise
             finally:
                 for path in self._paths:
                     if path.stop is None:
-                        path.break_off()
+                        path.break_off(broken_off)
                 self._trajectories = [path.finished(None, self._puppeteer.config.rule) for path in self._paths]
             end(self._trajectories[0])
         first = self._trajectories[0]
@@ -168,7 +171,7 @@ class PuppeteerOrchestration(Orchestration):
 
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
         """Return the decisions and turns of a single path that the policy chose; several paths are no sample of the policy."""
-        return logged(self._decisions, self._trajectories[0].state, self._puppeteer.pool.names)
+        return logged(self._decisions, self._paths[0].state, self._puppeteer.pool.names)
 
     def keep(self, path: Path) -> None:
         """Append the episode of each path to a file."""

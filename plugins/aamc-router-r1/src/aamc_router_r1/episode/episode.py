@@ -26,7 +26,7 @@ from aamc_router_r1.reward import normalize_answer
 from aamc_sdk.interfaces import EventLoopThread, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
 
-POLICY_FAILED, TRUNCATED, CANCELLED = "policy_failed", "out_of_steps", "cancelled"
+POLICY_FAILED, TRUNCATED, CANCELLED, FAILED = "policy_failed", "out_of_steps", "cancelled", "failed"
 
 
 def aggregated(how: str, calls: Sequence[ModelCall], quality: Mapping[str, float]) -> str | None:
@@ -75,7 +75,7 @@ class Episode:
         answer: The answer; None without.
         answered_by: ``"policy"``, ``"vote"`` or ``"best"``; ``""`` without an answer.
         outcome: Why it ended: ``answered``, ``no_answer``, ``malformed``, ``policy_failed``, ``out_of_usd``, ``out_of_tokens``, ``out_of_time``,
-            ``out_of_steps`` or ``cancelled``; ``""`` while it runs.
+            ``out_of_steps``, ``cancelled``, or ``failed`` by an error; ``""`` while it runs.
         reason: The end in words, where the outcome does not say all; ``""`` otherwise.
     """
 
@@ -125,6 +125,9 @@ class Episode:
                         yield call
                 except EpisodeBudgetError as error:
                     self._end(error.outcome, str(error))
+        except Exception:
+            self._end(FAILED)
+            raise
         finally:
             self.calls += self._caller.pending
             if not self.outcome:
