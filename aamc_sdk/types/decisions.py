@@ -41,6 +41,10 @@ def new_ids(count: int) -> list[str]:
     return [now + digits[start : start + 20] for start in range(0, len(digits), 20)]
 
 
+def _check_preference(decision: Decision, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_type(value, Preference, "a decision's preference must be an aamc_sdk.Preference", DataError)
+
+
 @attrs.frozen
 class Decision:
     """The candidate drawn for one request.
@@ -61,7 +65,7 @@ class Decision:
     id: str = attrs.field(validator=check_name_field)
     candidate: str = attrs.field(validator=check_name_field)
     propensity: float = attrs.field(validator=check_propensity)
-    preference: Preference
+    preference: Preference = attrs.field(validator=_check_preference)
     probabilities: Mapping[str, float] = attrs.field(factory=dict)
     router: str = ""
     time: float = attrs.field(default=0.0, validator=check_time)

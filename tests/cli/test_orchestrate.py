@@ -111,6 +111,8 @@ class Unpriced(Shouter):
             "less": {"cost_usd": -0.25},
             "number": {"content": 4},
             "name": {"decision": "a"},
+            "tokens": {"tokens": -1},
+            "words": {"tokens": "7"},
         }
         yield Step(**{"decision": None, "content": "thought", **changes[task.text]}) if task.text in changes else "thought"
 
@@ -380,6 +382,8 @@ def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(a
         ("text", "aamc_sdk.Step objects, not 'thought'"),
         ("number", "steps whose content is a text, not 4"),
         ("name", "steps whose decision is an aamc_sdk.Decision or None, not 'a'"),
+        ("tokens", "steps whose tokens are a whole number of at least 0, not -1"),
+        ("words", "steps whose tokens are a whole number of at least 0, not '7'"),
     ],
 )
 def test_a_step_of_another_type_is_refused(aamc: Aamc, task: str, found: str) -> None:

@@ -81,7 +81,16 @@ def test_an_attempts_figures_may_be_unknown():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("candidate", ""), ("propensity", 1.5), ("propensity", "1"), ("time", "yesterday"), ("time", math.nan), ("time", -5)]
+    ("field", "value"),
+    [
+        ("candidate", ""),
+        ("propensity", 1.5),
+        ("propensity", "1"),
+        ("preference", None),
+        ("time", "yesterday"),
+        ("time", math.nan),
+        ("time", -5),
+    ],
 )
 def test_a_decision_refuses_what_cannot_be(field, value):
     with pytest.raises(DataError, match=f"a decision's {field} must"):

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,8 @@ class Orchestration:
         check_type(step.decision, Decision | None, f"{name} must yield steps whose decision is an aamc_sdk.Decision or None", PluginError)
         if not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
             raise PluginError(f"{name} must yield steps with a cost in USD of at least 0, not {step.cost_usd!r:.80}")
+        if not isinstance(step.tokens, Integral) or step.tokens < 0:
+            raise PluginError(f"{name} must yield steps whose tokens are a whole number of at least 0, not {step.tokens!r:.80}")
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the lines that the terminal shows for a step."""
