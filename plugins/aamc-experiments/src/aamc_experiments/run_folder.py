@@ -16,7 +16,7 @@ from typing import Any
 
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PreferenceError, slash_hint
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PoolError, PreferenceError, slash_hint
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
@@ -25,6 +25,9 @@ from aamc_sdk.types import Floats, Pool, Preference
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
 """The distributions whose versions ``run.yaml`` records."""
+
+LASTING_ERRORS = (ConfigError, DataError, EstimatesError, PoolError)
+"""Errors of the settings or the data, which a resumed run would meet again."""
 
 
 class Goal(str, Enum):
@@ -106,9 +109,13 @@ class RunFolder(Run):
         del self.content["resolved"]["routers"][router]
         write_yaml(self.folder / "run.yaml", self.content)
 
-    def discard_unless_begun(self, component: str) -> None:
-        """Empty the folder of a training that its settings stopped, unless its component, such as ``orchestrator``, has written a file."""
-        if any(found.is_file() for found in (self.folder / component).rglob("*")):
+    def discard_unless_begun(self, *components: str) -> None:
+        """Empty the folder of a run that one of the ``LASTING_ERRORS`` ended, unless one of its components has written a file.
+
+        Args:
+            components: The folders of the components, such as ``orchestrator``.
+        """
+        if any(found.is_file() for component in components for found in (self.folder / component).rglob("*")):
             return
         for entry in self.folder.iterdir():
             if entry.is_dir():

@@ -291,6 +291,29 @@ def test_an_interrupted_run_goes_on_to_the_same_result(experiment, plugins, monk
     assert Experiment.resume(stopped.run.folder, plugins, NoProgress()).complete() == expected
 
 
+@pytest.mark.parametrize(("error", "is_left"), [(DataError("no users"), False), (ConfigError("too wide"), False), (OutputError("disk full"), True)])
+def test_a_run_that_resuming_cannot_mend_leaves_no_folder(experiment, monkeypatch, error: AamcError, is_left: bool) -> None:
+    def fail(router: TinyRouter, training) -> None:
+        raise error
+
+    made = experiment(estimator=None, routers=["seer"])
+    monkeypatch.setattr(TinyRouter, "train", fail)
+    with pytest.raises(type(error)):
+        made.complete()
+    assert made.run.folder.exists() == is_left
+
+
+def test_a_run_with_a_trained_component_keeps_it_after_an_error(experiment, monkeypatch) -> None:
+    def fail(router: TinyRouter, training) -> None:
+        raise DataError("no users")
+
+    made = experiment()
+    monkeypatch.setattr(TinyRouter, "train", fail)
+    with pytest.raises(DataError):
+        made.complete()
+    assert (made.run.folder / "estimator" / "component.json").exists()
+
+
 def test_a_part_that_was_interrupted_in_training_leaves_no_checkpoint(experiment, monkeypatch) -> None:
     stopped = experiment()
     monkeypatch.setattr(TinyRouter, "train", stop)

@@ -17,7 +17,7 @@ from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, chec
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
-from aamc_experiments.run_folder import Goal, RunFolder
+from aamc_experiments.run_folder import LASTING_ERRORS, Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
@@ -177,15 +177,23 @@ class Experiment:
         with locked(self.run.folder):
             if not self.resumed:
                 self.run.refuse_to_overwrite()
-            setup = self.begin()
-            estimator = self.estimator(setup)
-            if self.goal is Goal.ESTIMATOR:
-                return _training_metrics(self.run.folder / "estimator")
-            requests = self.requests(setup, estimator)
-            routers = self.routers(setup, requests)
-            if self.goal is Goal.ROUTER:
-                return _training_metrics(self.run.folder / "routers" / self.router_name)
-            return self.compare(setup, routers, requests)
+            try:
+                return self._stages()
+            except LASTING_ERRORS:
+                if not self.resumed:
+                    self.run.discard_unless_begun("estimator", "routers")
+                raise
+
+    def _stages(self) -> dict[str, Any]:
+        setup = self.begin()
+        estimator = self.estimator(setup)
+        if self.goal is Goal.ESTIMATOR:
+            return _training_metrics(self.run.folder / "estimator")
+        requests = self.requests(setup, estimator)
+        routers = self.routers(setup, requests)
+        if self.goal is Goal.ROUTER:
+            return _training_metrics(self.run.folder / "routers" / self.router_name)
+        return self.compare(setup, routers, requests)
 
     def begin(self) -> ExperimentSetup:
         """Read the data, set up the environment and the reward, and write ``run.yaml``."""

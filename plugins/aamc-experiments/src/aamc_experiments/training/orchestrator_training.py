@@ -14,7 +14,7 @@ import attrs
 
 from aamc_experiments.data import about_split, check_unchanged, read_dataset, split_rows
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of, leave_out_trained_rows
-from aamc_experiments.run_folder import Goal, RunFolder
+from aamc_experiments.run_folder import LASTING_ERRORS, Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
 from aamc_sdk.config import Choice, configure, unstructure
@@ -102,7 +102,7 @@ class OrchestratorTraining:
         try:
             with component_errors(f"{component.message_name} failed", passes=OSError):
                 metrics = component.train(training)
-        except ConfigError:  # resuming would meet it again
+        except LASTING_ERRORS:
             if not self.resumed:
                 self.run.discard_unless_begun(ORCHESTRATOR)
             raise
