@@ -512,6 +512,22 @@ def test_only_clicks_own_words_on_a_wrong_number_are_replaced(monkeypatch, argum
     assert (status, err.startswith(f"aamc: {message}")) == (2, True), err
 
 
+@click.group()
+def tools() -> None:
+    """Measure and repair."""
+
+
+tools.add_command(sized)
+
+
+def test_a_group_of_a_plugin_has_its_own_summary_and_commands(monkeypatch) -> None:
+    plugin = type("Tools", (), {"aamc_commands": hookimpl(lambda self: [Component("tools", "tiny:tools", "Measure and repair.")])})()
+    monkeypatch.setattr("tiny.tools", tools, raising=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, "tools": plugin}, discover=False))
+    assert "Measure and repair." in run_command("--help")[1]
+    assert run_command("tools", "sized", "--size", "2")[0] == 0
+
+
 class Greedy:
     """Claims the names of the core's commands."""
 
