@@ -426,6 +426,17 @@ def test_plugins_lists_the_plugins_that_handle_events(aamc, monkeypatch) -> None
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"handler": Handler()}, discover=False))
     status, out, err = aamc("plugins")
     assert (status, out, err) == (0, "plugin  handler  handler  Handles aamc_decided.\n", "")
+    assert aamc("plugins", "show", "plugin", "handler") == (status, out, err)
+
+
+def test_plugins_shows_the_error_of_a_broken_plugin(aamc) -> None:
+    status, out, _ = aamc("plugins", "show", "plugin", "broken", "--json")
+    (row,) = json.loads(out)["plugins"]
+    assert (status, row["kind"], row["name"]) == (0, "plugin", "broken")
+    assert "cannot say" in row["error"]
+    assert aamc("plugins", "show", "plugin", "broken")[1] == f"plugin  broken  broken  ERROR {row['error']}\n"
+    status, _, err = aamc("plugins", "show", "plugin", "brokn")
+    assert (status, err) == (2, "aamc: no plugin that handles events or is broken is named 'brokn'; did you mean 'broken'? (there are: broken)\n")
 
 
 def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:

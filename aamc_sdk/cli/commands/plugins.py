@@ -13,11 +13,11 @@ from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.output import console, write_document, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
-from aamc_sdk.errors import one_of, quantity
+from aamc_sdk.errors import UnknownComponentError, check_known, one_of, quantity
 from aamc_sdk.plugins import KINDS
 
 if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugin
+    from aamc_sdk.plugins import Plugin, Plugins
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")
 
@@ -41,14 +41,10 @@ def list_(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
     installed = plugins_of(ctx)
     listed = installed.components if with_unlisted else list(installed)
     rows = [_row(each.kind, each.name, each.plugin, each.component.summary, each.error) for each in listed]
-    rows += [_row("plugin", plugin.name, plugin, f"Handles {', '.join(events)}.") for plugin, events in installed.event_handlers.items()]
-    rows += [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in installed.failures]
+    rows += _plugin_rows(installed)
     rows.sort(key=lambda row: (row["kind"], row["name"]))
-    if as_json:
-        write_document(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
-        return
-    _print_columns([[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows])
-    if unlisted := len(installed.components) - len(listed):
+    _write_rows(rows, as_json)
+    if not as_json and (unlisted := len(installed.components) - len(listed)):
         click.echo(f"{quantity(unlisted, 'more component')} for tests or under second names: aamc plugins --all", err=True)
 
 
@@ -56,10 +52,20 @@ def _row(kind: str, name: str, plugin: Plugin, summary: str = "", error: str | N
     return {"kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version, "summary": summary, "error": error}
 
 
-def _print_columns(rows: list[list[str]]) -> None:
-    """Print rows of four cells in columns, without a table library, whose import would take longer than the listing."""
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    for row in rows:
+def _plugin_rows(installed: Plugins) -> list[dict[str, Any]]:
+    """Return the rows of plugins that handle events, and of those that failed."""
+    rows = [_row("plugin", plugin.name, plugin, f"Handles {', '.join(events)}.") for plugin, events in installed.event_handlers.items()]
+    return rows + [_row("plugin", failure.plugin.name, failure.plugin, error=failure.error) for failure in installed.failures]
+
+
+def _write_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Write rows as JSON, or in columns without a table library, whose import would take longer than the listing."""
+    if as_json:
+        write_document(json.dumps({"schema": 1, "plugins": rows}))  # write_json_line would import more than the whole listing does
+        return
+    lines = [[row["kind"], row["name"], row["distribution"], f"ERROR {row['error']}" if row["error"] else row["summary"]] for row in rows]
+    widths = [max((len(row[column]) for row in lines), default=0) for column in range(3)]
+    for row in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip())
 
 
@@ -71,9 +77,16 @@ def _print_columns(rows: list[list[str]]) -> None:
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
     """Show a component's options: types, defaults and meanings.
 
+    The kind "plugin" shows a plugin's error, or the events that it handles.
+
     Example: aamc plugins show router ppo
     """
     installed = plugins_of(ctx)
+    if kind == "plugin":
+        rows = _plugin_rows(installed)
+        check_known([name], [row["name"] for row in rows], "no plugin that handles events or is broken is named", UnknownComponentError, "there are")
+        _write_rows([row for row in rows if row["name"] == name], as_json)
+        return
     registered = installed.find(kind, name)
     from aamc_sdk.config import describe_options
 
