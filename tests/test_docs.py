@@ -189,3 +189,9 @@ def test_the_glossary_is_alphabetical_in_each_group():
     for group in re.split(r"^## ", read("docs/glossary.md"), flags=re.MULTILINE)[1:]:
         terms = re.findall(r"^### (.*)$", group, flags=re.MULTILINE)
         assert terms == sorted(set(terms), key=str.lower)
+
+
+def test_the_meaning_of_every_option_is_a_sentence_or_begins_with_a_value():
+    rows = re.findall(r"^\| `(\S+)` .*\| ([^|]+) \|$", read("docs/reference/options.md"), flags=re.MULTILINE)
+    assert len(rows) > 500
+    assert [name for name, meaning in rows if not re.fullmatch(r"(?:[^a-z]|[a-z-]+: ).*\.", meaning)] == []

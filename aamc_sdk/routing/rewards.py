@@ -61,10 +61,10 @@ class LinearRewardOptions:
     """The normalisation ranges of the reward."""
 
     cost_usd: list[float] = option(  # noqa: RUF009  # an attrs field
-        [], "cost per query in USD at which cheapness is 1 and 0, as [0, 0.02]; empty: the range of the candidates' mean training costs"
+        [], "Cost per query in USD at which cheapness is 1 and 0, as [0, 0.02]; empty: the range of the candidates' mean training costs."
     )
     latency_ms: list[float] = option(  # noqa: RUF009  # an attrs field
-        [], "latency in ms at which quickness is 1 and 0, as [0, 5000]; empty: the range of the candidates' mean training latencies"
+        [], "Latency in ms at which quickness is 1 and 0, as [0, 5000]; empty: the range of the candidates' mean training latencies."
     )
 
     def __attrs_post_init__(self) -> None:

@@ -39,14 +39,14 @@ _FAILURE = "\0failure"
 class OutcomeOptions:
     """Options of routers that learn from feedback and failed calls."""
 
-    implicit_feedback_weight: float = option(0.5, "factor on the weight of feedback whose source begins with 'implicit'", at_least=0)
-    failure_quality: float | None = option(0.0, "quality of a failed call, from 0 to 1; none: failed calls do not count", at_least=0, at_most=1)
+    implicit_feedback_weight: float = option(0.5, "Factor on the weight of feedback whose source begins with 'implicit'.", at_least=0)
+    failure_quality: float | None = option(0.0, "Quality of a failed call, from 0 to 1; none: failed calls do not count.", at_least=0, at_most=1)
     failure_weight: float = option(
-        1.0, "weight of a failed call; failures are always known, so if only some answers have feedback, set their share", above=0
+        1.0, "Weight of a failed call; failures are always known, so if only some answers have feedback, set their share.", above=0
     )
-    max_source_weight: float = option(3.0, "maximum total weight of one source's feedback on a candidate in one decision", above=0)
-    max_decision_weight: float = option(5.0, "maximum total weight of all feedback on a candidate in one decision", above=0)
-    max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
+    max_source_weight: float = option(3.0, "Maximum total weight of one source's feedback on a candidate in one decision.", above=0)
+    max_decision_weight: float = option(5.0, "Maximum total weight of all feedback on a candidate in one decision.", above=0)
+    max_user_weight: float = option(1000.0, "Maximum total weight of feedback on one user's decisions in a day (UTC).", above=0)
 
 
 Places = dict[str, list[float]]

@@ -48,13 +48,13 @@ class StreamOptions:
 
     preferences: str = option(
         "dirichlet",
-        "distribution of preferences if the caller gives none",
+        "Distribution of preferences if the caller gives none.",
         choices=KINDS,
     )
-    preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preferences fixed")
-    preference_per: str = option("step", "draw a preference per step or per stream", choices=("step", "stream"))
-    horizon: int | None = option(None, "steps until a stream is truncated; none: never", at_least=1)
-    noise: float = option(0.0, "standard deviation of the error added to estimates and expected quality", at_least=0.0)
+    preference: str = option("0.9,0.08,0.02", "Weights (quality, cost, latency) under preferences fixed.")
+    preference_per: str = option("step", "Draw a preference per step or per stream.", choices=("step", "stream"))
+    horizon: int | None = option(None, "Steps until a stream is truncated; none: never.", at_least=1)
+    noise: float = option(0.0, "Standard deviation of the error added to estimates and expected quality.", at_least=0.0)
 
     def __attrs_post_init__(self) -> None:
         Preference.parse(self.preference)

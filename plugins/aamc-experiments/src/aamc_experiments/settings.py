@@ -70,14 +70,14 @@ class Source(Choice):
 class Evaluation:
     """The options of a comparison."""
 
-    success_threshold: float = option(0.5, "minimum quality of a success", at_least=0, at_most=1)
-    alpha: float | None = option(None, "weight of a USD in efficiency (default: 0.5 / mean cost of llm-only)", at_least=0)
-    beta: float | None = option(None, "weight of a millisecond in efficiency (default: 0.5 / mean latency of llm-only)", at_least=0)
-    streams: int = option(64, "parallel streams of queries, in environments whose outcomes depend on earlier choices", at_least=1)
-    steps: int = option(48, "queries in each stream that count", at_least=1)
-    warm_up: int = option(48, "queries in each stream before those that count: queues start empty", at_least=0)
-    resamples: int = option(1000, "bootstrap resamples for each interval", at_least=10)
-    strict: bool = option(False, "refuse test rows that a checkpoint was trained on and published scores outside 0 to 1, instead of mending them")
+    success_threshold: float = option(0.5, "Minimum quality of a success.", at_least=0, at_most=1)
+    alpha: float | None = option(None, "Weight of a USD in efficiency (default: 0.5 / mean cost of llm-only).", at_least=0)
+    beta: float | None = option(None, "Weight of a millisecond in efficiency (default: 0.5 / mean latency of llm-only).", at_least=0)
+    streams: int = option(64, "Parallel streams of queries, in environments whose outcomes depend on earlier choices.", at_least=1)
+    steps: int = option(48, "Queries in each stream that count.", at_least=1)
+    warm_up: int = option(48, "Queries in each stream before those that count: queues start empty.", at_least=0)
+    resamples: int = option(1000, "Bootstrap resamples for each interval.", at_least=10)
+    strict: bool = option(False, "Refuse test rows that a checkpoint was trained on and published scores outside 0 to 1, instead of mending them.")
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +178,7 @@ class ConfigKeys:
     evaluation: Any = attrs.field(factory=dict)
     orchestrator: Any = None
     continue_from: str | None = None
-    budget_usd: float | None = option(None, "the training of an orchestrator ends when its agents have cost this amount", at_least=0)
+    budget_usd: float | None = option(None, "The training of an orchestrator ends when its agents have cost this amount.", at_least=0)
 
 
 def read_settings(content: Mapping[str, Any]) -> Settings:

@@ -35,9 +35,9 @@ ELO_STEP, ELO_SCALE = 32.0, 400.0
 class UserBaselineConfig:
     """Options of the baselines."""
 
-    history: int = option(64, "number of latest turns of a user that the router keeps", at_least=1)
-    shrinkage: float = option(10.0, "user-elo: pieces of own feedback at which half of the difference to all users counts", above=0)
-    penalty: float = option(1.0, "user-ridge: penalty on squared weights", above=0)
+    history: int = option(64, "Number of latest turns of a user that the router keeps.", at_least=1)
+    shrinkage: float = option(10.0, "user-elo: pieces of own feedback at which half of the difference to all users counts.", above=0)
+    penalty: float = option(1.0, "user-ridge: penalty on squared weights.", above=0)
 
 
 class UserBaseline(OnlineRouter):

@@ -46,40 +46,40 @@ MAX_TARGET = 4.0
 class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
-    total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
-    n_streams: int = option(64, "environment streams played in parallel", at_least=1)
+    total_timesteps: int = option(4_000_000, "Training decisions, rounded up to whole rollouts.", at_least=1)
+    n_streams: int = option(64, "Environment streams played in parallel.", at_least=1)
     group_size: int = option(
-        4, "streams that share preference and queries, so only their differences count; divides n_streams and minibatch; 1: no groups", at_least=1
+        4, "Streams that share preference and queries, so only their differences count; divides n_streams and minibatch; 1: no groups.", at_least=1
     )
-    n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
-    validation_steps: int = option(131_072, "decisions per trust factor, half warm-up; more if resources recover slowly; 0: full trust", at_least=0)
-    epochs: int = option(3, "passes over each rollout", at_least=1)
-    minibatch: int = option(2048, "decisions per gradient step", at_least=1)
-    learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
-    learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
+    n_steps: int = option(8192, "Decisions per rollout over all streams; a multiple of n_streams.", at_least=2)
+    validation_steps: int = option(131_072, "Decisions per trust factor, half warm-up; more if resources recover slowly; 0: full trust.", at_least=0)
+    epochs: int = option(3, "Passes over each rollout.", at_least=1)
+    minibatch: int = option(2048, "Decisions per gradient step.", at_least=1)
+    learning_rate: float = option(2e-3, "Initial step size of Adam.", above=0)
+    learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant.", choices=("linear", "constant"))
     gamma: float | None = option(
         None,
-        "discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource recovers slowly or resets",
+        "Discount per step; 0: only a decision's own reward counts; none: 0.998, or more if a shared resource recovers slowly or resets.",
         at_least=0,
         at_most=MAX_GAMMA,
     )
-    gae_lambda: float = option(1.0, "advantage estimation; 0: by the critic, 1: by the rewards", at_least=0, at_most=1)
-    clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
-    value_clip: float = option(0.0, "clip range of a value's change per update, in standard deviations of its first targets; 0: none", at_least=0)
-    value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
+    gae_lambda: float = option(1.0, "Advantage estimation; 0: by the critic, 1: by the rewards.", at_least=0, at_most=1)
+    clip_epsilon: float = option(0.2, "Clip range of the probability ratio around 1.", above=0)
+    value_clip: float = option(0.0, "Clip range of a value's change per update, in standard deviations of its first targets; 0: none.", at_least=0)
+    value_weight: float = option(0.5, "Weight of the critic's loss.", at_least=0)
     entropy_bonus: float = option(
-        0.025, "initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0
+        0.025, "Initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule.", at_least=0
     )
-    kl_limit: float = option(0.05, "KL divergence above which a step of the policy is undone, in nats; falls with the step size; 0: none", at_least=0)
-    normalise_advantages: bool = option(True, "scale each rollout's advantages to mean 0 and standard deviation 1")
-    gradient_clip: float = option(0.5, "maximum norm of the policy's and of the critic's gradient", above=0)
-    preference_sampling: str = option("mixed", "distribution of the streams' preferences", choices=PREFERENCE_SAMPLING)
-    preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preference_sampling fixed")
-    hidden: int = option(64, "width of the hidden layers", at_least=1)
-    embedding: int = option(16, "width of a candidate's embedding", at_least=1)
-    temperature: float = option(40.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
-    checkpoint_every: int = option(100_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
-    sample: bool = option(False, "draw decisions from the policy instead of taking the candidate with maximum utility")
+    kl_limit: float = option(0.05, "KL divergence above which the policy's step is undone, in nats; falls with the step size; 0: none.", at_least=0)
+    normalise_advantages: bool = option(True, "Scale each rollout's advantages to mean 0 and standard deviation 1.")
+    gradient_clip: float = option(0.5, "Maximum norm of the policy's and of the critic's gradient.", above=0)
+    preference_sampling: str = option("mixed", "Distribution of the streams' preferences.", choices=PREFERENCE_SAMPLING)
+    preference: str = option("0.9,0.08,0.02", "Weights (quality, cost, latency) under preference_sampling fixed.")
+    hidden: int = option(64, "Width of the hidden layers.", at_least=1)
+    embedding: int = option(16, "Width of a candidate's embedding.", at_least=1)
+    temperature: float = option(40.0, "Initial factor from utility to log probability, in nats per unit of reward.", above=0)
+    checkpoint_every: int = option(100_000, "Decisions between checkpoints; each draws new streams and preferences.", at_least=1)
+    sample: bool = option(False, "Draw decisions from the policy instead of taking the candidate with maximum utility.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"total_timesteps": 1_200_000},

@@ -11,7 +11,7 @@ from aamc_puppeteer.episodes.rewards import REWARDS, EpisodeReward
 from aamc_sdk import option
 
 DEFAULT_AGENTS = ("calculator", "file-reader", "python", "retriever")
-TRIALS = "for trials also checker, extractor, parser, reviser, strings and table, which solve the generated suites"
+TRIALS = "for trials also checker, extractor, parser, reviser, strings and table, which solve the generated suites."
 AGENT_TIMEOUT, MAX_CHARACTERS = 300.0, 20_000
 """The timeout is longer than all attempts of a role's call of its model."""
 JOINS = ("vote", "judge")
@@ -29,21 +29,21 @@ REWARD_OPTIONS = {
 class EpisodeOptions:
     """Agents, limits and rewards of an episode. An action is an activation of an agent, or the decision to stop."""
 
-    agents: tuple[str, ...] = option((), f"names of the agents (default: those of the suite, else {', '.join(DEFAULT_AGENTS)}); {TRIALS}")
-    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
-    estimator: str = option("lexical", "estimator that embeds tasks and agents; it is trained on their texts")
-    estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
-    max_steps: int = option(12, "maximum number of activations in a training episode", at_least=0)
-    agent_timeout: float = option(AGENT_TIMEOUT, "timeout of an agent's turn in seconds", above=0)
-    max_characters: int = option(MAX_CHARACTERS, "maximum characters of an output; the rest is cut off", at_least=1)
+    agents: tuple[str, ...] = option((), f"Names of the agents (default: those of the suite, else {', '.join(DEFAULT_AGENTS)}); {TRIALS}")
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
+    estimator: str = option("lexical", "Estimator that embeds tasks and agents; it is trained on their texts.")
+    estimator_options: Mapping[str, Any] = option({}, "The estimator's options.")
+    max_steps: int = option(12, "Maximum number of activations in a training episode.", at_least=0)
+    agent_timeout: float = option(AGENT_TIMEOUT, "Timeout of an agent's turn in seconds.", above=0)
+    max_characters: int = option(MAX_CHARACTERS, "Maximum characters of an output; the rest is cut off.", at_least=1)
 
-    reward: str = option(_RULE.name, "equation of the reward; see the reference page", choices=REWARDS)
-    success_reward: float = option(_RULE.success, "r, reward of a correct answer")
-    failure_reward: float = option(_RULE.failure, "r, reward of a wrong answer")
-    cost_weight: float = option(_RULE.cost_weight, "lambda, reward lost for each USD", at_least=0)
-    discount: float = option(_RULE.discount, "gamma, discount of the reward for each action", at_least=0, at_most=1)
-    step_factor: float = option(_RULE.step_factor, "F of reward 'log', cost of late steps in USD", at_least=0)
-    step_scale: float = option(_RULE.step_scale, "phi of reward 'log', number of steps after which the cost grows slowly", above=0)
+    reward: str = option(_RULE.name, "Equation of the reward; see the reference page.", choices=REWARDS)
+    success_reward: float = option(_RULE.success, "R, reward of a correct answer.")
+    failure_reward: float = option(_RULE.failure, "R, reward of a wrong answer.")
+    cost_weight: float = option(_RULE.cost_weight, "Lambda, reward lost for each USD.", at_least=0)
+    discount: float = option(_RULE.discount, "Gamma, discount of the reward for each action.", at_least=0, at_most=1)
+    step_factor: float = option(_RULE.step_factor, "F of reward 'log', cost of late steps in USD.", at_least=0)
+    step_scale: float = option(_RULE.step_scale, "Phi of reward 'log', number of steps after which the cost grows slowly.", above=0)
 
     @property
     def rule(self) -> EpisodeReward:
@@ -55,16 +55,16 @@ class EpisodeOptions:
 class LearningOptions:
     """Options of the policy and of REINFORCE, which orchestrator and router share; a router's candidates are its agents."""
 
-    updates: int = option(2000, "gradient steps", at_least=0)
-    episodes: int = option(64, "episodes in an update, played in parallel", at_least=1)
-    learning_rate: float = option(0.003, "step size of Adam; it falls to a tenth in the last third", above=0)
-    entropy_bonus: float = option(0.3, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0)
-    gradient_clip: float = option(1.0, "maximum norm of the policy's gradient, and of the baseline's", above=0)
+    updates: int = option(2000, "Gradient steps.", at_least=0)
+    episodes: int = option(64, "Episodes in an update, played in parallel.", at_least=1)
+    learning_rate: float = option(0.003, "Step size of Adam; it falls to a tenth in the last third.", above=0)
+    entropy_bonus: float = option(0.3, "Initial weight of the policy's entropy, in normalised reward per nat; it falls to 0.", at_least=0)
+    gradient_clip: float = option(1.0, "Maximum norm of the policy's gradient, and of the baseline's.", above=0)
     withheld: float = option(
-        0.3, "share of agents whose name is hidden from the policy in training; half of them without description", at_least=0, at_most=1
+        0.3, "Share of agents whose name is hidden from the policy in training; half of them without description.", at_least=0, at_most=1
     )
-    hidden: int = option(64, "width of hidden layers", at_least=1)
-    sample: bool = option(False, "whether actions are drawn from the policy after training, instead of the most probable ones")
+    hidden: int = option(64, "Width of hidden layers.", at_least=1)
+    sample: bool = option(False, "Whether actions are drawn from the policy after training, instead of the most probable ones.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"updates": 1000, "episodes": 32, "learning_rate": 0.01},
@@ -77,13 +77,13 @@ class LearningOptions:
 class PuppeteerConfig(EpisodeOptions, LearningOptions):
     """Options of ``puppeteer``."""
 
-    absent_agents: float = option(0.2, "share of training episodes in which some agents are absent", at_least=0, at_most=1)
-    checkpoint_every: int = option(50, "updates between checkpoints", at_least=1)
+    absent_agents: float = option(0.2, "Share of training episodes in which some agents are absent.", at_least=0, at_most=1)
+    checkpoint_every: int = option(50, "Updates between checkpoints.", at_least=1)
 
-    paths: int = option(1, "maximum number of parallel paths after training; 1 does not fork", at_least=1)
-    branches: int = option(2, "maximum number of agents that a path forks into", at_least=1)
-    fork_depth: int = option(2, "number of activations after which paths no longer fork", at_least=0)
-    join: str = option("vote", "how the paths' answers are joined", choices=JOINS)
-    judge: str = option("", "agent that picks an answer if join is 'judge'")
+    paths: int = option(1, "Maximum number of parallel paths after training; 1 does not fork.", at_least=1)
+    branches: int = option(2, "Maximum number of agents that a path forks into.", at_least=1)
+    fork_depth: int = option(2, "Number of activations after which paths no longer fork.", at_least=0)
+    join: str = option("vote", "How the paths' answers are joined.", choices=JOINS)
+    judge: str = option("", "Agent that picks an answer if join is 'judge'.")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {**LearningOptions.presets, "paper": {"reward": "log", "learning_rate": 1e-4}}

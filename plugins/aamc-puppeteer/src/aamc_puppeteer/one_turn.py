@@ -30,9 +30,9 @@ _AT_ONCE = 32
 class OneTurnOptions(ReplayOptions):
     """The agents' options and limits, and the replay of their outcomes."""
 
-    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
-    agent_timeout: float = option(AGENT_TIMEOUT, "timeout of an agent's turn in seconds", above=0)
-    max_characters: int = option(MAX_CHARACTERS, "maximum characters of an output; the rest is cut off", at_least=1)
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
+    agent_timeout: float = option(AGENT_TIMEOUT, "Timeout of an agent's turn in seconds.", above=0)
+    max_characters: int = option(MAX_CHARACTERS, "Maximum characters of an output; the rest is cut off.", at_least=1)
 
 
 class OneTurnEnvironment(ReplayEnvironment):

@@ -33,8 +33,8 @@ WHY = "The policy of puppeteer read the text and the candidates' descriptions; i
 class PuppeteerRouterConfig(LearningOptions):
     """Options of router ``puppeteer``: those of the orchestrator that one activation needs."""
 
-    estimator: str = option("lexical", "estimator that embeds queries and candidates; it is trained on their texts")
-    estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
+    estimator: str = option("lexical", "Estimator that embeds queries and candidates; it is trained on their texts.")
+    estimator_options: Mapping[str, Any] = option({}, "The estimator's options.")
 
 
 class _Member(Agent):

@@ -43,10 +43,10 @@ class NoAnswerError(AamcError, RuntimeError):
 class ArenaOptions:
     """Options of the arena; ``max_concurrent`` and ``on_error`` are those of vLLM Semantic Router's ``type: concurrent``."""
 
-    candidates: int | None = option(None, "number of candidates that answer: the router's choice and others drawn; none: all allowed", at_least=2)
-    timeout_seconds: float = option(60.0, "time limit of an answer or a verdict, in seconds", above=0)
-    max_concurrent: int | None = option(None, "maximum number of concurrent calls in a match; none: no limit", at_least=1)
-    on_error: str = option("skip", "effect of a failed call: skip leaves its candidate out, fail fails the match", choices=("skip", "fail"))
+    candidates: int | None = option(None, "Number of candidates that answer: the router's choice and others drawn; none: all allowed.", at_least=2)
+    timeout_seconds: float = option(60.0, "Time limit of an answer or a verdict, in seconds.", above=0)
+    max_concurrent: int | None = option(None, "Maximum number of concurrent calls in a match; none: no limit.", at_least=1)
+    on_error: str = option("skip", "Effect of a failed call: skip leaves its candidate out, fail fails the match.", choices=("skip", "fail"))
 
 
 class Arena:

@@ -50,24 +50,24 @@ _FLOAT64 = np.dtype("<f8")
 class LinearThompsonOptions(OutcomeOptions):
     """Options of ``linear-thompson``."""
 
-    mode: str = option("thompson", "how decisions explore: by drawing, or by the upper confidence bound", choices=("thompson", "linucb"))
-    posterior_scale: float = option(0.3, "factor on the posterior's standard deviations in mode thompson", above=0)
-    exploration: float = option(1.0, "standard deviations that mode linucb adds to the mean", at_least=0)
-    epsilon: float = option(0.0, "share of mode linucb's decisions that are drawn at random", at_least=0, at_most=1)
-    dimensions: int = option(4, "width of the reduced embedding", at_least=0, at_most=256)
-    prior_sd: float = option(0.35, "prior standard deviation of a candidate's quality around that of similar ones", above=0)
-    category_sd: float = option(0.2, "prior standard deviation of a category's effect on quality", above=0)
-    complexity_sd: float = option(0.2, "prior standard deviation of the effect of complexity, and of tool use, from 0 to 1", above=0)
-    embedding_sd: float = option(0.05, "prior standard deviation of the effect of one number of the reduced embedding", above=0)
-    noise_sd: float = option(0.45, "standard deviation of an outcome's quality around its expectation", above=0)
-    residual: float = option(0.3, "factor on the prior standard deviations if an estimator predicts the quality", above=0, at_most=1)
-    discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback of weight 1 on it", above=0, at_most=1)
-    newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
-    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
+    mode: str = option("thompson", "How decisions explore: by drawing, or by the upper confidence bound.", choices=("thompson", "linucb"))
+    posterior_scale: float = option(0.3, "Factor on the posterior's standard deviations in mode thompson.", above=0)
+    exploration: float = option(1.0, "Standard deviations that mode linucb adds to the mean.", at_least=0)
+    epsilon: float = option(0.0, "Share of mode linucb's decisions that are drawn at random.", at_least=0, at_most=1)
+    dimensions: int = option(4, "Width of the reduced embedding.", at_least=0, at_most=256)
+    prior_sd: float = option(0.35, "Prior standard deviation of a candidate's quality around that of similar ones.", above=0)
+    category_sd: float = option(0.2, "Prior standard deviation of a category's effect on quality.", above=0)
+    complexity_sd: float = option(0.2, "Prior standard deviation of the effect of complexity, and of tool use, from 0 to 1.", above=0)
+    embedding_sd: float = option(0.05, "Prior standard deviation of the effect of one number of the reduced embedding.", above=0)
+    noise_sd: float = option(0.45, "Standard deviation of an outcome's quality around its expectation.", above=0)
+    residual: float = option(0.3, "Factor on the prior standard deviations if an estimator predicts the quality.", above=0, at_most=1)
+    discount: float = option(0.995, "Factor on a candidate's earlier evidence with each feedback of weight 1 on it.", above=0, at_most=1)
+    newcomer_outcomes: float = option(50.0, "Maximum number of outcomes that a similar candidate counts as in the prior mean.", at_least=0)
+    cost_awareness: bool = option(True, "Prefer cheap candidates among equals in requests without a preference.")
     cost_weight: float = option(
-        DEFAULT_COST_WEIGHT, "weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality", at_least=0
+        DEFAULT_COST_WEIGHT, "Weight of cost in these requests; the whole range of cost is worth 0.2 times this weight in quality.", at_least=0
     )
-    sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
+    sample: bool = option(True, "Draw decisions from the probabilities; false takes the maximum utility.")
 
 
 class LinearDelta(msgspec.Struct):

@@ -27,8 +27,8 @@ def half_life_discount(half_life: int) -> float:
 def discount_help(half_life: int) -> str:
     """Return the meaning of the option ``discount``."""
     return (
-        "factor on older evidence with each later feedback of weight 1 at the same level and entity; 1 keeps all; "
-        f"none: a half-life of {half_life} feedbacks ({half_life_discount(half_life):.4f}), or 1 with a window"
+        "Factor on older evidence with each later feedback of weight 1 at the same level and entity; 1 keeps all; "
+        f"none: a half-life of {half_life} feedbacks ({half_life_discount(half_life):.4f}), or 1 with a window."
     )
 
 
@@ -42,55 +42,55 @@ class ThompsonOptions(OutcomeOptions):
 
     half_life: ClassVar[int] = HALF_LIFE
 
-    exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore", at_least=0, at_most=1)
-    exploration_decay: float = option(0.99, "epsilon-greedy: factor on that share after every 100 decisions", at_least=0, at_most=1)
+    exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore.", at_least=0, at_most=1)
+    exploration_decay: float = option(0.99, "epsilon-greedy: factor on that share after every 100 decisions.", at_least=0, at_most=1)
     min_exploration: float = option(
-        0.05, "minimum share of decisions that explore, with epsilon-greedy; with Thompson sampling see min_samples", at_least=0, at_most=1
+        0.05, "Minimum share of decisions that explore, with epsilon-greedy; with Thompson sampling see min_samples.", at_least=0, at_most=1
     )
-    use_thompson_sampling: bool = option(True, "draw each candidate with the probability that it is the best; false is epsilon-greedy")
-    enable_personalization: bool = option(True, "keep and use evidence of each user")
+    use_thompson_sampling: bool = option(True, "Draw each candidate with the probability that it is the best; false is epsilon-greedy.")
+    enable_personalization: bool = option(True, "Keep and use evidence of each user.")
     personalization_blend: float = option(
         0.7,
-        "weight of a user's own evidence: 0 ignores it, 1 lets one outcome outweigh all others; in blend linear, its share",
+        "Weight of a user's own evidence: 0 ignores it, 1 lets one outcome outweigh all others; in blend linear, its share.",
         at_least=0,
         at_most=1,
     )
     session_context_weight: float = option(
-        0.5, "the same for a session's own evidence; in blend linear, the weight of the session's success share", at_least=0, at_most=1
+        0.5, "The same for a session's own evidence; in blend linear, the weight of the session's success share.", at_least=0, at_most=1
     )
-    cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference, and when epsilon-greedy explores")
+    cost_awareness: bool = option(True, "Prefer cheap candidates among equals in requests without a preference, and when epsilon-greedy explores.")
     cost_weight: float = option(
-        DEFAULT_COST_WEIGHT, "weight of cost in requests without a preference; the whole range of cost is worth 0.2 times it in quality", at_least=0
+        DEFAULT_COST_WEIGHT, "Weight of cost in requests without a preference; the whole range of cost is worth 0.2 times it in quality.", at_least=0
     )
     min_samples: int = option(
-        10, "outcomes below which a candidate is drawn with a probability of at least min_exploration / number of candidates", at_least=0
+        10, "Outcomes below which a candidate is drawn with a probability of at least min_exploration / number of candidates.", at_least=0
     )
-    storage_path: str | None = option(None, "JSON state file, read when serving starts and written as a snapshot; none for no file")
-    auto_save_interval: str = option("30s", "time between two snapshots, in Go's notation for durations")
-    router_model_path: str | None = option(None, "checkpoint folder of this router to start from; none to start without evidence")
+    storage_path: str | None = option(None, "JSON state file, read when serving starts and written as a snapshot; none for no file.")
+    auto_save_interval: str = option("30s", "Time between two snapshots, in Go's notation for durations.")
+    router_model_path: str | None = option(None, "Checkpoint folder of this router to start from; none to start without evidence.")
 
-    blend: str = option(SHRINKAGE, "how the levels of evidence are combined; published is vLLM Semantic Router's whole algorithm", choices=BLENDS)
-    prior_alpha: float = option(1.0, "prior wins of every candidate", at_least=MIN_PRIOR)
-    prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
-    category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
-    max_category_prior: float = option(25.0, "maximum number of outcomes that a category's prior, learned outside it, counts as", at_least=1)
-    personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
-    session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
-    max_personal_prior: float = option(100.0, "maximum number of outcomes that the prior of a user or session counts as", at_least=1)
+    blend: str = option(SHRINKAGE, "How the levels of evidence are combined; published is vLLM Semantic Router's whole algorithm.", choices=BLENDS)
+    prior_alpha: float = option(1.0, "Prior wins of every candidate.", at_least=MIN_PRIOR)
+    prior_beta: float = option(1.0, "Prior losses of every candidate.", at_least=MIN_PRIOR)
+    category_strength: float = option(5.0, "Outcomes in a category that weigh as much as all others.", at_least=1)
+    max_category_prior: float = option(25.0, "Maximum number of outcomes that a category's prior, learned outside it, counts as.", at_least=1)
+    personal_strength: float = option(20.0, "Outcomes of a user that weigh as much as all others, at a weight of 0.5.", at_least=1)
+    session_strength: float = option(5.0, "Outcomes of a session that weigh as much as all others, at a weight of 0.5.", at_least=1)
+    max_personal_prior: float = option(100.0, "Maximum number of outcomes that the prior of a user or session counts as.", at_least=1)
     discount: float | None = option(None, discount_help(HALF_LIFE), above=0, at_most=1)
-    window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
+    window: int = option(0, "Number of latest feedbacks that count at each level and entity; 0 counts all.", at_least=0)
     shared_sessions: bool = option(
-        False, "a session's evidence counts for every request with its id, as in vLLM Semantic Router; false: only for its tenant and user"
+        False, "A session's evidence counts for every request with its id, as in vLLM Semantic Router; false: only for its tenant and user."
     )
-    max_users: int = option(100_000, "maximum number of users kept, the most recent ones", at_least=1)
-    max_sessions: int = option(2_000, "maximum number of sessions kept, the most recent ones", at_least=1)
+    max_users: int = option(100_000, "Maximum number of users kept, the most recent ones.", at_least=1)
+    max_sessions: int = option(2_000, "Maximum number of sessions kept, the most recent ones.", at_least=1)
     category_scores: Mapping[str, Mapping[str, float]] = option(
-        {}, "quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category"
+        {}, "Quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category."
     )
     prompt_prices: Mapping[str, float] = option(
-        {}, "blend published: prices of prompts in USD per million tokens, for candidates whose other prices are unknown"
+        {}, "Blend published: prices of prompts in USD per million tokens, for candidates whose other prices are unknown."
     )
-    sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum expected utility")
+    sample: bool = option(True, "Draw decisions from the probabilities; false takes the maximum expected utility.")
 
     def __attrs_post_init__(self) -> None:
         if self.window and self.discount is not None and self.discount < 1:
@@ -124,4 +124,4 @@ class EpsilonGreedyOptions(ThompsonOptions):
     half_life: ClassVar[int] = HALF_LIFE_EPSILON_GREEDY
 
     discount: float | None = option(None, discount_help(HALF_LIFE_EPSILON_GREEDY), above=0, at_most=1)
-    use_thompson_sampling: bool = option(False, "false is epsilon-greedy; true draws each candidate with the probability that it is the best")
+    use_thompson_sampling: bool = option(False, "False is epsilon-greedy; true draws each candidate with the probability that it is the best.")

@@ -48,15 +48,15 @@ logger = logging.getLogger(__name__)
 class CanaryOptions(RouterPairOptions):
     """Options of ``canary``."""
 
-    share: float = option(0.1, "share of requests that the challenger serves", at_least=0.0, at_most=1.0)
-    share_file: str = option("", "file with the share, read again whenever it changes; overrides share")
-    by_user: bool = option(False, "whether each user always gets the same router, the challenger for a share of the users")
+    share: float = option(0.1, "Share of requests that the challenger serves.", at_least=0.0, at_most=1.0)
+    share_file: str = option("", "File with the share, read again whenever it changes; overrides share.")
+    by_user: bool = option(False, "Whether each user always gets the same router, the challenger for a share of the users.")
     max_failures: int = option(
-        5, "failures of the challenger to score in this process that end the trial; 100 decisions without a failure cancel one", at_least=1
+        5, "Failures of the challenger to score in this process that end the trial; 100 decisions without a failure cancel one.", at_least=1
     )
-    max_error_excess: float = option(0.05, "rate of failed calls in excess of the stable router's above which the trial ends", at_least=0.0)
-    max_cost_ratio: float = option(10.0, "mean cost of a call above which the trial ends, as a multiple of the stable router's", above=0)
-    max_latency_ratio: float = option(10.0, "mean latency of a call above which the trial ends, as a multiple of the stable router's", above=0)
+    max_error_excess: float = option(0.05, "Rate of failed calls in excess of the stable router's above which the trial ends.", at_least=0.0)
+    max_cost_ratio: float = option(10.0, "Mean cost of a call above which the trial ends, as a multiple of the stable router's.", above=0)
+    max_latency_ratio: float = option(10.0, "Mean latency of a call above which the trial ends, as a multiple of the stable router's.", above=0)
 
 
 class Canary(RouterPair):

@@ -47,9 +47,9 @@ ROWS_A_LIMIT = 100
 class RouterPairOptions:
     """Options of ``shadow``, and of ``canary`` among others."""
 
-    stable: Any = option("epsilon-greedy", "the stable router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
-    candidate: Any = option("thompson", "the challenger, in the same form")  # noqa: RUF009  # likewise
-    timeout_ms: float = option(1000.0, "time in which the challenger must score up to 100 requests of a service, in milliseconds", above=0)
+    stable: Any = option("epsilon-greedy", "The stable router: its name, a checkpoint folder, or options with a name.")  # noqa: RUF009  # a text
+    candidate: Any = option("thompson", "The challenger, in the same form.")  # noqa: RUF009  # likewise
+    timeout_ms: float = option(1000.0, "Time in which the challenger must score up to 100 requests of a service, in milliseconds.", above=0)
 
     def __attrs_post_init__(self) -> None:
         for role in ROLES:

@@ -42,7 +42,7 @@ class ArenaVotesOptions:
     """Options of ``arena``."""
 
     candidates: Mapping[str, list[str]] = option(
-        {}, "models that count as one candidate, such as {gpt-4: [gpt-4-0314, gpt-4-0613]}; votes between two of them are left out"
+        {}, "Models that count as one candidate, such as {gpt-4: [gpt-4-0314, gpt-4-0613]}; votes between two of them are left out."
     )
 
     @property

@@ -75,9 +75,9 @@ SETTINGS: Mapping[str, Setting] = {
 class LLMRouterBenchOptions(CostOptions):
     """Which results are read, and the options of all published formats."""
 
-    setting: str = option("all", "models, datasets and splits of a setting of the paper", choices=tuple(SETTINGS))
-    models: tuple[str, ...] = option((), "names of the models; none: those of the setting")
-    datasets: tuple[str, ...] = option((), "names of the datasets; none: those of the setting")
+    setting: str = option("all", "Models, datasets and splits of a setting of the paper.", choices=tuple(SETTINGS))
+    models: tuple[str, ...] = option((), "Names of the models; none: those of the setting.")
+    datasets: tuple[str, ...] = option((), "Names of the datasets; none: those of the setting.")
 
 
 class _Run(msgspec.Struct):

@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 class CostOptions:
     """Assumptions about costs that were not measured, and the treatment of scores outside 0 to 1."""
 
-    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "characters per prompt token", above=0)
-    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "assumed tokens of every answer", at_least=0)
+    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "Characters per prompt token.", above=0)
+    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "Assumed tokens of every answer.", at_least=0)
     prices: Mapping[str, Any] = option(
-        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files"
+        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files."
     )
 
-    strict: bool = option(False, "refuse scores outside 0 to 1, instead of clipping and counting them")
+    strict: bool = option(False, "Refuse scores outside 0 to 1, instead of clipping and counting them.")
 
     def clipped(self, scores: Floats, source: object) -> Floats:
         """Return scores from 0 to 1; a warning counts those that were outside."""

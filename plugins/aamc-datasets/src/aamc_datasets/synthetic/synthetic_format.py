@@ -91,12 +91,12 @@ SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 class SyntheticOptions:
     """Options of ``synthetic``."""
 
-    n_train: int = option(10_000, "training texts", at_least=1, at_most=MAX_TEXTS)
-    n_validation: int = option(2_000, "validation texts", at_least=1, at_most=MAX_TEXTS)
-    n_test: int = option(2_000, "test texts", at_least=1, at_most=MAX_TEXTS)
-    seed: int | None = option(None, "seed of the texts; null uses the run's seed", at_least=0)
+    n_train: int = option(10_000, "Training texts.", at_least=1, at_most=MAX_TEXTS)
+    n_validation: int = option(2_000, "Validation texts.", at_least=1, at_most=MAX_TEXTS)
+    n_test: int = option(2_000, "Test texts.", at_least=1, at_most=MAX_TEXTS)
+    seed: int | None = option(None, "Seed of the texts; null uses the run's seed.", at_least=0)
     shares: Mapping[str, float] = option(
-        {}, "relative frequencies of categories, such as {code: 3, chat: 1}; empty: those of the environment's world, by default equal"
+        {}, "Relative frequencies of categories, such as {code: 3, chat: 1}; empty: those of the environment's world, by default equal."
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"n_train": 2_000, "n_validation": 400, "n_test": 1_000}}

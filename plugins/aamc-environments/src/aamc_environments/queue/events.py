@@ -20,16 +20,16 @@ KINDS = ("drift", "price", "down", "up", "join")
 class Event:
     """A change of a candidate at a step of every stream."""
 
-    at: int = option(0, "step of the event, counted from 0", at_least=0)
-    candidate: str = option("", "name of the candidate")
+    at: int = option(0, "Step of the event, counted from 0.", at_least=0)
+    candidate: str = option("", "Name of the candidate.")
     kind: str = option(
         "down",
-        "drift: quality changes; price: prices change; down, up, join: availability changes",
+        "drift: quality changes; price: prices change; down, up, join: availability changes.",
         choices=KINDS,
     )
-    shift: float = option(0.0, "drift: change of the log-odds of success")
-    over: int = option(0, "drift: steps until the change is complete; 0: at once", at_least=0)
-    factor: float = option(1.0, "price: multiple of the list price", at_least=0.0)
+    shift: float = option(0.0, "drift: change of the log-odds of success.")
+    over: int = option(0, "drift: steps until the change is complete; 0: at once.", at_least=0)
+    factor: float = option(1.0, "price: multiple of the list price.", at_least=0.0)
 
 
 @attrs.frozen(eq=False)

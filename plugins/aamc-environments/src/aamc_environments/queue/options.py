@@ -99,34 +99,34 @@ class QueueOptions(StreamOptions):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"service_by_length": False}}
 
-    world: Any = option("default", "categories and skills of the candidates: default, a YAML file, or the content of one")  # noqa: RUF009  # an attrs field
-    scenario: str = option("default", "shared resource of the calls, and the defaults of load and bursts", choices=tuple(SCENARIOS))
+    world: Any = option("default", "Categories and skills of the candidates: default, a YAML file, or the content of one.")  # noqa: RUF009  # an attrs field
+    scenario: str = option("default", "Shared resource of the calls, and the defaults of load and bursts.", choices=tuple(SCENARIOS))
     load: float | None = option(
         None,
-        "demand if the scarce candidates served every query, relative to their capacity: utilisation of the slowest candidate; in scenario "
-        "rate-limit, of the limit; in daily-budget, of the budget by the most expensive candidate; none: the scenario's, default 0.6",
+        "Demand if the scarce candidates served every query, relative to their capacity: utilisation of the slowest candidate; in scenario "
+        "rate-limit, of the limit; in daily-budget, of the budget by the most expensive candidate; none: the scenario's, default 0.6.",
         above=0.0,
         at_most=100.0,
     )
-    arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
+    arrival_rate: float | None = option(None, "Queries per second and stream; none: from load.", above=0.0)
     burst: float | None = option(
-        None, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts; none: the scenario's, default 1", at_least=1.0
+        None, "Arrival rate within bursts as a multiple of the rate between them; 1: no bursts; none: the scenario's, default 1.", at_least=1.0
     )
-    burst_share: float = option(0.2, "share of queries within bursts, as far as burst_length and warning allow it", at_least=0.0, at_most=0.9)
-    burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
+    burst_share: float = option(0.2, "Share of queries within bursts, as far as burst_length and warning allow it.", at_least=0.0, at_most=0.9)
+    burst_length: float = option(20.0, "Mean number of queries in a burst.", at_least=1.0)
     warning: float | None = option(
         None,
-        "mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0",
+        "Mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0.",
         at_least=0.0,
     )
-    slots: int = option(4, "scenario batching: number of calls that each candidate serves in parallel", at_least=1)
-    tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens per minute of a stream; none: from load", above=0.0)
-    budget_usd: float | None = option(None, "scenario daily-budget: USD per day of a stream; none: from load", at_least=0.0)
-    day: int = option(100, "scenario daily-budget: queries per day", at_least=1)
-    session_turns: float = option(8.0, "scenario prompt-cache: mean number of a session's turns", at_least=1.0)
-    turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0, at_most=1e9)
-    service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
-    events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
+    slots: int = option(4, "Scenario batching: number of calls that each candidate serves in parallel.", at_least=1)
+    tokens_per_minute: float | None = option(None, "Scenario rate-limit: tokens per minute of a stream; none: from load.", above=0.0)
+    budget_usd: float | None = option(None, "Scenario daily-budget: USD per day of a stream; none: from load.", at_least=0.0)
+    day: int = option(100, "Scenario daily-budget: queries per day.", at_least=1)
+    session_turns: float = option(8.0, "Scenario prompt-cache: mean number of a session's turns.", at_least=1.0)
+    turn_tokens: float = option(1500.0, "Scenario prompt-cache: tokens that each turn adds to the prompt.", at_least=0.0, at_most=1e9)
+    service_by_length: bool = option(True, "Service time grows with the world's answer length, which estimators then learn.")
+    events: list[Event] = option([], "Changes of the pool: a list of {at, candidate, kind, ...}.")  # noqa: RUF009  # an attrs field
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 class Category:
     """A category of queries, and the distribution of its queries where no dataset gives them."""
 
-    share: float = option(1.0, "frequency relative to the other categories", at_least=0.0)
-    complexity: float = option(0.5, "mean complexity", above=0.0, at_most=0.99)
-    tool_use: float = option(0.0, "share of queries that need tools", at_least=0.0, at_most=1.0)
+    share: float = option(1.0, "Frequency relative to the other categories.", at_least=0.0)
+    complexity: float = option(0.5, "Mean complexity.", above=0.0, at_most=0.99)
+    tool_use: float = option(0.0, "Share of queries that need tools.", at_least=0.0, at_most=1.0)
 
 
 def _check_success(skill: Skill, attribute: attrs.Attribute[Any], value: dict[str, float]) -> None:
@@ -48,9 +48,9 @@ class Skill:
     """A candidate's chances of success."""
 
     success: dict[str, float] = attrs.field(validator=_check_success)
-    slope: float = option(3.0, "log-odds of success lost from the easiest to the hardest query")
-    tools: float | None = option(None, "change of the log-odds where tools are needed; none: 0 with ability tools, else minus tool_penalty")
-    price: float | None = option(None, "USD per million output tokens; skills of unknown candidates are interpolated by price", above=0.0)
+    slope: float = option(3.0, "Log-odds of success lost from the easiest to the hardest query.")
+    tools: float | None = option(None, "Change of the log-odds where tools are needed; none: 0 with ability tools, else minus tool_penalty.")
+    price: float | None = option(None, "USD per million output tokens; skills of unknown candidates are interpolated by price.", above=0.0)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,9 +59,9 @@ class SimulatedWorld:
 
     categories: dict[str, Category]
     candidates: dict[str, Skill]
-    tool_penalty: float = option(3.0, "log-odds of success lost where tools are needed and the candidate has none", at_least=0.0)
-    easy_tokens: float = option(128.0, "mean output tokens at complexity 0", above=0.0)
-    hard_tokens: float = option(384.0, "mean output tokens at complexity 1", above=0.0)
+    tool_penalty: float = option(3.0, "Log-odds of success lost where tools are needed and the candidate has none.", at_least=0.0)
+    easy_tokens: float = option(128.0, "Mean output tokens at complexity 0.", above=0.0)
+    hard_tokens: float = option(384.0, "Mean output tokens at complexity 1.", above=0.0)
 
     def __attrs_post_init__(self) -> None:
         if not self.categories or not self.candidates:

@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 class InteractionsOptions:
     """Options of ``interactions``."""
 
-    minimum_rating: float | None = option(None, "lowest rating of the scale (default: 0; the lowest of all files if lines name judges)")
-    maximum_rating: float | None = option(None, "highest rating of the scale (default: 1; the highest of all files if lines name judges)")
-    max_turns: int = option(1000, "maximum number of turns of a user; the latest are kept, with a warning", at_least=1)
+    minimum_rating: float | None = option(None, "Lowest rating of the scale (default: 0; the lowest of all files if lines name judges).")
+    maximum_rating: float | None = option(None, "Highest rating of the scale (default: 1; the highest of all files if lines name judges).")
+    max_turns: int = option(1000, "Maximum number of turns of a user; the latest are kept, with a warning.", at_least=1)
 
     def __attrs_post_init__(self) -> None:
         low, high = self.minimum_rating, self.maximum_rating
