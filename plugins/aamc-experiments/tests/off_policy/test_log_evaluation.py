@@ -336,7 +336,7 @@ def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> 
 
 def test_a_log_without_known_probabilities_is_not_to_be_judged_but_drawn(plugins, tmp_path) -> None:
     log = make_log(plugins, f"sqlite:{tmp_path}/log.db", router="secretive", decisions=2)
-    with pytest.raises(DataError, match=r"could not know its propensity \(2\); log some of a router that knows its probabilities"):
+    with pytest.raises(DataError, match=r"the probability of the choice is unknown \(2\); log some of a router that knows its probabilities"):
         evaluate_log(log, plugins, names=["uniform"])
 
 

@@ -19,7 +19,7 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, RoutingRequest
 
 LEFT_OUT = {
-    "propensity_unknown": "the router could not know its propensity",
+    "propensity_unknown": "the probability of the choice is unknown",
     "fallback": "another candidate served than the one chosen",
     "only_compared": "feedback only compares candidates",
     "not_judged": "no feedback on quality",
