@@ -5,7 +5,7 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset
-from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.decisions import Attempt, Decision, Feedback, is_implicit, new_ids
 from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
@@ -53,6 +53,7 @@ __all__ = [
     "check_text",
     "estimated_tokens",
     "is_figure",
+    "is_implicit",
     "json_figures",
     "last_box",
     "last_number",

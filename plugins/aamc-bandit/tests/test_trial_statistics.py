@@ -101,11 +101,20 @@ def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store
     for name in "abc":
         decide(store, name)
     for name, quality in (("c", 0.1), ("a", 0.2), ("b", 0.3)):
-        judge(store, name, quality, source="implicit")
-    judge(store, "a", 1.0)  # too late: the first was looked at already
+        judge(store, name, quality)
+    judge(store, "a", 1.0, source="late")  # the first was looked at already
     judge(store, "b", 0.9, source="nobody", weight=0.0)
     (trial,) = read_trials(store).trials
     assert [judgement.quality for judgement in trial.judgements] == [0.1, 0.2, 0.3]
+
+
+def test_a_hint_is_no_verdict_and_leaves_the_decision_to_explicit_feedback(store) -> None:
+    for name in ("hinted", "rated"):
+        decide(store, name)
+        judge(store, name, 0.0, source="implicit:escalation", confidence=0.01)
+    judge(store, "rated", 0.9)
+    (trial,) = read_trials(store).trials
+    assert [judgement.quality for judgement in trial.judgements] == [0.9]
 
 
 def test_what_cannot_be_compared_is_counted(store) -> None:

@@ -20,13 +20,13 @@ from aamc_bandit.trials.trial_notes import CALL, CONTENT, FEEDBACK, NotedContent
 from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, compare, known_bound
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decode_entry, is_within, read_batches, user_digest
-from aamc_sdk.types import Snapshot, tenant_user
+from aamc_sdk.types import Snapshot, is_implicit, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the saved statistics."""
-SNAPSHOT = f"canary report {STATE_SCHEMA}, failures 0.0"
-"""The name of the snapshot that keeps the statistics, as in earlier versions."""
+SNAPSHOT = f"canary report {STATE_SCHEMA}, explicit feedback"
+"""The name of the snapshot that keeps the statistics. It names what they count, so that statistics by another rule are not continued."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
@@ -137,7 +137,7 @@ class TrialLog:
                 self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
         feedback = decode_entry(row.content, FEEDBACK, row.id)
-        if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
+        if feedback.quality is None or is_implicit(feedback.source) or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate

@@ -69,9 +69,10 @@ class NotedContent(msgspec.Struct, gc=False):
 
 
 class FeedbackEntry(msgspec.Struct, gc=False):
-    """The quality that feedback gives, and its weight."""
+    """The quality that feedback gives, its source and its weight."""
 
     quality: float | None = None
+    source: str = "explicit"
     confidence: float = 1.0
     weight: float = 1.0
 
