@@ -10,7 +10,7 @@ import attrs
 
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from
-from aamc_sdk.types import Estimates, Experience, Record
+from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
 
 T = TypeVar("T")
 
@@ -77,14 +77,20 @@ class Batch:
         own entry it is.
         """
         records = LazySequence(range(len(self.decisions)), cache(lambda number: record_from(self.decisions[number])))
-        entries = [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION]
+        entries: list[Attempt | Feedback] = []
+        entries_before = []
+        for row in self.rows:
+            if row.kind == DECISION:
+                entries_before.append(len(entries))
+            else:
+                entries.append(attempt_from(row) if row.kind == ATTEMPT else feedback_from(row))
         return Experience(
             position=self.position,
             queries=LazySequence(records, lambda record: record.query),
             estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
             decisions=LazySequence(records, lambda record: record.decision),
             entries=entries,
-            made=len(self.rows) - len(entries),
+            made=len(entries_before),
             epoch=self.epoch,
             expected_quality=LazySequence(records, _expected_quality),
             records=records,
@@ -93,6 +99,7 @@ class Batch:
             last=self.last or (self.rows[-1].name if self.rows else self.follows),
             replaced=[feedback_from(row) for row in self.replaced],
             start=self.start,
+            entries_before=entries_before,
         )
 
 

@@ -63,6 +63,8 @@ class Experience:
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
         start: The position of the last entry that retention has dropped, 0 for none: a reader that is not there yet has missed some.
         decision_ids: The decisions' ids, one each, to find a decision without reading it; or none at all.
+        entries_before: For each decision that was made in this batch, the number of entries before it; or none at all: then all decisions precede
+            the entries.
 
     The experience of a store reads its rows lazily: routers learn nothing from most entries, and reading a decision takes longest.
     """
@@ -81,6 +83,7 @@ class Experience:
     replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
     start: int = attrs.field(default=0, kw_only=True)
     decision_ids: Sequence[str] = attrs.field(default=(), kw_only=True)
+    entries_before: Sequence[int] = attrs.field(default=(), kw_only=True)
 
     @property
     def estimates(self) -> Estimates:
@@ -95,6 +98,16 @@ class Experience:
     def rows(self) -> dict[str, int]:
         """The row of each decision, by its id."""
         return {name: row for row, name in enumerate(self.decision_ids or [decision.id for decision in self.decisions])}
+
+    @property
+    def in_log_order(self) -> Iterator[int | Attempt | Feedback]:
+        """The row of each decision that was made in this batch, and the entries, in log order."""
+        first, done = len(self.decisions) - self.made, 0
+        for row, before in zip(range(first, len(self.decisions)), self.entries_before or [0] * self.made, strict=True):
+            yield from self.entries[done:before]
+            yield row
+            done = before
+        yield from self.entries[done:]
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -122,17 +135,21 @@ class Experience:
         """Return some decisions, with their attempts and feedback."""
         decisions = [self.decisions[row] for row in rows]
         ids = {decision.id for decision in decisions}
+        kept = [entry.decision_id in ids for entry in self.entries]
+        kept_before = np.cumsum([0, *kept])
+        first = len(self.decisions) - self.made
         return attrs.evolve(
             self,
             queries=[self.queries[row] for row in rows],
             estimates=self.estimates.take(rows),
             decisions=decisions,
-            entries=[entry for entry in self.entries if entry.decision_id in ids],
+            entries=[entry for entry, is_kept in zip(self.entries, kept, strict=True) if is_kept],
             replaced=[feedback for feedback in self.replaced if feedback.decision_id in ids],
-            made=int(np.count_nonzero(rows >= len(self.decisions) - self.made)),
+            made=int(np.count_nonzero(rows >= first)),
             expected_quality=[self.expected_quality[row] for row in rows] if self.expected_quality else (),
             records=[self.records[row] for row in rows] if self.records else (),
             decision_ids=[decision.id for decision in decisions],
+            entries_before=[int(kept_before[self.entries_before[row - first]]) for row in rows if row >= first] if self.entries_before else (),
         )
 
 

@@ -439,6 +439,15 @@ def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
     assert (len(about.decisions), about.made) == (2, 1)  # d is only judged after position 1
 
 
+def test_an_experience_has_the_order_of_decisions_and_entries(store: Store) -> None:
+    store.add_decisions([record("d")])
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    store.add_decisions([record("e")])
+    feedback = store.experience().feedback[0]
+    assert list(store.experience().in_log_order) == [0, feedback, 1]
+    assert list(store.experience(1).in_log_order) == [feedback, 1]
+
+
 def test_a_view_is_kept_until_a_newer_one_comes(store: Store) -> None:
     assert store.snapshot("router") is None
     for position, content in ((5, b"five"), (4, b"four"), (5, b"again")):

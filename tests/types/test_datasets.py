@@ -1,5 +1,6 @@
 """Datasets: rows and their labels, outcomes and votes."""
 
+import attrs
 import numpy as np
 
 from aamc_sdk import Attempt, Dataset, Decision, Estimates, Experience, Feedback, Preference, Query
@@ -29,6 +30,17 @@ def test_rows_come_with_the_experience_about_their_questions_alone():
     assert len(part.experience.estimates) == 2
     assert part.experience.expected_quality == [{"a": 0.0}, {"a": 3.0}]
     assert part.experience.rows == {"0": 0, "3": 1}
+
+
+def test_decisions_and_entries_are_read_in_log_order_also_of_a_part():
+    whole = attrs.evolve(logged(["one", "two", "three"]), made=2, entries_before=[2, 4])
+
+    def order(experience):
+        return [entry if isinstance(entry, int) else entry.decision_id for entry in experience.in_log_order]
+
+    assert order(whole) == ["0", "0", 1, "1", "1", 2, "2", "2"]
+    assert order(attrs.evolve(whole, entries_before=())) == [1, 2, "0", "0", "1", "1", "2", "2"]
+    assert order(whole.take(np.array([1, 2]))) == [0, "1", "1", 1, "2", "2"]
 
 
 def test_no_question_of_a_split_is_in_the_experience_of_another():

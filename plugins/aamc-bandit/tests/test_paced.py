@@ -20,6 +20,7 @@ from aamc_baselines import plugin as baselines
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, UnknownComponentError
+from aamc_sdk.log import RowStore, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, expected_cost
 from aamc_sdk.routing.arguments import RouteArguments
@@ -273,14 +274,21 @@ def test_a_persistent_ratio_is_learned_and_a_single_outlier_hardly_changes_it():
 
 
 def test_a_restart_and_a_replay_continue_from_the_same_state(plugins, clock, tmp_path):
-    options, store = {"usd_per_day": 300 * COSTS[MIDDLE]}, f"sqlite:{tmp_path / 'log.db'}"
+    options, store, other = {"usd_per_day": 300 * COSTS[MIDDLE]}, f"sqlite:{tmp_path / 'log.db'}", f"sqlite:{tmp_path / 'other.db'}"
     with served(plugins, options, store) as controller:
-        drive(controller, clock, 150, 60.0, tenant="a")
+        drive(controller, clock, 150, 60.0, ratio=3.0, tenant="a")
         request = controller._decider.request(RouteArguments([attrs.evolve(QUERY, tenant="a")]))
         state, scores = state_of(controller.router), controller.router.score(request)
-    with served(plugins, options, store) as controller:
-        assert state_of(controller.router) == state
-        np.testing.assert_array_equal(controller.router.score(request).probabilities, scores.probabilities)
+    with contextlib.closing(open_store(store, plugins)) as log, contextlib.closing(open_store(other, plugins)) as unlearned:
+        assert isinstance(log, RowStore)
+        assert isinstance(unlearned, RowStore)
+        unlearned.add([(row,) for row in log.batch(0, 10**6).rows])  # without the state that was saved
+    for url in (store, other):
+        with served(plugins, options, url) as controller:
+            assert controller.learner is not None
+            controller.learner.flush()
+            assert state_of(controller.router) == state
+            np.testing.assert_array_equal(controller.router.score(request).probabilities, scores.probabilities)
 
 
 @pytest.mark.parametrize(("before", "after"), [({}, {"p95_ms": 3000.0}), ({"p95_ms": 3000.0}, {}), ({"p95_ms": 3000.0}, {"usd_per_1k": 50.0})])

@@ -25,6 +25,7 @@ ROUTERS = [
     {"name": "thompson", "discount": 1.0},
     {"name": "epsilon-greedy"},
     {"name": "linear-thompson"},
+    {"name": "paced", "router": "thompson", "usd_per_1k": 2.0},
 ]
 
 
@@ -58,6 +59,7 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
         for n in range(first, first + rounds):
             decision = controller.route(f"Question {n}", user=f"user {n % 3}", session=f"session {n % 7}")
             controller.feedback(decision.id, quality=(n * 7 % 11) / 10, source="implicit" if n % 4 == 0 else "explicit", confidence=0.7)
+            controller.attempt(decision.id, cost_usd=0.001 * (1 + n % 3), latency_ms=100.0)
             late.append(decision)
             if n % 5 == 0:
                 other = next(name for name in pool.names if name != late[0].candidate)
@@ -75,11 +77,12 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
     assert serve(router, pool, url, 0) == before
     after = serve(router, pool, url, 10)  # goes on from the view
     assert after != before
-    monkeypatch.setattr(log_consumer, "BATCH", 1000)  # all at once, without any view
-    with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
-        anew.store.add([(row,) for row in log.batch(0, 10**6).rows])
-        anew.learner.flush(60)
-        assert state_of(anew.router) == after
+    for size in (1, 13, 5000):  # without any view
+        monkeypatch.setattr(log_consumer, "BATCH", size)
+        with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
+            anew.store.add([(row,) for row in log.batch(0, 10**6).rows])
+            anew.learner.flush(60)
+            assert state_of(anew.router) == after
 
 
 @pytest.mark.parametrize("router", ["thompson", "linear-thompson"])

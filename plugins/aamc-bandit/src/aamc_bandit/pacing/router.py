@@ -41,7 +41,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidat
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
-from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
+from aamc_sdk.types import ROUNDING, Attempt, Experience, Floats, RoutingRequest, Scores
 
 STATE, INNER = "paced.json", "router"
 
@@ -172,11 +172,11 @@ class Paced(WrappingRouter):
         decisions, tenants = experience.decisions, [query.tenant or "" for query in experience.queries]
         rows = experience.rows
         with self._lock:
-            for row in range(len(decisions) - experience.made, len(decisions)):
-                self.ledger.add_decision(decisions[row], tenants[row])
-            for call in experience.attempts:
-                if (row := rows.get(call.decision_id, -1)) >= 0:
-                    self.ledger.add_call(call, decisions[row], tenants[row])
+            for entry in experience.in_log_order:  # multipliers are planned by the corrections that were learned before a decision
+                if isinstance(entry, int):
+                    self.ledger.add_decision(decisions[entry], tenants[entry])
+                elif isinstance(entry, Attempt) and (row := rows.get(entry.decision_id, -1)) >= 0:
+                    self.ledger.add_call(entry, decisions[row], tenants[row])
             if not self._gives_deltas:
                 self.ledger.delta()  # nobody will ask for it
 
