@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from aamc_bandit.thompson import Thompson
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence
-from aamc_bandit.thompson.drift_alarm import LOG_ODDS, divergence, effective_number, find_drift
+from aamc_bandit.thompson.drift_alarm import LOG_ODDS, MIN_RECENT, divergence, effective_number, find_drift
 from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 from aamc_bandit.thompson.options import HALF_LIFE, HALF_LIFE_EPSILON_GREEDY, EpsilonGreedyOptions, ThompsonOptions
 
@@ -21,9 +21,9 @@ from aamc_sdk.types import Feedback, Pool
 KEYS = EvidenceKeys("code")
 
 
-def add(evidence: BetaEvidence, quality: float, times: int = 1) -> None:
+def add(evidence: BetaEvidence, quality: float, times: int = 1, weight: float = 1.0) -> None:
     for _ in range(times):
-        evidence.add(KEYS, [("a", quality)], 1.0, implicit=False, time=0.0)
+        evidence.add(KEYS, [("a", quality)], weight, implicit=False, time=0.0)
 
 
 def known(evidence: BetaEvidence) -> CandidateEvidence:
@@ -82,6 +82,20 @@ def test_a_fall_and_a_rise_leave_the_interval_and_chance_does_not() -> None:
         assert not drift.low <= drift.recent <= drift.high
 
 
+def test_hints_of_low_weight_between_the_ratings_raise_no_alarm() -> None:
+    rng, evidence = np.random.default_rng(0), BetaEvidence()
+    for is_rated in rng.random(20_000) < 0.5:
+        add(evidence, 0.9 if is_rated else 0.0, weight=1.0 if is_rated else 0.25)
+        assert find_drift("a", "code", known(evidence)) is None
+
+
+def test_feedback_of_low_weight_alone_shows_a_fall() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 1.0, 400, weight=0.25)
+    add(evidence, 0.0, 40, weight=0.25)
+    assert find_drift("a", "code", known(evidence)) is not None
+
+
 def test_a_few_outcomes_raise_no_alarm() -> None:
     evidence = BetaEvidence()
     add(evidence, 1.0, 25)
@@ -93,9 +107,13 @@ def test_the_bound_by_hand() -> None:
     assert divergence(0.5, 0.25) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
     assert divergence(0.0, 0.25) == pytest.approx(-math.log(0.75))
     assert divergence(0.3, 0.3) == 0
-    assert effective_number(1.0) == pytest.approx(1.0)
-    assert effective_number(1 + 0.98) == pytest.approx((1 + 0.98) ** 2 / (1 + 0.98**2))
-    assert effective_number(50.0) == pytest.approx(99.0)
+    evidence = BetaEvidence()
+    add(evidence, 1.0)
+    assert effective_number(known(evidence)) == pytest.approx(1.0)
+    add(evidence, 1.0, weight=0.25)
+    assert effective_number(known(evidence)) == pytest.approx((0.25 + 0.98) ** 2 / (0.25**2 + 0.98**2))
+    add(evidence, 1.0, 2000, weight=0.25)
+    assert effective_number(known(evidence)) == pytest.approx(99.0)
 
 
 def test_the_ends_of_the_interval_are_where_the_alarm_begins() -> None:
@@ -105,9 +123,9 @@ def test_the_ends_of_the_interval_are_where_the_alarm_begins() -> None:
     drift = find_drift("a", "code", known(evidence))
     assert drift is not None
     entry = known(evidence)
-    earlier = entry.wins + entry.losses - entry.recent_count
+    earlier = entry.wins + entry.losses - entry.recent_weight
     mean = (entry.wins - entry.recent_quality + 1) / (earlier + 2)
-    number = 1 / (1 / effective_number(entry.recent_count) + 1 / earlier)
+    number = 1 / (1 / effective_number(entry) + 1 / earlier)
     assert [number * divergence(end, mean) for end in (drift.low, drift.high)] == pytest.approx([LOG_ODDS] * 2, rel=1e-6)
 
 
@@ -129,15 +147,31 @@ def test_a_router_says_once_that_a_candidate_drifts_and_when_it_is_over(pool: Po
     assert "back in its interval" in caplog.text
 
 
-def test_evidence_without_recent_qualities_is_read() -> None:
-    evidence = BetaEvidence()
-    add(evidence, 1.0, 3)
+def read_without(evidence: BetaEvidence, columns: int) -> BetaEvidence:
+    """Return evidence that is read from a state without its last columns, as an earlier version saved it."""
     state = evidence.to_json()
-    state["columns"] = state["columns"][:-2]
+    state["columns"] = state["columns"][:-columns]
     state["levels"] = {
-        level: {name: {**entity, "cells": {who: cell[:-2] for who, cell in entity["cells"].items()}} for name, entity in entities.items()}
+        level: {name: {**entity, "cells": {who: cell[:-columns] for who, cell in entity["cells"].items()}} for name, entity in entities.items()}
         for level, entities in state["levels"].items()
     }
     earlier = BetaEvidence()
     earlier.restore(state)
-    assert known(earlier) == msgspec.structs.replace(known(evidence), recent_quality=0.0, recent_count=0.0)
+    return earlier
+
+
+def test_evidence_without_recent_qualities_is_read() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 1.0, 3)
+    unset = {"recent_quality": 0.0, "recent_weight": 0.0, "recent_squares": 0.0}
+    assert known(read_without(evidence, 3)) == msgspec.structs.replace(known(evidence), **unset)
+
+
+def test_evidence_without_squares_is_read_and_its_alarm_is_not_quicker() -> None:
+    evidence = BetaEvidence()
+    add(evidence, 1.0, 300)
+    earlier = read_without(evidence, 1)
+    for each in (evidence, earlier):
+        add(each, 0.0, 10)
+    assert known(earlier).recent_quality == known(evidence).recent_quality
+    assert MIN_RECENT < effective_number(known(earlier)) < effective_number(known(evidence))

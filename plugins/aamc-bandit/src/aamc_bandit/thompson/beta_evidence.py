@@ -51,8 +51,9 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
         explicit: Number of explicit outcomes.
         implicit: Number of implicit outcomes.
         updated: Time of the latest feedback, in seconds since the epoch.
-        recent_quality: The sum of the outcomes' qualities, discounted by :data:`RECENT` with each later one, whatever their weights.
-        recent_count: The number of outcomes, likewise.
+        recent_quality: The sum of the outcomes' weighted qualities, discounted by :data:`RECENT` with each later one, whatever its weight.
+        recent_weight: The sum of the outcomes' weights, likewise.
+        recent_squares: The sum of the squares of these discounted weights; 0 in a state that does not have it.
     """
 
     wins: Amount
@@ -64,9 +65,17 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
     implicit: Count
     updated: Amount
     recent_quality: Amount = 0.0
-    recent_count: Amount = 0.0
+    recent_weight: Amount = msgspec.field(name="recent_count", default=0.0)
+    recent_squares: Amount = 0.0
+
+    @property
+    def known_squares(self) -> float:
+        """The sum of the squares; where it is missing, its maximum for outcomes of weight 1."""
+        return self.recent_squares or self.recent_weight
 
 
+COLUMNS = list(CandidateEvidence.__struct_encode_fields__)
+"""The names of the fields in a saved state."""
 NO_EVIDENCE = CandidateEvidence(0.0, 0.0, 0, 0, 0.0, 0, 0, 0.0)
 
 
@@ -108,8 +117,9 @@ class EntityEvidence(msgspec.Struct):
                 known.explicit + (not implicit),
                 known.implicit + implicit,
                 max(known.updated, time),
-                RECENT * known.recent_quality + wins / weight if weight else known.recent_quality,
-                RECENT * known.recent_count + 1 if weight else known.recent_count,
+                RECENT * known.recent_quality + wins if weight else known.recent_quality,
+                RECENT * known.recent_weight + weight if weight else known.recent_weight,
+                RECENT**2 * known.known_squares + weight**2 if weight else known.recent_squares,
             )
         if window:
             recent = (*self.recent, tuple(outcome[:3] for outcome in outcomes))
@@ -148,7 +158,7 @@ class EntityEvidence(msgspec.Struct):
                 continue
             at, weight, latest = max(known.at, clock), wins + losses, max(known.total, known.total + sign)
             kept, share = discount ** (at - known.at), 0.0 if left else sign * discount ** (at - clock)
-            recent = sign * RECENT ** max(latest - totals.get(candidate, latest), 0) if weight else 0.0
+            recent = RECENT ** max(latest - totals.get(candidate, latest), 0)
             self.candidates[candidate] = CandidateEvidence(
                 wins=max(kept * known.wins + share * wins, 0.0),  # not below 0 by rounding
                 losses=max(kept * known.losses + share * losses, 0.0),
@@ -158,8 +168,9 @@ class EntityEvidence(msgspec.Struct):
                 explicit=max(known.explicit + sign * (not implicit), 0),
                 implicit=max(known.implicit + sign * implicit, 0),
                 updated=max(known.updated, time),
-                recent_quality=max(known.recent_quality + (recent * wins / weight if weight else 0.0), 0.0),
-                recent_count=max(known.recent_count + recent, 0.0),
+                recent_quality=max(known.recent_quality + sign * recent * wins, 0.0),
+                recent_weight=max(known.recent_weight + sign * recent * weight, 0.0),
+                recent_squares=max(known.known_squares + sign * (recent * weight) ** 2, 0.0),
             )
 
     def _revise_window(self, outcomes: Sequence[WeightedOutcome], clock: float, added: bool) -> bool:
@@ -347,7 +358,7 @@ class BetaEvidence:
                 level: {name: msgspec.Raw(msgspec.json.encode(entity)) for name, entity in entities.items()}
                 for level, entities in self._levels.items()
             }
-            return msgspec.json.encode({"selections": self.selections, "columns": CandidateEvidence.__struct_fields__, "levels": levels})
+            return msgspec.json.encode({"selections": self.selections, "columns": COLUMNS, "levels": levels})
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""
@@ -360,14 +371,13 @@ class BetaEvidence:
         Raises:
             CheckpointError: The state is invalid.
         """
-        columns = list(CandidateEvidence.__struct_fields__)
         try:
             saved = msgspec.json.decode(state, type=SavedEvidence) if isinstance(state, bytes) else msgspec.convert(state, SavedEvidence)
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
         except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
-        if saved.columns not in (columns, columns[:-2]):  # those before 0.2.0 have no recent quality
-            raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {columns!r}; it is of another version")
+        if saved.columns not in (COLUMNS, COLUMNS[:-1], COLUMNS[:-3]):  # earlier states have no squares, and those of 0.1 no recent quality
+            raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {COLUMNS!r}; it is of another version")
         with self._writing:
             self.selections, self._levels = saved.selections, levels
             self.changes += 1

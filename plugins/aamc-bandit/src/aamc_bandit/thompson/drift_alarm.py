@@ -6,7 +6,8 @@ With n outcomes in effect, a mean quality r whose expectation is m has a probabi
 
 (Hoeffding 1963, "Probability Inequalities for Sums of Bounded Random Variables", theorem 1). The recent quality is an average in
 which each later outcome of the candidate multiplies the earlier ones by :data:`RECENT`; m comes from the outcomes before, and n
-combines the effective numbers of both. The alarm is raised where n d(r, m) exceeds :data:`LOG_ODDS`.
+combines the effective numbers of both. Outcomes count by their weights in both means, so that hints of low weight do not set them
+apart. The alarm is raised where n d(r, m) exceeds :data:`LOG_ODDS`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import math
 
 import attrs
 
-from aamc_bandit.thompson.beta_evidence import RECENT, CandidateEvidence
+from aamc_bandit.thompson.beta_evidence import CandidateEvidence
 
 LOG_ODDS = math.log(1e3)
 """The threshold of the alarm."""
-MIN_RECENT, MIN_EARLIER = 20.0, 30.0
-"""Minimum numbers of recent and of earlier outcomes for an alarm."""
+MIN_RECENT, MIN_EARLIER = 25.0, 30.0
+"""Minimum effective number of recent outcomes, and minimum weight of earlier ones, for an alarm."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,13 +52,13 @@ class Drift:
 
 def find_drift(candidate: str, category: str, known: CandidateEvidence) -> Drift | None:
     """Return the drift of a candidate with some evidence; None if its recent quality is inside its interval."""
-    recent, earlier = known.recent_count, known.wins + known.losses - known.recent_count
+    recent, earlier = effective_number(known), known.wins + known.losses - known.recent_weight
     if recent < MIN_RECENT or earlier < MIN_EARLIER:
         return None
-    quality = known.recent_quality / recent
+    quality = min(known.recent_quality / known.recent_weight, 1.0)  # not above 1 by rounding
     expected = min(max(known.wins - known.recent_quality, 0.0), earlier)
     mean = (expected + 1) / (earlier + 2)
-    number = 1 / (1 / effective_number(recent) + 1 / earlier)
+    number = 1 / (1 / recent + 1 / earlier)
     if number * divergence(quality, mean) <= LOG_ODDS:
         return None
     low, high = (_end(mean, number, limit) for limit in (0.0, 1.0))
@@ -70,10 +71,9 @@ def divergence(quality: float, mean: float) -> float:
     return math.fsum(part * math.log(part / other) for part, other in parts if part > 0)
 
 
-def effective_number(count: float) -> float:
-    """Return the number of equally weighted outcomes whose mean varies as much as one of ``count`` discounted outcomes."""
-    left = max(1 - (1 - RECENT) * count, 0.0)  # the weight of the first outcome
-    return count**2 * (1 - RECENT**2) / (1 - left**2)
+def effective_number(known: CandidateEvidence) -> float:
+    """Return the number of equally weighted outcomes whose mean varies as much as that of the recent ones; 0 without any."""
+    return known.recent_weight**2 / known.known_squares if known.known_squares else 0.0
 
 
 def _end(mean: float, number: float, limit: float) -> float:
