@@ -147,3 +147,19 @@ def test_served_traffic_trains_a_bandit(store_text: str, tmp_path: Path, monkeyp
     status, out, err = run_command("train", "--router", "thompson", "--dataset", f"log:{url}", "--out", "run", "--json")
     assert status == 0, err
     assert json.loads(out)["metrics"]["outcomes"] > 0
+
+
+@pytest.mark.parametrize("store_text", ["true", "false"])
+def test_a_router_is_not_evaluated_on_the_decisions_of_a_log_that_it_was_trained_on(store_text: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:state.db?store_text={store_text}"
+    serve(url, 600)
+    assert run_command("train", "--router", "thompson", "--dataset", f"log:{url}", "--out", "run")[0] == 0
+    evaluate = ["evaluate", "run", "--logs", url, "--failure-quality", "none", "--json"]
+    document = json.loads(run_command(*evaluate)[1])
+    assert document["decisions"]["counted"] == 450
+    assert 60 <= document["routers"]["thompson"]["quality"]["n"] <= 120  # a fifth
+    assert any("were trained on" in note for note in document["notes"])
+    status, _, err = run_command(*evaluate, "--strict")
+    assert status == 1
+    assert "leave out --strict" in err

@@ -9,8 +9,9 @@ from textwrap import shorten
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, read_splits, read_whole, row_names
+from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, decision_name, read_splits, read_whole, row_names
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
@@ -75,10 +76,7 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
     Raises:
         DataError: All rows are training rows, or ``strict`` is set and some are.
     """
-    questions = row_names(rows)
-    trained = np.zeros(len(rows), dtype=bool)
-    for fingerprint in fingerprints:
-        trained |= fingerprint.contains(questions) if near_duplicates else fingerprint.contains_equal(questions)
+    trained = trained_rows(_names(rows), fingerprints, near_duplicates)
     if not trained.any():
         return EvaluationRows(rows)
     example = shorten(rows.queries[int(trained.argmax())].text, 80)
@@ -92,13 +90,31 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
     return EvaluationRows(rows.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
 
 
+def trained_rows(names: Sequence[str], fingerprints: Iterable[TrainingFingerprint], near_duplicates: bool = True) -> NDArray[np.bool_]:
+    """Return whether some fingerprint contains each row, by the rows' names, ``[Q]``."""
+    unique = list(dict.fromkeys(names))
+    trained = np.zeros(len(unique), dtype=bool)
+    for fingerprint in fingerprints:
+        trained |= fingerprint.contains(unique) if near_duplicates else fingerprint.contains_equal(unique)
+    found = dict(zip(unique, trained.tolist(), strict=True))
+    return np.array([found[name] for name in names], dtype=bool)
+
+
 def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
     """Return the fingerprint of a run's own rows: training rows, and validation rows, which decide when training stops."""
     return TrainingFingerprint.of(_trained_questions(splits))
 
 
 def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
-    return [row for name in ("train", "validation") if name in splits for row in row_names(splits[name])]
+    return [row for name in ("train", "validation") if name in splits for row in _names(splits[name])]
+
+
+def _names(rows: Dataset) -> list[str]:
+    """Return the name of each row, ``[Q]``; for a row without text that of its decision, where the data has one for each row."""
+    names, decisions = row_names(rows), {} if rows.experience is None else rows.experience.rows
+    if len(decisions) != len(rows):
+        return names
+    return [name or decision_name(decision_id) for name, decision_id in zip(names, decisions, strict=True)]
 
 
 def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from aamc_experiments.data import TrainingFingerprint
+from aamc_experiments.data import TrainingFingerprint, decision_name
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, write_arrays
@@ -73,3 +73,9 @@ def test_nothing_is_in_an_empty_seal_and_nothing_is_no_question(tmp_path) -> Non
     empty = TrainingFingerprint.read(tmp_path, TrainingFingerprint.of([]).write(tmp_path))
     assert empty.contains(TRAINED).tolist() == [False] * 3
     assert TrainingFingerprint.of(TRAINED).contains([]).tolist() == []
+
+
+def test_rows_without_text_are_known_by_their_decisions_and_all_of_them_count_where_these_are_not_recorded():
+    names = [decision_name("d1"), decision_name("d2"), "a question"]
+    assert TrainingFingerprint.of([decision_name("d1"), *TRAINED]).contains(names).tolist() == [True, False, False]
+    assert TrainingFingerprint.of(["", *TRAINED]).contains(names).tolist() == [True, True, False]

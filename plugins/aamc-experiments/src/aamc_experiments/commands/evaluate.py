@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BASELINE_OPTIONS = ("configs", "assignments", "n_episodes")
 """Options of a comparison with baselines, which is an experiment of its own."""
-COMPARISON_OPTIONS = ("dataset", "split", "strict", "out", "gate", "router", *BASELINE_OPTIONS)
+COMPARISON_OPTIONS = ("dataset", "split", "out", "gate", "router", *BASELINE_OPTIONS)
 """Options without effect on a log."""
 NOT_OF_ORCHESTRATORS = ("router", "estimator", "split", "strict", "logs", "since", "until", "failure_quality", "n_episodes", "preference", "gate")
 """Options without a meaning for orchestrators."""
@@ -259,6 +259,7 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         failure_quality=_failure_quality(options["failure_quality"]),
         since=options["since"],
         until=options["until"],
+        strict=options["strict"],
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)

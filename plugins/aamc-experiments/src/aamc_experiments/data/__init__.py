@@ -1,6 +1,6 @@
 """Datasets of experiments: reading, dividing into splits, near-duplicates, and fingerprints of training rows."""
 
-from aamc_experiments.data.near_duplicates import TrainingFingerprint
+from aamc_experiments.data.near_duplicates import TrainingFingerprint, decision_name
 from aamc_experiments.data.splits import (
     SPLITS,
     Groups,
@@ -25,6 +25,7 @@ __all__ = [
     "about_split",
     "check_same_candidates",
     "check_unchanged",
+    "decision_name",
     "fit_to_pool",
     "read_dataset",
     "read_splits",

@@ -31,6 +31,8 @@ SIMILARITY = 0.7
 """The minimum similarity of near-duplicates."""
 ESTIMATED_SIMILARITY = 0.5
 """The minimum estimated similarity of pairs that are compared exactly: five standard errors below :data:`SIMILARITY`."""
+DECISION = "\0decision "
+"""The beginning of the names of rows without text; a text has no NUL there."""
 SHINGLE, RUN, SHARED = 5, 6, 20
 """The characters of a shingle, the words of a run, and the number of questions above which a run is boilerplate."""
 MAX_CHARACTERS = 2_000
@@ -200,9 +202,12 @@ FOLDER = "fingerprints"
 class TrainingFingerprint:
     """The questions of N rows that training used, validation rows included.
 
+    Rows without text, such as those of a log that keeps none, are known by :func:`decision_name`. Where training recorded none for such a row, any
+    row without text may be that row, and counts as contained.
+
     Attributes:
-        questions: The SHA-256 of each question, ``[N]``.
-        signatures: Their MinHash signatures, for finding near-duplicates.
+        questions: The SHA-256 of each question or decision, ``[N]``.
+        signatures: The questions' MinHash signatures, for finding near-duplicates.
         boilerplate: Hashes of runs of words that many questions share.
         algorithm: The algorithm of the signatures; only signatures of one algorithm can be compared.
     """
@@ -216,8 +221,9 @@ class TrainingFingerprint:
     def of(cls, questions: Sequence[str]) -> TrainingFingerprint:
         """Return the fingerprint of questions; their order does not matter."""
         unique = sorted(set(questions))
-        boilerplate = find_boilerplate(unique)
-        signatures = Sketches.of(unique, boilerplate).signatures()
+        texts = [each for each in unique if not each.startswith(DECISION)]
+        boilerplate = find_boilerplate(texts)
+        signatures = Sketches.of(texts, boilerplate).signatures()
         return cls(np.array([text_hash(each) for each in unique]), signatures, boilerplate, algorithm())
 
     def is_of(self, questions: Sequence[str]) -> bool:
@@ -226,7 +232,10 @@ class TrainingFingerprint:
 
     def contains_equal(self, questions: Sequence[str]) -> NDArray[np.bool_]:
         """Return whether each question equals a training row, ``[Q]``."""
-        return np.isin([text_hash(each) for each in questions], self.questions)
+        found: NDArray[np.bool_] = np.isin([text_hash(each) for each in questions], self.questions)
+        if text_hash("") in self.questions:
+            found |= np.array([each.startswith(DECISION) for each in questions], dtype=bool)
+        return found
 
     def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
         """Return whether each question is a training row, or a near-duplicate of one by estimated similarity, ``[Q]``."""
@@ -234,8 +243,9 @@ class TrainingFingerprint:
         if self.algorithm != algorithm():
             logger.warning("near-duplicates of training rows are not found, only equal questions: the fingerprint was made by %s", self.algorithm)
             return found
-        signatures = Sketches.of(questions, self.boilerplate).signatures()
-        found[likely_pairs(signatures, self.signatures, SIMILARITY)[:, 0]] = True
+        texts = np.array([row for row, each in enumerate(questions) if not each.startswith(DECISION)], dtype=np.intp)
+        signatures = Sketches.of([questions[row] for row in texts], self.boilerplate).signatures()
+        found[texts[likely_pairs(signatures, self.signatures, SIMILARITY)[:, 0]]] = True
         return found
 
     def write(self, run: Path) -> str:
@@ -261,6 +271,11 @@ class TrainingFingerprint:
         if array_hash(arrays) != name:
             raise CheckpointError(f"{_path(run, name)} was changed: it no longer shows what {run} was trained on; train again")
         return cls(arrays["questions"], arrays["signatures"], frozenset(arrays["boilerplate"].tolist()), str(arrays["algorithm"]))
+
+
+def decision_name(decision_id: str) -> str:
+    """Return the name of a row without text in fingerprints: no text begins like it."""
+    return DECISION + decision_id
 
 
 def _path(run: Path, name: str) -> Path:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -30,7 +31,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, fit_reward
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
-from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest
+from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest, normalized_text
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -57,6 +58,7 @@ def evaluate_log(
     failure_quality: float | None = 0.0,
     since: float | None = None,
     until: float | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -73,10 +75,11 @@ def evaluate_log(
         failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
         since: Time of the first decisions, in seconds since the epoch; None for all.
         until: Time before which decisions were made; None for all.
+        strict: Whether a decision that the run or the estimator was trained on is an error; else it is left out.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
-        DataError: The log has no usable decision, or no texts to estimate again.
+        DataError: The log has no usable decision, or no texts to estimate again; or ``strict`` is set, and decisions were trained on.
         ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """
     log_name = public_url(url)
@@ -90,7 +93,9 @@ def evaluate_log(
     if estimator is not None and not log.with_text.any():
         raise DataError(f"{log_name} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
     again = None if estimator is None else _load(estimator, run, plugins, services)
-    policies = LoggedPolicies(log, services.pool, preference, again, _fingerprint(run, plugins, services, routers))
+    checkpoints = [] if run is None else [run.folder / "routers" / name for name in routers if name in run.router_names]
+    trained = _trained(log, checkpoints if estimator is None else [*checkpoints, _estimator_folder(estimator, run)], strict)
+    policies = LoggedPolicies(log, services.pool, trained, preference, again, _fingerprint(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, services.reward, preferences)
@@ -106,7 +111,7 @@ def evaluate_log(
             name: _estimated(name, router, policies, outcomes, of_run=run is not None and name in run.router_names)
             for name, router in routers.items()
         },
-        "notes": [*_notes(log, described=run is not None or pool is not None), *dropped],
+        "notes": [*_notes(log, described=run is not None or pool is not None), *_guard_notes(trained), *dropped],
     }
     result: dict[str, Any] = plain(document)
     return result
@@ -199,11 +204,43 @@ def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
     return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
 
 
-def _load(name: str, run: RunFolder | None, plugins: Plugins, services: Services) -> Estimator:
+def _estimator_folder(name: str, run: RunFolder | None) -> Path:
     from aamc_experiments.run_folder import estimator_checkpoint  # its imports would slow down those who read logs alone
 
-    component: Estimator = load_component(estimator_checkpoint(name, run), "estimator", plugins, services)
+    return estimator_checkpoint(name, run)
+
+
+def _load(name: str, run: RunFolder | None, plugins: Plugins, services: Services) -> Estimator:
+    component: Estimator = load_component(_estimator_folder(name, run), "estimator", plugins, services)
     return component
+
+
+def _trained(log: LoggedDecisions, checkpoints: Sequence[Path], strict: bool) -> NDArray[np.bool_]:
+    """Return whether some checkpoint's run was trained on each decision, or on a near-duplicate of it, ``[n]``.
+
+    Raises:
+        DataError: ``strict`` is set, and there is such a decision, or the training rows of a checkpoint are unknown.
+    """
+    if not checkpoints:
+        return np.zeros(len(log), dtype=bool)
+    from aamc_experiments.data import decision_name
+    from aamc_experiments.leak_guard import checkpoint_fingerprints, trained_rows
+
+    texts = map(normalized_text, log.columns["text"])
+    names = [text or decision_name(decision_id) for text, decision_id in zip(texts, log.ids, strict=True)]
+    trained = trained_rows(names, checkpoint_fingerprints(checkpoints, strict))
+    if strict and trained.any():
+        raise DataError(f"{_of_trained(trained)}; choose later ones with --since, or leave out --strict to evaluate on the rest")
+    return trained
+
+
+def _guard_notes(trained: NDArray[np.bool_]) -> Iterator[str]:
+    if trained.any():
+        yield f"{_of_trained(trained)}; they do not count for routers and estimators that were trained on them"
+
+
+def _of_trained(trained: NDArray[np.bool_]) -> str:
+    return f"{trained.sum()} of {quantity(len(trained), 'decision')} were trained on, or are near-duplicates of training rows"
 
 
 def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, routers: Mapping[str, Router]) -> str | None:
@@ -215,7 +252,7 @@ def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, ro
 
 def _estimated(name: str, router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
     """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
-    log, nothing, readable = policies.log, dict[str, Any].fromkeys(outcomes), policies.readable(router)
+    log, nothing, readable = policies.log, dict[str, Any].fromkeys(outcomes), policies.readable(router, of_run=of_run)
     try:
         choices = Choices(log.chosen, log.probabilities, policies.probabilities(name, router, of_run=of_run)).take(readable)
     except AamcError as error:  # the other routers are still evaluated
@@ -252,6 +289,7 @@ class LoggedPolicies:
     Attributes:
         log: The recorded requests.
         pool: The specifications of the candidates.
+        trained: Whether the run's routers or ``estimator`` were trained on each decision, ``[n]``.
         preference: The preference of all requests; each request's own when None.
         estimator: Estimates the log's texts again; the logged estimates count when None.
         fingerprint: The fingerprint of the estimates that the run's routers see in service; None if it does not matter.
@@ -259,15 +297,20 @@ class LoggedPolicies:
 
     log: LoggedDecisions
     pool: Pool
+    trained: NDArray[np.bool_]
     preference: Preference | None = None
     estimator: Estimator | None = None
     fingerprint: str | None = None
 
-    def readable(self, router: Router) -> NDArray[np.bool_]:
-        """Return whether the log still has what a router reads of each recorded request, ``[n]``: texts and embeddings go with their user."""
+    def readable(self, router: Router, *, of_run: bool) -> NDArray[np.bool_]:
+        """Return whether a router can be evaluated on each recorded request, ``[n]``.
+
+        Texts and embeddings that a router reads go with their user, and a router is not evaluated on what it was trained on.
+        """
+        fresh = ~self.trained if of_run or self.estimator is not None else np.ones(len(self.log), dtype=bool)
         if router.requires.text or self.estimator is not None:
-            return self.log.with_text
-        return self.log.with_embedding if router.uses_estimates else np.ones(len(self.log), dtype=bool)
+            return fresh & self.log.with_text
+        return fresh & self.log.with_embedding if router.uses_estimates else fresh
 
     def probabilities(self, name: str, router: Router, *, of_run: bool) -> Floats:
         """Return the probability of each candidate under a router in each readable request, ``[n, K]``; 0 in the others.
@@ -287,8 +330,11 @@ class LoggedPolicies:
             raise ConfigError("it requires training; name a run that has it: aamc evaluate RUN --logs URL")
         if router.requires.text and not log.with_text.any():
             raise ConfigError(f"it reads the texts of requests, which this log lacks; log with {STORE_TEXT}")
+        readable = self.readable(router, of_run=of_run)
+        if self.trained.any() and not readable.any():
+            raise ConfigError("it was trained on the decisions that it could be evaluated on; serve more, or name another log")
         probabilities = np.zeros((len(log), len(log.candidates)))
-        for rows in log.batches(BATCH, self.readable(router)):
+        for rows in log.batches(BATCH, readable):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
