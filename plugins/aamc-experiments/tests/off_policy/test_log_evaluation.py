@@ -20,7 +20,7 @@ from tiny import Tiny, TinyEstimator, TinyRouter
 
 from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, StoreError
-from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.interfaces import NoProgress, OnlineRouter
 from aamc_sdk.log import SqliteStore
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import expected_cost
@@ -60,6 +60,13 @@ class Reader(Uniform):
     requires = Requirements(text=True)
 
 
+class Learner(Uniform, OnlineRouter):
+    """Any candidate; what it learns does not matter."""
+
+    def learn(self, experience) -> None:
+        pass
+
+
 class Frugal(Router):
     """The cheapest where only cost counts, else the last one."""
 
@@ -86,7 +93,15 @@ class Broken(Router):
 class Routers:
     @hookimpl
     def aamc_routers(self):
-        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "most-expensive": MostExpensive, "broken": Broken}
+        names = {
+            "uniform": Uniform,
+            "learner": Learner,
+            "secretive": Secretive,
+            "reader": Reader,
+            "frugal": Frugal,
+            "most-expensive": MostExpensive,
+            "broken": Broken,
+        }
         return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
@@ -400,6 +415,14 @@ def test_a_runs_routers_are_evaluated_with_its_reward_and_newcomers_beside_them(
     assert list(document["routers"]) == ["favourite", "best-expected"]  # the yardstick is left out
     table = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,uniform")[1]
     assert f"Utilities are on the scales of {document['run']}; name another RUN" in " ".join(table.split())
+
+
+def test_a_router_that_learns_in_service_is_evaluated_as_it_was_trained_and_a_note_says_so(aamc) -> None:
+    for router, expected in (("learner", True), ("uniform", False)):
+        data = ("--environment", "table", "--dataset", "tiny:200", "--routers", "favourite")
+        assert aamc("run", "--router", router, "--estimator", "none", "--out", router, *data)[0] == 0
+        document = json.loads(aamc("evaluate", router, "--logs", "sqlite:log.db", "--json")[1])
+        assert any("without what they learned in service" in note for note in document["notes"]) is expected
 
 
 def test_what_belongs_to_data_is_refused_beside_a_log(aamc) -> None:

@@ -1,6 +1,7 @@
 """Evaluation of routers on the decisions of a log: ``aamc evaluate --logs``.
 
-Requests are rebuilt from the records, and each router scores them in its present state, without learning on the way. The logged
+Requests are rebuilt from the records, and each router scores them as it was trained, without learning on the way: the state that it has learned in
+service comes from the same log. The logged
 policy is the baseline; its means need no weights. A router of a run must see the estimates of the run's own estimator: those of
 another one, or none, would make it another policy than the one in service.
 """
@@ -25,7 +26,7 @@ from aamc_experiments.off_policy.overlap import Choices, refusal
 from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity, router_errors
-from aamc_sdk.interfaces import Estimator, Router, Services, public_url
+from aamc_sdk.interfaces import Estimator, OnlineRouter, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, fit_reward
@@ -111,7 +112,7 @@ def evaluate_log(
             name: _estimated(name, router, policies, outcomes, of_run=run is not None and name in run.router_names)
             for name, router in routers.items()
         },
-        "notes": [*_notes(log, described=run is not None or pool is not None), *_guard_notes(trained), *dropped],
+        "notes": [*_notes(log, described=run is not None or pool is not None), *_router_notes(routers, run, trained), *dropped],
     }
     result: dict[str, Any] = plain(document)
     return result
@@ -234,7 +235,10 @@ def _trained(log: LoggedDecisions, checkpoints: Sequence[Path], strict: bool) ->
     return trained
 
 
-def _guard_notes(trained: NDArray[np.bool_]) -> Iterator[str]:
+def _router_notes(routers: Mapping[str, Router], run: RunFolder | None, trained: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield the remarks on a run's routers."""
+    if learning := [name for name, router in routers.items() if run is not None and name in run.router_names and isinstance(router, OnlineRouter)]:
+        yield f"evaluated as trained, without what they learned in service: {one_of(learning)}"
     if trained.any():
         yield f"{_of_trained(trained)}; they do not count for routers and estimators that were trained on them"
 
