@@ -66,6 +66,16 @@ def test_a_trained_router_is_evaluated_beside_its_baselines(folder: Path) -> Non
     assert "after 10" in shown.stdout
 
 
+def test_an_estimators_embeddings_replace_hashed_words(folder: Path) -> None:
+    options = ["--dataset", "interactions:train.jsonl", "--pool", "pool.yaml", "--set", "router.model=preference", "--out", "run"]
+    trained, _ = invoke("train", "--router", "gmtrouter", "--estimator", "lexical", *options)
+    assert trained["metrics"]["embeddings"] == "estimator"
+    found, result = invoke("evaluate", "run", "--dataset", "interactions:unseen.jsonl", "--routers", "gmtrouter", "--out", "evaluation")
+    assert result.exit_code == 0
+    own = found["routers"]["gmtrouter"]["by_support"]
+    assert own["10"]["preference_auc"] > own["0"]["preference_auc"]
+
+
 def test_scores_are_bit_identical_when_later_events_are_removed_or_altered(folder: Path) -> None:
     options = ["--dataset", "interactions:train.jsonl", "--pool", "pool.yaml", "--set", "router.model=preference", "--out", "run"]
     invoke("train", "--router", "gmtrouter", *options)

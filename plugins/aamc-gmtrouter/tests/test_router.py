@@ -193,6 +193,32 @@ def test_a_log_without_texts_teaches_by_its_kept_embeddings(trial: WorldTrial) -
     assert (scores(trial, Query("query 3 12", user="silent")) == with_text).all()
 
 
+def test_hashed_words_warn_once_about_a_log_without_texts(trial: WorldTrial, caplog: pytest.LogCaptureFixture) -> None:
+    plugins = get_plugin_manager()
+    silent, full = open_store("memory:", plugins), open_store("memory:?store_text=true", plugins)
+    trial.router.prepare_replay(silent)
+    assert not caplog.messages  # its estimator's embeddings are logged
+    router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, plugins))
+    router.train(Training(dataset=specialists(20)))
+    router.prepare_replay(full)
+    assert not caplog.messages
+    for _ in range(2):
+        router.prepare_replay(silent)
+    assert [message for message in caplog.messages if "store_text=true" in message] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def test_a_log_without_texts_teaches_nothing_by_the_embeddings_of_another_estimator(trial: WorldTrial) -> None:
+    dataset = trial.dataset(trial.world.training_users)
+    assert dataset.experience is not None
+    silent = [attrs.evolve(query, text="") for query in dataset.queries]
+    others = attrs.evolve(Estimates.unknown(len(silent)), embedding=np.ones((len(silent), 3)), fingerprint="another")
+    logged = attrs.evolve(dataset, queries=silent, experience=attrs.evolve(dataset.experience, queries=silent, estimates=others))
+    found = trial.router.train(Training(dataset=logged, request=build_request(silent, trial.pool, QUALITY, estimator=trial.estimator)))
+    assert found["users"] == len(trial.world.training_users)
+    assert all(judged.query is None for history in trial.router._users.values() for judged in history.judgements)
+
+
 def test_data_that_cannot_be_used_is_an_error(trial: WorldTrial) -> None:
     with pytest.raises(PluginError, match="not trained"):
         GMTRouter(GMTRouterConfig(), trial.services).score(build_request([Query("a")], trial.pool, QUALITY))

@@ -73,6 +73,11 @@ def test_a_checkpoint_with_one_distance_loads(make_estimator, trained, data, poo
     assert loaded.quality(loaded.estimate(data[2].queries), pool).shape == (len(data[2]), len(pool))
 
 
+def test_texts_are_embedded_as_queries_are(trained, data):
+    queries = data[2].queries[:3]
+    assert np.array_equal(trained.embed([query.text for query in queries]), trained.estimate(queries).embedding)
+
+
 def test_it_passes_the_conformance_kit():
     assert_conforms("estimator", "lexical", Plugins())
 

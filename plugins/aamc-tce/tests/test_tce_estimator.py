@@ -32,6 +32,11 @@ def same(left, right):
     return left.fingerprint == right.fingerprint and all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
 
 
+def test_texts_are_embedded_as_queries_are(trained, data):
+    queries = data[2].queries[:3]
+    assert np.array_equal(trained.embed([query.text for query in queries]), trained.estimate(queries).embedding)
+
+
 def test_labels_are_learned_and_measured_on_validation_rows(training):
     metrics = training[1]
     assert metrics["validation_category_accuracy"] >= 0.9

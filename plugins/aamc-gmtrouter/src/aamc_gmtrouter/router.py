@@ -78,7 +78,7 @@ class GMTRouter(OnlineRouter):
         self._model: PreferenceModel | None = None
         self._checkpoints: dict[str, Mapping[str, Any]] = {}
         self._network: Any = None
-        self._hashes = False
+        self._hashes = self._warned = False
         self._embed: Embed | None = None
         self._users: dict[str, UserHistory] = {}
         self._known: dict[str, _Known] = {}
@@ -183,7 +183,8 @@ class GMTRouter(OnlineRouter):
         estimator = None if training.request is None else training.request.embed
         self._hashes = estimator is None or estimator(["a"]) is None
         embed = self._embed = hashed_words if estimator is None or self._hashes else required(estimator)
-        users, held_out = self._histories(training.dataset, embed), self._histories(training.validation, embed)
+        made_by = "" if training.request is None else training.request.estimates.fingerprint
+        users, held_out = (self._histories(split, embed, made_by) for split in (training.dataset, training.validation))
         known_users = bool(users)
         if not known_users:
             users, held_out = self._rows(training.dataset, embed), self._rows(training.validation, embed)
@@ -225,11 +226,13 @@ class GMTRouter(OnlineRouter):
         self._checkpoints = {BEST: trained.best, LAST: trained.last}
         return ServedNetwork(self.config, model.dimensions, trained.best) if trained.used else None, trained.figures
 
-    def _histories(self, dataset: Any, embed: Embed) -> dict[str, UserHistory]:
-        """Return the users' histories of a dataset, with embedded queries."""
+    def _histories(self, dataset: Any, embed: Embed, made_by: str) -> dict[str, UserHistory]:
+        """Return the users' histories of a dataset, with embedded queries; logged embeddings count if the estimator ``made_by`` made them."""
         experience = None if dataset is None else dataset.experience
         if experience is None or not experience.decisions:
             return {}
+        if self._hashes or experience.estimates.fingerprint != made_by:
+            experience = attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=None))
         found = histories(self._embedded(experience, embed), self.config.history)
         return {name: self._as_configured(history) for name, history in found.items()}
 
@@ -306,7 +309,14 @@ class GMTRouter(OnlineRouter):
             self._known.pop(name, None)
 
     def prepare_replay(self, log: Store) -> None:
-        """Remove the histories, vectors and contexts of users that the log has forgotten."""
+        """Remove the histories, vectors and contexts of users that the log has forgotten; warn once of a log without anything to embed."""
+        if self._hashes and not self._warned and not getattr(log.config, "store_text", True):
+            self._warned = True
+            logger.warning(
+                "the log %s keeps no texts, so ratings teach gmtrouter which models a user prefers, but not for which queries; "
+                "use the store's option store_text=true, or train with --estimator lexical",
+                log.name,
+            )
         forgotten = set(log.forgotten(set(self._users)))
         with self._lock:
             self._users = {key: history for key, history in self._users.items() if key not in forgotten}

@@ -98,6 +98,16 @@ class EmbeddingEstimator(Estimator):
             return self._remembered(queries[0].text)
         return self._estimate(queries, NoProgress())
 
+    def embed(self, texts: Sequence[str]) -> Floats | None:
+        """Return the embeddings ``[N, D]`` of texts, the same as in the estimates of queries.
+
+        Raises:
+            EstimatesError: The estimator has not been trained.
+            CheckpointError: The embedding model is not the one of the training.
+            ConfigError: A library of the embedding model is not installed.
+        """
+        return self.estimate([Query(text) for text in texts]).embedding
+
     def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
         """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
 
