@@ -256,6 +256,26 @@ def test_a_users_vector_is_kept_where_a_request_repeats_a_part_of_their_descript
     assert len(counted) == 1
 
 
+def test_an_applications_system_prompt_does_not_replace_what_is_known_of_the_user(tmp_path: Path) -> None:
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16, profiles=True)), tmp_path, GMTRouterConfig(model="preference"))
+    known = trial.dataset([trial.world.training_users[0]]).queries[0]
+    own = attrs.evolve(known, text="query 3 12", turns=())
+    prompted = attrs.evolve(own, turns=[Turn("system", f"profile {trial.world.training_users[1]}")])
+    assert (scores(trial, prompted) == scores(trial, own)).all()
+    decision, feedback = Decision("d", "model-1", 1.0, Preference()), Feedback(decision_id="d", quality=1.0)
+    context = trial.router._users[str(own.user)].context
+    trial.router.learn(Experience(1, [prompted], trial.estimator.estimate([prompted]), [decision], [feedback]))
+    assert trial.router._users[str(own.user)].context == context != ""
+
+
+def test_vectors_are_kept_for_each_system_prompt_of_new_users(trial: WorldTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed, counted = gmtrouter._computed, []
+    monkeypatch.setattr(gmtrouter, "_computed", lambda *given: counted.append(given) or computed(*given))
+    for text in ("Be brief.", "Be thorough.", "Be brief.", "Be thorough."):
+        scores(trial, *(Query("query 3 12", user=user, turns=[Turn("system", text)]) for user in ("ann", "ben")))
+    assert len(counted) == 2
+
+
 def test_context_reveals_taste_only_if_it_is_the_users_own(trial: WorldTrial) -> None:
     world, dataset = trial.world, trial.dataset(trial.world.training_users)
     vectors = {f"taste {u}": taste for u, taste in enumerate(world.tastes)}

@@ -46,6 +46,10 @@ logger = logging.getLogger(__name__)
 USERS, BEST, LAST = "users.json", "best.npz", "last.npz"
 NOBODY = UserHistory()
 """The history of a user that the router does not know; their vector is kept under the empty name."""
+_Description = tuple[str, tuple[str, ...]]
+"""The context of a user and the names of the models that they prefer."""
+MAX_KNOWN = 16
+"""Maximum number of vectors kept for each user: new users share theirs, and have one for each context."""
 SHOWN_TURNS = 3
 """Maximum number of past turns that a decision's note names."""
 
@@ -81,7 +85,7 @@ class GMTRouter(OnlineRouter):
         self._hashes = self._warned = False
         self._embed: Embed | None = None
         self._users: dict[str, UserHistory] = {}
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, dict[_Description, _Known]] = {}
         self._changed: set[str] = set()
         self._all_changed = True
 
@@ -149,26 +153,29 @@ class GMTRouter(OnlineRouter):
     def _user(self, query: Query, embed: Embed, model: PreferenceModel) -> _Known:
         """Return the user's vector: the kept one, or a new one from their history; without a user, from the request's rated turns."""
         key = user_key(query)
-        rated = _rated_turns(query, embed, model) if key is None else ()
-        history = UserHistory(rated) if rated else self._users.get(key or "", NOBODY)
-        context, preferred = self._described(query)
-        context, preferred = context or history.context, preferred or history.preferred
-        if (context, preferred) != (history.context, history.preferred):
-            history = attrs.evolve(history, context=context, preferred=preferred)
-        place = "" if history is NOBODY else key or ""
-        known = self._known.get(place)
-        if known is not None and known.history is history:
-            return known
-        model.learn_contexts([history.context], embed)
-        known = _computed(model, self._network, history)
-        if history is self._users.get(place, NOBODY):
+        if key is None and (rated := _rated_turns(query, embed, model)):
+            return self._with_description(UserHistory(rated), query, model, embed)
+        own = self._users.get(key or "", NOBODY)
+        place, description = "" if own is NOBODY else key or "", self._description(own, query)
+        known = self._known.get(place, {}).get(description)
+        if known is None:
+            known = self._with_description(own, query, model, embed)
             with self._lock:
-                self._known[place] = known
+                if own is self._users.get(place, NOBODY):  # else feedback came meanwhile
+                    latest = list(self._known.get(place, {}).items())[1 - MAX_KNOWN :]
+                    self._known[place] = {**dict(latest), description: known}
         return known
 
-    def _described(self, query: Query) -> tuple[str, tuple[str, ...]]:
+    def _with_description(self, history: UserHistory, query: Query, model: PreferenceModel, embed: Embed) -> _Known:
+        context, preferred = self._description(history, query)
+        model.learn_contexts([context], embed)
+        return _computed(model, self._network, attrs.evolve(history, context=context, preferred=preferred))
+
+    def _description(self, history: UserHistory, query: Query) -> _Description:
+        """Return the context and the preferred models: a request's context, such as an application's system prompt, counts if there is none yet."""
         context, preferred = described(query)
-        return context if self.config.use_context else "", preferred if self.config.use_preferred else ()
+        context, preferred = context if self.config.use_context else "", preferred if self.config.use_preferred else ()
+        return history.context or context, preferred or history.preferred
 
     # Training
 
@@ -290,10 +297,10 @@ class GMTRouter(OnlineRouter):
 
     def _update(self, key: str, change: HistoryChange, model: PreferenceModel) -> None:
         before, new = self._users.get(key, UserHistory()), [model.reduced_judgement(each) for each in change.judgements.values()]
-        context, preferred = ("", ()) if change.query is None else self._described(change.query)
+        description = (before.context, before.preferred) if change.query is None else self._description(before, change.query)
         items = new if self.config.objective == "pairwise" else absolute(new)
         history = before.revised(change.replaced, items, self.config.history)
-        history = attrs.evolve(history, context=context or before.context, preferred=preferred or before.preferred)
+        history = attrs.evolve(history, context=description[0], preferred=description[1])
         known = None
         if self._embed is not None:  # else the first request after a restart computes it, whose estimator embeds the context
             model.learn_contexts([history.context], self._embed)
@@ -301,7 +308,7 @@ class GMTRouter(OnlineRouter):
         with self._lock:
             self._keep(key, history)
             if known is not None:
-                self._known[key] = known
+                self._known[key] = {description: known}
             self._changed.add(key)
 
     def _keep(self, key: str, history: UserHistory) -> None:
@@ -320,7 +327,7 @@ class GMTRouter(OnlineRouter):
         forgotten = set(log.forgotten(set(self._users)))
         with self._lock:
             self._users = {key: history for key, history in self._users.items() if key not in forgotten}
-            self._known = {key: known for key, known in self._known.items() if key not in forgotten}
+            self._known = {key: known for key, known in self._known.items() if key and key not in forgotten}  # "" may have their contexts
             self._all_changed = self._all_changed or bool(forgotten)
             if forgotten and self._model is not None:
                 self._model.keep_contexts(history.context for history in self._users.values())
