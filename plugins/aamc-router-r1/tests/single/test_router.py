@@ -14,7 +14,7 @@ from aamc_router_r1.single.server import DecisionServer
 from policy_server import THOUGHT, ToolCalls, make, pool_of
 
 from aamc_sdk import MetaController, OnlineRouter, Preference, Query, get_plugin_manager
-from aamc_sdk.errors import AamcError, public_message
+from aamc_sdk.errors import AamcError, ConfigError, public_message
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Turn
@@ -36,6 +36,17 @@ def selected(server, answer):
 
 def test_it_keeps_the_contract_of_routers():
     assert_conforms("router", "router-r1", get_plugin_manager())
+
+
+def test_without_a_policy_a_warning_says_that_the_fallback_decides(server, caplog):
+    with controller(server) as built:
+        assert built.route("Who wrote Emma?").notes["fallback"] == "thompson"
+    assert [message for message in caplog.messages if "router-r1 asks no policy, so thompson decides each request" in message]
+    caplog.clear()
+    with controller(server, enable_llm_routing=False), controller(server, policy="policy"):
+        assert not caplog.messages
+    with pytest.raises(ConfigError, match="no policy is configured"):
+        controller(server, llm_routing_fallback="error")
 
 
 def test_the_model_of_the_first_call_is_selected(server):

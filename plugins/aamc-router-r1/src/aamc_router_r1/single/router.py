@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -24,6 +25,7 @@ from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import check_privileged
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
 
+logger = logging.getLogger(__name__)
 TOKENS = 1000
 """Tokens of an answer whose price per million is compared with the scale: 10 USD per million tokens get no cost reward."""
 
@@ -85,7 +87,7 @@ def price_reward(candidate: Candidate | None) -> float:
     return size_cost(candidate.prices.output * TOKENS / 1000)
 
 
-NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, or router_r1_server_url"
+NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, router_model_path or router_r1_server_url"
 
 
 class RouterR1Router(AsyncRouter, WrappingRouter):
@@ -127,6 +129,9 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         if config.router_r1_server_url:
             return server_selector(config, services)
         if not (config.policy or config.router_model_path):
+            if self.wrapped is None:
+                raise ConfigError(f"router-r1: {NOT_CONFIGURED}")
+            logger.warning("router-r1 asks no policy, so %s decides each request: %s", config.llm_routing_fallback, NOT_CONFIGURED)
             return None
         if services.models is None:
             raise ConfigError("router-r1 calls a model, and there is no client for models; give the policy an endpoint in a pool file")
