@@ -15,7 +15,7 @@ from aamc_datasets.recognition import existing
 from aamc_router_r1.protocol import Segment, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import DataError, PoolError, nearest, one_of, read_errors
+from aamc_sdk.errors import ConfigError, DataError, PoolError, nearest, one_of, read_errors
 from aamc_sdk.storage import json_lines, parse_json
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
@@ -112,6 +112,17 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
         raise PoolError("the pool has no model to consult besides the policy; name one with models by --pool")
     rows = zip(dataset.queries, golds_of(dataset), strict=True)
     return [RoutingTask(question=query.text, golds=golds, specs=specs) for query, golds in rows]
+
+
+def check_endpoints(pool: Pool, tasks: Sequence[RoutingTask], otherwise: str = "") -> None:
+    """Raise ConfigError if a model of the tasks cannot be called; ``otherwise`` says what to do instead of giving it an endpoint."""
+    callable_names = {candidate.name for candidate in pool if isinstance(candidate, ModelSpec) and candidate.endpoint is not None}
+    for task in tasks:
+        for spec in task.specs:
+            if spec.name not in callable_names:
+                raise ConfigError(
+                    f"{spec.name!r} is to reply to {task.question!r:.80} and has no endpoint in the pool; add it to the file of --pool{otherwise}"
+                )
 
 
 KEYS = ("query", "query_type", "candidate_models", "ground_truth", "optimal_model", "reasoning", "steps", "conclusion")

@@ -16,13 +16,14 @@ from aamc_experiments.evaluation import Resampling, known_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
+from aamc_router_r1.data import RoutingDataset, RoutingTask, check_endpoints, tasks_of
 from aamc_router_r1.episode.calls import ModelCall, ask_once
 from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.protocol import answer_in, clean
-from aamc_router_r1.questions import golds_of
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
 from aamc_sdk.cli import INTERVALS, figure_cell, new_table
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import ModelSpec, Pool, wilson_interval
@@ -32,7 +33,10 @@ RESAMPLES = 1000
 
 @attrs.frozen(kw_only=True)
 class AnsweredQuestion:
-    """One system's answer to one question. An unknown cost is NaN; ``consulted`` names the models that were called, in order, without the policy."""
+    """One system's answer to one question. An unknown cost is NaN; ``consulted`` names the models that were called, in order, without the policy.
+
+    ``failed`` is whether a call failed.
+    """
 
     answer: str | None
     exact_match: float
@@ -43,11 +47,16 @@ class AnsweredQuestion:
     rounds: int = 0
     consulted: Sequence[str] = ()
     malformed: bool = False
+    failed: bool = False
     outcome: str = "answered"
 
 
-def summary(answers: Sequence[AnsweredQuestion], strongest: str, seed: int = 0) -> dict[str, Any]:
-    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise."""
+def summary(answers: Sequence[AnsweredQuestion], strongest: str | Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise.
+
+    ``strongest`` is the strongest model, of all questions or of each.
+    """
+    strong = [strongest] * len(answers) if isinstance(strongest, str) else strongest
     columns = {
         "f1": [each.f1 for each in answers],
         "mean_cost_usd": [each.cost_usd for each in answers],
@@ -60,7 +69,8 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: str, seed: int = 0) 
     shares = {
         "exact_match": (sum(each.exact_match for each in answers), len(answers)),
         "malformed_share": (sum(each.malformed for each in answers), len(answers)),
-        "strongest_share": (counts[strongest], len(calls)),
+        "failed_share": (sum(each.failed for each in answers), len(answers)),
+        "strongest_share": (sum(each.consulted.count(name) for each, name in zip(answers, strong, strict=True)), len(calls)),
     }
     figures: dict[str, Any] = {name: part / n if n else None for name, (part, n) in shares.items()}
     intervals: dict[str, Any] = {name: list(wilson_interval(part / n, n)) if n else None for name, (part, n) in shares.items()}
@@ -91,6 +101,7 @@ COLUMNS = {
     "mean_rounds": "rounds",
     "strongest_share": "to strongest",
     "malformed_share": "malformed",
+    "failed_share": "failed",
     "mean_seconds": "seconds",
 }
 """The columns, each with its heading."""
@@ -116,23 +127,32 @@ DIRECT = "Answer the question with a short phrase alone, without explanation. Fo
 def evaluate(
     setup: Setup,
     services: Services,
-    new_episode: Callable[[Query], Episode],
+    new_episode: Callable[[RoutingTask], Episode],
     dataset: Dataset,
     routers: Sequence[str] | None,
     folder: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services."""
-    golds, pool = golds_of(dataset), services.pool
-    strongest = strongest_of(pool)
-    chosen = {name: [candidate] * len(dataset) for name, candidate in (("strongest", strongest), ("cheapest", cheapest_of(pool)))}
-    chosen |= {name: _choices(name, pool, dataset.queries, services.seed) for name in (UNTRAINED if routers is None else routers)}
-    if setup.policy.name in pool.names:
-        chosen = {"direct": [setup.policy.name] * len(dataset), **chosen}
+    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services.
 
-    async def play(query: Query, free: asyncio.Semaphore) -> Episode:
+    Raises:
+        ConfigError: The policy, or a model that may be consulted, has no endpoint.
+    """
+    pool, policy = services.pool, setup.policy
+    tasks = tasks_of(dataset, pool, () if setup.options.consult_policy else [policy.name])
+    check_endpoints(pool, tasks)
+    if isinstance(policy, ModelSpec) and policy.endpoint is None:
+        raise ConfigError(f"the policy {policy.name!r} has no endpoint; add it to the file of --pool")
+    pools = [Pool(task.specs) for task in tasks] if isinstance(dataset, RoutingDataset) else [pool] * len(tasks)
+    golds, strongest = [task.golds for task in tasks], list(map(strongest_of, pools))
+    chosen = {"strongest": strongest, "cheapest": list(map(cheapest_of, pools))}
+    chosen |= {name: _choices(name, pools, dataset.queries, services.seed) for name in (UNTRAINED if routers is None else routers)}
+    if policy.name in pool.names:
+        chosen = {"direct": [policy.name] * len(tasks), **chosen}
+
+    async def play(task: RoutingTask, free: asyncio.Semaphore) -> Episode:
         async with free:
-            episode = new_episode(query)
+            episode = new_episode(task)
             async for _ in episode.play():
                 pass
         progress.advance()
@@ -152,7 +172,7 @@ def evaluate(
     async def work() -> tuple[list[Episode], dict[tuple[str, int], ModelCall]]:
         free = asyncio.Semaphore(PARALLEL)
         progress.start("router-r1", len(dataset))
-        episodes = await asyncio.gather(*(play(query, free) for query in dataset.queries))
+        episodes = await asyncio.gather(*(play(task, free) for task in tasks))
         asked = sorted({(name, row) for names in chosen.values() for row, name in enumerate(names)})
         progress.start("baselines", len(asked))
         calls = await asyncio.gather(*(ask(name, dataset.queries[row], free) for name, row in asked))
@@ -164,7 +184,7 @@ def evaluate(
         systems[name] = [_of_call(direct[candidate, row], golds[row]) for row, candidate in enumerate(candidates)]
     document = {
         "schema": 1,
-        "data": {"source": dataset.source, "queries": len(dataset), "policy": setup.policy.name, "strongest": strongest},
+        "data": {"source": dataset.source, "queries": len(tasks), "policy": policy.name, "strongest": ", ".join(dict.fromkeys(strongest))},
         "systems": {name: summary(answers, strongest, services.seed) for name, answers in systems.items()},
     }
     if folder is not None:
@@ -184,11 +204,18 @@ def cheapest_of(pool: Pool) -> str:
     return pool.names[prices.index(min(prices))]
 
 
-def _choices(router: str, pool: Pool, queries: Sequence[Query], seed: int) -> list[str]:
-    """Return the candidate that a router chooses for each query; the same seed draws the same ones."""
-    ids = [f"{seed}-{row}" for row in range(len(queries))]
-    with closing(MetaController.build(router=router, pool=pool, store="memory:", seed=seed)) as controller:
-        return [decision.candidate for decision in controller.route_batch(list(queries), ids=ids)]
+def _choices(router: str, pools: Sequence[Pool], queries: Sequence[Query], seed: int) -> list[str]:
+    """Return the candidate of its pool that a router chooses for each query; the same seed draws the same ones."""
+    rows_of: dict[str, list[int]] = {}
+    for row, pool in enumerate(pools):
+        rows_of.setdefault(repr(pool.candidates), []).append(row)
+    chosen = [""] * len(queries)
+    for rows in rows_of.values():
+        with closing(MetaController.build(router=router, pool=pools[rows[0]], store="memory:", seed=seed)) as controller:
+            decisions = controller.route_batch([queries[row] for row in rows], ids=[f"{seed}-{row}" for row in rows])
+        for row, decision in zip(rows, decisions, strict=True):
+            chosen[row] = decision.candidate
+    return chosen
 
 
 def _of_episode(episode: Episode, gold: Sequence[str]) -> AnsweredQuestion:
@@ -203,6 +230,7 @@ def _of_episode(episode: Episode, gold: Sequence[str]) -> AnsweredQuestion:
         rounds=episode.dialogue.rounds,
         consulted=[call.candidate for call in episode.consulted],
         malformed=episode.malformed,
+        failed=any(call.status != "ok" for call in episode.calls),
         outcome=episode.outcome,
     )
 
@@ -216,6 +244,7 @@ def _of_call(call: ModelCall, gold: Sequence[str]) -> AnsweredQuestion:
         seconds=call.seconds,
         tokens=call.tokens,
         consulted=[call.candidate],
+        failed=call.status != "ok",
         outcome="answered" if call.status == "ok" else "failed",
     )
 

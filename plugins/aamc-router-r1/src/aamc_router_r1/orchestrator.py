@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aamc_router_r1 import trace
 from aamc_router_r1.config import RouterR1Config
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import EpisodeBudget
 from aamc_router_r1.episode.dialogue import ANSWERED
 from aamc_router_r1.episode.episode import Episode, Setup
@@ -20,9 +21,9 @@ from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_o
 from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
-from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Progress, Step
+from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, EventLoopThread, ModelCaller, Progress, Step
 from aamc_sdk.serving import LoggedOrchestrator, Orchestration
-from aamc_sdk.types import Attempt, Record
+from aamc_sdk.types import Attempt, Candidate, Record
 
 
 async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[Step, None]:
@@ -111,15 +112,11 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         models = {candidate.name: candidate for candidate in pool if config.consult_policy or candidate.name != policy.name}
         if not models:
             raise PoolError(f"the pool has no model besides the policy {policy.name!r}; add one, or set consult_policy=true")
-        names = ModelNames(models, config.aliases)
-        return Setup(
-            options=config,
-            policy=policy,
-            names=names,
-            models=models,
-            codec=codec_of(config.codec, names, config.continues),
-            quality=overall(self.quality),
-        )
+        return self._setup(policy, ModelNames(models, config.aliases), models, self.quality)
+
+    def _setup(self, policy: Candidate, names: ModelNames, models: Mapping[str, Candidate], quality: Mapping[str, Mapping[str, float]]) -> Setup:
+        codec = codec_of(self.config.codec, names, self.config.continues)
+        return Setup(options=self.config, policy=policy, names=names, models=models, codec=codec, quality=overall(quality))
 
     @cached_property
     def quality(self) -> Mapping[str, Mapping[str, float]]:
@@ -135,9 +132,14 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
 
     def prompt(self, task: Query, preference: Preference | None = None) -> str:
         """Return the policy's prompt for a question."""
-        config, models = self.config, self.setup.models.values()
+        return self._prompt(task, self.setup.models.values(), self.quality, preference)
+
+    def _prompt(
+        self, task: Query, models: Iterable[Candidate], quality: Mapping[str, Mapping[str, float]], preference: Preference | None = None
+    ) -> str:
+        config = self.config
         stated = config.stated(preference or self.preference) if config.show_preference or config.training_alphas else None
-        return prompt_of(config, task, models, self.quality, stated, calls=config.calls)
+        return prompt_of(config, task, models, quality, stated, calls=config.calls)
 
     def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False) -> Episode:
         """Return a new episode.
@@ -151,14 +153,27 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
             ConfigError: The policy is not a candidate, or has no price and there is a budget.
             DataError: The question is empty.
         """
-        config, setup = self.config, self.setup
         if not task.text.strip():
             raise DataError("the question is empty; give a question to answer")
+        return self._episode(self.setup, task, self.prompt(task), budget, None if on_loop else self.services.loop)
+
+    def task_episode(self, task: RoutingTask) -> Episode:
+        """Return a new episode on a task of a dataset, played on the event loop of the services.
+
+        As in training, it may consult the task's models, and the prompt describes them as the task does.
+        """
+        pool, query, quality = self.services.pool, Query(task.question), task.quality or self.quality
+        models = {spec.name: pool.candidates[pool.index(spec.name)] for spec in task.specs}
+        names = ModelNames(models, {alias: name for alias, name in self.config.aliases.items() if name in models})
+        setup = self._setup(self.setup.policy, names, models, quality)
+        return self._episode(setup, query, self._prompt(query, task.specs, quality))
+
+    def _episode(self, setup: Setup, task: Query, prompt: str, budget: Budget | None = None, loop: EventLoopThread | None = None) -> Episode:
+        config = self.config
         limits = Budget(steps=self.default_steps) if budget is None else budget
         usd = min(limits.cost_usd, math.inf if config.episode_usd is None else config.episode_usd)
         episode_budget = EpisodeBudget(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
-        loop = None if on_loop else self.services.loop
-        return Episode(setup, task.text, self.prompt(task), episode_budget, self.client, loop, steps=limits.steps)
+        return Episode(setup, task.text, prompt, episode_budget, self.client, loop, steps=limits.steps)
 
     async def run(self, task: Query, budget: Budget) -> AsyncGenerator[Step, None]:
         """Work on a question, yielding each call as a step; the content of the final step is the answer."""
@@ -179,7 +194,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         """Return the results of Router-R1, the policy's direct answers, the strongest model and routers on questions with gold answers."""
         from aamc_router_r1.evaluation import evaluate
 
-        return evaluate(self.setup, self.services, partial(self.episode, on_loop=True), dataset, routers, folder, progress)
+        return evaluate(self.setup, self.services, self.task_episode, dataset, routers, folder, progress)
 
     def table(self, document: Mapping[str, Any]) -> Any:
         """Return the results as a table."""

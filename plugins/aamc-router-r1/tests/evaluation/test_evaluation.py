@@ -56,10 +56,47 @@ def test_router_r1_stands_beside_its_baselines(files, capsys):
     assert json.loads((files / "out" / "results.json").read_text()) == document
 
 
+def records(files, *names):
+    """Write records whose models are those named, and whose second gold answer is right."""
+    models = [{"name": name, "cost": 1.0 + n, "latency": 0.1, "description": f"Model number {n}."} for n, name in enumerate(names)]
+    rows = [{"query": f"Who wrote book {n}?", "candidate_models": models, "ground_truth": ["Austen", "Jane Austen"]} for n in range(3)]
+    (files / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["--dataset", f"router-r1:{files / 'records.jsonl'}"]
+
+
+def test_records_are_evaluated_with_their_own_models_and_all_their_gold_answers(files, server, capsys):
+    content = pool_of(server, policy={}, small={}, big={"prices": {"input": 10.0, "output": 20.0}}, other={"prices": {"input": 90.0, "output": 90.0}})
+    (files / "pool.yaml").write_text(yaml.safe_dump(content))
+    assert run(files, *records(files, "small", "big"), "--json", "--routers", "random") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["data"]["strongest"] == "big"
+    assert document["systems"]["router-r1"]["exact_match"] == 1
+    assert document["systems"]["strongest"]["exact_match"] == 1
+    assert all("other" not in system["calls_per_model"] for system in document["systems"].values())
+    prompt = server.asked["policy"][0]["messages"][0]["content"]
+    assert "Model number 1." in prompt
+    assert "other" not in prompt
+
+
+def test_records_whose_models_cannot_be_called_are_refused(files, capsys):
+    assert run(files, *records(files, "small", "elsewhere")) == 2
+    assert "'elsewhere' is to reply to 'Who wrote book 0?' and has no endpoint in the pool" in capsys.readouterr().err
+
+
+def test_failed_calls_are_counted(files, server, capsys):
+    server.scripts["small"] = Script(fault="status")
+    assert run(files, "--json", "--routers", "random") == 0
+    systems = json.loads(capsys.readouterr().out)["systems"]
+    assert systems["cheapest"]["failed_share"] == 0  # of equal prices the policy comes first
+    assert systems["strongest"]["failed_share"] == 0
+    assert systems["random"]["failed_share"] == pytest.approx(systems["random"]["calls_per_model"].get("small", 0))
+    assert systems["random"]["failed_share"] > 0
+
+
 def test_the_table_shows_every_system(files, capsys):
     assert run(files) == 0
     out = capsys.readouterr().out
-    for text in ("router-r1", "direct", "strongest", "cheapest", "random", "thompson", "exact match", "malformed"):
+    for text in ("router-r1", "direct", "strongest", "cheapest", "random", "thompson", "exact match", "malformed", "failed"):
         assert text in out
 
 

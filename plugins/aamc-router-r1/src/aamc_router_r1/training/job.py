@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1.config import AUTO, LIVE, SIMULATED, RouterR1Config
-from aamc_router_r1.data import RoutingDataset, RoutingTask, tasks_of
+from aamc_router_r1.data import RoutingDataset, check_endpoints, tasks_of
 from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
@@ -73,22 +73,10 @@ def replies_of(config: RouterR1Config, services: Services, training: Training) -
                 "to its records, or set orchestrator.replies=live or a file of recorded replies"
             )
     if chosen in (AUTO, LIVE):
-        _check_endpoints(services.pool, tasks)
+        check_endpoints(services.pool, tasks, ", or set orchestrator.replies to simulated or a file of recorded replies")
         record = None if training.folder is None else training.folder / "replies.jsonl"
         return LiveReplies(services, config, record)
     return RecordedReplies(chosen)
-
-
-def _check_endpoints(pool: Pool, tasks: Sequence[RoutingTask]) -> None:
-    """Raise ConfigError if a model of the tasks cannot be called."""
-    callable_names = {candidate.name for candidate in pool if isinstance(candidate, ModelSpec) and candidate.endpoint is not None}
-    for task in tasks:
-        for spec in task.specs:
-            if spec.name not in callable_names:
-                raise ConfigError(
-                    f"{spec.name!r} is to reply to {task.question!r:.80} and has no endpoint in the pool; add it to the file of --pool, "
-                    "or set orchestrator.replies to simulated or a file of recorded replies"
-                )
 
 
 def policy_prices(config: RouterR1Config, pool: Pool) -> Prices:
