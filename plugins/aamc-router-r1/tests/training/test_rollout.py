@@ -13,9 +13,9 @@ from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.replies import ConsultedReply
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, generation_options, score
 from aamc_router_r1.world import FactWorld, Truth, WorldReplies
-from tiny_model import tiny_tokenizer
+from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk.types import Prices
 
@@ -48,6 +48,22 @@ def task() -> RoutingTask:
 def player(**changes: Any) -> BatchPlayer:
     settings = {"replies": WorldReplies(), "config": RouterR1Config(rounds=2, turn_tokens=40, show_preference=True)}
     return BatchPlayer(tokenizer=TOKENIZER, **{**settings, **changes})
+
+
+def test_a_models_own_penalties_do_not_change_what_is_sampled() -> None:
+    model: Any = tiny_model(len(TOKENIZER), 0).eval()
+    asked = torch.tensor([plain_ids(TOKENIZER, "<think> item3 item3 item3 item3 </think>")])
+    options = generation_options(TOKENIZER, 20, 0.0)
+
+    def generated() -> list[int]:
+        return model.generate(input_ids=asked, attention_mask=torch.ones_like(asked), **options)[0].tolist()  # type: ignore[no-any-return]  # it is
+
+    plain = generated()
+    for name, value in {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "suppress_tokens": plain[-3:], "min_new_tokens": 19}.items():
+        before = getattr(model.generation_config, name)
+        setattr(model.generation_config, name, value)
+        assert generated() == plain, name
+        setattr(model.generation_config, name, before)
 
 
 def test_the_mask_covers_the_turns_and_leaves_out_the_information(task: RoutingTask) -> None:

@@ -24,6 +24,18 @@ from aamc_sdk.types import Prices
 CLOSING = ("</search>", "</answer>")
 """A turn ends with one of these tags."""
 FREE = Prices(input=0.0, output=0.0)
+NEUTRAL: Mapping[str, Any] = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "min_p": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    **dict.fromkeys(("bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "sequence_bias", "forced_bos_token_id", "forced_eos_token_id")),
+}
+"""Options that undo a model's own changes of its probabilities: GRPO's loss is that of the unchanged ones, which service uses too."""
 
 
 @attrs.define
@@ -141,7 +153,7 @@ class BatchPlayer:
 def generation_options(tokenizer: PreTrainedTokenizerBase, tokens: int, temperature: float) -> Mapping[str, Any]:
     """Return the options of ``generate`` for one turn: it ends with a closing action tag, the end of the text, or too many tokens."""
     single = [plain_ids(tokenizer, tag) for tag in CLOSING]
-    options: dict[str, Any] = {"max_new_tokens": tokens, "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
+    options: dict[str, Any] = {**NEUTRAL, "max_new_tokens": tokens, "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
     if all(len(ids) == 1 for ids in single):  # no text has to be searched for the tags
         options["eos_token_id"] = [tokenizer.eos_token_id, *(ids[0] for ids in single)]
     else:
