@@ -178,6 +178,32 @@ def test_a_killed_training_resumes_to_the_same_policy(stage: str, model: Path, w
     assert all((resumed[key] == whole[key]).all() for key in whole)
 
 
+KILLED_BETWEEN_CHECKPOINTS = """
+import os, signal, sys
+from aamc_router_r1.training.trainers import Select
+from aamc_sdk.cli import main
+
+Select.on_step_end = lambda self, args, state, control, **_: os.kill(os.getpid(), signal.SIGKILL)
+main(sys.argv[1:])
+"""
+
+
+def test_what_a_killed_training_has_spent_counts_when_it_resumes(model: Path, tmp_path: Path) -> None:
+    pool, run = tmp_path / "pool.yaml", tmp_path / "run"
+    pool.write_text("candidates: [{name: policy, prices: {input: 1, output: 1}}, {name: small}]")
+    command = [*arguments(model, run, policy="policy", warm_start_epochs=0, save_every=100), "--pool", str(pool)]
+    killed = subprocess.run([sys.executable, "-c", KILLED_BETWEEN_CHECKPOINTS, *command], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (recorded,) = run.rglob("spent.json")
+    spent_usd = json.loads(recorded.read_text())["spent_usd"]
+    assert spent_usd > 0
+    status, out, err = run_command("train", "--resume", str(run), "--json")
+    assert status == 0, err
+    metrics, played = json.loads(out)["metrics"], json.loads((run / "orchestrator" / "training.json").read_text())["curve"]
+    played += [metrics["validation"][stage] for stage in ("start", "2")]
+    assert metrics["spent_usd"] == pytest.approx(spent_usd + sum(part["cost_usd"] * part["episodes"] for part in played), rel=1e-6)
+
+
 def job_of(tmp_path: Path, **options: Any) -> Job:
     """Return a training that is not begun, of five tasks."""
     config, tasks = RouterR1Config(**options), FactWorld(0).tasks(5, 0)

@@ -28,6 +28,8 @@ from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
 """File of a checkpoint: the cost normalizer and the training's spending."""
+SPENT = "spent.json"
+"""File of a training with its spending up to its last episode."""
 WARM_START = "warm_start"
 
 
@@ -135,12 +137,25 @@ class Job:
         player = self.player(tokenizer, 0.0)
         episodes = [player.begin(task, alpha) for number, task in enumerate(self.validation) for alpha in [self.alphas[number % len(self.alphas)]]]
         play_all(player, model, episodes, self.config.micro_batch_size * 4, lambda: self.spends(episodes))
-        self.spent_usd += sum(episode.spent_usd for episode in episodes)
+        self.spend(episodes)
         finished = all(episode.dialogue.done for episode in episodes)
         if finished:
             score(self.config, self.normalizer, episodes)
         self.normalizer.frozen = was
         return figures(episodes) if finished else {}
+
+    def spend(self, episodes: Sequence[PlayedEpisode], *, records: bool = True) -> None:
+        """Count the cost of episodes, and record it at once: a killed training has spent it, although its last checkpoint does not say so.
+
+        Of several processes, only the main one ``records``.
+        """
+        self.spent_usd += sum(episode.spent_usd for episode in episodes)
+        if records:
+            write_json(self.folder / SPENT, {"spent_usd": self.spent_usd})
+
+    def recorded_usd(self) -> float:
+        """Return the spending that :meth:`spend` recorded, before a training was killed."""
+        return float(read_json_object(self.folder / SPENT)["spent_usd"]) if (self.folder / SPENT).is_file() else 0.0
 
     def spends(self, episodes: Sequence[PlayedEpisode] = ()) -> bool:
         """Return whether the budget is spent, together with these episodes."""
@@ -169,7 +184,8 @@ class Job:
         state = read_json_object(checkpoint / STATE)
         try:
             self.normalizer = CostNormalizer.from_state(state["normalizer"])
-            self.spent_usd, self.curve, self.stages = float(state["spent_usd"]), list(state["curve"]), dict(state["stages"])
+            self.spent_usd = max(self.spent_usd, float(state["spent_usd"]))
+            self.curve, self.stages = list(state["curve"]), dict(state["stages"])
             self.best = -math.inf if state["best"] is None else float(state["best"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint / STATE} is damaged ({error!r}); {RESTORE}") from error

@@ -285,7 +285,7 @@ class EpisodeRollout:
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             play_all(self._player, model, episodes, max(job.config.micro_batch_size, 64), lambda: job.spends(episodes))
         everyone = gather_object([_portable(episode) for episode in episodes])  # every process scales costs by the same window
-        job.spent_usd += sum(episode.spent_usd for episode in everyone)
+        job.spend(everyone, records=trainer.accelerator.is_main_process)
         if not all(episode.dialogue.done for episode in everyone):
             raise BudgetSpentError  # in every process
         score(job.config, job.normalizer, everyone)
@@ -349,7 +349,7 @@ def run(job: Job) -> None:
     """Train from the beginning or from the last checkpoint, and write ``best``, ``last`` and ``metrics.json``."""
     torch.manual_seed(job.seed)
     job.folder.mkdir(parents=True, exist_ok=True)
-    job.normalizer = CostNormalizer(job.config.cost_window)
+    job.normalizer, job.spent_usd = CostNormalizer(job.config.cost_window), job.recorded_usd()
     if job.start is not None and (job.start / STATE).is_file():
         state = read_json_object(job.start / STATE).get("normalizer") or {}
         job.normalizer = CostNormalizer.from_state({**state, "window": job.config.cost_window})
