@@ -168,6 +168,21 @@ def test_a_candidate_that_is_not_allowed_falls_back(server):
     assert "not allowed" in decision.notes["reason"]
 
 
+def test_the_policy_is_offered_only_the_allowed_candidates(server):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
+    with controller(server, {**MODELS, "tiny": {}}, policy="policy") as built:
+        assert built.route("Who wrote Emma?", unavailable={"big"}).notes["llm_routing"] == "selected"
+        assert "Strong." not in server.asked["policy"][0]["messages"][0]["content"]
+        assert built.route("Who wrote Emma?").notes["llm_routing"] == "selected"
+        assert "Strong." in server.asked["policy"][1]["messages"][0]["content"]  # other candidates, so another decision
+        assert built.route("Who wrote Emma?").candidate == "small"
+        assert len(server.asked["policy"]) == 2
+    selected(server, {"selected_model": "small"})
+    with controller(server, router_r1_server_url=server.url) as built:
+        built.route("Who wrote Emma?", unavailable={"big"})
+    assert [entry["name"] for entry in server.asked["router-r1"][0]["candidates"]] == ["policy", "small"]
+
+
 def test_the_policy_is_not_paid_to_select_the_only_allowed_candidate(server):
     server.turns["policy"] = [SELECTS_BIG]
     with controller(server, policy="policy", llm_routing_fallback="error", note_thinking=True) as built:

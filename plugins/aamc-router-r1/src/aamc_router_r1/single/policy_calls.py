@@ -149,7 +149,7 @@ def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd
     found = aliases.get(name, name)
     if found not in names:
         message = f"the server selected {clean(name)!r:.200}, which is not a candidate{nearest(name, names)} ({one_of(names)})"
-        raise SelectionError(message, "the server selected a model that is not a candidate", cost_usd)
+        raise SelectionError(message, "the server selected a model that is not a candidate, or not allowed", cost_usd)
     return found
 
 

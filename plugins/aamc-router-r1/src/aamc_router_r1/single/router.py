@@ -196,11 +196,12 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         if not query.text.strip():
             return SelectionError("the query has no text")
         preference = Preference(*request.preferences[row].tolist()) if self.config.show_preference else None
-        key = (query.text, query.turns, request.pool.names, preference)
+        pool = request.pool if len(allowed) == len(request.pool) else Pool(request.pool.candidates[place] for place in allowed)
+        key = (query.text, query.turns, pool.names, preference)
         if (known := self._cache.get(key)) is not None:
             return self._allowed(attrs.evolve(known, cost_usd=0.0), request, row)
         try:
-            found = await asyncio.wait_for(self._selector.select(query, request.pool, preference), self.config.timeout_seconds)
+            found = await asyncio.wait_for(self._selector.select(query, pool, preference), self.config.timeout_seconds)
         except asyncio.TimeoutError:  # another class until Python 3.11
             return SelectionError(f"no answer within {self.config.timeout_seconds:g} s")
         except SelectionError as error:
