@@ -39,6 +39,16 @@ def test_contents_in_parts_are_their_texts(provider: CheckpointProvider) -> None
     assert (in_parts.message, in_parts.usage) == (whole.message, whole.usage)
 
 
+def test_the_messages_before_the_policys_first_turn_are_one_prompt(provider: CheckpointProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts: list[str] = []
+    monkeypatch.setattr("aamc_router_r1.tokens.prompt_ids", lambda tokenizer, text: prompts.append(text) or prompt_ids(tokenizer, text))
+    roles = [("system", "item1"), ("user", "item2"), ("assistant", "item3"), ("user", "item4")]
+    messages = [{"role": role, "content": content} for role, content in roles]
+    asyncio.run(provider.complete(POLICY, messages, max_tokens=3))
+    asyncio.run(provider.complete(POLICY, messages[1:], max_tokens=3))
+    assert prompts == ["item1\n\nitem2", "item2"]
+
+
 @pytest.mark.parametrize("temperature", ["a", -1, True, float("nan"), 10**400])
 def test_a_temperature_that_is_no_number_is_refused(temperature: Any, provider: CheckpointProvider) -> None:
     with pytest.raises(DataError, match="temperature must be a number of at least 0"):

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def model_folder(folder: str) -> Path:
 class CheckpointProvider(Provider):
     """Computes answers with transformers. The model is loaded with the first call; calls take turns.
 
-    The conversation is laid out as in training: after the prompt, turns and informations are one text, which the model continues to the
-    end of its next action.
+    The conversation is laid out as in training: the messages before the first turn are the prompt, after it turns and informations are one
+    text, which the model continues to the end of its next action.
     """
 
     Config = CheckpointOptions
@@ -122,9 +123,10 @@ def _answer(
     from aamc_router_r1.tokens import plain_ids, prompt_ids
     from aamc_router_r1.training.rollout import generation_options
 
-    first, *rest = [_text(message.get("content")) for message in messages] or [""]
-    said = "".join(text if message.get("role") == "assistant" else f"\n\n{text}\n\n" for text, message in zip(rest, messages[1:], strict=True))
-    ids = prompt_ids(tokenizer, first) + plain_ids(tokenizer, said)
+    turns = [(message.get("role") == "assistant", _text(message.get("content"))) for message in messages]
+    asked = list(takewhile(lambda turn: not turn[0], turns))
+    said = "".join(text if by_policy else f"\n\n{text}\n\n" for by_policy, text in turns[len(asked) :])
+    ids = prompt_ids(tokenizer, "\n\n".join(text for _, text in asked)) + plain_ids(tokenizer, said)
     limit = int(options.get("max_tokens") or options.get("max_completion_tokens") or 1024)
     chosen = generation_options(tokenizer, limit, _temperature(options.get("temperature"), temperature))
     row = torch.tensor([ids], device=model.device)
