@@ -4,7 +4,8 @@ With R_format = 0 if the episode is well formed and -1 if not, R_outcome in [0, 
 
 - ``paper`` (arXiv 2506.09033): R = R_format + (1 - alpha) R_outcome + alpha R_cost.
 - ``released`` (https://github.com/ulab-uiuc/Router-R1): as ``paper``, but a wrong answer gets 0, however cheap it was.
-- ``vsr`` (vLLM Semantic Router): as ``paper``, with R_cost = max(0, 1 - sum of model size x output tokens / scale).
+- ``vsr`` (vLLM Semantic Router): as ``paper``, with R_cost = max(0, 1 - sum of model size x output tokens / scale). A
+  model's size is its price in USD per million output tokens, and tokens count in thousands.
 
 In each of them a malformed episode gets R_format alone: the other terms count as 0. Answers are compared as the question-answering
 benchmarks do (Rajpurkar et al., arXiv 1606.05250).
@@ -24,6 +25,7 @@ import numpy as np
 
 from aamc_sdk import option
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.types import Prices
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -169,9 +171,14 @@ def combine(mode: str, malformed: bool, outcome: float, cost: float, alpha: floa
     return RewardParts(0.0, outcome, cost, (1 - alpha) * outcome + alpha * cost)
 
 
+def weighed_tokens(prices: Prices | None, tokens: float) -> float:
+    """Return a model's size, its price in USD per million output tokens, times thousands of output tokens; NaN without prices."""
+    return math.nan if prices is None else prices.output * tokens / 1000
+
+
 def size_cost(size_tokens: float, scale: float = VSR_SCALE) -> float:
-    """Return R_cost of mode ``vsr`` for the sum over calls of model size times output tokens; ``scale`` is the sum that gets 0."""
-    return max(0.0, 1 - size_tokens / scale)
+    """Return R_cost of mode ``vsr`` for the sum of :func:`weighed_tokens` over calls; ``scale`` is the sum that gets 0, and NaN gets 0.5."""
+    return MIDDLE if math.isnan(size_tokens) else max(0.0, 1 - size_tokens / scale)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -184,7 +191,9 @@ class RewardOptions:
     format_penalty: float = option(-1.0, "Reward of a malformed episode.", at_most=0)
     cost_tokens: str = option(BOTH, "Tokens that cost: all, or those of completions only.", choices=(BOTH, COMPLETION))
     cost_window: int = option(1000, "Number of recent costs that scale a cost.", at_least=1)
-    vsr_scale: float = option(VSR_SCALE, "Model size times output tokens at which the cost reward is 0 in mode vsr.", above=0)
+    vsr_scale: float = option(
+        VSR_SCALE, "Price in USD per million output tokens, times thousands of them, at which the cost reward is 0 in mode vsr.", above=0
+    )
 
     def score(
         self,
@@ -205,7 +214,7 @@ class RewardOptions:
             golds: The gold answers.
             cost_usd: Cost of the episode in USD; NaN if unknown.
             malformed: Whether it is malformed, see :func:`aamc_router_r1.protocol.format_errors`.
-            size_tokens: The sum over calls of model size times output tokens, for mode ``vsr``.
+            size_tokens: The sum of :func:`weighed_tokens` over calls, for mode ``vsr``; NaN if unknown.
             alpha: Weight of the cost; that of the options when None.
 
         Raises:

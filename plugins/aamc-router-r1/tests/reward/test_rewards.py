@@ -76,6 +76,7 @@ def test_the_three_equations(mode, malformed, outcome, cost, alpha, total):
 
 def test_the_cost_of_sizes_is_that_of_the_semantic_router():
     assert [size_cost(0), size_cost(2.5), size_cost(10), size_cost(99)] == [1, 0.75, 0, 0]
+    assert size_cost(math.nan) == 0.5
     options = RewardOptions(reward="vsr", alpha=0.3)
     assert options.score(CostNormalizer(), "a", ["a"], 1.0, malformed=False, size_tokens=5).total == pytest.approx(0.7 + 0.15)
 

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.single.router import price_reward
 from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.replies import ConsultedReply
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, generation_options, score
 from aamc_router_r1.world import FactWorld, Truth, WorldReplies
 from tiny_model import tiny_model, tiny_tokenizer
 
-from aamc_sdk.types import Prices
+from aamc_sdk.types import ModelSpec, Prices
 
 WORLD = FactWorld(0)
 TOKENIZER = tiny_tokenizer(WORLD)
@@ -123,6 +125,19 @@ def test_an_empty_turn_still_has_a_token(task: RoutingTask) -> None:
     played.play(Scripted([""], [""], [""]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
     assert episode.mask.count(1) == 3
     assert episode.malformed
+
+
+def test_mode_vsr_gives_a_call_the_cost_that_the_router_gives_it(task: RoutingTask) -> None:
+    (step,) = task.consultations
+    config = RouterR1Config(rounds=2, turn_tokens=40, show_preference=True, reward="vsr", alpha=1.0)
+    priced = attrs.evolve(task, specs=[attrs.evolve(spec, prices=Prices(1.0, 2.5)) for spec in task.specs])
+    played = player(config=config, replies=lambda asked: [ConsultedReply("item3", 0.0025, 1000) for _ in asked])
+    episode = played.begin(priced, 1.0)
+    search = f"<think> {step.thinking} </think>\n<search> {step.model}: {step.query} </search>"
+    played.play(Scripted([search], ["<think> hm </think>\n<answer> item3 </answer>"]), [episode])  # type: ignore[arg-type]  # all that it needs
+    score(config, CostNormalizer(), [episode])
+    assert episode.reward is not None
+    assert episode.reward.cost == price_reward(ModelSpec("m", prices=Prices(1.0, 2.5))) == 0.75
 
 
 def test_a_cost_that_is_unknown_or_does_not_count_leaves_the_known_spending(task: RoutingTask) -> None:

@@ -17,7 +17,7 @@ from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 
 from aamc_router_r1.config import ERROR, RouterOptions
 from aamc_router_r1.policy import measured_quality, policy_of
-from aamc_router_r1.reward import VSR, combine, size_cost
+from aamc_router_r1.reward import VSR, combine, size_cost, weighed_tokens
 from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError
@@ -82,9 +82,7 @@ def rewarded(experience: Experience, pool: Pool, alpha: float, format_penalty: f
 
 def price_reward(candidate: Candidate | None) -> float:
     """Return R_cost of an answer of ``TOKENS`` tokens; 0.5 if the candidate has no prices."""
-    if not isinstance(candidate, ModelSpec) or candidate.prices is None:
-        return 0.5
-    return size_cost(candidate.prices.output * TOKENS / 1000)
+    return size_cost(weighed_tokens(candidate.prices if isinstance(candidate, ModelSpec) else None, TOKENS))
 
 
 NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, router_model_path or router_r1_server_url"

@@ -16,7 +16,7 @@ from aamc_router_r1.config import RouterR1Config, preference_of
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, render_prompt
-from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match
+from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match, weighed_tokens
 from aamc_router_r1.tokens import plain_ids, prompt_ids
 from aamc_router_r1.training.replies import Replies, spec_of
 from aamc_sdk.types import Prices
@@ -48,7 +48,7 @@ class PlayedEpisode:
         mask: For each of them 1 if the policy generated it, else 0: these are left out of the loss.
         cost_usd: Cost of the calls and of the policy in USD, as the reward counts it; NaN if one is unknown.
         spent_usd: Known cost of all their tokens in USD, as a budget counts it.
-        size_tokens: Sum over calls of price times output tokens, the size that mode ``vsr`` weighs.
+        size_tokens: Sum of :func:`aamc_router_r1.reward.weighed_tokens` over calls, for mode ``vsr``.
     """
 
     task: RoutingTask
@@ -111,11 +111,11 @@ class BatchPlayer:
                     self._observe(episode)
 
     def _count(self, episode: PlayedEpisode, model: str, cost_usd: float, tokens: int) -> None:
-        spec = spec_of(episode.task, model)
-        per_token = math.nan if spec.prices is None else spec.prices.output
+        prices = spec_of(episode.task, model).prices
+        per_token = math.nan if prices is None else prices.output
         episode.cost_usd += tokens * per_token / 1e6 if self._output_only else cost_usd
         episode.spent_usd += 0.0 if math.isnan(cost_usd) else cost_usd
-        episode.size_tokens += tokens * per_token / 1e6
+        episode.size_tokens += weighed_tokens(prices, tokens)
 
     def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[Any]:
         """Add the policy's turn to an episode and return its calls."""
