@@ -22,6 +22,7 @@ def test_a_log_of_one_choice_says_nothing_of_another():
     choices = logs_of(500, [1.0, 0.0], [0.9, 0.1], [0] * 500)
     assert choices.unsupported == pytest.approx(0.1)
     assert "no overlap: 10.0% of its choices" in refusal(choices)
+    assert "draws for each request, such as epsilon-greedy or a canary without by_user" in refusal(choices)
 
 
 def test_a_log_of_one_choice_supports_the_policy_that_agrees():

@@ -80,7 +80,7 @@ def refusal(choices: Choices) -> str | None:
     if choices.unsupported > MAX_UNSUPPORTED:
         return (
             f"no overlap: {choices.unsupported:.1%} of its choices are candidates that the logged policy never takes there; "
-            "log with a router that draws, such as epsilon-greedy or canary"
+            "log with a router that draws for each request, such as epsilon-greedy or a canary without by_user"
         )
     expected = choices.expected_effective
     if expected < MIN_EFFECTIVE or choices.effective == 0:
