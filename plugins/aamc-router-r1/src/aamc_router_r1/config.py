@@ -52,7 +52,7 @@ class TrainingOptions:
     )
     learning_rate: float = option(1e-6, "Learning rate of GRPO.", above=0)
     learning_rate_decay: bool = option(False, "Whether GRPO's learning rate falls linearly to 0; it is constant otherwise.")
-    clip: float = option(0.2, "Clipping range of the probability ratio.", above=0)
+    clip: float = option(0.2, "Clipping range of the probability ratio; no effect, since each batch of episodes makes one update.", above=0)
     kl: float = option(0.001, "Weight of the KL divergence from the policy after the warm start.", at_least=0)
     temperature: float = option(1.0, "Temperature of the episodes in training.", above=0)
 
