@@ -343,7 +343,8 @@ def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: 
         plugins = list(dict.fromkeys(owners))
         if len(plugins) == 1:
             return f"{kind} {name!r} is offered twice by {own}; rename one"
-        return f"{kind} {name!r} is offered by {' and '.join(plugin.distribution for plugin in plugins)}; disable one with AAMC_DISABLE_PLUGINS"
+        offered = f"{kind} {name!r} is offered by {' and '.join(plugin.distribution for plugin in plugins)}"
+        return f"{offered}; disable one with AAMC_DISABLE_PLUGINS={' or '.join(plugin.name for plugin in plugins)}"
     words = name.split(" ") if kind == "command" else []
     for count in range(1, len(words) + 1):
         first = " ".join(words[:count])

@@ -238,7 +238,7 @@ def test_no_estimator_can_be_named_none():
 
 def test_two_components_of_one_kind_and_name_are_an_error_that_names_both():
     found = plugins(one=Offering(), two=Offering(), three=Offering(Component("other", "a:b", "")))
-    with pytest.raises(PluginError, match="router 'mine' is offered by one and two; disable one with AAMC_DISABLE_PLUGINS"):
+    with pytest.raises(PluginError, match="router 'mine' is offered by one and two; disable one with AAMC_DISABLE_PLUGINS=one or two"):
         found.find("router", "mine")
     assert found.find("router", "other").plugin.name == "three"
 

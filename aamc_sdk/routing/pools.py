@@ -104,8 +104,12 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
             return read_pool(Path(name))
         if Path(name).is_dir():
             raise PoolError(f"{name} is a folder; name a pool file in it, such as {Path(name, 'pool.yaml')}")
-    with component_errors(f"model_pool {name!r} cannot be made"):
-        pool = plugins.load("model_pool", name)()
+    make = plugins.load("model_pool", name)
+    try:
+        with component_errors(f"model pool {name!r} cannot be made"):
+            pool = make()
+    except PoolError as error:
+        raise PoolError(f"model pool {name!r} cannot be made: {error}") from error
     if not isinstance(pool, Pool):
         raise PoolError(f"model pool {name!r} must return an aamc_sdk.Pool, not {type(pool).__name__}")
     return pool

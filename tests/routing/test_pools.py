@@ -108,5 +108,8 @@ def test_a_function_that_returns_no_pool_is_an_error(monkeypatch):
 def test_a_function_that_fails_is_an_error_that_names_the_pool(monkeypatch):
     plugins = Plugins({"offering": Offering()}, discover=False)
     monkeypatch.setattr(plugins, "load", lambda kind, name: lambda: {}["models"])
-    with pytest.raises(PluginError, match=r"^model_pool 'broken' cannot be made: KeyError: 'models'$"):
+    with pytest.raises(PluginError, match=r"^model pool 'broken' cannot be made: KeyError: 'models'$"):
+        find_pool("broken", plugins)
+    monkeypatch.setattr(plugins, "load", lambda kind, name: lambda: Pool([]))
+    with pytest.raises(PoolError, match=r"^model pool 'broken' cannot be made: a pool must have at least one candidate"):
         find_pool("broken", plugins)

@@ -139,7 +139,7 @@ def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
 
 
 def _broken(subject: str, error: str, plugin: Plugin) -> Diagnosis:
-    advice = f"install {plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    advice = f"correct or reinstall {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
     return Diagnosis(subject, " ".join(error.split()), BROKEN, advice)
 
 

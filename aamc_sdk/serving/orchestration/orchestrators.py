@@ -114,4 +114,4 @@ def _refuse_team(name: str, team: TeamOptions) -> None:
     """Raise ConfigError if agents, their options or paths are given to an orchestrator that has none."""
     given = {"--agents": team.agents is not None, "--paths": team.paths is not None, "agent_options": bool(team.agent_options)}
     if named := [option for option, present in given.items() if present]:
-        raise ConfigError(f"{name} has no option {' or '.join(named)}; leave it out")
+        raise ConfigError(f"{name} has no option {' or '.join(named)}; leave it out, or name an orchestrator of agents: --orchestrator puppeteer")

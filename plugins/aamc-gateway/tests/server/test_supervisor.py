@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.supervisor import _Workers
 
 
@@ -42,3 +44,30 @@ def test_a_gateway_that_is_asked_to_end_while_a_worker_starts_ends(monkeypatch: 
     monkeypatch.setattr(workers, "_pause", lambda: pytest.fail("it waits for a worker that was not asked to end"))
     assert workers.watch() == 0
     assert [each.ends for each in made] == [True]
+
+
+def test_a_gateway_whose_workers_never_serve_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("gateway: {limitz: {}}\n")
+    workers = _Workers(Launch(config=str(file)), 1, socket.socket(), lambda: pytest.fail("no worker serves"))
+    assert workers.watch() == 1
+    assert caplog.messages[-1] == "no worker has started in 3 tries, so the gateway ends; the errors above say why"
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_worker_that_ends_is_started_again_as_long_as_one_has_served(monkeypatch: pytest.MonkeyPatch, serving: bool) -> None:
+    workers = _Workers(cast("Any", None), 1, socket.socket(), lambda: None)
+    if serving:
+        workers._ready.release()
+    monkeypatch.setattr("aamc_gateway.server.processes.supervisor._RESTART_S", 0.01)
+    made: list[Worker] = []
+
+    def process(**_: Any) -> Worker:
+        made.append(Worker(workers))
+        made[-1].ends, made[-1].exitcode = True, 1
+        monkeypatch.setattr(made[-1], "start", lambda: None if len(made) < 10 else Worker.start(made[-1]))
+        return made[-1]
+
+    monkeypatch.setattr(workers._context, "Process", process)
+    workers.watch()
+    assert len(made) == (10 if serving else 3)

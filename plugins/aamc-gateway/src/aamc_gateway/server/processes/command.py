@@ -18,7 +18,7 @@ from aamc_sdk.cli import InputFile
     "--config",
     type=InputFile(),
     metavar="FILE",
-    help="Configuration file with a section gateway (with --run or --router no other one), or a file of vLLM Semantic Router.",
+    help="Configuration file with a section gateway (with --run or --router no other), or a file of another system, such as vLLM Semantic Router.",
 )
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")

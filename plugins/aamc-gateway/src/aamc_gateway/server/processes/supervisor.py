@@ -29,6 +29,8 @@ from aamc_sdk.errors import AamcError
 logger = logging.getLogger(__name__)
 _RESTART_S = 1.0
 """Time between two starts of a worker that ends."""
+_TRIES = 3
+"""The number of times that each worker is started before the gateway gives up, unless one of them has served."""
 
 
 def check_launch(launch: Launch) -> str:
@@ -114,6 +116,7 @@ class _Workers:
         self._launch, self._listener, self._serving = launch, listener, serving
         self._all: dict[int, BaseProcess] = {}
         self._ready, self._waited_for, self._count = self._context.Semaphore(0), count, count
+        self._failed_starts = 0
         self.ending = False
 
     def _start(self, place: int) -> None:
@@ -144,9 +147,21 @@ class _Workers:
             for place, process in list(self._all.items()):
                 if not process.is_alive() and not self.ending:
                     worker_ended(process.pid or 0)
+                    if self._gives_up():
+                        break
                     logger.error("a worker ended with status %s; another one starts", process.exitcode)
                     self._start(place)
             self._pause()
+
+    def _gives_up(self) -> bool:
+        """Count a worker that has ended, and end the others if none has ever served: the reason will not go away by itself."""
+        self._failed_starts += 1
+        if self._waited_for < self._count or self._failed_starts < _TRIES * self._count:
+            return False
+        logger.error("no worker has started in %s tries, so the gateway ends; the errors above say why", self._failed_starts)
+        self.ending = True
+        self.signal(signal.SIGTERM)
+        return True
 
     def _pause(self) -> None:
         """Wait until a worker serves, or it is time to look at them again."""
