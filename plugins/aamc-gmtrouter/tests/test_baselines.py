@@ -44,6 +44,16 @@ def test_user_ridge_is_the_closed_form_of_own_judgements() -> None:
     assert not scores(router, "bob").any()
 
 
+@pytest.mark.parametrize("router", [BradleyTerry, UserElo, UserRidge])
+def test_training_data_without_judgements_is_warned_of(router: type, caplog: pytest.LogCaptureFixture) -> None:
+    rated = experience("ann", ("a", "b"))
+    made = router(UserBaselineConfig(), SERVICES)
+    made.train(Training(dataset=Dataset(rated.queries, POOL, experience=rated, source="rated")))
+    assert not caplog.messages
+    made.train(Training(dataset=Dataset([Query("q")], POOL, source="a table")))
+    assert caplog.messages == ["a table has no judgement of a user, so all models have equal scores for users without ratings of their own"]
+
+
 def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
     router = UserRidge(UserBaselineConfig(), SERVICES)
     rated = experience("ann", ("a", "b"))

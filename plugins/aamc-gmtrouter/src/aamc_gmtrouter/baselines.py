@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from aamc_sdk import Experience, OnlineRouter, Query, RoutingRequest, Scores, Se
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.types import Floats
 
+logger = logging.getLogger(__name__)
 AVERAGE = ""
 """The name of the average model, which a rating compares with."""
 ELO_STEP, ELO_SCALE = 32.0, 400.0
@@ -63,6 +65,9 @@ class UserBaseline(OnlineRouter):
         """Fit the scores that all users share."""
         experience = training.dataset.experience
         found = {} if experience is None else histories(experience, self.config.history)
+        if not found:
+            why = "has no judgement of a user, so all models have equal scores for users without ratings of their own"
+            logger.warning("%s %s", training.dataset.source, why)
         self._common = self.fit_common([each for history in found.values() for each in history.judgements])
         return {"users": len(found)}
 
