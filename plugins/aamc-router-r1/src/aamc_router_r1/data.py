@@ -12,7 +12,7 @@ import numpy as np
 from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
-from aamc_router_r1.protocol import Segment, information
+from aamc_router_r1.protocol import ModelNames, Segment, format_errors, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
 from aamc_sdk.errors import ConfigError, DataError, PoolError, nearest, one_of, read_errors
@@ -154,7 +154,7 @@ def parse_record(row: Any) -> RoutingTask:
     if not golds or not all(isinstance(gold, str) and gold.strip() for gold in golds):
         raise DataError(f"'ground_truth' must be a text or a list of texts that are not empty, not {row['ground_truth']!r:.80}")
     question, steps = text(row, "query"), _steps(row, names, golds[0])
-    return RoutingTask(
+    task = RoutingTask(
         question=question,
         golds=golds,
         specs=specs,
@@ -164,6 +164,9 @@ def parse_record(row: Any) -> RoutingTask:
         conclusion=_optional_text(row, "conclusion") or CONCLUDED,
         answer=golds[0] if steps else "",
     )
+    if steps and (faults := format_errors(task.demonstration(), ModelNames(names))):
+        raise DataError(f"the demonstration breaks the protocol: {faults[0]}")
+    return task
 
 
 def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consultation]:

@@ -57,6 +57,8 @@ def test_a_record_without_an_optimal_model_is_a_question_only() -> None:
         ({"candidate_models": [{"name": "a", "latency": 0}]}, "has no 'cost'"),
         ({"candidate_models": [{"name": "a", "cost": 1, "latency": 0, "prices": {"input": 1}}]}, "'prices' of model 'a' must be an object"),
         ({"candidate_models": [{"name": "a", "cost": 1, "latency": 0, "prices": {"input": 1, "output": -1}}]}, "'output' of 'prices' of model 'a'"),
+        ({"reasoning": "I <search> first"}, "the demonstration breaks the protocol: "),
+        ({"ground_truth": "x </answer>"}, "the demonstration breaks the protocol: "),
         ({"ground_truth": ""}, "'ground_truth' must be a text or a list of texts"),
         ({"ground_truth": []}, "'ground_truth' must be a text or a list of texts"),
         ({"query": 3}, "'query' must be a text"),

@@ -11,12 +11,17 @@ from typing import Any, cast
 
 import pytest
 from aamc_router_r1.config import RouterR1Config
+from aamc_router_r1.data import as_dataset
+from aamc_router_r1.training.job import prepare
 from aamc_router_r1.training.stages import Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
-from aamc_router_r1.world import FactWorld
+from aamc_router_r1.world import FactWorld, WorldReplies
 from safetensors.torch import load_file
 from tiny_model import tiny_model, tiny_tokenizer
 
+from aamc_sdk import Training, get_plugin_manager
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import make_services
 from aamc_sdk.testing import run_command
 from aamc_sdk.types import Prices
 
@@ -69,6 +74,18 @@ def test_the_sample_records_train_by_warm_start_and_grpo(model: Path, tmp_path: 
     assert len(state["normalizer"]["roots"]) == 4  # one for each episode
     before, after = weights(model), weights(trained)
     assert any((before[key] != after[key]).any() for key in before)
+
+
+def test_demonstrations_of_more_rounds_than_the_policy_has_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tasks = FactWorld(0).tasks(20, 0)
+    longer, services = sum(len(task.consultations) > 1 for task in tasks), make_services(default_pool(), get_plugin_manager())
+    training = Training(dataset=as_dataset(tasks, "the world", lambda _: WorldReplies()))
+    prepare(RouterR1Config(rounds=2), services, training)
+    assert not caplog.messages
+    prepare(RouterR1Config(rounds=1), services, training)
+    assert caplog.messages == [f"demonstrations of the world have up to 2 rounds, {longer} of them more than rounds=1; set orchestrator.rounds=2"]
 
 
 def test_validation_is_part_of_the_spending(model: Path, tmp_path: Path) -> None:

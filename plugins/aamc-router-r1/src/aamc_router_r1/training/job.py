@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -16,6 +17,8 @@ from aamc_sdk import Services, Training
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.storage import load_training_checkpoint, read_json
 from aamc_sdk.types import ModelSpec, Pool, Prices
+
+logger = logging.getLogger(__name__)
 
 
 def prepare(config: RouterR1Config, services: Services, training: Training) -> None:
@@ -41,6 +44,10 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
         raise DataError(f"{training.dataset.source} has no question with an answer")
     if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
         raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
+    longer = [len(task.consultations) for task in tasks if config.warm_start_epochs and len(task.consultations) > config.rounds]
+    if longer:
+        most, allowed = f"have up to {max(longer)} rounds", f"more than rounds={config.rounds}; set orchestrator.rounds={max(longer)}"
+        logger.warning("demonstrations of %s %s, %d of them %s", training.dataset.source, most, len(longer), allowed)
     replies_of(config, services, training)
 
 
