@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -91,6 +91,14 @@ def preference_of(alpha: float) -> Preference:
     return Preference(1 - alpha, alpha, 0.0)
 
 
+def nearest_trained(preference: Preference, alphas: Sequence[float]) -> Preference:
+    """Return the preference of the trained weight of the cost that is nearest to a preference's; the preference itself without any."""
+    if not alphas:
+        return preference
+    cost = preference.cost / (preference.quality + preference.cost or 1.0)
+    return preference_of(min(alphas, key=lambda alpha: abs(alpha - cost)))
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class PolicyOptions:
     """Options of the policy's prompt and of an episode."""
@@ -149,10 +157,7 @@ class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
         """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
         if not all(0 <= alpha <= 1 for alpha in self.training_alphas):
             raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {self.training_alphas!r}")
-        if not self.training_alphas:
-            return preference
-        cost = preference.cost / (preference.quality + preference.cost or 1.0)
-        return preference_of(min(self.training_alphas, key=lambda alpha: abs(alpha - cost)))
+        return nearest_trained(preference, self.training_alphas)
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import render_prompt
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.serving import ORCHESTRATOR
-from aamc_sdk.storage import is_complete
+from aamc_sdk.storage import checkpoint_metadata, is_complete
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Preference, Query
 
 OVERALL = ""
@@ -101,6 +101,14 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
     if checkpoint is not None:
         return _of_one_call(ModelSpec(TRAINED, endpoint=Endpoint("router-r1", {"checkpoint": str(checkpoint)})), config)
     raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
+
+
+def trained_alphas(config: PolicyOptions) -> tuple[float, ...]:
+    """Return the ``training_alphas`` of the checkpoint that the options ask: its prompts state one of these weights of the cost."""
+    if config.policy or not config.router_model_path:
+        return ()
+    about = checkpoint_metadata(_checkpoint(Path(config.router_model_path)), ORCHESTRATOR)
+    return tuple(about.get("config", {}).get("training_alphas", ()))
 
 
 def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:

@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 from aamc_models.testing import Script
+from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection
 from aamc_router_r1.single.server import DecisionServer
 from policy_server import THOUGHT, ToolCalls, make, pool_of
 
@@ -69,6 +70,28 @@ def test_the_preference_counts_only_where_the_prompt_shows_it(server):
     plugins = get_plugin_manager()
     assert plugins.make("router", "router-r1", services, {"policy": "policy"}).uses_preference is False
     assert plugins.make("router", "router-r1", services, {"policy": "policy", "show_preference": True}).uses_preference is True
+
+
+def test_a_checkpoint_trained_for_several_weights_of_the_cost_sees_the_nearest_one(server, tmp_path, monkeypatch):
+    config = {"training_alphas": [0.0, 0.3, 0.75]}
+    (tmp_path / "component.json").write_text(json.dumps({"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": config}))
+    shown = []
+
+    async def select(self, query, pool, preference):
+        shown.append(preference)
+        return ModelSelection("big")
+
+    monkeypatch.setattr(FirstCall, "select", select)
+    with controller(server, router_model_path=str(tmp_path)) as built:
+        assert built.router.uses_preference
+        for cost in (0.1, 0.4, 0.8):
+            built.route("Who wrote Emma?", preference=Preference(1 - cost, cost, 0.0))
+    assert shown == [Preference(1.0, 0.0, 0.0), Preference(0.7, 0.3, 0.0), Preference(0.25, 0.75, 0.0)]
+    config["training_alphas"] = []
+    (tmp_path / "component.json").write_text(json.dumps({"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": config}))
+    with controller(server, router_model_path=str(tmp_path)) as built:
+        built.route("Who wrote Emma?", preference=Preference(0.9, 0.1, 0.0))
+    assert shown[3:] == [None]
 
 
 def test_the_server_sees_query_history_and_candidates(server):
