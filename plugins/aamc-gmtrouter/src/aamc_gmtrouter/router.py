@@ -85,7 +85,7 @@ class GMTRouter(OnlineRouter):
         self._hashes = self._warned = False
         self._embed: Embed | None = None
         self._users: dict[str, UserHistory] = {}
-        self._known: dict[str, dict[_Description, _Known]] = {}
+        self._known: dict[str, tuple[UserHistory, dict[_Description, _Known]]] = {}
         self._changed: set[str] = set()
         self._all_changed = True
 
@@ -157,14 +157,19 @@ class GMTRouter(OnlineRouter):
             return self._with_description(UserHistory(rated), query, model, embed)
         own = self._users.get(key or "", NOBODY)
         place, description = "" if own is NOBODY else key or "", self._description(own, query)
-        known = self._known.get(place, {}).get(description)
+        known = self._kept(place, own).get(description)
         if known is None:
             known = self._with_description(own, query, model, embed)
             with self._lock:
                 if own is self._users.get(place, NOBODY):  # else feedback came meanwhile
-                    latest = list(self._known.get(place, {}).items())[1 - MAX_KNOWN :]
-                    self._known[place] = {**dict(latest), description: known}
+                    latest = list(self._kept(place, own).items())[1 - MAX_KNOWN :]
+                    self._known[place] = own, {**dict(latest), description: known}
         return known
+
+    def _kept(self, place: str, own: UserHistory) -> dict[_Description, _Known]:
+        """Return the vectors kept for a history, by description."""
+        history, known = self._known.get(place, (own, {}))
+        return known if history is own else {}
 
     def _with_description(self, history: UserHistory, query: Query, model: PreferenceModel, embed: Embed) -> _Known:
         context, preferred = self._description(history, query)
@@ -308,7 +313,7 @@ class GMTRouter(OnlineRouter):
         with self._lock:
             self._keep(key, history)
             if known is not None:
-                self._known[key] = {description: known}
+                self._known[key] = self._users[key], {description: known}
             self._changed.add(key)
 
     def _keep(self, key: str, history: UserHistory) -> None:
