@@ -108,13 +108,14 @@ def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store
     assert [judgement.quality for judgement in trial.judgements] == [0.1, 0.2, 0.3]
 
 
-def test_a_hint_is_no_verdict_and_leaves_the_decision_to_explicit_feedback(store) -> None:
-    for name in ("hinted", "rated"):
+def test_a_hint_is_no_verdict_and_leaves_the_decision_to_a_rating_or_a_thumb(store) -> None:
+    for name in ("hinted", "rated", "thumbed"):
         decide(store, name)
         judge(store, name, 0.0, source="implicit:escalation", confidence=0.01)
     judge(store, "rated", 0.9)
+    judge(store, "thumbed", 1.0, source="implicit:thumbs")
     (trial,) = read_trials(store).trials
-    assert [judgement.quality for judgement in trial.judgements] == [0.9]
+    assert [judgement.quality for judgement in trial.judgements] == [0.9, 1.0]
 
 
 def test_what_cannot_be_compared_is_counted(store) -> None:

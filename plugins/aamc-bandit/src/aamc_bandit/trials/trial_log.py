@@ -25,7 +25,7 @@ from aamc_sdk.types import Snapshot, is_implicit, tenant_user
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the saved statistics."""
-SNAPSHOT = f"canary report {STATE_SCHEMA}, explicit feedback"
+SNAPSHOT = f"canary report {STATE_SCHEMA}, without hints"
 """The name of the snapshot that keeps the statistics. It names what they count, so that statistics by another rule are not continued."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
@@ -137,7 +137,8 @@ class TrialLog:
                 self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
         feedback = decode_entry(row.content, FEEDBACK, row.id)
-        if feedback.quality is None or is_implicit(feedback.source) or not feedback.weight * feedback.confidence > 0:
+        is_hint = is_implicit(feedback.source) and feedback.confidence < 1
+        if feedback.quality is None or is_hint or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate

@@ -17,8 +17,8 @@ decisions and is left out, whatever its outcome. A shadow's interval therefore d
 If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first decision with
 feedback counts, with the mixture over the assignment as mu.
 
-The first explicit feedback on a decision counts, since a later one would change results that were already looked at. Implicit feedback does not
-count: it is a hint of low weight, which the test could not replace by the rating that follows. If the chosen candidate's call
+The first feedback on a decision counts, since a later one would change results that were already looked at. A hint, which is implicit feedback of
+a confidence below 1, does not count: the test could not replace it by the rating that follows. If the chosen candidate's call
 failed and another one served, a decision with feedback has the outcome 0. A failure without feedback does not count, since all
 failures are known, but often only some answers have feedback. If the
 probability of feedback depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
@@ -115,7 +115,7 @@ class Trial:
             "ci95": None,
         }
         if all(judgement.stable == judgement.candidate for judgement in self.judgements):
-            why = "both routers made the same choices" if self.judgements else "no decision with explicit feedback that both routers could have made"
+            why = "both routers made the same choices" if self.judgements else "no decision with feedback that both routers could have made"
             return {**figures, "verdict": None, "why": f"nothing to compare: {why}"}
         gains, differences, minimum = betting_terms(self.judgements)
         if max(log_wealth(side * gains, minimum, 0.0).max() for side in (1.0, -1.0)) >= BIAS_LOG_WEALTH:
