@@ -82,6 +82,13 @@ def test_outcomes_are_taken_where_there_are_some() -> None:
     assert typical_outcomes(measured, Pool([Candidate("a")])) is outcomes
 
 
+def test_a_candidate_without_measured_costs_has_its_list_price() -> None:
+    outcomes = Outcomes(np.ones((1, 2)), np.array([[0.5, np.nan]]), np.ones((1, 2)))
+    pool = Pool([ModelSpec("a", prices=Prices(1, 1)), ModelSpec("b", prices=Prices(1, 2))])
+    typical = typical_outcomes(Dataset([ASKED], pool, outcomes), pool)
+    np.testing.assert_allclose(typical.cost_usd, [[0.5, (1000 * 1 + 2000 * 2) / 1e6]])
+
+
 def test_a_candidate_without_prices_is_refused_by_name() -> None:
     voted = Dataset([ASKED], experience=log_of())
     with pytest.raises(DataError, match="no price for b; give candidates and their prices with --pool FILE"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError, one_of
@@ -73,7 +74,7 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
 
     An estimated quality is the candidate's probability of being preferred to an average one: the same in every row, NaN
     for a candidate without comparisons. Estimated costs and latencies are the pool's. Such outcomes have meaningful means,
-    but do not distinguish queries.
+    but do not distinguish queries. The cost of a candidate without measured ones is the pool's too.
 
     Returns:
         Outcomes ``[N, M]``; costs of unpriced candidates are unknown for rows with groups, such as those of users.
@@ -81,8 +82,12 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
     Raises:
         DataError: The rows have neither outcomes nor comparisons, or a candidate without outcomes has no prices.
     """
-    if dataset.outcomes is not None:
-        return dataset.outcomes
+    measured = dataset.outcomes
+    if measured is not None:
+        known = np.isfinite(measured.cost_usd).any(axis=0)
+        if known.all():
+            return measured
+        return attrs.evolve(measured, cost_usd=np.where(known, measured.cost_usd, expected_cost(dataset.queries, pool)))
     if dataset.experience is None:
         raise DataError("the training rows have neither outcomes nor comparisons; use an environment or a dataset that provides them")
     strength = bradley_terry(votes(dataset.experience))

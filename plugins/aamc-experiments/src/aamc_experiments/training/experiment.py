@@ -225,9 +225,9 @@ class Experiment:
         self._remark_on_costs(setup.services.pool, means[:, 1])
         return setup
 
-    def _remark_on_costs(self, pool: Pool, measured: Floats) -> None:
-        """Say which candidates have neither prices nor a mean cost, ``[M]``: such a run trains, and then decides nothing."""
-        unknown = [each.name for each, cost in zip(pool, measured, strict=True) if np.isnan(cost) and getattr(each, "prices", None) is None]
+    def _remark_on_costs(self, pool: Pool, costs: Floats) -> None:
+        """Say which candidates have no known cost, ``[M]``: such a run trains, and then decides nothing."""
+        unknown = [name for name, cost in zip(pool.names, costs, strict=True) if np.isnan(cost)]
         if unknown and self.settings.preference.cost > 0 and self.goal is not Goal.ESTIMATOR:
             what = f"the costs of {', '.join(unknown)} are unknown"
             self.progress.say(f"{what}, so no request whose preference weighs cost can be decided; name a --pool with prices")
