@@ -64,10 +64,29 @@ def test_a_worker_that_ends_is_started_again_as_long_as_one_has_served(monkeypat
 
     def process(**_: Any) -> Worker:
         made.append(Worker(workers))
-        made[-1].ends, made[-1].exitcode = True, 1
+        made[-1].ends, made[-1].exitcode = True, 0
         monkeypatch.setattr(made[-1], "start", lambda: None if len(made) < 10 else Worker.start(made[-1]))
         return made[-1]
 
     monkeypatch.setattr(workers._context, "Process", process)
-    workers.watch()
+    assert workers.watch() == (0 if serving else 1)
     assert len(made) == (10 if serving else 3)
+
+
+def test_a_worker_that_keeps_ending_leaves_the_others_time_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = _Workers(cast("Any", None), 2, socket.socket(), lambda: None)
+    monkeypatch.setattr("aamc_gateway.server.processes.supervisor._RESTART_S", 0.01)
+    made: list[Worker] = []
+
+    def process(**_: Any) -> Worker:
+        made.append(Worker(workers))
+        starts_slowly = len(made) == 2
+        made[-1].ends, made[-1].exitcode = not starts_slowly, 0
+        if starts_slowly:
+            monkeypatch.setattr(made[-1], "is_alive", lambda: not workers.ending)
+        monkeypatch.setattr(made[-1], "start", lambda: None if len(made) < 12 else Worker.start(made[-1]))
+        return made[-1]
+
+    monkeypatch.setattr(workers._context, "Process", process)
+    assert workers.watch() == 0
+    assert len(made) == 12

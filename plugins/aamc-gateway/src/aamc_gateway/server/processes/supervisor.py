@@ -116,8 +116,8 @@ class _Workers:
         self._launch, self._listener, self._serving = launch, listener, serving
         self._all: dict[int, BaseProcess] = {}
         self._ready, self._waited_for, self._count = self._context.Semaphore(0), count, count
-        self._failed_starts = 0
-        self.ending = False
+        self._ends = [0] * count
+        self._gave_up = self.ending = False
 
     def _start(self, place: int) -> None:
         process = self._context.Process(target=_work, args=(self._launch, self._listener, self._ready), name="aamc-serve")
@@ -143,23 +143,24 @@ class _Workers:
             alive = [process for process in self._all.values() if process.is_alive()]
             if self.ending and not alive:
                 codes = (process.exitcode or 0 for process in self._all.values())
-                return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)  # one that was asked to end before it could answer
+                worst = max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)  # one that was asked to end before it could answer
+                return worst or int(self._gave_up)
             for place, process in list(self._all.items()):
                 if not process.is_alive() and not self.ending:
                     worker_ended(process.pid or 0)
-                    if self._gives_up():
+                    if self._gives_up(place):
                         break
                     logger.error("a worker ended with status %s; another one starts", process.exitcode)
                     self._start(place)
             self._pause()
 
-    def _gives_up(self) -> bool:
-        """Count a worker that has ended, and end the others if none has ever served: the reason will not go away by itself."""
-        self._failed_starts += 1
-        if self._waited_for < self._count or self._failed_starts < _TRIES * self._count:
+    def _gives_up(self, place: int) -> bool:
+        """Count a worker that has ended, and end all if none has served and each has had its tries: the reason will not go away by itself."""
+        self._ends[place] += 1
+        if self._waited_for < self._count or min(self._ends) < _TRIES:
             return False
-        logger.error("no worker has started in %s tries, so the gateway ends; the errors above say why", self._failed_starts)
-        self.ending = True
+        logger.error("no worker has started in %s tries, so the gateway ends; the errors above say why", sum(self._ends))
+        self.ending = self._gave_up = True
         self.signal(signal.SIGTERM)
         return True
 
