@@ -157,8 +157,10 @@ def test_a_user_that_is_no_text_is_refused(serve: Any, stub: StubServer, path: s
     running = serve({"access": {"users": {"*": {"requests_per_minute": 1}}}}, cheap=Script())
     for user in (5, 0, True, 1.5, ["anna"], {"id": "anna"}, {}):
         refused = running.ask(f"/v1/{path}", {"model": "cheap", **fields, "user": user}, content_type="application/json")
-        message = f"user must be a text such as 'anna', not {user!r} of the type {type(user).__name__}"
-        assert (refused.status, refused.json["error"]["message"], len(stub.requests)) == (400, message, 0)
+        message = f" must be a text such as 'anna', not {user!r} of the type {type(user).__name__}"
+        assert (refused.status, refused.json["error"]["message"], len(stub.requests)) == (400, f"user{message}", 0)
+        refused = running.ask(f"/v1/{path}", {"model": "cheap", **fields, "metadata": {"user_id": user}}, content_type="application/json")
+        assert (refused.status, refused.json["error"]["message"], len(stub.requests)) == (400, f"metadata.user_id{message}", 0)
     assert running.ask(f"/v1/{path}", {"model": "cheap", **fields, "user": None}, content_type="application/json").status == 200
 
 

@@ -30,11 +30,11 @@ TOOLS = [{"name": "weather", "description": "Weather.", "input_schema": {"type":
         ("user_1_account_2_session_3", ("user_1_account_2", "3")),
         ('{"device_id": "d", "account_uuid": "a", "session_id": "s"}', ("a", "s")),
         ("anna", ("anna", None)),
-        (7, (None, None)),
+        ('{"device_id": 7}', (None, None)),
     ],
 )
 def test_coding_agents_name_the_session_in_the_metadata(user_id: Any, expected: Any) -> None:
-    assert session_in_metadata({"metadata": {"user_id": user_id}}) == expected
+    assert session_in_metadata(user_id) == expected
 
 
 def test_a_conversation_without_an_id_is_known_by_its_begin() -> None:

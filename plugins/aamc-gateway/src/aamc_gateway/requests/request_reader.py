@@ -143,10 +143,9 @@ class RequestReader:
     ) -> tuple[str | None, str | None]:
         """Return user and session."""
         in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
-        user, session = session_in_metadata(body) if "metadata" in body else (None, None)
-        named = body.get("user")
-        if not (named is None or isinstance(named, str)):  # without it, the limits of users would not hold
-            raise Refused(f"user must be a text such as 'anna', not {named!r:.80} of the type {type(named).__name__}")
+        in_metadata = _user_text("metadata.user_id", metadata.get("user_id")) if isinstance(metadata := body.get("metadata"), dict) else None
+        user, session = session_in_metadata(in_metadata) if in_metadata else (None, None)
+        named = _user_text("user", body.get("user"))
         user = caller.user or arguments.user or named or user
         session = in_header or arguments.session or session
         if session is None and (said.first or said.system):
@@ -189,6 +188,13 @@ def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
 def unknown_model(name: str, known: Collection[str]) -> Refused:
     """Return the refusal of a request for a model that there is not."""
     return Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
+
+
+def _user_text(name: str, value: Any) -> str | None:
+    """Return a field that names a user; refuse what is no text, since the limits of users would not hold for the request."""
+    if not (value is None or isinstance(value, str)):
+        raise Refused(f"{name} must be a text such as 'anna', not {value!r:.80} of the type {type(value).__name__}")
+    return value
 
 
 def _shortened(text: str, characters: int) -> str:

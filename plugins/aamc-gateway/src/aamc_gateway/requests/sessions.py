@@ -6,9 +6,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -28,12 +27,8 @@ _HEAD = 1000
 """Characters of the system prompt that tell conversations apart: its end often has the date."""
 
 
-def session_in_metadata(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return user and session in the field ``metadata.user_id``, as coding agents write them; None for each that is not there."""
-    metadata = body.get("metadata")
-    found = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-    if not isinstance(found, str) or not found:
-        return None, None
+def session_in_metadata(found: str) -> tuple[str | None, str | None]:
+    """Return user and session in a field ``metadata.user_id``, as coding agents write them; None for each that is not there."""
     if found.startswith("{"):
         try:
             fields = orjson.loads(found)
