@@ -12,15 +12,17 @@ _SURROUNDING = " \"'`*_$\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\\[()\[\]]")
 """LaTeX's marks of text and of formulas; group 1: the marked text."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+_INNER = r"(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*"
+"""What braces hold, with two levels of braces in it."""
+_BOXED = re.compile(rf"\\boxed\{{({_INNER})\}}")
 _PLAIN = r"\d{1,15}(?:\.\d{1,15})?"
 _FRACTION = re.compile(
     rf"(?:(?<![\d.])(\d{{1,15}}) ?)?\\[cdt]?frac\s*(?:\{{\s*(-?{_PLAIN})\s*\}}|(\d))\s*(?:\{{\s*({_PLAIN})\s*\}}|(\d))"
     rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
 )
 """A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
-_ROOT = re.compile(rf"(?:{_PLAIN} ?)?\\sqrt\s*(?:\[[^\]]*\])?\s*(?:\{{[^{{}}]*\}}|\d)?")
-"""A root, with its factor: a number, but not one that is compared."""
+_FORMULA = re.compile(rf"(?:{_PLAIN} ?)?\\(?:sqrt\s*(?:\[[^\]]{{0,9}}\])?|[cdt]?frac\s*\{{{_INNER}\}})\s*(?:\{{{_INNER}\}}|\d)?(?: ?/ ?{_PLAIN})?")
+"""A root, or a fraction of formulas, with its factor and divisor: a number, but not one that is compared."""
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
 
 
@@ -36,18 +38,20 @@ def normalized_text(text: str) -> str:
 
 def normalized_answer(text: str) -> str:
     """Return an answer as :func:`normalized_text` does, without quotes and emphasis around it, LaTeX's marks, and a final full stop."""
-    answer = _MARKUP.sub(r"\1", normalized_text(text))
+    answer = normalized_text(_MARKUP.sub(r"\1", text))
     return answer.strip(_SURROUNDING).rstrip(".").strip(_SURROUNDING) or answer
 
 
 def last_number(answer: str) -> float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
-    Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX. Roots are not computed: ``\sqrt{2}`` is not 2.
+    Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX.
+    Roots are not computed: a box with ``\sqrt{2}`` has no number.
     """
     box = last_box(answer)
-    text = _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-"))
-    found = _NUMBER.findall(_FRACTION.sub(_decimal, _ROOT.sub("none", text)))
+    text = _FRACTION.sub(_decimal, _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-")))
+    without, formulas = _FORMULA.subn("none", text)
+    found = [] if formulas and box is not None else _NUMBER.findall(without)
     number = float(found[-1].replace(",", "")) if found else math.nan
     return number if math.isfinite(number) else None
 

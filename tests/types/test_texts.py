@@ -24,6 +24,10 @@ def test_an_answer_is_the_same_with_the_marks_of_latex(answer: str) -> None:
     assert normalized_answer(answer) == "paris"
 
 
+def test_spaces_within_marks_are_one() -> None:
+    assert normalized_answer(r"5 \text{ cm}") == "5 cm"
+
+
 @pytest.mark.parametrize(
     ("answer", "other"),
     [(".5", "5"), ("5!", "5"), ("-5", "5"), ("...", ""), ('"', ""), ("a b", "ab"), (r"\text{5}!", "5"), (r"\sqrt{5}", "5")],
@@ -60,6 +64,12 @@ def test_other_answers_differ(answer: str, other: str) -> None:
         ("1e999", None),
         (r"\boxed{\frac{a}{b}}", None),
         (r"\boxed{\sqrt{2}}", None),
+        (r"\boxed{\frac{\sqrt{2}}{2}}", None),
+        (r"\boxed{2 + \sqrt{3}}", None),
+        (r"\boxed{\sqrt{\frac{1}{2}}}", None),
+        (r"It is \frac{\sqrt{2}}{2}", None),
+        (r"It is \sqrt{2}/2", None),
+        (r"It is \sqrt{1/2}, so 7", 7.0),
         (r"\boxed{3\sqrt[3]{2}}", None),
         (r"\sqrt2 is no answer, 5 is", 5.0),
         (r"\boxed{", None),
