@@ -103,12 +103,14 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
     raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
 
 
-def trained_alphas(config: PolicyOptions) -> tuple[float, ...]:
-    """Return the ``training_alphas`` of the checkpoint that the options ask: its prompts state one of these weights of the cost."""
-    if config.policy or not config.router_model_path:
-        return ()
-    about = checkpoint_metadata(_checkpoint(Path(config.router_model_path)), ORCHESTRATOR)
-    return tuple(about.get("config", {}).get("training_alphas", ()))
+def trained_alphas(policy: Candidate) -> tuple[float, ...]:
+    """Return the ``training_alphas`` of a policy that is a checkpoint: its prompts state one of these weights of the cost."""
+    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
+    folder = Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
+    for place in () if folder is None else (folder, folder / ORCHESTRATOR, folder.parent):  # the parent of its checkpoint best or last
+        if is_complete(place):
+            return tuple(checkpoint_metadata(place, ORCHESTRATOR).get("config", {}).get("training_alphas", ()))
+    return ()
 
 
 def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:

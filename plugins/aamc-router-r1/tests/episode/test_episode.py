@@ -1,6 +1,7 @@
 """Live episodes over real sockets: rounds, codecs, limits, and the costs of every call."""
 
 import asyncio
+import json
 import math
 
 import pytest
@@ -235,6 +236,17 @@ def test_a_policy_of_several_weights_sees_the_nearest_preference_of_its_training
     router_r1 = make(server, training_alphas=[0.0, 0.3, 0.75], **options)
     assert f"The user's preference: {stated}." in router_r1.prompt(Query("Who?"), asked)
     assert asked is not None or router_r1.preference.cost == float(stated.split("low cost ")[1].split(",")[0])
+    router_r1.close()
+
+
+@pytest.mark.parametrize("place", [".", "orchestrator", "orchestrator/best"])
+def test_a_checkpoint_of_the_pool_states_a_weight_of_its_training(server, tmp_path, place):
+    about = {"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": {"training_alphas": [0.0, 0.3]}}
+    (tmp_path / "orchestrator").mkdir()
+    (tmp_path / "orchestrator" / "component.json").write_text(json.dumps(about))
+    trained = {"endpoint": {"provider": "router-r1", "checkpoint": str(tmp_path / place)}}
+    router_r1 = make(server, models={"policy": trained, "small": {}})
+    assert "The user's preference: quality 0.7, low cost 0.3, low latency 0." in router_r1.prompt(Query("Who?"), Preference(0.5, 0.5, 0.0))
     router_r1.close()
 
 

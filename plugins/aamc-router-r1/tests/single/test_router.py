@@ -72,7 +72,8 @@ def test_the_preference_counts_only_where_the_prompt_shows_it(server):
     assert plugins.make("router", "router-r1", services, {"policy": "policy", "show_preference": True}).uses_preference is True
 
 
-def test_a_checkpoint_trained_for_several_weights_of_the_cost_sees_the_nearest_one(server, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by_pool", [False, True])
+def test_a_checkpoint_trained_for_several_weights_of_the_cost_sees_the_nearest_one(server, tmp_path, monkeypatch, by_pool):
     config = {"training_alphas": [0.0, 0.3, 0.75]}
     (tmp_path / "component.json").write_text(json.dumps({"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": config}))
     shown = []
@@ -82,14 +83,16 @@ def test_a_checkpoint_trained_for_several_weights_of_the_cost_sees_the_nearest_o
         return ModelSelection("big")
 
     monkeypatch.setattr(FirstCall, "select", select)
-    with controller(server, router_model_path=str(tmp_path)) as built:
+    served = {"provider": "router-r1", "checkpoint": str(tmp_path)}
+    asked = {"models": {"served": {"endpoint": served}, **MODELS}, "policy": "served"} if by_pool else {"router_model_path": str(tmp_path)}
+    with controller(server, **asked) as built:
         assert built.router.uses_preference
         for cost in (0.1, 0.4, 0.8):
             built.route("Who wrote Emma?", preference=Preference(1 - cost, cost, 0.0))
     assert shown == [Preference(1.0, 0.0, 0.0), Preference(0.7, 0.3, 0.0), Preference(0.25, 0.75, 0.0)]
     config["training_alphas"] = []
     (tmp_path / "component.json").write_text(json.dumps({"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": config}))
-    with controller(server, router_model_path=str(tmp_path)) as built:
+    with controller(server, **asked) as built:
         built.route("Who wrote Emma?", preference=Preference(0.9, 0.1, 0.0))
     assert shown[3:] == [None]
 

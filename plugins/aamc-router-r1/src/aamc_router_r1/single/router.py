@@ -136,8 +136,9 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         if services.models is None:
             raise ConfigError("router-r1 calls a model, and there is no client for models; give the policy an endpoint in a pool file")
         quality = measured_quality(config.quality_from, config.quality)
-        self._alphas = trained_alphas(config)
-        return FirstCall(config, policy_of(config, services.pool, None), services.models, quality)
+        policy = policy_of(config, services.pool, None)
+        self._alphas = trained_alphas(policy)
+        return FirstCall(config, policy, services.models, quality)
 
     @property
     def samples(self) -> bool:
