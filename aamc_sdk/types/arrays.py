@@ -59,11 +59,11 @@ class Estimates:
 
         The result has the categories of all parts; a category that a part lacks has probability 0 there. Missing and
         shorter embeddings are padded with NaN. The fingerprint is empty if the parts come from several estimators,
-        whose embeddings cannot be compared.
+        whose embeddings cannot be compared; parts without an estimator do not count.
         """
         if not parts:
             return cls.unknown(0)
-        fingerprints = {part.fingerprint for part in parts}
+        fingerprints = {part.fingerprint for part in parts if part.fingerprint or part.embedding is not None or np.isfinite(part.complexity).any()}
         names = tuple(dict.fromkeys(name for part in parts for name in part.category_names))
         width = max((part.embedding.shape[1] for part in parts if part.embedding is not None), default=0)
         return cls(

@@ -45,6 +45,7 @@ def test_stacked_estimates_say_of_each_row_what_they_said_alone():
     assert np.array_equal(stacked.embedding, [[1, 2], [3, np.nan], [np.nan, np.nan]], equal_nan=True)
     assert stacked.fingerprint == ""
     assert Estimates.stack(parts[2:]).embedding is None
+    assert Estimates.stack(parts[1:]).fingerprint == "new"
 
 
 def test_outcomes_without_quality_have_nan():

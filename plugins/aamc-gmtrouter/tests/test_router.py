@@ -219,6 +219,20 @@ def test_a_log_without_texts_teaches_nothing_by_the_embeddings_of_another_estima
     assert all(judged.query is None for history in trial.router._users.values() for judged in history.judgements)
 
 
+@pytest.mark.parametrize("text", ["", "query 3 12"])
+def test_feedback_with_an_embedding_of_another_estimator_counts_by_its_text(trial: WorldTrial, text: str) -> None:
+    judged = support(trial, trial.world.unseen_users[0], 3)
+    queries = [attrs.evolve(query, text=text) for query in judged.queries]
+    others = attrs.evolve(judged.estimates, embedding=np.ones_like(judged.estimates.embedding), fingerprint="another")
+    scores(trial, Query("query 1 1", user="new"))
+    restore(trial.router, state_of(trial.router))  # it has kept whose embeddings it knows
+    trial.router.learn(attrs.evolve(judged, queries=queries, estimates=others))
+    (history,) = (each for key, each in trial.router._users.items() if "new" in key)
+    own = trial.router._model.query(trial.estimator.embed([text])[0]) if text else None
+    assert [judgement.query is None for judgement in history.judgements] == [own is None] * 3
+    assert own is None or all((judgement.query == own).all() for judgement in history.judgements)
+
+
 def test_data_that_cannot_be_used_is_an_error(trial: WorldTrial) -> None:
     with pytest.raises(PluginError, match="not trained"):
         GMTRouter(GMTRouterConfig(), trial.services).score(build_request([Query("a")], trial.pool, QUALITY))

@@ -83,6 +83,7 @@ class GMTRouter(OnlineRouter):
         self._checkpoints: dict[str, Mapping[str, Any]] = {}
         self._network: Any = None
         self._hashes = self._warned = False
+        self._estimator = ""
         self._embed: Embed | None = None
         self._users: dict[str, UserHistory] = {}
         self._known: dict[str, tuple[UserHistory, dict[_Description, _Known]]] = {}
@@ -195,8 +196,8 @@ class GMTRouter(OnlineRouter):
         estimator = None if training.request is None else training.request.embed
         self._hashes = estimator is None or estimator(["a"]) is None
         embed = self._embed = hashed_words if estimator is None or self._hashes else required(estimator)
-        made_by = "" if training.request is None else training.request.estimates.fingerprint
-        users, held_out = (self._histories(split, embed, made_by) for split in (training.dataset, training.validation))
+        self._estimator = "" if training.request is None else training.request.estimates.fingerprint
+        users, held_out = (self._histories(split, embed) for split in (training.dataset, training.validation))
         known_users = bool(users)
         if not known_users:
             users, held_out = self._rows(training.dataset, embed), self._rows(training.validation, embed)
@@ -238,13 +239,11 @@ class GMTRouter(OnlineRouter):
         self._checkpoints = {BEST: trained.best, LAST: trained.last}
         return ServedNetwork(self.config, model.dimensions, trained.best) if trained.used else None, trained.figures
 
-    def _histories(self, dataset: Any, embed: Embed, made_by: str) -> dict[str, UserHistory]:
-        """Return the users' histories of a dataset, with embedded queries; logged embeddings count if the estimator ``made_by`` made them."""
+    def _histories(self, dataset: Any, embed: Embed) -> dict[str, UserHistory]:
+        """Return the users' histories of a dataset, with embedded queries."""
         experience = None if dataset is None else dataset.experience
         if experience is None or not experience.decisions:
             return {}
-        if self._hashes or experience.estimates.fingerprint != made_by:
-            experience = attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=None))
         found = histories(self._embedded(experience, embed), self.config.history)
         return {name: self._as_configured(history) for name, history in found.items()}
 
@@ -277,9 +276,11 @@ class GMTRouter(OnlineRouter):
         return SLOPE
 
     def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
-        """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
-        logged = experience.estimates.embedding is not None and not self._hashes
-        return experience if logged else with_embeddings(experience, embed)
+        """Return an experience with an embedding of each query: as the router's estimator logged it, else of its text; NaN without both."""
+        logged = experience.estimates
+        if logged.embedding is not None and not self._hashes and logged.fingerprint == self._estimator:
+            return experience
+        return with_embeddings(attrs.evolve(experience, estimates=attrs.evolve(logged, embedding=None)), embed)
 
     def _as_configured(self, history: UserHistory) -> UserHistory:
         """Return a history without the parts that the options switch off."""
@@ -302,10 +303,8 @@ class GMTRouter(OnlineRouter):
 
     def _update(self, key: str, change: HistoryChange, model: PreferenceModel) -> None:
         before, new = self._users.get(key, UserHistory()), [model.reduced_judgement(each) for each in change.judgements.values()]
-        description = (before.context, before.preferred) if change.query is None else self._description(before, change.query)
         items = new if self.config.objective == "pairwise" else absolute(new)
         history = before.revised(change.replaced, items, self.config.history)
-        history = attrs.evolve(history, context=description[0], preferred=description[1])
         known = None
         if self._embed is not None:  # else the first request after a restart computes it, whose estimator embeds the context
             model.learn_contexts([history.context], self._embed)
@@ -313,7 +312,7 @@ class GMTRouter(OnlineRouter):
         with self._lock:
             self._keep(key, history)
             if known is not None:
-                self._known[key] = self._users[key], {description: known}
+                self._known[key] = self._users[key], {(history.context, history.preferred): known}
             self._changed.add(key)
 
     def _keep(self, key: str, history: UserHistory) -> None:
@@ -365,7 +364,7 @@ class GMTRouter(OnlineRouter):
         """Write the preference model, the graph network's best and last checkpoints, and the users' histories."""
         with self._lock:
             users = dict(self._users)
-        flags = {"hashed_words": self._hashes, "graph_used": self._network is not None}
+        flags = {"hashed_words": self._hashes, "graph_used": self._network is not None, "estimator": self._estimator}
         write_model(folder, self._trained(), [history.context for history in users.values()], flags)
         write_json(folder / USERS, {key: packed(history) for key, history in users.items()})
         for name, parameters in self._checkpoints.items():
@@ -384,7 +383,7 @@ class GMTRouter(OnlineRouter):
         network = self._served_network(model, checkpoints, folder) if flags["graph_used"] else None
         with self._lock:
             self._model, self._network, self._checkpoints, self._hashes = model, network, checkpoints, flags["hashed_words"]
-            self._embed = hashed_words if self._hashes else self._embed
+            self._embed, self._estimator = hashed_words if self._hashes else self._embed, flags["estimator"]
             self._users, self._known, self._changed, self._all_changed = users, {}, set(), False
 
     def _served_network(self, model: PreferenceModel, checkpoints: Mapping[str, Mapping[str, Any]], folder: Path) -> Any:

@@ -22,12 +22,12 @@ from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
 ARRAYS, NAMES = "model.npz", "gmtrouter.json"
-FLAGS = ("hashed_words", "graph_used")
-"""Whether hashed words stand in for an estimator's embeddings, and whether the graph network serves."""
+FLAGS = {"hashed_words": bool, "graph_used": bool, "estimator": str}
+"""Whether hashed words stand in for an estimator's embeddings, whether the graph network serves, and the fingerprint of the estimator."""
 _FLOAT64 = np.dtype("<f8")
 
 
-def write_model(folder: Path, model: PreferenceModel, contexts: Collection[str], flags: Mapping[str, bool]) -> None:
+def write_model(folder: Path, model: PreferenceModel, contexts: Collection[str], flags: Mapping[str, Any]) -> None:
     """Write a model, the embeddings of some contexts, and the :data:`FLAGS`."""
     known = model.contexts(contexts)
     arrays = {f"reduction_{name}": values for name, values in attrs.asdict(model.reduction).items()}
@@ -39,7 +39,7 @@ def write_model(folder: Path, model: PreferenceModel, contexts: Collection[str],
     write_json(folder / NAMES, {"names": list(model.names), "traits": list(model.traits), "contexts": list(known), **flags})
 
 
-def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, bool]]:
+def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, Any]]:
     """Return the model and the flags of :func:`write_model`.
 
     Raises:
@@ -52,7 +52,7 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, bool]]:
         model = PreferenceModel(reduction, document["names"], population, dict(zip(document["traits"], arrays["traits"], strict=True)))
         model.slope = float(arrays.get("slope", SLOPE))
         model.set_contexts(dict(zip(document["contexts"], arrays["contexts"], strict=True)))
-        flags = {name: bool(document[name]) for name in FLAGS}
+        flags = {name: kind(document[name]) for name, kind in FLAGS.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
     if not 0 < model.slope < np.inf:
