@@ -82,6 +82,29 @@ def test_a_window_holds_exactly_its_last_feedback() -> None:
     assert evidence.table("global", GLOBAL_ENTITY, ["a"])[0, 2] == 5
 
 
+def test_training_rows_leave_a_window_together() -> None:
+    evidence = BetaEvidence(window=3)
+    for quality in (WON, WON, WON, 0.3, LOST):
+        evidence.add(NO_KEYS, [("a", quality), ("b", WON)], 1.0, implicit=False, time=0.0, ageing=False)
+    assert wins_and_losses(evidence) == pytest.approx([3.3, 1.7], abs=2**-31)
+    assert wins_and_losses(evidence, "b") == [5, 0]
+    add(evidence, LOST, LOST)
+    assert wins_and_losses(evidence) == pytest.approx([3.3, 3.7], abs=2**-31)
+    add(evidence, LOST)
+    assert [wins_and_losses(evidence, name) for name in "ab"] == [[0, 3], [0, 0]]
+
+
+def test_a_revision_in_a_window_leaves_training_rows_of_the_same_age() -> None:
+    evidence, places = BetaEvidence(window=2), {}
+    evidence.add(NO_KEYS, [("a", LOST)], 1.0, implicit=False, time=0.0, places=places)
+    evidence.add(NO_KEYS, [("a", WON)], 1.0, implicit=False, time=0.0, ageing=False)
+    evidence.remove(NO_KEYS, [("a", LOST)], 1.0, implicit=False, places=places)
+    evidence.add(NO_KEYS, [("b", WON)], 1.0, implicit=False, time=0.0, places=places)
+    assert [wins_and_losses(evidence, name) for name in "ab"] == [[1, 0], [1, 0]]
+    add(evidence, WON, WON, candidate="c")
+    assert [wins_and_losses(evidence, name) for name in "abc"] == [[0, 0], [0, 0], [2, 0]]
+
+
 def test_users_that_were_not_heard_of_for_longest_are_forgotten_first() -> None:
     evidence = BetaEvidence(max_users=2)
     for user in ("anna", "otto", "anna", "ida"):

@@ -37,6 +37,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 WeightedOutcome = tuple[str, float, float, bool]
 """The effect of one feedback on one candidate: its name, weighted wins and losses, and whether it is a success."""
+WindowPlace = tuple[tuple[str, Amount, Amount], ...]
+"""The candidates of the feedback at one time of an entity's clock, with their wins and losses."""
 
 
 class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -89,13 +91,13 @@ class EntityEvidence(msgspec.Struct):
         clock: The time by which evidence ages: the total weight of the feedback, or with a window its number of pieces, after ``began``.
         began: The clock at the start. An entity begins with the global clock, so that an entity that was dropped and begins anew does not
             have the same times again.
-        recent: The outcomes in the sliding window, oldest first; empty without a window.
+        recent: Wins and losses in the sliding window by candidate, for each time of the clock, oldest first; empty without a window.
     """
 
     candidates: dict[str, CandidateEvidence] = msgspec.field(name="cells", default_factory=dict)
     clock: Amount = msgspec.field(name="heard", default=0.0)
     began: Amount = 0.0
-    recent: tuple[tuple[tuple[str, Amount, Amount], ...], ...] = ()
+    recent: tuple[WindowPlace, ...] = ()
 
     def __post_init__(self) -> None:
         for known in self.candidates.values():
@@ -122,7 +124,8 @@ class EntityEvidence(msgspec.Struct):
                 RECENT**2 * known.known_squares + weight**2 if weight else known.recent_squares,
             )
         if window:
-            recent = (*self.recent, tuple(outcome[:3] for outcome in outcomes))
+            recent = (*self.recent, ()) if ageing or not self.recent else self.recent
+            recent = (*recent[:-1], _summed(recent[-1], outcomes))
             for left in recent[:-window]:
                 self._subtract(left)
             self.recent = recent[-window:]
@@ -174,11 +177,10 @@ class EntityEvidence(msgspec.Struct):
             )
 
     def _revise_window(self, outcomes: Sequence[WeightedOutcome], clock: float, added: bool) -> bool:
-        """Replace a feedback in the window, by nothing where it is taken back; return whether it was still there."""
+        """Add a feedback to its place in the window, or take it back; return whether the place is still there."""
         at = len(self.recent) - 1 - round(self.clock - clock)
         if at >= 0:
-            place = tuple(outcome[:3] for outcome in outcomes) if added else ()
-            self.recent = (*self.recent[:at], place, *self.recent[at + 1 :])
+            self.recent = (*self.recent[:at], _summed(self.recent[at], outcomes, 1 if added else -1), *self.recent[at + 1 :])
         return at >= 0
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
@@ -411,6 +413,15 @@ class BetaEvidence:
                 kept_sessions = sessions.without(lambda name: SEPARATOR not in name or session_user(name) in dropped)
                 self._levels = {**self._levels, "user": users.without(dropped.__contains__), "session": kept_sessions}
                 self.changes += 1
+
+
+def _summed(place: WindowPlace, outcomes: Sequence[WeightedOutcome], sign: int = 1) -> WindowPlace:
+    """Return a place in the window with a feedback that is added, or with sign -1 taken back."""
+    sums = {name: (wins, losses) for name, wins, losses in place}
+    for name, wins, losses, _ in outcomes:
+        known_wins, known_losses = sums.get(name, (0.0, 0.0))
+        sums[name] = known_wins + sign * wins, known_losses + sign * losses
+    return tuple((name, wins, losses) for name, (wins, losses) in sums.items() if wins or losses)
 
 
 def _rounded(value: float) -> float:
