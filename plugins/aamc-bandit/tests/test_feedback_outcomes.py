@@ -122,6 +122,18 @@ def test_another_answer_or_judgement_takes_the_place_of_a_failure() -> None:
     assert counted(experience(judged(quality=0.75), failed())) == {"small": (0.75, 0.25)}
 
 
+@pytest.mark.parametrize("revision", [judged(confidence=0.0, revision=1), attrs.evolve(judged(revision=1), candidate="large")], ids=["0", "other"])
+def test_a_failure_counts_again_once_feedback_no_longer_judges_its_candidate(revision: Feedback) -> None:
+    first, again = judged(), judged(quality=0.75, revision=2)
+    for before in ([failed(), first], [first, failed()]):
+        withdrawn = experience(*before), experience(revision, replaced=[first])
+        assert counted(*withdrawn)["small"] == (0.0, 1.0)
+        assert counted(*withdrawn, experience(again, replaced=[revision]))["small"] == (0.75, 0.25)
+        assert counted(*withdrawn, experience(failed()))["small"] == (0.0, 1.0)
+        assert counted(*withdrawn, experience(Attempt("d", candidate="small")))["small"] == (0.0, 0.0)
+        assert counted(experience(judged(source="ann")), *withdrawn)["small"] == (1.0, 0.0)
+
+
 def test_feedback_that_does_not_count_leaves_a_failure() -> None:
     doubtful = judged(confidence=0.0)
     lost = {"small": (0.0, 1.0)}

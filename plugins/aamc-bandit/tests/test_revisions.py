@@ -216,6 +216,17 @@ def test_a_revision_to_other_candidates_ages_nothing(name: str) -> None:
         assert after[key] == pytest.approx(row, abs=1e-12)
 
 
+@pytest.mark.parametrize(("name", "options"), ROUTERS)
+def test_a_failed_call_takes_the_place_of_withdrawn_feedback(name: str, options: dict[str, Any]) -> None:
+    withdrawn, never = made(name, options), made(name, options)
+    failure, first = Attempt("d", candidate="a", error="down"), judged("d", 1.0)
+    for router, entries in ((withdrawn, (first, failure)), (never, (failure,))):
+        learn(router, judged("before", 0.7), *entries, judged("after", 0.7), judged("other", 0.3, candidate="b"))
+    learn(withdrawn, judged("d", 1.0, 1, weight=0.0), replaced=(first,))
+    for key, row in numbers(never).items():
+        assert numbers(withdrawn)[key] == pytest.approx(row, rel=1e-9, abs=1e-9), key
+
+
 @pytest.mark.parametrize("name", ["thompson", "linear-thompson"])
 def test_places_survive_a_snapshot(name: str) -> None:
     router, other = made(name, {}), made(name, {})

@@ -1,7 +1,8 @@
 """Converts the entries of the log to outcomes: each candidate's quality and a weight.
 
 Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
-``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback that counts judges that candidate.
+``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback that counts judges that candidate. If a
+revision withdraws that feedback, the failed call counts again.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ class Counted(NamedTuple):
         source: Its source.
         weight: The counted weight.
         candidates: The candidates that any of its revisions named.
-        held: The maximum weight of its revisions. The limits use it, because the heaviest revision may have aged other evidence.
+        held: The maximum weight of its revisions. The limits use it, because the heaviest revision may have aged other evidence. Of a failed call,
+            the weight that it has while it counts.
         places: See :class:`Outcome`.
+        judged: The candidates that feedback with a weight judges now; empty for a failed call.
     """
 
     source: str
@@ -92,6 +95,7 @@ class Counted(NamedTuple):
     candidates: Sequence[str]
     held: float = 0.0
     places: Places = {}  # noqa: RUF012  # never altered: pieces with a weight have their own
+    judged: Sequence[str] = ()
 
 
 class SavedCounts(msgspec.Struct):
@@ -151,18 +155,25 @@ class OutcomeLedger:
             self._decisions.put(attempt.decision_id, _only_answered(name))
             return
         counted = self._counted(attempt.decision_id)
+        failure = counted.get(_failure_id(name))
         if attempt.status == "ok":
-            yield from self._without_failure(row, counted, name)
             counted[_failure_id(name)] = _never_failed(name)  # a failure that is reported later counts for nothing
-        elif not any(name in each.candidates and (each.source == _FAILURE or each.held > 0) for each in counted.values()):
-            places: Places = {}
-            counted[_failure_id(name)] = Counted(_FAILURE, float(weight), (name,), float(weight), places)
-            yield Outcome(row, [(name, quality)], weight, places=places)
+            if failure is not None and failure.weight > 0:
+                yield Outcome(row, [(name, quality)], failure.weight, added=False, places=failure.places)
+        elif failure is None:
+            counted[_failure_id(name)] = Counted(_FAILURE, 0.0, (name,), float(weight))
+            yield from self._settle_failure(row, counted, name, {})
 
-    def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
-        failure, quality = counted.pop(_failure_id(name), None), self._options.failure_quality
-        if failure is not None and failure.weight > 0 and quality is not None:
-            yield Outcome(row, [(name, quality)], failure.weight, added=False, places=failure.places)
+    def _settle_failure(self, row: int, counted: dict[str, Counted], name: str, places: Places) -> Iterator[Outcome]:
+        """Count a candidate's failed call unless feedback judges the candidate; ``places`` are those of feedback that came before it."""
+        failure, quality = counted.get(_failure_id(name)), self._options.failure_quality
+        if failure is None or quality is None:
+            return
+        weight = 0.0 if any(name in each.judged for each in counted.values()) else failure.held
+        if weight != failure.weight:
+            settled = failure._replace(weight=weight, places=dict(failure.places or places))
+            counted[_failure_id(name)] = settled
+            yield Outcome(row, [(name, quality)], failure.held, weight > 0, places=settled.places)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
         decision = experience.decisions[row]
@@ -176,17 +187,16 @@ class OutcomeLedger:
                 yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, False, replaced.implicit, 0.0, places)
         qualities = candidate_qualities(feedback, decision.candidate)
         names = [name for name, _ in qualities]
-        failures = set(map(_failure_id, names)) if counted else ()
-        others = {key: each for key, each in counted.items() if key not in failures}
+        others = {key: each for key, each in counted.items() if each.source != _FAILURE}
         wanted = self._weight(feedback)
         allowed, held = self._allowed(feedback, wanted, names, others), 0.0 if earlier is None else earlier.held
         weight = min(allowed, held) + self._within_day(experience.queries[row], feedback.time, max(allowed - held, 0.0))
         if weight > 0 or earlier is not None or (wanted == 0 and len(counted) < MAX_PIECES):
-            piece = Counted(feedback.source, float(weight), names, float(weight), {}) if earlier is None else _revised(earlier, weight, names)
+            piece = _revised(earlier or Counted(feedback.source, 0.0, ()), weight, names)
             counted[feedback.id] = piece
+            for name in piece.candidates:
+                yield from self._settle_failure(row, counted, name, piece.places)
             if weight > 0:
-                for name in names:
-                    yield from self._without_failure(row, counted, name)
                 yield Outcome(row, qualities, weight, True, feedback.implicit, feedback.time, piece.places)
 
     def _weight(self, feedback: Feedback) -> float:
@@ -265,7 +275,8 @@ class OutcomeLedger:
 
 def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:
     candidates = [*earlier.candidates, *(name for name in names if name not in earlier.candidates)]
-    return Counted(earlier.source, float(weight), candidates, max(earlier.held, float(weight)), dict(earlier.places))
+    judged = names if weight > 0 else ()
+    return Counted(earlier.source, float(weight), candidates, max(earlier.held, float(weight)), dict(earlier.places), judged)
 
 
 @lru_cache(1024)

@@ -82,7 +82,7 @@ class LinearThompson(OnlineRouter):
 
     Config = LinearThompsonOptions
     snapshots = True
-    state_schema = 2
+    state_schema = 3
     config: LinearThompsonOptions
 
     def __init__(self, config: LinearThompsonOptions, services: Services) -> None:

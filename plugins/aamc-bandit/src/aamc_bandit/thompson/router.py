@@ -98,7 +98,7 @@ class Thompson(OnlineRouter):
 
     Config = ThompsonOptions
     snapshots = True
-    state_schema = 3
+    state_schema = 4
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
