@@ -83,16 +83,26 @@ def test_the_pairs_of_a_match_count_in_full() -> None:
     assert [sum(found[name]) for name in "abcd"] == pytest.approx([1] * 4)
 
 
-def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> None:
-    def day(number: int, user: str | None) -> Experience:
-        return experience(*(judged(f"{user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(30)), user=user)
+def day(number: int, user: str | None = "ann", pieces: int = 30) -> Experience:
+    """Return feedback of weight 1 on a user's decisions at the beginning of a day."""
+    return experience(*(judged(f"{user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(pieces)), user=user)
 
+
+def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert counted(day(0, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
     assert "max_user_weight" in caplog.text
     assert counted(day(0, "ann"), day(0, "bob"), day(1, "ann"), max_user_weight=10) == {"small": (30.0, 0.0)}
     assert counted(day(1, "ann"), day(0, "ann"), day(1, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
     assert counted(day(0, None), max_user_weight=10) == {"small": (30.0, 0.0)}
+
+
+def test_feedback_with_a_date_in_the_future_leaves_the_days_before_it_their_limits() -> None:
+    ahead = day(40, pieces=1)
+    assert counted(day(1), ahead, day(2), day(3), max_user_weight=10) == {"small": (30.0, 0.0)}
+    assert counted(ahead, day(1), day(2), day(3), max_user_weight=10) == {"small": (30.0, 0.0)}
+    assert counted(ahead, day(1), day(2), day(1), day(2), max_user_weight=10) == {"small": (20.0, 0.0)}
+    assert counted(ahead, day(1), day(40), day(41), max_user_weight=10) == {"small": (20.0, 0.0)}
 
 
 def test_a_revision_takes_back_what_was_counted_and_no_more() -> None:

@@ -98,18 +98,32 @@ class Counted(NamedTuple):
     judged: Sequence[str] = ()
 
 
+class UserDay(NamedTuple):
+    """The weight of the feedback on a user's decisions that counted in one day; days are counted from the epoch.
+
+    Attributes:
+        day: The day of the last feedback.
+        weight: The weight.
+        began: The day of the first feedback in this weight; later than ``day`` where the last one is dated back.
+    """
+
+    day: int
+    weight: float
+    began: int
+
+
 class SavedCounts(msgspec.Struct):
-    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's last day with its weight."""
+    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's last day."""
 
     decisions: dict[str, dict[str, Counted]]
-    users: dict[str, tuple[int, float]]
+    users: dict[str, UserDay]
 
 
 class CountedDelta(msgspec.Struct):
     """The result of :meth:`OutcomeLedger.delta`."""
 
     decisions: dict[str, dict[str, dict[str, Counted]]]
-    users: dict[str, dict[str, tuple[int, float]]]
+    users: dict[str, dict[str, UserDay]]
 
 
 class OutcomeLedger:
@@ -127,7 +141,7 @@ class OutcomeLedger:
     def clear(self) -> None:
         """Forget the counted outcomes."""
         self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
-        self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
+        self._users: RecentEntries[UserDay] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
@@ -220,12 +234,13 @@ class OutcomeLedger:
         if query.user is None:
             return weight
         name, day = tenant_user(query.user, query.tenant), int(time // DAY_SECONDS)
-        last, total = self._users.get(name, (day, 0.0))
-        day, total = max(day, last), total if day <= last else 0.0  # feedback that is dated back counts as that of the latest day
+        last, total, began = self._users.get(name, UserDay(day, 0.0, day))
+        if day > last and day != began:  # feedback that is dated back shares the weight of the later day, which may lie in the future
+            total, began = 0.0, day
         if total + weight > self._options.max_user_weight:
             self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
             weight = max(0.0, self._options.max_user_weight - total)
-        self._users.put(name, (day, total + weight))
+        self._users.put(name, UserDay(day, total + weight, began))
         return weight
 
     def _report(self, option: str, what: str) -> None:
