@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from aamc_bandit.thompson.evidence_keys import EvidenceKeys
 from aamc_bandit.thompson.options import HALF_LIFE, HALF_LIFE_EPSILON_GREEDY, EpsilonGreedyOptions, ThompsonOptions
 
 from aamc_sdk import MetaController
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.types import Feedback, Pool
 
 KEYS = EvidenceKeys("code")
@@ -145,6 +146,21 @@ def test_a_router_says_once_that_a_candidate_drifts_and_when_it_is_over(pool: Po
         assert caplog.text.count("outside its interval") == 1
         judge(1.0, 60)
     assert "back in its interval" in caplog.text
+
+
+def test_a_loaded_router_knows_which_candidates_drift(pool: Pool, tmp_path: Path) -> None:
+    made = [MetaController.build(router="thompson", pool=pool, store="memory:") for _ in range(2)]
+    with made[0] as controller, made[1] as other:
+        decisions = controller.route_batch(["What?"] * 360)
+        controller.feedback_batch([Feedback(decision_id=each.id, candidate="small", quality=float(n < 300)) for n, each in enumerate(decisions)])
+        controller.learner.flush()
+        controller.router.save(tmp_path)
+        other.router.load(tmp_path)
+        assert list(other.router.drifting) == [("", "small")]
+        assert other.router.drifting == controller.router.drifting
+        (tmp_path / "drifting.json").write_text("7")
+        with pytest.raises(CheckpointError, match="the candidates that drift"):
+            other.router.load(tmp_path)
 
 
 def read_without(evidence: BetaEvidence, columns: int) -> BetaEvidence:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Routin
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "evidence.json"
+STATE_FILE, DRIFTING_FILE = "evidence.json", "drifting.json"
 CACHED_SCORES = 1024
 """Maximum number of scores cached until the evidence changes."""
 COST_STEPS = 100
@@ -222,6 +222,9 @@ class Thompson(OnlineRouter):
             elif before is not None:
                 logger.info("the recent quality of %r is back in its interval", name)
 
+    def _drifts(self, watched: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Drift]:
+        return {(entity, name): drift for entity, name in watched if (drift := self._drift(entity, name)) is not None}
+
     def _drift(self, entity: str, name: str) -> Drift | None:
         known = self.evidence.entities("global" if entity == GLOBAL_ENTITY else "category").get(entity)
         return None if known is None or name not in known.candidates else find_drift(name, entity, known.candidates[name])
@@ -232,8 +235,10 @@ class Thompson(OnlineRouter):
             self._state.close()
 
     def save(self, folder: Path) -> None:
-        """Write the evidence."""
+        """Write the evidence, and which candidates drift if any do."""
         write_bytes(folder / STATE_FILE, self.evidence.encoded())
+        if self.drifting:
+            write_bytes(folder / DRIFTING_FILE, msgspec.json.encode(list(self.drifting)))
         self._ledger.save(folder)
 
     def load(self, folder: Path) -> None:
@@ -241,7 +246,11 @@ class Thompson(OnlineRouter):
         self._ledger.load(folder)
         self.evidence.restore(read_bytes(folder / STATE_FILE))
         self.evidence.mark_unchanged()
-        self.drifting = {}
+        path = folder / DRIFTING_FILE
+        try:
+            self.drifting = self._drifts(msgspec.json.decode(read_bytes(path), type=list[tuple[str, str]]) if path.exists() else ())
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} does not hold the candidates that drift ({error!r}); train again") from error
 
     def delta(self) -> bytes:
         """Return the changed entities of the evidence, the changed decisions and users of the counted feedback, and which candidates drift."""
@@ -253,7 +262,7 @@ class Thompson(OnlineRouter):
             decoded = msgspec.json.decode(delta, type=BanditDelta)
             self._ledger.apply_delta(decoded.counted)
             self.evidence.apply_delta(decoded.evidence)
-            self.drifting = {(entity, name): drift for entity, name in decoded.drifting if (drift := self._drift(entity, name)) is not None}
+            self.drifting = self._drifts(decoded.drifting)
         except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the delta of a bandit is damaged ({error!r}); load its whole state") from error
 
