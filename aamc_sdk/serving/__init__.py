@@ -3,7 +3,7 @@
 from aamc_sdk.serving.learner.component_state import restore, state_of
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
-from aamc_sdk.serving.models.model_client import ModelClient
+from aamc_sdk.serving.models.model_client import ModelClient, conversation
 from aamc_sdk.serving.orchestration.orchestration import (
     LoggedOrchestrator,
     Orchestration,
@@ -42,6 +42,7 @@ __all__ = [
     "check_privileged",
     "component_name",
     "components_from_file",
+    "conversation",
     "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",

@@ -19,7 +19,7 @@ from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ModelClient, ServedComponents
-from aamc_sdk.types import Query, Scores
+from aamc_sdk.types import Query, Scores, Turn
 
 
 class Loaded(OnlineRouter):
@@ -59,14 +59,15 @@ class Models:
         self.slow, self.failing = slow, failing
         self.active = self.most = 0
 
-    async def __call__(self, candidate: Any, prompt: str) -> AgentOutput:
+    async def __call__(self, candidate: Any, messages: Any) -> AgentOutput:
+        self.messages = messages
         self.active += 1
         self.most = max(self.most, self.active)
         try:
             await asyncio.sleep(60 if candidate.name == self.slow else 0.005)
             if candidate.name in self.failing:
                 raise ConnectionError(f"{candidate.name} is down")
-            return AgentOutput(f"{prompt} by {candidate.name}", cost=0.01)
+            return AgentOutput(f"{messages[-1]['content']} by {candidate.name}", cost=0.01)
         finally:
             self.active -= 1
 
@@ -254,7 +255,7 @@ def test_nobody_votes_for_who_took_no_part_nor_in_a_match_that_was_not_played(co
 
 @pytest.mark.parametrize("output", ["just text", None, AgentOutput(7), AgentOutput("Hi", cost=-1), AgentOutput("Hi", cost="1")])  # type: ignore[arg-type]  # the mistakes in question
 def test_a_call_that_returns_something_else_fails_alone(controller, output) -> None:
-    async def call(candidate: Any, prompt: str) -> Any:
+    async def call(candidate: Any, messages: Any) -> Any:
         return output if candidate.name == "small" else AgentOutput("Hi", cost=math.nan)
 
     match = asyncio.run(Arena(controller, call, ScoreJudge(longest)).play("Sort"))
@@ -339,6 +340,20 @@ def test_a_question_that_fails_leaves_no_verdict_but_the_others_cost(caplog) -> 
     assert "judge-9b did not answer: ConnectionError('gone')" in caplog.text
 
 
+def test_candidates_and_judge_get_the_earlier_turns(controller) -> None:
+    judge, prompts = judge_that(lambda prompt: "tie")
+    models = Models()
+    query = Query("And backwards?", turns=(Turn("user", "Sort a list."), Turn("assistant", "sorted(x)", "small")))
+    match = asyncio.run(Arena(controller, models, judge).play(query))
+    assert models.messages == [
+        {"role": "user", "content": "Sort a list."},
+        {"role": "assistant", "content": "sorted(x)"},
+        {"role": "user", "content": "And backwards?"},
+    ]
+    assert match.query == query
+    assert all("<request>\nuser: Sort a list.\nassistant: sorted(x)\nuser: And backwards?\n</request>" in prompt for prompt in prompts)
+
+
 def test_what_judging_costs_is_counted(controller) -> None:
     judge, prompts = judge_that(lambda prompt: "tie")
     match = asyncio.run(Arena(controller, Models(), judge).play("Sort"))
@@ -398,7 +413,7 @@ def test_without_a_call_candidates_and_judge_are_called_by_their_endpoints() -> 
 
 
 def test_a_call_whose_cost_is_unknown_is_not_free(controller) -> None:
-    async def role(candidate: Any, prompt: str) -> AgentOutput:
+    async def role(candidate: Any, messages: Any) -> AgentOutput:
         return AgentOutput("8", cost=0.0, metadata={"cost_known": False})
 
     match = asyncio.run(Arena(controller, role).play("Sort"))

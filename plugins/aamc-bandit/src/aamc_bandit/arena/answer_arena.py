@@ -30,6 +30,7 @@ from aamc_bandit.arena.match import (
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, error_text, nearest, one_of
+from aamc_sdk.serving import conversation
 from aamc_sdk.types import Decision, Feedback, Query
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Arena:
 
     Args:
         controller: Provides the candidates and the router that learns.
-        call: Calls a candidate with a prompt and returns its answer; None to call the candidates by their endpoints.
+        call: Calls a candidate with the query's turns and text, as messages of OpenAI's dialect, and returns its answer; None to call the candidates
+            by their endpoints.
         judge: Compares answers; None where users vote, see :meth:`vote`.
         options: The fields of :class:`ArenaOptions`.
 
@@ -94,7 +96,7 @@ class Arena:
         seed, entrants = self._controller.seed, await self._entrants(decision.id)
         query = query if isinstance(query, Query) else Query(query)
         limit = self._limit()
-        answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
+        answers = await asyncio.gather(*(self._answer(name, query, limit) for name in entrants))
         await self._log_attempts(decision, answers)
         answered = [answer for answer in answers if answer.error is None]
         answered.sort(key=lambda answer: shown_position(decision.id, answer.candidate, seed))
@@ -148,13 +150,13 @@ class Arena:
         record = await asyncio.to_thread(self._controller.store.record, decision_id)
         return draw_entrants(record, self.options.candidates, self._controller.seed)
 
-    async def _answer(self, name: str, prompt: str, limit: Any) -> CandidateAnswer:
+    async def _answer(self, name: str, query: Query, limit: Any) -> CandidateAnswer:
         pool = self._controller.pool
         async with limit:
             began = time.perf_counter()
             try:
-                called = asyncio.wait_for(self._call(pool.candidates[pool.index(name)], prompt), self.options.timeout_seconds)
-                output = checked_output(await called)
+                called = self._call(pool.candidates[pool.index(name)], conversation(query))
+                output = checked_output(await asyncio.wait_for(called, self.options.timeout_seconds))
             except Exception as error:  # the given function may raise anything; the other answers count
                 return CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
             return CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))

@@ -7,7 +7,6 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol
 
 import attrs
@@ -15,6 +14,7 @@ import attrs
 from aamc_bandit.arena.match import CandidateAnswer, calls_by_endpoint, check_cost, checked_output, known_sum
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, ModelCaller
+from aamc_sdk.serving import conversation
 from aamc_sdk.types import Candidate, Query
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class ModelJudge:
     Args:
         call: Answers a prompt, as an agent's ``execute`` does.
         source: The source of its feedback, such as the judging model's name.
-        prompt: The prompt, with ``{request}``, ``{first}`` and ``{second}`` in it.
+        prompt: The prompt, with ``{request}`` (the text, or the conversation with its earlier turns), ``{first}`` and ``{second}`` in it.
     """
 
     def __init__(self, call: Callable[[str], Awaitable[AgentOutput]], source: str = "judge", prompt: str = PROMPT) -> None:
@@ -122,7 +122,12 @@ class ModelJudge:
             source: The source of its feedback (default: ``judge:`` and the candidate's name).
             prompt: The prompt.
         """
-        return cls(partial(calls_by_endpoint(models), candidate), source or f"judge:{candidate.name}", prompt)
+        call_model = calls_by_endpoint(models)
+
+        async def call(prompt: str) -> AgentOutput:
+            return await call_model(candidate, conversation(Query(prompt)))
+
+        return cls(call, source or f"judge:{candidate.name}", prompt)
 
     async def compare(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> JudgeVerdict:
         """Compare two answers."""
@@ -138,7 +143,14 @@ class ModelJudge:
         return JudgeVerdict(first=ahead if ahead == 1 - behind else 0.5, cost_usd=cost_usd)
 
     async def _ask(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> AgentOutput:
-        return checked_output(await self._call(self._prompt.format(request=query.text, first=first.content, second=second.content)))
+        return checked_output(await self._call(self._prompt.format(request=_request_text(query), first=first.content, second=second.content)))
+
+
+def _request_text(query: Query) -> str:
+    """Return a query's text, or with earlier turns the whole conversation."""
+    if not query.turns:
+        return query.text
+    return "\n".join(f"{message['role']}: {message['content']}" for message in conversation(query))
 
 
 def _points(reply: str) -> float | None:

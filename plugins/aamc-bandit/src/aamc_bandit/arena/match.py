@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import attrs
 
-from aamc_sdk.interfaces import AgentOutput, ModelCaller
+from aamc_sdk.interfaces import AgentOutput, Message, ModelCaller
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Candidate, Decision, Feedback, Query, Record
 
-CallModel = Callable[[Candidate, str], Awaitable[AgentOutput]]
+CallModel = Callable[[Candidate, Sequence[Message]], Awaitable[AgentOutput]]
 
 
 @attrs.frozen(kw_only=True)
@@ -80,10 +80,10 @@ class Match:
 
 
 def calls_by_endpoint(models: ModelCaller) -> CallModel:
-    """Return a function that calls a candidate with a prompt; parameters, headers and time limits are the endpoint's."""
+    """Return a function that calls a candidate with messages; parameters, headers and time limits are the endpoint's."""
 
-    async def call(candidate: Candidate, prompt: str) -> AgentOutput:
-        answer = await models.complete(candidate, [{"role": "user", "content": prompt}])
+    async def call(candidate: Candidate, messages: Sequence[Message]) -> AgentOutput:
+        answer = await models.complete(candidate, messages)
         return AgentOutput(answer.text, cost=answer.cost_usd)
 
     return call
