@@ -90,7 +90,7 @@ class RegisteredComponent:
     @property
     def place(self) -> str:
         """The component with its distribution and target, for messages."""
-        return f"{self.kind} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
+        return f"{_words(self.kind)} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
 
 
 @attrs.frozen
@@ -223,7 +223,7 @@ class Plugins:
         elif kind == "model_pool":
             place = "; a file is given by its path, such as pool.yaml"
         hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{place}{broken}"
-        raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
+        raise UnknownComponentError(f"no {_words(kind)} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
         """Import a component and return it.
@@ -260,7 +260,7 @@ class Plugins:
         target = self.load(kind, name)
         with component_errors(f"{self.find(kind, name).place} cannot be made"):
             made = make(target)
-            object.__setattr__(made, "message_name", f"{kind} {name!r}")  # a component may be frozen
+            object.__setattr__(made, "message_name", f"{_words(kind)} {name!r}")  # a component may be frozen
         return made
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
@@ -333,12 +333,17 @@ def get_plugin_manager() -> Plugins:
     return Plugins()
 
 
+def _words(kind: str) -> str:
+    """Return a kind in words, for messages."""
+    return kind.replace("_", " ")
+
+
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
     ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command.
     """
-    kind, name, own = registered.kind, registered.name, registered.plugin.distribution
+    kind, name, own = _words(registered.kind), registered.name, registered.plugin.distribution
     if len(owners) > 1:
         plugins = list(dict.fromkeys(owners))
         if len(plugins) == 1:
@@ -391,7 +396,7 @@ def _check_component(kind: str, component: object) -> None:
     words = name.split(" ") if isinstance(name, str) and kind == "command" else [name]
     if not all(isinstance(word, str) and _NAME.fullmatch(word) for word in words):
         allowed = "must begin with a letter or digit and hold only letters, digits, '-', '_' and '.'"
-        raise PluginError(f"the name of a {kind} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
+        raise PluginError(f"the name of a {_words(kind)} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
     if (kind, name) == ("estimator", "none"):
         raise PluginError("no estimator can be named 'none': --estimator none chooses to have none; rename it")
     if not isinstance(target, str) or target.count(":") != 1:

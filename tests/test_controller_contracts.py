@@ -783,10 +783,10 @@ class ReadsGates(ConfigFormat):
 @pytest.mark.parametrize(
     ("gate", "found"),
     [
-        ("none", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not None"),
-        ("plain", "config_format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not {'router': 'first'}"),
-        ("misspelt", "config_format 'gates': serving returned the unknown key 'routr'; did you mean 'router'? (a controller has: device, "),
-        ("listed", "config_format 'gates' failed: TypeError: the pool of settings must be aamc_sdk.Pool or None, not ['small']"),
+        ("none", "config format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not None"),
+        ("plain", "config format 'gates': serving must return aamc_sdk.interfaces.ForeignSettings, not {'router': 'first'}"),
+        ("misspelt", "config format 'gates': serving returned the unknown key 'routr'; did you mean 'router'? (a controller has: device, "),
+        ("listed", "config format 'gates' failed: TypeError: the pool of settings must be aamc_sdk.Pool or None, not ['small']"),
     ],
 )
 def test_a_configuration_format_that_returns_something_else_is_named(gate: str, found: str, tmp_path: Path) -> None:

@@ -398,7 +398,10 @@ def test_a_frozen_component_gets_its_name_too(mine):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("model_pool", "command", "check")])
 @pytest.mark.parametrize("target", [dict, "Router", lambda config, services: None])
 def test_a_target_that_is_no_class_of_its_kind_is_an_error_that_names_its_distribution(mine, kind, target):
-    with pytest.raises(PluginError, match=rf"^{kind} 'mine' of mine \(mine_module:Router\) must be a class that derives from aamc_sdk\.interfaces\."):
+    with pytest.raises(
+        PluginError,
+        match=rf"^{kind.replace('_', ' ')} 'mine' of mine \(mine_module:Router\) must be a class that derives from aamc_sdk\.interfaces\.",
+    ):
         mine(kind, target).load(kind, "mine")
 
 
@@ -438,7 +441,7 @@ def test_a_configuration_format_that_fails_is_named(mine):
         def experiment(self, content, path, decision=None, router=None):
             raise NotImplementedError
 
-    with pytest.raises(PluginError, match=r"^config_format 'mine' failed: KeyError: 'routes'$"):
+    with pytest.raises(PluginError, match=r"^config format 'mine' failed: KeyError: 'routes'$"):
         mine("config_format", Format).config_format({"router": "thompson"})
 
 

@@ -368,7 +368,7 @@ def test_a_format_that_fails_is_named(file, plugins, monkeypatch) -> None:
         ("experiment", lambda path: options_of(path)),
     ):
         monkeypatch.setattr(SemanticRouterFormat, method, lambda *_: {}["models"])
-        with pytest.raises(PluginError, match=r"^config_format 'vllm-semantic-router' failed: KeyError: 'models'$"):
+        with pytest.raises(PluginError, match=r"^config format 'vllm-semantic-router' failed: KeyError: 'models'$"):
             read(file({"decisions": [GENERAL]}))
 
 

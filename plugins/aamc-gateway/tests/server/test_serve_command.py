@@ -249,7 +249,7 @@ SMALL = "{name: small, prices: {input: 1, output: 1}, endpoint: {provider: echo}
         ("router: none-such", "no router is named 'none-such'"),
         ("{router: thompson, estimator: none-such}", "no estimator is named 'none-such'"),
         ("{router: thompson, preference: 'a,b'}", "a preference must be three numbers such as"),
-        ("pool: none-such", "no model_pool is named 'none-such'"),
+        ("pool: none-such", "no model pool is named 'none-such'"),
         ("pool: {candidates: [{name: small, endpoint: {provider: none-such}}]}", "no candidate of the pool can be called: small: no provider"),
         ("pool: {candidates: [{name: small, prices: {input: -1, output: 1}}]}", "pool, candidate 1 (small): prices: price input must be USD"),
         (f"pool: {{candidates: [{SMALL}, {SMALL}]}}", "pool: names of candidates must be unique; used twice in the pool: small"),
