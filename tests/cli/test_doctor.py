@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 from tiny import Tiny
 
 from aamc_sdk import Component, builtin, hookimpl
+from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import run_command
@@ -38,6 +40,24 @@ def silent() -> None:
 
 def misspelt() -> list[Diagnosis]:
     return [Diagnosis("disk", "full", "broke", "delete old runs")]
+
+
+def hanging() -> list[Diagnosis]:
+    threading.Event().wait()
+    return []
+
+
+def refusing() -> list[Diagnosis]:
+    raise PluginError("the network has no name")
+
+
+PRINTED: list[str] = []
+"""What the command had printed each time that ``peeking`` was called."""
+
+
+def peeking() -> list[Diagnosis]:
+    PRINTED.append(sys.stdout.buffer.getvalue().decode())
+    return []
 
 
 class Checking:
@@ -68,9 +88,8 @@ class Broken:
 def doctor(tmp_path, monkeypatch):
     """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(
-        sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, leaving=leaving, silent=silent, wrong=wrong, misspelt=misspelt)
-    )
+    checks = (well, raising, leaving, silent, wrong, misspelt, hanging, refusing, peeking)
+    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(**{check.__name__: check for check in checks}))
 
     def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
         monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
@@ -116,12 +135,33 @@ def test_a_check_that_returns_no_diagnoses_is_broken(doctor, name: str, words: s
     assert words in checks[f"check {name}"]["state"]
 
 
-@pytest.mark.parametrize(("name", "error"), [("raising", "ZeroDivisionError: no number"), ("leaving", "SystemExit: 3")])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("raising", "ZeroDivisionError: no number"), ("leaving", "SystemExit: 3"), ("refusing", "PluginError: the network has no name")],
+)
 def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor, name, error) -> None:
     status, checks, _ = doctor(a=Checking(name), b=Checking("well"))
     assert status == 1
     assert checks[f"check {name}"]["state"] == f"failed: {error}"
     assert checks["network"]["status"] == "ok"
+
+
+def test_a_check_that_hangs_is_broken_and_the_others_go_on(doctor, monkeypatch) -> None:
+    monkeypatch.setattr("aamc_sdk.cli.commands.doctor.CHECK_SECONDS", 0.2)
+    status, checks, _ = doctor(a=Checking("hanging"), b=Checking("well"))
+    assert status == 1
+    assert checks["check hanging"] == {
+        "subject": "check hanging",
+        "state": "did not end within 0.2 s",
+        "status": "broken",
+        "advice": "report it to the authors of a, or leave it out with AAMC_DISABLE_PLUGINS=a",
+    }
+    assert checks["network"]["status"] == "ok"
+
+
+def test_lines_are_printed_as_the_checks_finish(doctor) -> None:
+    doctor(a=Checking("peeking"))
+    assert "components" in PRINTED[-1]
 
 
 def test_a_broken_plugin_and_a_component_that_cannot_be_imported_are_reported(doctor) -> None:

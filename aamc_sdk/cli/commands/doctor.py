@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import closing
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,18 +20,20 @@ import click
 from click.core import ParameterSource
 
 from aamc_sdk import __version__
-from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, RUN
-from aamc_sdk.cli.output import print_table, write_json_line
+from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import AamcError, PluginError, check_type, error_text, quantity, split_advice
-from aamc_sdk.interfaces import Diagnosis, public_url
+from aamc_sdk.interfaces import Diagnosis, public_url, run_on_own_thread
 from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin, Plugins
 
 SUBJECT_WIDTH = 32
-"""Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
+"""Width of the column of subjects; a longer one, such as a URL, moves the state of its line to the right."""
+CHECK_SECONDS = 60.0
+"""Time limit of a plugin's check: on a slow disk, importing torch alone takes half a minute."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -45,13 +50,19 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
     Example: aamc doctor --store postgres://db/aamc
     """
     is_needed = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
-    found = list(_diagnoses(plugins_of(ctx), run, is_needed, stores))
-    broken = [diagnosis for diagnosis in found if diagnosis.status == BROKEN]
+    leave_threads_behind(ctx)  # a plugin's check may hang
+    found = []
+    for diagnosis in _diagnoses(plugins_of(ctx), run, is_needed, stores):
+        found.append(diagnosis)
+        if not as_json:
+            advice = f"\n{'':9}to do: {diagnosis.advice}" if diagnosis.advice else ""
+            click.echo(f"{diagnosis.status:<7}  {diagnosis.subject:<{SUBJECT_WIDTH}}  {diagnosis.state}{advice}")
+    counts = Counter(diagnosis.status for diagnosis in found)
     if as_json:
-        write_json_line({"schema": 1, "ok": not broken, "checks": [attrs.asdict(diagnosis) for diagnosis in found]})
+        write_json_line({"schema": 1, "ok": not counts[BROKEN], "checks": [attrs.asdict(diagnosis) for diagnosis in found]})
     else:
-        _show(found)
-    ctx.exit(1 if broken else 0)
+        click.echo(f"{counts[BROKEN]} broken, {quantity(counts[WARNING], 'warning')}", err=True)
+    ctx.exit(1 if counts[BROKEN] else 0)
 
 
 def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, ...]) -> Iterator[Diagnosis]:
@@ -65,30 +76,25 @@ def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, 
 
 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
-    """Yield a plugin's diagnoses; a check that fails is reported as a diagnosis."""
+    """Yield a plugin's diagnoses; a check that fails, or does not end in time, is reported as a diagnosis."""
     try:
-        diagnoses = plugins.load("check", name)()
-        for found in check_type(diagnoses, Iterable, "it must return a list of aamc_sdk.interfaces.Diagnosis"):
-            yield check_type(found, Diagnosis, "it must return aamc_sdk.interfaces.Diagnosis objects")
+        check, plugin = plugins.load("check", name), plugins.find("check", name).plugin
     except PluginError:
         return  # _check_plugins reports it
+    called = run_on_own_thread(partial(_called, check), f"aamc-check-{name}")
+    advice = f"report it to the authors of {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    if not wait([called], CHECK_SECONDS).done:
+        yield Diagnosis(f"check {name}", f"did not end within {CHECK_SECONDS:g} s", BROKEN, advice)
+        return
+    try:
+        yield from called.result()
     except (Exception, SystemExit) as error:  # a plugin's check may raise anything
-        advice = f"report it to the authors of {plugins.find('check', name).plugin.distribution}"
         yield Diagnosis(f"check {name}", " ".join(f"failed: {error_text(error)}".split()), BROKEN, advice)
 
 
-def _show(found: list[Diagnosis]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(max_width=SUBJECT_WIDTH)
-    table.add_column()
-    for diagnosis in found:
-        table.add_row(diagnosis.status, diagnosis.subject, diagnosis.state + (f"\nto do: {diagnosis.advice}" if diagnosis.advice else ""))
-    print_table(table)
-    counts = {status: sum(diagnosis.status == status for diagnosis in found) for status in ("broken", "warning")}
-    click.echo(f"{counts['broken']} broken, {quantity(counts['warning'], 'warning')}", err=True)
+def _called(check: Callable[[], Iterable[Diagnosis]]) -> list[Diagnosis]:
+    diagnoses = check_type(check(), Iterable, "it must return a list of aamc_sdk.interfaces.Diagnosis")
+    return [check_type(found, Diagnosis, "it must return aamc_sdk.interfaces.Diagnosis objects") for found in diagnoses]
 
 
 def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
