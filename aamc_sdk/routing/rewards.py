@@ -163,23 +163,26 @@ class LinearReward(Reward):
 
 
 def fit_reward(reward: Reward, outcomes: Outcomes) -> None:
-    """Fit a reward to training outcomes ``[B, M]``, and check the shapes of its results, for which a router would be blamed later.
+    """Fit a reward to training outcomes ``[B, M]``, and check its results, for which a router would be blamed later.
 
     Raises:
-        PluginError: The reward raised another error than the SDK's, or a result has another shape.
+        PluginError: The reward raised another error than the SDK's, or a result has another shape, or is NaN for known outcomes.
     """
     with component_errors(f"{reward.message_name} failed"):
         reward.fit(outcomes)
         few = outcomes.take(slice(0, 2))
         shape = few.cost_usd.shape
         preferences = np.tile(Preference().array, (len(few.cost_usd), 1))
+        known = np.isfinite((few.known_quality, few.cost_usd, few.latency_ms)).transpose(1, 2, 0) & (True, True, outcomes.latency_known)
         checks = (
-            ("vector", (few,), (*shape, 3)),
-            ("weights", (preferences,), preferences.shape),
-            ("scalar", (few, preferences), shape),  # it may use the others
+            ("vector", (few,), (*shape, 3), known),
+            ("weights", (preferences,), preferences.shape, slice(None)),
+            ("scalar", (few, preferences), shape, outcomes.known[:2]),  # it may use the others
         )
-        for method, arguments, expected in checks:
+        for method, arguments, expected, numbers in checks:
             found = getattr(reward, method)(*arguments)
             if getattr(found, "shape", None) != expected:
                 described = f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else f"{found!r:.80}"
                 raise TypeError(f"{method} of {shape} outcomes must return an array of shape {expected}, not {described}")
+            if np.isnan(found[numbers]).any():
+                raise ValueError(f"{method} must return numbers for known outcomes, not NaN")

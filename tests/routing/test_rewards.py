@@ -1,3 +1,4 @@
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -178,3 +179,17 @@ def test_a_reward_whose_results_have_another_shape_is_named_when_it_is_fitted(re
     monkeypatch.setattr(reward, method, lambda *arguments: returned)
     with pytest.raises(PluginError, match=f"^LinearReward failed: TypeError: {problem}"):
         fit_reward(reward, OUTCOMES)
+
+
+@pytest.mark.parametrize("method", ["vector", "weights", "scalar"])
+def test_a_reward_that_is_nan_for_known_outcomes_is_named_when_it_is_fitted(monkeypatch, method):
+    original = getattr(LinearReward, method)
+    monkeypatch.setattr(LinearReward, method, lambda *arguments: np.nan * original(*arguments))
+    with pytest.raises(PluginError, match=f"^LinearReward failed: ValueError: {method} must return numbers for known outcomes, not NaN$"):
+        fit_reward(LinearReward(), OUTCOMES)
+
+
+@pytest.mark.parametrize("name", ["quality", "cost_usd", "latency_ms"])
+@pytest.mark.parametrize("unknown", [UNKNOWN, np.array([[np.nan, 1.0], [np.nan, 1.0]]), np.array([[np.nan, 1.0], [1.0, 1.0]])])
+def test_a_reward_may_be_nan_for_unknown_outcomes(name, unknown):
+    fit_reward(LinearReward(), attrs.evolve(OUTCOMES, **{name: unknown}))
