@@ -216,6 +216,10 @@ KNOWN = Estimates.unknown(2)
     [
         ({}, "KeyError: 'estimates'"),
         ({"estimates": {"complexity": 0.5}}, "estimate must return the aamc_sdk.Estimates of 2 queries, not {'complexity': 0.5}"),
+        (
+            {"estimates": np.zeros((2, 9))},
+            "estimate must return the aamc_sdk.Estimates of 2 queries, not an array of shape (2, 9) and type float64",
+        ),
         ({"estimates": Estimates.unknown(3)}, "estimate must return the aamc_sdk.Estimates of 2 queries, not those of 3"),
         (
             {"estimates": attrs.evolve(KNOWN, complexity=np.zeros((2, 1)))},
