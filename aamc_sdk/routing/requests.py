@@ -126,6 +126,7 @@ def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
         raise ValueError(f"estimate must return arrays of the shapes {expected}, not {found}")
     if embedding is not None and (not isinstance(embedding, np.ndarray) or embedding.ndim != 2 or len(embedding) != rows):
         raise ValueError(f"estimate must return an embedding of shape ({rows}, D), not {_shape(embedding)}")
+    _check_unit(estimates.complexity, "complexity of estimate must be")
     return estimates
 
 
@@ -151,10 +152,14 @@ def _checked_quality(quality: Floats | None, shape: tuple[int, int], method: str
     if not isinstance(quality, np.ndarray) or quality.shape != shape or quality.dtype.kind != "f":
         found = f"{quality.dtype} of shape {quality.shape}" if isinstance(quality, np.ndarray) else f"{quality!r:.80}"
         raise ValueError(f"{method} must return floats of shape {shape} (queries, candidates), not {found}")
-    wrong = abs(quality - 0.5) > 0.500001  # room for rounding; one comparison, as each decision pays for it; False for NaN
-    if np.count_nonzero(wrong):
-        raise ValueError(f"{method} must return values from 0 to 1, or NaN if unknown, not {quality[wrong][0]}")
+    _check_unit(quality, f"{method} must return")
     return quality
+
+
+def _check_unit(values: Floats, contract: str) -> None:
+    wrong = abs(values - 0.5) > 0.500001  # room for rounding; one comparison, as each decision pays for it; False for NaN
+    if np.count_nonzero(wrong):
+        raise ValueError(f"{contract} values from 0 to 1, or NaN if unknown, not {values[wrong][0]}")
 
 
 def _checked_lengths(lengths: AnswerLengths | None, shape: tuple[int, int], method: str) -> AnswerLengths | None:

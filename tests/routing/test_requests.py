@@ -230,6 +230,10 @@ KNOWN = Estimates.unknown(2)
             "of the shapes complexity (2,), tool_use (2,), categories (2, 0), not complexity (2,), tool_use list, categories (2, 0)",
         ),
         ({"estimates": attrs.evolve(KNOWN, embedding=np.zeros(2))}, "estimate must return an embedding of shape (2, D), not (2,)"),
+        (
+            {"estimates": attrs.evolve(KNOWN, complexity=np.array([0.5, 7.0]))},
+            "complexity of estimate must be values from 0 to 1, or NaN if unknown, not 7.0",
+        ),
         ({"estimates": KNOWN, "quality": np.zeros(3)}, "quality must return floats of shape (2, 3) (queries, candidates), not float64 of shape (3,)"),
         ({"estimates": KNOWN, "quality": [0.5]}, "quality must return floats of shape (2, 3) (queries, candidates), not [0.5]"),
         ({"estimates": KNOWN, "quality": np.full((2, 3), 40.0)}, "quality must return values from 0 to 1, or NaN if unknown, not 40.0"),
