@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import DataError, StoreAwayError, router_error
+from aamc_sdk.errors import DataError, StoreAwayError, check_type, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -31,7 +31,7 @@ from aamc_sdk.routing.arguments import (
     with_times,
 )
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
-from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.decider import RECORD_CONTRACT, Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
@@ -284,7 +284,7 @@ class MetaController:
     def log_attempts(self, attempts: Sequence[Attempt], *, urgent: bool = False) -> Sequence[int]:
         """Log attempts, all or none; return their numbers. Also works while the controller closes, because calls may end then."""
         with self._store_errors():
-            numbers = self.store.add_attempts(attempts)
+            numbers = check_type(self.store.add_attempts(attempts), Sequence, "add_attempts must return the attempts' numbers")
         self._wake_learner(urgent=urgent)
         return numbers
 
@@ -413,7 +413,7 @@ class MetaController:
         """
         self._guard.check()
         with self._store_errors():
-            record = self.store.record(decision_id)
+            record = check_type(self.store.record(decision_id), Record, RECORD_CONTRACT)
         return explain(record, self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
@@ -472,7 +472,7 @@ class MetaController:
         """Write feedback, each with the attempt that it reports, and return whether each is new."""
         with self._guard:
             with self._store_errors():
-                new = self.store.add_feedback(entries)
+                new = check_type(self.store.add_feedback(entries), list, "add_feedback must return a list of whether each piece is new")
             self._wake_learner()
             if self.learner is None:
                 self._events.announce_feedback([feedback for (feedback, _), is_new in zip(entries, new, strict=True) if is_new], self.store)

@@ -746,7 +746,7 @@ def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaControl
 
 @pytest.mark.parametrize(
     ("add", "error"),
-    [(lambda records: {}["table"], "KeyError: 'table'$"), (lambda records: None, "TypeError: "), (lambda records: [], "ValueError: ")],
+    [(lambda records: {}["table"], "KeyError: 'table'$"), (lambda records: [], "ValueError: ")],
 )
 def test_a_store_that_fails_is_named(
     controller: MetaController, monkeypatch: pytest.MonkeyPatch, add: Callable[[Sequence[Record]], Any], error: str
@@ -773,6 +773,22 @@ def test_a_store_that_fails_is_named(
 def test_a_store_that_fails_is_named_whatever_it_was_asked(controller: MetaController, monkeypatch, method: str, call) -> None:
     monkeypatch.setattr(controller.store, method, lambda *arguments: {}["table"])
     with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+        call(controller)
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "contract"),
+    [
+        ("add_decisions", lambda controller: controller.route("Hi"), "add_decisions must return the logged decisions, one for each record"),
+        ("add_attempts", lambda controller: controller.attempt("d"), "add_attempts must return the attempts' numbers"),
+        ("add_feedback", lambda controller: controller.feedback("d", quality=1.0), "add_feedback must return a list of whether each piece is new"),
+        ("record", lambda controller: controller.explain("d"), "record must return aamc_sdk.types.Record, or raise UnknownDecisionError"),
+        ("record", lambda controller: controller.route("Hi", decision_id="d"), "record must return aamc_sdk.types.Record"),
+    ],
+)
+def test_a_store_that_returns_nothing_is_told_what_to_return(controller: MetaController, monkeypatch, method: str, call, contract: str) -> None:
+    monkeypatch.setattr(controller.store, method, lambda *arguments: None)
+    with pytest.raises(StoreError, match=f"^store 'memory' failed: TypeError: {contract}.*, not None$"):
         call(controller)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, check_type, component_errors
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
@@ -241,10 +241,7 @@ class RowStore(Store):
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position."""
-        batch = self.batch(after, limit)
-        if not isinstance(batch, Batch):
-            raise PluginError(f"batch of {self.message_name} must return aamc_sdk.log.Batch, not {batch!r:.80}")
-        return batch.experience()
+        return _batch_of(self, after, limit).experience()
 
     def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:
         """Yield the entries after a position with their positions, in log order."""
@@ -379,9 +376,10 @@ def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> I
 
 
 def _batch_of(store: Store, after: int, at_once: int) -> Batch:
-    if isinstance(store, RowStore):
-        return store.batch(after, at_once)
-    found = store.experience(after, at_once)
+    with component_errors(f"{store.message_name} failed", raises=StoreError):
+        if isinstance(store, RowStore):
+            return check_type(store.batch(after, at_once), Batch, f"batch of {store.message_name} must return aamc_sdk.log.Batch", PluginError)
+        found = store.experience(after, at_once)
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
     own = decisions[len(decisions) - found.made :]
     entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]

@@ -176,5 +176,13 @@ def test_decisions_are_added_between_the_many_that_become_rows(store, monkeypatc
 
 def test_a_store_that_reads_no_batch_is_named(store, monkeypatch):
     monkeypatch.setattr(store, "batch", lambda after, limit: None)
-    with pytest.raises(PluginError, match=r"batch of store 'memory' must return aamc_sdk.log.Batch, not None"):
-        store.experience()
+    for read in (store.experience, lambda: list(store.placed())):
+        with pytest.raises(PluginError, match=r"batch of store 'memory' must return aamc_sdk.log.Batch, not None"):
+            read()
+
+
+def test_a_store_that_fails_to_read_a_batch_is_named(store, monkeypatch):
+    monkeypatch.setattr(store, "batch", lambda after, limit: {}["table"])
+    for read in (store.experience, lambda: list(store.placed())):
+        with pytest.raises(StoreError, match=r"^store 'memory' failed: KeyError: 'table'$"):
+            read()

@@ -26,6 +26,11 @@ class Twice(MemoryStore):
         return [True] * len(feedback)
 
 
+class Mute(MemoryStore):
+    def add_decisions(self, records):
+        super().add_decisions(records)
+
+
 class Impatient(MemoryStore):
     def pending(self):
         return []
@@ -237,6 +242,11 @@ class Numbering(MemoryStore):
 )
 def test_a_broken_store_is_caught(offer, target, checks):
     assert failed(offer("store", target), "store") == checks
+
+
+def test_a_store_that_returns_nothing_is_told_what_to_return(offer):
+    found = {finding.check: finding for finding in check_component("store", "mine", offer("store", Mute))}["a decision is returned as it was logged"]
+    assert found.message.startswith("add_decisions must return the decisions in the log, not None")
 
 
 class Shelf(RowStore):

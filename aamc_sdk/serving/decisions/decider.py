@@ -49,6 +49,7 @@ from aamc_sdk.types import (
 from aamc_sdk.types.records import fingerprint_of
 
 logger = logging.getLogger(__name__)
+RECORD_CONTRACT = "record must return aamc_sdk.types.Record, or raise UnknownDecisionError"
 
 
 class Decider:
@@ -203,7 +204,8 @@ class Decider:
         decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
         with self._guard:  # closing waits until the events of logged decisions are submitted
             with self._components.store_errors():
-                logged = self._components.store.add_decisions(records)
+                contract = "add_decisions must return the logged decisions, one for each record"
+                logged = check_type(self._components.store.add_decisions(records), Sequence, contract)
                 new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
             self._events.announce_decisions(new)
         self._wake()
@@ -219,7 +221,7 @@ class Decider:
             check_name(decision_id, "a decision's id")
             try:
                 with self._components.store_errors():
-                    record = self._components.store.record(decision_id)
+                    record = check_type(self._components.store.record(decision_id), Record, RECORD_CONTRACT)
             except (UnknownDecisionError, StoreAwayError):
                 return None
             if request_fingerprint(record) != fingerprint_of(query, Preference(*row), arguments.budget_usd, arguments.quality_floor):

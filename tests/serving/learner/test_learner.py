@@ -321,6 +321,14 @@ def test_a_failure_while_the_log_is_learned_again_leaves_the_served_router_as_it
     assert router.judged == {"a": 0.5, "b": 0.5}
 
 
+def test_a_store_that_fails_while_a_router_learns_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "experience", lambda *arguments: {}["table"])
+    learner = Learner(store, Tally(), lambda _: None)
+    with pytest.raises(PluginError, match=rf"failed to learn, .*StoreError\(\"{store.message_name} failed: KeyError: 'table'\"\)"):
+        learner.flush(60)
+    learner.close()
+
+
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_learning_that_a_router_interrupts_says_so(interrupt: type[BaseException], store: Store, caplog: pytest.LogCaptureFixture) -> None:
     class Interrupted(Tally):
