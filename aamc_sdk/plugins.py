@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pluggy
 
-from aamc_sdk import hookspecs
+from aamc_sdk import builtin, hookspecs
 from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
@@ -187,15 +187,16 @@ class Plugins:
 
     def _mark_duplicates(self) -> None:
         """Give each component that cannot be used beside the others its error."""
-        self.components.sort(key=lambda each: not each.component.listed)
         owners: dict[tuple[str, str, bool], list[Plugin]] = {}
         for each in self.components:
             owners.setdefault((each.kind, each.name, each.component.listed), []).append(each.plugin)
         commands = {name: plugins[0].distribution for (kind, name, listed), plugins in owners.items() if kind == "command" and listed}
         commands |= dict.fromkeys(COMMANDS, "aamc-sdk")
+        core = self._plugins.get(builtin)
         self.components = [
-            attrs.evolve(each, error=_clash(each, owners[each.kind, each.name, each.component.listed], commands)) for each in self.components
+            attrs.evolve(each, error=_clash(each, owners[each.kind, each.name, each.component.listed], commands, core)) for each in self.components
         ]
+        self.components.sort(key=lambda each: (not each.component.listed, each.error is not None))
 
     def names(self, kind: str) -> list[str]:
         """Return the names of a kind's listed components, in alphabetical order."""
@@ -338,16 +339,19 @@ def _words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str]) -> str | None:
+def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str], core: Plugin | None) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
-    ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command.
+    ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command. Components of
+    the plugin ``core`` stay in use: another plugin must not be able to take away the default log.
     """
     kind, name, own = _words(registered.kind), registered.name, registered.plugin.distribution
     if len(owners) > 1:
         plugins = list(dict.fromkeys(owners))
         if len(plugins) == 1:
             return f"{kind} {name!r} is offered twice by {own}; rename one"
+        if core in plugins:
+            return None if registered.plugin == core else f"{kind} {name!r} is the core's own; rename that of {own}"
         offered = f"{kind} {name!r} is offered by {' and '.join(plugin.distribution for plugin in plugins)}"
         return f"{offered}; disable one with AAMC_DISABLE_PLUGINS={' or '.join(plugin.name for plugin in plugins)}"
     words = name.split(" ") if kind == "command" else []

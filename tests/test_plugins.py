@@ -6,7 +6,7 @@ import attrs
 import pytest
 from offering import Offering as OfferingOne
 
-from aamc_sdk import Component, hookimpl
+from aamc_sdk import Component, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
@@ -241,6 +241,17 @@ def test_two_components_of_one_kind_and_name_are_an_error_that_names_both():
     with pytest.raises(PluginError, match="router 'mine' is offered by one and two; disable one with AAMC_DISABLE_PLUGINS=one or two"):
         found.find("router", "mine")
     assert found.find("router", "other").plugin.name == "three"
+
+
+def test_a_component_of_the_core_stays_in_use_where_a_plugin_offers_its_name():
+    class Taking:
+        @hookimpl
+        def aamc_stores(self):
+            return [Component("sqlite", "a:b", "")]
+
+    found = Plugins({"a": Taking(), "core": builtin, "z": Taking()}, discover=False)
+    assert found.find("store", "sqlite").plugin.name == "core"
+    assert errors(found) == ["store 'sqlite' is the core's own; rename that of a", "store 'sqlite' is the core's own; rename that of z"]
 
 
 def test_a_plugin_that_offers_one_name_twice_is_told_so():
