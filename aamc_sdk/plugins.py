@@ -183,7 +183,8 @@ class Plugins:
 
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
         what = " ".join(error_text(error).splitlines())  # pluggy's messages have several lines
-        self.failures.append(PluginFailure(plugin, f"{where} failed: {what}"))
+        advice = "; component hooks take no arguments, and events only their own" if "declared in the hookimpl" in what else ""
+        self.failures.append(PluginFailure(plugin, f"{where} failed: {what}{advice}"))
 
     def _mark_duplicates(self) -> None:
         """Give each component that cannot be used beside the others its error."""
@@ -259,8 +260,11 @@ class Plugins:
             PluginError: The component raised another error than the SDK's; the message has the component, its distribution and the cause.
         """
         target = self.load(kind, name)
-        with component_errors(f"{self.find(kind, name).place} cannot be made"):
+        place = self.find(kind, name).place
+        with component_errors(f"{place} cannot be made"):
             made = make(target)
+            if hasattr(target, "Config") and not hasattr(made, "config"):
+                raise PluginError(f"{place} has no config: its __init__ must call super().__init__ with the arguments that it got")
             object.__setattr__(made, "message_name", f"{_words(kind)} {name!r}")  # a component may be frozen
         return made
 

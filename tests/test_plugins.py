@@ -98,7 +98,9 @@ def test_a_hook_that_raises_leaves_the_plugins_other_hooks_and_other_plugins_alo
     assert errors(found) == ["aamc_estimators failed: RuntimeError: no licence"]
 
 
-@pytest.mark.parametrize(("plugin", "message"), [(Misspelt(), "aamc_roters"), (WantsTooMuch(), "pool")])
+@pytest.mark.parametrize(
+    ("plugin", "message"), [(Misspelt(), "aamc_roters"), (WantsTooMuch(), "; component hooks take no arguments, and events only their own")]
+)
 def test_a_hook_that_is_not_specified_is_reported_and_the_plugin_left_out(plugin, message):
     found = plugins(wrong=plugin, fine=Offering())
     assert found.names("router") == ["mine"]
@@ -439,6 +441,18 @@ def test_a_component_that_cannot_be_made_names_its_distribution_and_the_cause(mi
     target = type("Broken", (INTERFACES[kind],), {"__init__": raises, "__abstractmethods__": ()})
     with pytest.raises(PluginError, match=rf"^{kind} 'mine' of mine \(mine_module:Router\) cannot be made: "):
         mine(kind, target).make(kind, "mine", "services")
+
+
+def test_a_component_that_does_not_call_its_base_class_is_told_so(mine):
+    class Independent(Router):
+        def __init__(self, config, services):
+            self.services = services
+
+        def score(self, request):
+            raise NotImplementedError
+
+    with pytest.raises(PluginError, match=r"^router 'mine' of mine \(mine_module:Router\) has no config: its __init__ must call super"):
+        mine("router", Independent).make("router", "mine", "services")
 
 
 def test_a_configuration_format_that_fails_is_named(mine):
