@@ -102,6 +102,12 @@ class Offset:
         return *rest, info | {"row": info["row"] + 1000}
 
 
+class Laconic:
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, {key: value for key, value in info.items() if key != "cost_usd"}
+
+
 class Filling(TableEnvironment):
     """Changes its data in place."""
 
@@ -183,6 +189,11 @@ class OldReset:
 def test_an_environment_of_another_form_is_described_once(offer, change, message):
     findings = check_component("environment", "mine", offer("environment", type("Broken", (Changed,), {"change": change})))
     assert [finding.message.partition(" (test_kit")[0] for finding in findings if not finding.passed] == [message]
+
+
+def test_a_key_that_info_lacks_is_named(offer):
+    findings = check_component("environment", "mine", offer("environment", type("Broken", (Changed,), {"change": Laconic})))
+    assert {finding.message.partition(" (test_kit")[0] for finding in findings if not finding.passed} == {"info lacks 'cost_usd'"}
 
 
 def test_the_kits_own_environment_passes_every_check(offer):

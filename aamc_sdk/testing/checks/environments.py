@@ -88,6 +88,7 @@ def check_info_belongs_to_the_query_that_was_asked(subject: Subject) -> None:
     for _ in range(_STEPS):
         asked, actions = [normalized_text(query.text) for query in streams.request().queries], _allowed(streams)
         info = streams.step(actions)[-1]
+        _require_info(info, len(dataset))
         named = [normalized_text(dataset.queries[row].text) for row in info["row"]]
         require(named == asked, "info['row'] must be the row of the query that the step answered, not of the next one")
         free = np.asarray(info["cost_usd"]) == 0
