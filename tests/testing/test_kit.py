@@ -15,7 +15,7 @@ from offering import Offering
 
 from aamc_sdk import Component, Scores, builtin, hookimpl
 from aamc_sdk.errors import PluginError, UnknownComponentError
-from aamc_sdk.interfaces import Router
+from aamc_sdk.interfaces import ConfigFormat, ForeignSettings, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import write_json
 from aamc_sdk.testing import assert_conforms, check_component, check_distribution, checks_of, run_command
@@ -50,6 +50,24 @@ def test_the_command_lists_the_failures_once_more_at_the_end(monkeypatch):
     assert (status, err) == (1, "1 passed, 1 failed, 0 skipped\n")
     (line,) = [line for line in out.splitlines() if line.startswith("FAIL")]
     assert out.endswith(f"\nFailed:\n  {line[4:].strip()}\n")
+
+
+def test_checks_that_are_skipped_for_one_reason_share_a_line(monkeypatch, offer):
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: offer("config_format", Exampleless))
+    _, out, err = run_command("plugins", "check", "config_format", "mine")
+    assert "skipped  config_format mine: 4 checks: it has no example: return the content of a valid file from example\n" in out
+    assert err == "3 passed, 0 failed, 4 skipped\n"
+
+
+class Exampleless(ConfigFormat):
+    def recognizes(self, content):
+        return "gateway" in content
+
+    def serving(self, content, path, decision=None):
+        return ForeignSettings({})
+
+    def experiment(self, content, path, decision=None, router=None):
+        return {}
 
 
 def test_the_command_prints_why_a_check_does_not_apply(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -135,9 +136,11 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
         rows = [{"component": f.component, "check": f.check, "passed": f.passed, "skipped": f.skipped, "message": f.message} for f in findings]
         write_json_line({"schema": 1, "distribution": distribution, "findings": rows})
     else:
-        for finding in findings:
+        for _, group in groupby(findings, lambda finding: (finding.component, finding.message) if finding.skipped else id(finding)):
+            finding, *alike = group
             status = "skipped" if finding.skipped else "ok" if finding.passed else "FAIL"
-            click.echo(f"{status:<7}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else ""))
+            checks = f"{len(alike) + 1} checks" if alike else finding.check
+            click.echo(f"{status:<7}  {finding.component}: {checks}" + (f": {finding.message}" if finding.message else ""))
         if failed:
             click.echo("\nFailed:")
         for finding in failed:
