@@ -55,7 +55,7 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
         updated: Time of the latest feedback, in seconds since the epoch.
         recent_quality: The sum of the outcomes' weighted qualities, discounted by :data:`RECENT` with each later one, whatever its weight.
         recent_weight: The sum of the outcomes' weights, likewise.
-        recent_squares: The sum of the squares of these discounted weights; 0 in a state that does not have it.
+        recent_squares: The sum of the squares of these discounted weights.
     """
 
     wins: Amount
@@ -67,16 +67,11 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
     implicit: Count
     updated: Amount
     recent_quality: Amount = 0.0
-    recent_weight: Amount = msgspec.field(name="recent_count", default=0.0)
+    recent_weight: Amount = 0.0
     recent_squares: Amount = 0.0
 
-    @property
-    def known_squares(self) -> float:
-        """The sum of the squares; where it is missing, its maximum for outcomes of weight 1."""
-        return self.recent_squares or self.recent_weight
 
-
-COLUMNS = list(CandidateEvidence.__struct_encode_fields__)
+COLUMNS = list(CandidateEvidence.__struct_fields__)
 """The names of the fields in a saved state."""
 NO_EVIDENCE = CandidateEvidence(0.0, 0.0, 0, 0, 0.0, 0, 0, 0.0)
 
@@ -121,7 +116,7 @@ class EntityEvidence(msgspec.Struct):
                 max(known.updated, time),
                 RECENT * known.recent_quality + wins if weight else known.recent_quality,
                 RECENT * known.recent_weight + weight if weight else known.recent_weight,
-                RECENT**2 * known.known_squares + weight**2 if weight else known.recent_squares,
+                RECENT**2 * known.recent_squares + weight**2 if weight else known.recent_squares,
             )
         if window:
             recent = (*self.recent, ()) if ageing or not self.recent else self.recent
@@ -173,7 +168,7 @@ class EntityEvidence(msgspec.Struct):
                 updated=max(known.updated, time),
                 recent_quality=max(known.recent_quality + sign * recent * wins, 0.0),
                 recent_weight=max(known.recent_weight + sign * recent * weight, 0.0),
-                recent_squares=max(known.known_squares + sign * (recent * weight) ** 2, 0.0),
+                recent_squares=max(known.recent_squares + sign * (recent * weight) ** 2, 0.0),
             )
 
     def _revise_window(self, outcomes: Sequence[WeightedOutcome], clock: float, added: bool) -> bool:
@@ -378,7 +373,7 @@ class BetaEvidence:
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
         except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
-        if saved.columns not in (COLUMNS, COLUMNS[:-1], COLUMNS[:-3]):  # earlier states have no squares, and those of 0.1 no recent quality
+        if saved.columns not in (COLUMNS, COLUMNS[:-3]):  # states of 0.1 have no recent quality
             raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {COLUMNS!r}; it is of another version")
         with self._writing:
             self.selections, self._levels = saved.selections, levels

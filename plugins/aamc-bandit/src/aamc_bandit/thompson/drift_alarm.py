@@ -73,7 +73,7 @@ def divergence(quality: float, mean: float) -> float:
 
 def effective_number(known: CandidateEvidence) -> float:
     """Return the number of equally weighted outcomes whose mean varies as much as that of the recent ones; 0 without any."""
-    return known.recent_weight**2 / known.known_squares if known.known_squares else 0.0
+    return known.recent_weight**2 / known.recent_squares if known.recent_squares else 0.0
 
 
 def _end(mean: float, number: float, limit: float) -> float:
