@@ -168,8 +168,9 @@ def test_evidence_of_version_0_1_without_recent_qualities_is_read() -> None:
     add(evidence, 1.0, 3)
     state = evidence.to_json()
     state["columns"] = state["columns"][:-3]
-    for entity in state["levels"]["global"].values():
-        entity["cells"] = {name: cell[:-3] for name, cell in entity["cells"].items()}
+    for entities in state["levels"].values():
+        for entity in entities.values():
+            entity["cells"] = {name: cell[:-3] for name, cell in entity["cells"].items()}
     earlier.restore(state)
     unset = {"recent_quality": 0.0, "recent_weight": 0.0, "recent_squares": 0.0}
     assert known(earlier) == msgspec.structs.replace(known(evidence), **unset)
