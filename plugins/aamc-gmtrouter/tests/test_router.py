@@ -138,17 +138,24 @@ def test_only_a_leading_system_turn_describes_the_user() -> None:
     assert contexts == ["a developer", "", ""]
 
 
-def test_the_state_holds_no_context_but_that_of_known_users(trial: WorldTrial) -> None:
+def test_the_state_holds_no_context_of_requests(trial: WorldTrial) -> None:
     ann, ben = (Query("query 3 12", user=user, turns=[Turn("system", f"the secret of {user}")]) for user in ("ann", "ben"))
     scores(trial, ann, ben)
     decision, feedback = Decision("d", "model-1", 1.0, Preference()), Feedback(decision_id="d", quality=1.0)
     trial.router.learn(Experience(1, [ann], trial.estimator.estimate([ann]), [decision], [feedback]))
-    state = state_of(trial.router)
-    assert (b"secret of ann" in state, b"secret of ben" in state) == (True, False)  # ben never judged
-    log = open_store("memory:", get_plugin_manager())
-    log.forget("ann")
-    trial.router.prepare_replay(log)
+    scores(trial, ann, ben)
     assert b"secret" not in state_of(trial.router)
+
+
+def test_the_context_of_a_user_of_the_training_goes_with_them(tmp_path: Path) -> None:
+    world = TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16, profiles=True))
+    trial = WorldTrial(world, tmp_path, GMTRouterConfig(model="preference"))
+    (user, history), *_ = trial.router._users.items()
+    assert history.context.encode() in state_of(trial.router)
+    log = open_store("memory:", get_plugin_manager())
+    log.forget(user)
+    trial.router.prepare_replay(log)
+    assert history.context.encode() not in state_of(trial.router)
 
 
 def test_a_later_revision_replaces_a_rating(trial: WorldTrial) -> None:
