@@ -23,6 +23,7 @@ _FRACTION = re.compile(
 """A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
 _FORMULA = re.compile(rf"(?:{_PLAIN} ?)?\\(?:sqrt\s*(?:\[[^\]]{{0,9}}\])?|[cdt]?frac\s*\{{{_INNER}\}})\s*(?:\{{{_INNER}\}}|\d)?(?: ?/ ?{_PLAIN})?")
 """A root, or a fraction of formulas, with its factor and divisor: a number, but not one that is compared."""
+_WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
 
 
@@ -45,6 +46,7 @@ def normalized_answer(text: str) -> str:
 def last_number(answer: str) -> float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
+    A whole number is an int with all its digits, unless it has an exponent.
     Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX.
     Roots are not computed: a box with ``\sqrt{2}`` has no number.
     """
@@ -52,8 +54,11 @@ def last_number(answer: str) -> float | None:
     text = _FRACTION.sub(_decimal, _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-")))
     without, formulas = _FORMULA.subn("none", text)
     found = [] if formulas and box is not None else _NUMBER.findall(without)
-    number = float(found[-1].replace(",", "")) if found else math.nan
-    return number if math.isfinite(number) else None
+    written = found[-1].replace(",", "") if found else "nan"
+    if not math.isfinite(float(written)):
+        return None
+    whole = _WHOLE.fullmatch(written)
+    return int(whole[1]) if whole else float(written)
 
 
 def last_box(answer: str) -> str | None:

@@ -78,3 +78,8 @@ def test_other_answers_differ(answer: str, other: str) -> None:
 )
 def test_the_last_number_of_an_answer_counts(answer: str, number: float | None) -> None:
     assert last_number(answer) == number
+
+
+@pytest.mark.parametrize("answer", ["121932631112635269", "121,932,631,112,635,269.00", "It is 121932631112635269."])
+def test_a_whole_number_keeps_all_its_digits(answer: str) -> None:
+    assert last_number(answer) == 121_932_631_112_635_269

@@ -58,6 +58,14 @@ def test_numeric_allows_rounding() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "quality"),
+    [("1234568", 0.0), ("1,234,567", 1.0), ("1234567.0", 1.0), ("1.234567e6", 1.0)],
+)
+def test_numeric_takes_whole_numbers_exactly(answer: str, quality: float) -> None:
+    assert asyncio.run(NumericJudge().quality(Prompt(text="?", answers=("1234567",)), answer)) == quality
+
+
+@pytest.mark.parametrize(
     ("said", "points"),
     [("VERDICT: A", 1.0), ("Verdict: **B**", 0.0), ("A is nice.\nverdict - tie", 0.5), ("VERDICT: A\nNo:\nVERDICT: B", 0.0), ("A", None), ("", None)],
 )

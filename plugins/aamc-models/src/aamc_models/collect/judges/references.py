@@ -13,7 +13,7 @@ from aamc_sdk.types import last_box, last_number, normalized_answer
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _ROUNDING = 1e-6
-"""Relative difference of numbers that are the same."""
+"""Maximum relative difference of equal numbers with a fraction or an exponent."""
 
 
 class ReferenceJudge(SingleJudge):
@@ -36,7 +36,7 @@ class ExactJudge(ReferenceJudge):
 
 
 class NumericJudge(ReferenceJudge):
-    """Right is the same number: the last one of the answer."""
+    """An answer is right if its last number equals the reference's: whole numbers exactly, others up to rounding."""
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Check that each prompt has a number as the right answer."""
@@ -51,7 +51,13 @@ class NumericJudge(ReferenceJudge):
         """Return 1 for a right answer, else 0."""
         found = last_number(answer)
         wanted = [last_number(reference) for reference in prompt.answers]
-        return float(found is not None and any(one is not None and math.isclose(found, one, rel_tol=_ROUNDING, abs_tol=1e-9) for one in wanted))
+        return float(found is not None and any(one is not None and _equal(found, one) for one in wanted))
+
+
+def _equal(found: float, wanted: float) -> bool:
+    if isinstance(found, int) and isinstance(wanted, int):
+        return found == wanted
+    return math.isclose(found, wanted, rel_tol=_ROUNDING, abs_tol=1e-9)
 
 
 def _final_parts(answer: str) -> list[str]:
