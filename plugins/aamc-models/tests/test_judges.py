@@ -117,6 +117,20 @@ def test_without_the_best_models_answer_nothing_is_known() -> None:
     assert (qualities, asked) == ({"small": None}, [])
 
 
+@pytest.mark.parametrize(
+    ("mode", "answers", "expected"),
+    [
+        (BEST, {"small": "x", "middle": "", "large": " "}, {"small": None, "middle": 0.0, "large": 0.0}),
+        (BEST, {"small": "x", "middle": ""}, {"small": None, "middle": 0.0}),
+        (PAIRWISE, {"small": "x", "middle": "", "large": " "}, {"small": 1.0, "middle": 0.0, "large": 0.0}),
+    ],
+)
+def test_an_empty_answer_is_worth_nothing_and_is_nothing_to_compare_with(
+    mode: str, answers: Mapping[str, str], expected: Mapping[str, float | None]
+) -> None:
+    assert judged(RubricJudge("judge", mode, "large"), Prompt(text="?"), answers, {}) == (expected, [])
+
+
 def test_the_best_model_is_the_most_expensive_one_unless_it_is_named() -> None:
     pool = Pool([ModelSpec("a", prices=Prices(1, 9)), ModelSpec("b", prices=Prices(5, 2)), ModelSpec("c:8b")])
     found = make_judge("model:c:8b", pool, pool)

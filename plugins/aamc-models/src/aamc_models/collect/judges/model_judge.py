@@ -47,6 +47,8 @@ class RubricJudge(Judge):
       quality is 1. The quality is the share of the two comparisons that the answer wins or ties: how often it is as good as the best.
     - ``pairwise``: every two answers are compared. The quality is the mean of the points: 1 for a win, 0.5 for a tie.
 
+    An empty answer has quality 0. If the best candidate's answer is empty, the quality of the others is unknown.
+
     Args:
         model: The judge.
         mode: ``BEST`` or ``PAIRWISE``.
@@ -65,10 +67,12 @@ class RubricJudge(Judge):
 
     async def qualities(self, prompt: Prompt, answers: Mapping[str, str], ask: Ask) -> Mapping[str, float | None]:
         """Return the quality of each answer."""
-        if self._mode == PAIRWISE:
-            return await self._pairwise(prompt, answers, ask)
-        best = prompt.answers[0] if prompt.answers else answers.get(self._best)
-        if best is None:
+        found = await (self._pairwise if self._mode == PAIRWISE else self._against_best)(prompt, answers, ask)
+        return {name: quality if answers[name].strip() else 0.0 for name, quality in found.items()}
+
+    async def _against_best(self, prompt: Prompt, answers: Mapping[str, str], ask: Ask) -> Mapping[str, float | None]:
+        best = prompt.answers[0] if prompt.answers else answers.get(self._best, "")
+        if not best.strip():
             return dict.fromkeys(answers)
         points = await asyncio.gather(*(self._points(prompt, answer, best, ask) for answer in answers.values()))
         as_good = [None if found is None else sum(point > 0 for point in found) / len(found) for found in points]
