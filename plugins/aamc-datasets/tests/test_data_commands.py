@@ -12,9 +12,11 @@ from aamc_datasets.outcomes.outcomes_format import OutcomesFormat
 from aamc_datasets.published.routellm import RouteLLM
 from aamc_datasets.published.score_table import CostOptions
 
-from aamc_sdk import Dataset, Services
+from aamc_sdk import Dataset, MetaController, Query, Services
 from aamc_sdk.errors import PluginError
+from aamc_sdk.testing import POOL as EXAMPLE_POOL
 from aamc_sdk.testing import run_command
+from aamc_sdk.types import Turn
 
 Write = Callable[[str, str], Path]
 POOL = "candidates: [{name: small}, {name: large}]"
@@ -159,6 +161,33 @@ def test_convert_as_json_is_one_document(aamc: Aamc, native: str, tmp_path: Path
     status, out, err = aamc("convert", native, "--to", str(tmp_path / "new"), "--json")
     assert (status, err) == (0, "")
     assert json.loads(out) == {"schema": 1, "from": native, "to": str(tmp_path / "new"), "rows": 5}
+
+
+def test_convert_leaves_out_decisions_without_text_and_says_what_the_format_cannot_hold(aamc: Aamc, tmp_path: Path) -> None:
+    log, folder = f"sqlite:{tmp_path / 'state.db'}", tmp_path / "native"
+    with MetaController.build(router="random", pool=EXAMPLE_POOL, store=f"{log}?store_text=true", seed=0) as controller:
+        for query in (Query("first", user="eve"), Query("second", tenant="a"), Query("third", turns=(Turn("user", "Shall I?"),))):
+            controller.feedback(controller.route(query).id, quality=1.0, cost_usd=0.5)
+        controller.forget("eve")
+    status, _, err = aamc("convert", f"log:{log}", "--to", str(folder))
+    assert status == 0
+    assert "left out 1 row without text" in err
+    assert "left out candidates without outcomes: " in err  # two decisions, four candidates
+    assert "the earlier turns or tenants of 2 rows are not written: the format outcomes has no field for them" in err
+    assert "wrote 2 rows" in err
+    assert [json.loads(row)["query"] for row in (folder / "outcomes.jsonl").read_text().splitlines()] == ["second", "third"]
+    assert aamc("inspect", f"outcomes:{folder}", "--json")[0] == 0
+
+
+def test_convert_refuses_a_log_without_texts(aamc: Aamc, tmp_path: Path) -> None:
+    log, folder = f"sqlite:{tmp_path / 'state.db'}", tmp_path / "native"
+    with MetaController.build(router="random", pool=EXAMPLE_POOL, store=log, seed=0) as controller:
+        for n in range(3):
+            controller.feedback(controller.route(f"question {n}").id, quality=1.0, cost_usd=0.5)
+    status, _, err = aamc("convert", f"log:{log}", "--to", str(folder))
+    assert status == 1
+    assert f"no row of log:{log} train has a text, which the format outcomes requires; a log has texts with the store's option store_text=true" in err
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,14 @@ def test_a_dataset_without_outcomes_cannot_be_written(tmp_path: Path) -> None:
         write_outcomes(Dataset([Query("a")]), tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_row_without_text_cannot_be_written(tmp_path: Path, text: str) -> None:
+    cost = np.full((2, 1), 0.5)
+    with pytest.raises(DataError, match=r"row 2 has no text, which the format outcomes requires; leave it out"):
+        write_outcomes(Dataset([Query("a"), Query(text)], Pool([ModelSpec("x")]), Outcomes(cost, cost, cost)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_lengths_of_answers_are_read_estimated_and_written(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
     write("pool.yaml", POOL)
     row = line("xxxx", small={"quality": 1, "output_tokens": 100}, large={"quality": 1, "response": "y" * 40})

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 import numpy as np
 from aamc_experiments.data import Groups, read_dataset
@@ -20,7 +21,7 @@ from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_sha
 from aamc_sdk import Dataset, Outcomes, Pool
 from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table, write_json_line
 from aamc_sdk.config import describe_options, set_option
-from aamc_sdk.errors import ConfigError, OutputError, quantity
+from aamc_sdk.errors import ConfigError, DataError, OutputError, quantity
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
@@ -113,7 +114,7 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
 
     Example: aamc data convert routellm:data/routellm --to data/native
     """
-    splits = _read(plugins_of(ctx), dataset, _options(assignments), strict)
+    splits = {split: _writable(dataset, split, rows) for split, rows in _read(plugins_of(ctx), dataset, _options(assignments), strict).items()}
     _refuse_to_overwrite(folder / split / name for split in splits for name in (ROWS_FILE, POOL_FILE))
     for split, rows in splits.items():
         write_outcomes(rows, folder / split)
@@ -123,6 +124,26 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
     else:
         uses = " ".join(f"--dataset outcomes:{folder / split}" for split in splits)
         click.echo(f"wrote {quantity(count, 'row')} to {folder}; use with {uses}", err=True)
+
+
+def _writable(named: str, split: str, rows: Dataset) -> Dataset:
+    """Return the rows that have a text, with the candidates that have an outcome; print notes of everything else that is not written."""
+    kept = np.flatnonzero([bool(query.text.strip()) for query in rows.queries])
+    if not len(kept):
+        name = f"{named} {split}".strip()
+        raise DataError(f"no row of {name} has a text, which the format outcomes requires; a log has texts with the store's option store_text=true")
+    if len(kept) < len(rows):
+        click.echo(f"left out {quantity(len(rows) - len(kept), 'row')} without text", err=True)
+        rows = rows.take(kept)
+    if lost := sum(bool(query.turns or query.tenant) for query in rows.queries):
+        click.echo(f"the earlier turns or tenants of {quantity(lost, 'row')} are not written: the format outcomes has no field for them", err=True)
+    if rows.outcomes is None or rows.pool is None:
+        return rows
+    known = np.flatnonzero(np.isfinite(rows.outcomes.means).any(axis=1))
+    pool = Pool(rows.pool.candidates[column] for column in known)
+    if unknown := [name for name in rows.pool.names if name not in pool.names]:
+        click.echo(f"left out candidates without outcomes: {', '.join(unknown)}", err=True)
+    return attrs.evolve(rows, pool=pool, outcomes=rows.outcomes.columns(known))
 
 
 def _refuse_to_overwrite(files: Iterable[Path]) -> None:

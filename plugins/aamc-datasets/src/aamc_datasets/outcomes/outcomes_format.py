@@ -131,11 +131,14 @@ def write_outcomes(dataset: Dataset, folder: Path) -> None:
     """Write a dataset with outcomes as ``outcomes.jsonl`` and ``pool.yaml``, each whole or not at all.
 
     Raises:
-        DataError: The dataset has no outcomes.
+        DataError: The dataset has no outcomes, or a row has no text.
         OutputError: The folder cannot be written.
     """
     if dataset.outcomes is None or dataset.pool is None:
         raise DataError("only a dataset with outcomes and a pool can be written in the native format")
+    for number, query in enumerate(dataset.queries, start=1):
+        if not query.text.strip():
+            raise DataError(f"row {number} has no text, which the format outcomes requires; leave it out")
     lines = "".join(to_json(line) + "\n" for line in _lines(dataset, dataset.outcomes, dataset.pool))
     note = {"cost_note": dataset.cost_note} if dataset.cost_note else {}
     write_yaml(folder / POOL_FILE, {**pool_to_dict(dataset.pool), **note})
