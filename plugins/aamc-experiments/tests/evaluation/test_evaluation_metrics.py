@@ -98,8 +98,9 @@ def test_without_the_reference_router_there_is_no_efficiency(table: Any, routers
     assert figures["ci95"]["efficiency"] is None
 
 
-def test_where_latency_is_unknown_efficiency_counts_cost_alone(make_table: Any, routers: Any) -> None:
-    table = make_table([[1, 1], [0, 1]], [[1, 4], [1, 4]])
+@pytest.mark.parametrize("latency", [None, [[np.nan, 200], [np.nan, 300]]])
+def test_where_a_latency_is_unknown_efficiency_counts_cost_alone(make_table: Any, routers: Any, latency: Any) -> None:
+    table = make_table([[1, 1], [0, 1]], [[1, 4], [1, 4]], latency)
     large = routers.Always(routers.options, table.services)
     large.candidate = 1
     everyone = {"llm-only": large, "small": routers.Always(routers.options, table.services)}
@@ -107,6 +108,7 @@ def test_where_latency_is_unknown_efficiency_counts_cost_alone(make_table: Any, 
     small = result["routers"]["small"]
     assert result["data"]["preference"] == pytest.approx([0.9 / 0.98, 0.08 / 0.98, 0])
     assert small["efficiency"] == pytest.approx(0.5 / (1 / 4))
+    assert result["routers"]["llm-only"]["efficiency"] == pytest.approx(1.0)
     assert small["mean_latency_ms"] is None
     assert small["p95_latency_ms"] is None
     assert small["ci95"]["mean_latency_ms"] is None

@@ -43,7 +43,7 @@ def metrics(
     def realised(name: str) -> RealisedOutcomes | None:
         return RealisedOutcomes.of(comparison, names.index(name), reward, options.success_threshold) if name in names else None
 
-    usual, oracle = _price_of_time(realised(REFERENCE)), realised(ORACLE)
+    usual, oracle = _price_of_time(comparison, realised(REFERENCE)), realised(ORACLE)
     price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
     resampled = Resampling.bootstrap(comparison.stream, options.resamples, seed)
     references = References.of(comparison, resampled.with_data(), price_of_time, oracle)
@@ -111,11 +111,14 @@ def _zero_router(comparison: Comparison, candidates: CandidateMeans) -> Mapping[
     return {"aiq": found[0], "ci95": {"aiq": known_interval(found[1:]) if comparison.is_table else None}}
 
 
-def _price_of_time(reference: RealisedOutcomes | None) -> tuple[float, float]:
-    """Return the alpha per USD and beta per ms of efficiency, with which cost and latency of the reference weigh half each."""
+def _price_of_time(comparison: Comparison, reference: RealisedOutcomes | None) -> tuple[float, float]:
+    """Return the alpha per USD and beta per ms of efficiency, with which cost and latency of the reference weigh half each.
+
+    Latency counts only if it is known of every candidate, so that the same formula holds for all routers.
+    """
     if reference is None:
         return np.nan, np.nan
     cost, latency = (float(values[HEADLINE].mean()) for values in (reference.outcomes.cost_usd, reference.outcomes.latency_ms))
-    if np.isnan(latency):
+    if np.isnan(comparison.latency_ms).any():
         return (1 / cost if cost > 0 else np.nan), 0.0
     return (0.5 / cost, 0.5 / latency) if cost > 0 and latency > 0 else (np.nan, np.nan)
