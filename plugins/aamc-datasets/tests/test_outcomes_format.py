@@ -204,6 +204,17 @@ def test_parquet_gives_the_same_dataset_as_json_lines(write: Write, reader: Outc
     assert_same(expected, reader.read(str(tmp_path / "rows.parquet")))
 
 
+def test_token_counts_that_parquet_holds_as_floats_are_read(reader: OutcomesFormat, tmp_path: Path) -> None:
+    cell = {"m": {"quality": 1.0, "cost_usd": 0.1}}
+    rows = [{"query": "a", "prompt_tokens": 12.0, "output_tokens": None, "outcomes": cell}, {"query": "b", "output_tokens": 7.0, "outcomes": cell}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    first, second = reader.read(str(tmp_path / "rows.parquet")).queries
+    assert (first.prompt_tokens, first.output_tokens, second.prompt_tokens, second.output_tokens) == (12, None, None, 7)
+    pq.write_table(pa.Table.from_pylist([rows[0] | {"prompt_tokens": 1.5}]), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"row 1: prompt_tokens must be a whole number .*, not 1\.5"):
+        reader.read(str(tmp_path / "rows.parquet"))
+
+
 def test_a_parquet_file_without_outcomes_is_described(reader: OutcomesFormat, tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{"query": "a", "outcome": {"m": {"quality": 1.0}}}]), tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"row 1: has no 'outcomes'; did you mean 'outcome'\? \(it has: outcome, query\)"):

@@ -67,7 +67,10 @@ def parse_rows(file: Path) -> Iterator[OutcomeRow]:
 
 
 def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of a Parquet file as a JSON line has it; its ``outcomes`` is a struct, a map, or JSON text."""
+    """Return a row of a Parquet file as a JSON line has it; its ``outcomes`` is a struct, a map, or JSON text.
+
+    pandas writes whole numbers as floats if a row has none.
+    """
     if "outcomes" not in row:
         return row
     outcomes = row["outcomes"]
@@ -77,7 +80,8 @@ def _as_json(row: dict[str, Any]) -> dict[str, Any]:
         outcomes = unique_keys(outcomes)
     if isinstance(outcomes, dict):  # a struct has every candidate in every row
         outcomes = {name: cell for name, cell in outcomes.items() if cell is not None}
-    return {**row, "outcomes": outcomes}
+    whole = {key: int(row[key]) for key in ("prompt_tokens", "output_tokens") if isinstance(row.get(key), float) and row[key].is_integer()}
+    return {**row, **whole, "outcomes": outcomes}
 
 
 def _row(location: str, content: Any) -> OutcomeRow:
