@@ -38,12 +38,12 @@ class EpisodeOptions:
     max_characters: int = option(MAX_CHARACTERS, "Maximum characters of an output; the rest is cut off.", at_least=1)
 
     reward: str = option(_RULE.name, "Equation of the reward; see the reference page.", choices=REWARDS)
-    success_reward: float = option(_RULE.success, "R, reward of a correct answer.")
-    failure_reward: float = option(_RULE.failure, "R, reward of a wrong answer.")
-    cost_weight: float = option(_RULE.cost_weight, "Lambda, reward lost for each USD.", at_least=0)
-    discount: float = option(_RULE.discount, "Gamma, discount of the reward for each action.", at_least=0, at_most=1)
-    step_factor: float = option(_RULE.step_factor, "F of reward 'log', cost of late steps in USD.", at_least=0)
-    step_scale: float = option(_RULE.step_scale, "Phi of reward 'log', number of steps after which the cost grows slowly.", above=0)
+    success_reward: float = option(_RULE.success, "Reward of a correct answer (r).")
+    failure_reward: float = option(_RULE.failure, "Reward of a wrong answer (r).")
+    cost_weight: float = option(_RULE.cost_weight, "Reward lost for each USD (λ).", at_least=0)
+    discount: float = option(_RULE.discount, "Discount of the reward for each action (γ).", at_least=0, at_most=1)  # noqa: RUF001  # the equations' letter
+    step_factor: float = option(_RULE.step_factor, "Cost of late steps in USD (F), for reward 'log'.", at_least=0)
+    step_scale: float = option(_RULE.step_scale, "Number of steps after which the cost grows slowly (φ), for reward 'log'.", above=0)
 
     @property
     def rule(self) -> EpisodeReward:
