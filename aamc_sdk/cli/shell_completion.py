@@ -41,13 +41,15 @@ def complete_components(command: click.Command) -> None:
 
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the kinds that begin with the incomplete word."""
-    return [kind for kind in KINDS if kind.startswith(incomplete)]
+    """Return the kinds that begin with the incomplete word; ``plugin`` is one of them."""
+    return [kind for kind in (*KINDS, "plugin") if kind.startswith(incomplete)]
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the component names of the kind in the argument before."""
-    return [name for name in plugins_of(ctx).names(ctx.params.get("kind") or "") if name.startswith(incomplete)]
+    """Return the names of the kind in the argument before."""
+    plugins, kind = plugins_of(ctx), ctx.params.get("kind") or ""
+    names = {plugin.name for plugin in plugins.installed} if kind == "plugin" else plugins.names(kind)
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

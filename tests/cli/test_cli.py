@@ -436,7 +436,15 @@ def test_plugins_shows_the_error_of_a_broken_plugin(aamc) -> None:
     assert "cannot say" in row["error"]
     assert aamc("plugins", "show", "plugin", "broken")[1] == f"plugin  broken  broken  ERROR {row['error']}\n"
     status, _, err = aamc("plugins", "show", "plugin", "brokn")
-    assert (status, err) == (2, "aamc: no plugin that handles events or is broken is named 'brokn'; did you mean 'broken'? (there are: broken)\n")
+    assert (status, err) == (2, "aamc: no plugin is named 'brokn'; did you mean 'broken'? (there are: broken, core, experiments, tiny)\n")
+
+
+def test_plugins_shows_that_a_plugin_works(aamc) -> None:
+    shown = "plugin  tiny  tiny  Handles no events; aamc plugins lists its components.\n"
+    assert aamc("plugins", "show", "plugin", "tiny") == (0, shown, "")
+    status, _, err = aamc("plugins", "show", "plugins", "tiny")
+    assert status == 2
+    assert err.startswith("aamc: there is no kind 'plugins'; did you mean 'plugin'? (kinds: ")
 
 
 def test_plugins_lists_components_for_trials_on_request(aamc, monkeypatch) -> None:

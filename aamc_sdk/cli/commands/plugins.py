@@ -78,16 +78,18 @@ def _write_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
 def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
     """Show a component's options: types, defaults and meanings.
 
-    The kind "plugin" shows a plugin's error, or the events that it handles.
+    The kind "plugin" shows whether a plugin works, and the events that it handles.
 
     Example: aamc plugins show router ppo
     """
     installed = plugins_of(ctx)
     if kind == "plugin":
-        rows = _plugin_rows(installed)
-        check_known([name], [row["name"] for row in rows], "no plugin that handles events or is broken is named", UnknownComponentError, "there are")
-        _write_rows([row for row in rows if row["name"] == name], as_json)
+        named = {plugin.name: plugin for plugin in installed.installed}
+        check_known([name], sorted(named), "no plugin is named", UnknownComponentError, "there are")
+        rows = [row for row in _plugin_rows(installed) if row["name"] == name]
+        _write_rows(rows or [_row("plugin", name, named[name], "Handles no events; aamc plugins lists its components.")], as_json)
         return
+    check_known([kind], [*KINDS, "plugin"], "there is no kind", UnknownComponentError, "kinds")
     registered = installed.find(kind, name)
     from aamc_sdk.config import describe_options
 
