@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import prompt_of
 from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, ConfigError, ProviderError, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError, ProviderError
 from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
 from aamc_sdk.types import Candidate, ModelSpec, Pool
 
@@ -84,7 +84,7 @@ class RouteServer:
         self._server = ModelSpec(options.server_model)
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the ``selected_model`` of the server's answer; arguments and errors as for :meth:`FirstCall.select`."""
+        """Return the ``selected_model`` of the server's answer, which may be no candidate; arguments and errors as for :meth:`FirstCall.select`."""
         body: dict[str, Any] = {"query": query.text, "candidates": [described(candidate) for candidate in pool]}
         if query.turns:
             body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
@@ -101,8 +101,9 @@ class RouteServer:
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
             message = f"the server's answer must have a selected_model, not {clean(str(answer)):.200}"
             raise SelectionError(message, "the server's answer has no selected_model", cost_usd)
+        name = answer["selected_model"].strip()
         return ModelSelection(
-            _known(answer["selected_model"].strip(), pool.names, self._aliases, cost_usd),
+            self._aliases.get(name, name),
             clean(str(answer.get("thinking") or "")),
             cost_usd,
             clean(str(answer.get("full_response") or "")),
@@ -143,14 +144,6 @@ def _cost_in(answer: Any) -> float:
     """Return the ``cost_usd`` of a server's answer; NaN without a possible one."""
     cost = answer.get("cost_usd") if isinstance(answer, Mapping) else None
     return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan
-
-
-def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd: float) -> str:
-    found = aliases.get(name, name)
-    if found not in names:
-        message = f"the server selected {clean(name)!r:.200}, which is not a candidate{nearest(name, names)} ({one_of(names)})"
-        raise SelectionError(message, "the server selected a model that is not a candidate, or not allowed", cost_usd)
-    return found
 
 
 def server_selector(options: RouterOptions, services: Services) -> Selector:

@@ -218,7 +218,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     def _allowed(self, found: ModelSelection, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
         if found.candidate not in request.pool.names:
-            return SelectionError(f"the policy answered itself, and {found.candidate!r} is not a candidate", cost_usd=found.cost_usd)
+            return SelectionError("the policy selected itself or another model that is not a candidate", cost_usd=found.cost_usd)
         if not request.mask[row, request.pool.index(found.candidate)]:
             reasons = request.reasons(row, request.pool.index(found.candidate))
             return SelectionError(f"the policy selected {found.candidate!r}, which is not allowed: {reasons}", cost_usd=found.cost_usd)
