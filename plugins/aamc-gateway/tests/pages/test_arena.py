@@ -173,9 +173,12 @@ def test_a_judge_chooses_and_its_comparison_is_feedback(serve: Serve, stub: Stub
 def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, candidates):
     stub.scripts["small"] = Script(text="The one answer.")
     gateway = serve({"arena": {"candidates": 3, "aggregate": "synthesize", "synthesizer": "small"}})
-    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    conversation = [{"role": role, "content": text} for role, text in (("user", "What is 6 x 7?"), ("assistant", "42"), ("user", "And 6 x 8?"))]
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", messages=conversation))
     assert found.json["choices"][0]["message"]["content"] == "The one answer."
     assert stub.counts("small").calls == 2
+    asked = stub.requests[-1].body["messages"][-1]["content"]
+    assert "user: What is 6 x 7?\nuser: And 6 x 8?" in asked
 
 
 def test_a_writer_that_writes_nothing_is_replaced_by_the_routers_choice(serve: Serve, stub: StubServer, candidates):

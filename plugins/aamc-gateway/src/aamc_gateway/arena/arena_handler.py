@@ -179,9 +179,11 @@ def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
 
 
 async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply | AamcError:
+    from aamc_bandit.arena import request_text
+
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
-    prompt = SYNTHESIS.format(request=exchange.request.query.text, answers=answers)
+    prompt = SYNTHESIS.format(request=request_text(exchange.request.query), answers=answers)
     return await exchange.call(name, prompt_request(exchange.request, prompt, exchange.request.max_tokens))
 
 
