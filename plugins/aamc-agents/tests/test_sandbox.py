@@ -110,6 +110,16 @@ def test_a_program_that_fills_the_disk_is_stopped_and_nothing_of_it_stays(progra
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", [0o300, 0o400])
+def test_a_folder_that_cannot_be_read_counts_as_full(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "file").touch()
+    (tmp_path / "closed").chmod(mode)
+    program = f"from aamc_agents.sandbox.runner import is_full; from pathlib import Path; print(is_full(Path({str(tmp_path)!r}), 1))"
+    capped = [] if os.geteuid() else ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]  # root with all capabilities reads any folder
+    assert subprocess.run([*capped, sys.executable, "-c", program], check=True, capture_output=True, timeout=120).stdout == b"True\n"
+
+
 def test_whatever_a_program_made_of_its_folder_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     (folder / "moved-0" / "closed" / "inner").mkdir(parents=True)

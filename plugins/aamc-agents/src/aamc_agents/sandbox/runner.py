@@ -29,7 +29,7 @@ MAX_FILES = 5_000
 
 
 def is_full(folder: Path, max_mb: int) -> bool:
-    """Return whether a folder has too many bytes or files, or folders nested deeper than a path can be."""
+    """Return whether a folder has too many bytes or files, folders nested deeper than a path can be, or folders that cannot be read."""
     used = seen = 0
     pending = [str(folder)]
     while pending:
@@ -41,8 +41,8 @@ def is_full(folder: Path, max_mb: int) -> bool:
                         pending.append(entry.path)
                     else:
                         used += entry.stat(follow_symlinks=False).st_size
-        except OSError as error:  # other errors: the program removed the folder meanwhile, or made it unreadable
-            if error.errno == errno.ENAMETOOLONG:
+        except OSError as error:  # other errors: the program removed the folder meanwhile
+            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
                 return True
         if used > max_mb << 20 or seen > MAX_FILES:
             return True
@@ -214,7 +214,8 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
     elif len(printed) >= limits.printed_bytes:
         error = f"it printed more than {limits.printed_bytes} bytes"
     elif is_full(folder, limits.disk_mb):
-        error = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders, or folders nested deeper than a path can be"
+        full = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders"
+        error = f"{full}, or folders nested deeper than a path can be or without read permission"
     else:
         error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
     return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()), late=late)
