@@ -50,6 +50,7 @@ def test_the_same_program_prints_the_same() -> None:
         ("def f(): f()\nf()", "RecursionError"),
         ("bytearray(10 * 2**30)", "MemoryError"),
         ("while True: print('x' * 100)", "it printed more than 5000 bytes"),
+        ("import sys\nwhile True: print('a warning', file=sys.stderr)", "it printed more than 5000 bytes"),
         ("with open('big', 'wb') as file: file.write(bytes(2**22))", "File too large"),
         ("import os\nfor _ in range(10**6): os.fork()", "os.fork is not allowed"),
         ("import threading\nfor _ in range(10**6): threading.Thread(target=input).start()", "can't start new thread"),

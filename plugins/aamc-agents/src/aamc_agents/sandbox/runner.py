@@ -92,7 +92,7 @@ class SandboxLimits:
         memory_mb: Address space in MB, including the interpreter's own 30.
         file_mb: Maximum size of one file in MB.
         disk_mb: Maximum size of all files in MB; checked 20 times a second, so a little more may be written.
-        printed_bytes: Maximum size of the standard output; a program that prints more is stopped.
+        printed_bytes: Maximum size of the standard output, and of the standard error; a program that prints more is stopped.
         unconfined: Whether programs run where the kernel does not confine them.
     """
 
@@ -211,7 +211,7 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
     late = late or process.returncode == -signal.SIGXCPU
     if late:
         error: str | None = f"it took longer than {limits.seconds:g} s"
-    elif len(printed) >= limits.printed_bytes:
+    elif max(len(printed), len(complaints)) >= limits.printed_bytes:
         error = f"it printed more than {limits.printed_bytes} bytes"
     elif is_full(folder, limits.disk_mb):
         full = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders"
