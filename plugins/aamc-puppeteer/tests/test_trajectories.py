@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import attrs
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
@@ -48,12 +49,34 @@ def test_episodes_can_be_added_one_after_the_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [1, 100, 70_000])
 def test_a_line_that_a_crash_left_half_written_is_passed_over_and_then_cut_off(tmp_path: Path, length: int) -> None:
     path = tmp_path / "all.jsonl"
+    write_trajectories(path, [attrs.evolve(UNJUDGED, state=TaskState(task=Task(id="long", text="x" * 80_000)))])
+    half = path.read_bytes()[:length]
     write_trajectories(path, [EPISODE])
     with path.open("ab") as file:
-        file.write(b"{" + b"x" * length)
+        file.write(half)
     assert list(read_trajectories(path)) == [EPISODE]
     append_trajectories(path, [UNJUDGED])
     assert list(read_trajectories(path)) == [EPISODE, UNJUDGED]
+
+
+def test_an_episode_without_its_newline_stays(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    write_trajectories(path, [UNJUDGED, EPISODE])
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert list(read_trajectories(path)) == [UNJUDGED, EPISODE]
+    append_trajectories(path, [UNJUDGED])
+    assert list(read_trajectories(path)) == [UNJUDGED, EPISODE, UNJUDGED]
+
+
+@pytest.mark.parametrize("content", ['{"note": "important"}', "a, b\n1, 2\n", '{"schema": 1}\n# a note'])
+def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "all.jsonl"
+    path.write_text(content)
+    with pytest.raises(OutputError, match="holds something else than episodes; choose another file"):
+        append_trajectories(path, [EPISODE])
+    with pytest.raises(DataError, match="holds no trajectory"):
+        list(read_trajectories(path))
+    assert path.read_text() == content
 
 
 def test_a_file_with_nothing_but_half_a_line_begins_anew(tmp_path: Path) -> None:

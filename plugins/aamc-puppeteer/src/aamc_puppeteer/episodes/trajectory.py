@@ -18,7 +18,7 @@ import attrs
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_sdk.errors import DataError, read_errors, write_errors
+from aamc_sdk.errors import DataError, OutputError, read_errors, write_errors
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.storage import plain, replacing
 
@@ -78,6 +78,8 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
 
 SCHEMA = 1
+_BEGINNING = b'{"schema"'
+"""The first bytes of each line."""
 _KEPT = attrs.filters.exclude("public_error")
 
 
@@ -96,7 +98,7 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
     """Append episodes to a file, which need not exist; an incomplete last line, left by a crash, is removed first.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or holds something else.
     """
     content = b"".join(map(_line, trajectories))
     with write_errors(path, "choose another folder"):
@@ -104,7 +106,13 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
         with path.open("ab+") as file:
             if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
                 fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(_whole_lines(file))
+            first, last = _ends(file)
+            if not _may_begin_episode(first) or not _may_begin_episode(last):
+                raise OutputError(f"{path} holds something else than episodes; choose another file")
+            if last and _incomplete(last):
+                file.truncate(file.seek(-len(last), os.SEEK_END))
+            elif last:
+                file.write(b"\n")
             file.write(content)
 
 
@@ -128,7 +136,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
         file = path.open("rb")
     with file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and _may_begin_episode(line) and _incomplete(line):
                 return
             try:
                 yield from_document(json.loads(line))
@@ -176,9 +184,23 @@ def _line(trajectory: Trajectory) -> bytes:
     return json.dumps(plain(to_document(trajectory)), default=repr, allow_nan=False).encode() + b"\n"
 
 
-def _whole_lines(file: BinaryIO) -> int:
-    """Return the length in bytes of a file's complete lines."""
+def _ends(file: BinaryIO) -> tuple[bytes, bytes]:
+    """Return the first bytes of a file, and all that follows its last newline."""
     if not file.seek(0, os.SEEK_END):
-        return 0
+        return b"", b""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.rfind(b"\n") + 1
+        return content[: len(_BEGINNING)], content[content.rfind(b"\n") + 1 :]
+
+
+def _may_begin_episode(content: bytes) -> bool:
+    """Return whether an episode's line may begin so."""
+    return content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
+
+
+def _incomplete(line: bytes) -> bool:
+    """Return whether a line without its newline is only a part of an episode; an editor may have removed the newline of a whole one."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
