@@ -113,7 +113,22 @@ def test_a_program_is_not_searched_for_expressions() -> None:
         expression_in("total = 12\nprint(total + 3 * 8)")
 
 
-@pytest.mark.parametrize(("value", "text"), [(4.0, "4"), (0.1 + 0.2, "0.3"), (10**30, str(10**30)), (-2, "-2")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4.0, "4"),
+        (0.1 + 0.2, "0.3"),
+        (100.1 - 100, "0.1"),
+        (1 / 3, "0.333333333333"),
+        (10**30, str(10**30)),
+        (-2, "-2"),
+        (1234567.25 * 7654321, "9449774027587.25"),
+        (12345678.3 - 0.1, "12345678.2"),
+        (-98765432101234 / 2, "-49382716050617"),
+        (1e15, "1000000000000000"),
+        (1e300, "1e+300"),
+    ],
+)
 def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
     assert as_text(value) == text
 

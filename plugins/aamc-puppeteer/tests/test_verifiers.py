@@ -54,6 +54,7 @@ def test_tolerances_are_as_wide_as_asked() -> None:
 
 def test_a_wrong_answer_is_told_why() -> None:
     assert judge(Numeric(), "10", "11").why == "11 is not 10"
+    assert judge(Numeric(relative=0.0), "9449774027587.25", "9449774027590").why == "9449774027590 is not 9449774027587.25"
     assert judge(Exact(), "a", "b").why == "'b' is not 'a'"
 
 

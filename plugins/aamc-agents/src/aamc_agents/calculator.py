@@ -158,5 +158,10 @@ def _check_power(base: Number, exponent: Number) -> None:
 
 
 def as_text(value: Number) -> str:
-    """Return a number as text: 4 for 4.0, at most twelve digits of other floats."""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    """Return a number as text: 4 for 4.0; other floats with twelve digits, or with six decimals where those are more."""
+    if isinstance(value, int):
+        return str(value)
+    if abs(value) < 1e6:
+        return f"{value:.12g}"
+    value = round(value, 6)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
+from aamc_agents.calculator import as_text
 from aamc_agents.models import ModelReply
 from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
@@ -58,7 +59,7 @@ class Numeric:
         if found is None:
             return Verdict(False, f"there is no number in {answer!r:.60}")
         correct = math.isfinite(found) and math.isclose(found, wanted, rel_tol=self.relative, abs_tol=self.absolute)
-        return Verdict(correct, "" if correct else f"{found:.12g} is not {wanted:.12g}")
+        return Verdict(correct, "" if correct else f"{as_text(found)} is not {as_text(wanted)}")
 
 
 @attrs.frozen
