@@ -57,7 +57,13 @@ def test_large_whole_numbers_need_not_fit_a_float() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expression"),
-    [("What is 12 * (3 + 4)?", "12 * (3 + 4)"), ("3 + 4", "3 + 4"), ("Between 2 + 2 and 10 * 10 * 10.", "10 * 10 * 10"), ("42", "42")],
+    [
+        ("What is 12 * (3 + 4)?", "12 * (3 + 4)"),
+        ("3 + 4", "3 + 4"),
+        ("42", "42"),
+        ("Work out the value of 3 + 4, the total price of our products over 2 years. Again: 3 + 4", "3 + 4"),
+        ("What is 2024-1990?", "2024-1990"),
+    ],
 )
 def test_an_expression_is_found_in_prose(text: str, expression: str) -> None:
     assert expression_in(text).strip() == expression
@@ -93,9 +99,43 @@ def test_a_percent_sign_is_not_taken_for_a_remainder(text: str) -> None:
         expression_in(text)
 
 
-@pytest.mark.parametrize("text", ["5 percent of 200 + 3", "What is 2 times 3 + 4?", "Half of 2 + 4", "3 + 4 squared", "Twice 3 + 4, please"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5 percent of 200 + 3",
+        "What is 2 times 3 + 4?",
+        "Half of 2 + 4",
+        "3 + 4 squared",
+        "Twice 3 + 4, please",
+        "square root of 9 + 16",
+        "Multiply 3 + 4 by 2",
+        "Add 5 to 3 * 4",
+        "Divide 10 + 2 by 3",
+        "Subtract 3 from 4 * 5",
+        "the product of 3 + 4 and 2",
+        "17 mod 5 + 1",
+        "3 to the power of 2 + 1",
+        "2 to the 3rd power + 1 + 2",
+        "3/4 of 20 + 8",
+        "12 over 4 + 2",
+        "the absolute value of 3 - 5",
+        "5 more than 3 * 4",
+    ],
+)
 def test_prose_with_arithmetic_in_words_is_not_answered_in_part(text: str) -> None:
     with pytest.raises(ValueError, match="no expression"):
+        expression_in(text)
+
+
+@pytest.mark.parametrize("text", ["2024-11-25 to today, how many days?", "12:30 + 15 minutes, please", "By 11/25/2024, please"])
+def test_a_date_or_a_time_is_not_taken_for_arithmetic(text: str) -> None:
+    with pytest.raises(ValueError, match="no expression"):
+        expression_in(text)
+
+
+@pytest.mark.parametrize("text", ["Between 2 + 2 and 10 * 10 * 10.", "How many are 3 * 4 sold in 2010-2015?"])
+def test_none_of_several_expressions_is_picked(text: str) -> None:
+    with pytest.raises(ValueError, match="several expressions"):
         expression_in(text)
 
 

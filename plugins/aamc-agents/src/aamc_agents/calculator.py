@@ -57,8 +57,16 @@ _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
 _OPERATION = re.compile(r"[\d)]\s*[+*/-]")
 _PERCENT = re.compile(r"%\s*[+-]")
 """A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
-_WORDS = re.compile(r"%|=|\b(?:per\s?cent|times|plus|minus|multiplied|divided|squared|cubed|half|twice|double)\b", re.IGNORECASE)
+_WORDS = re.compile(
+    r"%|=|(?<=\d)\s+(?:of|over)\s+(?=[\d(])"
+    r"|\b(?:add(?:ed)?|cubed|divided?|double|half|minus|mod(?:ulo)?|multipl(?:ied|y)|per\s?cent|plus|root|squared|subtract(?:ed)?|times|triple|twice"
+    r"|(?:absolute value|average|cube|difference|logarithm|mean|power|product|quarter|quotient|ratio|remainder|square|sum|thirds?) of"
+    r"|to the(?: \w+)? power|(?:less|more) than)\b",
+    re.IGNORECASE,
+)
 """Signs that prose has more arithmetic than its expressions, as in ``5 percent of 200 + 3``."""
+_DATE = re.compile(r"\d:\d|\b\d{4}-\d\d-\d\d\b|\b\d\d?/\d\d?/\d{4}\b")
+"""A date or a time in prose, whose signs are no arithmetic."""
 
 
 class Calculator(Tool):
@@ -76,20 +84,19 @@ class Calculator(Tool):
 
 
 def expression_in(text: str) -> str:
-    """Return the text if it is an expression, else the longest expression in it.
+    """Return the text if it is an expression, else the only expression in it.
 
     Raises:
-        ValueError: The text has no expression. A text with an assignment is a program and is not searched, nor is one with ``%``,
-            which prose has for percent, or with arithmetic in words.
+        ValueError: The text has no expression, or several. A text with an assignment is a program and is not searched, nor is one with ``%``,
+            which prose has for percent, with arithmetic in words, or with a date or a time.
     """
     if _parses(text) and not _PERCENT.search(text):
         return text
-    runs = [] if _WORDS.search(text) else list(_runs(_THOUSANDS.sub("", text)))
-    found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
-    if not found:
-        raise ValueError("it has no expression")
-    longest: str = max(found, key=len)
-    return longest
+    runs = [] if _WORDS.search(text) or _DATE.search(text) else list(_runs(_THOUSANDS.sub("", text)))
+    found = {run for run in runs if _OPERATION.search(run) and _parses(run)}
+    if len(found) != 1:
+        raise ValueError("it has several expressions" if found else "it has no expression")
+    return found.pop()
 
 
 def _runs(text: str) -> Iterator[str]:
