@@ -19,6 +19,18 @@ def test_the_best_passages_come_first_and_no_more_than_asked(say) -> None:
     assert found == "Question: Who works for Delta Forge?\n- Ada Brown works for Delta Forge."
 
 
+def test_passages_without_a_word_of_the_question_are_not_given(say) -> None:
+    found = say("retriever", Task(id="t", text="When is bread baked?", corpus=(*CORPUS, "")))
+    assert found == "Question: When is bread baked?\n- Bread is baked at night."
+
+
+@pytest.mark.parametrize("text", ["zzz qqq?", "?", "the of and?"])
+def test_a_question_without_a_word_of_the_documents_fails(say, text: str) -> None:
+    with pytest.raises(AgentError, match="no document has a word of the question") as raised:
+        say("retriever", Task(id="t", text=text, corpus=CORPUS))
+    assert raised.value.cost == pytest.approx(0.002)
+
+
 def test_without_documents_there_is_nothing_to_search(say) -> None:
     with pytest.raises(AgentError, match="no documents"):
         say("retriever", "Who is the founder of Norvik?")

@@ -49,14 +49,16 @@ class Retriever(Tool):
         said = subject(state)
         question = said if said.rstrip().endswith("?") else state.task.text
         found = search(corpus, question, self.config.passages)
+        if not found:
+            raise AgentError(f"no document has a word of the question {question!r:.80}")
         return "\n".join((f"{QUESTION}{question}", *(f"{PASSAGE}{passage}" for passage in found)))
 
 
 def search(corpus: tuple[str, ...], question: str, count: int) -> list[str]:
-    """Return the ``count`` best passages for a question, best first; capitalised words weigh more."""
+    """Return at most ``count`` passages that share a word with a question, best first; capitalised words weigh more."""
     weighted = " ".join((question, *_NAME.findall(question) * (NAME_WEIGHT - 1)))
-    positions, _ = _index(corpus).retrieve(_tokens([weighted]), k=min(count, len(corpus)), show_progress=False)
-    return [" ".join(corpus[position].split()) for position in positions[0].tolist()]
+    positions, scores = _index(corpus).retrieve(_tokens([weighted]), k=min(count, len(corpus)), show_progress=False)
+    return [" ".join(corpus[position].split()) for position, score in zip(positions[0].tolist(), scores[0].tolist(), strict=True) if score > 0]
 
 
 @lru_cache(maxsize=8)
