@@ -80,3 +80,11 @@ def test_a_name_that_no_file_can_have_is_billed_like_any_other(say, folder: Path
     with pytest.raises(AgentError) as raised:
         say("file-reader", f"Read {name}", folder=str(folder))
     assert raised.value.cost == pytest.approx(0.001)
+
+
+def test_a_file_without_text_fails(say, folder: Path) -> None:
+    (folder / "empty.txt").write_text("\n")
+    with pytest.raises(AgentError, match=r"'empty.txt' has no text"):
+        say("file-reader", "Read empty.txt", folder=str(folder))
+    with pytest.raises(AgentError, match=r"'own.txt' has no text"):
+        say("file-reader", Task(id="t", text="Read own.txt", files={"own.txt": ""}))

@@ -8,6 +8,7 @@ from aamc_agents.web_fetch import text_of
 
 PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
 
+WITHOUT_TEXT = {"/silent": b"<html><script>alert(1)</script></html>", "/blank": b" "}
 ENCODED = {
     "/meta": '<html><head><meta charset="iso-8859-1"></head>Grüße'.encode("latin-1"),
     "/http-equiv": "<META http-equiv='Content-Type' content='text/html; charset=windows-1252'>Grüße".encode("cp1252"),
@@ -28,6 +29,8 @@ def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         time.sleep(1)
     if path in ENCODED:
         return 200, {"Content-Type": "text/html" + "; charset=utf-8" * (path == "/both")}, ENCODED[path]
+    if path in WITHOUT_TEXT:
+        return 200, {"Content-Type": "text/html" if path == "/silent" else "text/plain"}, WITHOUT_TEXT[path]
     if path.startswith("/charset/"):
         return 200, {"Content-Type": f"text/plain; charset={path.rpartition('/')[2]}"}, b"plain"
     kind = {"/page": "text/html; charset=utf-8", "/capitals": "TEXT/HTML", "/mixed": "text/HTML", "/image": "image/png"}.get(path, "text/plain")
@@ -99,6 +102,8 @@ def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
         ("/unchanged", {}, "answers 304"),
         ("/choices", {}, "answers 300"),
         ("/image", {}, "is not text but 'image/png'"),
+        ("/silent", {}, "/silent. has no text"),
+        ("/blank", {}, "/blank. has no text"),
     ],
 )
 def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object], error: str) -> None:
@@ -151,3 +156,16 @@ def test_addresses_that_lead_nowhere_are_refused(say, text: str, error: str) -> 
 
 def test_only_what_is_seen_of_a_page_counts() -> None:
     assert text_of("<p>a</p><style>b</style></style>c<script>d<p>e</script>f") == "a\ncf"
+
+
+def test_nothing_is_lost_of_deeply_nested_elements() -> None:
+    assert text_of("<p>start</p>" + "<div>" * 400 + "inner" + "</div>" * 400 + "<p>end</p>") == "start\ninner\nend"
+    with pytest.raises(AgentError, match="nested too deeply"):
+        text_of("<div>" * 2000 + "inner")
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [("", ""), ("<!-- a -->", ""), ("a <!-- b --> c", "a c"), ("\n<?xml version='1.0' encoding='utf-8'?><html>a</html>", "a")]
+)
+def test_a_page_need_not_have_elements(page: str, text: str) -> None:
+    assert text_of(page) == text

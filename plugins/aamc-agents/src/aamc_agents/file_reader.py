@@ -48,10 +48,14 @@ class FileReader(Tool):
         if name is None:
             raise AgentError(f"no file is named in {subject(state)!r:.80}; put a name with a space in quotes")
         if name in state.task.files:
-            return state.task.files[name]
-        if folder is None:
+            text = state.task.files[name]
+        elif folder is None:
             raise AgentError(f"the task has no file {name!r}, and no folder is open")
-        return read_below(folder, name, self.config.max_bytes)
+        else:
+            text = read_below(folder, name, self.config.max_bytes)
+        if not text.strip():
+            raise AgentError(f"{name!r} has no text")
+        return text
 
 
 def file_named(text: str, known: Collection[str]) -> str | None:

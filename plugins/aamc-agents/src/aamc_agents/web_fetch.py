@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
 _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
 _META_CHARSET = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_XML_DECLARATION = re.compile(r"^\s*<\?xml [^>]*\?>")
 _META_BYTES = 1024
 """Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
 
@@ -48,7 +49,7 @@ class WebFetch(Tool):
     spec = Candidate("web-fetch", "Fetches a web page by its address and gives its text; only from hosts that are allowed.")
 
     def __init__(self, config: WebFetchConfig, services: Services) -> None:
-        check_extra("agent web-fetch", "aamc-agents[web]", "httpx", "inscriptis")
+        check_extra("agent web-fetch", "aamc-agents[web]", "httpx", "inscriptis", "lxml")
         super().__init__(config, services)
 
     async def act(self, state: TaskState) -> str:
@@ -59,11 +60,14 @@ class WebFetch(Tool):
         if not addresses:
             raise AgentError(f"no web address in {subject(state)!r:.80}")
         try:
-            return await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
+            text = await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
         except asyncio.TimeoutError:
             raise AgentTimeoutError(f"{addresses[0]} took longer than {self.config.seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AgentError(f"{addresses[0]} cannot be fetched: {type(error).__name__}: {error}") from error
+        if not text.strip():
+            raise AgentError(f"{addresses[0]} has no text")
+        return text
 
     async def _fetch(self, address: str) -> str:
         import httpx
@@ -140,7 +144,19 @@ def _decoded(content: bytes, charset: str) -> str:
 
 
 def text_of(page: str) -> str:
-    """Return an HTML page's visible text, one line for each line on the screen."""
-    from inscriptis import get_text  # type: ignore[import-untyped]  # it has no types
+    """Return an HTML page's visible text, one line for each line on the screen.
 
-    return "\n".join(line.strip() for line in get_text(page).splitlines() if line.strip())
+    Raises:
+        AgentError: Its elements are nested too deeply.
+    """
+    from inscriptis.html_engine import Inscriptis  # type: ignore[import-untyped]  # it has no types
+    from lxml import etree, html  # type: ignore[import-untyped]  # likewise
+
+    try:
+        tree = html.document_fromstring(_XML_DECLARATION.sub("", page), html.HTMLParser(huge_tree=True))  # others leave out what follows 255 levels
+        lines = Inscriptis(tree).get_text().splitlines()
+    except etree.ParserError:  # there is no element
+        return ""
+    except RecursionError:
+        raise AgentError("the page's elements are nested too deeply") from None
+    return "\n".join(line.strip() for line in lines if line.strip())
