@@ -49,6 +49,10 @@ class Agent(BaseComponent):
         """Maximum cost of a turn in USD; infinite if it is known only afterwards, NaN if never, as for a model without prices."""
         return math.inf
 
+    def max_cost_usd_in(self, state: Any) -> float:
+        """Maximum cost of a turn in the state of a task in USD; ``max_cost_usd`` by default."""
+        return self.max_cost_usd
+
     def check(self) -> None:
         """Check, before the first turn, that the agent can work; does nothing by default.
 

@@ -48,7 +48,7 @@ def check_it_answers_a_task(subject: Subject) -> None:
     require_type(output.content, str, "the content must be a text")
     unknown = "where it is unknown, return 0, and cost_known: False in metadata"
     require(math.isfinite(output.cost) and output.cost >= 0, f"the cost must be USD of at least 0, not {output.cost}; {unknown}")
-    maximum = agent.max_cost_usd
+    maximum = agent.max_cost_usd_in(state)
     within = math.isnan(maximum) or output.cost <= maximum
     require(within, f"a turn cost {output.cost} USD, and max_cost_usd promises at most {maximum}: budgets rely on it")
 

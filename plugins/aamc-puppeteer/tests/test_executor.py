@@ -1,6 +1,7 @@
 """Whatever an agent or a verifier does, the episode goes on with a typed fault and a finite cost."""
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
@@ -14,6 +15,7 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 from aamc_agents.tool import AgentError, AgentTimeoutError
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
+from aamc_puppeteer.training.cost_estimate import CostEstimate
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 
@@ -359,3 +361,40 @@ def test_turns_without_cost_need_no_budget(executors) -> None:
     executor = executors(priced=Priced(0.0))
     executor.budget_usd = 0.0
     assert len(executor.activate([("priced", TaskState(task=TASK, steps_left=3))] * 2)) == 2
+
+
+class Long(Priced):
+    """An agent whose maximum cost follows from the task."""
+
+    def max_cost_usd_in(self, state: TaskState) -> float:
+        return self.maximum * len(state.task.text)
+
+
+def test_the_maximum_cost_of_a_turn_is_that_in_its_state(executors) -> None:
+    agent = Long(1.0)
+    executor = executors(priced=agent)
+    executor.budget_usd = 2.0
+    with pytest.raises(OutOfBudgetError, match="a turn of 'priced' may cost 3"):
+        executor.activate([("priced", TaskState(task=Task(id=text, text=text), steps_left=3)) for text in ("??", "???")])
+    assert agent.calls == 1
+
+
+def test_the_cost_of_a_training_is_estimated_for_its_most_expensive_task() -> None:
+    estimate = CostEstimate.of([Long(1.0), Priced(1.0)], 10, [Task(id=text, text=text) for text in ("?", "???", "??")])
+    assert (estimate.mean_usd, estimate.maximum_usd) == (20.0, 30.0)
+
+
+@pytest.mark.parametrize(("budget", "spent"), [(1.0, 1.0), (0.9, 0.25), (0.0, 0.25)])
+def test_verdicts_keep_within_the_rest_of_the_budget_but_for_the_first(executors, budget: float, spent: float) -> None:
+    executor = executors()
+    executor.budget_usd = budget
+    answers = [(Task(id="t", text="?", verifier=_judging), "right")] * 4
+    with contextlib.nullcontext() if spent == budget else pytest.raises(OutOfBudgetError, match="and 3 verdicts may cost"):
+        executor.verify(answers)
+    assert executor.spent_usd == spent
+
+
+def test_verdicts_without_cost_need_no_budget(executors) -> None:
+    executor = executors()
+    executor.budget_usd = 0.0
+    assert len(executor.verify([(Task(id="t", text="?", verifier=_confused), "1")] * 3)) == 3

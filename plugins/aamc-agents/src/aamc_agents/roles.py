@@ -58,6 +58,11 @@ class Role(Agent):
         """Estimated maximum cost of a turn in USD; NaN for a model without prices."""
         return self._model.max_cost_usd(self.config.history_characters + self.config.file_characters + _PROMPT_CHARACTERS)
 
+    def max_cost_usd_in(self, state: TaskState) -> float:
+        """Estimated maximum cost of a turn on a state's task in USD, whatever the work so far."""
+        prompt = prompt_of(self.spec.name) + shown(TaskState(task=state.task), 0, self.config.file_characters)
+        return self._model.max_cost_usd(len(prompt) + self.config.history_characters)
+
     def check(self) -> None:
         """Raise AgentError if no model is configured."""
         self._model.check()

@@ -278,7 +278,7 @@ class Puppeteer(Team):
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
         self.check_agents()
         config = self.config
-        estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps)
+        estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps, tasks)
         estimate.check(budget_usd, tasks)
         return estimate
 

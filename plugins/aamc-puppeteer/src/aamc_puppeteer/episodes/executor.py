@@ -157,7 +157,8 @@ class Executor:
 
     Attributes:
         spent_usd: Cost of the turns and verdicts so far; a cached output costs nothing again.
-        budget_usd: Maximum of ``spent_usd``. A turn starts only if the rest covers its maximum cost; one whose maximum is unknown runs alone.
+        budget_usd: Maximum of ``spent_usd``. A turn starts only if the rest covers its maximum cost; one whose maximum is unknown runs alone,
+            and so does the first verdict. Others start only if the rest covers each at the highest cost so far.
     """
 
     def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
@@ -167,6 +168,7 @@ class Executor:
         self._max_cost = max_cost
         self._threads: dict[str, WorkerThread] = {}
         self._cache: dict[Any, Activation] = {}
+        self._max_verdict_usd: float | None = None
         self.spent_usd = 0.0
         self.budget_usd = math.inf
 
@@ -188,7 +190,7 @@ class Executor:
         done = [self._cache.get(key) if key is not None else None for key in keys]
         missing = [place for place, activation in enumerate(done) if activation is None]
         while missing:
-            covered = self._covered([turns[place][0] for place in missing])
+            covered = self._covered([turns[place] for place in missing])
             places, missing = missing[:covered], missing[covered:]
             for place, activation in zip(places, self._activated([turns[place] for place in places], limit, cancellation), strict=True):
                 self.spent_usd += activation.cost
@@ -219,14 +221,28 @@ class Executor:
         return turn.result() if done else failed(name, Fault.TIMEOUT, f"gave no answer in {timeout:g} s", timeout)
 
     def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
-        """Return the verdict on each answer; None for a task without a verifier."""
+        """Return the verdict on each answer; None for a task without a verifier.
+
+        Raises:
+            OutOfBudgetError: The rest of the budget does not cover all verdicts, each at the highest cost of one so far.
+        """
         jobs = {
             place: ("verifiers", partial(_verify, task, answer))
             for place, (task, answer) in enumerate(answers)
             if task.verifier is not None and answer is not None
         }
-        found = dict(zip(jobs, self._run(list(jobs.values()), self._timeout), strict=True))
-        self.spent_usd += sum(verdict.cost for verdict in found.values() if verdict is not None)
+        places, found = list(jobs), dict[int, Verdict | None]()
+        alone = int(math.isfinite(self.budget_usd) and self._max_verdict_usd is None)  # the cost of the first tells that of the others
+        for batch in (places[:alone], places[alone:]):
+            reserved = len(batch) * (self._max_verdict_usd or 0.0)
+            if reserved > max(self.budget_usd * (1 + 1e-9) - self.spent_usd, 0.0):
+                verdicts = f"{len(batch)} verdicts may cost {reserved:.4g}"
+                raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD, and {verdicts})")
+            for place, verdict in zip(batch, self._run([jobs[place] for place in batch], self._timeout), strict=True):
+                found[place] = verdict
+                if verdict is not None:
+                    self.spent_usd += verdict.cost
+                    self._max_verdict_usd = max(self._max_verdict_usd or 0.0, verdict.cost)
         late = Verdict(False, f"the verifier gave no verdict in {self._timeout:g} s")
         nothing = Verdict(False, "there is no answer")
         return [None if task.verifier is None else (found[place] or late) if place in found else nothing for place, (task, _) in enumerate(answers)]
@@ -237,15 +253,15 @@ class Executor:
             thread.close()
         self._threads.clear()
 
-    def _covered(self, names: Sequence[str]) -> int:
-        """Return how many of these agents' turns, from the first, may run in parallel within the rest of the budget."""
+    def _covered(self, turns: Sequence[tuple[str, TaskState]]) -> int:
+        """Return how many of these turns, from the first, may run in parallel within the rest of the budget."""
         if math.isinf(self.budget_usd):
-            return len(names)
-        costs = np.array([cost if math.isfinite(cost := self._agents[name].max_cost_usd) else math.inf for name in names])
+            return len(turns)
+        costs = np.array([cost if math.isfinite(cost := self._agents[name].max_cost_usd_in(state)) else math.inf for name, state in turns])
         rest = self.budget_usd * (1 + 1e-9) - self.spent_usd
         covered = int((np.cumsum(costs) <= rest).sum()) or int(math.isinf(costs[0]) and rest > 0)
         if not covered:
-            further = f", and a turn of {names[0]!r} may cost {costs[0]:.4g}" if math.isfinite(costs[0]) else ""
+            further = f", and a turn of {turns[0][0]!r} may cost {costs[0]:.4g}" if math.isfinite(costs[0]) else ""
             raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD{further})")
         return covered
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import numpy as np
+from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.tasks.verifiers import ModelVerifier
@@ -31,9 +33,10 @@ class CostEstimate:
     unpriced: tuple[str, ...]
 
     @classmethod
-    def of(cls, agents: Sequence[Agent], turns: int) -> CostEstimate:
-        """Estimate the cost of ``turns`` turns."""
-        costs = [agent.max_cost_usd for agent in agents]
+    def of(cls, agents: Sequence[Agent], turns: int, tasks: Sequence[Task] = ()) -> CostEstimate:
+        """Estimate the cost of ``turns`` turns, each on the task where the agent's maximum is highest."""
+        states = [TaskState(task=task) for task in tasks]
+        costs = [float(np.max([agent.max_cost_usd_in(state) for state in states] or agent.max_cost_usd)) for agent in agents]  # NaN if any is NaN
         unpriced = tuple(agent.spec.name for agent, cost in zip(agents, costs, strict=True) if math.isnan(cost))
         mean, maximum = (math.inf, math.inf) if unpriced else (sum(costs) / len(costs), max(costs))
         return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
