@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
@@ -15,6 +16,8 @@ from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.testbed.worlds import standing, turn
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from torch import Tensor
+
+from aamc_sdk.serving import TeamOptions
 
 LogProbabilities = Callable[[StateFeatures], Tensor]
 """Returns a policy's log probabilities ``[B, M + 1]``."""
@@ -135,3 +138,22 @@ def test_a_logged_action_is_weighted_by_its_truncated_importance_ratio(puppeteer
     assert policy_loss(drawn) == pytest.approx(policy_loss(None), rel=1e-5)
     assert policy_loss(2 * drawn) == pytest.approx(policy_loss(None) / 2, rel=1e-5)
     assert policy_loss(drawn / 2) == pytest.approx(policy_loss(None), rel=1e-5)
+
+
+def test_agents_that_are_absent_in_training_leave_the_features_of_a_team_without_them() -> None:
+    agents = ["calculator", "python", "retriever", "file-reader"]
+    tasks = [Task(id="1", text="Search the documents for a number."), Task(id="2", text="What is 2 + 3?")]
+    whole = Puppeteer.of(agents, hidden=4)
+    whole.begin([task.text for task in tasks])
+    served = Puppeteer.of(agents, hidden=4)
+    served.begin([task.text for task in tasks])
+    served.set_team(TeamOptions(agents=agents[:2]))
+    absent = Visibility.full(2, 4)
+    absent.present[:, 2:] = False
+    try:
+        _, trained = whole.player().play(whole.decide, tasks, 1, np.random.default_rng(0), visibility=absent)
+        _, alone = served.player().play(served.decide, tasks, 1, np.random.default_rng(0))
+    finally:
+        whole.close()
+        served.close()
+    np.testing.assert_allclose(trained.features.pair[:2, :2], alone.features.pair[:2], atol=1e-6)

@@ -104,7 +104,7 @@ class PuppeteerRouter(Router):
         curve: list[dict[str, float]] = []
         with one_thread():
             learner, encoder = puppeteer.begin(texts)
-            features = encoder.encode([_state(text) for text in texts])
+            features = encoder.encode([_state(text) for text in texts], known)
             training.progress.start("puppeteer", config.updates)
             for step in range(config.updates):
                 rng = np.random.default_rng((self.services.seed, step))

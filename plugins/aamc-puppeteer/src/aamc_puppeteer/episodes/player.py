@@ -174,8 +174,9 @@ class Player:
 
         def choose(running: Sequence[Running]) -> list[str | None]:
             rows = [episode.number for episode in running]
-            features = self._encoder.encode([episode.state for episode in running])
-            probabilities = decide(features, visible.take(rows))
+            seen_now = visible.take(rows)
+            features = self._encoder.encode([episode.state for episode in running], seen_now.present)
+            probabilities = decide(features, seen_now)
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else greedy_actions)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):

@@ -43,7 +43,7 @@ PAIR_NUMBERS = (
     "best_words",
     "best_meaning",
 )
-"""Features of an agent in a state: its turns so far, the similarity of its description to the last output relative to the other
+"""Features of an agent in a state: its turns so far, the similarity of its description to the last output relative to the present
 agents', and its similarity to the task by words and by embedding, absolute and relative. They apply to unseen agents too."""
 
 Embed = Callable[[Sequence[str]], Array32]
@@ -105,8 +105,8 @@ class Encoder:
         if new:
             self._tasks.update(zip(new, self._embed(new), strict=True))
 
-    def encode(self, states: Sequence[TaskState]) -> StateFeatures:
-        """Return the features of B states."""
+    def encode(self, states: Sequence[TaskState], present: NDArray[np.bool_] | None = None) -> StateFeatures:
+        """Return the features of B states; only the agents in ``present [B, M]`` count for similarities relative to others (default: all)."""
         texts = [state.task.text for state in states]
         new = [text for text in dict.fromkeys(texts) if text not in self._tasks]
         known = {**self._tasks, **dict(zip(new, self._embed(new), strict=True))} if new else self._tasks
@@ -114,15 +114,16 @@ class Encoder:
         said = [_last_outputs(state) for state in states]
         last, before = (np.stack([hashed_words(texts[place]) for texts in said]) for place in (0, 1))
         pair = np.zeros((len(states), len(self._places), len(PAIR_NUMBERS)), np.float32)
+        compared = np.ones(pair.shape[:2], bool) if present is None else present
         ran = np.zeros((len(states), 2, WORDS), np.float32)
         for row, state in enumerate(states):
             self._write_turns(state.history, pair[row], ran[row])
-        pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2)
+        pair[:, :, 6] = _relative(last @ self._words.T / LENGTH**2, compared)
         pair[:, :, 7] = 2 * task_words @ self._words.T / LENGTH**2
         with np.errstate(invalid="ignore"):  # OpenBLAS may raise it for finite numbers, from lanes that a narrow matrix leaves unused
             pair[:, :, 8] = 2 * unit_rows(tasks) @ self._meaning.T
-        pair[:, :, 9] = _relative(pair[:, :, 7])
-        pair[:, :, 10] = _relative(pair[:, :, 8])
+        pair[:, :, 9] = _relative(pair[:, :, 7], compared)
+        pair[:, :, 10] = _relative(pair[:, :, 8], compared)
         numbers = np.array([_numbers(state, texts[0]) for state, texts in zip(states, said, strict=True)], np.float32)
         return StateFeatures(np.concatenate((tasks, last, before, ran[:, 0], ran[:, 1], numbers), axis=1), pair)
 
@@ -165,10 +166,10 @@ def _numbers(state: TaskState, output: str) -> list[float]:
     return [*map(float, numbers), *(float(fault is each) for each in Fault)]
 
 
-def _relative(similarity: Array32) -> Array32:
-    """Return each agent's similarity ``[B, M]`` relative to the others', in standard deviations."""
-    deviation = np.maximum(similarity.std(axis=1, keepdims=True), _MIN_DEVIATION)
-    return np.asarray((similarity - similarity.mean(axis=1, keepdims=True)) / deviation)
+def _relative(similarity: Array32, present: NDArray[np.bool_]) -> Array32:
+    """Return each agent's similarity ``[B, M]`` relative to those of the present agents, in standard deviations."""
+    deviation = np.maximum(similarity.std(axis=1, keepdims=True, where=present), _MIN_DEVIATION)
+    return np.asarray((similarity - similarity.mean(axis=1, keepdims=True, where=present)) / deviation)
 
 
 def _scaled(vector: Array32) -> Array32:

@@ -113,7 +113,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
     present = np.array([[name in record.candidates for name in names] for record in rows])
     return LoggedEpisodes(
         batch=ActionBatch(
-            features=encoder.encode([state_of(record) for record in rows]),
+            features=encoder.encode([state_of(record) for record in rows], present),
             visibility=Visibility.in_service(trained, present),
             action=np.array([actions.index(record.decision.candidate) for record in rows], np.intp),
             returns=np.array(returns),
