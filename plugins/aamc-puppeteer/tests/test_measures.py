@@ -44,11 +44,13 @@ class TestSummaries:
         assert found["cost_usd_per_success"] == math.inf
         assert found["success_rate"] == 0.0
 
-    def test_without_a_verifier_nobody_knows_of_success(self) -> None:
+    def test_without_a_verifier_nobody_knows_of_success_and_reward(self) -> None:
         found = summarise([episode("a", None), episode("b", True)])
         assert math.isnan(found["success_rate"])
-        assert found["ci95"]["success_rate"] is None
+        assert math.isnan(found["mean_reward"])
+        assert found["ci95"]["success_rate"] is found["ci95"]["mean_reward"] is None
         assert found["mean_steps"] == 1.0
+        assert in_words(found) == "2 tasks without a verdict on each answer: 1.0 steps, 0.5000 USD, busiest a (50%)"
 
     def test_activations_that_failed_are_counted(self) -> None:
         failed = Activation(agent="a", fault=Fault.RAISED, error="no", cost=0.25)

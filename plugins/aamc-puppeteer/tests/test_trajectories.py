@@ -8,6 +8,8 @@ import attrs
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
+from aamc_puppeteer.episodes.player import Running
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, append_trajectories, read_trajectories, write_trajectories
 
 from aamc_sdk import AgentOutput
@@ -36,6 +38,15 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     write_trajectories(tmp_path / "all.jsonl", [EPISODE, UNJUDGED])
     assert list(read_trajectories(tmp_path / "all.jsonl")) == [EPISODE, UNJUDGED]
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_unknown_reward_of_an_answer_without_verdict_is_null(tmp_path: Path) -> None:
+    state = TaskState(task=TASK, history=EPISODE.state.history)
+    episode = Running(0, state, Stop.STOPPED, costs=[0.0, 0.25, 0.0]).finished(None, EpisodeReward(cost_weight=2.0, failure=-1.0))
+    write_trajectories(tmp_path / "all.jsonl", [episode])
+    assert json.loads((tmp_path / "all.jsonl").read_text())["rewards"] == [0.0, -0.5, None]
+    (back,) = read_trajectories(tmp_path / "all.jsonl")
+    assert back.rewards == pytest.approx([0.0, -0.5, math.nan], nan_ok=True)
 
 
 def test_episodes_can_be_added_one_after_the_other(tmp_path: Path) -> None:

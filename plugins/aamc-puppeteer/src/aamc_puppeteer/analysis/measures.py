@@ -7,6 +7,7 @@ and that few agents become hubs.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ RESAMPLES = 1000
 def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``.
 
-    ``success_rate`` is NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
+    ``success_rate`` and ``mean_reward`` are NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
     and are infinite without a success. ``utilisation`` is each agent's share of all activations, ``stops`` the number of
     episodes by reason of their end, ``faults`` the number of failed activations.
     """
@@ -50,8 +51,8 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 
 def _columns(trajectory: Trajectory) -> tuple[float, ...]:
     state = trajectory.state
-    success = np.nan if trajectory.verdict is None else float(trajectory.succeeded)
-    return success, trajectory.total_reward, len(state.history), state.cost, sum(activation.tokens for activation in state.history)
+    success, reward = (np.nan, np.nan) if trajectory.verdict is None else (float(trajectory.succeeded), trajectory.total_reward)
+    return success, reward, len(state.history), state.cost, sum(activation.tokens for activation in state.history)
 
 
 def _figures(means: Floats) -> Figures:
@@ -69,10 +70,11 @@ def in_words(figures: Mapping[str, Any]) -> str:
     bounds = figures["ci95"]["success_rate"]
     interval = "" if bounds is None else f" [{bounds[0]:.0%}, {bounds[1]:.0%}]"
     agent, share = next(iter(figures["utilisation"].items()), ("nobody", 0.0))
-    return (
-        f"{figures['episodes']} tasks: success {figures['success_rate']:.0%}{interval}, reward {figures['mean_reward']:.3f}, "
-        f"{figures['mean_steps']:.1f} steps, {figures['cost_usd_per_success']:.4f} USD per success, busiest {agent} ({share:.0%})"
-    )
+    tasks, steps, busiest = f"{figures['episodes']} tasks", f"{figures['mean_steps']:.1f} steps", f"busiest {agent} ({share:.0%})"
+    if math.isnan(figures["success_rate"]):
+        return f"{tasks} without a verdict on each answer: {steps}, {figures['mean_cost_usd']:.4f} USD, {busiest}"
+    earned = f"success {figures['success_rate']:.0%}{interval}, reward {figures['mean_reward']:.3f}"
+    return f"{tasks}: {earned}, {steps}, {figures['cost_usd_per_success']:.4f} USD per success, {busiest}"
 
 
 def utilisation(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -96,9 +97,9 @@ class Running:
         del self.probabilities[len(self.costs) :]
 
     def finished(self, verdict: Verdict | None, rule: EpisodeReward) -> Trajectory:
-        """Return the finished episode."""
+        """Return the finished episode; without a verdict the reward of its last action is NaN."""
         assert self.stop is not None
-        rewards = rule.rewards(self.costs, rule.outcome(verdict is not None and verdict.correct))
+        rewards = rule.rewards(self.costs, math.nan if verdict is None else rule.outcome(verdict.correct))
         return Trajectory(state=self.state, stop=self.stop, verdict=verdict, probabilities=tuple(self.probabilities), rewards=rewards)
 
     def check_end(self, budget: Budget, seconds: float) -> None:

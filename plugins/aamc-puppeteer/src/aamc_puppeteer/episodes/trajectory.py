@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +53,7 @@ class Trajectory:
         stop: Why the episode ended.
         verdict: The verifier's verdict; None if the task has no verifier.
         probabilities: Probability of each action when it was drawn; a decision to stop comes last.
-        rewards: Reward of each action, in the order of ``probabilities``.
+        rewards: Reward of each action, in the order of ``probabilities``; the last is NaN without a verdict.
     """
 
     state: TaskState
@@ -170,7 +171,7 @@ def from_document(document: Mapping[str, Any]) -> Trajectory:
         stop=Stop(document["stop"]),
         verdict=None if document["verdict"] is None else Verdict(**document["verdict"]),
         probabilities=tuple(document["probabilities"]),
-        rewards=tuple(document["rewards"]),
+        rewards=tuple(math.nan if reward is None else reward for reward in document["rewards"]),
     )
 
 
