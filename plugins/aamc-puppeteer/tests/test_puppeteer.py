@@ -209,6 +209,18 @@ def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer])
     ]
 
 
+def test_the_decision_to_stop_counts_in_a_paths_probability(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    """Path a is more probable than b only without its end: 0.5 * 0.35 to stop, against 0.45 * 0.95 for c * 0.99 to stop."""
+    rows = {(): [0.5, 0.45, 0.04, 0.01], ("a",): [0.32, 0.33, 0.0, 0.35], ("b",): [0.0, 0.0, 0.95, 0.05]}
+    puppeteer = puppeteer_of(Says("a", "a"), Says("b", "b"), Says("c", "c"), paths=2, fork_depth=1)
+    puppeteer.probabilities = lambda states: np.array(  # type: ignore[method-assign]  # a policy that is known
+        [rows.get(tuple(turn.agent for turn in state.history), [0.0, 0.0, 0.01, 0.99]) for state in states], np.float32
+    )
+    paths: list[Running] = []
+    assert forked(puppeteer, Budget(steps=6), paths)[-1].content == "c"
+    assert [path.path_probability for path in paths] == pytest.approx([0.45 * 0.95 * 0.99, 0.5 * 0.35])
+
+
 def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
     steps = steps_of(puppeteer, SUM, Budget(steps=3))

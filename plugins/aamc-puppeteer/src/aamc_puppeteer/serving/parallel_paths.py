@@ -91,6 +91,7 @@ def _forked(puppeteer: Team, paths: list[Running], running: Sequence[Running], l
     for path, row in zip(running, puppeteer.probabilities([path.state for path in running]), strict=True):
         if row.argmax() == len(names):
             path.probabilities.append(float(row[-1]))
+            path.path_probability *= float(row[-1])
             path.end_by_choice()
             continue
         best, *further = np.argsort(-row[:-1], kind="stable").tolist()
