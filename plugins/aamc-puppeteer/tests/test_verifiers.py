@@ -152,7 +152,21 @@ def test_a_program_must_be_complete(answer: str, why: str) -> None:
     assert why in verdict.why
 
 
-@pytest.mark.parametrize(("said", "correct"), [("CORRECT. It fits.", True), ("correct", True), ("WRONG: CORRECT is 4.", False), ("", False)])
+@pytest.mark.parametrize(
+    ("said", "correct"),
+    [
+        ("CORRECT. It fits.", True),
+        ("correct", True),
+        ("**CORRECT** - fine", True),
+        ("CORRECT: to say more would be wrong.\nNothing is WRONG.", True),
+        ("WRONG: CORRECT is 4.", False),
+        ("Correction: WRONG", False),
+        ("Correct? No. WRONG.", False),
+        ("CORRECT or WRONG? It is WRONG.", False),
+        ("Correctly added, but wrong.", False),
+        ("", False),
+    ],
+)
 def test_a_judge_sees_task_reference_and_answer(said: str, correct: bool) -> None:
     prompts = []
 
