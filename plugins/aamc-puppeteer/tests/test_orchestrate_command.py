@@ -356,11 +356,12 @@ def test_a_budget_in_money_ends_a_training_which_continues_later(aamc: Aamc) -> 
     priced = ["--set", "orchestrator.agent_options={parser: {billed_seconds: 1000}, strings: {billed_seconds: 3000}}"]
     status, out, err = aamc("train", *given, *priced, "--budget-usd", "100", "--out", "made", "--json")
     assert status == 0, err
-    assert "at most 8,082 turns of agents: 16,164.00 USD in equal shares, 24,246.00 USD at most; the training ends at 100 USD" in err
+    free = "16,164.00 USD of it for tools' time at usd_per_second, which nobody bills"
+    assert f"at most 8,082 turns of agents: 16,164.00 USD in equal shares ({free}), 24,246.00 USD at most; the training ends at 100 USD" in err
     metrics = json.loads(out)["metrics"]
     assert 97 < metrics["spent_usd"] <= 100
     assert 0 < metrics["updates"] < 1000
-    assert metrics["estimate"] == {"turns": 8082, "mean_usd": 16164.0, "maximum_usd": 24246.0, "unpriced": []}
+    assert metrics["estimate"] == {"turns": 8082, "mean_usd": 16164.0, "maximum_usd": 24246.0, "tools_usd": 16164.0, "unpriced": []}
     assert f"after {metrics['updates']} of 1000 updates" in err
     status, _, err = aamc("train", "--from", "made", "--dataset", "tasks:arithmetic", "--set", "orchestrator.updates=1", "--out", "more")
     assert status == 0, err

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
+from aamc_agents.tool import Tool
 
 from aamc_puppeteer.tasks.verifiers import ModelVerifier
 from aamc_sdk.errors import ConfigError
@@ -24,12 +25,14 @@ class CostEstimate:
         turns: Maximum number of turns.
         mean_usd: Cost if the agents take equally many turns, each at its maximum cost; infinite if unknown.
         maximum_usd: Cost if the most expensive agent takes every turn; infinite if unknown.
+        tools_usd: Part of ``mean_usd`` for the time of tools, which nobody bills.
         unpriced: Names of the agents that call a model without known prices.
     """
 
     turns: int
     mean_usd: float
     maximum_usd: float
+    tools_usd: float
     unpriced: tuple[str, ...]
 
     @classmethod
@@ -37,9 +40,11 @@ class CostEstimate:
         """Estimate the cost of ``turns`` turns, each on the task where the agent's maximum is highest."""
         states = [TaskState(task=task) for task in tasks]
         costs = [float(np.max([agent.max_cost_usd_in(state) for state in states] or agent.max_cost_usd)) for agent in agents]  # NaN if any is NaN
+        tools = sum(cost for agent, cost in zip(agents, costs, strict=True) if isinstance(agent, Tool)) / len(costs)
         unpriced = tuple(agent.spec.name for agent, cost in zip(agents, costs, strict=True) if math.isnan(cost))
         mean, maximum = (math.inf, math.inf) if unpriced else (sum(costs) / len(costs), max(costs))
-        return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
+        mean_usd, maximum_usd, tools_usd = (turns * cost if turns else 0.0 for cost in (mean, maximum, tools))
+        return cls(turns, mean_usd, maximum_usd, tools_usd, unpriced)
 
     def check(self, budget_usd: float, tasks: Sequence[Task] = ()) -> None:
         """Raise ConfigError if there is a budget, and an agent, or the verifier of a task, calls a model without prices."""
@@ -59,12 +64,14 @@ class CostEstimate:
             return f"at most {self.turns:,} turns of agents; their cost is unknown: no prices for {', '.join(self.unpriced)}"
         if math.isinf(self.maximum_usd):
             return f"at most {self.turns:,} turns of agents; their cost is not known beforehand{limit}"
-        return f"at most {self.turns:,} turns of agents: {self.mean_usd:,.2f} USD in equal shares, {self.maximum_usd:,.2f} USD at most{limit}"
+        tools = f" ({self.tools_usd:,.2f} USD of it for tools' time at usd_per_second, which nobody bills)" if self.tools_usd else ""
+        return f"at most {self.turns:,} turns of agents: {self.mean_usd:,.2f} USD in equal shares{tools}, {self.maximum_usd:,.2f} USD at most{limit}"
 
     def document(self) -> dict[str, Any]:
         """Return the estimate as plain JSON values; an unknown cost is None."""
-        known = {name: None if math.isinf(value) else value for name, value in (("mean_usd", self.mean_usd), ("maximum_usd", self.maximum_usd))}
-        return {"turns": self.turns, **known, "unpriced": list(self.unpriced)}
+        document = attrs.asdict(self)
+        unknown = {name: None for name, value in document.items() if name.endswith("_usd") and math.isinf(value)}
+        return document | unknown | {"unpriced": list(self.unpriced)}
 
 
 def _no_prices(budget_usd: float, models: str, options: str) -> ConfigError:
