@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 from aamc_agents.tasks import Task
-from aamc_experiments.evaluation import Resampling, known_interval
-from aamc_puppeteer.analysis import summarise
+from aamc_puppeteer.analysis import gain, summarise
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes import Executor, Trajectory
 from aamc_puppeteer.orchestrator import Puppeteer
@@ -38,7 +37,6 @@ from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import plain
 
-RESAMPLES = 1000
 PIPELINES = 5
 Played = dict[str, list[Trajectory]]
 
@@ -80,13 +78,6 @@ def one_seed(suite: str, seed: int, given: argparse.Namespace) -> tuple[Played, 
     return played, about | {"pipeline": order, "frequent_routes": frequent}
 
 
-def above(learned: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return the mean difference in reward of two policies on the same tasks, with its interval."""
-    differences = np.array([[one.total_reward - two.total_reward] for one, two in zip(learned, other, strict=True)])
-    resampled = Resampling.bootstrap(np.arange(len(differences)), RESAMPLES, 0).means(differences)[:, 0]
-    return {"reward": float(differences.mean()), "ci95": known_interval(resampled)}
-
-
 def by_kind(trajectories: Sequence[Trajectory]) -> Mapping[str, float]:
     """Return the success rate of each kind of task and difficulty."""
     groups: dict[str, list[bool]] = {}
@@ -103,7 +94,7 @@ def measure(suite: str, given: argparse.Namespace) -> dict[str, Any]:
     pooled = {name: [trajectory for played, _ in results for trajectory in played[name]] for name in names}
     return {
         "policies": {name: {**summarise(trajectories), "success_by_kind": by_kind(trajectories)} for name, trajectories in pooled.items()},
-        "learned_above": {name: above(pooled["learned"], trajectories) for name, trajectories in pooled.items() if name != "learned"},
+        "learned_above": {name: gain(pooled["learned"], trajectories) for name, trajectories in pooled.items() if name != "learned"},
         "trainings": [about for _, about in results],
     }
 

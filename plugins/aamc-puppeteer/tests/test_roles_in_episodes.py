@@ -91,8 +91,8 @@ def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.rglob("run.yaml"))
     status, _, err = run_command(*given, "--out", "unknown")
     assert status == 0, err
-    episodes_and_validation = 2 * 12 + 27 * 12
-    assert f"at most {episodes_and_validation} turns of agents; their cost is unknown: no prices for reasoner" in err
+    episodes_and_validation = 2 * 12 + 27 * (3 * 12 + 2)
+    assert f"at most {episodes_and_validation:,} turns of agents; their cost is unknown: no prices for reasoner" in err
 
 
 def test_a_budget_needs_prices_of_the_judge(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

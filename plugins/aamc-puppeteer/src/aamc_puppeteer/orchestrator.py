@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,9 @@ import numpy as np
 from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
-from aamc_puppeteer.episodes.player import Player, Running, begin
+from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.player import Decide, Player, Running, begin
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
@@ -30,6 +31,7 @@ from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.training_record import TrainingRecord
+from aamc_puppeteer.training.validation import baselines_of, max_turns, validated
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
@@ -145,16 +147,21 @@ class Puppeteer(Team):
     def train(self, training: Training) -> Mapping[str, Any]:
         """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`. A log teaches by :meth:`learn`.
 
+        The validation is compared with :func:`aamc_puppeteer.training.validation.baselines_of`.
         With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
         self._settle_team(training.dataset)
         if training.dataset.experience is not None:
             return self.learn(training.dataset.experience, progress=training.progress)
+        from aamc_puppeteer.training.job import one_thread
+
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
             self._record = TrainingRecord(training.folder, self.config.episodes)
         checks = [] if validation is None else tasks_of(validation)
         progress, budget_usd = training.progress, training.budget_usd
+        with one_thread():
+            before = copy.deepcopy(self.begin([task.text for task in tasks])[0])
         metrics = self.fit(
             tasks,
             folder=training.folder,
@@ -167,8 +174,11 @@ class Puppeteer(Team):
         if self._record is not None:
             metrics |= self._record.figures()
         if validation is not None:
-            metrics["validation"] = self._validated(checks, budget_usd - metrics["spent_usd"], progress)
-            metrics["spent_usd"] += self._executor.spent_usd
+            played_before = partial(self.play, checks, decide=before.probabilities)
+            others = baselines_of(checks, played_before, self.player(), self.config.max_steps, self.services.seed)
+            with self._spending(budget_usd - metrics["spent_usd"]) as executor:
+                metrics["validation"] = validated(partial(self.play, checks), others, progress)
+            metrics["spent_usd"] += executor.spent_usd
         return metrics
 
     def _settle_team(self, dataset: Dataset) -> None:
@@ -177,17 +187,6 @@ class Puppeteer(Team):
             self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
             self._make_team(self.config.agents, self.config.agent_options)
             self._check_options()
-
-    def _validated(self, tasks: Sequence[Task], budget_usd: float, progress: Progress) -> Mapping[str, Any] | None:
-        """Return the figures of validation tasks; None if the budget is spent before all are played."""
-        try:
-            with self._spending(budget_usd):
-                figures = summarise(self.play(tasks))
-        except OutOfBudgetError:
-            progress.say("no validation: the budget is spent")
-            return None
-        progress.say(f"validation, {in_words(figures)}")
-        return figures
 
     @contextmanager
     def _spending(self, budget_usd: float) -> Iterator[Executor]:
@@ -219,7 +218,7 @@ class Puppeteer(Team):
             progress: Receives the progress.
             watch: Called with every update's episodes.
             budget_usd: The training ends when the rest of this amount does not cover an agent's next turn.
-            validation_tasks: Number of tasks that the caller plays after the training; the estimated cost covers them too.
+            validation_tasks: Number of tasks that the caller validates after the training; the estimated cost covers that too.
 
         Raises:
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
@@ -278,7 +277,8 @@ class Puppeteer(Team):
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
         self.check_agents()
         config = self.config
-        estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps, tasks)
+        practice = config.updates * config.episodes * config.max_steps
+        estimate = CostEstimate.of(self._agents, practice + max_turns(validation_tasks, config.max_steps, len(self.pool)), tasks)
         estimate.check(budget_usd, tasks)
         return estimate
 
@@ -327,19 +327,20 @@ class Puppeteer(Team):
 
     # Working
 
-    def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0) -> list[Trajectory]:
+    def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0, decide: Decide | None = None) -> list[Trajectory]:
         """Play an episode of each task, in parallel, without learning.
 
         Args:
             tasks: The tasks.
             sample: Whether actions are drawn from the policy (default: the option ``sample``).
             seed: Seed of all randomness.
+            decide: Replaces the policy.
         """
         from aamc_puppeteer.training.job import one_thread
 
         with one_thread():
             trajectories, _ = self.player().play(
-                self.decide,
+                decide or self.decide,
                 tasks,
                 self.config.max_steps,
                 np.random.default_rng((self.services.seed, seed)),

@@ -87,7 +87,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     runs/latest is used only if it has the candidates of the log.
 
     An orchestrator (--orchestrator, or RUN contains one): play tasks with right answers. Compare the orchestrator, such as router-r1, with baselines
-    and --routers, on its own test tasks or on the tasks of --dataset that were not in its training.
+    and --routers, on its own test tasks or on the tasks of --dataset that were not in its training. puppeteer is compared with baselines when it is
+    trained: on validation tasks, in training.json.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
 

@@ -63,6 +63,13 @@ def _figures(means: Floats) -> Figures:
     return plain | {"cost_usd_per_success": per_success[0], "tokens_per_success": per_success[1]}
 
 
+def gain(policy: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
+    """Return the mean difference in reward of two policies on the same tasks, with its 95% interval."""
+    differences = np.array([[one.total_reward - two.total_reward] for one, two in zip(policy, other, strict=True)])
+    resampled = Resampling.bootstrap(np.arange(len(differences)), RESAMPLES, seed=0).means(differences)[:, 0]
+    return {"mean_reward": float(differences.mean()), "ci95": known_interval(resampled)}
+
+
 def in_words(figures: Mapping[str, Any]) -> str:
     """Return the main figures of :func:`summarise` in one line; success with its interval if there are several episodes."""
     if not figures["episodes"]:

@@ -148,8 +148,8 @@ class Player:
     def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: EpisodeReward) -> None:
         self._encoder = encoder
         self.executor = executor
-        self._names = tuple(names)
-        self._rule = rule
+        self.names = tuple(names)
+        self.rule = rule
 
     def play(
         self,
@@ -165,7 +165,7 @@ class Player:
 
         Unless ``sample``, the most probable actions are taken. By default all is visible.
         """
-        visible = visibility or Visibility.full(len(tasks), len(self._names))
+        visible = visibility or Visibility.full(len(tasks), len(self.names))
         seeds = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]
         drawn: list[int] = []
@@ -186,10 +186,10 @@ class Player:
             drawn.extend(rows)
             seen.append(features)
             chosen.extend(actions)
-            return [self._names[action] if action < len(self._names) else None for action in actions]
+            return [self.names[action] if action < len(self.names) else None for action in actions]
 
-        trajectories = play_out(episodes, choose, self.executor, self._rule)
-        returns = [discounted_returns(trajectory.rewards, self._rule.discount) for trajectory in trajectories]
+        trajectories = play_out(episodes, choose, self.executor, self.rule)
+        returns = [discounted_returns(trajectory.rewards, self.rule.discount) for trajectory in trajectories]
         nothing = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
         return trajectories, ActionBatch(
             features=StateFeatures.concatenate(seen) if seen else nothing,
