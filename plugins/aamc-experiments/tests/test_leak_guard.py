@@ -8,7 +8,7 @@ import shutil
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.data import TrainingFingerprint
+from aamc_experiments.data import TrainingFingerprint, read_splits
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluate_run
 from aamc_experiments.run_folder import RunFolder
@@ -157,6 +157,31 @@ def test_what_a_checkpoint_was_trained_on_is_no_test_of_it(made, evaluate, caplo
     assert evaluate(second)["data"] == metrics["data"]
     own, taken_over = second.fingerprints
     assert set(taken_over.questions) == set(first.fingerprints[0].questions) != set(own.questions)
+
+
+def test_a_preference_is_not_calibrated_on_validation_rows_that_a_checkpoint_was_trained_on(made, plugins, caplog) -> None:
+    first, _ = made("first")
+    second, _ = made("second", router=str(first.folder), seed=1)
+    splits = read_splits(second.settings, lambda source: TinyFormat(TinyFormat.Config(), None))
+    new = leave_out_trained_rows(splits["validation"], first.fingerprints, strict=False).rows
+    assert 0 < len(new) < sizes(second)["validation"]
+    caplog.clear()
+    assert calibrate(second, plugins, NoProgress(), Target("strong-share", 1)).rows == len(new)
+    assert f"{sizes(second)['validation'] - len(new)} of {sizes(second)['validation']} rows" in caplog.text
+
+
+def test_a_preference_is_calibrated_on_all_validation_rows_if_a_checkpoint_is_of_the_same_rows(made, plugins) -> None:
+    first, _ = made("first")
+    second, _ = made("second", router=str(first.folder))
+    assert calibrate(second, plugins, NoProgress(), Target("strong-share", 1)).rows == sizes(second)["validation"]
+
+
+def test_without_a_new_validation_row_no_preference_is_calibrated(made, plugins, monkeypatch) -> None:
+    first, _ = made("first")
+    second, _ = made("second", router=str(first.folder), seed=1)
+    monkeypatch.setattr(TrainingFingerprint, "contains", lambda self, questions: np.ones(len(questions), dtype=bool))
+    with pytest.raises(DataError, match="none is left to evaluate: use rows that no component was trained on"):
+        calibrate(second, plugins, NoProgress(), Target("strong-share", 1))
 
 
 def test_what_was_trained_on_is_passed_on_from_run_to_run(made, evaluate) -> None:

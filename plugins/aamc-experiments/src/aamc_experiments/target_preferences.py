@@ -7,6 +7,8 @@ whole range, then at those between the neighbours of the best.
 A preference that just meets a target on some rows misses it on others half of the time. So the target must be met with
 confidence: on that share of bootstrap resamples of the rows. A router without training of its own, such as ``greedy``, decides
 training rows as well, by their out-of-fold quality: these are as new to it as validation rows, and many more.
+
+Validation rows that a checkpoint of the run was trained on are left out. Those on which the run's own training stopped early stay.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from numpy.typing import NDArray
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
+from aamc_experiments.leak_guard import leave_out_trained_rows
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
-from aamc_experiments.setup import make_setup
+from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import read_out_of_fold, split_requests
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
@@ -141,7 +144,8 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     """Find the preference at which a run's router meets a target on the validation rows, or misses it by the least.
 
     Raises:
-        DataError: No preference meets the target, every candidate's quality is 0, the rows changed since the run, or they have no latencies.
+        DataError: No preference meets the target, every candidate's quality is 0, the rows changed since the run or have no latencies, or a
+            checkpoint of the run was trained on all of them.
         CheckpointError: The run is damaged.
     """
     decide = _decider(run, plugins, progress, target)
@@ -250,6 +254,7 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
     """Return a function that lets a run's router decide the rows that are new to it, at preferences ``[P, 3]``."""
     setup, services = make_setup(run.settings, plugins), run.services(plugins)
     check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.splits, run.folder)
+    setup = _without_trained_rows(setup, run)
     estimator, router, means = run.estimator(plugins, services), run.router(plugins, services), run.candidate_means
     routers = {run.router_name: router}
     out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
@@ -271,6 +276,18 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
         return first.joined_with(others[0]) if others else first
 
     return decide
+
+
+def _without_trained_rows(setup: ExperimentSetup, run: RunFolder) -> ExperimentSetup:
+    """Return the setup without the validation rows that a checkpoint of the run was trained on.
+
+    Raises:
+        DataError: None is left, or they hold comparisons without outcomes.
+    """
+    setup.check_outcomes("validation")
+    kept = leave_out_trained_rows(setup.splits["validation"], run.fingerprints[1:], strict=False)
+    setup.env.prepare({"validation": kept.rows})
+    return attrs.evolve(setup, splits={**setup.splits, "validation": kept.rows})
 
 
 def _confidence(target: Target, figures: Mapping[str, Floats]) -> Floats:
