@@ -127,8 +127,8 @@ class Experience:
         return max(earlier, key=lambda past: past.revision, default=None)
 
     def about(self, queries: Sequence[Query]) -> Experience:
-        """Return the decisions on some questions, with their attempts and feedback."""
-        asked = {normalized_text(query.text) for query in queries}
+        """Return the decisions on some questions, with their attempts and feedback; none without text, whose questions are unknown."""
+        asked = {normalized_text(query.text) for query in queries} - {""}
         return self.take(np.array([row for row, query in enumerate(self.queries) if normalized_text(query.text) in asked], dtype=np.intp))
 
     def take(self, rows: NDArray[np.intp]) -> Experience:
@@ -186,12 +186,12 @@ class Dataset:
         return len(self.queries)
 
     def take(self: DatasetT, rows: NDArray[np.intp]) -> DatasetT:
-        """Return some rows, with the experience on their questions or of their groups only: one split holds nothing of another."""
+        """Return some rows, with their decisions or those on their questions only: one split holds nothing of another."""
         queries = [self.queries[row] for row in rows]
         own: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in self.row_fields}
         experience = self.experience
         if experience is not None:
-            experience = experience.about(queries) if self.groups is None else experience.take(rows)
+            experience = experience.take(rows) if self.rows_are_decisions else experience.about(queries)
         return attrs.evolve(
             self,
             queries=queries,
@@ -202,6 +202,14 @@ class Dataset:
             groups=None if self.groups is None else [self.groups[row] for row in rows],
             **own,
         )
+
+    @property
+    def rows_are_decisions(self) -> bool:
+        """Whether each row is a decision of the experience, at the same position, as in a log."""
+        if self.groups is not None or self.experience is None:
+            return self.experience is not None
+        logged = self.experience.queries
+        return len(logged) == len(self) and all(own.text == query.text for own, query in zip(self.queries, logged, strict=True))
 
     @property
     def only_compared(self) -> bool:

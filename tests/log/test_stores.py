@@ -435,8 +435,8 @@ def test_a_decision_is_made_in_one_stretch_alone(store: Store) -> None:
     store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
     assert store.experience().made == 2
     assert [store.experience(after, 1).made for after in range(4)] == [1, 1, 0, 0]
-    about = store.experience(1).about([attrs.evolve(record("d").query, text="")])
-    assert (len(about.decisions), about.made) == (2, 1)  # d is only judged after position 1
+    both = store.experience(1).take(np.arange(2))
+    assert (len(both.decisions), both.made) == (2, 1)  # d is only judged after position 1
 
 
 def test_an_experience_has_the_order_of_decisions_and_entries(store: Store) -> None:

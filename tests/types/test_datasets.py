@@ -51,5 +51,20 @@ def test_no_question_of_a_split_is_in_the_experience_of_another():
     assert asked == {"train": set(texts[:6]), "test": set(texts[6:])}
 
 
+def test_a_split_of_a_log_has_its_own_decisions_alone_also_those_whose_texts_are_forgotten():
+    texts = ["one", "", "two", "", ""]
+    dataset = Dataset([Query(text) for text in texts], experience=logged(texts))
+    part = dataset.take(np.array([0, 3]))
+    assert part.experience.rows == {"0": 0, "3": 1}
+    assert part.rows_are_decisions
+    assert part.take(np.array([1])).experience.rows == {"3": 0}
+
+
+def test_a_decision_without_text_is_on_no_question_of_a_table():
+    dataset = Dataset([Query("one"), Query("")], experience=logged(["", "one", ""]))
+    assert not dataset.rows_are_decisions
+    assert dataset.take(np.array([0, 1])).experience.rows == {"1": 0}
+
+
 def test_rows_of_a_dataset_without_experience_have_none():
     assert Dataset([Query("one")]).take(np.array([0])).experience is None

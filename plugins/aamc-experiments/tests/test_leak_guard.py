@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.data import TrainingFingerprint, read_splits
-from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
+from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluate_run
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Source, read_settings
@@ -17,7 +17,7 @@ from aamc_experiments.target_preferences import Target, calibrate
 from aamc_experiments.training import Experiment
 from tiny import Tiny, TinyFormat
 
-from aamc_sdk import Candidate, Dataset, Estimates, Experience, Pool, Query, builtin
+from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Pool, Preference, Query, builtin
 from aamc_sdk.errors import CheckpointError, DataError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
@@ -103,6 +103,15 @@ def test_where_nothing_else_is_left_that_is_an_error(made, plugins) -> None:
     assert len(rows) == sizes(run)["test"]
     with pytest.raises(DataError, match="none is left to evaluate"):
         leave_out_trained_rows(trained, [*run.fingerprints, TrainingFingerprint.of([query.text.lower() for query in rows.queries])], strict=False)
+
+
+def test_decisions_of_forgotten_users_are_recognised_by_their_ids_in_any_split_of_a_log() -> None:
+    queries = [Query("" if row % 3 else f"question {row}") for row in range(100)]
+    decisions = [Decision(f"d{row}", "a", 1.0, Preference()) for row in range(100)]
+    log = Dataset(queries, experience=Experience(100, queries, Estimates.unknown(100), decisions))
+    fingerprint = fingerprint_of({"train": log.take(np.arange(60))})
+    assert leave_out_trained_rows(log, [fingerprint], strict=False).dropped == 60
+    assert leave_out_trained_rows(Dataset([Query(""), Query("other")]), [fingerprint], strict=False).dropped == 0
 
 
 def test_its_own_trained_rows_are_evaluated_only_by_name_and_that_is_said(made, evaluate, caplog) -> None:

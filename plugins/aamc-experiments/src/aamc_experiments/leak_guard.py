@@ -110,11 +110,11 @@ def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
 
 
 def _names(rows: Dataset) -> list[str]:
-    """Return the name of each row, ``[Q]``; for a row without text that of its decision, where the data has one for each row."""
-    names, decisions = row_names(rows), {} if rows.experience is None else rows.experience.rows
-    if len(decisions) != len(rows):
+    """Return the name of each row, ``[Q]``; for a row without text that of its decision, where each row is one."""
+    names = row_names(rows)
+    if rows.experience is None or not rows.rows_are_decisions:
         return names
-    return [name or decision_name(decision_id) for name, decision_id in zip(names, decisions, strict=True)]
+    return [name or decision_name(decision_id) for name, decision_id in zip(names, rows.experience.rows, strict=True)]
 
 
 def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:
