@@ -106,7 +106,10 @@ def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
 
 
 def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
-    return [row for name in ("train", "validation") if name in splits for row in _names(splits[name])]
+    """Return the names of training rows: their questions or decisions, and their groups, by which rows with groups are compared."""
+    trained = [splits[name] for name in ("train", "validation") if name in splits]
+    grouped = [rows for rows in trained if rows.groups is not None]
+    return [name for rows in (*grouped, *(attrs.evolve(rows, groups=None) for rows in trained)) for name in _names(rows)]
 
 
 def _names(rows: Dataset) -> list[str]:
