@@ -168,6 +168,8 @@ class Dataset:
         cost_note: The origin of the costs, where they were not measured.
         groups: The group of each row, such as its user; the rows of one group stay in one split, and each row is a decision of the experience.
             None: rows with equal or similar questions stay together.
+        question_groups: The number of each row's group of near-duplicate questions, ``[Q]``, which folds of the rows keep together. Experiments
+            set it for rows without groups. None: only equal questions stay together.
         row_fields: Names of the fields that a subclass adds with one value a row.
     """
 
@@ -181,6 +183,7 @@ class Dataset:
     source: str = ""
     cost_note: str = ""
     groups: Sequence[str] | None = None
+    question_groups: NDArray[np.intp] | None = attrs.field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -200,6 +203,7 @@ class Dataset:
             references=None if self.references is None else [self.references[row] for row in rows],
             experience=experience,
             groups=None if self.groups is None else [self.groups[row] for row in rows],
+            question_groups=None if self.question_groups is None else self.question_groups[rows],
             **own,
         )
 

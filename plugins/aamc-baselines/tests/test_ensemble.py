@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aamc_baselines.learned.ensemble import member_weights
 from aamc_baselines.quality.examples import Examples
+from aamc_lexical.quality import Questions
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Training
@@ -40,7 +41,7 @@ def test_weights_are_those_of_the_best_mixture() -> None:
     first, second, third = rng.random((3, 200, 2))
     quality = 0.3 * first + 0.7 * second
     quality[rng.random(quality.shape) < 0.4] = np.nan
-    table = Examples(np.zeros((200, 1)), quality, np.arange(200))
+    table = Examples(np.zeros((200, 1)), quality, Questions(np.arange(200)))
     np.testing.assert_allclose(member_weights([first, second, third], table), [0.3, 0.7, 0.0], atol=1e-4)
 
 

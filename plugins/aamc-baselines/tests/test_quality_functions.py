@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_baselines.learned import gbdt, irt, knn, logistic, mf, mlp, ridge, svm
-from aamc_baselines.quality.examples import Comparisons, Examples
+from aamc_baselines.quality.examples import Comparisons, Examples, examples_of
 from aamc_baselines.quality.likelihood import map_estimate, negative_log_likelihood, offsets
-from aamc_lexical.quality import fold_of
+from aamc_lexical.quality import Questions, fold_of
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
+from aamc_sdk import Candidate, Dataset, Pool, Query
 from aamc_sdk.types import sigmoid
 
 
 def examples(quality: Any, features: Any = None, comparisons: Comparisons | None = None) -> Examples:
     quality = np.asarray(quality, dtype=float)
     rows = np.zeros((len(quality), 1)) if features is None else np.asarray(features, dtype=float)
-    return Examples(rows, quality, np.arange(len(quality)), comparisons or Comparisons.none())
+    return Examples(rows, quality, Questions(np.arange(len(quality))), comparisons or Comparisons.none())
 
 
 @pytest.fixture
@@ -134,7 +135,12 @@ def test_an_svm_that_tells_nothing_apart_says_the_mean() -> None:
     np.testing.assert_allclose(predicted, np.tile(table.means, (50, 1)), atol=0.12)
 
 
+def test_examples_know_the_near_duplicates_of_their_rows() -> None:
+    dataset = Dataset([Query(text) for text in ("one", "two", "one!")], question_groups=np.array([0, 1, 0]))
+    assert examples_of(dataset, Pool([Candidate("a")]), np.zeros((3, 1))).take(np.array([1, 2])).questions.group.tolist() == [1, 0]
+
+
 def test_rows_of_one_question_share_a_fold_and_folds_are_of_a_size() -> None:
-    fold = fold_of(np.repeat(np.arange(50), 2).tolist(), 5, 0)
+    fold = fold_of(Questions(np.repeat(np.arange(50), 2)), 5, 0)
     assert (fold[::2] == fold[1::2]).all()
     np.testing.assert_array_equal(np.bincount(fold), [20] * 5)

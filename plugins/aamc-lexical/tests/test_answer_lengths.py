@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_lexical.answer_lengths import LengthModel, cross_validated, fixed_latency, for_pool, known_lengths
-from aamc_lexical.quality import fold_of
+from aamc_lexical.quality import Questions, fold_of
 
 from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Prices, Query, Training
 
@@ -77,7 +77,7 @@ def test_the_predictions_add_up_to_the_training_lengths():
 
 def test_noise_gets_the_largest_penalty_and_a_clear_relation_a_small_one():
     generator = np.random.default_rng(0)
-    embedding, fold = generator.normal(size=(300, 4)), fold_of(range(300), 5, 0)
+    embedding, fold = generator.normal(size=(300, 4)), fold_of(Questions(np.arange(300)), 5, 0)
     clear, noise = np.exp(4 + embedding[:, :1]), np.exp(4 + generator.normal(size=(300, 1)))
     assert cross_validated(embedding, noise, fold)[0] == 10_000.0
     penalty, held_out = cross_validated(embedding, clear, fold)

@@ -72,11 +72,13 @@ def test_where_there_is_nothing_to_learn_little_but_the_means_is_expected():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_two_spellings_of_a_question_are_never_on_both_sides_of_a_fold(seed):
-    texts = [spelling.format(number) for number in range(30) for spelling in ("Sort list {}", " sort\tLIST  {}")]
+@pytest.mark.parametrize(("other", "groups"), [(" sort\tLIST  {}", None), ("Sort list {}, please", np.arange(60) // 2)])
+def test_two_spellings_or_near_duplicates_of_a_question_are_never_on_both_sides_of_a_fold(seed, other, groups):
+    texts = [spelling.format(number) for number in range(30) for spelling in ("Sort list {}", other)]
     generator = np.random.default_rng(seed)
     points, quality = generator.normal(size=(60, 2)), generator.integers(2, size=(60, 3)).astype(float)
-    dataset = Dataset([Query(text) for text in texts], Pool(map(Candidate, "abc")), Outcomes(quality, np.ones_like(quality), np.ones_like(quality)))
+    outcomes = Outcomes(quality, np.ones_like(quality), np.ones_like(quality))
+    dataset = Dataset([Query(text) for text in texts], Pool(map(Candidate, "abc")), outcomes, question_groups=groups)
     config, fitted = LearningConfig(folds=2), []
     data = TrainingRows.of(config, Training(dataset=dataset), seed=seed)
 

@@ -4,7 +4,7 @@ from aamc_lexical.heads.head_metrics import scores
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, own_shares
-from aamc_lexical.quality.cross_validation import fold_of
+from aamc_lexical.quality.cross_validation import Questions, fold_of
 from aamc_lexical.quality.experts import (
     PSEUDO_COUNT,
     QUERIES_PER_BATCH,
@@ -15,7 +15,7 @@ from aamc_lexical.quality.experts import (
 )
 from aamc_lexical.quality.shrinkage import DistanceShrinkage
 
-from aamc_sdk import Estimates
+from aamc_sdk import Dataset, Estimates, Query
 
 NAN = np.nan
 
@@ -108,9 +108,29 @@ def test_a_blend_stays_within_bounds():
 
 
 def test_folds_are_even_and_keep_equal_texts_together():
-    fold = fold_of([str(n) for n in range(20)] * 2, 5, seed=0)
+    fold = fold_of(Questions(np.tile(np.arange(20), 2)), 5, seed=0)
     assert np.array_equal(fold[:20], fold[20:])
     assert np.bincount(fold).tolist() == [8] * 5
+
+
+def test_near_duplicates_share_a_fold_and_no_other_row_changes_its_own():
+    alone, group = np.arange(100), np.arange(100)
+    group[50:60] = group[:10]
+    questions = Questions(alone, group)
+    before, fold = fold_of(Questions(alone), 5, seed=0), fold_of(questions, 5, seed=0)
+    assert fold[50:60].tolist() == fold[:10].tolist() == before[:10].tolist()
+    assert np.array_equal(np.delete(fold, np.s_[50:60]), np.delete(before, np.s_[50:60]))
+    part = fold_of(questions.take(np.arange(5, 60)), 5, seed=0)
+    assert part[45:50].tolist() != part[:5].tolist()
+    assert part[50:].tolist() == part[:5].tolist()
+
+
+def test_a_dataset_says_which_questions_are_near_duplicates_else_spellings_of_one_are():
+    queries = [Query(text) for text in ("One", "two", "one ", "One!")]
+    assert Questions.of(Dataset(queries)).group.tolist() == Questions.of(Dataset(queries)).number.tolist() == [0, 1, 0, 2]
+    dataset = Dataset(queries, question_groups=np.array([3, 7, 3, 3])).take(np.array([3, 1, 0]))
+    found = Questions.of(dataset)
+    assert (found.number.tolist(), found.group.tolist()) == ([0, 1, 2], [3, 7, 3])
 
 
 def test_a_twin_counts_more_than_a_stranger():

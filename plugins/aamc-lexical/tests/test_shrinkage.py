@@ -137,3 +137,12 @@ def test_questions_that_are_as_alike_as_those_of_training_are_familiar_whatever_
     prediction, means = np.array([[0.9, 0.1]]), np.array([[0.5, 0.5]])
     assert np.allclose(shrinkage(prediction, means, np.array([[3e-7]])), shrinkage(prediction, means, np.zeros((1, 1))))
     assert np.allclose(means, shrinkage(prediction, means, np.array([[0.2]])))
+
+
+def test_copies_of_a_question_are_no_further_evidence():
+    once = evidence(100, holds=0.5, noise=0.5)
+    thrice = HeldOutPredictions(
+        *(np.repeat(part, 3, axis=0) for part in (once.prediction, once.means, once.quality, once.distance)), np.repeat(np.arange(100), 3)
+    )
+    assert thrice.certain_slopes() == pytest.approx(once.certain_slopes())
+    assert (attrs.evolve(thrice, group=np.arange(300)).certain_slopes() > once.certain_slopes()).all()

@@ -92,6 +92,17 @@ def test_near_duplicates_are_on_one_side_and_the_order_of_rows_changes_nothing(o
     assert len(set.union(*sides)) == sum(map(len, sides)) < len(rows)
 
 
+def test_rows_of_a_split_know_their_near_duplicates_in_it() -> None:
+    splits = read_splits(read_settings({"dataset": "a"}), given(a=Dataset([Query(text) for text in (*ASKED, *NAMES[:60])])))
+    groups = Groups.of(*splits.values())
+    for split in splits.values():
+        names = groups.names(split)
+        assert split.question_groups is not None
+        assert [names.index(name) for name in names] == [split.question_groups.tolist().index(number) for number in split.question_groups]
+    users = Dataset(QUERIES[:9], groups=[f"user {row % 3}" for row in range(9)])
+    assert read_splits(read_settings({"dataset": "a"}), given(a=users))["train"].question_groups is None
+
+
 def test_near_duplicates_of_what_is_tested_are_left_out_of_training_and_said(caplog) -> None:
     settings = read_settings({"dataset": "a", "test_dataset": "b"})
     rows = Dataset([*QUERIES[:100], Query(ASKED[0]), Query(ASKED[-1])])

@@ -82,7 +82,7 @@ class StackedMembers(QualityFunction):
 def _held_out(examples: Examples, parts: EnsembleParts, seed: int) -> list[Floats]:
     """Return the held-out predictions of each member and of the means, ``[N, M]`` each."""
     predictions = [np.tile(examples.means, (len(examples), 1)) for _ in range(len(parts.members) + 1)]
-    fold = fold_of(examples.question.tolist(), parts.folds, seed)
+    fold = fold_of(examples.questions, parts.folds, seed)
     for number in np.unique(fold):
         held, others = np.flatnonzero(fold == number), examples.take(np.flatnonzero(fold != number))
         if not others.known.any():

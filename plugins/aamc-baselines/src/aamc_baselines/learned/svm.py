@@ -47,7 +47,7 @@ class Margins(QualityFunction):
     def fit(cls, examples: Examples, options: SvmOptions, seed: int) -> Margins:
         """Fit the sigmoids by cross-validation, then the machines to all rows."""
         margin = np.zeros(examples.quality.shape)
-        fold = fold_of(examples.question.tolist(), options.folds, seed)
+        fold = fold_of(examples.questions, options.folds, seed)
         for number in range(options.folds):
             held = np.flatnonzero(fold == number)
             weight, bias = _machines(examples.take(np.flatnonzero(fold != number)), options.C, seed)

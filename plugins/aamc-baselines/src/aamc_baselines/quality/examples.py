@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 from aamc_experiments.typical_outcomes import votes
+from aamc_lexical.quality import Questions
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import EstimatesError
@@ -125,13 +126,13 @@ class Examples:
     Attributes:
         features: Features of the training queries, centred and of unit variance on average, ``[N, D]``.
         quality: The outcomes, ``[N, M]``, NaN where unknown.
-        question: The number of each row's question, ``[N]``; equal for spellings of one question.
+        questions: The rows' questions.
         comparisons: Comparisons, for functions that learn from them.
     """
 
     features: Floats
     quality: Floats
-    question: Indices
+    questions: Questions
     comparisons: Comparisons = attrs.field(factory=Comparisons.none)
 
     def __len__(self) -> int:
@@ -151,19 +152,18 @@ class Examples:
 
     def take(self, rows: Indices) -> Examples:
         """Return a subset of the rows."""
-        return Examples(self.features[rows], self.quality[rows], self.question[rows], self.comparisons.take(rows, len(self)))
+        return Examples(self.features[rows], self.quality[rows], self.questions.take(rows), self.comparisons.take(rows, len(self)))
 
 
 def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
     """Return the examples of training rows: outcomes of the M candidates and comparisons between them, with features ``[N, D]``."""
-    numbers: dict[str, int] = {}
-    asked = np.array([numbers.setdefault(normalized_text(query.text), len(numbers)) for query in dataset.queries], dtype=np.intp)
     unknown = np.full((len(dataset), len(pool)), np.nan)
     quality = unknown if dataset.outcomes is None else dataset.outcomes.known_quality
-    _, first = np.unique(asked, return_index=True)
-    rows = {text: int(first[number]) for text, number in numbers.items()}
+    rows: dict[str, int] = {}
+    for row, query in enumerate(dataset.queries):
+        rows.setdefault(normalized_text(query.text), row)
     comparisons = Comparisons.none() if dataset.experience is None else _comparisons(dataset.experience, pool.names, rows)
-    return Examples(features, quality, asked, comparisons)
+    return Examples(features, quality, Questions.of(dataset), comparisons)
 
 
 def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, int]) -> Comparisons:

@@ -39,6 +39,7 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
 
     Without a test dataset, a hash of seed and question divides the rows 70/10/20, near-duplicates together. With one,
     it divides them 90/10 into training and validation, and rows with questions of the test dataset are left out.
+    The rows of each split name their groups of near-duplicates, for folds.
 
     Raises:
         DataError: A dataset or a split has no rows.
@@ -54,7 +55,7 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     for name, split in splits.items():
         if not len(split):
             raise DataError(f"the {name} split of {settings.dataset.public_name} has no row of its own; give it rows that no later split has")
-    return splits
+    return {name: groups.numbered(split) for name, split in splits.items()}
 
 
 @attrs.frozen(eq=False)
@@ -77,6 +78,15 @@ class Groups:
     def names(self, dataset: Dataset) -> list[str]:
         """Return the name of each row's group, ``[Q]``."""
         return [self.by_question[name] for name in row_names(dataset)]
+
+    def numbered(self, dataset: Dataset) -> Dataset:
+        """Return a dataset with the number of each row's group of near-duplicates; one with groups of its own as it is."""
+        if dataset.groups is not None:
+            return dataset
+        numbers: dict[str, int] = {}
+        return attrs.evolve(
+            dataset, question_groups=np.array([numbers.setdefault(name, len(numbers)) for name in self.names(dataset)], dtype=np.intp)
+        )
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
         """Return the rows of a split whose groups have no held-out row; warn of the others."""

@@ -6,8 +6,8 @@ contrast (the deviations of single candidates):
     q_im = mean_m + l_i + c_im,    l_i = the mean over m of (q_im - mean_m)
 
 Held-out outcomes are regressed on both, y_im - mean_m = a l_i + b c_im. The slopes a and b are one if the blend is calibrated and zero
-if it is noise. The lower ends of their 95% intervals are used, with standard errors clustered by question. Slopes are measured twice:
-near, with random folds, and far, with held-out groups of similar questions. In between they are interpolated by the distance from
+if it is noise. The lower ends of their 95% intervals are used, with standard errors clustered by question, near-duplicates together. Slopes are
+measured twice: near, with random folds, and far, with held-out groups of similar questions. In between they are interpolated by the distance from
 the nearest cluster centre; at twice the far distance they reach their minimum.
 
 An embedding of words shows an unfamiliar text otherwise: few of its terms are known, so it lies near the centre of all texts and near the
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.types import Floats
 
@@ -55,12 +56,14 @@ class HeldOutPredictions:
         means: The candidates' means without the question's fold, ``[N, M]``.
         quality: The outcomes, ``[N, M]``, NaN where unknown.
         distance: S distances from the rows of the other folds, ``[N, S]``.
+        group: The number of each question's group of near-duplicates, whose outcomes are no independent ones, ``[N]``; by default its own.
     """
 
     prediction: Floats
     means: Floats
     quality: Floats
     distance: Floats
+    group: NDArray[np.intp] = attrs.field(default=attrs.Factory(lambda self: np.arange(len(self.quality)), takes_self=True))
 
     def certain_slopes(self) -> Floats:
         """Return the lower confidence bounds of the slopes of level and contrast, ``[2]``, from ``MIN_SLOPE`` to 1."""
@@ -70,7 +73,10 @@ class HeldOutPredictions:
         inverse = np.linalg.pinv(np.einsum("nmk,nml->kl", parts, parts))
         slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
         influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # the influence of each question on the slopes
-        errors = np.linalg.norm(influence, axis=0)
+        groups, group = np.unique(self.group, return_inverse=True)
+        by_group = np.zeros((len(groups), 2))
+        np.add.at(by_group, group.ravel(), influence)
+        errors = np.linalg.norm(by_group, axis=0)
         return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_SLOPE, 1.0))
 
 

@@ -14,7 +14,7 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distances
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
-from aamc_lexical.quality.cross_validation import fold_of, merge_questions
+from aamc_lexical.quality.cross_validation import fold_of, merge_groups
 from aamc_lexical.quality.experts import BroadExpert, CategoryExpert, ClusterExpert, Expert, LocalExpert, NeighbourExpert, candidate_means
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
@@ -95,15 +95,15 @@ def with_quality(
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
-    questions = [data.questions[row] for row in rows]
+    questions = data.questions.take(rows)
     fold = fold_of(questions, folds, data.seed)
     predictions, distance = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
     weights = blend_weights(predictions, quality)
-    near, far = HeldOutPredictions(blended_by_others(predictions, quality, fold), predictions[-1], quality, distance), None
+    near, far = HeldOutPredictions(blended_by_others(predictions, quality, fold), predictions[-1], quality, distance, questions.group), None
     if ClusterExpert.kind in measured_by and ClusterExpert.kind in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
-        predictions, distance = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
-        far = HeldOutPredictions(blended(predictions, weights), predictions[-1], quality, distance)
+        predictions, distance = _cross_fit(data, merge_groups(group, questions), kinds, fit, "group", measured_by)
+        far = HeldOutPredictions(blended(predictions, weights), predictions[-1], quality, distance, questions.group)
     shrinkage = DistanceShrinkage.of_familiar(near, measured_by) if NeighbourExpert.kind in measured_by else DistanceShrinkage.fit(near, far)
     blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
@@ -124,7 +124,7 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
         return result
     rows = data.rows[np.isfinite(tokens[data.rows]).any(axis=1)]
     everything = embed(np.arange(len(tokens)))
-    penalty, unseen = cross_validated(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
+    penalty, unseen = cross_validated(everything[rows], tokens[rows], fold_of(data.questions.take(rows), folds, data.seed))
     model = LengthModel.fit(everything[rows], tokens[rows], penalty)
     outcomes, known = data.training.dataset.outcomes, data.training.dataset.pool
     assert outcomes is not None  # there are lengths, so there are outcomes of a pool

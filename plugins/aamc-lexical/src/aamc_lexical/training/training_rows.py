@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.targets import Targets
+from aamc_lexical.quality.cross_validation import Questions
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.types import normalized_text
 
 Rows = NDArray[np.intp]
 
@@ -25,7 +25,7 @@ class TrainingRows:
     Attributes:
         training: The dataset, the folder for checkpoints, whether to resume, and the progress reporter.
         texts: Texts of all N training rows.
-        questions: Their questions, normalised: spellings of one question are equal.
+        questions: Their questions.
         targets: Labels of the training rows.
         rows: Indices of the rows to fit: all, or ``max_train_texts`` of them.
         validation_texts: Texts of the validation rows.
@@ -35,7 +35,7 @@ class TrainingRows:
 
     training: Training
     texts: Sequence[str]
-    questions: Sequence[str]
+    questions: Questions
     targets: Targets
     rows: Rows
     validation_texts: Sequence[str]
@@ -58,7 +58,7 @@ class TrainingRows:
         return cls(
             training=training,
             texts=texts,
-            questions=[normalized_text(query.text) for query in training.dataset.queries],
+            questions=Questions.of(training.dataset),
             targets=targets,
             rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
             validation_texts=[] if validation is None else [query.text for query in validation.queries],
