@@ -286,8 +286,11 @@ def _without_trained_rows(setup: ExperimentSetup, run: RunFolder) -> ExperimentS
     """
     setup.check_outcomes("validation")
     kept = leave_out_trained_rows(setup.splits["validation"], run.fingerprints[1:], strict=False)
-    setup.env.prepare({"validation": kept.rows})
-    return attrs.evolve(setup, splits={**setup.splits, "validation": kept.rows})
+    if not kept.dropped:
+        return setup
+    splits = {**setup.splits, "validation": kept.rows}
+    setup.env.prepare({name: rows for name, rows in splits.items() if not rows.only_compared})
+    return attrs.evolve(setup, splits=splits)
 
 
 def _confidence(target: Target, figures: Mapping[str, Floats]) -> Floats:
