@@ -93,16 +93,21 @@ def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> 
         assert counted(day(0, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
     assert "max_user_weight" in caplog.text
     assert counted(day(0, "ann"), day(0, "bob"), day(1, "ann"), max_user_weight=10) == {"small": (30.0, 0.0)}
-    assert counted(day(1, "ann"), day(0, "ann"), day(1, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
+    assert counted(*map(day, (1, 0, 1, 0)), max_user_weight=10) == {"small": (20.0, 0.0)}
     assert counted(day(0, None), max_user_weight=10) == {"small": (30.0, 0.0)}
 
 
 def test_feedback_with_a_date_in_the_future_leaves_the_days_before_it_their_limits() -> None:
     ahead = day(40, pieces=1)
-    assert counted(day(1), ahead, day(2), day(3), max_user_weight=10) == {"small": (30.0, 0.0)}
-    assert counted(ahead, day(1), day(2), day(3), max_user_weight=10) == {"small": (30.0, 0.0)}
-    assert counted(ahead, day(1), day(2), day(1), day(2), max_user_weight=10) == {"small": (20.0, 0.0)}
-    assert counted(ahead, day(1), day(40), day(41), max_user_weight=10) == {"small": (20.0, 0.0)}
+    assert counted(day(1), ahead, day(2), day(3), max_user_weight=10) == {"small": (31.0, 0.0)}
+    assert counted(ahead, day(1), day(2), day(3), max_user_weight=10) == {"small": (31.0, 0.0)}
+    assert counted(ahead, day(1), day(2), day(1), day(2), max_user_weight=10) == {"small": (21.0, 0.0)}
+    assert counted(ahead, day(1), day(40), day(41), max_user_weight=10) == {"small": (30.0, 0.0)}
+
+
+@pytest.mark.parametrize(("days", "most"), [(range(1, 4), 30.0), (range(9, 17), 80.0), (range(16, 0, -1), 80.0)])
+def test_dates_in_any_order_do_not_renew_a_users_limit(days: range, most: float) -> None:
+    assert counted(*(day(number) for _ in range(3) for number in days), max_user_weight=10) == {"small": (most, 0.0)}
 
 
 def test_a_revision_takes_back_what_was_counted_and_no_more() -> None:

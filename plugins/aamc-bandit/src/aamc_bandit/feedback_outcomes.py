@@ -28,6 +28,8 @@ TIE = 0.5
 """The quality of both candidates in a tie. A higher quality is a success."""
 MAX_DECISIONS, MAX_USERS = 10_000, 100_000
 """Decisions and users whose counted weights are kept, most recently mentioned first."""
+MAX_DAYS = 8
+"""Days of a user whose counted weights are kept, the latest; an earlier one counts as the earliest of them."""
 MAX_PIECES = 100
 """Maximum number of pieces of feedback on one decision that count."""
 DAY_SECONDS = 24 * 3600
@@ -98,32 +100,22 @@ class Counted(NamedTuple):
     judged: Sequence[str] = ()
 
 
-class UserDay(NamedTuple):
-    """The weight of the feedback on a user's decisions that counted in one day; days are counted from the epoch.
-
-    Attributes:
-        day: The day of the last feedback.
-        weight: The weight.
-        began: The day of the first feedback in this weight; later than ``day`` where the last one is dated back.
-    """
-
-    day: int
-    weight: float
-    began: int
+UserDays = dict[int, float]
+"""The weight of the feedback on a user's decisions that counted, by day from the epoch; of the latest ``MAX_DAYS`` days."""
 
 
 class SavedCounts(msgspec.Struct):
-    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's last day."""
+    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's days."""
 
     decisions: dict[str, dict[str, Counted]]
-    users: dict[str, UserDay]
+    users: dict[str, UserDays]
 
 
 class CountedDelta(msgspec.Struct):
     """The result of :meth:`OutcomeLedger.delta`."""
 
     decisions: dict[str, dict[str, dict[str, Counted]]]
-    users: dict[str, dict[str, UserDay]]
+    users: dict[str, dict[str, UserDays]]
 
 
 class OutcomeLedger:
@@ -141,7 +133,7 @@ class OutcomeLedger:
     def clear(self) -> None:
         """Forget the counted outcomes."""
         self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
-        self._users: RecentEntries[UserDay] = RecentEntries(MAX_USERS)
+        self._users: RecentEntries[UserDays] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
@@ -234,13 +226,17 @@ class OutcomeLedger:
         if query.user is None:
             return weight
         name, day = tenant_user(query.user, query.tenant), int(time // DAY_SECONDS)
-        last, total, began = self._users.get(name, UserDay(day, 0.0, day))
-        if day > last and day != began:  # feedback that is dated back shares the weight of the later day, which may lie in the future
-            total, began = 0.0, day
+        days = dict(self._users.get(name, {}))
+        if len(days) == MAX_DAYS:
+            day = max(day, min(days))  # what counted in an earlier day is not known any more
+        total = days.get(day, 0.0)
         if total + weight > self._options.max_user_weight:
             self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
             weight = max(0.0, self._options.max_user_weight - total)
-        self._users.put(name, UserDay(day, total + weight, began))
+        days[day] = total + weight
+        if len(days) > MAX_DAYS:
+            del days[min(days)]
+        self._users.put(name, days)
         return weight
 
     def _report(self, option: str, what: str) -> None:
