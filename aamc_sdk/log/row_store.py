@@ -375,11 +375,23 @@ def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> I
         after = batch.position
 
 
-def _batch_of(store: Store, after: int, at_once: int) -> Batch:
+def read_experience(store: Store, after: int, limit: int) -> Experience:
+    """Return a store's experience; an error of the store names it.
+
+    Raises:
+        StoreError: The store failed.
+        PluginError: It returned something else.
+    """
     with component_errors(f"{store.message_name} failed", raises=StoreError):
-        if isinstance(store, RowStore):
+        contract = f"experience of {store.message_name} must return aamc_sdk.types.Experience"
+        return check_type(store.experience(after, limit), Experience, contract, PluginError)
+
+
+def _batch_of(store: Store, after: int, at_once: int) -> Batch:
+    if isinstance(store, RowStore):
+        with component_errors(f"{store.message_name} failed", raises=StoreError):
             return check_type(store.batch(after, at_once), Batch, f"batch of {store.message_name} must return aamc_sdk.log.Batch", PluginError)
-        found = store.experience(after, at_once)
+    found = read_experience(store, after, at_once)
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
     own = decisions[len(decisions) - found.made :]
     entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]

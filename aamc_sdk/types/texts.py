@@ -9,7 +9,7 @@ import unicodedata
 
 _SURROUNDING = " \"'`*_$\u201c\u201d\u2018\u2019\u00ab\u00bb"
 """Characters around an answer that are not part of it: quotes, emphasis, and LaTeX's signs of formulas."""
-_MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\\[()\[\]]")
+_MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}|(?<!\\)\\[()\[\]]")
 """LaTeX's marks of text and of formulas; group 1: the marked text."""
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _INNER = r"(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*"
@@ -21,7 +21,10 @@ _FRACTION = re.compile(
     rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
 )
 """A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
-_FORMULA = re.compile(rf"(?:{_PLAIN} ?)?\\(?:sqrt\s*(?:\[[^\]]{{0,9}}\])?|[cdt]?frac\s*\{{{_INNER}\}})\s*(?:\{{{_INNER}\}}|\d)?(?: ?/ ?{_PLAIN})?")
+_FORMULA = re.compile(
+    rf"(?:{_PLAIN} ?(?:\\cdot|\\times|\*|·|\u00d7)? ?)?(?:√|\\sqrt\s*(?:\[[^\]]{{0,9}}\])?|\\[cdt]?frac\s*\{{{_INNER}\}})"
+    rf"\s*(?:\{{{_INNER}\}}|\({_PLAIN}\)|{_PLAIN})?(?: ?/ ?{_PLAIN})?"
+)
 """A root, or a fraction of formulas, with its factor and divisor: a number, but not one that is compared."""
 _WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")

@@ -19,7 +19,7 @@ def test_an_answer_is_the_same_with_other_case_quotes_emphasis_and_full_stop(ans
     assert normalized_answer(answer) == "paris"
 
 
-@pytest.mark.parametrize("answer", [r"\(Paris\)", r"\[ Paris \].", r"\text{Paris}", r"$\mathrm{Paris}$."])
+@pytest.mark.parametrize("answer", [r"\(Paris\)", r"\[ Paris \].", r"\text{Paris}", r"$\mathrm{Paris}$.", r"\textit{Paris}", r"\mbox{Paris}"])
 def test_an_answer_is_the_same_with_the_marks_of_latex(answer: str) -> None:
     assert normalized_answer(answer) == "paris"
 
@@ -69,6 +69,10 @@ def test_other_answers_differ(answer: str, other: str) -> None:
         (r"\boxed{\sqrt{\frac{1}{2}}}", None),
         (r"It is \frac{\sqrt{2}}{2}", None),
         (r"It is \sqrt{2}/2", None),
+        ("√2", None),
+        (r"\boxed{√2}", None),
+        (r"It is 2\cdot\sqrt{3}", None),
+        ("√2 is no answer, 5 is", 5.0),
         (r"It is \sqrt{1/2}, so 7", 7.0),
         (r"\boxed{3\sqrt[3]{2}}", None),
         (r"\sqrt2 is no answer, 5 is", 5.0),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, PluginError, StoreError, component_errors
+from aamc_sdk.errors import CheckpointError, PluginError
+from aamc_sdk.log.row_store import read_experience
 from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.snapshots import NOWHERE, LogPoint, RouterSnapshots
 
@@ -60,8 +61,7 @@ class LogConsumer:
         """Learn the next batch of the log; return whether there was one. With ``report``, its feedback is reported, unless it was before."""
         at, read_at = self.point, time.monotonic()
         again = at.position < self._reported_position
-        with component_errors(f"{self._store.message_name} failed", raises=StoreError):
-            experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
+        experience = read_experience(self._store, at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
         if experience.epoch != at.epoch or experience.follows not in (None, at.last):
             self.restart(experience.epoch)
             return True

@@ -321,10 +321,17 @@ def test_a_failure_while_the_log_is_learned_again_leaves_the_served_router_as_it
     assert router.judged == {"a": 0.5, "b": 0.5}
 
 
-def test_a_store_that_fails_while_a_router_learns_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "experience", lambda *arguments: {}["table"])
+@pytest.mark.parametrize(
+    ("experience", "message"),
+    [
+        (lambda *_: {}["table"], r"StoreError\(\"{store} failed: KeyError: 'table'\"\)"),
+        (lambda *_: None, r"PluginError\(\"experience of {store} must return aamc_sdk.types.Experience, not None\"\)"),
+    ],
+)
+def test_a_store_that_fails_while_a_router_learns_is_named(store: Store, monkeypatch: pytest.MonkeyPatch, experience: Any, message: str) -> None:
+    monkeypatch.setattr(store, "experience", experience)
     learner = Learner(store, Tally(), lambda _: None)
-    with pytest.raises(PluginError, match=rf"failed to learn, .*StoreError\(\"{store.message_name} failed: KeyError: 'table'\"\)"):
+    with pytest.raises(PluginError, match=f"failed to learn, .*{message.format(store=store.message_name)}"):
         learner.flush(60)
     learner.close()
 

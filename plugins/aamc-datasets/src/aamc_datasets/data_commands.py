@@ -127,7 +127,7 @@ def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[s
 
 
 def _writable(named: str, split: str, rows: Dataset) -> Dataset:
-    """Return the rows that have a text, with the candidates that have an outcome; print notes of everything else that is not written."""
+    """Return the rows with text and candidates with outcomes that can be written; print notes of rows, turns, tenants and candidates that cannot."""
     kept = np.flatnonzero([bool(query.text.strip()) for query in rows.queries])
     if not len(kept):
         name = f"{named} {split}".strip()

@@ -85,7 +85,7 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
     if strict:
         raise DataError(f"{found}; give other rows, or leave out --strict to evaluate the rest")
     if trained.all():
-        raise DataError(f"{found}; none is left to evaluate: use rows that no component was trained on")
+        raise DataError(f"{found}; none is left to evaluate: use rows that no component was trained on, or train the run on others")
     logger.warning("%s; they are left out", found)
     return EvaluationRows(rows.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
 
