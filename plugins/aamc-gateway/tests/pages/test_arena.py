@@ -155,14 +155,22 @@ def test_vote_returns_the_answer_that_most_candidates_gave(serve: Serve, stub: S
         assert found.json["choices"][0]["message"]["content"].strip(" .") == "42"
 
 
+CONVERSATION = [
+    {"role": role, "content": text}
+    for role, text in (("user", "What is 6 x 7?" + " Please." * 3000), ("assistant", "42"), ("user", [{"type": "text", "text": "And 6 x 8?"}]))
+]
+CONVERSATION_TEXT = f"user: {CONVERSATION[0]['content']}\nassistant: 42\nuser: And 6 x 8?"
+
+
 def test_a_judge_chooses_and_its_comparison_is_feedback(serve: Serve, stub: StubServer, candidates):
     from aamc_gateway.testing import stub_candidate
 
     stub.scripts["judge"] = Script(text="Reasons.\nA")  # in both orders the first: a tie
     candidates.append(stub_candidate("judge", f"{stub.url}/v1", input_price=5.0))
     gateway = serve({"arena": {"candidates": 2, "judge": "judge"}}, router={"name": "thompson"})
-    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", messages=CONVERSATION))
     assert found.status == 200
+    assert CONVERSATION_TEXT in stub.requests[-1].body["messages"][-1]["content"]
     gateway.stop()
     log = logged(gateway)
     (feedback,) = log.feedback
@@ -173,12 +181,11 @@ def test_a_judge_chooses_and_its_comparison_is_feedback(serve: Serve, stub: Stub
 def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, candidates):
     stub.scripts["small"] = Script(text="The one answer.")
     gateway = serve({"arena": {"candidates": 3, "aggregate": "synthesize", "synthesizer": "small"}})
-    conversation = [{"role": role, "content": text} for role, text in (("user", "What is 6 x 7?"), ("assistant", "42"), ("user", "And 6 x 8?"))]
-    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", messages=conversation))
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", messages=CONVERSATION))
     assert found.json["choices"][0]["message"]["content"] == "The one answer."
     assert stub.counts("small").calls == 2
     asked = stub.requests[-1].body["messages"][-1]["content"]
-    assert "user: What is 6 x 7?\nuser: And 6 x 8?" in asked
+    assert CONVERSATION_TEXT in asked
 
 
 def test_a_writer_that_writes_nothing_is_replaced_by_the_routers_choice(serve: Serve, stub: StubServer, candidates):

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import Conversation, conversation_of
+from aamc_models.dialects import Conversation, conversation_of, transcript_of
 
 
 def said(*contents: Any, dialect: str = "chat", **fields: Any) -> Conversation:
@@ -270,3 +270,52 @@ for text in {HOSTILE}:
     conversation_of("chat", {{"messages": [{{"role": "user", "content": text}}]}})
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (
+            "chat",
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": "Hello"},
+                    {"role": "assistant", "content": None, "tool_calls": []},
+                    {"role": "tool", "tool_call_id": "1", "content": "5"},
+                    {"role": "assistant", "content": "It is 5."},
+                    {"role": "user", "content": [{"type": "text", "text": "Why?"}, {"type": "image_url", "image_url": {"url": "data:"}}]},
+                ]
+            },
+        ),
+        (
+            "messages",
+            {
+                "system": "Be brief.",
+                "messages": [
+                    {"role": "user", "content": "Hello"},
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "tool_use", "id": "1", "name": "f", "input": {}}],
+                    },
+                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "5"}]},
+                    {"role": "assistant", "content": [{"type": "text", "text": "It is 5."}]},
+                    {"role": "user", "content": "<system-reminder>Be kind.</system-reminder>Why?"},
+                ],
+            },
+        ),
+        (
+            "responses",
+            {
+                "input": [
+                    {"role": "user", "content": "Hello"},
+                    {"type": "function_call_output", "call_id": "1", "output": "5"},
+                    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is 5."}]},
+                    {"role": "user", "content": [{"type": "input_text", "text": "Why?"}]},
+                ]
+            },
+        ),
+    ],
+)
+def test_a_transcript_has_the_texts_of_people_and_assistant(dialect: str, body: dict[str, Any]) -> None:
+    assert transcript_of(dialect, body) == [("user", "Hello"), ("assistant", "It is 5."), ("user", "Why?")]

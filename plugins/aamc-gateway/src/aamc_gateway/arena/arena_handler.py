@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
+import attrs
+from aamc_models.dialects import DIALECTS, answer_events, convert_answer, transcript_of, wants_usage
 
 from aamc_gateway.arena.ballots import blind
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
@@ -175,15 +176,20 @@ def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
     answers = tuple(
         CandidateAnswer(candidate=reply.name, content=reply.text, cost_usd=block.cost_usd, latency_ms=block.latency_ms) for reply, block in calls
     )
-    return Match(decision=exchange.decision, query=exchange.request.query, answers=answers, failed=())
+    query = attrs.evolve(exchange.request.query, text=_conversation_text(exchange.request), turns=())
+    return Match(decision=exchange.decision, query=query, answers=answers, failed=())
+
+
+def _conversation_text(request: ClientRequest) -> str:
+    """Return the text of a request's only message, or of its whole conversation; its query is shortened for the classifier."""
+    messages = transcript_of(request.dialect, request.body)
+    return messages[0][1] if len(messages) == 1 else "\n".join(f"{role}: {text}" for role, text in messages)
 
 
 async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply | AamcError:
-    from aamc_bandit.arena import request_text
-
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
-    prompt = SYNTHESIS.format(request=request_text(exchange.request.query), answers=answers)
+    prompt = SYNTHESIS.format(request=_conversation_text(exchange.request), answers=answers)
     return await exchange.call(name, prompt_request(exchange.request, prompt, exchange.request.max_tokens))
 
 

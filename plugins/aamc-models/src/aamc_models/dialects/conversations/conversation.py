@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
-_TEXTS = ("text", "input_text")
+_TEXTS = ("text", "input_text", "output_text")
 _FORMATS = frozenset(("response_format", "text", "output_config"))
 """Fields that may ask for JSON."""
 IMAGE_TYPES = frozenset(("computer_screenshot", "image", "image_url", "input_image"))
@@ -70,7 +70,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
         elif role == "user" and (texts := _texts(content, field)):
-            if spoken := "\n\n".join(filter(None, map(without_envelopes, texts))):
+            if spoken := _spoken(texts):
                 people.append(spoken)
             elif "tool_result" not in own_kinds:
                 envelopes.append("\n\n".join(texts))
@@ -91,6 +91,22 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         max_tokens=limit,
         side_request=side_request(instructions, people[-1] if people else "", tools),
     )
+
+
+def transcript_of(dialect: str, body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the role, ``"user"`` or ``"assistant"``, and the whole text of each message that has text.
+
+    Envelopes of coding agents are left out of messages that have more text.
+
+    Raises:
+        DataError: A field has a wrong type; the message names it.
+    """
+    check_dialect(dialect)
+    found = []
+    for role, content, field in _messages(dialect, body):
+        if role in ("user", "assistant") and (texts := _texts(content, field)):
+            found.append((str(role), (role == "user" and _spoken(texts)) or "\n\n".join(texts)))
+    return found
 
 
 def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
@@ -135,6 +151,11 @@ def _texts(content: object, field: str) -> list[str]:
     else:
         raise wrong(field, "a string or a list", content)
     return [each for each in found if each and not each.isspace()]
+
+
+def _spoken(texts: list[str]) -> str:
+    """Return the texts of a human message without envelopes."""
+    return "\n\n".join(filter(None, map(without_envelopes, texts)))
 
 
 def _wants_json(body: JSON) -> bool:
