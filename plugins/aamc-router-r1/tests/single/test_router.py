@@ -127,7 +127,7 @@ def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ({"selected_model": "huge"}, "the policy selected itself or another model that is not a candidate"),
+        ({"selected_model": "huge"}, "a model that is not a candidate was selected"),
         ({"selected_model": ""}, "selected_model"),
         ({}, "selected_model"),
         (b"", "not JSON"),
@@ -191,7 +191,23 @@ def test_a_candidate_that_is_not_allowed_falls_back(server):
     with controller(server, router_r1_server_url=server.url) as built:
         decision = built.route("Who wrote Emma?", unavailable={"big"})
     assert decision.candidate != "big"
-    assert decision.notes["reason"] == "the policy selected 'big', which is not allowed: unavailable"
+    assert decision.notes["reason"] == "'big' was selected, which is not allowed: unavailable"
+
+
+def test_a_policy_that_selects_itself_and_is_no_candidate_is_named(server, caplog):
+    server.turns["router-r1"] = [f"{THOUGHT}<answer> x </answer>"]
+    with controller(server, router_r1_server_url=server.url, server_api="chat") as built:
+        reason = built.route("Who wrote Emma?").notes["reason"]
+    assert reason == "'router-r1' was selected, which is not a candidate (big, policy, small)"
+    assert not [message for message in caplog.messages if "not a candidate" in message]
+
+
+def test_a_warning_names_the_unknown_candidate_that_a_server_selected(server, caplog):
+    selected(server, {"selected_model": "smal"})
+    with controller(server, router_r1_server_url=server.url) as built:
+        assert "smal'" not in str(built.route("Who wrote Emma?").notes)
+    wanted = "'smal' was selected, which is not a candidate; did you mean 'small'? (big, policy, small)"
+    assert [message for message in caplog.messages if wanted in message]
 
 
 def test_the_policy_is_offered_only_the_allowed_candidates(server):

@@ -17,10 +17,11 @@ from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 
 from aamc_router_r1.config import ERROR, RouterOptions, nearest_trained
 from aamc_router_r1.policy import measured_quality, policy_of, trained_alphas
+from aamc_router_r1.protocol import clean
 from aamc_router_r1.reward import VSR, combine, size_cost, weighed_tokens
-from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, SelectionError, Selector, server_selector
+from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, RouteServer, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
-from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import check_privileged
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
@@ -218,10 +219,15 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     def _allowed(self, found: ModelSelection, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
         if found.candidate not in request.pool.names:
-            return SelectionError("the policy selected itself or another model that is not a candidate", cost_usd=found.cost_usd)
+            name, names = clean(found.candidate[:200]), request.pool.names
+            message = f"{name!r} was selected, which is not a candidate{nearest(name, names)} ({one_of(names)})"
+            if not isinstance(self._selector, RouteServer):  # the policy itself
+                return SelectionError(message, cost_usd=found.cost_usd)
+            logger.warning("router-r1: %s", message)  # notes and clients must not get a server's text, which may quote the request
+            return SelectionError(message, "a model that is not a candidate was selected", found.cost_usd)
         if not request.mask[row, request.pool.index(found.candidate)]:
             reasons = request.reasons(row, request.pool.index(found.candidate))
-            return SelectionError(f"the policy selected {found.candidate!r}, which is not allowed: {reasons}", cost_usd=found.cost_usd)
+            return SelectionError(f"{found.candidate!r} was selected, which is not allowed: {reasons}", cost_usd=found.cost_usd)
         return found
 
     def learn(self, experience: Experience) -> None:
