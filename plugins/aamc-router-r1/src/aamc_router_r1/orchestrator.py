@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1 import trace
-from aamc_router_r1.config import RouterR1Config, nearest_trained
+from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import EpisodeBudget
 from aamc_router_r1.episode.dialogue import ANSWERED
 from aamc_router_r1.episode.episode import Episode, Setup
-from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_of, trained_alphas
+from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_of, stated, trained_alphas
 from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
@@ -117,7 +117,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     @cached_property
     def _alphas(self) -> tuple[float, ...]:
         """The weights of the cost that the policy was trained for."""
-        return self.config.training_alphas or trained_alphas(policy_of(self.config, self.services.pool, self.checkpoint))
+        return trained_alphas(policy_of(self.config, self.services.pool, self.checkpoint), self.config)
 
     def _setup(self, policy: Candidate, names: ModelNames, models: Mapping[str, Candidate], quality: Mapping[str, Mapping[str, float]]) -> Setup:
         codec = codec_of(self.config.codec, names, self.config.continues)
@@ -143,8 +143,8 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         self, task: Query, models: Iterable[Candidate], quality: Mapping[str, Mapping[str, float]], preference: Preference | None = None
     ) -> str:
         config = self.config
-        stated = nearest_trained(preference or self.preference, self._alphas) if config.show_preference or self._alphas else None
-        return prompt_of(config, task, models, quality, stated, calls=config.calls)
+        shown = stated(preference or self.preference, self._alphas, config.show_preference)
+        return prompt_of(config, task, models, quality, shown, calls=config.calls)
 
     def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False) -> Episode:
         """Return a new episode.

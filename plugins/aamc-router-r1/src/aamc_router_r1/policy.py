@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.config import PolicyOptions, RouterR1Config, nearest_trained
 from aamc_router_r1.protocol import render_prompt
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.serving import ORCHESTRATOR
@@ -103,8 +103,15 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
     raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
 
 
-def trained_alphas(policy: Candidate) -> tuple[float, ...]:
-    """Return the ``training_alphas`` of a policy that is a checkpoint: its prompts state one of these weights of the cost."""
+def stated(preference: Preference, alphas: Sequence[float], is_shown: bool) -> Preference | None:
+    """Return the preference that a prompt states: the nearest trained one with ``alphas``, else the given one if it is shown, else None."""
+    return nearest_trained(preference, alphas) if alphas or is_shown else None
+
+
+def trained_alphas(policy: Candidate, options: PolicyOptions) -> tuple[float, ...]:
+    """Return the ``training_alphas`` of the options or of a policy that is a checkpoint: its prompts state one of these weights of the cost."""
+    if isinstance(options, RouterR1Config) and options.training_alphas:
+        return options.training_alphas
     endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
     folder = Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
     for place in () if folder is None else (folder, folder / ORCHESTRATOR, folder.parent):  # the parent of its checkpoint best or last

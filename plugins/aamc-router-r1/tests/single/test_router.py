@@ -371,6 +371,25 @@ def test_a_policy_trained_with_stated_weights_is_asked_with_one_of_them(server):
     assert "quality 0.5, low cost 0.5, low latency 0" in second
 
 
+def test_the_server_states_a_trained_weight_to_a_checkpoint_of_the_pool(server, tmp_path, monkeypatch):
+    about = {"schema": 1, "kind": "orchestrator", "name": "router-r1", "config": {"training_alphas": [0.0, 0.3]}}
+    (tmp_path / "component.json").write_text(json.dumps(about))
+    shown = []
+
+    async def select(self, query, pool, preference):
+        shown.append(preference)
+        return ModelSelection("big")
+
+    monkeypatch.setattr(FirstCall, "select", select)
+    trained = {"endpoint": {"provider": "router-r1", "checkpoint": str(tmp_path)}}
+    router_r1 = make(server, models={"policy": trained, "big": {}})
+    app = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client).app()
+    with Served(app) as url:
+        for body in ({}, {"preference": {"quality": 0.5, "cost": 0.5, "latency": 0.0}}):
+            assert httpx.post(f"{url}/route", json={"query": "Who wrote Emma?", **body}).status_code == 200
+    assert shown == [Preference(1.0, 0.0, 0.0), Preference(0.7, 0.3, 0.0)]
+
+
 def events_of(response):
     """Return the data of a response's server-sent events."""
     assert response.headers["content-type"].startswith("text/event-stream")

@@ -15,8 +15,8 @@ import attrs
 import numpy as np
 from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 
-from aamc_router_r1.config import ERROR, RouterOptions, nearest_trained
-from aamc_router_r1.policy import measured_quality, policy_of, trained_alphas
+from aamc_router_r1.config import ERROR, RouterOptions
+from aamc_router_r1.policy import measured_quality, policy_of, stated, trained_alphas
 from aamc_router_r1.protocol import clean
 from aamc_router_r1.reward import VSR, combine, size_cost, weighed_tokens
 from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, RouteServer, SelectionError, Selector, server_selector
@@ -119,8 +119,9 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             self.wrapped = _fallback(config, services)
         self._alphas: tuple[float, ...] = ()
         self._selector = self._make_selector()
-        self._shows_preference = config.show_preference or bool(self._alphas)
-        self.uses_preference = self._shows_preference or (self._selector is None and self.wrapped is not None and self.wrapped.uses_preference)
+        self.uses_preference = (
+            config.show_preference or bool(self._alphas) or (self._selector is None and self.wrapped is not None and self.wrapped.uses_preference)
+        )
         self._cache = DecisionCache(config.cache_size, config.cache_seconds)
 
     def _make_selector(self) -> Selector | None:
@@ -138,7 +139,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             raise ConfigError("router-r1 calls a model, and there is no client for models; give the policy an endpoint in a pool file")
         quality = measured_quality(config.quality_from, config.quality)
         policy = policy_of(config, services.pool, None)
-        self._alphas = trained_alphas(policy)
+        self._alphas = trained_alphas(policy, config)
         return FirstCall(config, policy, services.models, quality)
 
     @property
@@ -198,8 +199,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         query = request.queries[row]
         if not query.text.strip():
             return SelectionError("the query has no text")
-        asked = nearest_trained(Preference(*request.preferences[row].tolist()), self._alphas)
-        preference = asked if self._shows_preference else None
+        preference = stated(Preference(*request.preferences[row].tolist()), self._alphas, self.config.show_preference)
         pool = request.pool if len(allowed) == len(request.pool) else Pool(request.pool.candidates[place] for place in allowed)
         key = (query.text, query.turns, pool.names, preference)
         if (known := self._cache.get(key)) is not None:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.episode.calls import request_options
+from aamc_router_r1.policy import stated, trained_alphas
 from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
@@ -36,6 +37,7 @@ class DecisionServer:
     ) -> None:
         self._options, self._policy, self._client = options, policy, client
         self._pool = Pool(candidate for candidate in pool if options.consult_policy or candidate.name != policy.name)
+        self._alphas = trained_alphas(policy, options)
         self._selector = FirstCall(options, policy, client, quality)
 
     def app(self) -> Starlette:
@@ -60,8 +62,7 @@ class DecisionServer:
             preference = None if preference is None else Preference.of(preference)
         except AamcError as error:
             return _error(str(error), 400)
-        if self._options.training_alphas:  # the policy was trained with a stated preference
-            preference = self._options.stated(preference or Preference())
+        preference = stated(preference or Preference(), self._alphas, preference is not None)
         try:
             found = await self._selector.select(query, pool, preference)
         except SelectionError as error:
