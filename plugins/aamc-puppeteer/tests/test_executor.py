@@ -394,6 +394,31 @@ def test_verdicts_keep_within_the_rest_of_the_budget_but_for_the_first(executors
     assert executor.spent_usd == spent
 
 
+@pytest.mark.parametrize("first", ["_wrong", "_hanging", "_raising", "_confused"])
+def test_a_judge_is_limited_after_verdicts_without_cost(executors, first: str) -> None:
+    executor = executors(0.5)
+    executor.budget_usd = 0.3
+    judged = [Task(id="t", text="?", verifier=globals()[first]), *[Task(id="t", text="?", verifier=_judging)] * 8]
+    with pytest.raises(OutOfBudgetError, match="may cost"):
+        executor.verify([(task, "right") for task in judged])
+    assert executor.spent_usd == 0.25
+
+
+def test_a_failed_verdict_does_not_tell_the_cost_of_others(executors) -> None:
+    executor, calls = executors(), []
+
+    async def failing_once(task: Task, answer: str) -> Verdict:
+        calls.append(answer)
+        if len(calls) == 1:
+            raise AgentError("no answer")
+        return Verdict(True, cost=0.25)
+
+    executor.budget_usd = 0.3
+    with pytest.raises(OutOfBudgetError, match="and 6 verdicts may cost"):
+        executor.verify([(Task(id="t", text="?", verifier=failing_once), "right")] * 8)
+    assert (len(calls), executor.spent_usd) == (2, 0.25)
+
+
 def test_verdicts_without_cost_need_no_budget(executors) -> None:
     executor = executors()
     executor.budget_usd = 0.0

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
-from aamc_agents.tasks import Task, Verdict
+from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, failed, public_error_text, short_error_text, visible_state
 from aamc_puppeteer.episodes.spans import traced
@@ -158,7 +158,7 @@ class Executor:
     Attributes:
         spent_usd: Cost of the turns and verdicts so far; a cached output costs nothing again.
         budget_usd: Maximum of ``spent_usd``. A turn starts only if the rest covers its maximum cost; one whose maximum is unknown runs alone,
-            and so does the first verdict. Others start only if the rest covers each at the highest cost so far.
+            and so does each verifier's first verdict. Others start only if the rest covers each at its verifier's highest cost so far.
     """
 
     def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
@@ -168,7 +168,7 @@ class Executor:
         self._max_cost = max_cost
         self._threads: dict[str, WorkerThread] = {}
         self._cache: dict[Any, Activation] = {}
-        self._max_verdict_usd: float | None = None
+        self._max_verdict_usd: dict[Any, float] = {}
         self.spent_usd = 0.0
         self.budget_usd = math.inf
 
@@ -224,25 +224,26 @@ class Executor:
         """Return the verdict on each answer; None for a task without a verifier.
 
         Raises:
-            OutOfBudgetError: The rest of the budget does not cover all verdicts, each at the highest cost of one so far.
+            OutOfBudgetError: The rest of the budget does not cover all verdicts, each at the highest cost of its verifier so far.
         """
-        jobs = {
-            place: ("verifiers", partial(_verify, task, answer))
-            for place, (task, answer) in enumerate(answers)
-            if task.verifier is not None and answer is not None
-        }
-        places, found = list(jobs), dict[int, Verdict | None]()
-        alone = int(math.isfinite(self.budget_usd) and self._max_verdict_usd is None)  # the cost of the first tells that of the others
-        for batch in (places[:alone], places[alone:]):
-            reserved = len(batch) * (self._max_verdict_usd or 0.0)
+        kinds = {place: _kind(task.verifier) for place, (task, answer) in enumerate(answers) if task.verifier is not None and answer is not None}
+        waiting, found = list(kinds), dict[int, Verdict | None]()
+        while waiting:
+            unknown = [place for place in waiting if kinds[place] not in self._max_verdict_usd]
+            alone = unknown[:1] if math.isfinite(self.budget_usd) else []  # the cost of a verifier's first verdict tells that of the others
+            batch = alone or waiting
+            waiting = [place for place in waiting if place not in batch]
+            reserved = sum(self._max_verdict_usd.get(kinds[place], 0.0) for place in batch)
             if reserved > max(self.budget_usd * (1 + 1e-9) - self.spent_usd, 0.0):
                 verdicts = f"{len(batch)} verdicts may cost {reserved:.4g}"
                 raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD, and {verdicts})")
-            for place, verdict in zip(batch, self._run([jobs[place] for place in batch], self._timeout), strict=True):
-                found[place] = verdict
-                if verdict is not None:
-                    self.spent_usd += verdict.cost
-                    self._max_verdict_usd = max(self._max_verdict_usd or 0.0, verdict.cost)
+            jobs = [("verifiers", partial(_verify, *answers[place])) for place in batch]
+            for place, ended in zip(batch, self._run(jobs, self._timeout), strict=True):
+                found[place], succeeded = ended or (None, False)
+                cost = 0.0 if ended is None else ended[0].cost
+                self.spent_usd += cost
+                if succeeded or cost:  # a failure may have come before the paid call
+                    self._max_verdict_usd[kinds[place]] = max(self._max_verdict_usd.get(kinds[place], 0.0), cost)
         late = Verdict(False, f"the verifier gave no verdict in {self._timeout:g} s")
         nothing = Verdict(False, "there is no answer")
         return [None if task.verifier is None else (found[place] or late) if place in found else nothing for place, (task, _) in enumerate(answers)]
@@ -321,12 +322,22 @@ async def _result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-async def _verify(task: Task, answer: str) -> Verdict:
+def _kind(verifier: Verifier) -> Any:
+    """Return the key of a verifier's costs: equal verifiers share them."""
+    try:
+        hash(verifier)
+    except TypeError:
+        return id(verifier)
+    return verifier
+
+
+async def _verify(task: Task, answer: str) -> tuple[Verdict, bool]:
+    """Return the verdict, and whether the verifier succeeded."""
     assert task.verifier is not None
     try:
         verdict = await _result(task.verifier(task, answer))
         if not isinstance(verdict, Verdict):
-            return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
-        return Verdict(bool(verdict.correct), as_text(str(verdict.why)), cost_of(verdict))
+            return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}"), False
+        return Verdict(bool(verdict.correct), as_text(str(verdict.why)), cost_of(verdict)), True
     except BaseException as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {short_error_text(error)}", cost_of(error))
+        return Verdict(False, f"the verifier raised {short_error_text(error)}", cost_of(error)), False
