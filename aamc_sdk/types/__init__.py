@@ -11,7 +11,7 @@ from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user
 from aamc_sdk.types.records import Aggregate, LoggedOutcomes, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
-from aamc_sdk.types.texts import last_box, last_number, normalized_answer, normalized_text, text_hash
+from aamc_sdk.types.texts import last_box, last_number, normalized_answer, normalized_text, same_number, text_hash
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -62,6 +62,7 @@ __all__ = [
     "normalized_text",
     "read_only",
     "request_fingerprint",
+    "same_number",
     "sigmoid",
     "tenant_user",
     "text_hash",

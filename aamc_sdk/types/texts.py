@@ -46,7 +46,7 @@ def normalized_answer(text: str) -> str:
     return answer.strip(_SURROUNDING).rstrip(".").strip(_SURROUNDING) or answer
 
 
-def last_number(answer: str) -> float | None:
+def last_number(answer: str) -> int | float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
     A whole number is an int with all its digits, unless it has an exponent.
@@ -62,6 +62,13 @@ def last_number(answer: str) -> float | None:
         return None
     whole = _WHOLE.fullmatch(written)
     return int(whole[1]) if whole else float(written)
+
+
+def same_number(found: float, wanted: float, *, relative: float, absolute: float) -> bool:
+    """Return whether two numbers are equal: whole numbers exactly, others within a relative or an absolute tolerance."""
+    if isinstance(found, int) and isinstance(wanted, int):  # in long arithmetic, a wrong digit is far below any relative tolerance
+        return found == wanted
+    return math.isclose(found, wanted, rel_tol=relative, abs_tol=absolute)
 
 
 def last_box(answer: str) -> str | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aamc_sdk.types import last_number, normalized_answer, normalized_text
+from aamc_sdk.types import last_number, normalized_answer, normalized_text, same_number
 
 
 def test_spellings_of_one_question_are_equal() -> None:
@@ -87,3 +87,11 @@ def test_the_last_number_of_an_answer_counts(answer: str, number: float | None) 
 @pytest.mark.parametrize("answer", ["121932631112635269", "121,932,631,112,635,269.00", "It is 121932631112635269."])
 def test_a_whole_number_keeps_all_its_digits(answer: str) -> None:
     assert last_number(answer) == 121_932_631_112_635_269
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "equal"),
+    [(1234568, 1234567, False), (1234567, 1234567, True), (1234568.0, 1234567, True), (0.5, 0.4999999, True), (0.5, 0.49, False), (0.0, 1e-10, True)],
+)
+def test_whole_numbers_are_the_same_exactly_and_others_within_a_tolerance(found: float, wanted: float, equal: bool) -> None:
+    assert same_number(found, wanted, relative=1e-6, absolute=1e-9) is equal

@@ -52,6 +52,13 @@ def test_tolerances_are_as_wide_as_asked() -> None:
     assert not judge(Numeric(absolute=0.3, relative=0.03), "10", "10.4").correct
 
 
+@pytest.mark.parametrize(
+    ("answer", "correct"), [("1234568", False), ("1,234,567", True), ("1234567.0", True), ("1.234567e6", True), ("1234567.5", True)]
+)
+def test_whole_numbers_have_no_tolerance(answer: str, correct: bool) -> None:
+    assert judge(Numeric(), "1234567", answer).correct is correct
+
+
 def test_a_wrong_answer_is_told_why() -> None:
     assert judge(Numeric(), "10", "11").why == "11 is not 10"
     assert judge(Numeric(relative=0.0), "9449774027587.25", "9449774027590").why == "9449774027590 is not 9449774027587.25"

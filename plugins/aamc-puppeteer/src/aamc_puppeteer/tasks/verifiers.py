@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -14,7 +13,7 @@ from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_sdk.errors import ConfigError, DataError, unknown_name
-from aamc_sdk.types import last_number, normalized_answer
+from aamc_sdk.types import last_number, normalized_answer, same_number
 
 _ANSWER_IS = re.compile(
     r"(?i:answer)[*_]*(?i: is\b|:)(?:[\s*_($:\\{]|(?i:\b(?:the|option|choice|letter|boxed|text)\b))*([A-Z]\b|[a-z]\b(?![ '-]*\w))",
@@ -48,7 +47,7 @@ class Exact:
 
 @attrs.frozen(kw_only=True)
 class Numeric:
-    """The last number of the answer, or the one in its last box, equals the reference's within a tolerance."""
+    """The last number of the answer, or the one in its last box, equals the reference's: whole numbers exactly, others within a tolerance."""
 
     absolute: float = 1e-6
     relative: float = 1e-6
@@ -60,7 +59,7 @@ class Numeric:
             raise DataError(f"the reference of task {task.id!r} must hold a number, not {task.reference!r:.60}")
         if found is None:
             return Verdict(False, f"there is no number in {answer!r:.60}")
-        correct = math.isfinite(found) and math.isclose(found, wanted, rel_tol=self.relative, abs_tol=self.absolute)
+        correct = same_number(found, wanted, relative=self.relative, absolute=self.absolute)
         return Verdict(correct, "" if correct else f"{as_text(found)} is not {as_text(wanted)}")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
 from aamc_sdk.errors import DataError, one_of
-from aamc_sdk.types import last_box, last_number, normalized_answer
+from aamc_sdk.types import last_box, last_number, normalized_answer, same_number
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _ROUNDING = 1e-6
@@ -51,13 +50,7 @@ class NumericJudge(ReferenceJudge):
         """Return 1 for a right answer, else 0."""
         found = last_number(answer)
         wanted = [last_number(reference) for reference in prompt.answers]
-        return float(found is not None and any(one is not None and _equal(found, one) for one in wanted))
-
-
-def _equal(found: float, wanted: float) -> bool:
-    if isinstance(found, int) and isinstance(wanted, int):
-        return found == wanted
-    return math.isclose(found, wanted, rel_tol=_ROUNDING, abs_tol=1e-9)
+        return float(found is not None and any(one is not None and same_number(found, one, relative=_ROUNDING, absolute=1e-9) for one in wanted))
 
 
 def _final_parts(answer: str) -> list[str]:
