@@ -27,9 +27,9 @@ import numpy as np
 from aamc_agents.tasks import Task
 from aamc_puppeteer.analysis import gain, summarise
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.episodes import Executor, Trajectory
+from aamc_puppeteer.episodes import Executor, Trajectory, by_chance, in_order, play
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play, split_tasks
+from aamc_puppeteer.testbed import SUITES, TOOLS, best_pipeline, cheapest_route, load_suite, split_tasks
 
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure

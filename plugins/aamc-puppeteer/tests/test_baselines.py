@@ -4,11 +4,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from aamc_agents.tasks import Task
+from aamc_puppeteer.episodes.choices import by_chance, in_order, play
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.tasks.verifiers import Numeric
-from aamc_puppeteer.testbed import TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play
+from aamc_puppeteer.testbed import TOOLS, best_pipeline, cheapest_route, load_suite
 
 RULE = EpisodeReward(cost_weight=10.0, discount=1.0)
 SUM = Task(id="t", text="What is 2 + 2?", verifier=Numeric(), reference="4")

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 from aamc_agents.tasks import Task
-from aamc_puppeteer.episodes import EpisodeReward, Executor, Stop
+from aamc_puppeteer.episodes import EpisodeReward, Executor, Stop, in_order, play
 from aamc_puppeteer.tasks import Numeric
-from aamc_puppeteer.testbed import in_order, play
 from aamc_puppeteer.testbed.dataset_format import SuiteOptions, TaskSuites
 
 from aamc_sdk.testing import run_command

@@ -1,7 +1,7 @@
 """Tasks, agents and worlds with known solutions, on which orchestration is tested and measured. They are not production agents."""
 
 from aamc_puppeteer.tasks.sources import split_tasks
-from aamc_puppeteer.testbed.baselines import AgentRoute, best_pipeline, by_chance, cheapest_route, in_order, play
+from aamc_puppeteer.testbed.baselines import AgentRoute, best_pipeline, cheapest_route
 from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, TOOLS, load_suite
 from aamc_puppeteer.testbed.worlds import AgentWorld, Kind, WorldAgent
 
@@ -14,10 +14,7 @@ __all__ = [
     "Kind",
     "WorldAgent",
     "best_pipeline",
-    "by_chance",
     "cheapest_route",
-    "in_order",
     "load_suite",
-    "play",
     "split_tasks",
 ]

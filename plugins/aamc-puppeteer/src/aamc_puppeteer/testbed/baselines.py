@@ -1,9 +1,9 @@
-"""Baselines of a learned policy: agents in a fixed order, random agents, the best fixed order found, and the cheapest sequence of a task."""
+"""Baselines of a learned policy: the best fixed order of agents found, and the cheapest sequence of a task."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
 
 import attrs
@@ -12,33 +12,8 @@ from aamc_agents.state import Activation, TaskState, answer
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
 
-from aamc_puppeteer.episodes import EpisodeReward, Executor, Trajectory, begin
-from aamc_puppeteer.episodes.player import play_out
+from aamc_puppeteer.episodes import EpisodeReward, Executor, in_order, play
 from aamc_sdk import Agent
-
-Choose = Callable[[TaskState], str | None]
-"""Returns the agent to activate in a state, or None to stop."""
-
-
-def in_order(agents: Sequence[str]) -> Choose:
-    """Activate agents in a fixed order."""
-    return lambda state: agents[len(state.history)] if len(state.history) < len(agents) else None
-
-
-def by_chance(agents: Sequence[str], rng: np.random.Generator) -> Choose:
-    """Activate any agent, or stop, with equal probabilities."""
-
-    def choose(_: TaskState) -> str | None:
-        number = int(rng.integers(len(agents) + 1))
-        return agents[number] if number < len(agents) else None
-
-    return choose
-
-
-def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: EpisodeReward, steps: int) -> list[Trajectory]:
-    """Play an episode of at most ``steps`` activations of each task, in parallel."""
-    episodes = [begin(number, task, steps, 0) for number, task in enumerate(tasks)]
-    return play_out(episodes, lambda running: [choose(episode.state) for episode in running], executor, rule)
 
 
 def best_pipeline(

@@ -9,10 +9,10 @@ import numpy as np
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.analysis.measures import gain, in_words, summarise
+from aamc_puppeteer.episodes.choices import by_chance, in_order, play
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.testbed.baselines import by_chance, in_order, play
 from aamc_sdk.interfaces import Progress
 
 Play = Callable[[], Sequence[Trajectory]]
