@@ -161,7 +161,7 @@ class Puppeteer(Team):
         checks = [] if validation is None else tasks_of(validation)
         progress, budget_usd = training.progress, training.budget_usd
         with one_thread():
-            before = copy.deepcopy(self.begin([task.text for task in tasks])[0])
+            before = copy.deepcopy(self.begin([task.text for task in tasks])[0]) if self.trained else None
         metrics = self.fit(
             tasks,
             folder=training.folder,
@@ -174,7 +174,7 @@ class Puppeteer(Team):
         if self._record is not None:
             metrics |= self._record.figures()
         if validation is not None:
-            played_before = partial(self.play, checks, decide=before.probabilities)
+            played_before = None if before is None else partial(self.play, checks, decide=before.probabilities)
             others = baselines_of(checks, played_before, self.player(), self.config.max_steps, self.services.seed)
             with self._spending(budget_usd - metrics["spent_usd"]) as executor:
                 metrics["validation"] = validated(partial(self.play, checks), others, progress)
@@ -278,7 +278,8 @@ class Puppeteer(Team):
         self.check_agents()
         config = self.config
         practice = config.updates * config.episodes * config.max_steps
-        estimate = CostEstimate.of(self._agents, practice + max_turns(validation_tasks, config.max_steps, len(self.pool)), tasks)
+        validation = max_turns(validation_tasks, config.max_steps, len(self.pool), continued=self.trained)
+        estimate = CostEstimate.of(self._agents, practice + validation, tasks)
         estimate.check(budget_usd, tasks)
         return estimate
 

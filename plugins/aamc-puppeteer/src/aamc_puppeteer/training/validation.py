@@ -21,9 +21,9 @@ Baseline = tuple[str, Mapping[str, str], Sequence[Trajectory]]
 """Its name, its agent if it is a single one, and its episodes of the validation tasks."""
 
 
-def max_turns(tasks: int, steps: int, agents: int) -> int:
-    """Return the maximum number of turns of the policy and the baselines on a number of tasks."""
-    return tasks * (3 * steps + agents)
+def max_turns(tasks: int, steps: int, agents: int, *, continued: bool) -> int:
+    """Return the maximum number of turns of the policy and the baselines on a number of tasks; see :func:`baselines_of`."""
+    return tasks * ((3 if continued else 2) * steps + agents)
 
 
 def validated(policy: Play, others: Iterable[Baseline], progress: Progress) -> dict[str, Any] | None:
@@ -47,9 +47,10 @@ def validated(policy: Play, others: Iterable[Baseline], progress: Progress) -> d
     return figures
 
 
-def baselines_of(tasks: Sequence[Task], before: Play, player: Player, steps: int, seed: int) -> Iterator[Baseline]:
-    """Yield the policy ``before`` the training, ``random`` actions, and one turn of the ``best-single`` agent on these tasks."""
-    yield "before", {}, before()
+def baselines_of(tasks: Sequence[Task], before: Play | None, player: Player, steps: int, seed: int) -> Iterator[Baseline]:
+    """Yield the policy ``before`` the training, if it was trained, ``random`` actions, and one turn of the ``best-single`` agent on these tasks."""
+    if before is not None:
+        yield "before", {}, before()
     chance = by_chance(player.names, np.random.default_rng(seed))
     yield "random", {}, play(tasks, chance, player.executor, player.rule, steps)
     alone = {name: play(tasks, in_order([name]), player.executor, player.rule, steps) for name in player.names}
