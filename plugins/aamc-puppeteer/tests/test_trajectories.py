@@ -79,7 +79,17 @@ def test_an_episode_without_its_newline_stays(tmp_path: Path) -> None:
     assert list(read_trajectories(path)) == [UNJUDGED, EPISODE, UNJUDGED]
 
 
-@pytest.mark.parametrize("content", ['{"note": "important"}', "a, b\n1, 2\n", '{"schema": 1}\n# a note'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"note": "important"}',
+        "a, b\n1, 2\n",
+        '{"schema": 1}\n# a note',
+        '{"schema": 1, "router": "ppo", "figures": {}}\n',
+        '{"schema": 1, "task": "x",\n"answer": 2,\n',
+        '{"schema": 1, "note": "important", x: 1}',
+    ],
+)
 def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path: Path, content: str) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text(content)
@@ -88,6 +98,15 @@ def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path: Path, conte
     with pytest.raises(DataError, match="holds no trajectory"):
         list(read_trajectories(path))
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_episodes_may_be_added_to_lines_that_another_program_wrote(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "all.jsonl"
+    write_trajectories(path, [EPISODE])
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True) + end)
+    append_trajectories(path, [UNJUDGED])
+    assert list(read_trajectories(path)) == [EPISODE, UNJUDGED]
 
 
 def test_a_file_with_nothing_but_half_a_line_begins_anew(tmp_path: Path) -> None:

@@ -79,8 +79,10 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
 
 SCHEMA = 1
-_BEGINNING = b'{"schema"'
-"""The first bytes of each line."""
+_BEGINNING = f'{{"schema": {SCHEMA}, "task": {{"id"'.encode()
+"""The first bytes of each written line."""
+_NO_EPISODE = (ValueError, KeyError, TypeError, AttributeError)
+"""Raised for a line that is not an episode."""
 _KEPT = attrs.filters.exclude("public_error")
 
 
@@ -108,11 +110,12 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
             if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
                 fcntl.flock(file, fcntl.LOCK_EX)
             first, last = _ends(file)
-            if not _may_begin_episode(first) or not _may_begin_episode(last):
+            broken = _incomplete(last)
+            if (first and not _is_episode(first)) or not (broken or _is_episode(last)):
                 raise OutputError(f"{path} holds something else than episodes; choose another file")
-            if last and _incomplete(last):
+            if broken:
                 file.truncate(file.seek(-len(last), os.SEEK_END))
-            elif last:
+            else:
                 file.write(b"\n")
             file.write(content)
 
@@ -137,11 +140,11 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
         file = path.open("rb")
     with file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n") and _may_begin_episode(line) and _incomplete(line):
+            if not line.endswith(b"\n") and _incomplete(line):
                 return
             try:
                 yield from_document(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except _NO_EPISODE as error:
                 raise DataError(f"line {number} of {path} holds no trajectory ({type(error).__name__}: {error})") from error
 
 
@@ -186,20 +189,25 @@ def _line(trajectory: Trajectory) -> bytes:
 
 
 def _ends(file: BinaryIO) -> tuple[bytes, bytes]:
-    """Return the first bytes of a file, and all that follows its last newline."""
+    """Return the first line of a file that ends with a newline, and all that follows the last newline."""
     if not file.seek(0, os.SEEK_END):
         return b"", b""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content[: len(_BEGINNING)], content[content.rfind(b"\n") + 1 :]
+        return content[: content.find(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
 
 
-def _may_begin_episode(content: bytes) -> bool:
-    """Return whether an episode's line may begin so."""
-    return content[: len(_BEGINNING)] == _BEGINNING[: len(content)]
+def _is_episode(line: bytes) -> bool:
+    try:
+        from_document(json.loads(line))
+    except _NO_EPISODE:
+        return False
+    return True
 
 
 def _incomplete(line: bytes) -> bool:
     """Return whether a line without its newline is only a part of an episode; an editor may have removed the newline of a whole one."""
+    if line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
+        return False
     try:
         json.loads(line)
     except ValueError:
