@@ -1,7 +1,7 @@
 """Arena mode: several candidates answer one query, a judge compares the answers, and the router learns from the comparisons."""
 
 from aamc_bandit.arena.answer_arena import Arena, ArenaOptions, NoAnswerError
-from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, ModelJudge, ScoreJudge, request_text
+from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, ModelJudge, ScoreJudge
 from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, draw_entrants, shown_position, vote_feedback
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "NoAnswerError",
     "ScoreJudge",
     "draw_entrants",
-    "request_text",
     "shown_position",
     "vote_feedback",
 ]

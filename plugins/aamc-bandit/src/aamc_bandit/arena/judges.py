@@ -143,10 +143,10 @@ class ModelJudge:
         return JudgeVerdict(first=ahead if ahead == 1 - behind else 0.5, cost_usd=cost_usd)
 
     async def _ask(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> AgentOutput:
-        return checked_output(await self._call(self._prompt.format(request=request_text(query), first=first.content, second=second.content)))
+        return checked_output(await self._call(self._prompt.format(request=_request_text(query), first=first.content, second=second.content)))
 
 
-def request_text(query: Query) -> str:
+def _request_text(query: Query) -> str:
     """Return a query's text, or with earlier turns the whole conversation, for the prompt of a judge."""
     if not query.turns:
         return query.text
