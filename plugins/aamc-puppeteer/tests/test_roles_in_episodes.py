@@ -90,7 +90,7 @@ def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.rglob("run.yaml"))
     status, _, err = run_command(*given, "--out", "unknown")
     assert status == 0, err
-    episodes_and_validation = 2 * 12 + 27 * (3 * 12 + 2)
+    episodes_and_validation = 2 * 12 + 27 * (2 * 12 + 2)
     assert f"at most {episodes_and_validation:,} turns of agents; their cost is unknown: no prices for reasoner" in err
 
 
