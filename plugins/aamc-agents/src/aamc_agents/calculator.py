@@ -59,13 +59,15 @@ _PERCENT = re.compile(r"%\s*[+-]")
 """A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
 _WORDS = re.compile(
     r"%|=|(?<=\d)\s+(?:of|over)\s+(?=[\d(])"
-    r"|\b(?:add(?:ed)?|cubed|divided?|double|half|minus|mod(?:ulo)?|multipl(?:ied|y)|per\s?cent|plus|root|squared|subtract(?:ed)?|times|triple|twice"
+    r"|\b(?:add(?:ed)?|cubed|divided?|double|factorial|half|minus|mod(?:ulo)?|multipl(?:ied|y)|negative|per\s?cent|plus"
+    r"|raised|reciprocal|root|sqrt|squared|subtract(?:ed)?|times|triple|twice"
     r"|(?:absolute value|average|cube|difference|logarithm|mean|power|product|quarter|quotient|ratio|remainder|square|sum|thirds?) of"
     r"|to the(?: \w+)? power|(?:less|more) than)\b",
     re.IGNORECASE,
 )
 """Signs that prose has more arithmetic than its expressions, as in ``5 percent of 200 + 3``."""
-_DATE = re.compile(r"\d:\d|\b\d{4}-\d\d-\d\d\b|\b\d\d?/\d\d?/\d{4}\b")
+_NUMBER = re.compile(r"(?<!\w)\d")
+_DATE = re.compile(r"\d:\d|\b\d{4}-\d\d-\d\d\b|\b\d\d?/\d\d?/\d\d(?:\d\d)?\b")
 """A date or a time in prose, whose signs are no arithmetic."""
 
 
@@ -87,16 +89,20 @@ def expression_in(text: str) -> str:
     """Return the text if it is an expression, else the only expression in it.
 
     Raises:
-        ValueError: The text has no expression, or several. A text with an assignment is a program and is not searched, nor is one with ``%``,
-            which prose has for percent, with arithmetic in words, or with a date or a time.
+        ValueError: The text has no expression, or several, or a number outside it, as in ``increase 2 + 3 by 4``. A text with an assignment
+            is a program and is not searched, nor is one with ``%``, which prose has for percent, with arithmetic in words, or with a date or a time.
     """
     if _parses(text) and not _PERCENT.search(text):
         return text
-    runs = [] if _WORDS.search(text) or _DATE.search(text) else list(_runs(_THOUSANDS.sub("", text)))
+    prose = _THOUSANDS.sub("", text)
+    runs = [] if _WORDS.search(text) or _DATE.search(text) else list(_runs(prose))
     found = {run for run in runs if _OPERATION.search(run) and _parses(run)}
     if len(found) != 1:
         raise ValueError("it has several expressions" if found else "it has no expression")
-    return found.pop()
+    expression = found.pop()
+    if _NUMBER.search(prose.replace(expression, "")):
+        raise ValueError("it has a number outside its expression")
+    return expression
 
 
 def _runs(text: str) -> Iterator[str]:
