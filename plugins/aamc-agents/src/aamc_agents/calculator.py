@@ -177,4 +177,4 @@ def as_text(value: Number) -> str:
     if abs(value) < 1e6:
         return f"{value:.12g}"
     value = round(value, 6)
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
