@@ -165,7 +165,14 @@ def test_nothing_is_lost_of_deeply_nested_elements() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "text"), [("", ""), ("<!-- a -->", ""), ("a <!-- b --> c", "a c"), ("\n<?xml version='1.0' encoding='utf-8'?><html>a</html>", "a")]
+    ("page", "text"),
+    [
+        ("", ""),
+        ("<!-- a -->", ""),
+        ("a <!-- b --> c", "a c"),
+        ("\n<?xml version='1.0' encoding='utf-8'?><html>a</html>", "a"),
+        ("<?xml\nversion='1.0' encoding='utf-8'?><html>a</html>", "a"),
+    ],
 )
 def test_a_page_need_not_have_elements(page: str, text: str) -> None:
     assert text_of(page) == text

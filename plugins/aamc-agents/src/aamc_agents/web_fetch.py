@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
 _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
 _META_CHARSET = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-_XML_DECLARATION = re.compile(r"^\s*<\?xml [^>]*\?>")
+_XML_DECLARATION = re.compile(r"^\s*<\?xml\s[^>]*\?>")
 _META_BYTES = 1024
 """Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
 
