@@ -166,6 +166,7 @@ def test_a_program_must_be_complete(answer: str, why: str) -> None:
         ("correct", True),
         ("**CORRECT** - fine", True),
         ("CORRECT: to say more would be wrong.\nNothing is WRONG.", True),
+        ("CORRECT. The alternative 8 would be WRONG.", True),
         ("WRONG: CORRECT is 4.", False),
         ("Correction: WRONG", False),
         ("Correct? No. WRONG.", False),
