@@ -152,12 +152,12 @@ def _alternative(explanation: Explanation) -> list[str]:
 def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
     if math.isnan(runner_up.utility):
         return f"The next candidate was {runner_up.name}{_expectations(runner_up)}; no utilities were recorded."
-    relation = f"The runner-up was {runner_up.name}"
+    relation = f"The runner-up was {runner_up.name}, with the utility"
     if runner_up.utility == chosen.utility:
-        relation = f"{runner_up.name} has the same utility"
+        relation = f"{runner_up.name} has the same utility,"
     elif runner_up.utility > chosen.utility:
-        relation = f"{runner_up.name} has a higher utility"
-    return f"{relation}, {runner_up.utility:.4g}{_expectations(runner_up)}."
+        relation = f"{runner_up.name} has a higher utility,"
+    return f"{relation} {runner_up.utility:.4g}{_expectations(runner_up)}."
 
 
 def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:

@@ -21,11 +21,17 @@ _FRACTION = re.compile(
     rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
 )
 """A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
+_TIMES = r" ?(?:\\cdot|\\times|\*|·|\u00d7) ?"
+_SCIENTIFIC = re.compile(rf"(?:({_PLAIN})(?:{_TIMES}| ?x ?))?(?<![\d.])10 ?(?:\^|\*\*) ?\{{?(-?\d{{1,3}})\}}?")
+"""A power of ten with its factor: ``3 \\times 10^{5}``."""
+_UNIT = re.compile(rf"(?<=[A-Za-z}}])\^(?:\{{{_INNER}\}}|-?\w)|\^ ?\{{?\\circ\}}?")
+"""The exponent of a unit or a variable, or the sign of degrees."""
 _FORMULA = re.compile(
-    rf"(?:{_PLAIN} ?(?:\\cdot|\\times|\*|·|\u00d7)? ?)?(?:√|\\sqrt\s*(?:\[[^\]]{{0,9}}\])?|\\[cdt]?frac\s*\{{{_INNER}\}})"
+    rf"(?:{_PLAIN}(?:{_TIMES}| ?))?(?:√|\\sqrt\s*(?:\[[^\]]{{0,9}}\])?|\\[cdt]?frac\s*\{{{_INNER}\}})"
     rf"\s*(?:\{{{_INNER}\}}|\({_PLAIN}\)|{_PLAIN})?(?: ?/ ?{_PLAIN})?"
+    rf"|(?:{_PLAIN}(?:{_TIMES}| ?))?(?:\\pi|π)|{_PLAIN} ?(?:\^|\*\*) ?(?:\{{{_INNER}\}}|-?\w)"
 )
-"""A root, or a fraction of formulas, with its factor and divisor: a number, but not one that is compared."""
+"""A root, a fraction of formulas, a multiple of pi or a power: a number, but not one that is compared."""
 _WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
 
@@ -50,11 +56,13 @@ def last_number(answer: str) -> int | float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
     A whole number is an int with all its digits, unless it has an exponent.
-    Numbers may have thousands separators, and be fractions: ``1/2``, or ``\frac{1}{2}`` as in LaTeX.
-    Roots are not computed: a box with ``\sqrt{2}`` has no number.
+    Numbers may have thousands separators, and be fractions (``1/2``, or ``\frac{1}{2}`` as in LaTeX) or multiples of
+    powers of ten (``3 \times 10^5``).
+    Formulas are not computed: a box with ``\sqrt{2}``, ``2^{10}`` or ``\pi`` has no number.
     """
     box = last_box(answer)
-    text = _FRACTION.sub(_decimal, _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-")))
+    text = _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-"))
+    text = _FRACTION.sub(_decimal, _UNIT.sub("", _SCIENTIFIC.sub(lambda power: f"{power[1] or 1}e{power[2]}", text)))
     without, formulas = _FORMULA.subn("none", text)
     found = [] if formulas and box is not None else _NUMBER.findall(without)
     written = found[-1].replace(",", "") if found else "nan"

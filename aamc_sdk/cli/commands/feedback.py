@@ -84,7 +84,7 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
     from aamc_sdk.types import Feedback
 
     if (fields["quality"] is None) == (fields["over"] is None):
-        raise click.UsageError("give --quality, or --over for a comparison, not both")
+        raise click.UsageError("give --quality, or --over for a comparison" + (", not both" if fields["over"] is not None else ""))
     if fields["id"] is None:
         del fields["id"]
     given = Feedback(decision_id=decision_id, time=time.time(), **fields)
