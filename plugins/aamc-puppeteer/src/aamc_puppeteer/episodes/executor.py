@@ -226,8 +226,9 @@ class Executor:
         Raises:
             OutOfBudgetError: The rest of the budget does not cover all verdicts, each at the highest cost of its verifier so far.
         """
-        kinds = {place: _kind(task.verifier) for place, (task, answer) in enumerate(answers) if task.verifier is not None and answer is not None}
-        waiting, found = list(kinds), dict[int, Verdict | None]()
+        given = {place: (task, answer) for place, (task, answer) in enumerate(answers) if task.verifier is not None and answer is not None}
+        kinds = {place: _kind(task.verifier) for place, (task, _) in given.items()}
+        waiting, found = list(given), dict[int, Verdict | None]()
         while waiting:
             unknown = [place for place in waiting if kinds[place] not in self._max_verdict_usd]
             alone = unknown[:1] if math.isfinite(self.budget_usd) else []  # the cost of a verifier's first verdict tells that of the others
@@ -237,7 +238,7 @@ class Executor:
             if reserved > max(self.budget_usd * (1 + 1e-9) - self.spent_usd, 0.0):
                 verdicts = f"{len(batch)} verdicts may cost {reserved:.4g}"
                 raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD, and {verdicts})")
-            jobs = [("verifiers", partial(_verify, *answers[place])) for place in batch]
+            jobs = [("verifiers", partial(_verify, *given[place])) for place in batch]
             for place, ended in zip(batch, self._run(jobs, self._timeout), strict=True):
                 found[place], succeeded = ended or (None, False)
                 cost = 0.0 if ended is None else ended[0].cost
@@ -322,7 +323,7 @@ async def _result(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def _kind(verifier: Verifier) -> Any:
+def _kind(verifier: Verifier | None) -> Any:
     """Return the key of a verifier's costs: equal verifiers share them."""
     try:
         hash(verifier)
