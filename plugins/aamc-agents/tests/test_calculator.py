@@ -64,6 +64,15 @@ def test_large_whole_numbers_need_not_fit_a_float() -> None:
         ("42", "42"),
         ("Work out the value of 3 + 4, the total price of our products over years. Again: 3 + 4", "3 + 4"),
         ("What is 2024-1990?", "2024-1990"),
+        ("What is 6 x 7?", "6 * 7"),
+        ("6x7", "6 * 7"),
+        ("6 \u00d7 7", "6 * 7"),
+        ("12 \u00d7 3 \u00f7 4", "12 * 3 / 4"),
+        ("What is 2 x 3 + 4?", "2 * 3 + 4"),
+        ("What is 3 + 4 \u00d7 2?", "3 + 4 * 2"),
+        ("What is (1 + 2) x (3 + 4)?", "(1 + 2) * (3 + 4)"),
+        ("What is 12 * (3 + 4)? Answer in less than ten words.", "12 * (3 + 4)"),
+        ("What is 12*3? Please add a unit.", "12*3"),
     ],
 )
 def test_an_expression_is_found_in_prose(text: str, expression: str) -> None:
@@ -76,10 +85,19 @@ def test_prose_that_python_could_read_is_searched_too(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["What is 2 x 3 + 4?", "What is 2^3 + 4?", "What is 3 + 4 \u00d7 2?", "What is sqrt(9) + 1?", "What is 1,5 + 2?", "What is 2 + 3k?"]
+    "text",
+    [
+        "What is 2^3 + 4?",
+        "What is 3 x 10^5 + 1?",
+        "What is sqrt(9) + 1?",
+        "What is 1,5 + 2?",
+        "What is 2 + 3k?",
+        "What is 0x10 + 1?",
+        "What is 2x (3 + 4)?",
+    ],
 )
 def test_a_part_of_an_expression_is_not_taken_for_it(text: str) -> None:
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match=r"no expression|'sqrt' may be arithmetic outside the expression"):
         expression_in(text)
 
 
@@ -93,10 +111,11 @@ def test_a_part_of_an_expression_is_not_taken_for_it(text: str) -> None:
         "5 % of 200 + 3",
         "increase 200 by 10% + 5",
         "What is 17 % 5?",
+        "15% of 80",
     ],
 )
 def test_a_percent_sign_is_not_taken_for_a_remainder(text: str) -> None:
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match="'%' may mean percent or a remainder"):
         expression_in(text)
 
 
@@ -126,10 +145,13 @@ def test_a_percent_sign_is_not_taken_for_a_remainder(text: str) -> None:
         "the reciprocal of 2 + 2",
         "the negative of 3 + 4",
         "What is 3 + 4 raised?",
+        "Add five to 3 * 4",
+        "Take 3 * 4. Add a dozen.",
+        "Take 3 * 4. Find seven more than that.",
     ],
 )
 def test_prose_with_arithmetic_in_words_is_not_answered_in_part(text: str) -> None:
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match="may be arithmetic outside the expression"):
         expression_in(text)
 
 
@@ -147,13 +169,13 @@ def test_prose_with_arithmetic_in_words_is_not_answered_in_part(text: str) -> No
     ],
 )
 def test_prose_with_a_number_outside_the_expression_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no expression|a number outside its expression"):
+    with pytest.raises(ValueError, match=r"may be arithmetic outside the expression|no expression|a number outside its expression"):
         expression_in(text)
 
 
 @pytest.mark.parametrize("text", ["2024-11-25 to today, how many days?", "12:30 + 15 minutes, please", "By 11/25/2024, please", "11/25/24 + 3 days"])
 def test_a_date_or_a_time_is_not_taken_for_arithmetic(text: str) -> None:
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match="a date or a time"):
         expression_in(text)
 
 
@@ -173,7 +195,7 @@ def test_thousands_may_be_separated() -> None:
 
 
 def test_a_program_is_not_searched_for_expressions() -> None:
-    with pytest.raises(ValueError, match="no expression"):
+    with pytest.raises(ValueError, match="'=' may assign or compare"):
         expression_in("total = 12\nprint(total + 3 * 8)")
 
 
@@ -205,6 +227,6 @@ def test_the_agent_works_on_what_was_said_last(say) -> None:
 
 
 def test_a_failed_call_is_billed_like_any_other(say) -> None:
-    with pytest.raises(AgentError, match="no arithmetic to do in 'Hello'") as raised:
+    with pytest.raises(AgentError, match="cannot compute 'Hello': 'Hello' is not arithmetic") as raised:
         say("calculator", "Hello", billed_seconds=3.0)
     assert raised.value.cost == pytest.approx(0.003)

@@ -50,6 +50,9 @@ _RUN = re.compile(r"[\d\s.()+*/-]+")
 _NO_START, _NO_END = ".*/ \t\r\n", ".(+*/- \t\r\n"
 """Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_TIMES = re.compile(r"(?<=[\d)])(?:\s*\u00d7\s*|\s+x\s+)(?=[\d(])|(?<=\d)(?<!\b0)x(?=\d)")
+"""Signs of multiplication; ``0x10`` is a hexadecimal number, and ``2x (3 + 4)`` may have a variable."""
+_DIVIDED = re.compile(r"(?<=[\d)])\s*\u00f7\s*(?=[\d(])")
 _MARGIN = 4
 """Characters next to an expression that show whether it goes on there."""
 _GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
@@ -58,14 +61,20 @@ _OPERATION = re.compile(r"[\d)]\s*[+*/-]")
 _PERCENT = re.compile(r"%\s*[+-]")
 """A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
 _WORDS = re.compile(
-    r"%|=|(?<=\d)\s+(?:of|over)\s+(?=[\d(])"
+    r"(?<=\d)\s+(?:of|over)\s+(?=[\d(])"
     r"|\b(?:add(?:ed)?|cubed|divided?|double|factorial|half|minus|mod(?:ulo)?|multipl(?:ied|y)|negative|per\s?cent|plus"
     r"|raised|reciprocal|root|sqrt|squared|subtract(?:ed)?|times|triple|twice"
     r"|(?:absolute value|average|cube|difference|logarithm|mean|power|product|quarter|quotient|ratio|remainder|square|sum|thirds?) of"
     r"|to the(?: \w+)? power|(?:less|more) than)\b",
     re.IGNORECASE,
 )
-"""Signs that prose has more arithmetic than its expressions, as in ``5 percent of 200 + 3``."""
+"""Words that show that prose has more arithmetic than its expressions, as in ``5 percent of 200 + 3``."""
+_MANNER = re.compile(
+    r"\bin (?:no )?(?:less|more) than [a-z]+ (?:word|sentence|line|character)s?\b"
+    r"|(?<=[.?!])\s+(?:please )?add (?:an? |the |your )?(?:comment|currency|explanation|reasons?|sentence|units?)\s*(?=[.!]|$)",
+    re.IGNORECASE,
+)
+"""Requests about the answer's form, whose words are no arithmetic."""
 _NUMBER = re.compile(r"(?<!\w)\d")
 _DATE = re.compile(r"\d:\d|\b\d{4}-\d\d-\d\d\b|\b\d\d?/\d\d?/\d\d(?:\d\d)?\b")
 """A date or a time in prose, whose signs are no arithmetic."""
@@ -82,7 +91,7 @@ class Calculator(Tool):
         try:
             return as_text(evaluate(expression_in(text)))
         except (ArithmeticError, ValueError) as error:
-            raise AgentError(f"no arithmetic to do in {text!r:.80}: {error}") from error
+            raise AgentError(f"cannot compute {text!r:.80}: {error}") from error
 
 
 def expression_in(text: str) -> str:
@@ -94,15 +103,28 @@ def expression_in(text: str) -> str:
     """
     if _parses(text) and not _PERCENT.search(text):
         return text
-    prose = _THOUSANDS.sub("", text)
-    runs = [] if _WORDS.search(text) or _DATE.search(text) else list(_runs(prose))
-    found = {run for run in runs if _OPERATION.search(run) and _parses(run)}
+    if _NUMBER.search(text):
+        _check_prose(text)
+    prose = _DIVIDED.sub(" / ", _TIMES.sub(" * ", _THOUSANDS.sub("", text)))
+    found = {run for run in _runs(prose) if _OPERATION.search(run) and _parses(run)}
     if len(found) != 1:
-        raise ValueError("it has several expressions" if found else "it has no expression")
+        raise ValueError("it has several expressions" if found else "it has no expression of numbers, parentheses and + - * / alone")
     expression = found.pop()
     if _NUMBER.search(prose.replace(expression, "")):
         raise ValueError("it has a number outside its expression")
     return expression
+
+
+def _check_prose(text: str) -> None:
+    """Raise ValueError if prose has a sign, a word or a date that makes the meaning of its numbers uncertain."""
+    if "%" in text:
+        raise ValueError("'%' may mean percent or a remainder")
+    if "=" in text:
+        raise ValueError("'=' may assign or compare; give the expression alone")
+    if word := _WORDS.search(_MANNER.sub(" ", text)):
+        raise ValueError(f"{word[0].strip()!r} may be arithmetic outside the expression; give the expression alone")
+    if date := _DATE.search(text):
+        raise ValueError(f"{date[0]!r} may be a part of a date or a time")
 
 
 def _runs(text: str) -> Iterator[str]:
