@@ -26,7 +26,7 @@ def test_passages_without_a_word_of_the_question_are_not_given(say) -> None:
 
 @pytest.mark.parametrize("text", ["zzz qqq?", "?", "the of and?"])
 def test_a_question_without_a_word_of_the_documents_fails(say, text: str) -> None:
-    with pytest.raises(AgentError, match="no document has a word of the question") as raised:
+    with pytest.raises(AgentError, match=r"no document has a word of the question .*, apart from common words such as 'the'") as raised:
         say("retriever", Task(id="t", text=text, corpus=CORPUS))
     assert raised.value.cost == pytest.approx(0.002)
 

@@ -50,7 +50,7 @@ class Retriever(Tool):
         question = said if said.rstrip().endswith("?") else state.task.text
         found = search(corpus, question, self.config.passages)
         if not found:
-            raise AgentError(f"no document has a word of the question {question!r:.80}")
+            raise AgentError(f"no document has a word of the question {question!r:.80}, apart from common words such as 'the'")
         return "\n".join((f"{QUESTION}{question}", *(f"{PASSAGE}{passage}" for passage in found)))
 
 
