@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_bandit.trials.trial_log import read_trials
@@ -32,10 +33,12 @@ def store() -> Store:
     return open_store("memory:", get_plugin_manager())
 
 
-def decide(store: Store, name: str, candidate: str = OLD, note: Any = CANARY, probabilities: Any = MIXED, kind: str = "canary") -> None:
+def decide(
+    store: Store, name: str, candidate: str = OLD, note: Any = CANARY, probabilities: Any = MIXED, kind: str = "canary", **request: Any
+) -> None:
     drawn = probabilities.get(candidate, 1.0)
     decision = Decision(name, candidate, drawn, Preference(), probabilities, notes={kind: note} if note else {})
-    store.add_decisions(list(Records([decision], make_request(make_dataset(1)))))
+    store.add_decisions(list(Records([decision], attrs.evolve(make_request(make_dataset(1)), **request))))
 
 
 def judge(store: Store, name: str, quality: float = 1.0, **fields: Any) -> None:
@@ -95,6 +98,18 @@ def test_a_canarys_bound_is_its_shares_whatever_the_request(store) -> None:
     (trial,) = read_trials(store).trials
     assert [judgement.bound for judgement in trial.judgements] == pytest.approx([5.0, 5.0, 10.0])
     assert not trial.left_out
+
+
+@pytest.mark.parametrize("kind", ["canary", "shadow"])
+def test_a_decision_with_one_allowed_candidate_does_not_count_and_agreement_of_both_routers_does(store, kind) -> None:
+    alike = {role: {"router": role, "probabilities": {OLD: 1.0}} for role in ("stable", "candidate")} | {"share": 0.2}
+    decide(store, "named", OLD, alike, {OLD: 1.0}, kind, mask=np.array([[name == OLD for name in POOL.names]]))
+    decide(store, "agreed", OLD, alike, {OLD: 1.0}, kind)
+    for name in ("named", "agreed"):
+        judge(store, name)
+    (trial,) = read_trials(store).trials
+    assert trial.left_out == {"one_candidate": 1}
+    assert (len(trial.judgements), trial.served.total()) == (1, 1)
 
 
 def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store) -> None:

@@ -25,7 +25,7 @@ from aamc_sdk.types import Snapshot, is_implicit, tenant_user
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the saved statistics."""
-SNAPSHOT = f"canary report {STATE_SCHEMA}, without hints"
+SNAPSHOT = f"canary report {STATE_SCHEMA}, without hints and single candidates"
 """The name of the snapshot that keeps the statistics. It names what they count, so that statistics by another rule are not continued."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
@@ -247,16 +247,19 @@ def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Note
     decision = content.decision
     role = "stable" if decision.notes.canary is None else serving_role(decision.notes.canary, decision_id, decision.candidate)
     for note, trial in noted:
-        if note.ended is None:
-            trial.served[role] += 1
-        else:
+        if note.ended is not None:
             trial.ended = note.ended
+        elif content.has_choice:
+            trial.served[role] += 1
 
 
 def _judge(note: TrialNote, trial: Trial, content: NotedContent, judged: str, quality: float) -> None:
     """Add the first feedback on a decision to a trial."""
     if note.ended is not None:
         trial.ended = note.ended
+        return
+    if not content.has_choice:
+        trial.left_out["one_candidate"] += 1
         return
     if note.role is not None:  # users were assigned to the routers
         digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))

@@ -66,6 +66,13 @@ class NotedContent(msgspec.Struct, gc=False):
 
     decision: NotedDecision
     query: NotedQuery
+    candidates: list[str] = []
+    masked_why: dict[str, str] = {}
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether the routers could choose: a request that names a model, for example, allows one candidate only."""
+        return len(self.candidates) - len(self.masked_why) != 1
 
 
 class FeedbackEntry(msgspec.Struct, gc=False):

@@ -17,6 +17,8 @@ decisions and is left out, whatever its outcome. A shadow's interval therefore d
 If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first decision with
 feedback counts, with the mixture over the assignment as mu.
 
+A decision with one allowed candidate, such as a model that the request names, is no choice of the routers and does not count.
+
 The first feedback on a decision counts, since a later one would change results that were already looked at. A hint, which is implicit feedback of
 a confidence below 1, does not count: the test could not replace it by the rating that follows. If the chosen candidate's call
 failed and another one served, a decision with feedback has the outcome 0. A failure without feedback does not count, since all
@@ -76,7 +78,7 @@ class Trial:
         stable_version: A digest of the stable router's options and state before it served; ``""`` in logs of version 0.1.
         candidate_version: Likewise of the challenger: a retrained one at the same path is another trial.
         judgements: The compared decisions, in the order of their feedback.
-        served: The number of decisions that each router served; in a shadow, the stable router serves all.
+        served: The number of decisions that each router served, without those of one allowed candidate; in a shadow, the stable router serves all.
         left_out: The number of decisions that could not be compared, by reason.
         bound: The bound of |g| for the next decision.
         ended: Why the trial has ended by itself; None for one that has not.
