@@ -11,6 +11,8 @@ from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range,
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import public_url
 
+SEPARATE = "The difference is estimated by itself, so it need not equal that of the two qualities."
+
 
 @click.command()
 @RUN
@@ -59,7 +61,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = new_table(("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"), notes=[INTERVALS])
+    table = new_table(("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"), notes=[INTERVALS, SEPARATE])
     for column in table.columns:
         if column.header in ("quality", "compared", "difference"):
             column.justify, column.no_wrap = "right", True
