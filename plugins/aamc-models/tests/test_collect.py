@@ -560,13 +560,21 @@ def test_other_files_are_not_overwritten(collect: Collect, stub: StubServer) -> 
     assert len(stub.requests) == 0
 
 
-def test_rows_that_other_prompts_replace_are_counted(collect: Collect) -> None:
+def test_rows_of_prompts_beyond_the_limit_stay_and_others_are_counted_as_they_go(collect: Collect) -> None:
     status, _, err = collect("--judge", "numeric", *ASKED)
     assert (status, "will go" in err) == (0, False)
+    before = Path("data/outcomes.jsonl").read_bytes()
+    status, out, err = collect("--judge", "numeric", *ASKED, "--limit", "3", "--json")
+    assert (status, "will go" in err) == (0, False)
+    assert "5 rows of data/outcomes.jsonl will stay unchanged, as --limit leaves out their prompts" in err
+    assert (json.loads(out)["prompts"], json.loads(out)["rows"]) == (3, 3)
+    assert Path("data/outcomes.jsonl").read_bytes() == before
+    questions = Path("questions.jsonl").read_text().splitlines(keepends=True)
+    Path("questions.jsonl").write_text("".join(questions[:4]))
     status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "3")
     assert status == 0
-    assert "5 rows of data/outcomes.jsonl will go, as --prompts lacks their prompts; the answers stay in data/outcomes.ledger" in err
-    assert len(rows()) == 3
+    assert "4 rows of data/outcomes.jsonl will go, as --prompts lacks their prompts; the answers stay in data/outcomes.ledger" in err
+    assert len(rows()) == 4
 
 
 def test_two_collections_cannot_share_a_ledger(collect: Collect) -> None:

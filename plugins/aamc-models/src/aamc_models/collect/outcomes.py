@@ -80,13 +80,13 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
     return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
 
 
-def left_out_rows(path: Path, prompts: Sequence[Prompt]) -> int:
-    """Return the number of rows of an earlier result whose prompts are not among these, so that the new result is without them."""
+def other_rows(path: Path, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier result whose prompts are not among these."""
     if not path.exists():
-        return 0
+        return []
     texts = {prompt.text for prompt in prompts}
     with read_errors(path, "choose another file with --out", ValueError, KeyError, TypeError):
-        return sum(json.loads(line)["query"] not in texts for line in path.read_bytes().splitlines())
+        return [row for row in map(json.loads, path.read_bytes().splitlines()) if row["query"] not in texts]
 
 
 def figures(rows: Sequence[Mapping[str, Any]], collector: Collector) -> dict[str, dict[str, Any]]:

@@ -70,23 +70,28 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     """
     from aamc_models.collect.collector import Collector
     from aamc_models.collect.ledger import CallLedger
-    from aamc_models.collect.outcomes import check_place, left_out_rows
+    from aamc_models.collect.outcomes import check_place, other_rows
     from aamc_models.collect.prompts import read_prompts, without_repeats
 
     plugins = plugins_of(ctx)
     read = read_prompts(source, prompt_field=given["prompt_field"], answer_field=given["answer_field"])
-    prompts = without_repeats(read)[:limit]
+    distinct = without_repeats(read)
+    prompts = distinct[:limit]
     if len(prompts) < min(len(read), limit or len(read)):
-        click.echo(f"{quantity(len(read) - len(without_repeats(read)), 'repeated prompt')} left out", err=True)
+        click.echo(f"{quantity(len(read) - len(distinct), 'repeated prompt')} left out", err=True)
     plan, models = _plan(plugins, given)
     plan.judge.check(prompts)
     folder = out.with_suffix(".ledger")
     if (kept := check_place(out, folder, plan.pool)) is not None:
         click.echo(f"{kept} differs from --pool and stays: aamc run reads prices and endpoints from it, not from --pool", err=True)
-    if replaced := left_out_rows(out, prompts):
-        click.echo(f"{quantity(replaced, 'row')} of {out} will go, as --prompts lacks their prompts; the answers stay in {folder}", err=True)
     with CallLedger.open(folder) as ledger:
-        asyncio.run(_collect(Collector(plan, models, ledger), prompts, out, dry_run=dry_run, as_json=as_json))
+        others, beyond = other_rows(out, prompts), {prompt.text for prompt in distinct[len(prompts) :]}
+        stay = [row for row in others if row["query"] in beyond]
+        if stay:
+            click.echo(f"{quantity(len(stay), 'row')} of {out} will stay unchanged, as --limit leaves out their prompts", err=True)
+        if gone := len(others) - len(stay):
+            click.echo(f"{quantity(gone, 'row')} of {out} will go, as --prompts lacks their prompts; the answers stay in {folder}", err=True)
+        asyncio.run(_collect(Collector(plan, models, ledger), prompts, out, stay, dry_run=dry_run, as_json=as_json))
 
 
 def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, ModelClient]:
@@ -119,8 +124,10 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
     return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
 
 
-async def _collect(collector: Collector, prompts: Sequence[Prompt], out: Path, *, dry_run: bool, as_json: bool) -> None:
-    """Estimate, ask and judge; write the judged answers, also after an error or an interruption."""
+async def _collect(
+    collector: Collector, prompts: Sequence[Prompt], out: Path, stay: Sequence[Mapping[str, Any]], *, dry_run: bool, as_json: bool
+) -> None:
+    """Estimate, ask and judge; write the judged answers and the rows that stay, also after an error or an interruption."""
     from aamc_models.collect.estimate import estimate
 
     found = await estimate(collector, prompts)
@@ -136,7 +143,7 @@ async def _collect(collector: Collector, prompts: Sequence[Prompt], out: Path, *
     except asyncio.CancelledError:  # by the second Ctrl-C
         collector.stopped = "an interruption"
     finally:
-        document = _write(collector, prompts, out)
+        document = _write(collector, prompts, out, stay)
         await collector.models.close()
     error = _problem(collector, len(prompts))
     document |= {"estimate": attrs.asdict(found)}
@@ -210,13 +217,13 @@ def _calls_at_once(candidate: ModelSpec, tokens: int) -> int | None:
     return None if None in limits else sum(max(1, limit // tokens) for limit in limits)
 
 
-def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[str, Any]:
-    """Write the outcomes, and return the report."""
+def _write(collector: Collector, prompts: Sequence[Prompt], out: Path, stay: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the outcomes and the rows that stay, and return the report, without the latter."""
     from aamc_models.collect.outcomes import costs, figures, outcome_rows, write_rows
 
     rows = outcome_rows(prompts, collector)
     if rows:
-        write_rows(out, rows, collector.plan.pool)
+        write_rows(out, [*rows, *stay], collector.plan.pool)
     spent = costs(collector.ledger)
     unknown = sum(quality is None for row in collector.qualities.values() for quality in row.values())
     return {
