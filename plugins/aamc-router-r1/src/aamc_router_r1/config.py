@@ -153,11 +153,9 @@ class RouterOptions(PolicyOptions, ServerOptions):
 class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
 
-    def stated(self, preference: Preference) -> Preference:
-        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
+    def __attrs_post_init__(self) -> None:
         if not all(0 <= alpha <= 1 for alpha in self.training_alphas):
             raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {self.training_alphas!r}")
-        return nearest_trained(preference, self.training_alphas)
 
 
 @attrs.frozen(kw_only=True)

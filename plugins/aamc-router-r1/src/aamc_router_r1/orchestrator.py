@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1 import trace
-from aamc_router_r1.config import RouterR1Config
+from aamc_router_r1.config import RouterR1Config, nearest_trained
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import EpisodeBudget
 from aamc_router_r1.episode.dialogue import ANSWERED
@@ -102,7 +102,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     def __init__(self, config: RouterR1Config, services: Services) -> None:
         super().__init__(config, services)
         self.checkpoint: Path | None = None
-        self.preference = config.stated(Preference.of(config.preference or None))
+        self.preference = nearest_trained(Preference.of(config.preference or None), config.training_alphas)
 
     @cached_property
     def setup(self) -> Setup:
