@@ -210,8 +210,10 @@ class Dataset:
     @property
     def rows_are_decisions(self) -> bool:
         """Whether each row is a decision of the experience, at the same position, as in a log."""
-        if self.groups is not None or self.experience is None:
-            return self.experience is not None
+        if self.experience is None:
+            return False
+        if self.groups is not None:
+            return True
         logged = self.experience.queries
         return len(logged) == len(self) and all(own.text == query.text for own, query in zip(self.queries, logged, strict=True))
 

@@ -159,11 +159,16 @@ def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
     """Return the examples of training rows: outcomes of the M candidates and comparisons between them, with features ``[N, D]``."""
     unknown = np.full((len(dataset), len(pool)), np.nan)
     quality = unknown if dataset.outcomes is None else dataset.outcomes.known_quality
+    comparisons = Comparisons.none() if dataset.experience is None else _comparisons(dataset.experience, pool.names, _first_rows(dataset))
+    return Examples(features, quality, Questions.of(dataset), comparisons)
+
+
+def _first_rows(dataset: Dataset) -> dict[str, int]:
+    """Return the first row of each question, by its normalised text."""
     rows: dict[str, int] = {}
     for row, query in enumerate(dataset.queries):
         rows.setdefault(normalized_text(query.text), row)
-    comparisons = Comparisons.none() if dataset.experience is None else _comparisons(dataset.experience, pool.names, rows)
-    return Examples(features, quality, Questions.of(dataset), comparisons)
+    return rows
 
 
 def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, int]) -> Comparisons:

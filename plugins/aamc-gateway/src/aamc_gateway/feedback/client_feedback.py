@@ -14,7 +14,7 @@ from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
 from aamc_sdk.log import RowStore
-from aamc_sdk.types import Attempt, Query, Record
+from aamc_sdk.types import Attempt, Query, Record, is_implicit
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -109,7 +109,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(thumbs, str) or thumbs not in THUMBS:
         raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")
     source = str(given.get("source", THUMBS_SOURCE))
-    given["source"] = source if source.startswith("implicit") else f"implicit:{source}"
+    given["source"] = source if is_implicit(source) else f"implicit:{source}"
     return {**given, "quality": THUMBS[thumbs], "thumbs": thumbs}
 
 
