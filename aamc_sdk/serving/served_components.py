@@ -241,7 +241,7 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
                 command += [f"--{kind}", named.name]
                 for key, value in named.options.items():
                     command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
-        how = f"train it with: {shlex.join(command)}, and serve the run's folder by MetaController.load or aamc serve --run"
+        how = f"train it with: {shlex.join(command)}, and give the run: --run RUN, in Python MetaController.load"
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
     return router
 

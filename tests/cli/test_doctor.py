@@ -197,7 +197,7 @@ def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:
         "subject": "store sqlite:missing.db",
         "state": "there is no store at missing.db",
         "status": "broken",
-        "advice": "name one that decisions were logged in",
+        "advice": "give the address of an existing one",
     }
     assert checks["store nothing://host/x"]["status"] == "broken"
     assert "secret" not in table

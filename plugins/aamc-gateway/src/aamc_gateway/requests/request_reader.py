@@ -243,7 +243,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     """
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
-        raise Refused(f"the request has no {names[0]}; add it")
+        raise Refused(f"the request has no {names[0]}; add the field")
     _check_stream(body)
     _check_tools(body.get("tools"))
     for field in [name for name in body if name in _LIMITED]:
@@ -280,7 +280,7 @@ def _check_messages(name: str, messages: Iterable[Any]) -> None:
             if not (isinstance(role, str) and role):
                 raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
         if role == "user" and message.get("content") is None:
-            raise Refused(f"{name}[{index}].content must be a text or a list of parts, as the role is user; add it")
+            raise Refused(f"{name}[{index}].content must be a text or a list of parts, as the role is user")
 
 
 def _check_tools(tools: Any) -> None:
