@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, read_trajectories
 from aamc_puppeteer.training import training_record
 from matplotlib.image import imread
@@ -383,6 +384,32 @@ def test_estimate_and_spending_of_a_training_cover_its_validation(aamc: Aamc) ->
         <= trained + tasks * (1 + sum(each["mean_cost_usd"] for each in policies))
     )
     assert metrics["estimate"]["turns"] == 2 * 2 * 4 + tasks * (2 * 2 + 2)
+
+
+class TestEvaluation:
+    def test_a_trained_one_and_baselines_play_its_test_tasks(self, aamc: Aamc) -> None:
+        _, out, _ = aamc("train", "--orchestrator", "puppeteer", *SHORT, "--out", "made", "--json")
+        status, out, err = aamc("evaluate", "made", "--json", "--out", "results")
+        assert status == 0, err
+        document = json.loads(out)
+        episodes = list(read_trajectories(Path("results/episodes.jsonl")))
+        test_tasks = yaml.safe_load(Path("made/run.yaml").read_text())["splits"]["test"]["queries"]
+        systems, played = document["systems"], document["data"]["tasks"]
+        assert list(systems) == ["puppeteer", "random", "best-single"]
+        assert played == len(episodes) == test_tasks
+        assert systems["puppeteer"]["mean_reward"] == pytest.approx(sum(episode.total_reward for episode in episodes) / played)
+        assert systems["random"]["gain"]["mean_reward"] == pytest.approx(systems["puppeteer"]["mean_reward"] - systems["random"]["mean_reward"])
+        assert json.loads(Path("results/results.json").read_text()) == document
+        _, table, _ = aamc("evaluate", "made", "--dataset", "tasks:strings")
+        assert "tasks:strings: 300 tasks" in table
+        assert "best-single (strings)" in table
+        status, _, err = aamc("evaluate", "made", "--routers", "random")
+        assert (status, "leave --routers out" in " ".join(err.split())) == (2, True)
+
+    def test_an_untrained_one_is_refused(self, aamc: Aamc) -> None:
+        status, _, err = aamc("evaluate", "--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", "--set", AGENTS)
+        assert status == 1
+        assert "an untrained puppeteer has nothing to evaluate; train one with: " in " ".join(err.split())
 
 
 def test_the_name_of_an_orchestrator_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:

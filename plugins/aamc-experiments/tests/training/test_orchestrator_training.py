@@ -232,7 +232,7 @@ def test_one_without_an_evaluation_is_told_how_to_have_one(aamc) -> None:
     aamc("--orchestrator", "counter", "--out", "made")
     status, _, err = run_command("evaluate", "made")
     assert status == 2
-    assert "orchestrator 'counter' has no evaluation of its own; see its run's training.json" in err
+    assert "orchestrator 'counter' has no evaluation of its own; derive its class from EvaluatedOrchestrator" in " ".join(err.split())
 
 
 def test_a_finished_training_is_not_done_again(aamc) -> None:

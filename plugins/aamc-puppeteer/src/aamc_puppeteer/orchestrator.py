@@ -31,11 +31,11 @@ from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.training_record import TrainingRecord
-from aamc_puppeteer.training.validation import baselines_of, max_turns, validated
+from aamc_puppeteer.training.validation import baselines_of, compared, max_turns
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
-from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
+from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import TeamOptions, make_services
 from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
@@ -51,7 +51,7 @@ UNDECIDED = f"several paths (--paths) need a policy that decides where to fork; 
 UNSERVED = "an untrained puppeteer cannot learn from a log that another training served; name that one: --from RUN"
 
 
-class Puppeteer(Team):
+class Puppeteer(Team, EvaluatedOrchestrator):
     """Activates agents by a learned policy; :mod:`aamc_puppeteer.policy.network` has its formulas.
 
     Args:
@@ -177,7 +177,7 @@ class Puppeteer(Team):
             played_before = None if before is None else partial(self.play, checks, decide=before.probabilities)
             others = baselines_of(checks, played_before, self.player(), self.config.max_steps, self.services.seed)
             with self._spending(budget_usd - metrics["spent_usd"]) as executor:
-                metrics["validation"] = validated(partial(self.play, checks), others, progress)
+                metrics["validation"] = compared("validation", partial(self.play, checks), others, progress)
             metrics["spent_usd"] += executor.spent_usd
         return metrics
 
@@ -414,6 +414,36 @@ class Puppeteer(Team):
     def _known(self) -> list[bool]:
         """Whether each present agent is known from the training."""
         return [name in self._trained_names for name in self.pool.names]
+
+    # Evaluation
+
+    def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
+        """Return the figures of the policy, of random actions, and of the best single agent on tasks with verifiers.
+
+        Raises:
+            CheckpointError: The policy is untrained.
+            ConfigError: Routers are named, or an agent cannot work.
+            DataError: The dataset has no tasks, or one has no verifier.
+        """
+        from aamc_puppeteer.evaluation import evaluate
+
+        if not self.trained:
+            raise CheckpointError(f"an untrained puppeteer has nothing to evaluate; {TRAIN}")
+        if routers is not None:
+            raise ConfigError("the puppeteer is compared with random actions and its best single agent; leave --routers out")
+        tasks = tasks_of(dataset)
+        check_tasks(tasks)
+        self.check_agents()
+        turns = max_turns(len(tasks), self.config.max_steps, len(self.pool), continued=False)
+        progress.say(CostEstimate.of(self._agents, turns, tasks).in_words(math.inf))
+        others = baselines_of(tasks, None, self.player(), self.config.max_steps, self.services.seed)
+        return evaluate(self.play(tasks), others, dataset.source, folder, progress)
+
+    def table(self, document: Mapping[str, Any]) -> Any:
+        """Return the results as a table."""
+        from aamc_puppeteer.evaluation import table
+
+        return table(document)
 
     # Checkpoints
 

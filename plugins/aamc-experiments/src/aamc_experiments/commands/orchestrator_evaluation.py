@@ -38,10 +38,7 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
     name = options["orchestrator"] if trained is None else trained_name(trained)
     if not isinstance(component, EvaluatedOrchestrator):
-        raise ConfigError(
-            f"orchestrator {name!r} has no evaluation of its own; see its run's training.json, which compares the validation of puppeteer with "
-            "baselines, or derive its class from EvaluatedOrchestrator"
-        )
+        raise ConfigError(f"orchestrator {name!r} has no evaluation of its own; derive its class from EvaluatedOrchestrator")
     source = None if options["dataset"] is None else Source.of(options["dataset"], "--dataset")
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:

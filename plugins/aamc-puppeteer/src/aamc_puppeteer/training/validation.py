@@ -1,4 +1,4 @@
-"""The figures of a trained policy on validation tasks, beside those of baselines on the same tasks."""
+"""The figures of a trained policy on validation or test tasks, beside those of baselines on the same tasks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.interfaces import Progress
 
 Play = Callable[[], Sequence[Trajectory]]
-"""Plays the validation tasks."""
+"""Plays the tasks."""
 Baseline = tuple[str, Mapping[str, str], Sequence[Trajectory]]
-"""Its name, its agent if it is a single one, and its episodes of the validation tasks."""
+"""Its name, its agent if it is a single one, and its episodes of the tasks."""
 
 
 def max_turns(tasks: int, steps: int, agents: int, *, continued: bool) -> int:
@@ -26,8 +26,8 @@ def max_turns(tasks: int, steps: int, agents: int, *, continued: bool) -> int:
     return tasks * ((3 if continued else 2) * steps + agents)
 
 
-def validated(policy: Play, others: Iterable[Baseline], progress: Progress) -> dict[str, Any] | None:
-    """Return the figures of validation tasks; None if the budget is spent before all are played.
+def compared(label: str, policy: Play, others: Iterable[Baseline], progress: Progress) -> dict[str, Any] | None:
+    """Return the figures of a policy; None if the budget is spent before all tasks are played. ``label`` begins its line of progress.
 
     ``baselines`` has the figures of each baseline, with the ``gain`` of the policy over it; those are left out for which the budget is spent.
     """
@@ -36,12 +36,12 @@ def validated(policy: Play, others: Iterable[Baseline], progress: Progress) -> d
     try:
         played = policy()
         figures = summarise(played) | {"baselines": baselines}
-        progress.say(f"validation, {in_words(figures)}")
+        progress.say(f"{label}, {in_words(figures)}")
         for name, agent, other in others if played else ():
             baselines[name] = {**agent, **summarise(other), "gain": gain(played, other)}
             progress.say(f"{' '.join((name, *agent.values()))}, {in_words(baselines[name])}")
     except OutOfBudgetError:
-        progress.say(f"no {'validation' if figures is None else 'further baselines'}: the budget is spent")
+        progress.say(f"no {label if figures is None else 'further baselines'}: the budget is spent")
     if unbeaten := [name for name, baseline in baselines.items() if not (baseline["gain"]["ci95"] or [0.0])[0] > 0]:
         progress.say(f"these tasks show no gain in reward of the policy over {', '.join(unbeaten)}")
     return figures
