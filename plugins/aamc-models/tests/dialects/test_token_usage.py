@@ -38,8 +38,24 @@ def test_cached_tokens_beyond_the_prompt_are_unknown(cached: int, written: int) 
 def test_names_and_habits_of_other_servers() -> None:
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
     assert usage_of("chat", {"usage": {"prompt_tokens": 9.0}}).prompt_tokens == 9
-    apart = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
-    assert usage_of("chat", {"usage": apart}).output_tokens == 24
+    assert usage_of("chat", {"usage": {"prompt_tokens": 9, "cached_tokens": 7}}).cached_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("counts", "output", "reasoning"),
+    [
+        ({"completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}, 24, 20),
+        ({"completion_tokens": 3, "total_tokens": 105}, 96, 93),
+        ({"total_tokens": 105}, 96, 96),
+        ({"completion_tokens": 3, "total_tokens": 12}, 3, None),
+        ({"completion_tokens": 3, "total_tokens": 0}, 3, None),
+        ({"completion_tokens": 3, "total_tokens": 12, "completion_tokens_details": {"reasoning_tokens": 2}}, 3, 2),
+    ],
+    ids=["xAI", "Gemini", "Gemini, thinking only", "without reasoning", "wrong total", "OpenAI"],
+)
+def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict[str, Any], output: int, reasoning: int | None) -> None:
+    usage = usage_of("chat", {"usage": {"prompt_tokens": 9, **counts}})
+    assert (usage.output_tokens, usage.reasoning_tokens) == (output, reasoning)
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,13 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str, prompt_d
     reasoning = _detail(counted, answer_details, "reasoning_tokens")
     written = _detail(counted, prompt_details, "cache_write_tokens")
     written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
-    cached = _count(counted.get("prompt_cache_hit_tokens")) if cached is None else cached  # DeepSeek's name
+    cached = _count(counted.get("prompt_cache_hit_tokens", counted.get("cached_tokens"))) if cached is None else cached  # DeepSeek's and Kimi's names
     if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:
         cached = written = None  # they are parts of the prompt: its rest, and so its cost, would be negative
     total = _count(counted.get("total_tokens"))
-    if reasoning and output_tokens is not None and total == (prompt_tokens or 0) + output_tokens + reasoning:
-        output_tokens += reasoning  # some servers, such as xAI's, count reasoning apart from the answer
+    if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0):
+        reasoning = total - prompt_tokens - (output_tokens or 0) if reasoning is None else reasoning
+        output_tokens = total - prompt_tokens  # xAI counts reasoning apart from the answer, Gemini in the total alone
     return Usage(
         prompt_tokens=prompt_tokens,
         cached_tokens=cached,
