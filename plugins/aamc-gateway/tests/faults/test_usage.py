@@ -76,6 +76,19 @@ def vars_of(script: Script) -> dict[str, Any]:
     return attrs.asdict(script, recurse=False)
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_the_cost_that_another_gateway_reports_is_that_of_a_stream_too(serve: Any, api: str) -> None:
+    inner = serve({"good": {"input_price": 100.0, "output_price": 200.0}})
+    address = {"provider": "anthropic", "base_url": inner.url} if api == "messages" else {"base_url": f"{inner.url}/v1", "apis": [api]}
+    outer = serve({"good": {**address, "input_price": 1.0, "output_price": 2.0}})
+    for streamed in (False, True):
+        asyncio.run(exchange(outer.url, api, body_of(api, "good", stream=streamed)))
+    costs = [attempt["cost_usd"] for attempt in entries(inner, "attempt")]
+    attempts = entries(outer, "attempt")
+    assert [attempt["cost_usd"] for attempt in attempts] == pytest.approx(costs)
+    assert [attempt["cost_source"] for attempt in attempts] == ["reported", "reported"]
+
+
 def test_an_aborted_stream_is_billed_for_what_came(serve: Any, stub: StubServer) -> None:
     stub.scripts["good"] = Script(text="word " * 4000, chunks=100, pace_ms=20, output_tokens=4000, prompt_tokens=100)
     gateway = serve({"good": {"input_price": 1.0, "output_price": 2.0}})

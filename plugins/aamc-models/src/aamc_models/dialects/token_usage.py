@@ -81,14 +81,14 @@ class StreamedUsage:
         self.cost_usd = math.nan
 
     def note(self, holder: Mapping[str, Any]) -> bool:
-        """Take the counts in the ``usage`` object of an event or message; return whether it has one."""
+        """Take the cost and the counts of an event or message; return whether it has a ``usage`` object."""
+        cost = reported_cost(holder)
+        self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         usage = holder.get("usage")
         if not isinstance(usage, dict):
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
         self.tokens = usage_of(self._dialect, {"usage": self._counts})
-        cost = reported_cost(holder)
-        self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         return True
 
     def to(self, dialect: str) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class MessagesReader(ChatReader):
             self.usage.note(event)
             yield from self._message_end(mapping(event.get("delta"), "delta"))
         elif kind == "message_stop":
+            self.usage.note(event)
             self.finished = True
         elif kind == "error":
             yield {"error": event.get("error") or dict(event)}

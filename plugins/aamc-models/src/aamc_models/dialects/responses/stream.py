@@ -62,6 +62,7 @@ class ResponsesReader(ChatReader):
         elif kind == "response.output_item.done":
             yield from self._item_done(event, mapping(event.get("item"), "item"))
         elif isinstance(kind, str) and kind in _ENDS:
+            self.usage.note(event)
             yield from self._response_end(_ENDS[kind], mapping(event.get("response"), "response"))
         elif kind in ("response.failed", "error"):
             response = event.get("response")
