@@ -110,9 +110,10 @@ class Chunk:
 
     Attributes:
         content: The next piece of text.
-        usage: The tokens of the whole call, on the last chunk; None before, or if the provider does not report them.
+        usage: The tokens of the call so far, of which the last ones count; None if the server does not report them here.
         finish_reason: Why the answer ended, on the last chunk; None before.
         cost_usd: Cost in USD that the provider reports for the whole call; NaN before, or without.
+        reasoning: The next piece of the model's reasoning, which is billed too.
 
     Raises:
         TypeError: A value is of another type.
@@ -123,9 +124,11 @@ class Chunk:
     usage: Usage | None = None
     finish_reason: str | None = None
     cost_usd: float = float("nan")
+    reasoning: str = ""
 
     def __attrs_post_init__(self) -> None:
         check_type(self.content, str, "a chunk's content must be a text")
+        check_type(self.reasoning, str, "a chunk's reasoning must be a text")
         check_type(self.usage, Usage | None, "a chunk's usage must be aamc_sdk.interfaces.Usage or None")
         check_type(self.finish_reason, str | None, "a chunk's finish_reason must be a text such as 'stop', or None")
         _check_amount(self.cost_usd, "a chunk's cost_usd")

@@ -9,7 +9,7 @@ from aamc_sdk.types.decisions import Attempt, Decision, Feedback, is_implicit, n
 from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user
+from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user, text_bytes
 from aamc_sdk.types.records import Aggregate, LoggedOutcomes, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
 from aamc_sdk.types.texts import last_box, last_number, normalized_answer, normalized_text, same_number, text_hash
 
@@ -65,6 +65,7 @@ __all__ = [
     "same_number",
     "sigmoid",
     "tenant_user",
+    "text_bytes",
     "text_hash",
     "wilson_interval",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -14,11 +15,39 @@ CHARACTERS_PER_TOKEN = 4
 """Mean length of a token in English, for estimating prompt tokens that are not counted."""
 DEFAULT_OUTPUT_TOKENS = 256
 """Assumed tokens of an answer, if the request gives none."""
+_FILE_BYTES = 1_500 * CHARACTERS_PER_TOKEN
+"""Bytes that a file counts: most models read an image as about 1,500 tokens, whatever its size."""
+_FILE = re.compile(r"data:[^,]{0,200};base64,|[\w+/=-]{4000}", re.ASCII)
+"""The beginning of a file in base64: no text has a word of 4,000 characters."""
+_NO_TEXTS = frozenset(("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "signature", "thought_signature", "encrypted_content"))
+"""Fields whose texts are not part of what a model reads or writes."""
 
 
 def estimated_tokens(text: str | int) -> int:
     """Return the tokens of a text, or of a number of characters, estimated at four characters each and rounded up."""
     return math.ceil((text if isinstance(text, int) else len(text)) / CHARACTERS_PER_TOKEN)
+
+
+def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN) -> int:
+    """Return the bytes of the texts in a JSON value, such as messages, from which their tokens are estimated.
+
+    A file in base64 counts as 6,000 bytes, those of an image's 1,500 tokens. Roles, ids and the like do not count.
+
+    Args:
+        value: The value.
+        field_bytes: The bytes that each field of an object counts besides its texts: about a token for the name.
+    """
+    size, waiting = 0, [value]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, str):
+            size += _FILE_BYTES if _FILE.match(inner) else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
+        elif isinstance(inner, Mapping):
+            waiting += [each for name, each in inner.items() if name not in _NO_TEXTS or not isinstance(each, str)]
+            size += field_bytes * len(inner)
+        elif isinstance(inner, list | tuple):
+            waiting += inner
+    return size
 
 
 def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:

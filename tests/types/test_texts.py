@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aamc_sdk.types import last_number, normalized_answer, normalized_text, same_number
+from aamc_sdk.types import last_number, normalized_answer, normalized_text, same_number, text_bytes
 
 
 def test_spellings_of_one_question_are_equal() -> None:
@@ -110,3 +110,20 @@ def test_a_whole_number_keeps_all_its_digits(answer: str) -> None:
 )
 def test_whole_numbers_are_the_same_exactly_and_others_within_a_tolerance(found: float, wanted: float, equal: bool) -> None:
     assert same_number(found, wanted, relative=1e-6, absolute=1e-9) is equal
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ("hello", 5),
+        ("日本語" * 2000, 18_000),
+        ("data:image/png;base64,iVBORw0KGgo=", 6000),
+        ("A" * 1_000_000, 6000),
+        ("word " * 1000, 5000),
+        ({"role": "user", "content": [{"type": "text", "text": "hello"}]}, 4 * 4 + 5),
+        ({"type": {"description": "a field of that name"}, "number": 7, "none": None}, 4 * 4 + 20),
+    ],
+    ids=["text", "Japanese", "data URL", "base64", "long text", "message", "schema"],
+)
+def test_bytes_of_texts_count_and_a_file_has_those_of_an_image(value: object, size: int) -> None:
+    assert text_bytes(value) == size

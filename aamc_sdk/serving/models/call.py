@@ -100,9 +100,10 @@ class Call:
         if not math.isnan(chunk.cost_usd):
             self.cost_usd = chunk.cost_usd
 
-    def estimate(self, prompt_characters: int, answer_characters: int) -> None:
-        """Set the tokens to an estimate from the numbers of characters, and mark the cost as estimated."""
-        self.usage = Usage(prompt_tokens=estimated_tokens(prompt_characters), output_tokens=estimated_tokens(answer_characters))
+    def estimate(self, prompt_bytes: int, answer_bytes: int) -> None:
+        """Estimate the tokens of a call that broke off, those of its answer beyond the reported ones, and mark the cost as estimated."""
+        prompt, output = self.usage.prompt_tokens, max(self.usage.output_tokens or 0, estimated_tokens(answer_bytes))
+        self.usage = attrs.evolve(self.usage, prompt_tokens=estimated_tokens(prompt_bytes) if prompt is None else prompt, output_tokens=output)
         self.cost_source = "estimated"
 
     async def __aenter__(self) -> Call:

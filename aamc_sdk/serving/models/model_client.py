@@ -14,7 +14,7 @@ import attrs
 from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, check_type, component_errors, error_text, failures_text
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, without_replaced_limits
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
-from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
+from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query, text_bytes
 
 logger = logging.getLogger(__name__)
 CLOSE_SECONDS = 5.0
@@ -100,17 +100,19 @@ class ModelClient:
         return self._stream(self.call(candidate, decision_id), candidate, messages, options)
 
     async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
-        came = 0
+        came, finished = 0, False
         async with call:
             chunks = self.provider(candidate).stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
                     call.note(check_type(chunk, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects"))
-                    came += len(chunk.content)
+                    came += text_bytes([chunk.content, chunk.reasoning])
+                    finished = finished or chunk.finish_reason is not None
                     yield chunk
             except BaseException as error:
-                if call.usage.output_tokens is None and (came or isinstance(error, CANCELLED)):
-                    call.estimate(sum(len(str(message.get("content") or "")) for message in messages), came)
+                counted = call.usage.output_tokens is not None
+                if not (finished and counted) and (came or counted or isinstance(error, CANCELLED)):
+                    call.estimate(text_bytes([*messages, options.get("tools")]), came)
                 raise
             finally:
                 if isinstance(chunks, AsyncGenerator):

@@ -45,3 +45,8 @@ def test_an_answer_of_another_type_is_described() -> None:
 def test_a_message_without_a_role_is_the_assistants() -> None:
     reply = asyncio.run(sent(PlainWire(Scripted(Completion(message={"content": "hello"})))))
     assert b'"message":{"role":"assistant","content":"hello"}' in reply.body
+
+
+def test_reasoning_is_passed_on() -> None:
+    first, *_ = asyncio.run(streamed(PlainWire(Scripted(None, Chunk(reasoning="hm")))))
+    assert b'"delta":{"role":"assistant","content":"","reasoning_content":"hm"}' in first

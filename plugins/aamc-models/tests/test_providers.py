@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+from contextlib import aclosing
 
 import pytest
 from aamc_models.testing import Script, StubServer
@@ -9,7 +10,9 @@ from misbehaving_server import DONE, event, events, reply
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices, get_plugin_manager
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.serving import ModelClient
 from aamc_sdk.testing import assert_conforms
+from aamc_sdk.types import Attempt
 
 PROVIDERS = ("anthropic", "openai")
 CANDIDATE = ModelSpec("m")
@@ -51,8 +54,29 @@ def test_both_stream_what_they_answer(calling) -> None:
     assert len(chunks) > 2
     assert "".join(chunk.content for chunk in chunks) == "In Paris."
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
-    (usage,) = [chunk.usage for chunk in chunks if chunk.usage is not None]
+    *_, usage = [chunk.usage for chunk in chunks if chunk.usage is not None]
     assert usage == asyncio.run(calling.complete(CANDIDATE, MESSAGES)).usage
+
+
+def test_a_stream_that_is_left_has_the_tokens_that_anthropic_reports_at_its_beginning(stub, provider) -> None:
+    stub.scripts["m"] = Script(thinking="Let me think. " * 40, prompt_tokens=5000, cached_tokens=4000, output_tokens=900, chunks=50)
+    models, attempts = ModelClient(lambda _: provider("anthropic", base_url=f"{stub.url}/v1")), []
+
+    async def record(attempt: Attempt) -> None:
+        attempts.append(attempt)
+
+    async def read() -> str:
+        reasoning = ""
+        async with aclosing(models.stream(ModelSpec("m", endpoint={"provider": "anthropic"}), MESSAGES, decision_id="d")) as chunks:
+            while len(reasoning) < 100:
+                reasoning += (await anext(chunks)).reasoning
+        await models.close()
+        return reasoning
+
+    models.record_attempts(record)
+    reasoning = asyncio.run(read())
+    (attempt,) = attempts
+    assert (attempt.prompt_tokens, attempt.cached_tokens, attempt.output_tokens) == (5000, 4000, math.ceil(len(reasoning) / 4))
 
 
 def test_of_several_answers_the_first_is_streamed(stub, provider) -> None:

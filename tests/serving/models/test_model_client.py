@@ -2,6 +2,7 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 
 import attrs
 import pytest
@@ -95,7 +96,7 @@ def test_a_stream_that_breaks_off_is_priced_for_what_came() -> None:
     client, attempts = client_of(a=Scripted(Chunk(content="x" * 80), ProviderError("cut")))
     with pytest.raises(ProviderError, match="cut"):
         asyncio.run(collected(client, spec("a")))
-    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "error")
+    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(142e-6), "estimated", "error")
 
 
 def test_the_tokens_of_a_part_that_came_are_rounded_up() -> None:
@@ -116,7 +117,52 @@ def test_a_stream_that_its_reader_leaves_is_closed_and_priced_for_what_came() ->
 
     asyncio.run(leave())
     assert provider.closed
-    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "cancelled")
+    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(142e-6), "estimated", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "prompt", "output", "source"),
+    [
+        ([Chunk(usage=Usage(prompt_tokens=5000, output_tokens=1)), Chunk(content="x" * 80)], 5000, 20, "estimated"),
+        ([Chunk(usage=Usage(prompt_tokens=5000, output_tokens=1)), Chunk(reasoning="x" * 80)], 5000, 20, "estimated"),
+        ([Chunk(usage=Usage(prompt_tokens=5000, output_tokens=90)), Chunk(content="x" * 80)], 5000, 90, "estimated"),
+        ([Chunk(content="x" * 80), Chunk(finish_reason="stop")], 102, 20, "estimated"),
+        ([Chunk(content="x" * 80), Chunk(usage=USAGE), Chunk(finish_reason="stop")], 10, 20, "priced"),
+    ],
+    ids=["prompt reported", "reasoning", "answer reported so far", "finished without usage", "finished"],
+)
+@pytest.mark.parametrize("error", [ProviderError("cut"), None], ids=["cut", "left"])
+def test_the_tokens_that_were_reported_before_a_stream_breaks_off_count(error, chunks, prompt, output, source) -> None:
+    client, attempts = client_of(a=Scripted(*chunks, *[error] if error else [Chunk()]))
+
+    async def read() -> None:
+        stream = client.stream(spec("a"), MESSAGES, decision_id="d")
+        for _ in range(len(chunks) + (error is not None)):
+            await anext(stream)
+        await stream.aclose()
+
+    with pytest.raises(ProviderError) if error else nullcontext():
+        asyncio.run(read())
+    (attempt,) = attempts
+    assert (attempt.prompt_tokens, attempt.output_tokens, attempt.cost_source) == (prompt, output, source)
+    assert attempt.cost_usd == pytest.approx((prompt + 2 * output) / 1e6)
+
+
+def test_the_estimated_prompt_has_the_tools_and_an_image_counts_as_one() -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "description": "word " * 400}}]
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4_000_000}}
+    counts = []
+    for content, options in (("What is this?", {}), ("What is this?", {"tools": tools}), ([{"type": "text", "text": "What is this?"}, image], {})):
+        client, attempts = client_of(a=Scripted(Chunk(content="8"), ProviderError("cut")))
+
+        async def read(client=client, content=content, options=options) -> None:
+            async for _ in client.stream(spec("a"), [{"role": "user", "content": content}], decision_id="d", **options):
+                pass
+
+        with pytest.raises(ProviderError, match="cut"):
+            asyncio.run(read())
+        counts.append(attempts[0].prompt_tokens)
+    assert counts == [6, 511, 1511]
 
 
 def test_a_stream_that_fails_before_its_first_token_has_no_cost() -> None:

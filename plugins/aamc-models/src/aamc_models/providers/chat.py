@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, ClassVar
 
 from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, reported_cost, usage_of, with_usage
-from aamc_models.dialects.chat import ChatReader
+from aamc_models.dialects.chat import ChatReader, reasoning_of
 from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_of_choice, kind_of
@@ -99,11 +98,14 @@ def _read_completion(candidate: Candidate, api: str, reply: WireReply) -> Comple
 
 
 def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[Chunk]:
-    """Yield the pieces of text in an event of a streamed answer, its end and its usage.
+    """Yield the usage in an event of a streamed answer, its pieces of text and reasoning, and its end.
+
+    The usage comes first: a call that is left in between has it.
 
     Raises:
         ProviderError: The event is an error, or cannot be read: without it the answer would have a gap.
     """
+    known = reader.usage.tokens, reader.usage.cost_usd
     try:
         data = object_of(event)
         pieces = [] if data is None else list(reader.read(data))
@@ -111,6 +113,8 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         public = f"model {candidate.name!r} sent a broken event"
         problem = f"{public}: its data must be a JSON object of the API, not {event!r:.80}; check the server"
         raise ProviderError(problem, kind="protocol", public=public) from error
+    if known != (reader.usage.tokens, reader.usage.cost_usd):
+        yield Chunk(usage=reader.usage.tokens, cost_usd=reader.usage.cost_usd)
     for piece in pieces:
         reported = error_in(piece)
         if reported is not None:
@@ -118,12 +122,13 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         choice = _first_answer(piece.get("choices"))
         if (words := error_of_choice(choice)) is not None:
             raise broken_off_error(candidate.name, words, body=event)
-        delta = choice.get("delta")
+        delta, reasoning = choice.get("delta"), ""
         content = _text_of(delta.get("content")) if isinstance(delta, dict) else ""
+        with suppress(DataError):  # the answer goes on without reasoning that cannot be read
+            reasoning = reasoning_of(delta) if isinstance(delta, dict) else ""
         reason = choice.get("finish_reason")
-        usage, cost_usd = (reader.usage.tokens, reader.usage.cost_usd) if piece.get("usage") else (None, math.nan)
-        if content or usage is not None or reason is not None:
-            yield Chunk(content=content, usage=usage, finish_reason=reason, cost_usd=cost_usd)
+        if content or reasoning or reason is not None:
+            yield Chunk(content=content, reasoning=reasoning, finish_reason=reason)
 
 
 def _text_of(content: object) -> str:

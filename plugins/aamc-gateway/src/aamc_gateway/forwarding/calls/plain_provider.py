@@ -41,6 +41,7 @@ class PlainWire:
             async for piece in chunks:
                 chunk = check_type(piece, Chunk, "stream must yield aamc_sdk.interfaces.Chunk objects")
                 delta: dict[str, Any] = {"content": chunk.content} if chunk.content or chunk.finish_reason is None else {}
+                delta |= {"reasoning_content": chunk.reasoning} if chunk.reasoning else {}
                 if first:
                     delta, first = {"role": "assistant", **delta}, False
                 choice = {"index": 0, "delta": delta, "finish_reason": chunk.finish_reason}

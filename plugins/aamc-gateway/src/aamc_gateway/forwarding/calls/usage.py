@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
-import orjson
 
 from aamc_sdk.interfaces import Usage
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
 
 _PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
 _LEARNED_BYTES = 200_000
@@ -20,8 +19,6 @@ _LEARNED_FIRST, _LEARNED_LATER = 64, 16
 """The ratio is learned from a candidate's first 64 answers, and then from every 16th: measuring texts takes longer than the rest of a bill."""
 _DECAY = 0.98
 _PRIOR_TOKENS = 200.0
-_OPAQUE = 4000
-"""Length above which a text without spaces is an image."""
 
 
 class _Ratio:
@@ -54,13 +51,15 @@ class UsageEstimator:
         """Go on with the ratios of these candidates, also those of calls that are still under way."""
         self._learned.update((name, earlier._learned[name]) for name in candidates)
 
-    def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], reported: Usage, *, finished: bool) -> tuple[Usage, bool]:
+    def usage(
+        self, candidate: str, body: Mapping[str, Any], answer_bytes: Callable[[], int], reported: Usage, *, finished: bool
+    ) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether they are estimated.
 
         Args:
             candidate: The candidate's name.
             body: The request.
-            text_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
+            answer_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
             reported: The tokens that the server has reported so far.
             finished: Whether the answer is complete. Until then, reported tokens of the answer are not final.
         """
@@ -70,40 +69,19 @@ class UsageEstimator:
             if learned.count <= _LEARNED_FIRST or learned.count % _LEARNED_LATER == 0:
                 if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
                     learned.prompts.learn(prompt_bytes(body), prompt)
-                if output and (text := text_bytes()):
-                    learned.answers.learn(text, output)
+                if output and (size := answer_bytes()):
+                    learned.answers.learn(size, output)
             return reported, False
         if prompt is None:
             prompt = learned.prompts.tokens(prompt_bytes(body))
         if output is None or not finished:
-            output = max(output or 0, learned.answers.tokens(text_bytes()))
+            output = max(output or 0, learned.answers.tokens(answer_bytes()))
         return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> int:
-    """Return the bytes of a request's prompt: the same for a streamed request and one that is not. Images do not count."""
-    return sum(_bytes(body[name]) for name in _PROMPT_FIELDS if name in body)
-
-
-def _bytes(value: Any) -> int:
-    text = orjson.dumps(value)
-    return len(text) if len(text) < _OPAQUE else _text_bytes(value)
-
-
-def _text_bytes(value: Any) -> int:
-    """Return the bytes of the texts in a value, without images."""
-    size, waiting = 0, [value]
-    while waiting:
-        inner = waiting.pop()
-        if isinstance(inner, dict):
-            waiting += inner.values()
-            size += 4 * len(inner)
-        elif isinstance(inner, list):
-            waiting += inner
-        elif isinstance(inner, str):
-            opaque = len(inner) > _OPAQUE and " " not in inner[:_OPAQUE]
-            size += 0 if opaque else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
-    return size
+    """Return the bytes of a request's prompt: the same for a streamed request and one that is not."""
+    return text_bytes([body[name] for name in _PROMPT_FIELDS if name in body])
 
 
 def tokens_of(usage: Usage) -> int:
