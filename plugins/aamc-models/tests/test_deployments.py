@@ -283,6 +283,18 @@ def test_the_longest_answer_is_reserved_until_the_real_one_has_come(upstream, pr
     asyncio.run(both())
 
 
+def test_an_image_counts_as_one_against_the_tokens_per_minute(upstream, provider) -> None:
+    server = upstream(reply())
+    calling = provider(base_url=server.url, tokens_per_minute=10_000, max_pause_s=0.0)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
+    request = type(CHAT)(api="chat", body={"messages": [{"role": "user", "content": [image]}], "max_tokens": 100})
+
+    async def three() -> list[int]:
+        return [answer.status for answer in await asyncio.gather(*(calling.send(CANDIDATE, request) for _ in range(3)))]
+
+    assert asyncio.run(three()) == [200] * 3
+
+
 def test_a_call_that_is_cancelled_leaves_nothing_in_flight(upstream, provider) -> None:
     server = upstream(hang)
     calling = provider(base_url=server.url)

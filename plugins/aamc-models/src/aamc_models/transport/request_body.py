@@ -11,7 +11,7 @@ from aamc_models.dialects.messages.thinking import refused_beside_thinking, thin
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
 from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
 
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
 """APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown, as they are to those that pass through (``/images``)."""
@@ -75,11 +75,8 @@ class RequestBody:
 
     @property
     def estimated_tokens(self) -> float:
-        """Tokens of the prompt, by its length, and of the longest answer, as servers count them before they answer."""
+        """Tokens of the prompt, by the length of its texts, and of the longest answer, as servers count them before they answer."""
         body = self.request.body
         if isinstance(body, bytes):
             return len(body) / CHARACTERS_PER_TOKEN
-        try:
-            return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + (output_limit(body) or 0)
-        except Failure:  # raised again where it is sent
-            return 0.0
+        return text_bytes(body) / CHARACTERS_PER_TOKEN + (output_limit(body) or 0)
