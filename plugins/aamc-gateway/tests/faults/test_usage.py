@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import aiohttp
@@ -68,6 +69,24 @@ def test_a_streamed_answer_costs_what_the_whole_one_does(serve: Any, stub: StubS
         assert {attempt["cost_source"] for attempt in attempts} == {"priced"}
     else:
         assert {attempt["cost_source"] for attempt in attempts} == {"estimated"}
+
+
+TOOLS: dict[str, list[dict[str, Any]]] = {
+    "chat": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+    "messages": [{"name": "weather", "input_schema": {"type": "object"}}],
+    "responses": [{"type": "function", "name": "weather", "parameters": {"type": "object"}}],
+}
+
+
+@pytest.mark.parametrize("own", ["openai", "anthropic"])
+def test_a_streamed_tool_call_without_usage_costs_what_the_whole_one_does(serve: Any, stub: StubServer, own: str) -> None:
+    stub.scripts["good"] = Script(usage="never", tool_arguments=json.dumps({"city": "P" * 200}), chunks=100)
+    gateway = serve({"good": {"provider": own, **({} if own == "openai" else {"base_url": stub.url}), "input_price": 1.0, "output_price": 2.0}})
+    for api, tools in TOOLS.items():
+        for streamed in (False, True):
+            asyncio.run(exchange(gateway.url, api, body_of(api, "good", stream=streamed, tools=tools)))
+    counts = [attempt["output_tokens"] for attempt in entries(gateway, "attempt")]
+    assert counts == [math.ceil(len("weather" + stub.scripts["good"].tool_arguments) / 4)] * 6
 
 
 def vars_of(script: Script) -> dict[str, Any]:

@@ -299,7 +299,7 @@ def test_a_response_that_comes_only_with_its_end_is_read_from_it(status: str, fi
     assert (end["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == (finish, 2)
     monitor = StreamMonitor("responses")
     monitor.feed(event_of({"type": f"response.{status}", "response": {"output": OUTPUT}}))
-    assert (monitor.text_bytes, monitor.last_call, monitor.finish_reason) == (11, "a", finish)  # with one for the call itself
+    assert (monitor.text_bytes, monitor.last_call, monitor.finish_reason) == (10, "a", finish)
 
 
 def test_the_end_of_a_response_repeats_nothing_that_was_streamed() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from aamc_models.dialects import Seen, StreamMonitor
+from aamc_models.dialects import Seen, StreamMonitor, answer_bytes
 
 from aamc_sdk.interfaces import Usage
 
@@ -185,4 +185,17 @@ def test_bytes_of_text_reasoning_and_arguments_are_counted() -> None:
         {"content": parts},
     ):
         monitor.feed(chunk(delta))
-    assert monitor.text_bytes == 11  # a call is at least one byte, also without arguments
+    assert monitor.text_bytes == 10
+
+
+def test_a_whole_answer_has_as_many_bytes_as_its_stream() -> None:
+    monitor, arguments = StreamMonitor("chat"), '{"city": "Paris"}'
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    texts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "In "}, {"type": "text", "text": "Paris"}]
+    assert Seen(content=True) == monitor.feed(chunk({"role": "assistant", "tool_calls": [{"index": 0, **call}]}))
+    for letter in arguments:
+        monitor.feed(chunk({"tool_calls": [{"index": 0, "function": {"arguments": letter}}]}))
+    for part in texts:
+        monitor.feed(chunk({"content": [part]}))
+    message = {"role": "assistant", "content": texts, "tool_calls": [{**call, "function": {"name": "weather", "arguments": arguments}}]}
+    assert answer_bytes({"choices": [{"message": message}]}) == monitor.text_bytes == len("weather" + arguments + "hmIn Paris")

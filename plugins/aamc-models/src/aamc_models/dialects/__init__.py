@@ -26,7 +26,7 @@ from aamc_models.dialects.error_bodies import broken_off, broken_off_error, erro
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.messages.thinking import thinking_budget
-from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
+from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Seen",
     "StreamConverter",
     "StreamMonitor",
+    "answer_bytes",
     "answer_events",
     "answer_to_chat",
     "broken_off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aamc_models.dialects.chat import error_of
@@ -10,8 +11,10 @@ from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_of_choice
 from aamc_models.dialects.events import data_of, object_of
+from aamc_models.dialects.fields import objects
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
+from aamc_sdk.types import text_bytes
 
 
 class Seen(NamedTuple):
@@ -33,8 +36,9 @@ class Seen(NamedTuple):
 
 
 _NOTHING, _CONTENT, _DONE = Seen(), Seen(content=True), Seen(done=True)
-_DELTAS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
-_MEDIA = frozenset(("audio", "images"))
+_TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"))
+_WITHOUT_TEXT = ("tool_calls", "function_call", "audio", "images")
+"""Fields that are content even without text, such as a call without arguments; the bytes of media say nothing about their tokens."""
 
 
 class StreamMonitor:
@@ -111,18 +115,12 @@ class StreamMonitor:
         return _CONTENT if content else _NOTHING
 
     def _choice(self, choice: dict[str, Any]) -> bool:
-        delta, size = choice.get("delta"), 0
-        if isinstance(delta, dict):
-            for name, value in delta.items():
-                if name in _DELTAS:
-                    size += _size(value)
-                elif value and name == "tool_calls":
-                    size += _size_of_calls(value)
-                    self.last_call = last_call("chat", [delta]) or self.last_call
-                elif value and name == "function_call":
-                    size += _size_of_calls([{"function": value}])
-                elif value and name in _MEDIA:
-                    size += 1  # the bytes of media say nothing about their tokens
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        size = _message_bytes(delta)
+        content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)
+        if delta.get("tool_calls"):
+            self.last_call = last_call("chat", [delta]) or self.last_call
         self.text_bytes += size
         number, reason = choice_number(choice), choice.get("finish_reason")
         if isinstance(reason, str) and reason:
@@ -130,10 +128,10 @@ class StreamMonitor:
             self._open_choices.discard(number)
             self._ended_choices.add(number)
             self.finished = not (self._open_choices or self._has_last_event)
-        elif size and number not in self._ended_choices:  # what comes after a finish belongs to an answer that is complete
+        elif content and number not in self._ended_choices:  # what comes after a finish belongs to an answer that is complete
             self._open_choices.add(number)
             self.finished = False
-        return size > 0
+        return content
 
 
 def _is_work_of_the_server(event: dict[str, Any]) -> bool:
@@ -144,20 +142,15 @@ def _is_work_of_the_server(event: dict[str, Any]) -> bool:
     return isinstance(item, dict) and str(item.get("type")).endswith("_call")
 
 
-def _size_of_calls(calls: object) -> int:
-    """Return the bytes of the calls in a delta; at least 1, as a call without arguments is content too."""
-    size = 1
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            size += _size(function.get("name")) + _size(function.get("arguments"))
-    return size
+def answer_bytes(answer: Mapping[str, Any]) -> int:
+    """Return the bytes of text, reasoning and tool calls in a chat completion, as many as a stream of it has.
+
+    Raises:
+        DataError: A choice is no object.
+    """
+    return sum(_message_bytes(choice.get("message")) for _, choice in objects(answer.get("choices"), "choices"))
 
 
-def _size(value: object) -> int:
-    """Return the bytes of a text, its characters where it is ASCII, which most is; or of the parts of a content."""
-    if isinstance(value, list):
-        return sum([_size(part.get("text", part.get("thinking"))) for part in value if isinstance(part, dict)])
-    if not isinstance(value, str):
-        return 0
-    return len(value) if value.isascii() else len(value.encode(errors="replace"))
+def _message_bytes(message: object) -> int:
+    """Return the bytes of text, reasoning and tool calls in a message or a delta."""
+    return text_bytes([value for name, value in message.items() if name in _TEXTS and value], 0) if isinstance(message, dict) else 0

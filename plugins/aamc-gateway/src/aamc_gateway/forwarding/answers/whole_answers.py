@@ -9,6 +9,7 @@ import attrs
 import orjson
 from aamc_models.dialects import (
     DIALECTS,
+    answer_bytes,
     answer_to_chat,
     broken_off,
     broken_off_error,
@@ -22,7 +23,6 @@ from aamc_models.dialects import (
 
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable
 from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
-from aamc_gateway.forwarding.calls.usage import answer_bytes
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
 from aamc_gateway.server.http.answers import JSON, send_body
@@ -103,7 +103,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
         def text_bytes() -> int:
             try:
-                return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
+                return answer_bytes(answer_to_chat(api, answer))
             except DataError:  # it passes unread, as a response that goes on in the background
                 return 0
 

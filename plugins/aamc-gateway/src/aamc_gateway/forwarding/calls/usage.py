@@ -87,19 +87,3 @@ def prompt_bytes(body: Mapping[str, Any]) -> int:
 def tokens_of(usage: Usage) -> int:
     """Return the known tokens of a call."""
     return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
-
-
-def answer_bytes(answer: Mapping[str, Any]) -> int:
-    """Return the bytes of text, reasoning and tool calls in a chat completion, as a stream of it would bring them."""
-    size = 0
-    for choice in answer.get("choices") or ():
-        message = choice.get("message") or {}
-        for name in ("content", "reasoning_content", "reasoning", "refusal"):
-            text = message.get(name)
-            size += len(text.encode(errors="replace")) if isinstance(text, str) else 0
-        for call in message.get("tool_calls") or ():
-            function = call.get("function") or {}
-            size += sum(len(str(function.get(part) or "").encode(errors="replace")) for part in ("name", "arguments"))
-        text = choice.get("text")
-        size += len(text.encode(errors="replace")) if isinstance(text, str) else 0
-    return size
