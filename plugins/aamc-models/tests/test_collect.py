@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 from aamc_agents.sandbox import machine_fences
+from aamc_models.collect.judges.model_judge import comparison
+from aamc_models.collect.prompts import Prompt
 from aamc_models.testing import Script, StubServer
 
 from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
+from aamc_sdk.types import estimated_tokens
 
 PRICES = "prices: {input: 1.0, output: 2.0}"
 Collect = Callable[..., tuple[int, str, str]]
@@ -287,6 +290,15 @@ def test_the_dry_run_estimates_and_calls_nothing(collect: Collect, stub: StubSer
     assert found["maximum_usd"] == pytest.approx(16 * (18 + 64 + 4096 * 2) / 1e6)
     assert len(stub.requests) == 0
     assert not Path("data/outcomes.ledger").exists()
+
+
+def test_the_estimate_keeps_answers_and_verdicts_of_one_model_apart(collect: Collect, stub: StubServer) -> None:
+    stub.scripts["right"] = Script(text="It is 42.", prompt_tokens=100, output_tokens=3000)
+    collect("--judge", "numeric", *ASKED)
+    found = json.loads(collect("--judge", "model:right,best=wrong", *ASKED, "--dry-run", "--json")[1])["estimate"]
+    question = comparison(Prompt(text="What is 6 x 7? (0)", answers=("42",)), "", "")
+    assert found["verdicts"] == 32
+    assert found["judge_usd"] == pytest.approx(32 * (estimated_tokens(len(question) + 4 * (3000 + 10)) + 100 * 2) / 1e6)
 
 
 def test_models_without_prices_need_permission(collect: Collect) -> None:

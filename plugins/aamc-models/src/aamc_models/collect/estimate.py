@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import attrs
@@ -11,10 +10,10 @@ from aamc_models.collect.collector import Collector
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Prices, estimated_tokens
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, ModelSpec, Prices, estimated_tokens
 
-TYPICAL_OUTPUT_TOKENS = 256
-"""The tokens of an answer, as long as none of that model was seen."""
+TYPICAL_TOKENS = {ANSWER: 256, VERDICT: 100}
+"""The tokens of an answer, and of a verdict in at most three sentences, as long as none of that model was seen."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +40,17 @@ class CollectionEstimate:
 
 
 async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> CollectionEstimate:
-    """Return the estimate: prompts count a token for 4 characters, answers their model's mean so far, or 256 tokens, and at most their limit."""
-    plan, tokens = collector.plan, _mean_tokens(collector.ledger)
-    limits = {candidate.name: plan.output_limit(ANSWER, candidate) for candidate in plan.candidates}
+    """Return the estimate.
+
+    Prompts count a token for 4 characters; answers and verdicts their model's mean so far, 256 and 100 tokens without one, and at most their limit.
+    """
+    plan, means = collector.plan, _mean_tokens(collector.ledger)
+
+    def tokens(kind: str, candidate: ModelSpec) -> float:
+        return min(means.get((kind, candidate.name), TYPICAL_TOKENS[kind]), plan.output_limit(kind, candidate))
+
+    expected = {candidate.name: tokens(ANSWER, candidate) for candidate in plan.candidates}
+    compared = int(2 * CHARACTERS_PER_TOKEN * sum(expected.values()) / len(expected))
     answers = verdicts = 0
     answers_usd = judge_usd = maximum = 0.0
     for prompt in prompts:
@@ -51,13 +58,12 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
         missing = [candidate for candidate in plan.candidates if candidate.name not in known]
         answers += len(missing)
         for candidate in missing:
-            answers_usd += expected_usd(candidate.prices, len(prompt.text), min(tokens[candidate.name], limits[candidate.name]))
+            answers_usd += expected_usd(candidate.prices, len(prompt.text), expected[candidate.name])
         if plan.judge_model is not None:
             calls = plan.judge.calls(prompt, plan.pool.names) if missing else len(await collector.missing_verdicts(prompt, known))
-            size = len(comparison(prompt, "", "")) + 2 * min(TYPICAL_OUTPUT_TOKENS, *limits.values()) * CHARACTERS_PER_TOKEN
+            size = len(comparison(prompt, "", "")) + compared
             verdicts += calls
-            verdict = min(tokens[plan.judge_model.name], plan.output_limit(VERDICT, plan.judge_model))
-            judge_usd += calls * expected_usd(plan.judge_model.prices, int(size), verdict)
+            judge_usd += calls * expected_usd(plan.judge_model.prices, size, tokens(VERDICT, plan.judge_model))
         maximum += await collector.row_maximum_usd(prompt)
     return CollectionEstimate(
         answers=answers,
@@ -75,9 +81,10 @@ def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -
     return 0.0 if prices is None else prices.cost_usd(estimated_tokens(characters), output_tokens)
 
 
-def _mean_tokens(ledger: CallLedger) -> defaultdict[str, float]:
-    counts: dict[str, list[int]] = {}
+def _mean_tokens(ledger: CallLedger) -> dict[tuple[str, str], float]:
+    """Return the mean tokens of what each model wrote, by kind and candidate."""
+    counts: dict[tuple[str, str], list[int]] = {}
     for entry in ledger.entries:
         if entry.status == "ok" and entry.output_tokens is not None:
-            counts.setdefault(entry.candidate, []).append(entry.output_tokens)
-    return defaultdict(lambda: float(TYPICAL_OUTPUT_TOKENS), {name: sum(found) / len(found) for name, found in counts.items()})
+            counts.setdefault((entry.kind, entry.candidate), []).append(entry.output_tokens)
+    return {key: sum(found) / len(found) for key, found in counts.items()}
