@@ -45,6 +45,7 @@ class Usage:
         cache_write_1h_tokens: Those of them that the cache keeps for an hour.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
+        at_list_prices: Whether list prices apply: not to another service tier or speed, nor if the server bills its own tools, such as a search.
 
     Raises:
         ValueError: A count is not a whole number of at least 0.
@@ -56,10 +57,11 @@ class Usage:
     cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    at_list_prices: bool = True
 
     def __attrs_post_init__(self) -> None:
         for name, tokens in self.__dict__.items():
-            if tokens is not None and (type(tokens) is not int or tokens < 0):
+            if tokens is not None and name != "at_list_prices" and (type(tokens) is not int or tokens < 0):
                 raise ValueError(f"{name} must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}")
 
 

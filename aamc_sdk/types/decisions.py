@@ -84,7 +84,8 @@ _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_to
 ATTEMPT_STATUSES = ("ok", "error", "cancelled", "refused")
 """The statuses of attempts. Only the first two say something about the candidate."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
-"""The origin of an attempt's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
+"""The origin of an attempt's cost: unknown, given by the application, list prices times usage, the provider's own figure, or estimated: without
+usage, or where list prices do not apply."""
 
 
 def default_status(error: str | None) -> str:

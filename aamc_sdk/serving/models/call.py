@@ -168,12 +168,13 @@ def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[At
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
-    """Return the cost in USD by list prices, and its source; NaN and ``""`` where prices or tokens are unknown."""
+    """Return the cost in USD by list prices, and its source, an estimate where others apply; NaN and ``""`` where prices or tokens are unknown."""
     prices = candidate.prices if isinstance(candidate, ModelSpec) else None
     if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return math.nan, ""
     cached, written, for_an_hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
-    return prices.cost_usd(usage.prompt_tokens, usage.output_tokens, cached, written, min(for_an_hour, written)), "priced"
+    cost_usd = prices.cost_usd(usage.prompt_tokens, usage.output_tokens, cached, written, min(for_an_hour, written))
+    return cost_usd, "priced" if usage.at_list_prices else "estimated"
 
 
 def _milliseconds(since: float) -> float:

@@ -86,6 +86,13 @@ def test_a_limit_of_the_request_replaces_the_candidates_own_whatever_its_name() 
     assert provider.options == {"effort": "low", "max_tokens": 50}
 
 
+def test_a_cost_beyond_list_prices_is_an_estimate() -> None:
+    usage = Usage(prompt_tokens=10, output_tokens=20, at_list_prices=False)
+    client, attempts = client_of(a=Scripted(Chunk(content="8"), Chunk(usage=usage, finish_reason="stop")))
+    asyncio.run(collected(client, spec("a")))
+    assert (attempts[0].cost_usd, attempts[0].cost_source) == (50e-6, "estimated")
+
+
 def test_the_cost_that_a_stream_reports_wins() -> None:
     client, attempts = client_of(a=Scripted(Chunk(content="8"), Chunk(usage=USAGE, finish_reason="stop", cost_usd=0.5)))
     asyncio.run(collected(client, spec("a")))

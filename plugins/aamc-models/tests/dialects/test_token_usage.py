@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aamc_models.dialects import reported_cost, usage_of, wants_usage, with_usage, without_usage
+from aamc_models.dialects.token_usage import StreamedUsage
 
 from aamc_sdk.interfaces import Usage
 
@@ -56,6 +57,31 @@ def test_names_and_habits_of_other_servers() -> None:
 def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict[str, Any], output: int, reasoning: int | None) -> None:
     usage = usage_of("chat", {"usage": {"prompt_tokens": 9, **counts}})
     assert (usage.output_tokens, usage.reasoning_tokens) == (output, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "counts", "expected"),
+    [
+        ("chat", {"service_tier": "default"}, {}, True),
+        ("chat", {"service_tier": "on_demand"}, {}, True),
+        ("chat", {"service_tier": None}, {}, True),
+        ("chat", {"service_tier": "priority"}, {}, False),
+        ("responses", {"service_tier": "flex"}, {}, False),
+        ("responses", {"output": [{"type": "function_call"}, {"type": "message"}]}, {}, True),
+        ("responses", {"output": [{"type": "web_search_call"}]}, {}, False),
+        ("messages", {}, {"service_tier": "standard", "speed": "standard", "inference_geo": "global", "server_tool_use": None}, True),
+        ("messages", {}, {"service_tier": "priority"}, False),
+        ("messages", {}, {"speed": "fast"}, False),
+        ("messages", {}, {"inference_geo": "us"}, False),
+        ("messages", {}, {"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 3}}, True),
+        ("messages", {}, {"server_tool_use": {"web_search_requests": 2}}, False),
+    ],
+)
+def test_another_tier_or_speed_and_billed_tools_are_not_at_list_prices(dialect: str, fields: Any, counts: Any, expected: bool) -> None:
+    assert usage_of(dialect, {**fields, "usage": counts}).at_list_prices is expected
+    streamed = StreamedUsage(dialect)
+    streamed.note({**fields, "usage": counts})
+    assert streamed.tokens.at_list_prices is expected
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from aamc_models.dialects.events import event_of, object_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
@@ -19,6 +21,14 @@ _COST_HEADERS = ("x-aamc-cost-usd", "x-litellm-response-cost")
 _CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
 _RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 """The fields of OpenAI's counts: prompt and answer, and their details."""
+_AT_LIST_PRICES = {
+    "service_tier": ("auto", "default", "standard", "on_demand"),
+    "speed": ("standard",),
+    "inference_geo": ("global", "not_available"),
+}
+"""The values, in answers or their usage, with which list prices apply; ``on_demand`` is Groq's."""
+_BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
+"""Items of responses that are calls of the server's own tools, billed besides tokens."""
 
 
 def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,8 +41,20 @@ def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
     counted = reported_usage(answer)
     if dialect == "messages":
-        return _messages_usage(counted)
-    return _openai_usage(counted, *(_RESPONSES_COUNTS if dialect == "responses" else _CHAT_COUNTS))
+        usage = _messages_usage(counted)
+    else:
+        usage = _openai_usage(counted, *(_RESPONSES_COUNTS if dialect == "responses" else _CHAT_COUNTS))
+    return usage if _at_list_prices({**answer, **counted}) else attrs.evolve(usage, at_list_prices=False)
+
+
+def _at_list_prices(answer: Mapping[str, Any]) -> bool:
+    """Return whether list prices apply to an answer with the fields of its usage."""
+    tools, output = answer.get("server_tool_use"), answer.get("output")
+    if isinstance(tools, dict) and any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
+        return False
+    if isinstance(output, list) and any(isinstance(item, dict) and item.get("type") in _BILLED_CALLS for item in output):
+        return False
+    return all(not isinstance(value := answer.get(name), str) or value in usual for name, usual in _AT_LIST_PRICES.items())
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
@@ -88,7 +110,7 @@ class StreamedUsage:
         if not isinstance(usage, dict):
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
-        self.tokens = usage_of(self._dialect, {"usage": self._counts})
+        self.tokens = usage_of(self._dialect, {**holder, "usage": self._counts})
         return True
 
     def to(self, dialect: str) -> dict[str, Any]:
