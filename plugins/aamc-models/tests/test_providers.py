@@ -206,16 +206,17 @@ def test_complete_asks_a_candidate_that_thinks_as_anthropic_accepts_it(stub, mes
 
 
 @pytest.mark.parametrize(
-    ("parameters", "options", "dropped"),
+    ("model", "parameters", "options", "dropped"),
     [
-        ({}, {"temperature": 0.5, "top_p": 0.9}, "top_p"),
-        ({"temperature": 0.2}, {"top_p": 0.9}, "top_p"),
-        ({}, {"temperature": 1.5, "seed": 7}, "seed, temperature"),
-        (thinks(2000), {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
+        ("claude-opus-4-5", {}, {"temperature": 0.5, "top_p": 0.9}, "top_p"),
+        ("claude-opus-4-5", {"temperature": 0.2}, {"top_p": 0.9}, "top_p"),
+        ("claude-opus-4-5", {}, {"temperature": 1.5, "seed": 7}, "seed, temperature"),
+        ("claude-opus-4-5", thinks(2000), {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
+        ("claude-opus-5-5", {}, {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
     ],
 )
-def test_complete_warns_once_of_options_that_anthropic_rejects(stub, caplog, parameters, options, dropped) -> None:
-    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url}, parameters=parameters)
+def test_complete_warns_once_of_options_that_anthropic_rejects(stub, caplog, model, parameters, options, dropped) -> None:
+    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url, "claude_model": model}, parameters=parameters)
     with MetaController.build(router="random", pool=Pool([spec])) as controller:
         for on_text in (None, None, lambda text: None):
             assert controller.complete("Where?", options=options, on_text=on_text).text == "In Paris."

@@ -428,6 +428,25 @@ def test_what_anthropic_refuses_beside_the_candidate_s_thinking_is_left_out_and_
     assert stub.requests[-1].body == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "dropped"),
+    [
+        ({}, None),
+        ({"temperature": 0}, "temperature"),
+        ({"top_p": 0.9}, "top_p"),
+        ({"reasoning_effort": "low"}, None),
+        ({"reasoning_effort": "high", "max_tokens": 2000}, None),
+    ],
+)
+def test_every_model_of_the_pool_for_anthropic_answers_a_client_of_chat(serve: Any, fields: dict[str, Any], dropped: str | None) -> None:
+    pool = yaml.safe_load((Path(__file__).parents[4] / "examples" / "pools" / "anthropic.yaml").read_text(encoding="utf-8"))
+    names = [candidate["name"] for candidate in pool["candidates"]]
+    running = serve(fields={name: {"provider": "anthropic"} for name in names}, **dict.fromkeys(names, Script(newest_claude=True)))
+    for name in names:
+        answer = running.chat(model=name, **fields)
+        assert (answer.status, answer.headers.get("x-aamc-dropped")) == (200, dropped)
+
+
 def test_the_names_of_many_unknown_fields_fit_in_a_header(serve: Any) -> None:
     running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())
     fields = {f"own_field_{n}": n + 1 for n in range(3000)}

@@ -22,15 +22,17 @@ LOOP: list[dict[str, Any]] = [
 ]
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
 THINKS = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+BUDGET = "claude-opus-4-5"
+"""A model that thinks by a budget and accepts sampling; the rules of the newest ones are those of test_claude_rules.py."""
 
 
 def to_messages(**fields: Any) -> dict[str, Any]:
-    return from_chat("messages", {"messages": ASK, **fields}).body
+    return from_chat("messages", {"messages": ASK, **fields}, claude_model=BUDGET).body
 
 
 def test_a_whole_request_becomes_one_of_messages(requests: dict[str, Any]) -> None:
     look = {"type": "tool_use", "name": "look"}
-    assert convert_request("chat", "messages", requests["chat"]).body == {
+    assert convert_request("chat", "messages", requests["chat"], claude_model=BUDGET).body == {
         "model": "m",
         "stream": True,
         "max_tokens": 3000,
@@ -69,7 +71,9 @@ def test_a_whole_request_becomes_one_of_messages(requests: dict[str, Any]) -> No
 
 
 def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
-    converted = convert_request("chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1})
+    converted = convert_request(
+        "chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1}, claude_model=BUDGET
+    )
     assert converted.dropped == ["logit_bias", "logprobs", "n", "new", "seed"]
     dropped = convert_request("messages", "chat", requests["messages"]).dropped
     named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
@@ -135,7 +139,7 @@ def test_a_budget_is_an_effort(budget: int, effort: str) -> None:
 
 
 def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
-    converted = from_chat("messages", {"messages": ASK, "reasoning_effort": "low", "temperature": 0.2, "top_p": 0.5, "top_k": 3})
+    converted = from_chat("messages", {"messages": ASK, "reasoning_effort": "low", "temperature": 0.2, "top_p": 0.5, "top_k": 3}, claude_model=BUDGET)
     assert {"model", "temperature", "top_p", "top_k"}.isdisjoint(converted.body)
     assert converted.dropped == ["temperature", "top_k", "top_p"]
 
@@ -144,7 +148,7 @@ def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
 @pytest.mark.parametrize("asked", [{"reasoning_effort": "low"}, {}])
 def test_thinking_is_switched_off_where_anthropic_refuses_it(fields: dict[str, Any], asked: dict[str, Any]) -> None:
     parameters = {} if asked else {"thinking": {"type": "enabled", "budget_tokens": 2000}}
-    converted = from_chat("messages", {"messages": ASK, "tools": [TOOL], **asked, **fields}, parameters=parameters)
+    converted = from_chat("messages", {"messages": ASK, "tools": [TOOL], **asked, **fields}, parameters=parameters, claude_model=BUDGET)
     assert converted.body["thinking"] == {"type": "disabled"}
     assert sorted(asked) == converted.dropped
 
@@ -157,10 +161,10 @@ OWN_WORDS = {"chat": {"messages": ASK}, "responses": {"input": "Hi"}, "messages"
 @pytest.mark.parametrize("thinking", [THINKS["thinking"], {"type": "adaptive"}], ids=["enabled", "adaptive"])
 def test_the_candidate_s_thinking_leaves_out_of_a_request_what_anthropic_refuses_beside_it(source: str, thinking: dict[str, Any]) -> None:
     for name, value in [("temperature", 0), ("temperature", 0.5), ("top_p", 0.5), *([] if source == "responses" else [("top_k", 5)])]:
-        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking}, claude_model=BUDGET)
         assert ({"thinking", name}.isdisjoint(converted.body), converted.dropped) == (True, [name])
     for name, value in [("temperature", 1), ("top_p", 0.95)]:
-        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking}, claude_model=BUDGET)
         assert (converted.body[name], converted.dropped) == (value, [])
 
 
@@ -196,7 +200,7 @@ def test_a_request_of_anthropic_s_dialect_with_thinking_of_its_own_passes_unchan
 @pytest.mark.parametrize("dialect", ["chat", "messages"])
 def test_a_candidates_temperature_replaces_the_top_p_of_a_request(dialect: str) -> None:
     asked = {"max_tokens": 500, "top_p": 0.5, "messages": ASK}
-    converted = convert_request(dialect, "messages", asked, parameters={"temperature": 0.2})
+    converted = convert_request(dialect, "messages", asked, parameters={"temperature": 0.2}, claude_model=BUDGET)
     assert "top_p" not in converted.body
     assert converted.dropped == ["top_p"]
 
@@ -213,10 +217,10 @@ def test_sampling_of_the_candidate_that_anthropic_refuses_beside_the_request_s_t
     parameters: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     body = {"max_tokens": 9000, "messages": ASK, **THINKS}
-    candidate = ModelSpec("m", parameters=parameters)
+    candidate = ModelSpec(BUDGET, parameters=parameters)
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=body)).data("m")) == {**body, **sent, "model": "m"}
     plain = {"max_tokens": 9000, "messages": ASK}
-    thinker = ModelSpec("m", parameters={**parameters, **THINKS})
+    thinker = ModelSpec(BUDGET, parameters={**parameters, **THINKS})
     assert json.loads(RequestBody(thinker, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **sent, **THINKS, "model": "m"}
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **parameters, "model": "m"}
 
@@ -236,7 +240,7 @@ def test_a_tool_loop_with_its_signed_thinking_goes_on_thinking() -> None:
     for carried in ("messages", "responses"):
         loop = [LOOP[0], {**LOOP[1], "thinking_blocks": [THOUGHT]}, LOOP[2]]
         chat = to_chat(carried, from_chat(carried, {"messages": loop, "tools": [TOOL]}).body).body
-        body = from_chat("messages", {**chat, "reasoning_effort": "low"}).body
+        body = from_chat("messages", {**chat, "reasoning_effort": "low"}, claude_model=BUDGET).body
         assert body["messages"][1]["content"][0] == THOUGHT
         assert body["thinking"]["type"] == "enabled"
 
@@ -263,7 +267,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
 
 
 def test_a_temperature_above_anthropics_maximum_is_lowered_and_named() -> None:
-    converted = from_chat("messages", {"messages": ASK, "temperature": 1.5})
+    converted = from_chat("messages", {"messages": ASK, "temperature": 1.5}, claude_model=BUDGET)
     assert (converted.body["temperature"], converted.dropped) == (1.0, ["temperature"])
 
 
@@ -460,14 +464,14 @@ def test_a_message_between_a_call_and_its_result_in_responses_comes_after_the_re
 
 
 def test_temperature_and_top_p_do_not_go_to_anthropic_together() -> None:
-    converted = from_chat("messages", {"messages": ASK, "temperature": 0.5, "top_p": 0.9})
+    converted = from_chat("messages", {"messages": ASK, "temperature": 0.5, "top_p": 0.9}, claude_model=BUDGET)
     assert ("temperature" in converted.body, "top_p" in converted.body, converted.dropped) == (True, False, ["top_p"])
     assert to_messages(top_p=0.9)["top_p"] == 0.9
 
 
 @pytest.mark.parametrize(("asked", "of_the_candidate"), [("top_p", "temperature"), ("temperature", "top_p")])
 def test_nor_does_one_go_where_the_candidate_s_parameters_have_the_other(asked: str, of_the_candidate: str) -> None:
-    converted = from_chat("messages", {"messages": ASK, asked: 0.5}, parameters={of_the_candidate: 0.2})
+    converted = from_chat("messages", {"messages": ASK, asked: 0.5}, parameters={of_the_candidate: 0.2}, claude_model=BUDGET)
     assert (asked in converted.body, converted.dropped) == (False, [asked])
 
 

@@ -25,6 +25,7 @@ from aamc_models.dialects.conversions import (
 from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
+from aamc_models.dialects.messages.claude_rules import claude_model
 from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
@@ -49,6 +50,7 @@ __all__ = [
     "broken_off_error",
     "chat_completion",
     "chat_head",
+    "claude_model",
     "conversation_of",
     "convert_answer",
     "convert_request",

@@ -14,9 +14,9 @@ from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages import answers as messages_answers
+from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
-from aamc_models.dialects.messages.from_chat import settle_sampling
-from aamc_models.dialects.messages.thinking import settle_thinking
+from aamc_models.dialects.messages.thinking import add_thinking, set_sampling, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
@@ -115,7 +115,13 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
 
 
 def from_chat(
-    dialect: str, body: Mapping[str, Any], *, max_tokens: int = DEFAULT_MAX_TOKENS, parameters: Mapping[str, Any] | None = None, reasons: bool = True
+    dialect: str,
+    body: Mapping[str, Any],
+    *,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    parameters: Mapping[str, Any] | None = None,
+    reasons: bool = True,
+    claude_model: str = "",
 ) -> Converted:
     """Return a canonical request in a dialect; for ``"chat"``, without the extensions.
 
@@ -127,6 +133,7 @@ def from_chat(
         parameters: The candidate's parameters, in the dialect to return, which a provider adds where the body has none. An effort among them
             has priority over that of the body; thinking that the API would refuse, as in the middle of tool calls, is switched off.
         reasons: Whether the model reasons; without it, a ``reasoning_effort`` is left out, since servers refuse it for other models.
+        claude_model: The Claude model whose rules a request of ``messages`` follows; those of the newest ones for a name without a version.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
@@ -136,12 +143,16 @@ def from_chat(
     dropped: set[str] = set()
     if dialect != "completions":  # a transcript may hold anything
         body = _with_results_after_calls(body)
-    if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
+    if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
-    limits, tracked = (max_tokens, parameters or {}) if dialect == "messages" else (), TrackedObject(body)
+    limits, tracked = (max_tokens, parameters or {}, claude_model) if dialect == "messages" else (), TrackedObject(body)
     converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *limits)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
+
+
+def _has_effort(parameters: Mapping[str, Any]) -> bool:
+    return any(name in parameters for name in _EFFORTS) or "effort" in (parameters.get("output_config") or {})
 
 
 def _with_results_after_calls(body: JSON) -> JSON:
@@ -183,24 +194,29 @@ def convert_request(
     max_tokens: int = DEFAULT_MAX_TOKENS,
     parameters: Mapping[str, Any] | None = None,
     reasons: bool = True,
+    claude_model: str = "",
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
-    Even then, a request of ``messages`` loses fields that contradict the candidate's thinking, or the thinking is switched off.
+    Even then, a request of ``messages`` loses fields that contradict the candidate's parameters, or gets their thinking, or that is switched off.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(target)
     if source == target:
-        same, dropped = dict(mapping(body, "the body")), set[str]()
+        same, dropped, own = dict(mapping(body, "the body")), set[str](), parameters or {}
         if target == "messages":
-            settle_sampling(same, parameters or {}, dropped)
+            rules = claude_rules(claude_model)
+            if rules.is_adaptive:
+                dropped.update(set_sampling(own) - same.keys())  # the provider leaves them out
+            else:
+                settle_sampling(same, own, dropped)
             if "thinking" not in same:
-                settle_thinking(same, parameters or {}, dropped)
+                add_thinking(same, own.get("reasoning_effort"), own, dropped, rules)
         return Converted(same, sorted(dropped))
     canonical = to_chat(source, body)
-    converted = from_chat(target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons)
+    converted = from_chat(target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons, claude_model=claude_model)
     return Converted(converted.body, sorted({*canonical.dropped, *converted.dropped}))
 
 

@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_models.dialects import DEFAULT_MAX_TOKENS, convert_request, from_chat
+from aamc_models.dialects import DEFAULT_MAX_TOKENS, claude_model, convert_request, from_chat
+from aamc_models.dialects.messages.claude_rules import has_version
 from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, ModelSpec, Services, option
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Message
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,16 @@ class AnthropicOptions(EndpointOptions):
     max_output_tokens: int = option(
         DEFAULT_MAX_TOKENS, "Maximum tokens of an answer whose request does not limit them; the API requires a limit.", at_least=1
     )
+    claude_model: str = option(
+        "",
+        "Claude model whose rules requests follow, such as claude-opus-4-5, for a model whose name lacks the version "
+        "(default: by the model's name; without a version, the newest Claude models).",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if self.claude_model and not has_version(self.claude_model):
+            raise ConfigError(f"claude_model must be the name of a Claude model with its version, such as claude-opus-4-5, not {self.claude_model!r}")
 
 
 class Anthropic(ChatProvider, HttpProvider):
@@ -65,10 +77,11 @@ class Anthropic(ChatProvider, HttpProvider):
         if own and body.get("thinking") == thinking:
             del body["thinking"]  # a controller adds the candidate's parameters
         if not _is_anthropic(messages, body):
-            converted = from_chat("messages", body, max_tokens=limit, parameters=own)
+            converted = from_chat("messages", body, max_tokens=limit, parameters=own, claude_model=claude_model(candidate))
         else:
+            own["reasoning_effort"] = body.pop("reasoning_effort", None)
             body = {"max_tokens": limit + thinking_budget({**own, **body}), **body}
-            converted = convert_request("messages", "messages", body, parameters=own)
+            converted = convert_request("messages", "messages", body, parameters=own, claude_model=claude_model(candidate))
         self._warn(candidate, tuple(converted.dropped))
         return converted.body
 
@@ -82,7 +95,7 @@ class Anthropic(ChatProvider, HttpProvider):
 
 _BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})
 """Types of blocks that only Anthropic's dialect has."""
-_OPTIONS = frozenset({"stop_sequences", "system", "thinking", "top_k"})
+_OPTIONS = frozenset({"stop_sequences", "system", "thinking"})
 """Options that only Anthropic's dialect has."""
 
 

@@ -85,6 +85,8 @@ def playback(api: str, body: Mapping[str, Any], size: int, script: Script, count
     if fault in ("refuse", "hang", "status", "html", "empty"):
         return attrs.evolve(_without_content(api, fault, script), counts=counts)
     wrong = complaint(model, body) if script.strict else ""
+    if script.newest_claude and api == "messages":
+        wrong = wrong or claude_complaint(body)
     if wrong:
         counts.refused += 1
         return failure(api, 400, wrong)
@@ -166,6 +168,26 @@ def complaint(model: str, body: Mapping[str, Any]) -> str:
         if name in ("signature", "data", "encrypted_content") and value != own:
             return f"{name}: the reasoning was not made by this model, or was changed"
     return _incomplete_loop(body)
+
+
+def claude_complaint(body: Mapping[str, Any]) -> str:
+    """Return the error of Claude Opus 5.5 for a request; empty if it accepts the request."""
+    thinking, output, choice = (body.get(name) or {} for name in ("thinking", "output_config", "tool_choice"))
+    if (kind := thinking.get("type", "adaptive")) != "adaptive":
+        advice = 'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+        return f'"thinking.type.{kind}" is not supported for this model. {advice}'
+    for name, default in (("temperature", 1), ("top_p", 1), ("top_k", None)):
+        if body.get(name, default) != default:
+            return f"`{name}` is deprecated for this model."
+    if output.get("effort", "high") not in ("low", "medium", "high", "xhigh", "max"):
+        return "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'"
+    if choice.get("type") in ("any", "tool"):
+        return 'tool_choice: type "tool" and "any" are not supported for this model.'
+    if "reasoning_effort" in body:
+        return "reasoning_effort: Extra inputs are not permitted"
+    if body["messages"][-1]["role"] == "assistant":
+        return "This model does not support assistant message prefill. The conversation must end with a user message."
+    return ""
 
 
 def _state(value: Any) -> Iterator[tuple[str, Any]]:

@@ -51,6 +51,8 @@ class Script:
         reported_usd: A cost that the answers report as ``usage.cost``; none if NaN.
         thinking: Reasoning before the answer, signed by the model.
         tool_arguments: Arguments of the tool call. The model calls the first tool of a request whose last message is not a tool's result.
+        newest_claude: Whether requests of messages are refused with status 400 by the rules of Claude Opus 5.5: budgets of thinking, thinking that is
+            switched off, temperature, top_p and top_k, forced tools, and an assistant's message at the end.
         strict: Whether reasoning, encrypted content and response ids of other models are refused with status 400.
         fault: One of :data:`FAULTS`.
         status: The HTTP status of the faults ``"status"`` and ``"html"``.
@@ -74,6 +76,7 @@ class Script:
     reported_usd: float = math.nan
     thinking: str = ""
     tool_arguments: str = '{"city": "Paris"}'
+    newest_claude: bool = False
     strict: bool = False
     fault: str = attrs.field(default="", validator=in_(FAULTS))
     status: int = 500
@@ -97,7 +100,7 @@ class Counts:
         served: Answers that were sent to their end, faults excluded.
         faults: Requests that had the script's fault.
         cancelled: Answers whose client left before the end.
-        refused: Requests refused for another model's state.
+        refused: Requests refused for another model's state, or as Claude refuses them.
         prompt_tokens: Billed prompt tokens, cached and written ones included: those of every answer of which some content was sent.
         output_tokens: Billed output tokens: those of the content that was sent.
         cached_tokens: Billed tokens read from the cache.

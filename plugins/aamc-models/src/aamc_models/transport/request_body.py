@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from aamc_models.dialects.messages.thinking import refused_beside_thinking, thinks
+from aamc_models.dialects.messages.claude_rules import claude_model, claude_rules
+from aamc_models.dialects.messages.thinking import accepted_parameters
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
 from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
@@ -58,7 +59,7 @@ class RequestBody:
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the candidate's parameters in the words of the request's API, without those that contradict the request.
 
-        A limit of the request replaces theirs, whatever its name. Anthropic refuses some sampling parameters beside thinking.
+        A limit of the request replaces theirs, whatever its name. Anthropic's models refuse some parameters beside those of the request.
         """
         api = self.request.api
         if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
@@ -69,8 +70,8 @@ class RequestBody:
                 parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
         if api == "completions":
             parameters = {name: value for name, value in parameters.items() if name in _OF_COMPLETIONS}
-        if api == "messages" and thinks({**parameters, **body}):
-            parameters = {name: value for name, value in parameters.items() if name not in refused_beside_thinking(parameters)}
+        if api == "messages":
+            parameters = accepted_parameters(parameters, body, claude_rules(claude_model(self.candidate)))
         return without_replaced_limits(parameters, body)
 
     @property

@@ -13,6 +13,7 @@ from aamc_models.dialects import (
     DEFAULT_MAX_TOKENS,
     DIALECTS,
     OUTPUT_LIMITS,
+    claude_model,
     convert_request,
     wants_usage,
     with_usage,
@@ -147,7 +148,6 @@ class Upstream:
             return Prepared(WireRequest(api=request.api, body=self._named(request), headers=request.headers, method=request.method))
         api = self.answers(request.api) or request.api
         body: Mapping[str, Any] = request.body
-        parameters = self.candidate.parameters
         limit = self.max_cost.imposed_limit(request) if limits_answer else None
         if limit is not None:
             body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
@@ -155,7 +155,15 @@ class Upstream:
             body = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier")
         dropped: tuple[str, ...] = ()
         if api != request.api or api == "messages":
-            converted = convert_request(request.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
+            converted = convert_request(
+                request.dialect,
+                api,
+                body,
+                max_tokens=self._max_tokens,
+                parameters=self.candidate.parameters,
+                reasons=self._reasons,
+                claude_model=claude_model(self.candidate),
+            )
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
         return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=request.headers), dropped, hides_usage, limit)

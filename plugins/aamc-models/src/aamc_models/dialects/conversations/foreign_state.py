@@ -107,7 +107,7 @@ def _response_state(body: JSON) -> set[str]:
 def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False) -> dict[str, Any]:
     """Return a request without such state; every text of the conversation, tool call and tool result stays.
 
-    Anthropic refuses thinking in the middle of tool calls whose message does not begin with its thinking, so the request's own is switched off there.
+    Anthropic refuses a budget of thinking in the middle of tool calls whose message does not begin with its thinking, so it is switched off there.
 
     Args:
         dialect: The request's dialect.
@@ -129,7 +129,7 @@ def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only
     portable = {key: value for key, value in body.items() if key not in stored}
     if not isinstance(body.get(name), str):
         portable[name] = kept
-    if dialect == "messages" and thinks(body) and lacks_thinking(kept):
+    if dialect == "messages" and thinks(body) and body["thinking"]["type"] == "enabled" and lacks_thinking(kept):
         portable["thinking"] = {"type": "disabled"}
     return portable
 

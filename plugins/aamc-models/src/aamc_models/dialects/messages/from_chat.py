@@ -23,7 +23,8 @@ from aamc_models.dialects.content import (
     service_tier,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.thinking import add_thinking, thinking_budget
+from aamc_models.dialects.messages.claude_rules import ClaudeRules, claude_rules
+from aamc_models.dialects.messages.thinking import add_thinking, set_sampling, settle_sampling, thinking_budget
 from aamc_sdk.errors import DataError
 
 _TIERS = {"auto": "auto", "default": "standard_only"}
@@ -35,16 +36,18 @@ _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
 """Ids of users that Anthropic refuses: addresses, telephone numbers, and long ones."""
 
 
-def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
+def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON, claude_model: str) -> dict[str, Any]:
     """Return a canonical request as one of Anthropic's messages, which a provider adds the candidate's parameters to."""
+    rules = claude_rules(claude_model)
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens + thinking_budget(parameters))
-    system, messages = _messages(body, dropped)
+    system, messages = _messages(body, dropped, rules)
     sent: dict[str, Any] = {
-        **chosen(body, "model", "stream", "top_k", "cache_control"),
+        **chosen(body, "model", "stream", "cache_control"),
         "max_tokens": whole_number(next(limit for limit in limits if limit is not None), "max_tokens"),
         "messages": messages,
-        **_sampling(body, dropped, parameters),
-        **_tools(body, messages, dropped),
+        **_sampling(body, dropped, parameters, rules),
+        **_stop(body, dropped),
+        **_tools(body, messages, dropped, rules),
     }
     sent.update(_answer_form(body, system, dropped))
     if system:
@@ -57,34 +60,35 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
     sent.update(service_tier(body, _TIERS, dropped))
     if body.get("n") not in (None, 1):
         dropped.add("n")
-    add_thinking(body, sent, parameters, dropped)
+    effort = body.get("reasoning_effort") if parameters.get("reasoning_effort") is None else parameters["reasoning_effort"]
+    add_thinking(sent, effort, parameters, dropped, rules)
     ignore(mapping(body.get("stream_options") or {}, "stream_options"), "include_usage")  # usage always comes
     return sent
 
 
-def _sampling(body: JSON, dropped: set[str], parameters: JSON) -> dict[str, Any]:
+def _sampling(body: JSON, dropped: set[str], parameters: JSON, rules: ClaudeRules) -> dict[str, Any]:
     sampling: dict[str, Any] = {name: number(body[name], name) for name in ("temperature", "top_p") if body.get(name) is not None}
+    sampling.update(chosen(body, "top_k"))
+    if rules.is_adaptive:
+        dropped.update(set_sampling({**parameters, **sampling}))
+        return {}
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
         dropped.add("temperature")
-    if len(sampling) > 1:  # Anthropic's models refuse both together
+    if {"temperature", "top_p"} <= sampling.keys():  # Anthropic's models refuse both together
         del sampling["top_p"]
         dropped.add("top_p")
     settle_sampling(sampling, parameters, dropped)
+    return sampling
+
+
+def _stop(body: JSON, dropped: set[str]) -> dict[str, Any]:
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else [text(item, "stop") for item in items(stop, "stop")]
     accepted = [item for item in stops if item.strip()]
     if accepted != stops:
         dropped.add("stop")  # Anthropic refuses one of white space
-    return {**sampling, "stop_sequences": accepted} if accepted else sampling
-
-
-def settle_sampling(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
-    """Leave temperature or top_p out of a request for Anthropic if the candidate's parameters have the other one: its models refuse both together."""
-    for name, other in (("top_p", "temperature"), ("temperature", "top_p")):
-        if name in sent and other not in sent and parameters.get(other) is not None:
-            del sent[name]
-            dropped.add(name)
+    return {"stop_sequences": accepted} if accepted else {}
 
 
 def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) ->
     return {}
 
 
-def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the blocks of the system prompt and the messages; neighbours of one role become one message, as strict servers want it."""
     system: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
@@ -134,7 +138,10 @@ def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list
     for message in messages:
         message["content"] = _results_first(message["content"])
     if role is not None:
-        _complete(messages, prefilled=role == "assistant")
+        is_prefilled = role == "assistant"
+        if is_prefilled and not rules.prefill:
+            dropped.add("prefill")
+        _complete(messages, continued=is_prefilled and rules.prefill)
     return system, messages
 
 
@@ -142,8 +149,8 @@ def _has_media(content: object) -> bool:
     return isinstance(content, list) and any(isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in content)
 
 
-def _complete(messages: list[dict[str, Any]], *, prefilled: bool) -> None:
-    """Add the user's messages that Anthropic requires at the start, and at the end unless the request prefills the answer.
+def _complete(messages: list[dict[str, Any]], *, continued: bool) -> None:
+    """Add the user's messages that Anthropic requires at the start, and at the end unless the model continues the assistant's last one.
 
     They are missing if the request has only a system prompt, begins with a greeting of the assistant, or ends with an empty message.
     """
@@ -151,7 +158,7 @@ def _complete(messages: list[dict[str, Any]], *, prefilled: bool) -> None:
         messages.insert(0, {"role": "user", "content": _STAND_IN})
     if messages[-1]["role"] == "user":
         return
-    if not prefilled:
+    if not continued:
         messages.append({"role": "user", "content": _STAND_IN})
     elif isinstance(messages[-1]["content"], str):
         messages[-1]["content"] = messages[-1]["content"].rstrip()  # Anthropic refuses white space at its end
@@ -225,11 +232,14 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     return None
 
 
-def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str]) -> dict[str, Any]:
+def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str], rules: ClaudeRules) -> dict[str, Any]:
     tools = [{**_tool(function, field), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
     if not tools:
         return _tools_of_history(messages)
     choice = _tool_choice(body, dropped)
+    if choice and choice["type"] in ("any", "tool") and not rules.forced_tools:
+        dropped.add("tool_choice.required" if choice["type"] == "any" else "tool_choice.function")
+        choice = {"type": "auto"}
     if body.get("parallel_tool_calls") is False and (choice or {"type": "auto"})["type"] != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return {"tools": tools, "tool_choice": choice} if choice else {"tools": tools}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aamc_models.dialects.content import has_block
-from aamc_models.dialects.fields import JSON, objects, wrong
+from aamc_models.dialects.fields import JSON, mapping, objects, wrong
+from aamc_models.dialects.messages.claude_rules import ClaudeRules
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
 """Tokens of thinking for each effort."""
@@ -30,38 +31,81 @@ def effort_of(budget: int) -> str:
 
 _MINIMUM_TOP_P = 0.95
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
+_SAMPLING_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": None}
+_EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
+"""Parameters of sampling, each with the one that Anthropic's models refuse beside it."""
 
 
-def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
-    """Add the thinking for the effort of a canonical request to one for Anthropic, as far as that is accepted there."""
-    effort = body.get("reasoning_effort")
-    budget = budget_of(effort, sent["max_tokens"])
-    if budget is not None:
+def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped: set[str], rules: ClaudeRules) -> None:
+    """Add an effort to a request for Anthropic as its model takes it, and settle its thinking, which the candidate's parameters may ask for too."""
+    limit = sent.get("max_tokens", parameters.get("max_tokens"))
+    budget = budget_of(effort, limit if type(limit) is int else 0)
+    output = {**mapping(parameters.get("output_config") or {}, "output_config"), **(sent.get("output_config") or {})}
+    if effort == "none" and rules.thinks_by_default:
+        output.setdefault("effort", "low")  # most of these models refuse to switch thinking off
+        dropped.add("reasoning_effort")
+    elif effort not in (None, "none") and rules.is_adaptive:
+        output.setdefault("effort", "low" if effort == "minimal" else effort)
+        if not _forces_tool(sent):
+            sent["thinking"] = {"type": "adaptive"}
+    elif budget is not None:
         sent["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    settle_thinking(sent, parameters, dropped)
-    if effort not in (None, "none") and not thinks(sent):
+    if output:
+        sent["output_config"] = output
+    _settle_thinking(sent, parameters, dropped)
+    if effort not in (None, "none") and not (rules.is_adaptive or thinks(sent)):
         dropped.add("reasoning_effort")
 
 
-def settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
+def _settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
     """Switch the thinking of a request for Anthropic off where it would be refused, else leave out the fields that are refused beside it.
 
-    The request, or the candidate's parameters, may ask for thinking. Anthropic refuses it together with a forced tool, in an answer whose limit
-    leaves no room for it, and in the middle of tool calls whose message does not begin with its thinking, as it does after a model of another
-    dialect.
+    The request, or the candidate's parameters, may ask for thinking. Anthropic refuses it together with a forced tool. It refuses a budget also in an
+    answer whose limit leaves no room for it, and in the middle of tool calls whose message does not begin with its thinking, as it does after a model
+    of another dialect. Models of adaptive thinking may refuse to switch it off: :func:`accepted_parameters` leaves it out.
     """
     whole = {**parameters, **sent}
     if not thinks(whole):
         return
-    choice, limit = whole.get("tool_choice"), whole.get("max_tokens")
-    is_forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+    limit, has_budget = whole.get("max_tokens"), whole["thinking"]["type"] == "enabled"
     has_no_room = type(limit) is int and limit <= thinking_budget(whole)
-    if is_forced or has_no_room or lacks_thinking([message for _, message in objects(whole.get("messages"), "messages")]):
+    if has_budget and (_forces_tool(whole) or has_no_room or lacks_thinking([message for _, message in objects(whole.get("messages"), "messages")])):
         sent["thinking"] = {"type": "disabled"}
-        return
-    for name in refused_beside_thinking(sent):
-        del sent[name]
-        dropped.add(name)
+    elif not _forces_tool(whole):
+        for name in refused_beside_thinking(sent):
+            del sent[name]
+            dropped.add(name)
+
+
+def settle_sampling(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
+    """Leave temperature or top_p out of a request for Anthropic if the candidate's parameters have the other one: its models refuse both together."""
+    for name, other in _EITHER:
+        if name in sent and other not in sent and parameters.get(other) is not None:
+            del sent[name]
+            dropped.add(name)
+
+
+def set_sampling(body: JSON) -> set[str]:
+    """Return the parameters of sampling that a request, or the parameters of a candidate, sets to another value than the default."""
+    return {name for name, default in _SAMPLING_DEFAULTS.items() if body.get(name) not in (None, default)}
+
+
+def accepted_parameters(parameters: JSON, body: JSON, rules: ClaudeRules) -> dict[str, Any]:
+    """Return those of a candidate's parameters that its model accepts beside a request, which has the thinking for their effort already."""
+    refused = {"reasoning_effort", *(name for name, other in _EITHER if body.get(other) is not None)}
+    if rules.is_adaptive:
+        refused.update(_SAMPLING_DEFAULTS)
+    elif thinks({**parameters, **body}):
+        refused.update(refused_beside_thinking(parameters))
+    if _forces_tool(body):
+        refused.add("thinking")
+    return {name: value for name, value in parameters.items() if name not in refused}
+
+
+def _forces_tool(body: JSON) -> bool:
+    """Return whether a request forces its model to call a tool."""
+    choice = body.get("tool_choice")
+    return isinstance(choice, dict) and choice.get("type") in ("any", "tool")
 
 
 def refused_beside_thinking(body: JSON) -> list[str]:

@@ -1,0 +1,54 @@
+"""What Claude models accept in a request, by the version in their names; the rules are those of Anthropic's migration guides."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import attrs
+
+from aamc_sdk import Candidate, ModelSpec
+
+_VERSION = re.compile(r"claude[-_](?:[a-z]+[-_])?v?(\d{1,2})(?!\d)(?:[-_.](\d{1,2})(?!\d))?", re.IGNORECASE)
+"""The version in a name, such as claude-opus-4-5-20251101, claude-3-5-haiku-latest and us.anthropic.claude-sonnet-5-v1:0; dates are none."""
+_NEWEST = (5, 5)
+
+
+@attrs.frozen
+class ClaudeRules:
+    """What a Claude model accepts in a request.
+
+    Attributes:
+        is_adaptive: Whether it takes an effort, and refuses budgets of thinking, and temperature, top_p and top_k other than the default.
+        thinks_by_default: Whether it thinks in answers to requests without a field for it.
+        prefill: Whether it continues an assistant's last message.
+        forced_tools: Whether a request may force it to call a tool.
+    """
+
+    is_adaptive: bool
+    thinks_by_default: bool
+    prefill: bool
+    forced_tools: bool
+
+
+@lru_cache(maxsize=256)
+def claude_rules(name: str) -> ClaudeRules:
+    """Return the rules of the Claude model with a name; those of the newest models for a name without a version."""
+    found = _VERSION.search(name)
+    version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST
+    is_haiku = found is not None and "haiku" in name.lower()
+    return ClaudeRules(
+        is_adaptive=version >= (4, 7), thinks_by_default=version >= (5, 0), prefill=version < (4, 6), forced_tools=version <= (5, 0) or is_haiku
+    )
+
+
+def has_version(name: str) -> bool:
+    """Return whether a name is that of a Claude model with its version."""
+    return _VERSION.search(name) is not None
+
+
+def claude_model(candidate: Candidate) -> str:
+    """Return the name of the Claude model whose rules the requests to a candidate follow."""
+    endpoint = candidate.endpoint if isinstance(candidate, ModelSpec) else None
+    options = {} if endpoint is None else endpoint.options
+    return str(options.get("claude_model") or options.get("model") or candidate.name)

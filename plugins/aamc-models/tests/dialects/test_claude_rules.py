@@ -1,0 +1,201 @@
+"""Requests for Claude models by the rules of their versions, over a server with those of the newest ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aamc_models.dialects import convert_request, without_foreign_state
+from aamc_models.dialects.messages.claude_rules import claude_rules
+from aamc_models.testing import Script, StubServer
+from aamc_models.testing.playback import claude_complaint
+from aamc_models.transport.request_body import RequestBody
+
+from aamc_sdk import MetaController, ModelSpec, Pool
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import WireRequest
+
+ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+ADAPTIVE = {"type": "adaptive"}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+LOOP = [*ASK, {"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "call_1", "content": "42"}]
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[StubServer]:
+    with StubServer(default=Script(newest_claude=True)) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("claude-3-7-sonnet-20250219", "prefill forced"),
+        ("claude-opus-4-20250514", "prefill forced"),
+        ("claude-sonnet-4@20250514", "prefill forced"),
+        ("anthropic/claude-opus-4.5", "prefill forced"),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "prefill forced"),
+        ("anthropic.claude-v2:1", "prefill forced"),
+        ("claude-opus-4-6-v1", "forced"),
+        ("claude-sonnet-4-6", "forced"),
+        ("claude-opus-4-7", "adaptive forced"),
+        ("claude-4.8-opus", "adaptive forced"),
+        ("claude-sonnet-5", "adaptive default forced"),
+        ("anthropic.claude-opus-5-v1:0", "adaptive default forced"),
+        ("claude-fable-5-1", "adaptive default"),
+        ("claude-opus-5-5", "adaptive default"),
+        ("claude-sonnet-5.5", "adaptive default"),
+        ("Claude-Haiku-5-5", "adaptive default forced"),
+        ("claude-opus-6", "adaptive default"),
+        ("claude-mythos-preview", "adaptive default"),
+        ("claude-haiku-latest", "adaptive default"),
+        ("good", "adaptive default"),
+        ("", "adaptive default"),
+    ],
+)
+def test_the_version_in_the_name_decides(name: str, rules: str) -> None:
+    found = claude_rules(name)
+    flags = {"adaptive": found.is_adaptive, "default": found.thinks_by_default, "prefill": found.prefill, "forced": found.forced_tools}
+    assert [flag for flag, holds in flags.items() if holds] == rules.split()
+
+
+@pytest.mark.parametrize("source", ["chat", "responses"])
+@pytest.mark.parametrize(
+    ("fields", "sent", "dropped"),
+    [
+        ({"temperature": 0}, {}, ["temperature"]),
+        ({"temperature": 1, "top_p": 1}, {}, []),
+        ({"top_p": 0.9, "temperature": 1.5}, {}, ["temperature", "top_p"]),
+        ({"reasoning_effort": "minimal"}, {"thinking": ADAPTIVE, "output_config": {"effort": "low"}}, []),
+        ({"reasoning_effort": "low"}, {"thinking": ADAPTIVE, "output_config": {"effort": "low"}}, []),
+        ({"reasoning_effort": "xhigh"}, {"thinking": ADAPTIVE, "output_config": {"effort": "xhigh"}}, []),
+        ({"reasoning_effort": "none"}, {"output_config": {"effort": "low"}}, ["reasoning_effort"]),
+        ({"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": {"type": "auto"}}, ["tool_choice.required"]),
+    ],
+)
+def test_what_the_newest_models_refuse_is_left_out_and_named(source: str, fields: dict[str, Any], sent: dict[str, Any], dropped: list[str]) -> None:
+    asked: dict[str, Any] = {"messages": ASK, **fields}
+    if source == "responses":
+        own = {"input": "Hi", "reasoning": {"effort": fields.get("reasoning_effort")}, "tools": [{"type": "function", "name": "f"}]}
+        asked = {**own, **{name: value for name, value in fields.items() if name not in ("reasoning_effort", "tools")}}
+    converted = convert_request(source, "messages", asked)
+    assert claude_complaint(converted.body) == ""
+    body = {name: value for name, value in converted.body.items() if name not in ("max_tokens", "messages", "model", "tools", "stream")}
+    assert (body, converted.dropped) == (sent, dropped)
+
+
+def test_the_request_s_schema_and_the_effort_go_together() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    shape = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    asked = {"messages": ASK, "response_format": form}
+    assert convert_request("chat", "messages", {**asked, "reasoning_effort": "high"}).body["output_config"] == {"effort": "high", **shape}
+    for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):
+        assert convert_request("chat", "messages", asked, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
+        own = {"messages": ASK, "max_tokens": 3000, "output_config": shape}
+        assert convert_request("messages", "messages", own, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
+
+
+def test_an_effort_among_the_candidate_s_parameters_goes_before_a_converted_one() -> None:
+    asked = {"messages": ASK, "reasoning_effort": "low"}
+    for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):
+        converted = convert_request("chat", "messages", asked, parameters=parameters)
+        assert (converted.body["output_config"], converted.dropped) == ({"effort": "high"}, ["reasoning_effort"])
+
+
+def test_a_prefilled_answer_of_the_newest_models_keeps_its_text_and_is_named() -> None:
+    converted = convert_request("chat", "messages", {"messages": [*ASK, {"role": "assistant", "content": "The answer is"}]})
+    assert converted.body["messages"][1:] == [{"role": "assistant", "content": "The answer is"}, {"role": "user", "content": "."}]
+    assert converted.dropped == ["prefill"]
+    assert claude_complaint(converted.body) == ""
+
+
+def test_a_tool_loop_without_its_thinking_goes_on_thinking() -> None:
+    body = convert_request("chat", "messages", {"messages": LOOP, "tools": TOOLS, "reasoning_effort": "low"}).body
+    assert body["thinking"] == ADAPTIVE
+    assert claude_complaint(body) == ""
+    assert without_foreign_state("messages", body)["thinking"] == ADAPTIVE
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-opus-5", "claude-opus-4-7"])
+def test_a_forced_tool_that_a_model_accepts_goes_without_the_thinking_that_is_refused_beside_it(model: str) -> None:
+    asked = {"messages": ASK, "tools": TOOLS, "tool_choice": "required", "reasoning_effort": "low"}
+    converted = convert_request("chat", "messages", asked, claude_model=model)
+    assert ("thinking" in converted.body, converted.body["tool_choice"], converted.dropped) == (False, {"type": "any"}, [])
+    assert converted.body["output_config"] == {"effort": "low"}
+    candidate = ModelSpec(model, parameters={"thinking": ADAPTIVE})
+    converted = convert_request("chat", "messages", asked, parameters=candidate.parameters, claude_model=model)
+    assert "thinking" not in sent_body(candidate, converted.body)
+
+
+def test_models_that_do_not_think_by_default_are_asked_for_no_thinking_by_no_field() -> None:
+    converted = convert_request("chat", "messages", {"messages": ASK, "reasoning_effort": "none"}, claude_model="claude-opus-4-8")
+    assert ({"thinking", "output_config"}.isdisjoint(converted.body), converted.dropped) == (True, [])
+
+
+@pytest.mark.parametrize(("model", "sent"), [("claude-opus-4-5", {"temperature": 0.2}), ("claude-opus-5-5", {})])
+def test_sampling_among_the_candidate_s_parameters_goes_where_it_is_accepted_else_it_is_named(model: str, sent: dict[str, Any]) -> None:
+    candidate = ModelSpec("m", parameters={"temperature": 0.2}, endpoint={"provider": "anthropic", "model": model})
+    for source in ("chat", "messages"):
+        converted = convert_request(source, "messages", {"messages": ASK, "max_tokens": 9}, parameters=candidate.parameters, claude_model=model)
+        assert converted.dropped == ([] if sent else ["temperature"])
+        assert sent_body(candidate, converted.body) == {"model": "m", "messages": ASK, "max_tokens": 9, **sent}
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("claude-opus-4-5", {"thinking": {"type": "enabled", "budget_tokens": 1500}}),
+        ("claude-opus-5-5", {"thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
+    ],
+)
+def test_an_effort_among_the_candidate_s_parameters_is_sent_in_anthropic_s_words(model: str, sent: dict[str, Any]) -> None:
+    candidate = ModelSpec(model, parameters={"reasoning_effort": "high"})
+    for source in ("chat", "messages"):
+        asked = {"messages": ASK, "max_tokens": 3000}
+        converted = convert_request(source, "messages", asked, parameters=candidate.parameters, claude_model=model)
+        assert converted.dropped == []
+        assert sent_body(candidate, converted.body) == {"model": model, **asked, **sent}
+
+
+@pytest.mark.parametrize(("parameters", "options"), [({"top_p": 0.9}, {"temperature": 0.2}), ({"temperature": 0.2}, {"top_p": 0.9})])
+def test_complete_sends_what_its_warning_says(stub: StubServer, parameters: dict[str, Any], options: dict[str, Any]) -> None:
+    assert complete(stub, parameters, options, claude_model="claude-opus-4-5") == {"temperature": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options", "sent"),
+    [
+        ({}, {"temperature": 0}, {}),
+        ({"temperature": 0}, {"top_p": 0.5}, {}),
+        ({"reasoning_effort": "high"}, {}, {"thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
+        ({"reasoning_effort": "high"}, {"reasoning_effort": "low"}, {"thinking": ADAPTIVE, "output_config": {"effort": "low"}}),
+        ({"reasoning_effort": "high"}, {"system": "Be brief."}, {"system": "Be brief.", "thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
+    ],
+)
+def test_complete_asks_the_newest_models_for_what_they_accept(
+    stub: StubServer, parameters: dict[str, Any], options: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    assert complete(stub, parameters, options) == sent
+
+
+@pytest.mark.parametrize("name", ["newest", "claude-opus", "4.5"])
+def test_a_claude_model_without_a_version_is_refused(provider: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"such as claude-opus-4-5, not {name!r}"):
+        provider("anthropic", claude_model=name)
+
+
+def sent_body(candidate: ModelSpec, body: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RequestBody(candidate, WireRequest(api="messages", body=body)).data("") or b"")
+    return found
+
+
+def complete(stub: StubServer, parameters: dict[str, Any], options: dict[str, Any], **endpoint: Any) -> dict[str, Any]:
+    """The fields that a call of a candidate sends, besides those of every call."""
+    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url, "api_key_env": "", **endpoint}, parameters=parameters)
+    stub.default = Script(newest_claude=not endpoint)
+    with MetaController.build(router="random", pool=Pool([spec])) as controller:
+        assert controller.complete("Where?", options=options).text
+    return {name: value for name, value in stub.requests[-1].body.items() if name not in ("max_tokens", "messages", "model")}
