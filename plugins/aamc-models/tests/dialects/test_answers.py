@@ -307,6 +307,28 @@ def test_the_end_of_a_response_repeats_nothing_that_was_streamed() -> None:
     assert contents == ["Par", "is", ""]
 
 
+def test_the_summaries_of_a_streamed_response_are_parted_as_those_of_a_whole_one() -> None:
+    kind, converter = "response.reasoning_summary", StreamConverter("responses", "chat")
+    pieces = [(0, "first"), (1, "**Check**")]
+    events = [
+        event
+        for index, delta in pieces
+        for event in ({"type": f"{kind}_part.added", "summary_index": index}, {"type": f"{kind}_text.delta", "summary_index": index, "delta": delta})
+    ]
+    chunks = [json.loads(data_of(made)) for event in events for made in converter.feed(event_of(event))]
+    words = "".join(choice["delta"].get("reasoning_content", "") for chunk in chunks for choice in chunk["choices"])
+    summary = [{"type": "summary_text", "text": text} for _, text in pieces]
+    whole = answer_to_chat("responses", {"id": "resp_1", "output": [{"type": "reasoning", "summary": summary}]})
+    assert words == whole["choices"][0]["message"]["reasoning_content"] == "first\n\n**Check**"
+
+
+def test_a_call_without_arguments_has_an_empty_object_in_responses_whole_and_streamed() -> None:
+    whole = convert_answer("chat", "responses", chat({"tool_calls": [call("a", "")]}, "tool_calls"))
+    events = streamed("responses", {"tool_calls": [call("a", "")]}, reason="tool_calls")
+    done = next(event for event in events if event["type"] == "response.function_call_arguments.done")
+    assert [done["arguments"], *(each["output"][0]["arguments"] for each in (whole, events[-1]["response"]))] == ["{}"] * 3
+
+
 @pytest.mark.parametrize("target", ["chat", "messages"])
 @pytest.mark.parametrize("status", ["cancelled", "in_progress", "queued", "failed"])
 def test_a_response_that_has_not_ended_well_is_no_answer(status: str, target: str) -> None:

@@ -485,3 +485,63 @@ def test_a_schema_of_a_tool_without_a_type_gets_the_one_that_anthropic_requires(
     for parameters in ({}, {"properties": {}}, None):
         tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
         assert to_messages(tools=[tool])["tools"][0]["input_schema"]["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "dropped"),
+    [
+        ({"max_tokens": 5}, 16, ["max_tokens"]),
+        ({"max_completion_tokens": 5, "max_tokens": 50}, 16, ["max_completion_tokens"]),
+        ({"max_completion_tokens": None, "max_tokens": 50}, 50, []),
+    ],
+)
+def test_a_limit_below_the_minimum_of_responses_is_raised_and_named(fields: dict[str, Any], limit: int, dropped: list[str]) -> None:
+    converted = from_chat("responses", {"messages": ASK, **fields})
+    assert (converted.body["max_output_tokens"], converted.dropped) == (limit, dropped)
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+def test_a_tool_choice_of_null_leaves_an_older_function_call_its_effect(target: str) -> None:
+    asked = {"messages": ASK, "functions": [TOOL["function"]], "function_call": {"name": "f"}, "tool_choice": None}
+    assert from_chat(target, asked, claude_model=BUDGET).body["tool_choice"]["name"] == "f"
+
+
+def test_images_and_texts_have_the_media_types_that_anthropic_accepts() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,aGk="}},
+        {"type": "file", "file": {"filename": "a.md", "file_data": "data:text/markdown;base64,aGk="}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk="}},
+    ]
+    sources = [block["source"] for block in to_messages(messages=[{"role": "user", "content": parts}])["messages"][0]["content"]]
+    assert sources == [
+        {"type": "base64", "media_type": "image/jpeg", "data": "aGk="},
+        {"type": "text", "media_type": "text/plain", "data": "hi"},
+        {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
+    ]
+
+
+@pytest.mark.parametrize("data", ["/w==", "a"])
+def test_a_file_of_text_that_cannot_be_decoded_is_refused(data: str) -> None:
+    file = {"type": "file", "file": {"file_data": f"data:text/plain;base64,{data}"}}
+    with pytest.raises(DataError, match=r"messages\[0\]\.content\[0\]\.file\.file_data must be UTF-8 text in base64"):
+        to_messages(messages=[{"role": "user", "content": [file]}])
+
+
+@pytest.mark.parametrize("part", [{"type": "input_image", "file_id": "file_1"}, {"type": "input_file", "file_url": "https://example.com/a.pdf"}])
+def test_a_message_of_responses_with_nothing_but_stored_files_is_refused(part: dict[str, Any]) -> None:
+    both = {"role": "user", "content": [part, {"type": "input_text", "text": "What is this?"}]}
+    assert f"content.{part['type']}" in convert_request("responses", "chat", {"input": [both]}).dropped
+    with pytest.raises(DataError, match=r"input\[0\]\.content has no part that can be sent to this model"):
+        convert_request("responses", "chat", {"input": [{"role": "user", "content": [part]}]})
+
+
+@pytest.mark.parametrize("after", [[{"role": "user", "content": "And?"}], []])
+def test_reasoning_of_responses_without_what_follows_it_is_named(after: list[dict[str, Any]]) -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sig"}
+    assert convert_request("responses", "messages", {"input": [*ASK, thought, *after]}).dropped == ["content.thinking"]
+
+
+def test_a_call_without_arguments_has_an_empty_object_in_responses() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
+    history = [*ASK, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a", "content": "42"}]
+    assert from_chat("responses", {"messages": history}).body["input"][1]["arguments"] == "{}"

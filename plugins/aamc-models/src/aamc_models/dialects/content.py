@@ -106,6 +106,11 @@ def calls_of(message: JSON, field: str) -> Iterator[ToolCall]:
         yield ToolCall(OLD_CALL, name, function.get("arguments"), f"{field}.function_call.arguments")
 
 
+def chosen_tool(body: JSON) -> Any:
+    """Return the ``tool_choice`` of a chat request, else the ``function_call`` of old clients; None without."""
+    return next(iter(chosen(body, "tool_choice", "function_call").values()), None)
+
+
 def result_id(message: JSON, field: str) -> str:
     """Return the id of the call that a chat message with a tool's result answers."""
     return OLD_CALL if message.get("role") == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")

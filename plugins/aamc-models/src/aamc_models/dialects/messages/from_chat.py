@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from aamc_models.dialects.content import (
     base64_of,
     calls_of,
     chosen,
+    chosen_tool,
     functions_of,
     ignore,
     image_url,
@@ -217,19 +219,31 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
         if detail not in (None, "auto"):
             dropped.add("image_url.detail")
         data = base64_of(url)
-        source = {"type": "base64", "media_type": data[0], "data": data[1]} if data else {"type": "url", "url": url}
+        source = _source(*data) if data else {"type": "url", "url": url}
         return {"type": "image", "source": source, **mark}
     if kind == "file":
         file = mapping(part.get("file"), f"{field}.file")
         data = base64_of(optional_text(file.get("file_data"), f"{field}.file.file_data"))
         if data:
-            source = {"type": "base64", "media_type": data[0], "data": data[1]}
+            source = _text_source(data[1], f"{field}.file.file_data") if data[0].startswith("text/") else _source(*data)
             title = optional_text(file.get("filename"), f"{field}.file.filename")
             return {"type": "document", "source": source, **({"title": title} if title else {}), **mark}
         dropped.add("file.file_id")
         return None
     dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
     return None
+
+
+def _source(media_type: str, data: str) -> dict[str, Any]:
+    return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
+
+
+def _text_source(data: str, field: str) -> dict[str, Any]:
+    """Return the source of a document of text, which Anthropic takes as it is; it takes only PDF files in base64."""
+    try:
+        return {"type": "text", "media_type": "text/plain", "data": b64decode(data).decode()}
+    except ValueError as error:
+        raise wrong(field, "UTF-8 text in base64", data) from error
 
 
 def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str], rules: ClaudeRules) -> dict[str, Any]:
@@ -262,7 +276,7 @@ def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:
 
 
 def _tool_choice(body: JSON, dropped: set[str]) -> dict[str, Any] | None:
-    choice = body.get("tool_choice", body.get("function_call"))
+    choice = chosen_tool(body)
     if choice is None:
         return None
     if isinstance(choice, str):

@@ -50,8 +50,8 @@ def message_item(identity: str, parts: list[dict[str, Any]], status: str = "comp
 
 
 def call_item(call_id: str, name: str, arguments: str, identity: str = "", status: str = "completed") -> dict[str, Any]:
-    """Return a call of a function."""
-    item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+    """Return a call of a function; one without arguments has an empty object of them, which clients read as JSON."""
+    item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments or "{}"}
     return {"id": identity, **item, "status": status} if identity else item
 
 

@@ -8,6 +8,7 @@ from aamc_models.dialects.content import (
     arguments_text,
     calls_of,
     chosen,
+    chosen_tool,
     functions_of,
     ignore,
     image_url,
@@ -28,9 +29,9 @@ _SAME = (*SAME, "metadata", "top_logprobs")
 def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a canonical request as one of OpenAI's responses."""
     sent: dict[str, Any] = {**chosen(body, *_SAME), "input": _input(body, dropped), "store": body.get("store") is True}
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    if limit is not None:
-        sent["max_output_tokens"] = max(whole_number(limit, "max_tokens"), MINIMUM_TOKENS)
+    for name, limit in list(chosen(body, "max_completion_tokens", "max_tokens").items())[:1]:
+        sent["max_output_tokens"] = max(whole_number(limit, name), MINIMUM_TOKENS)
+        dropped.update([name] if limit < MINIMUM_TOKENS else [])
     include = ["message.output_text.logprobs"] if body.get("logprobs") is True else []
     if body.get("reasoning_effort") is not None:
         sent["reasoning"] = {"effort": text(body["reasoning_effort"], "reasoning_effort")}
@@ -121,7 +122,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     ]
     if not tools:
         return {}
-    choice = body.get("tool_choice", body.get("function_call"))
+    choice = chosen_tool(body)
     if choice is None:
         return {"tools": tools}
     if isinstance(choice, str):

@@ -22,7 +22,7 @@ from aamc_models.dialects.responses.answers import (
     status_of,
     text_part,
 )
-from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
+from aamc_models.dialects.responses.to_chat import PARAGRAPHS, thinking_block, tool_call
 
 _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
@@ -55,6 +55,8 @@ class ResponsesReader(ChatReader):
             yield self._delta({"refusal": text(event.get("delta"), "delta")})
         elif kind in _THOUGHTS:
             yield self._delta({"reasoning_content": text(event.get("delta"), "delta")})
+        elif kind == "response.reasoning_summary_part.added" and event.get("summary_index"):
+            yield self._delta({"reasoning_content": PARAGRAPHS})
         elif kind == "response.output_item.added":
             yield from self._item(event, mapping(event.get("item"), "item"))
         elif kind == "response.function_call_arguments.delta":
@@ -224,7 +226,7 @@ class ResponsesWriter(SingleAnswerWriter):
         item = self._calls.get(call["number"])
         if item is None:
             events += self._close()
-            item = call_item(call["id"], call["name"], "", f"fc_{self._base}_{len(self._items)}", "in_progress")
+            item = call_item(call["id"], call["name"], "", f"fc_{self._base}_{len(self._items)}", "in_progress") | {"arguments": ""}
             self._calls[call["number"]] = item
             events.append(self._begin(item))
         if call["arguments"]:
@@ -233,7 +235,7 @@ class ResponsesWriter(SingleAnswerWriter):
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
-        item["status"] = "completed"
+        item.update(status="completed", arguments=item["arguments"] or "{}")
         done = self._event("response.function_call_arguments.done", **_place_of(item), name=item["name"], arguments=item["arguments"])
         return [done, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
 

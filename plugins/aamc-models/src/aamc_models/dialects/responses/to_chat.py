@@ -22,6 +22,8 @@ SAME = (
 )
 """Fields that requests have alike in chat and in responses."""
 _STORED = {"previous_response_id": "the earlier conversation", "conversation": "the earlier conversation", "prompt": "the stored prompt"}
+PARAGRAPHS = "\n\n"
+"""The space between the summaries of one reasoning item."""
 _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
@@ -77,7 +79,10 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
         if kind == "reasoning":
             pending.append(thinking_block(item, field))
             continue
-        if kind in ("function_call", "custom_tool_call"):
+        is_call = kind in ("function_call", "custom_tool_call")
+        if pending and not is_call and item.get("role") != "assistant":
+            dropped.add("content.thinking")
+        if is_call:
             _add_call(chat, tool_call(item, field), pending)
         elif kind in ("function_call_output", "custom_tool_call_output"):
             chat.extend(_result(item, field, dropped))
@@ -89,6 +94,8 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
         else:
             dropped.add(f"input.{text(kind, f'{field}.type'):.40}")
         pending = []
+    if pending:
+        dropped.add("content.thinking")
     return chat
 
 
@@ -116,7 +123,7 @@ def tool_call(item: JSON, field: str) -> dict[str, Any]:
 def thinking_block(item: JSON, field: str) -> dict[str, Any]:
     """Return a reasoning item as a block of thinking: its encrypted content is the signature."""
     pieces = [*objects(item.get("summary"), f"{field}.summary"), *objects(item.get("content"), f"{field}.content")]
-    words = "\n\n".join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
+    words = PARAGRAPHS.join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
     secret = optional_text(item.get("encrypted_content"), f"{field}.encrypted_content")
     if secret and not words:
         return {"type": "redacted_thinking", "data": secret}
@@ -130,6 +137,8 @@ def _message(item: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     if isinstance(content, str):
         return {"role": role, "content": content}
     parts = [part for place, entry in objects(content, f"{field}.content") for part in _part(entry, place, dropped)]
+    if role == "user" and content and not parts:
+        raise DataError(f"{field}.content has no part that can be sent to this model; send images and files as data, or add text")
     if role == "assistant":
         return {"role": role, "content": "".join(str(part.get("text", "")) for part in parts)}
     return {"role": role, "content": plain_content(parts)}
