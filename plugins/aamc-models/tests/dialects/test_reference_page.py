@@ -82,7 +82,7 @@ RESPONSES: dict[str, Any] = {
     "background": True,
 }
 TABLES = [
-    ("chat", ["messages", "responses", "completions"], {"messages": ASK}, CHAT),
+    ("chat", ["messages", "responses"], {"messages": ASK}, CHAT),
     ("messages", ["chat", "responses"], {"messages": ASK, "max_tokens": 3000}, MESSAGES),
     ("responses", ["chat", "messages"], {"input": "Hi"}, RESPONSES),
 ]

@@ -305,10 +305,9 @@ def test_logprobs_cross_to_responses_and_back() -> None:
     assert True is to_chat("responses", body).body["logprobs"]
 
 
-def test_a_conversation_becomes_a_transcript_for_completions() -> None:
-    assert from_chat("completions", {"messages": ASK}).body["prompt"] == "Hi"
-    prompt = from_chat("completions", {"messages": [{"role": "system", "content": "Be brief."}, *ASK]}).body["prompt"]
-    assert prompt == "System: Be brief.\n\nUser: Hi\n\nAssistant:"
+def test_a_request_is_not_converted_to_completions() -> None:
+    with pytest.raises(DataError, match="requests cannot be converted to completions; convert them to chat"):
+        from_chat("completions", {"messages": ASK})
 
 
 def test_a_refusal_in_the_history_is_text() -> None:

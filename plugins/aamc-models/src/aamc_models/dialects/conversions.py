@@ -123,7 +123,7 @@ def from_chat(
     reasons: bool = True,
     claude_model: str = "",
 ) -> Converted:
-    """Return a canonical request in a dialect; for ``"chat"``, without the extensions.
+    """Return a canonical request in a dialect other than ``completions``; for ``"chat"``, without the extensions.
 
     Args:
         dialect: The dialect to return.
@@ -141,8 +141,7 @@ def from_chat(
     check_dialect(dialect)
     mapping(body, "the body")
     dropped: set[str] = set()
-    if dialect != "completions":  # a transcript may hold anything
-        body = _with_results_after_calls(body)
+    body = _with_results_after_calls(body)
     if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
