@@ -14,7 +14,7 @@ from aamc_models.testing.playback import claude_complaint
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import MetaController, ModelSpec, Pool
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import WireRequest
 
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
@@ -96,6 +96,11 @@ def test_the_request_s_schema_and_the_effort_go_together() -> None:
         assert convert_request("chat", "messages", asked, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
         own = {"messages": ASK, "max_tokens": 3000, "output_config": shape}
         assert convert_request("messages", "messages", own, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
+
+
+def test_an_output_config_of_the_wrong_form_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="output_config must be an object, not 'high'"):
+        convert_request("messages", "messages", {"messages": ASK, "output_config": "high"})
 
 
 def test_an_effort_among_the_candidate_s_parameters_goes_before_a_converted_one() -> None:

@@ -40,7 +40,8 @@ def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped
     """Add an effort to a request for Anthropic as its model takes it, and settle its thinking, which the candidate's parameters may ask for too."""
     limit = sent.get("max_tokens", parameters.get("max_tokens"))
     budget = budget_of(effort, limit if type(limit) is int else 0)
-    output = {**mapping(parameters.get("output_config") or {}, "output_config"), **(sent.get("output_config") or {})}
+    own, asked = (mapping(fields.get("output_config") or {}, "output_config") for fields in (parameters, sent))
+    output = {**own, **asked}
     if effort == "none" and rules.thinks_by_default:
         output.setdefault("effort", "low")  # most of these models refuse to switch thinking off
         dropped.add("reasoning_effort")
