@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from aamc_sdk.interfaces import WireRequest
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 ADAPTIVE = {"type": "adaptive"}
+NEWEST = "claude-opus-5-5"
+for_newest = partial(convert_request, claude_model=NEWEST)
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 LOOP = [*ASK, {"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "call_1", "content": "42"}]
 
@@ -52,8 +55,8 @@ def stub() -> Iterator[StubServer]:
         ("claude-opus-6", "adaptive default"),
         ("claude-mythos-preview", "adaptive default"),
         ("claude-haiku-latest", "adaptive default"),
-        ("good", "adaptive default"),
-        ("", "adaptive default"),
+        ("good", "prefill forced"),
+        ("", "prefill forced"),
     ],
 )
 def test_the_version_in_the_name_decides(name: str, rules: str) -> None:
@@ -81,7 +84,7 @@ def test_what_the_newest_models_refuse_is_left_out_and_named(source: str, fields
     if source == "responses":
         own = {"input": "Hi", "reasoning": {"effort": fields.get("reasoning_effort")}, "tools": [{"type": "function", "name": "f"}]}
         asked = {**own, **{name: value for name, value in fields.items() if name not in ("reasoning_effort", "tools")}}
-    converted = convert_request(source, "messages", asked)
+    converted = for_newest(source, "messages", asked)
     assert claude_complaint(converted.body) == ""
     body = {name: value for name, value in converted.body.items() if name not in ("max_tokens", "messages", "model", "tools", "stream")}
     assert (body, converted.dropped) == (sent, dropped)
@@ -91,11 +94,11 @@ def test_the_request_s_schema_and_the_effort_go_together() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
     shape = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
     asked = {"messages": ASK, "response_format": form}
-    assert convert_request("chat", "messages", {**asked, "reasoning_effort": "high"}).body["output_config"] == {"effort": "high", **shape}
+    assert for_newest("chat", "messages", {**asked, "reasoning_effort": "high"}).body["output_config"] == {"effort": "high", **shape}
     for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):
-        assert convert_request("chat", "messages", asked, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
+        assert for_newest("chat", "messages", asked, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
         own = {"messages": ASK, "max_tokens": 3000, "output_config": shape}
-        assert convert_request("messages", "messages", own, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
+        assert for_newest("messages", "messages", own, parameters=parameters).body["output_config"] == {"effort": "high", **shape}
 
 
 def test_an_output_config_of_the_wrong_form_is_refused_by_name() -> None:
@@ -106,19 +109,19 @@ def test_an_output_config_of_the_wrong_form_is_refused_by_name() -> None:
 def test_an_effort_among_the_candidate_s_parameters_goes_before_a_converted_one() -> None:
     asked = {"messages": ASK, "reasoning_effort": "low"}
     for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):
-        converted = convert_request("chat", "messages", asked, parameters=parameters)
+        converted = for_newest("chat", "messages", asked, parameters=parameters)
         assert (converted.body["output_config"], converted.dropped) == ({"effort": "high"}, ["reasoning_effort"])
 
 
 def test_a_prefilled_answer_of_the_newest_models_keeps_its_text_and_is_named() -> None:
-    converted = convert_request("chat", "messages", {"messages": [*ASK, {"role": "assistant", "content": "The answer is"}]})
+    converted = for_newest("chat", "messages", {"messages": [*ASK, {"role": "assistant", "content": "The answer is"}]})
     assert converted.body["messages"][1:] == [{"role": "assistant", "content": "The answer is"}, {"role": "user", "content": "."}]
     assert converted.dropped == ["prefill"]
     assert claude_complaint(converted.body) == ""
 
 
 def test_a_tool_loop_without_its_thinking_goes_on_thinking() -> None:
-    body = convert_request("chat", "messages", {"messages": LOOP, "tools": TOOLS, "reasoning_effort": "low"}).body
+    body = for_newest("chat", "messages", {"messages": LOOP, "tools": TOOLS, "reasoning_effort": "low"}).body
     assert body["thinking"] == ADAPTIVE
     assert claude_complaint(body) == ""
     assert without_foreign_state("messages", body)["thinking"] == ADAPTIVE
@@ -183,7 +186,7 @@ def test_complete_sends_what_its_warning_says(stub: StubServer, parameters: dict
 def test_complete_asks_the_newest_models_for_what_they_accept(
     stub: StubServer, parameters: dict[str, Any], options: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    assert complete(stub, parameters, options) == sent
+    assert complete(stub, parameters, options, claude_model=NEWEST) == sent
 
 
 @pytest.mark.parametrize("name", ["newest", "claude-opus", "4.5"])
@@ -200,7 +203,7 @@ def sent_body(candidate: ModelSpec, body: dict[str, Any]) -> dict[str, Any]:
 def complete(stub: StubServer, parameters: dict[str, Any], options: dict[str, Any], **endpoint: Any) -> dict[str, Any]:
     """The fields that a call of a candidate sends, besides those of every call."""
     spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": stub.url, "api_key_env": "", **endpoint}, parameters=parameters)
-    stub.default = Script(newest_claude=not endpoint)
+    stub.default = Script(newest_claude=endpoint["claude_model"] == NEWEST)
     with MetaController.build(router="random", pool=Pool([spec])) as controller:
         assert controller.complete("Where?", options=options).text
     return {name: value for name, value in stub.requests[-1].body.items() if name not in ("max_tokens", "messages", "model")}

@@ -82,17 +82,20 @@ RESPONSES: dict[str, Any] = {
     "background": True,
 }
 TABLES = [
-    ("chat", ["messages", "responses"], {"messages": ASK}, CHAT),
+    ("chat", ["messages", "responses", "completions"], {"messages": ASK}, CHAT),
     ("messages", ["chat", "responses"], {"messages": ASK, "max_tokens": 3000}, MESSAGES),
     ("responses", ["chat", "messages"], {"input": "Hi"}, RESPONSES),
 ]
 WITH_TOOLS = ("tool_choice", "parallel_tool_calls")
 
 
+CLAUDE = "claude-opus-5-5"
+
+
 def cell(source: str, target: str, body: dict[str, Any], name: str, value: Any, tools: Any) -> str:
     """What a field becomes: the fields of the target that it changes, or a dash if it is dropped."""
     before = {**body, "tools": tools} if name in WITH_TOOLS else body
-    plain, converted = convert_request(source, target, before), convert_request(source, target, {**before, name: value})
+    plain, converted = (convert_request(source, target, asked, claude_model=CLAUDE) for asked in (before, {**before, name: value}))
     dropped = [lost for lost in converted.dropped if lost not in plain.dropped]
     keys = sorted({*plain.body, *converted.body} - {"stream_options", "store"})
     changed = ", ".join(f"`{key}`" for key in keys if plain.body.get(key) != converted.body.get(key))

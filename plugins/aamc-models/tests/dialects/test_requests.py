@@ -22,17 +22,15 @@ LOOP: list[dict[str, Any]] = [
 ]
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
 THINKS = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
-BUDGET = "claude-opus-4-5"
-"""A model that thinks by a budget and accepts sampling; the rules of the newest ones are those of test_claude_rules.py."""
 
 
 def to_messages(**fields: Any) -> dict[str, Any]:
-    return from_chat("messages", {"messages": ASK, **fields}, claude_model=BUDGET).body
+    return from_chat("messages", {"messages": ASK, **fields}).body
 
 
 def test_a_whole_request_becomes_one_of_messages(requests: dict[str, Any]) -> None:
     look = {"type": "tool_use", "name": "look"}
-    assert convert_request("chat", "messages", requests["chat"], claude_model=BUDGET).body == {
+    assert convert_request("chat", "messages", requests["chat"]).body == {
         "model": "m",
         "stream": True,
         "max_tokens": 3000,
@@ -71,9 +69,7 @@ def test_a_whole_request_becomes_one_of_messages(requests: dict[str, Any]) -> No
 
 
 def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
-    converted = convert_request(
-        "chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1}, claude_model=BUDGET
-    )
+    converted = convert_request("chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1})
     assert converted.dropped == ["logit_bias", "logprobs", "n", "new", "seed"]
     dropped = convert_request("messages", "chat", requests["messages"]).dropped
     named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
@@ -139,7 +135,7 @@ def test_a_budget_is_an_effort(budget: int, effort: str) -> None:
 
 
 def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
-    converted = from_chat("messages", {"messages": ASK, "reasoning_effort": "low", "temperature": 0.2, "top_p": 0.5, "top_k": 3}, claude_model=BUDGET)
+    converted = from_chat("messages", {"messages": ASK, "reasoning_effort": "low", "temperature": 0.2, "top_p": 0.5, "top_k": 3})
     assert {"model", "temperature", "top_p", "top_k"}.isdisjoint(converted.body)
     assert converted.dropped == ["temperature", "top_k", "top_p"]
 
@@ -148,7 +144,7 @@ def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
 @pytest.mark.parametrize("asked", [{"reasoning_effort": "low"}, {}])
 def test_thinking_is_switched_off_where_anthropic_refuses_it(fields: dict[str, Any], asked: dict[str, Any]) -> None:
     parameters = {} if asked else {"thinking": {"type": "enabled", "budget_tokens": 2000}}
-    converted = from_chat("messages", {"messages": ASK, "tools": [TOOL], **asked, **fields}, parameters=parameters, claude_model=BUDGET)
+    converted = from_chat("messages", {"messages": ASK, "tools": [TOOL], **asked, **fields}, parameters=parameters)
     assert converted.body["thinking"] == {"type": "disabled"}
     assert sorted(asked) == converted.dropped
 
@@ -161,10 +157,10 @@ OWN_WORDS = {"chat": {"messages": ASK}, "responses": {"input": "Hi"}, "messages"
 @pytest.mark.parametrize("thinking", [THINKS["thinking"], {"type": "adaptive"}], ids=["enabled", "adaptive"])
 def test_the_candidate_s_thinking_leaves_out_of_a_request_what_anthropic_refuses_beside_it(source: str, thinking: dict[str, Any]) -> None:
     for name, value in [("temperature", 0), ("temperature", 0.5), ("top_p", 0.5), *([] if source == "responses" else [("top_k", 5)])]:
-        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking}, claude_model=BUDGET)
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
         assert ({"thinking", name}.isdisjoint(converted.body), converted.dropped) == (True, [name])
     for name, value in [("temperature", 1), ("top_p", 0.95)]:
-        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking}, claude_model=BUDGET)
+        converted = convert_request(source, "messages", {**OWN_WORDS[source], name: value}, parameters={"thinking": thinking})
         assert (converted.body[name], converted.dropped) == (value, [])
 
 
@@ -200,7 +196,7 @@ def test_a_request_of_anthropic_s_dialect_with_thinking_of_its_own_passes_unchan
 @pytest.mark.parametrize("dialect", ["chat", "messages"])
 def test_a_candidates_temperature_replaces_the_top_p_of_a_request(dialect: str) -> None:
     asked = {"max_tokens": 500, "top_p": 0.5, "messages": ASK}
-    converted = convert_request(dialect, "messages", asked, parameters={"temperature": 0.2}, claude_model=BUDGET)
+    converted = convert_request(dialect, "messages", asked, parameters={"temperature": 0.2})
     assert "top_p" not in converted.body
     assert converted.dropped == ["top_p"]
 
@@ -217,10 +213,10 @@ def test_sampling_of_the_candidate_that_anthropic_refuses_beside_the_request_s_t
     parameters: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     body = {"max_tokens": 9000, "messages": ASK, **THINKS}
-    candidate = ModelSpec(BUDGET, parameters=parameters)
+    candidate = ModelSpec("m", parameters=parameters)
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=body)).data("m")) == {**body, **sent, "model": "m"}
     plain = {"max_tokens": 9000, "messages": ASK}
-    thinker = ModelSpec(BUDGET, parameters={**parameters, **THINKS})
+    thinker = ModelSpec("m", parameters={**parameters, **THINKS})
     assert json.loads(RequestBody(thinker, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **sent, **THINKS, "model": "m"}
     assert json.loads(RequestBody(candidate, WireRequest(api="messages", body=plain)).data("m")) == {**plain, **parameters, "model": "m"}
 
@@ -240,7 +236,7 @@ def test_a_tool_loop_with_its_signed_thinking_goes_on_thinking() -> None:
     for carried in ("messages", "responses"):
         loop = [LOOP[0], {**LOOP[1], "thinking_blocks": [THOUGHT]}, LOOP[2]]
         chat = to_chat(carried, from_chat(carried, {"messages": loop, "tools": [TOOL]}).body).body
-        body = from_chat("messages", {**chat, "reasoning_effort": "low"}, claude_model=BUDGET).body
+        body = from_chat("messages", {**chat, "reasoning_effort": "low"}).body
         assert body["messages"][1]["content"][0] == THOUGHT
         assert body["thinking"]["type"] == "enabled"
 
@@ -267,7 +263,7 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
 
 
 def test_a_temperature_above_anthropics_maximum_is_lowered_and_named() -> None:
-    converted = from_chat("messages", {"messages": ASK, "temperature": 1.5}, claude_model=BUDGET)
+    converted = from_chat("messages", {"messages": ASK, "temperature": 1.5})
     assert (converted.body["temperature"], converted.dropped) == (1.0, ["temperature"])
 
 
@@ -305,9 +301,10 @@ def test_logprobs_cross_to_responses_and_back() -> None:
     assert True is to_chat("responses", body).body["logprobs"]
 
 
-def test_a_request_is_not_converted_to_completions() -> None:
-    with pytest.raises(DataError, match="requests cannot be converted to completions; convert them to chat"):
-        from_chat("completions", {"messages": ASK})
+def test_a_conversation_becomes_a_transcript_for_completions() -> None:
+    assert from_chat("completions", {"messages": ASK}).body["prompt"] == "Hi"
+    prompt = from_chat("completions", {"messages": [{"role": "system", "content": "Be brief."}, *ASK]}).body["prompt"]
+    assert prompt == "System: Be brief.\n\nUser: Hi\n\nAssistant:"
 
 
 def test_a_refusal_in_the_history_is_text() -> None:
@@ -463,14 +460,14 @@ def test_a_message_between_a_call_and_its_result_in_responses_comes_after_the_re
 
 
 def test_temperature_and_top_p_do_not_go_to_anthropic_together() -> None:
-    converted = from_chat("messages", {"messages": ASK, "temperature": 0.5, "top_p": 0.9}, claude_model=BUDGET)
+    converted = from_chat("messages", {"messages": ASK, "temperature": 0.5, "top_p": 0.9})
     assert ("temperature" in converted.body, "top_p" in converted.body, converted.dropped) == (True, False, ["top_p"])
     assert to_messages(top_p=0.9)["top_p"] == 0.9
 
 
 @pytest.mark.parametrize(("asked", "of_the_candidate"), [("top_p", "temperature"), ("temperature", "top_p")])
 def test_nor_does_one_go_where_the_candidate_s_parameters_have_the_other(asked: str, of_the_candidate: str) -> None:
-    converted = from_chat("messages", {"messages": ASK, asked: 0.5}, parameters={of_the_candidate: 0.2}, claude_model=BUDGET)
+    converted = from_chat("messages", {"messages": ASK, asked: 0.5}, parameters={of_the_candidate: 0.2})
     assert (asked in converted.body, converted.dropped) == (False, [asked])
 
 
@@ -502,7 +499,7 @@ def test_a_limit_below_the_minimum_of_responses_is_raised_and_named(fields: dict
 @pytest.mark.parametrize("target", ["messages", "responses"])
 def test_a_tool_choice_of_null_leaves_an_older_function_call_its_effect(target: str) -> None:
     asked = {"messages": ASK, "functions": [TOOL["function"]], "function_call": {"name": "f"}, "tool_choice": None}
-    assert from_chat(target, asked, claude_model=BUDGET).body["tool_choice"]["name"] == "f"
+    assert from_chat(target, asked).body["tool_choice"]["name"] == "f"
 
 
 def test_images_and_texts_have_the_media_types_that_anthropic_accepts() -> None:

@@ -11,12 +11,12 @@ from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 from aamc_models.dialects.token_usage import reported_usage
-from aamc_sdk.errors import DataError
 
 _SAME = (
     *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "n", "stop", "seed", "user"),
     *("presence_penalty", "frequency_penalty", "logit_bias"),
 )
+_SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant", "tool": "Tool", "function": "Tool"}
 
 
 def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
@@ -30,8 +30,20 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 
 def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
-    """Refuse to convert a request: one prompt has no place for a conversation."""
-    raise DataError("requests cannot be converted to completions; convert them to chat, messages or responses")
+    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript."""
+    lines = []
+    for field, message in objects(body.get("messages"), "messages"):
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or role not in _SPEAKERS:
+            raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
+        lines.append((_SPEAKERS[role], text_of(content, f"{field}.content", "\n")))
+    sent = chosen(body, *_SAME)
+    if body.get("max_completion_tokens") is not None:
+        sent["max_tokens"] = body["max_completion_tokens"]
+    if len(lines) == 1 and lines[0][0] == "User":
+        return {**sent, "prompt": lines[0][1]}
+    transcript = "\n\n".join(f"{speaker}: {words}" for speaker, words in lines)
+    return {**sent, "prompt": f"{transcript}\n\nAssistant:"}
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def from_chat(
     reasons: bool = True,
     claude_model: str = "",
 ) -> Converted:
-    """Return a canonical request in a dialect other than ``completions``; for ``"chat"``, without the extensions.
+    """Return a canonical request in a dialect; for ``"chat"``, without the extensions.
 
     Args:
         dialect: The dialect to return.
@@ -133,7 +133,7 @@ def from_chat(
         parameters: The candidate's parameters, in the dialect to return, which a provider adds where the body has none. An effort among them
             has priority over that of the body; thinking that the API would refuse, as in the middle of tool calls, is switched off.
         reasons: Whether the model reasons; without it, a ``reasoning_effort`` is left out, since servers refuse it for other models.
-        claude_model: The Claude model whose rules a request of ``messages`` follows; those of the newest ones for a name without a version.
+        claude_model: The model whose rules a request of ``messages`` follows, see :func:`aamc_models.dialects.messages.claude_rules.claude_rules`.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
@@ -141,7 +141,8 @@ def from_chat(
     check_dialect(dialect)
     mapping(body, "the body")
     dropped: set[str] = set()
-    body = _with_results_after_calls(body)
+    if dialect != "completions":  # a transcript may hold anything
+        body = _with_results_after_calls(body)
     if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")

@@ -12,6 +12,8 @@ from aamc_sdk import Candidate, ModelSpec
 _VERSION = re.compile(r"claude[-_](?:[a-z]+[-_])?v?(\d{1,2})(?!\d)(?:[-_.](\d{1,2})(?!\d))?", re.IGNORECASE)
 """The version in a name, such as claude-opus-4-5-20251101, claude-3-5-haiku-latest and us.anthropic.claude-sonnet-5-v1:0; dates are none."""
 _NEWEST = (5, 5)
+_OTHERS = (4, 5)
+"""For models of other vendors behind Anthropic's API, which accept what the older Claude models do."""
 
 
 @attrs.frozen
@@ -33,9 +35,9 @@ class ClaudeRules:
 
 @lru_cache(maxsize=256)
 def claude_rules(name: str) -> ClaudeRules:
-    """Return the rules of the Claude model with a name; those of the newest models for a name without a version."""
+    """Return the rules of the model with a name: those of the newest Claude models for one of Claude without a version."""
     found = _VERSION.search(name)
-    version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST
+    version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST if "claude" in name.lower() else _OTHERS
     is_haiku = found is not None and "haiku" in name.lower()
     return ClaudeRules(
         is_adaptive=version >= (4, 7), thinks_by_default=version >= (5, 0), prefill=version < (4, 6), forced_tools=version <= (5, 0) or is_haiku
