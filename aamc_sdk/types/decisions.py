@@ -98,6 +98,11 @@ def default_cost_source(cost_usd: float | None) -> str:
     return "" if cost_usd is None or cost_usd != cost_usd else "given"  # NaN is unequal to itself
 
 
+def _encodable(message: Any) -> Any:
+    """Replace the halves of surrogate pairs in an error's message: servers cut messages within an emoji, and a call must be logged all the same."""
+    return message.encode(errors="replace").decode() if isinstance(message, str) and not message.isascii() else message
+
+
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class Attempt:
     """One call made for a decision, successful, failed, cancelled or refused.
@@ -128,7 +133,7 @@ class Attempt:
     cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
     latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
     output_tokens: int | None = None
-    error: str | None = attrs.field(default=None, validator=attrs.validators.optional(check_text_field))
+    error: str | None = attrs.field(default=None, converter=_encodable, validator=attrs.validators.optional(check_text_field))
     status: str = attrs.field(kw_only=True)
     cost_source: str = attrs.field(kw_only=True)
     first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)

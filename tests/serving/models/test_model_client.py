@@ -267,6 +267,13 @@ def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     assert [(each.candidate, each.status) for each in attempts] == [("a", "error"), ("b", "ok")]
 
 
+def test_a_failure_whose_message_was_cut_within_an_emoji_is_logged_and_falls_back() -> None:
+    client, attempts = client_of(a=Scripted(ProviderError("invalid prompt: \u00e9\ud83d")), b=Scripted())
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    assert asyncio.run(_answered(client, decision))
+    assert [(each.candidate, each.error) for each in attempts] == [("a", "invalid prompt: \u00e9?"), ("b", None)]
+
+
 def shown_in(texts: list[str]) -> Callable[[str], Awaitable[None]]:
     async def show(text: str) -> None:
         texts.append(text)
