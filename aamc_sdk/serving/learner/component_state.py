@@ -24,12 +24,13 @@ def state_of(component: BaseComponent) -> bytes:
     """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive.
 
     Raises:
+        OSError: The folder of temporary files cannot be written, or the disk is full.
         PluginError: The component raised another error than the SDK's.
     """
     packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
         folder = Path(name)
-        with component_errors(f"{component.message_name} cannot be saved"):
+        with component_errors(f"{component.message_name} cannot be saved", passes=OSError):
             component.save(folder)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())

@@ -153,13 +153,13 @@ class RouterSnapshots:
     def save(self, router: OnlineRouter, point: LogPoint) -> bool:
         """Save the router's state at a point of the log; return False if another process saved one first, whose state is to be loaded.
 
-        A second time in succession, the next state is a full snapshot instead: no deltas continue from the log's state. What the store does not
-        take is saved later; until then, the next start learns more again, no less.
+        A second time in succession, the next state is a full snapshot instead: no deltas continue from the log's state. What the store or
+        the disk does not take is saved later; until then, the next start learns more again, no less.
         """
         self._next_save = time.monotonic() + SHARE_SECONDS
         try:
             saved = self._put(router, point)
-        except StoreError as error:
+        except (StoreError, OSError) as error:  # the state is written to temporary files first
             if not self._failed:
                 logger.warning("the router's state could not be saved, which is tried again: %s", error)
             self._failed, self._next_save = True, time.monotonic() + RETRY_SECONDS

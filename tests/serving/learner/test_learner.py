@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sqlite3
@@ -165,6 +166,30 @@ def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeyp
         assert learned(store, Tally()).judged == {"a": 0.5}
     assert "the disk is full" in caplog.text
     assert learned(store, Tally()).judged == {"a": 0.5}
+
+
+def test_a_folder_of_temporary_files_that_is_full_for_a_moment_does_not_end_learning(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnADisk(Tally):
+        full = False
+
+        def save(self, folder: Path) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().save(folder)
+
+    for name, value in {"SNAPSHOT_EVERY": 1, "DELTA_EVERY": 1, "RETRY_SECONDS": 0.0}.items():
+        monkeypatch.setattr(keeping, name, value)
+    router = OnADisk()
+    with closing(Learner(store, router, lambda _: None)) as learner:
+        router.full = True
+        judge(store, "ann1")
+        learner.flush(60)
+        assert learner.health()["snapshot_age_s"] > 0
+        router.full = False
+        judge(store, "ann2")
+        learner.flush(60)
+        assert learner.health()["snapshot_age_s"] == 0
+    assert router.judged == {"a": 1.0}
 
 
 @pytest.mark.parametrize("failure", [ValueError, SystemExit])
