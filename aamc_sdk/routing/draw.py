@@ -66,7 +66,7 @@ class _Distribution:
         if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
             return cached
         _check_numbers(scores.utility, request, "utility")  # it is recorded
-        array = _allowed_probabilities(probabilities, request)
+        array = _allowed_probabilities(scores, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
         by_name = [NamedValues(request.pool.names, row) for row in array]
@@ -134,7 +134,7 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
     """
     _check_scores(scores, request)
     if sample and scores.probabilities is not None:
-        return _allowed_probabilities(scores.probabilities, request)
+        return _allowed_probabilities(scores, request)
     chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
 
@@ -151,10 +151,17 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
     return np.asarray(np.where(mask, utility, -np.inf).argmax(axis=1))
 
 
-def _allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
-    """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
+def _allowed_probabilities(scores: Scores, request: RoutingRequest) -> Floats:
+    """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1.
+
+    Where only candidates of probability 0 reach the minimum quality, the maximum utility decides.
+    """
+    probabilities = scores.probabilities
+    assert probabilities is not None
     _check_known_numbers(probabilities, request, "probabilities")
     allowed = np.where(request.mask, probabilities, 0.0)
+    if request.quality_floor is not None and not allowed.any(axis=1).all():
+        allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, choice_probabilities(scores, request, sample=False))
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         request.check_mask()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import PluginError
-from aamc_sdk.routing import build_request, decide
+from aamc_sdk.routing import build_request, choice_probabilities, decide
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import ModelSpec, Pool, Preference, Query, Scores
@@ -62,3 +62,15 @@ def test_candidates_below_the_minimum_quality_are_masked(quality, floor, allowed
     request = build_request([Query("hi")], Pool([ModelSpec("small"), ModelSpec("large")]), Preference().array)
     scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
     assert above_floor(scores, request, floor).mask.tolist() == [allowed]
+
+
+def test_candidates_of_probability_0_that_alone_reach_the_minimum_quality_are_decided_by_utility():
+    request = build_request([Query("hi"), Query("ho")], Pool(map(ModelSpec, "abc")), Preference().array)
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.5, 0.25, 0.25]])
+    scores = Scores(np.array([[3.0, 1.0, 2.0]] * 2), probabilities, expected_quality=np.array([[0.5, 0.9, 0.9]] * 2))
+    with pytest.raises(PluginError, match="positive for at least one allowed candidate"):
+        choice_probabilities(scores, attrs.evolve(request, mask=np.array([[False, True, True]] * 2)), True)
+    request = above_floor(scores, request, 0.8)
+    assert choice_probabilities(scores, request, True).tolist() == [[0, 0, 1], [0, 0.5, 0.5]]
+    decided, _ = decide(scores, request, ["a", "b"], router="r", sample=True, seed=0)
+    assert (decided.candidate, decided.propensity) == ("c", 1)
