@@ -117,7 +117,7 @@ def _expected(record: Record, request: RoutingRequest) -> Outcomes:
 
 def _expected_rewards(reward: Reward | None, request: RoutingRequest, expected: Outcomes) -> tuple[Floats, Floats]:
     """Return the contributions of the objectives ``[M, 3]``, and their sums ``[M]``, NaN where one with weight is unknown."""
-    if reward is None:
+    if reward is None or not _weighable(reward, request.preferences):
         unknown = np.full((len(request.pool), 3), np.nan)
         return unknown, unknown[:, 0]
     weights = reward.weights(request.preferences)[0]

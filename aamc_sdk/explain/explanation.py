@@ -165,12 +165,13 @@ def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_u
     ahead = chosen.expected_reward - runner_up.expected_reward
     if math.isnan(ahead):
         return ""
-    rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
-    if ahead < 0:
+    shown = f"{chosen.expected_reward:.4g}", f"{runner_up.expected_reward:.4g}"
+    rewards, is_equal = " against ".join(shown), shown[0] == shown[1]
+    if ahead < 0 and not is_equal:
         how = ", too," if runner_up.utility > chosen.utility else " alone"
         reason = "; the router's own utility decided" if chosen.utility > runner_up.utility else ""
         return f"By expected reward{how} {runner_up.name} is ahead ({chosen.name} {rewards}){reason}."
-    if explanation.lost_on is None or f"{chosen.expected_reward:.4g}" == f"{runner_up.expected_reward:.4g}":
+    if explanation.lost_on is None or is_equal:
         return f"Their expected rewards are equal ({rewards})."
     behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]
     return f"{runner_up.name} is behind most on {explanation.lost_on}, by {behind:.3g} of expected reward ({rewards} in all)."

@@ -231,6 +231,14 @@ def test_an_objective_without_data_is_left_out() -> None:
     assert winner(Local(), found.record, found.flip_preference) == found.runner_up
 
 
+def test_a_preference_for_an_objective_without_data_leaves_the_expected_rewards_unknown() -> None:
+    reward = LinearReward()
+    reward.fit(Outcomes(None, np.array([[1.0, 2.0, 5.0]]), np.full((1, 3), math.nan)))
+    found = explain(decided(Fixed([3.0, 2.0, 1.0]), Preference(0, 0, 1)), None, reward, POOL)
+    assert math.isnan(found.view("small").expected_reward)
+    assert "ahead" not in found.why
+
+
 def test_other_candidates_without_figures_are_not_said_to_be_masked() -> None:
     record = Record.of_step(Decision("d", "small", math.nan, Preference()), Query("?"), POOL.names)
     assert "The log has no figures that compare the other candidates." in explain(record).why
@@ -330,6 +338,11 @@ def test_utility_and_expected_reward_are_distinguished_and_no_lead_is_claimed_th
     assert "By expected reward alone middle is ahead (small 0.5 against 0.8); the router's own utility decided." in found.why
     assert "behind" not in found.why
     assert {"utility", "expected_reward"} <= set(found.to_dict()["candidates"][0])
+
+
+def test_no_lead_is_claimed_where_both_figures_read_the_same() -> None:
+    record = decided(Fixed([3.0, 2.0, 1.0]), Preference(1, 0, 0), quality=(0.5, 0.500001, 0.1))
+    assert "Their expected rewards are equal (0.5 against 0.5)." in explain(record, None, REWARD, POOL).why
 
 
 def test_a_draw_is_not_explained_by_a_utility_that_is_not_higher_than_the_runner_up_s() -> None:
