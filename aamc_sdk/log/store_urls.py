@@ -78,7 +78,7 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     if twice := [key for key, count in counts.items() if count > 1]:
         raise ConfigError(f"the URL of store {name} gives the option {twice[0]!r} twice; leave one out")
     rest = [(key, value) for key, value in pairs if key not in known]
-    if rest and "//" not in address:
+    if rest and ("//" not in address or name == "sqlite"):
         key = rest[0][0]
         if "@" in key:  # a part of a password
             raise ConfigError(f"the URL of store {name} has an option with @; write the URL of a server as {name}://HOST, and ? in a password as %3F")

@@ -30,6 +30,13 @@ def test_a_servers_own_parameter_that_a_url_gives_twice_is_refused_without_its_v
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("slashes", ["", "///"])
+def test_an_unknown_option_of_a_file_is_refused_and_makes_no_file(slashes: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="store sqlite has no option 'store_txt'; did you mean 'store_text'"):
+        open_store(f"sqlite:{slashes}{tmp_path}/log.db?store_txt=true", Plugins())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("method", "message"), [("__init__", "cannot be made"), ("exists", "failed")])
 def test_a_store_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, method: str, message: str) -> None:
     monkeypatch.setattr(MemoryStore, method, lambda *_: {}["host"])
