@@ -55,6 +55,7 @@ from aamc_sdk.types import (
     Record,
     RoutingRequest,
     Scores,
+    Turn,
 )
 
 POOL = Pool(
@@ -382,6 +383,16 @@ def test_an_id_is_taken_once(controller: MetaController) -> None:
     controller.route("Hi", decision_id="mine")
     with pytest.raises(StoreError, match=r"'mine'.*other content"):
         controller.route("Long " * 40, decision_id="mine")
+
+
+def test_a_request_is_the_same_whatever_types_its_texts_and_ratings_have(controller: MetaController) -> None:
+    def route(text: type[str], rating: float) -> Decision:
+        query = Query(text("Hi"), user=text("ann"), needs=[text("tools")], turns=[Turn(text("assistant"), text("Ho"), text("small"), rating)])
+        return controller.route(query, decision_id="mine")
+
+    first = route(str, 1)
+    assert route(str, 1.0) == first
+    assert route(np.str_, np.float32(1)) == first
 
 
 def test_many_threads_route_and_judge(tmp_path: Path) -> None:

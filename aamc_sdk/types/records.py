@@ -78,7 +78,7 @@ def request_fingerprint(record: Record) -> str:
 
 def fingerprint_of(query: Query, preference: Preference, budget_usd: float | None, quality_floor: float | None = None) -> str:
     """Return the fingerprint of a request that is not decided yet, see :func:`request_fingerprint`."""
-    turns = [(turn.role, turn.content, turn.model, turn.rating) for turn in query.turns]
+    turns = [(turn.role, turn.content, turn.model, None if turn.rating is None else float(turn.rating)) for turn in query.turns]
     budget = None if budget_usd is None else float(budget_usd)
     request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
     floor = () if quality_floor is None else (float(quality_floor),)  # without one, the digest is that of earlier versions
