@@ -274,6 +274,17 @@ def test_early_feedback_that_did_not_fit_gives_way_to_what_comes_under_its_id(st
         store.add_feedback([(wrong, None)])
 
 
+def test_a_revision_that_did_not_fit_is_not_corrected_once_a_later_one_replaced_it(store: Store) -> None:
+    first = Feedback(decision_id="d", quality=1.0, candidate="stranger")
+    store.add_feedback([(first, None)])
+    store.add_decisions([record("d")])
+    second = Feedback(decision_id="d", quality=1.0, revision=1)
+    store.add_feedback([(second, None)])
+    with pytest.raises(StoreError, match="other content; give a revision above 1"):
+        store.add_feedback([(Feedback(decision_id="d", quality=0.0), None)])
+    assert [feedback.revision for feedback in store.experience().feedback] == [1]
+
+
 def test_feedback_is_about_the_candidate_that_served(store: Store) -> None:
     store.add_decisions([record("d")])
     store.add_feedback([(Feedback(decision_id="d", quality=0.0, source="before"), None)])

@@ -147,7 +147,7 @@ def _is_new(excerpt: Excerpt, row: Row) -> bool:
         raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content, on another decision; give it another source or id")
     if row.revision > known[-1].revision:
         return True
-    if same is not None and excerpt.history(row.decision_id) and any(past.key == row.key for past in excerpt.pending(row.decision_id)):
+    if same is known[-1] and excerpt.history(row.decision_id) and any(past.key == row.key for past in excerpt.pending(row.decision_id)):
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:
         why = "its user was forgotten, or an earlier version logged it"
