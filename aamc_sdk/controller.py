@@ -198,7 +198,8 @@ class MetaController:
             wait_ms: Time until a candidate could start, in milliseconds, by name.
             state: The present state of the pool; ``unavailable`` and ``wait_ms`` add to it.
             budget_usd: Maximum expected cost of the answer.
-            quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Without effect where it is unknown.
+            quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Candidates of unknown
+                quality stay allowed.
             decision_id: The decision's id, a new one when None; the same request under the same id returns the decision in the log.
             episode: The id that decisions on one task share.
 

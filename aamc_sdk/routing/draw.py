@@ -172,7 +172,7 @@ def _allowed_probabilities(scores: Scores, request: RoutingRequest) -> Floats:
 def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -> RoutingRequest:
     """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
 
-    Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
+    Rows where no allowed candidate reaches it keep the best one. A candidate of unknown quality stays allowed: it is not known to be below.
     """
     _check_scores(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
@@ -181,7 +181,7 @@ def above_floor(scores: Scores, request: RoutingRequest, quality_floor: float) -
         return request
     known = np.where(request.mask & ~np.isnan(quality), quality, -np.inf)
     best = known.max(axis=1, keepdims=True)
-    low = request.mask & (known < np.minimum(best, quality_floor))
+    low = request.mask & (quality < np.minimum(best, quality_floor))
     return attrs.evolve(request, mask=request.mask & ~low, masked_why={**request.masked_why, f"expected quality below {quality_floor:g}": low})
 
 

@@ -56,11 +56,18 @@ def test_notes_must_be_one_mapping_for_each_query(notes, found):
 
 @pytest.mark.parametrize(
     ("quality", "floor", "allowed"),
-    [([0.5, 0.9], 0.8, [False, True]), ([0.5, 0.9], 0.95, [False, True]), ([0.5, 0.9], 0.4, [True, True]), ([np.nan, np.nan], 0.9, [True, True])],
+    [
+        ([0.5, 0.9, 0.5], 0.8, [False, True, False]),
+        ([0.5, 0.9, 0.5], 0.95, [False, True, False]),
+        ([0.5, 0.9, 0.5], 0.4, [True, True, True]),
+        ([0.5, 0.9, np.nan], 0.8, [False, True, True]),
+        ([0.5, 0.4, np.nan], 0.8, [True, False, True]),
+        ([np.nan, np.nan, np.nan], 0.9, [True, True, True]),
+    ],
 )
 def test_candidates_below_the_minimum_quality_are_masked(quality, floor, allowed):
-    request = build_request([Query("hi")], Pool([ModelSpec("small"), ModelSpec("large")]), Preference().array)
-    scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
+    request = build_request([Query("hi")], Pool(map(ModelSpec, "abc")), Preference().array)
+    scores = Scores(np.zeros((1, 3)), expected_quality=np.array([quality]))
     assert above_floor(scores, request, floor).mask.tolist() == [allowed]
 
 
