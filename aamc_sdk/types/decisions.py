@@ -98,7 +98,7 @@ def default_cost_source(cost_usd: float | None) -> str:
     return "" if cost_usd is None or cost_usd != cost_usd else "given"  # NaN is unequal to itself
 
 
-def _encodable(message: Any) -> Any:
+def _encodable(message: str | None) -> str | None:
     """Replace the halves of surrogate pairs in an error's message: servers cut messages within an emoji, and a call must be logged all the same."""
     return message.encode(errors="replace").decode() if isinstance(message, str) and not message.isascii() else message
 

@@ -172,7 +172,8 @@ def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
     prices = candidate.prices if isinstance(candidate, ModelSpec) else None
     if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return math.nan, ""
-    cached, written, for_an_hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)  # a provider may count wrong; the cost is never negative
+    written, for_an_hour = min(usage.cache_write_tokens or 0, usage.prompt_tokens - cached), usage.cache_write_1h_tokens or 0
     cost_usd = prices.cost_usd(usage.prompt_tokens, usage.output_tokens, cached, written, min(for_an_hour, written))
     return cost_usd, "priced" if usage.at_list_prices else "estimated"
 

@@ -253,6 +253,14 @@ def test_tokens_that_are_no_whole_number_are_an_error_of_the_provider(tokens: ob
     assert f"output_tokens must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}" in (attempts[0].error or "")
 
 
+@pytest.mark.parametrize(("cached", "written", "cost_usd"), [(100, 0, 1e-6), (4, 100, 12.4e-6), (4, 2, 8.4e-6)])
+def test_no_more_tokens_of_a_cache_than_of_the_prompt_are_priced(cached: int, written: int, cost_usd: float) -> None:
+    usage = Usage(prompt_tokens=10, output_tokens=0, cached_tokens=cached, cache_write_tokens=written)
+    client, attempts = client_of(a=Scripted(Chunk(content="8", usage=usage)))
+    asyncio.run(collected(client, spec("a", Prices(1.0, 2.0, cached_input=0.1, cache_write=2.0))))
+    assert attempts[0].cost_usd == pytest.approx(cost_usd)
+
+
 def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     class Looking(Scripted):
         async def complete(self, candidate, messages, **options) -> Completion:
