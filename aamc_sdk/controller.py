@@ -31,7 +31,7 @@ from aamc_sdk.routing.arguments import (
     with_times,
 )
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
-from aamc_sdk.serving.decisions.decider import RECORD_CONTRACT, Decider
+from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
@@ -61,7 +61,7 @@ class MetaController:
     """
 
     def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
-        self.store, self._store_errors = components.store, components.store_errors
+        self.store, self._store_errors, self._record = components.store, components.store_errors, components.record
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
             self._user_id = pseudonymizer(user_key)
@@ -408,14 +408,13 @@ class MetaController:
         """Explain a decision from its record.
 
         Raises:
+            DataError: The value is no id.
             UnknownDecisionError: The log has no decision with that id.
             StoreAwayError: The log cannot be read now.
             StoreError: The decision was made among candidates that are not in this pool.
         """
         self._guard.check()
-        with self._store_errors():
-            record = check_type(self.store.record(decision_id), Record, RECORD_CONTRACT)
-        return explain(record, self.router, self.reward, self.pool)
+        return explain(self._record(decision_id), self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
         """Return plain numbers on the log, and on a router that learns from it.

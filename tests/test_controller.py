@@ -283,6 +283,14 @@ def test_a_request_that_cannot_be_decided_says_why(controller: MetaController, a
     assert controller.store.experience().position == 0
 
 
+@pytest.mark.parametrize(("decision_id", "found"), [(None, "must be a string, not NoneType"), ("", "must not be empty")])
+def test_what_is_no_id_is_refused_by_explain(controller: MetaController, decision_id: Any, found: str) -> None:
+    with pytest.raises(DataError, match=f"a decision's id {found}"):
+        controller.explain(decision_id)
+    with pytest.raises(DataError, match=r"a decision's id must be a string, not Decision"):
+        controller.explain(controller.route("Hi"))  # type: ignore[arg-type]
+
+
 def test_a_router_that_knows_outcomes_in_advance_is_refused() -> None:
     with pytest.raises(ConfigError, match="'seer' must know outcomes in advance"):
         build("seer")

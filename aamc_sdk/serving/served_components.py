@@ -13,7 +13,18 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError, check_known, component_errors, file_errors, one_of
+from aamc_sdk.errors import (
+    CheckpointError,
+    ConfigError,
+    PluginError,
+    PoolError,
+    StoreError,
+    check_known,
+    check_type,
+    component_errors,
+    file_errors,
+    one_of,
+)
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
@@ -21,7 +32,7 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
-from aamc_sdk.types import ROUNDING, Floats, ModelSpec, Outcomes, Pool, Preference, Query
+from aamc_sdk.types import ROUNDING, Floats, ModelSpec, Outcomes, Pool, Preference, Query, Record, check_name
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -73,6 +84,12 @@ class ServedComponents:
         """The client for calling the candidates."""
         assert isinstance(self.services.models, ModelClient)  # of make_services
         return self.services.models
+
+    def record(self, decision_id: str) -> Record:
+        """Return a decision's record; errors as of :meth:`aamc_sdk.interfaces.Store.record`, and a DataError for a value that is no id."""
+        check_name(decision_id, "a decision's id")
+        with self.store_errors():
+            return check_type(self.store.record(decision_id), Record, "record must return aamc_sdk.types.Record, or raise UnknownDecisionError")
 
     def store_errors(self) -> AbstractContextManager[None]:
         """Return a context in which whatever the store raises is an error of the SDK that names it."""

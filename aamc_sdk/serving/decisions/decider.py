@@ -42,14 +42,12 @@ from aamc_sdk.types import (
     Records,
     RoutingRequest,
     Scores,
-    check_name,
     new_ids,
     request_fingerprint,
 )
 from aamc_sdk.types.records import fingerprint_of
 
 logger = logging.getLogger(__name__)
-RECORD_CONTRACT = "record must return aamc_sdk.types.Record, or raise UnknownDecisionError"
 
 
 class Decider:
@@ -218,10 +216,8 @@ class Decider:
         weights = np.broadcast_to(self._weights(arguments), (len(arguments.queries), 3)).tolist()
         records = []
         for query, row, decision_id in zip(self._with_log_users(arguments.queries), weights, arguments.ids, strict=True):
-            check_name(decision_id, "a decision's id")
             try:
-                with self._components.store_errors():
-                    record = check_type(self._components.store.record(decision_id), Record, RECORD_CONTRACT)
+                record = self._components.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
             if request_fingerprint(record) != fingerprint_of(query, Preference(*row), arguments.budget_usd, arguments.quality_floor):
