@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -248,7 +248,7 @@ class MetaController:
         batch = queries_of(queries)
         if not batch:
             return []
-        if ids is not None and (isinstance(ids, str) or len(ids) != len(batch)):
+        if ids is not None and (not isinstance(ids, Collection) or isinstance(ids, str | Set) or len(ids) != len(batch)):
             raise DataError(f"ids must be a sequence of {len(batch)} ids, one for each request, not {ids!r:.80}")
         self._guard.check()
         arguments = RouteArguments(

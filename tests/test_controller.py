@@ -252,7 +252,7 @@ def test_a_batch_has_one_preference_or_one_each(controller: MetaController) -> N
     assert controller.route_batch([]) == []
     with pytest.raises(PreferenceError, match="3 requests need one preference or 3 preferences, not 2"):
         controller.route_batch([hard] * 3, np.ones((2, 3)))
-    for ids in (["one"], "ij"):
+    for ids in (["one"], "ij", {"i", "j"}, iter("ij")):
         with pytest.raises(DataError, match="ids must be a sequence of 2 ids, one for each request"):
             controller.route_batch([hard] * 2, ids=ids)
 

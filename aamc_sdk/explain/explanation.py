@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_sdk.errors import UnknownCandidateError, check_known
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Estimates, Preference, Record
 
@@ -65,8 +66,10 @@ class Explanation:
     why: str = ""
 
     def view(self, name: str) -> CandidateView:
-        """Return a candidate's view."""
-        return next(view for view in self.candidates if view.name == name)
+        """Return a candidate's view; an UnknownCandidateError if the decision did not have it."""
+        views = {view.name: view for view in self.candidates}
+        check_known([name], views, f"decision {self.record.decision.id!r} had no candidate", UnknownCandidateError, "it had")
+        return views[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``aamc route --json`` in JSON types; unknown values are None."""

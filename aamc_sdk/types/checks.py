@@ -62,14 +62,14 @@ def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: o
     """Check that a field is a valid text, and make it Python's own string: NumPy's has another ``repr``, which changes fingerprints."""
     if not (type(value) is str and value.isascii()):  # the common case, checked quickly, as in the next function
         check_text(value, _field_label(instance, attribute))
-        object.__setattr__(instance, attribute.name, str.__str__(value))  # type: ignore[arg-type]  # a string, as checked
+        object.__setattr__(instance, attribute.name, str.__str__(value))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name, and make it Python's own string."""
     if not (type(value) is str and value and value.isprintable()):
         check_name(value, _field_label(instance, attribute))
-        object.__setattr__(instance, attribute.name, str.__str__(value))  # type: ignore[arg-type]  # a string, as checked
+        object.__setattr__(instance, attribute.name, str.__str__(value))
 
 
 check_name_or_none = attrs.validators.optional(check_name_field)

@@ -22,8 +22,8 @@ from tiny import Tiny
 
 from aamc_sdk import Attempt, Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
 from aamc_sdk.errors import OutputError
-from aamc_sdk.interfaces import Budget, Step, Training
-from aamc_sdk.log import open_store
+from aamc_sdk.interfaces import Budget, NoOptions, Step, Training
+from aamc_sdk.log import MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.storage import read_json, write_json
@@ -145,6 +145,15 @@ class Hanging(Shouter):
         yield Step(decision=None, content="never", final=True)
 
 
+class PlainStore(MemoryStore):
+    """Has no options."""
+
+    Config = NoOptions
+
+    def __init__(self, url: str, config: NoOptions) -> None:
+        super().__init__("memory:", StoreOptions())
+
+
 class HangingLogged(LoggedOrchestrator, Hanging):
     """Has orchestrations of its own."""
 
@@ -155,6 +164,10 @@ class HangingLogged(LoggedOrchestrator, Hanging):
 
 
 class Orchestrators:
+    @hookimpl
+    def aamc_stores(self) -> list[Component]:
+        return [Component("plain", f"{__name__}:PlainStore", "")]
+
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
         classes = (Shouter, Billed, Silent, Endless, Broken, Breaking, Unpriced, Talkative, Hanging, HangingLogged)
@@ -296,6 +309,11 @@ def test_the_decisions_of_steps_are_logged_with_their_costs(aamc: Aamc) -> None:
     assert [decision.candidate for decision in experience.decisions] == ["thinker", "thinker"]
     assert [(attempt.decision_id, attempt.cost_usd) for attempt in experience.attempts] == [("d0", 0.25), ("d1", 0.25)]
     assert "Nothing was logged: orchestrator 'silent'" in aamc("orchestrate", "hello", "--orchestrator", "silent", "--store", "sqlite:log.db")[2]
+
+
+def test_a_store_without_options_logs_too(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--store", "plain:x", "--json")
+    assert (status, json.loads(out)["id"]) == (0, "d1"), err
 
 
 def test_costs_without_a_decision_and_the_missing_answer_are_logged_with_the_last_decision(aamc: Aamc) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import EstimatesError
+from aamc_sdk.errors import EstimatesError, UnknownCandidateError
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.explain.explainer import recorded_request
 from aamc_sdk.explain.explanation import in_words
@@ -237,6 +237,11 @@ def test_a_preference_for_an_objective_without_data_leaves_the_expected_rewards_
     found = explain(decided(Fixed([3.0, 2.0, 1.0]), Preference(0, 0, 1)), None, reward, POOL)
     assert math.isnan(found.view("small").expected_reward)
     assert "ahead" not in found.why
+
+
+def test_a_view_of_an_unknown_candidate_is_an_error_that_names_those_of_the_decision() -> None:
+    with pytest.raises(UnknownCandidateError, match=r"decision 'd' had no candidate 'smal'; did you mean 'small'"):
+        explained(Preference(0.5, 0.3, 0.2)).view("smal")
 
 
 def test_other_candidates_without_figures_are_not_said_to_be_masked() -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
@@ -23,6 +24,7 @@ from aamc_sdk.interfaces import public_url
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator, Store
+    from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions
 
 TRAJECTORIES = "trajectories.jsonl"
@@ -64,7 +66,6 @@ def orchestrate(
 
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
-    from aamc_sdk.log import open_store
     from aamc_sdk.serving import find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
@@ -77,7 +78,7 @@ def orchestrate(
     if graph is not None:
         orchestration.check_graph()
     with ExitStack() as opened:
-        log = cache(lambda: opened.enter_context(closing(open_store(url, plugins_of(ctx), {"store_text": True})))) if url else None
+        log = cache(lambda: opened.enter_context(closing(_open_log(url, plugins_of(ctx))))) if url else None
         if log is not None and given["store"]:
             log()  # before the first call
         began = time.monotonic()
@@ -102,6 +103,15 @@ def orchestrate(
             ctx.exit(1)
     click.echo(f"The episode is in {path}", err=True)
     ctx.exit(1 if orchestration.answer is None else 0)
+
+
+def _open_log(url: str, plugins: Plugins) -> Store:
+    """Open the log, with the texts that a policy learns from if the store can keep them."""
+    from aamc_sdk.log import open_store
+
+    scheme, colon, _ = url.partition(":")
+    keeps_texts = bool(colon) and "store_text" in attrs.fields_dict(plugins.load("store", scheme).Config)
+    return open_store(url, plugins, {"store_text": True} if keeps_texts else None)
 
 
 def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuery:
