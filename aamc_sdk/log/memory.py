@@ -34,7 +34,7 @@ class MemoryLog(Excerpt):
     """A whole log: an entry's position is its place in ``added``, from 1. Readers get copies, since a row keeps its parsed content once it is read.
 
     Attributes:
-        snapshots: Snapshots by name, the newest last.
+        snapshots: Snapshots by name, the one put last at the end.
         deltas: The chain of deltas by name, in order.
         epoch: Number of times that a user was forgotten.
         forgotten: The time at which each user was forgotten, by the user's digest.
@@ -160,13 +160,16 @@ class MemoryStore(RowStore):
         """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of deltas."""
         with self._lock:
             log = self._open
+            if snapshot.epoch != log.epoch:
+                return
             known = log.snapshots.get(name)
             newer = known is None or known.position < snapshot.position
             afters = [delta.after for delta in log.deltas[name]]
-            if snapshot.epoch == log.epoch and newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
-                log.snapshots.pop(name, None)  # the newest stands last
+            if newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
                 log.snapshots[name] = snapshot
                 log.deltas[name] = [delta for delta in log.deltas[name] if delta.after >= snapshot.position]
+            if name in log.snapshots:
+                log.snapshots[name] = log.snapshots.pop(name)
             for oldest in list(log.snapshots)[:-MAX_SNAPSHOTS]:
                 del log.snapshots[oldest]
                 log.deltas.pop(oldest, None)

@@ -12,7 +12,7 @@ from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_log.tables import Tables
 
 _DROP_OLDEST_NAMES = """DELETE FROM {snapshots} WHERE name NOT IN (
-    SELECT name FROM {snapshots} GROUP BY name ORDER BY max(n) DESC LIMIT %s)"""
+    SELECT name FROM {snapshots} GROUP BY name ORDER BY max(renewed) DESC, max(n) DESC LIMIT %s)"""
 _DROP_LOWER_FLOORS = """DELETE FROM {snapshots} WHERE floor AND name IN (
     SELECT name FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s)"""
 _MAKE_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
