@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+import numpy as np
+
 from aamc_sdk.config import to_yaml
 from aamc_sdk.errors import CheckpointError, OutputError, write_errors
 
@@ -183,8 +185,6 @@ def read_json_object(path: Path, advice: str = RESTORE) -> dict[str, Any]:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write named arrays as a compressed npz file, atomically."""
-    import numpy as np
-
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)
 
@@ -195,7 +195,6 @@ def read_arrays(path: Path, advice: str = RESTORE) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing, unreadable, truncated or not an npz file.
     """
-    import numpy as np
 
     def load(file: BinaryIO) -> dict[str, Any]:
         if not zipfile.is_zipfile(file):
@@ -222,8 +221,6 @@ def check_parameters(arrays: Mapping[str, Any], expected: Mapping[str, Any], pat
     Raises:
         CheckpointError: An array is missing, unexpected, of another shape, or not finite.
     """
-    import numpy as np
-
     for name in sorted({*arrays, *expected}):
         found, wanted = (known[name].shape if name in known else "nothing" for known in (arrays, expected))
         if found != wanted:
@@ -249,8 +246,6 @@ def json_hash(value: Any) -> str:
 
 def array_hash(arrays: Mapping[str, Any]) -> str:
     """Return the SHA-256 of named arrays with their types and shapes."""
-    import numpy as np
-
     digest = hashlib.sha256()
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
