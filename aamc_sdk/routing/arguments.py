@@ -12,7 +12,7 @@ import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
-from aamc_sdk.types.checks import as_names
+from aamc_sdk.types.checks import names_field
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
@@ -160,9 +160,10 @@ def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
     """Return one or several names as a set, empty for None."""
     if names is None or (isinstance(names, tuple) and not names):  # the defaults, quickly
         return frozenset()
-    given = as_names([names] if isinstance(names, str) else names)
-    if given is None or "" in given:
-        raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
+    expected = f"{what} must be a list of names such as ['tools']"
+    given = names_field([names] if isinstance(names, str) else names, expected)
+    if "" in given:
+        raise DataError(f"{expected}, not {names!r:.80}")
     return given
 
 

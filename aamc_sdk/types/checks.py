@@ -50,14 +50,6 @@ def check_name(value: object, what: str) -> None:
         raise DataError(f"{what} must not contain a NUL character, and {value!r:.80} does")
 
 
-def as_names(values: object) -> frozenset[str] | None:
-    """Return a collection of names as a set; None for anything else, a single string included."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        return None
-    names = list(values)
-    return frozenset(map(str.__str__, names)) if all(isinstance(name, str) for name in names) else None
-
-
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid text, and make it Python's own string: NumPy's has another ``repr``, which changes fingerprints."""
     if not (type(value) is str and value.isascii()):  # the common case, checked quickly, as in the next function
@@ -157,10 +149,10 @@ def names_field(values: Iterable[str], what: str = "abilities and needs must be 
     """Convert names, such as abilities or needs, to a set; ``what`` says in an error what they must be."""
     if type(values) is frozenset and not values:  # most queries have none
         return values
-    names = as_names(values)
-    if names is None:
+    names = None if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    if names is None or not all(isinstance(name, str) for name in names):
         raise DataError(f"{what}, not {values!r:.80}")
-    return names
+    return frozenset(map(str.__str__, names))
 
 
 def check_choice(value: object, choices: Sequence[str], name: str) -> None:
