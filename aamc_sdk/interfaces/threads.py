@@ -45,11 +45,10 @@ class ForkCheckedLock:
         self._lock.release()
 
     def __enter__(self) -> None:
-        self.check()
-        self._lock.acquire()
+        self.acquire()
 
     def __exit__(self, *exception: object) -> None:
-        self._lock.release()
+        self.release()
 
 
 T = TypeVar("T")
