@@ -35,8 +35,7 @@ class AnthropicOptions(EndpointOptions):
     )
     claude_model: str = option(
         "",
-        "Claude model whose rules requests follow, such as claude-opus-4-5, for a model whose name lacks the version "
-        "(default: by the model's name).",
+        "Claude model whose rules requests follow, such as claude-opus-4-5, for a model whose name lacks the version (default: by the model's name).",
     )
 
     def __attrs_post_init__(self) -> None:
