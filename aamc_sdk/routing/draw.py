@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import PluginError, one_of
-from aamc_sdk.types import Decision, Floats, NamedValues, Preference, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
+_CACHED = "_distribution"
+"""The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 _UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
@@ -36,15 +38,19 @@ def uniform(seed: int, decision_id: str) -> float:
 
 @attrs.frozen(eq=False)
 class _Distribution:
-    """The distribution that a draw samples from.
+    """The distribution that a draw samples from. It is computed once for scores that a router returns repeatedly as read-only arrays.
 
     Attributes:
+        pool: The candidates.
+        mask: The allowed candidates, as bytes.
         probabilities: Probabilities of the draw, ``[B, M]``.
         rows: The same as numbers.
         cumulative: Their running sums; infinite from the last candidate of positive probability on, as rounding may leave less than 1.
         by_name: Each row's probabilities by candidate's name.
     """
 
+    pool: Pool
+    mask: bytes
     probabilities: Floats
     rows: list[list[float]]
     cumulative: list[list[float]]
@@ -53,12 +59,21 @@ class _Distribution:
     @classmethod
     def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
         """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
+        probabilities = scores.probabilities
+        assert probabilities is not None
+        mask = request.mask.tobytes()
+        cached: _Distribution | None = scores.__dict__.get(_CACHED)
+        if cached is not None and cached.pool is request.pool and cached.mask == mask and len(cached.rows) == len(request):
+            return cached
         _check_numbers(scores.utility, request, "utility")  # it is recorded
         array = _allowed_probabilities(scores, request)
         cumulative = array.cumsum(axis=1)
         cumulative[cumulative >= cumulative[:, -1:]] = np.inf
         by_name = [NamedValues(request.pool.names, row) for row in array]
-        return cls(array, array.tolist(), cumulative.tolist(), by_name)
+        distribution = cls(request.pool, mask, array, array.tolist(), cumulative.tolist(), by_name)
+        if not (probabilities.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_CACHED] = distribution
+        return distribution
 
 
 class Drawn(NamedTuple):
