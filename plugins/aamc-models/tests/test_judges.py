@@ -24,6 +24,13 @@ from aamc_sdk import ModelSpec, Pool, Prices
         ("  **PARIS**. ", 1.0),
         ("It lies on the Seine.\nAnswer: Paris", 1.0),
         ("The final answer is: Paris.", 1.0),
+        ("The correct answer is (Paris).", 1.0),
+        ("Answer: Paris\n\nI hope this answer is useful.", 1.0),
+        ("**Answer:** Paris\n\nExplanation: the other answers are wrong.", 1.0),
+        ("**Answer:**\n\nParis\n\nIt lies on the Seine.", 1.0),
+        ("The Seine says it.\n## Final Answer\nParis\nAsk for another answer if you like.", 1.0),
+        ("Answer: Paris\nNo.\nAnswer: London", 0.0),
+        ("The answer is not Paris", 0.0),
         (r"So \boxed{Paris}", 1.0),
         ("London", 0.0),
         ("Paris or London", 0.0),
@@ -67,7 +74,17 @@ def test_numeric_takes_whole_numbers_exactly(answer: str, quality: float) -> Non
 
 @pytest.mark.parametrize(
     ("said", "points"),
-    [("VERDICT: A", 1.0), ("Verdict: **B**", 0.0), ("A is nice.\nverdict - tie", 0.5), ("VERDICT: A\nNo:\nVERDICT: B", 0.0), ("A", None), ("", None)],
+    [
+        ("VERDICT: A", 1.0),
+        ("Verdict: **B**", 0.0),
+        ("A is nice.\nverdict - tie", 0.5),
+        ("Verdict: a tie", 0.5),
+        ("VERDICT: Answer A", 1.0),
+        ("Verdict: A is better", 1.0),
+        ("VERDICT: A\nNo:\nVERDICT: B", 0.0),
+        ("A", None),
+        ("", None),
+    ],
 )
 def test_the_last_verdict_counts(said: str, points: float | None) -> None:
     assert points_of_a(said) == points

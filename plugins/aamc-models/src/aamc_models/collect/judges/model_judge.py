@@ -36,7 +36,7 @@ VERDICT: A
 VERDICT: B
 VERDICT: TIE"""
 """The fixed rubric. A change of it changes every judgement, so verdicts of another rubric are not reused."""
-_VERDICT = re.compile(r"verdict\W*(tie|a|b)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"verdict\W*(?:an? |answer )?(tie|a|b)\b", re.IGNORECASE)
 BEST, PAIRWISE = "best", "pairwise"
 
 

@@ -10,7 +10,12 @@ from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.types import last_box, last_number, normalized_answer, same_number
 
-_FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
+_MARKERS = (
+    re.compile(r"answer(?: is)?\**\s*:\**\s*|^[#*_ ]*(?:\w+ )?answer[*_ ]*$", re.IGNORECASE | re.MULTILINE),  # with a colon, or a heading
+    re.compile(r"answer is\b", re.IGNORECASE),
+)
+"""What stands before a final answer: the first that occurs counts, as other words may follow the answer ("I hope that this answer is useful")."""
+_PARENTHESES = re.compile(r"\((\w+)\)")
 _ROUNDING = 1e-6
 """Maximum relative difference of equal numbers with a fraction or an exponent."""
 
@@ -26,12 +31,12 @@ class ReferenceJudge(SingleJudge):
 
 
 class ExactJudge(ReferenceJudge):
-    """An answer is right if it equals the reference as a whole, after its last "answer:", or in its last box."""
+    """An answer is right if it equals the reference as a whole, after its last "answer:" (the line or all of it), or in its last box."""
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return 1 for a right answer, else 0."""
-        wanted = {normalized_answer(reference) for reference in prompt.answers}
-        return float(any(normalized_answer(part) in wanted for part in _final_parts(answer)))
+        wanted = {_normalized(reference) for reference in prompt.answers}
+        return float(any(_normalized(part) in wanted for part in _final_parts(answer)))
 
 
 class NumericJudge(ReferenceJudge):
@@ -53,6 +58,13 @@ class NumericJudge(ReferenceJudge):
         return float(found is not None and any(one is not None and same_number(found, one, relative=_ROUNDING, absolute=1e-9) for one in wanted))
 
 
+def _normalized(text: str) -> str:
+    answer = normalized_answer(text)
+    in_parentheses = _PARENTHESES.fullmatch(answer)  # as models write the letter of a choice
+    return in_parentheses[1] if in_parentheses else answer
+
+
 def _final_parts(answer: str) -> list[str]:
+    marked = next((parts[-1] for marker in _MARKERS if len(parts := marker.split(answer)) > 1), None)
     box = last_box(answer)
-    return [answer, _FINAL.split(answer)[-1], *([] if box is None else [box])]
+    return [answer, *([] if marked is None else [marked, marked.strip().partition("\n")[0]]), *([] if box is None else [box])]
