@@ -46,6 +46,17 @@ def test_one_probe_at_a_time_decides_after_the_rest() -> None:
     assert breaker.failure == "y"
 
 
+def test_a_probe_whose_answer_begins_lets_calls_through_and_one_failure_rests_again() -> None:
+    breaker = CircuitBreaker(failures=3, rest_s=10.0)
+    failing(breaker, 3)
+    breaker.begin()
+    breaker.answering()
+    assert breaker.wait_s(11.0) == 0.0
+    assert not breaker.begin()
+    breaker.failed("cut", 12.0, probe=False)
+    assert breaker.wait_s(12.0) == 10.0
+
+
 def test_a_probe_that_its_caller_ends_leaves_the_next_call_to_probe() -> None:
     breaker = CircuitBreaker(failures=1, rest_s=10.0)
     failing(breaker, 1)

@@ -60,6 +60,23 @@ def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provi
     assert [sent(calling).status for _ in range(3)] == [200] * 3
 
 
+def test_a_streamed_probe_lets_other_calls_through_when_its_answer_begins(upstream, provider) -> None:
+    server = upstream(cut, then(begin("text/event-stream", None), send(event("a")), hang), reply())
+    calling = provider(base_url=server.url, retries=0, breaker_failures=1, breaker_rest_s=0.2, max_pause_s=0.2)
+
+    async def ask() -> int:
+        probe = calling.events(CANDIDATE, CHAT)
+        await anext(probe)
+        status = (await calling.send(CANDIDATE, CHAT)).status
+        await probe.aclose()
+        return status
+
+    failed(sent, calling)
+    while not calling.state().available:  # the rest ends
+        time.sleep(0.01)
+    assert asyncio.run(ask()) == 200
+
+
 LATE_ERROR = b'data: {"error": {"type": "%s", "message": "no"}}\n\n'
 
 

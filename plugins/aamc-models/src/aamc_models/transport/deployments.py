@@ -60,6 +60,11 @@ class CircuitBreaker:
             self._until, self._probing = None, False
         self._latest.append(True)
 
+    def answering(self) -> None:
+        """Note that the probe's answer has begun: calls go through again, but unless one succeeds, the next failure opens the breaker."""
+        self.succeeded()
+        self._in_a_row = self._failures - 1
+
     def failed(self, failure: str, now: float, *, probe: bool) -> None:
         """Note that a call failed. Only a probe prolongs the rest, no call that began before it."""
         self.failure = failure
@@ -167,7 +172,7 @@ class Deployment:
 
 
 class DeploymentTurn:
-    """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing."""
+    """One call's turn at a deployment. It must be ended once, by ``succeed``, ``fail`` or ``drop``; further ones do nothing."""
 
     def __init__(self, deployments: Deployments, deployment: Deployment, tokens: float) -> None:
         now = time.monotonic()
@@ -189,6 +194,13 @@ class DeploymentTurn:
         with self._deployments.lock:
             if self.deployment.tokens is not None and self._used is not None:
                 self.deployment.tokens.correct(self._used, tokens)
+
+    def answering(self) -> None:
+        """Note that a stream has begun: others need not wait for the end of a probe's."""
+        with self._deployments.lock:
+            if self._probe:
+                self._probe = False
+                self.deployment.breaker.answering()
 
     def succeed(self) -> None:
         """End the turn: the server answered, if only by refusing the request itself."""

@@ -151,7 +151,9 @@ class HttpProvider(WireProvider):
         body = RequestBody(candidate, self._limited(candidate, request), stream=True)
 
         async def attempt(turn: DeploymentTurn) -> tuple[EventStream, DeploymentTurn]:
-            return await EventStream.open(self._begin(turn.deployment, body), self.config), turn
+            stream = await EventStream.open(self._begin(turn.deployment, body), self.config)
+            turn.answering()
+            return stream, turn
 
         stream, turn = await self._attempts(body, attempt)
         dialect = _USAGE_DIALECTS.get(request.api)
