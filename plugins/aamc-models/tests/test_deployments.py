@@ -168,12 +168,16 @@ def test_a_refused_request_is_sent_once(upstream, provider) -> None:
     assert sum(len(server.asked) for server in servers) == 1
 
 
-def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(upstream, provider) -> None:
-    locked, alive = upstream(reply({"error": {"message": "bad key"}}, 401)), upstream(reply())
+QUOTA = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
+
+
+@pytest.mark.parametrize("refused", [reply({"error": {"message": "bad key"}}, 401), reply({"error": QUOTA}, 429)], ids=["key", "exhausted quota"])
+def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(upstream, provider, refused) -> None:
+    locked, alive = upstream(refused), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(locked, alive))
     assert [sent(calling).status for _ in range(30)] == [200] * 30
     assert len(locked.asked) == 5  # then it rests
-    alone = upstream(reply({"error": {"message": "bad key"}}, 401))
+    alone = upstream(refused)
     assert failed(sent, provider(base_url=alone.url)).kind == "authentication"
     assert len(alone.asked) == 1
 

@@ -34,6 +34,7 @@ BROKEN_OFF_REASONS = ("error", "abort", "insufficient_system_resource")
 _KINDS = {
     "429": "rate_limit",
     "authentication_error": "authentication",
+    "insufficient_quota": "authentication",  # as status 402: a pause does not help
     "invalid_request_error": "request",
     "not_found_error": "configuration",
     "permission_error": "authentication",

@@ -13,7 +13,7 @@ from typing import AnyStr
 import aiohttp
 import attrs
 
-from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.error_bodies import error_in, kind_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.options import EndpointOptions
@@ -31,8 +31,8 @@ RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"
 _BILLED = frozenset({"timeout", "protocol"})
 _BILLED_STATUSES = frozenset({504, 524})
 """Statuses with which a proxy ends a request that its server still works on."""
-ELSEWHERE = frozenset({401, 402, 403, 404, 405})
-"""Statuses after which another deployment may succeed, whose key and model differ, but not the same one."""
+ELSEWHERE = frozenset({404, 405})
+"""Statuses after which, as after a refused key, another deployment may succeed, whose key and model differ, but not the same one."""
 _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 """The APIs of conversations, for which candidates are in a pool."""
 _STORED = ("previous_response_id", "conversation", "prompt")
@@ -94,6 +94,8 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
     kind = _KINDS.get(status) or ("server" if status >= 500 else "request" if status >= 400 else "protocol")
+    if kind == "rate_limit" and kind_of(error_in(json_object(body))) == "authentication":  # OpenAI refuses for an exhausted quota with 429
+        kind = "authentication"
     return Failure(f"refused: {status} {phrases.get(status, '')}: {message_of(body)}".rstrip(": "), kind, status, body, retry_after_s)
 
 

@@ -220,7 +220,7 @@ class HttpProvider(WireProvider):
                 raise
             last = turn.deployment, failure
             tried.add(turn.deployment)
-            if failure.kind not in RETRIED and failure.status not in ELSEWHERE:
+            if failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
             if deployments.others_free(tokens, tried):
                 continue
