@@ -137,3 +137,7 @@ class WireProvider(Provider):
         Raises:
             ProviderError: The call failed, or the connection was lost. An end without the dialect's last event is for the caller to notice.
         """
+
+    def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
+        """Return the names of a request's fields that do not reach the server, as far as they are known before the call."""
+        return ()

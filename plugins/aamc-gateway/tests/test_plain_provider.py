@@ -20,6 +20,7 @@ class Scripted(Provider):
         self._answer, self._chunks = answer, chunks
 
     async def complete(self, *arguments: Any, **options: Any) -> Any:
+        self.options = options
         return self._answer
 
     async def stream(self, *arguments: Any, **options: Any) -> AsyncIterator[Chunk]:
@@ -50,3 +51,10 @@ def test_a_message_without_a_role_is_the_assistants() -> None:
 def test_reasoning_is_passed_on() -> None:
     first, *_ = asyncio.run(streamed(PlainWire(Scripted(None, Chunk(reasoning="hm")))))
     assert b'"delta":{"role":"assistant","content":"","reasoning_content":"hm"}' in first
+
+
+def test_a_requests_limit_replaces_the_candidates() -> None:
+    provider = Scripted(Completion(message={"content": "hello"}))
+    request = WireRequest(api="chat", body={**REQUEST.body, "max_completion_tokens": 50})
+    asyncio.run(PlainWire(provider).send(ModelSpec("a", parameters={"max_tokens": 4000, "seed": 1}), request))
+    assert provider.options == {"max_completion_tokens": 50, "seed": 1}

@@ -11,7 +11,7 @@ from aamc_models.dialects import StreamMonitor, reported_cost, usage_of
 from aamc_models.testing import Script, StubServer
 
 from aamc_sdk import ModelSpec
-from aamc_sdk.errors import ConfigError, ProviderError
+from aamc_sdk.errors import PluginError, ProviderError
 from aamc_sdk.interfaces import WireRequest
 
 litellm = pytest.importorskip("litellm")
@@ -154,5 +154,5 @@ def test_an_unset_key_is_named(make: Callable[..., Any], monkeypatch: pytest.Mon
 
 def test_a_missing_library_is_named(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_models.providers.litellm.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'aamc-models\[litellm\]'"):
+    with pytest.raises(PluginError, match=r"pip install 'aamc-models\[litellm\]'"):
         provider("litellm")

@@ -8,7 +8,9 @@ import math
 import threading
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import unquote
 
 import pytest
@@ -405,6 +407,25 @@ def test_what_another_dialect_cannot_express_is_named(
     answer = running.ask(f"/v1/{path}", {"model": "good", **body})
     assert (answer.status, answer.headers["x-aamc-dropped"]) == (200, dropped)
     assert sent == {name: stub.requests[-1].body[name] for name in sent}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "dropped"),
+    [
+        ("chat/completions", {"store": True, "temperature": 0, "metadata": {"a": "b"}}, "store, metadata"),
+        ("messages", {"max_tokens": 9, "top_k": 5, "context_management": {"edits": [1]}}, "context_management, top_k"),
+    ],
+)
+def test_fields_that_the_provider_leaves_out_are_named(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], dropped: str
+) -> None:
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    library = SimpleNamespace(acompletion=AsyncMock(return_value=SimpleNamespace(model_dump=lambda **options: answer)))
+    monkeypatch.setattr("aamc_models.providers.litellm.find_spec", lambda name: True)  # it contradicts our pins
+    monkeypatch.setattr("aamc_models.providers.litellm._library", lambda: library)
+    running = serve(fields={"good": {"provider": "litellm"}})
+    found = running.ask(f"/v1/{path}", {"model": "good", "messages": [{"role": "user", "content": "Hi"}], **body})
+    assert (found.status, found.headers["x-aamc-dropped"]) == (200, dropped)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,11 +13,10 @@ from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
-from aamc_sdk import Candidate, ModelSpec, Services, option
+from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Message
 
-logger = logging.getLogger(__name__)
 ANTHROPIC_ADDRESS = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 """The version of the API, see https://docs.anthropic.com/en/api/versioning."""
@@ -57,10 +55,6 @@ class Anthropic(ChatProvider, HttpProvider):
     dialect = "anthropic"
     paths: ClassVar[Mapping[str, str]] = {"messages": "/messages", "count_tokens": "/messages/count_tokens"}
 
-    def __init__(self, config: AnthropicOptions, services: Services) -> None:
-        super().__init__(config, services)
-        self._warned: set[tuple[str, ...]] = set()
-
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the headers that carry a key and the version."""
         return {"anthropic-version": _VERSION, **({"x-api-key": key} if key else {})}
@@ -83,13 +77,6 @@ class Anthropic(ChatProvider, HttpProvider):
             converted = convert_request("messages", "messages", body, parameters=own, claude_model=claude_model(candidate))
         self._warn(candidate, tuple(converted.dropped))
         return converted.body
-
-    def _warn(self, candidate: Candidate, dropped: tuple[str, ...]) -> None:
-        """Log the fields that a request lost, once for the same ones; the gateway reports them in each answer instead."""
-        if dropped and dropped not in self._warned:
-            self._warned.add(dropped)
-            text = "options left out of requests for model %r, or changed, as its API lacks or rejects them: %s"
-            logger.warning(text, candidate.name, ", ".join(dropped))
 
 
 _BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})

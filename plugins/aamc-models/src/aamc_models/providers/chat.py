@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
@@ -13,9 +14,11 @@ from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_of_choice, kind_of
 from aamc_models.dialects.events import object_of
 from aamc_models.transport.options import shown_address
-from aamc_sdk import Candidate
+from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireReply, WireRequest
+
+logger = logging.getLogger(__name__)
 
 
 class ChatProvider(WireProvider):
@@ -26,6 +29,10 @@ class ChatProvider(WireProvider):
     """
 
     api: ClassVar[str] = "chat"
+
+    def __init__(self, config: Any, services: Services) -> None:
+        super().__init__(config, services)
+        self._warned: set[tuple[str, ...]] = set()
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> Completion:
         """Return the answer; its text is empty if the first choice has none.
@@ -57,7 +64,16 @@ class ChatProvider(WireProvider):
 
     def _body(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the body of a request in the API's dialect."""
-        return {**options, "messages": list(messages)}
+        body = {**options, "messages": list(messages)}
+        self._warn(candidate, tuple(self.dropped(candidate, WireRequest(api=self.api, body=body))))
+        return body
+
+    def _warn(self, candidate: Candidate, dropped: tuple[str, ...]) -> None:
+        """Log the fields that a request lost, once for the same ones; the gateway reports them in each answer instead."""
+        if dropped and dropped not in self._warned:
+            self._warned.add(dropped)
+            text = "options left out of requests for model %r, or changed, as its API lacks or rejects them: %s"
+            logger.warning(text, candidate.name, ", ".join(dropped))
 
 
 def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:

@@ -21,7 +21,7 @@ from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import PluginError, ProviderError
-from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest
+from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest, without_replaced_limits
 
 COST_HEADER = "x-litellm-response-cost"
 """The header in which LiteLLM's proxy reports a cost; the library's figure is passed on in it too."""
@@ -36,6 +36,8 @@ _FIELDS = {
     "embeddings": frozenset(("dimensions", "encoding_format", "input", "user")),
 }
 """The fields of a request that reach LiteLLM: others, such as ``api_base``, would let a request choose the address that is called."""
+_UNNAMED = frozenset({"messages", "model", "stream", "stream_options", "user"})
+"""Fields that are not reported as dropped: LiteLLM sends ``user``, a mere label, even to some servers for which it does not list it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +70,7 @@ class LiteLLM(ChatProvider):
         if find_spec("litellm") is None:
             raise PluginError("provider litellm needs litellm to be installed: pip install 'aamc-models[litellm]'")
         self._litellm: Any = None
+        self._supported: dict[str, Collection[str]] = {}
         self._paused_until = 0.0
 
     def state(self) -> EndpointState:
@@ -79,6 +82,13 @@ class LiteLLM(ChatProvider):
     def apis(self) -> Collection[str]:
         """The names of the two APIs."""
         return _FIELDS
+
+    def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
+        """Return the fields that are no arguments for LiteLLM or, once a first request has loaded it, that it leaves out for the model."""
+        known = _FIELDS.get(request.api, frozenset())
+        supported = self._supported.get(self._model(candidate), known) if request.api == "chat" else known
+        body = request.body if isinstance(request.body, Mapping) else {}
+        return [name for name, value in body.items() if value is not None and name not in _UNNAMED and not (name in known and name in supported)]
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Send a request and return the whole answer, with LiteLLM's figure of the cost as a header."""
@@ -111,6 +121,8 @@ class LiteLLM(ChatProvider):
         arguments = self._arguments(candidate, request)
         if self._litellm is None:
             self._litellm = await asyncio.to_thread(_library)  # it takes seconds
+        if (model := self._model(candidate)) not in self._supported:
+            self._supported[model] = await asyncio.to_thread(_supported_fields, self._litellm, model)
         call = self._litellm.aembedding if request.api == "embeddings" else self._litellm.acompletion
         streamed = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         wait_s = self._paused_until - time.monotonic()
@@ -143,14 +155,17 @@ class LiteLLM(ChatProvider):
             problem = f"model {candidate.name!r} takes images and files as data: URLs only, as LiteLLM may fetch others itself"
             raise ProviderError(f"{problem}; send the data, or allow it with the endpoint's option remote_files: true", kind="request", status=400)
         own = {name: value for name, value in body.items() if name in _FIELDS[request.api] and value is not None}
-        parameters = dict(candidate.parameters) if isinstance(candidate, ModelSpec) and request.api == "chat" else {}
+        parameters = candidate.parameters if isinstance(candidate, ModelSpec) and request.api == "chat" else {}
         server = {"api_base": config.base_url} if config.base_url else {}
         key = {"api_key": os.environ.get(config.api_key_env) or "none"} if config.api_key_env else {}
-        fixed = {"model": config.model or candidate.name, "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}
+        fixed = {"model": self._model(candidate), "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}
         headers = {"extra_headers": dict(config.headers)} if config.headers else {}
         own.pop("stream_options", None)
         guard = {"_skip_mcp_handler": True} if "tools" in own else {}  # a request's tools must not make LiteLLM call servers of its own
-        return {**parameters, **own, **config.settings, **server, **key, **headers, **fixed, **guard}
+        return {**without_replaced_limits(parameters, own), **own, **config.settings, **server, **key, **headers, **fixed, **guard}
+
+    def _model(self, candidate: Candidate) -> str:
+        return self.config.model or candidate.name
 
     def unset_keys(self) -> Sequence[str]:
         """Return the variable of the options if it is not set."""
@@ -191,6 +206,14 @@ def _library() -> Any:
     library: Any = import_module("litellm")
     library.suppress_debug_info, library.telemetry = True, False
     return library
+
+
+def _supported_fields(library: Any, model: str) -> Collection[str]:
+    """Return the fields of a chat completion that LiteLLM passes on to a model; it leaves the others out, as ``drop_params`` demands."""
+    try:
+        return frozenset(library.get_supported_openai_params(model=model) or _FIELDS["chat"])
+    except Exception:  # LiteLLM raises errors of many types for a model that it does not know
+        return _FIELDS["chat"]
 
 
 def _file_texts(messages: object) -> Iterator[str]:

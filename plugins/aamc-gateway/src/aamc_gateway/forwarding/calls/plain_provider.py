@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 from aamc_models.dialects import DONE, chat_head, error_body, event_of, usage_object
 
 from aamc_sdk.errors import ProviderError, check_type
-from aamc_sdk.interfaces import Chunk, Completion, Provider, Usage, WireReply, WireRequest
+from aamc_sdk.interfaces import Chunk, Completion, Provider, Usage, WireReply, WireRequest, without_replaced_limits
 from aamc_sdk.types import Candidate
 
 
@@ -21,6 +21,10 @@ class PlainWire:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+
+    def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
+        """Return no fields: the provider gets all of them."""
+        return ()
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Return the whole answer as a chat completion."""
@@ -58,7 +62,7 @@ def _parts(candidate: Candidate, request: WireRequest) -> tuple[list[Any], dict[
     """Return messages and options of a request."""
     if not isinstance(request.body, Mapping):
         raise ProviderError(f"{candidate.name!r} takes only JSON", kind="request", status=400)
-    options = {**getattr(candidate, "parameters", {}), **request.body}
+    options = {**without_replaced_limits(getattr(candidate, "parameters", {}), request.body), **request.body}
     for name in ("model", "stream", "stream_options"):
         options.pop(name, None)
     messages = options.pop("messages", None)

@@ -47,7 +47,7 @@ class Prepared:
 
     Attributes:
         request: The request; its API is that of the answer, too.
-        dropped: Fields that this dialect cannot express, or that the model refuses beside its thinking.
+        dropped: Fields that this dialect cannot express, that the model refuses beside its thinking, or that its provider leaves out.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
     """
@@ -166,7 +166,10 @@ class Upstream:
             )
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
-        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=request.headers), dropped, hides_usage, limit)
+        wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
+        if api in self.apis:
+            dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
+        return Prepared(wire_request, dropped, hides_usage, limit)
 
     def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON or a form that names a model gets the model's name on the server."""
