@@ -21,6 +21,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Feedback
 
+NOON = 1_800_014_400.0
 TOOLS = [{"name": "weather", "description": "Weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
 
 
@@ -360,6 +361,29 @@ def test_a_response_says_whether_a_server_keeps_it(serve: Any, stub: StubServer,
     known = ask("keeps")
     assert known.get("store") is not False
     assert ask("keeps", previous_response_id=known["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("access", "status", "words"),
+    [
+        ({"models": {"big": {"requests_per_minute": 1}}}, 503, "big is over a limit of its own"),
+        ({"models": {"big": {"usd_total": 0.012}}}, 402, "big has no budget of its own left"),
+        ({"over_budget": "cheaper", "limits": {"usd_total": 0.025}}, 402, "continues an answer of 'big', and another one of it may cost more"),
+    ],
+)
+@pytest.mark.parametrize("text", ["What is my name?", "Generate a concise title for this conversation"])
+def test_an_answer_whose_model_may_not_be_called_is_continued_by_no_other(
+    serve: Any, stub: StubServer, monkeypatch: pytest.MonkeyPatch, access: Any, status: int, words: str, text: str
+) -> None:
+    monkeypatch.setattr("aamc_gateway.access.access._FULL_S", 0.0)
+    monkeypatch.setattr(time, "time", lambda: NOON)  # a minute does not end in between
+    fields = {name: {"apis": ["chat", "responses"], "input_price": price, "output_price": price} for name, price in (("big", 10.0), ("small", 0.1))}
+    running = serve({"access": access}, big=Script(prompt_tokens=1000, output_tokens=1000), small=Script(), fields=fields)
+    asked = {"model": "aamc/auto", "max_output_tokens": 1000}
+    first = running.ask("/v1/responses", {**asked, "model": "big", "input": "My name is Bob."})
+    refused = running.ask("/v1/responses", {**asked, "input": text, "previous_response_id": first.json["id"]})
+    assert (refused.status, stub.counts("small").calls) == (status, 0)
+    assert words in refused.json["error"]["message"]
 
 
 def test_a_known_earlier_answer_stays_at_its_server(serve: Any) -> None:

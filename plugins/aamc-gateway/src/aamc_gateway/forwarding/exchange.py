@@ -82,6 +82,7 @@ class Exchange:
         await self._admit()
         if request.foreign_state or request.turns > 1:
             self._origin = await find_origin(gateway, request, self._names)
+            self._check_origin()
         try:
             decision = await self._decide()
         except NoCandidateError as error:
@@ -142,6 +143,17 @@ class Exchange:
         if later:
             return unavailable(self.gateway.upstreams, {name: self._full.get(name) for name in later})
         return unsuitable(self.request, self._allowed, error) if error.reasons else None
+
+    def _check_origin(self) -> None:
+        """Refuse a request that one candidate alone can continue, if it may not be called: others would answer without the conversation."""
+        name = self._origin.candidate
+        if self._origin.movable or name is None or self.request.mode == "model" or name in self._allowed:
+            return
+        self.request.caller.check_model(name, self.gateway.upstreams)
+        if name in self._full:
+            raise unavailable(self.gateway.upstreams, {name: self._full[name]})
+        why = f"the request continues an answer of {name!r}, and another one of it may cost more than the budget has left"
+        raise Refused(f"{why}: send the whole conversation, so that another model can answer", status=402, kind="budget")
 
     async def _decide(self) -> Decision:
         """Choose the only candidate that may be chosen, or let the router choose one."""
