@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 from typing import Any
 
@@ -57,7 +58,7 @@ def post(gateway: GatewayProcess, path: str, body: bytes) -> tuple[int, Any]:
     async def main() -> tuple[int, Any]:
         async with aiohttp.ClientSession() as session:
             headers = {"content-type": "application/json"}
-            async with session.post(f"{gateway.url}/v1/{path}", data=body, headers=headers) as answer:
+            async with session.post(f"{gateway.url}/v1/{path}", data=io.BytesIO(body), headers=headers) as answer:
                 return answer.status, json.loads(await answer.read())
 
     return asyncio.run(main())
@@ -125,6 +126,20 @@ def test_a_client_that_sends_all_of_a_too_large_body_first_reads_why(serve: Any)
         answer = connection.getresponse()
         assert (answer.status, "body_mb" in answer.read().decode()) == (413, True)
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/dashboard/login", "/v1/feedback", "/v1/arena/one/vote"])
+def test_the_body_of_a_sign_in_feedback_or_vote_is_small(shared: GatewayProcess, path: str) -> None:
+    connection = http.client.HTTPConnection(shared.url.removeprefix("http://"), timeout=30)
+    connection.request("POST", path, body=b'{"key": "%s"}' % (b"x" * 20_000))
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]["message"]) == (413, "the body is larger than 0.02 MB; send less")
+    connection.close()
+
+
+def test_a_body_of_too_many_objects_is_refused_before_it_is_read(shared: GatewayProcess) -> None:
+    status, document = post(shared, "chat/completions", b'{"model": "good", "messages": [%s]}' % b",".join([b"{}"] * 1_000_000))
+    assert (status, "has more than 1,000,000 brackets" in document["error"]["message"]) == (400, True)
 
 
 def test_many_large_bodies_at_once_leave_others_served(serve: Any) -> None:

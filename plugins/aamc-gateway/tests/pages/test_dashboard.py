@@ -343,8 +343,9 @@ def test_a_session_from_before_there_were_keys_ends_with_the_first_key(serve: Se
         assert status(gateway, cookie) == 401
 
 
-def test_wrong_keys_keep_no_administrator_out(serve: Serve):
+@pytest.mark.parametrize("wrong", ["wrong", "", 7])
+def test_wrong_keys_keep_no_administrator_out(serve: Serve, wrong: Any):
     gateway = serve(keys=True)
-    answers = [http(f"{gateway.url}/dashboard/login", {"key": "wrong"}) for _ in range(31)]
+    answers = [http(f"{gateway.url}/dashboard/login", {"key": wrong}) for _ in range(31)]
     assert [answer.status for answer in answers] == [401] * 30 + [429]
     assert status(gateway, sign_in(gateway, ADMIN)) == 200

@@ -17,7 +17,7 @@ from aamc_gateway.forwarding.answers.descriptions import cost_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.served_requests import ObservedRequest
-from aamc_gateway.requests.bodies import read_json
+from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json, send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
@@ -207,7 +207,7 @@ async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 
 async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /v1/arena/ID/vote``, and ``/admin/arena/ID/vote`` for the dashboard: ``{"winner": "A"}``."""
-    body = await read_json(gateway, scope, receive, '{"winner": ...}')
+    body = await read_small_json(gateway, scope, receive, '{"winner": ...}')
     if unknown := body.keys() - {"winner"}:
         raise DataError(unknown_name("a vote has no field", min(unknown), ["winner"]))
     await gateway.commits.written()

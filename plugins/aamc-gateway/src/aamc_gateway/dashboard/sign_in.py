@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from aamc_gateway.access.keys import digest_of, key_with_id
-from aamc_gateway.requests.bodies import header, read_json
+from aamc_gateway.requests.bodies import header, read_small_json
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 
@@ -55,8 +55,9 @@ def check_origin(scope: Scope) -> None:
 async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /dashboard/login``: exchange an admin key for the cookie."""
     check_origin(scope)
-    key = (await read_json(gateway, scope, receive, '{"key": ...}')).get("key")
+    key = (await read_small_json(gateway, scope, receive, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+        await _count_failure(gateway, scope)
         raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
     try:
         caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])

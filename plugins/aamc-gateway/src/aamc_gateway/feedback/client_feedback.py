@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.requests.bodies import read_json
+from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -196,7 +196,7 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
-    body = await read_json(gateway, scope, receive, EXAMPLE)
+    body = await read_small_json(gateway, scope, receive, EXAMPLE)
     await gateway.commits.written()
     document = await asyncio.to_thread(add_feedback, gateway.controller, body, scope["caller"])
     await send_safe_json(send, document, 202 if document["waits"] else 200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -14,8 +15,12 @@ from aamc_sdk.interfaces import Deadline
 
 T = TypeVar("T")
 
+SMALL_BODY = 20_000
+"""Maximum size in bytes of a key, a vote or feedback, whose names have at most 512 bytes each: even without a key anyone may send one."""
 LARGE_BODY = 1_000_000
 """Size in bytes of a body above which a worker thread reads it, so that other requests do not wait for it."""
+_MAX_OPENED = 1_000_000
+"""Maximum number of opening brackets in a body, in texts too: 32 MB of empty objects would take a gigabyte and a minute."""
 
 
 class ClientLeft(Exception):
@@ -30,14 +35,14 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_most: float = math.inf) -> bytes:
     """Return a request's body.
 
     Raises:
         ClientLeft: The client has closed the connection.
         Refused: The body is too large or compressed, or did not come in time.
     """
-    at_most = int(limits.body_mb * 1e6)
+    at_most = min(at_most, int(limits.body_mb * 1e6))
     encoding = header(scope["headers"], b"content-encoding")
     if encoding is not None and encoding.lower() not in ("", "identity"):
         raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
@@ -67,23 +72,27 @@ async def interpret(size: int, read: Callable[[], T]) -> T:
     return await asyncio.to_thread(read) if size > LARGE_BODY else read()
 
 
-def _too_large(at_most: int) -> Refused:
-    return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less, or raise gateway.limits.body_mb", status=413)
+def _too_large(at_most: float) -> Refused:
+    raised = ", or raise gateway.limits.body_mb" if at_most != SMALL_BODY else ""
+    return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less{raised}", status=413)
 
 
 def parse_object(raw: bytes, nesting: int, example: str = '{"model": ...}') -> dict[str, Any]:
     """Return a body as a JSON object.
 
     Raises:
-        Refused: It is not JSON, no object, or nested too deeply.
+        Refused: It is not JSON, no object, nested too deeply, or has too many objects and lists.
     """
+    opened = raw.count(b"{") + raw.count(b"[")
+    if opened > _MAX_OPENED:
+        raise Refused(f"the body has more than {_MAX_OPENED:,} brackets that open an object or a list; send fewer")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Refused(f"the body is not valid JSON: {error}; send one JSON object") from None
     if not isinstance(body, dict):
         raise Refused(f"the body must be a JSON object such as {example}, not {raw.strip()[:40].decode(errors='replace')}")
-    if raw.count(b"{") + raw.count(b"[") > nesting and is_deeper(body, nesting):
+    if opened > nesting and is_deeper(body, nesting):
         raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one")
     return body
 
@@ -100,7 +109,14 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
-async def read_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
-    """Return a request's body, an object such as the example."""
+async def read_json(gateway: Any, scope: Scope, receive: Receive, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}') -> T:
+    """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
     limits = gateway.settings.limits
-    return parse_object(await read_body(scope, receive, limits), limits.nesting, example)
+    raw = await read_body(scope, receive, limits)
+    return await interpret(len(raw), lambda: read(parse_object(raw, limits.nesting, example), raw))
+
+
+async def read_small_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
+    """Return a request's small body, an object such as the example."""
+    limits = gateway.settings.limits
+    return parse_object(await read_body(scope, receive, limits, SMALL_BODY), limits.nesting, example)

@@ -9,7 +9,7 @@ from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
-from aamc_gateway.requests.bodies import interpret, parse_object, read_body
+from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX, ROUTE
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 
 async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:
     """Return a request; errors as of the functions that read its parts."""
-    limits = gateway.settings.limits
-    raw = await read_body(scope, receive, limits)
-
-    def read() -> ClientRequest:
-        body = parse_object(raw, limits.nesting)
-        return gateway.reader.read(dialect, api, scope["headers"], body, raw, scope["caller"])
-
-    return await interpret(len(raw), read)
+    read = gateway.reader.read
+    return await read_json(gateway, scope, receive, lambda body, raw: read(dialect, api, scope["headers"], body, raw, scope["caller"]))
 
 
 def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
-from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
+from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
 from aamc_gateway.server.http.answers import send_json
@@ -26,9 +27,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """
-    limits = gateway.settings.limits
-    raw = await read_body(scope, receive, limits)
-    request = await interpret(len(raw), lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
+    request = await read_json(gateway, scope, receive, partial(_client_request, gateway, scope), '{"text": "Hello"}')
     exchange = Exchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
