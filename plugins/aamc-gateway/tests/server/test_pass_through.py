@@ -259,7 +259,7 @@ def test_the_files_of_a_batch_are_its_tenant_s_also_where_an_admin_looks_first(s
     running = serve(good=Script())
     own, plain, admin = key(running, "a", tenant="acme"), key(running, "plain"), key(running, "root", admin=True)
     owners = running.gateway.owners
-    asyncio.run_coroutine_threadsafe(owners.note(Caller(key_id="k", tenant="acme"), ["batch-1"]), running.loop).result(30)
+    asyncio.run_coroutine_threadsafe(owners.note(Caller(key_id="k", tenant="acme"), "good", ["batch-1"]), running.loop).result(30)
     assert running.ask("/v1/batches/batch-1?model=good", method="GET", **admin).json["id"] == "stub-1"
     assert [running.ask("/v1/files/stub-1?model=good", method="GET", **who).status for who in (own, plain)] == [200, 404]
 
@@ -303,7 +303,7 @@ def test_an_id_in_the_content_of_a_file_belongs_to_nobody(serve: Any) -> None:
     """The stub's answer on any path has the id stub-1."""
     running = serve(good=Script())
     own = key(running, "a", tenant="acme")
-    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(key_id="k", tenant="acme"), ["file-1"]), running.loop).result(30)
+    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(Caller(key_id="k", tenant="acme"), "good", ["file-1"]), running.loop).result(30)
     assert running.ask("/v1/files/file-1/content?model=good", method="GET", **own).json["id"] == "stub-1"
     assert running.ask("/v1/files/stub-1?model=good", method="GET", **own).status == 404
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from aamc_gateway.access.shared import SharedState, open_shared
 from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script, StubServer
+from server.conftest import key
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import open_store
@@ -395,3 +397,44 @@ def test_a_known_earlier_answer_stays_at_its_server(serve: Any) -> None:
         served = first.events[-1]["aamc"]["model"] if stream else first.headers["x-aamc-model"]
         second = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": known})
         assert (second.status, second.headers["x-aamc-model"]) == (200, served)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stored_answer_stays_at_its_server_after_a_restart_and_many_other_conversations(serve: Any, stream: bool) -> None:
+    apis = {"apis": ["chat", "responses"]}
+    first, restarted = (
+        serve({"sessions": {"at_most": 1}}, one=Script(strict=True), two=Script(strict=True), fields={"one": apis, "two": apis}) for _ in range(2)
+    )
+    for model in ("one", "two"):
+        stored = first.ask("/v1/responses", {"model": model, "input": "hi", "stream": stream})
+        first.chat("Another conversation")
+        asked = {"model": "aamc/auto", "input": "go on", "previous_response_id": (stored.events[-1]["response"] if stream else stored.json)["id"]}
+        for running in (first, restarted):
+            answer = running.ask("/v1/responses", asked)
+            assert (answer.status, answer.headers["x-aamc-model"]) == (200, model)
+
+
+def test_all_keys_of_a_tenant_and_admins_continue_its_stored_answers(serve: Any) -> None:
+    apis = {"apis": ["chat", "responses"]}
+    running = serve(one=Script(strict=True), two=Script(strict=True), fields={"one": apis, "two": apis})
+    unowned = running.ask("/v1/responses", {"model": "one", "input": "hi"}).json["id"]
+    own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")
+    plain, admin = key(running, "plain"), key(running, "root", admin=True)
+    running.gateway.access._checked = running.gateway.access._tenants_checked = -math.inf  # a worker looks again after two seconds
+    stored = running.ask("/v1/responses", {"model": "one", "input": "hi"}, **own).json["id"]
+    asked = [{"model": "aamc/auto", "input": "go on", "previous_response_id": name} for name in (stored, unowned)]
+    assert [running.ask("/v1/responses", asked[0], **who).status for who in (sibling, admin, other, plain)] == [200, 200, 404, 404]
+    assert [running.ask("/v1/responses", asked[1], **who).status for who in (admin, own, plain)] == [200, 404, 404]
+
+
+def test_an_answer_that_is_not_to_be_stored_leaves_no_entry(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+
+    async def put(self: Any, key: str, *arguments: Any, **options: Any) -> None:
+        keys.append(key)
+
+    monkeypatch.setattr(SharedState, "put", put)
+    running = serve(good=Script(), fields={"good": {"apis": ["responses"]}})
+    for fields in ({"store": False}, {"store": False, "stream": True}, {}):
+        assert running.ask("/v1/responses", {"model": "good", "input": "hi", **fields}).status == 200
+    assert len(keys) == 1

@@ -345,9 +345,14 @@ class Exchange:
         """Return the ``aamc`` object of a stream's last event."""
         return description_object(self.decision, self.served, prepared)
 
-    def remember(self, upstream: Upstream, response_id: str | None = None, call_id: str | None = None) -> Awaitable[None]:
+    def remember(self, upstream: Upstream, call_id: str | None = None) -> Awaitable[None]:
         """Remember the candidate that answered, for the conversation's next request; see :func:`remember_answer`."""
-        return remember_answer(self.gateway, self.request, self._origin, upstream.name, response_id, call_id)
+        return remember_answer(self.gateway, self.request, self._origin, upstream.name, call_id)
+
+    async def note_response(self, upstream: Upstream, response_id: str | None) -> None:
+        """Remember the tenant and the candidate of an answer that its server may keep, before its client knows the id."""
+        if response_id is not None and self.request.body.get("store") is not False:
+            await self.gateway.owners.note(self.request.caller, upstream.name, [response_id])
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

@@ -1,4 +1,4 @@
-"""The tenants of the objects that servers keep: files, uploads, batches, responses and conversations."""
+"""The tenants and candidates of the objects that servers keep: files, uploads, batches, responses and conversations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from aamc_gateway.access.callers import Caller, Refused
+from aamc_gateway.requests.sessions import Answered
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +32,10 @@ _MADE = ("id", "output_file_id", "error_file_id", "file")
 
 
 class ObjectOwners:
-    """Remembers which tenant's key made an object, and keeps it from the keys of others. Keys without a tenant share one owner, ``""``."""
+    """Remembers which tenant's key made an object, and which candidate's server has it, and keeps it from the keys of other tenants.
+
+    Keys without a tenant share one owner, ``""``. Objects that were made before the gateway had keys have none.
+    """
 
     def __init__(self, shared: SharedState, access: Access) -> None:
         self._shared, self._access = shared, access
@@ -53,42 +59,47 @@ class ObjectOwners:
             message = f"this list has the objects of all tenants, and {caller.name!r} is no admin key; get each by its id, or use an admin key"
             raise Refused(message, status=403, kind="permission")
         for name in names:
-            if await self._owner(name) != (caller.tenant or ""):
+            if (await self._found(name))[0] != (caller.tenant or ""):
                 message = f"there is no object {name!r:.200} that this key may use: it was not stored, is too old, or another tenant made it"
                 raise Refused(message, status=404, kind="not_found")
 
-    async def note(self, caller: Caller, ids: Iterable[Any], parent: str | None = None) -> None:
-        """Remember that a caller's request made some objects, unless they are another tenant's.
+    async def find(self, name: str) -> Answered | None:
+        """Return the candidate that gave a stored response; None if it is unknown. :meth:`check` says whether a caller may use it."""
+        _, candidate = await self._found(name)
+        return None if candidate is None else Answered(candidate, 0.0)
+
+    async def note(self, caller: Caller, candidate: str, ids: Iterable[Any], parent: str | None = None) -> None:
+        """Remember that a caller's request made some objects at a candidate's server, unless they are another tenant's.
 
         Objects of a parent, such as the files of a batch, are those of its tenant, also where an admin looks at it first.
         """
-        if not caller.key_id:
-            return
         for name in _ids(ids):
             try:
-                await asyncio.wait_for(self._note(name, caller, parent), _SHARE_S)
+                await asyncio.wait_for(self._note(name, caller, candidate, parent), _SHARE_S)
             except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not be lost for this
-                logger.warning("the tenant of %r cannot be noted, so its keys cannot use it: %s", name, error)
+                logger.warning("the tenant and model of %r cannot be noted, so later requests cannot use it: %s", name, error)
 
-    async def note_answer(self, caller: Caller, api: str, answer: Mapping[str, Any]) -> None:
+    async def note_answer(self, caller: Caller, candidate: str, api: str, answer: Mapping[str, Any]) -> None:
         """Remember the objects that an answer of a path describes; not those in the content of a file, which anyone can write."""
         if _DESCRIBED.match(api):
             found = _PATH.match(api)
-            await self.note(caller, map(answer.get, _MADE), None if found is None else found[1])
+            await self.note(caller, candidate, map(answer.get, _MADE), None if found is None else found[1])
 
-    async def _note(self, name: str, caller: Caller, parent: str | None) -> None:
-        tenant = caller.tenant or ""
+    async def _note(self, name: str, caller: Caller, candidate: str, parent: str | None) -> None:
+        tenant = caller.tenant or "" if caller.key_id else None
         if parent is not None:
-            found = await self._owner(parent)
+            found, _ = await self._found(parent)
             if found is None and caller.admin:  # it existed before, and may be any tenant's
                 return
             tenant = tenant if found is None else found
-        if await self._owner(name) in (None, tenant):
-            await self._shared.put(f"owner:{name}", tenant.encode(), KEEP_S)
+        if (await self._found(name))[0] in (None, tenant):
+            await self._shared.put(f"owner:{name}", orjson.dumps([tenant, candidate]), KEEP_S)
 
-    async def _owner(self, name: str) -> str | None:
+    async def _found(self, name: str) -> tuple[str | None, str | None]:
+        """Return the tenant and the candidate of an object; None for each that is unknown."""
         found = await self._shared.get(f"owner:{name}")
-        return None if found is None else found.decode()
+        tenant, candidate = (None, None) if found is None else orjson.loads(found)
+        return tenant, candidate
 
 
 def _ids(values: Iterable[Any]) -> list[str]:

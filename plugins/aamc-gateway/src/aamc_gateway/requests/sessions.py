@@ -80,7 +80,7 @@ class Sessions:
         self._known = earlier._known
 
     async def find(self, key: str) -> Answered | None:
-        """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten.
+        """Return the last answer of a conversation; None if it is unknown or forgotten.
 
         Raises:
             StoreAwayError: This worker does not know it, and the other ones cannot be asked.

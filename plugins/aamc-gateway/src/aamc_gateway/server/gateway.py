@@ -58,7 +58,7 @@ class Gateway:
         erasable: What is kept for users, and goes when they are forgotten.
         sessions: The candidate that answered each conversation last.
         calls: The same of single tool calls, apart so that a conversation of many calls leaves the others their places.
-        owners: The tenants of files, batches and stored responses.
+        owners: The tenants and candidates of files, batches and stored responses.
         ballots: Answers of the arena that wait for a vote.
         ties: State that keeps a conversation on its candidate.
         own_models: The gateway's own models besides ``aamc/auto``.

@@ -81,7 +81,7 @@ class StreamedAnswer(EventSender):
             raise
         exchange.answered(call)
         await self.begin(call)
-        await exchange.remember(call.upstream, self._response_id, relay.monitor.last_call)
+        await exchange.remember(call.upstream, relay.monitor.last_call)
         await self.end(relay.last_events(exchange.document(call.prepared)))
         exchange.end(200)
         await exchange.infer_feedback()
@@ -93,7 +93,7 @@ class StreamedAnswer(EventSender):
         self._flowing = True
         if not self.has_begun:
             await self.exchange.commit()
-            await self.exchange.gateway.owners.note(self.exchange.request.caller, [self._response_id])  # before its client knows it
+            await self.exchange.note_response(call.upstream, self._response_id)
             self.headers = self.exchange.headers(call)
 
     async def prepare(self) -> None:

@@ -48,10 +48,8 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     """
     call, reply = await _first_answer(exchange)
     await exchange.commit()
-    response_id = _response_id(call.prepared, reply)
-    if response_id is not None:
-        await exchange.gateway.owners.note(exchange.request.caller, [response_id])
-    await exchange.remember(call.upstream, response_id, _last_call(exchange.request.dialect, reply))
+    await exchange.note_response(call.upstream, _response_id(call.prepared, reply))
+    await exchange.remember(call.upstream, _last_call(exchange.request.dialect, reply))
     if exchange.request.raw is not None:
         await note_objects(exchange.gateway, exchange.request, reply)
     await send_reply(send, reply, [*exchange.headers(call), *cost_header(exchange.served.cost_usd)])
@@ -69,7 +67,7 @@ async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = 
 async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
     """Remember the tenant of the objects that an answer which passes through describes."""
     if reply.status < 400:
-        await gateway.owners.note_answer(request.caller, request.api, _passed_answer(reply))
+        await gateway.owners.note_answer(request.caller, request.model, request.api, _passed_answer(reply))
 
 
 async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:

@@ -16,6 +16,8 @@ from aamc_sdk.errors import StoreAwayError, one_of
 
 if TYPE_CHECKING:
     from aamc_gateway.requests.client_request import ClientRequest
+    from aamc_gateway.requests.object_owners import ObjectOwners
+    from aamc_gateway.requests.sessions import Sessions
     from aamc_gateway.server.gateway import Gateway
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
@@ -56,19 +58,20 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         Refused: The request continues an answer that the gateway does not know, or another tenant's.
         StoreAwayError: Only one candidate can continue it, and the other workers cannot be asked for it.
     """
+    fixed = bool(request.foreign_state & UNMOVABLE)
+    keys: list[tuple[Sessions | ObjectOwners, str]] = []
     if request.dialect == "responses":
         await gateway.owners.check(request.caller, request.body)
-    fixed = bool(request.foreign_state & UNMOVABLE)
-    previous = request.body.get("previous_response_id")
-    keys = [(gateway.sessions, f"{request.caller.scope}response/{previous}")] if isinstance(previous, str) and previous else []
+        previous = request.body.get("previous_response_id")
+        keys += [(gateway.owners, previous)] if isinstance(previous, str) and previous else []
     if request.session is not None:
         entries = request.body.get("input" if request.dialect == "responses" else "messages")
         call_id = last_call(request.dialect, entries) if "open_tool_calls" in request.foreign_state and isinstance(entries, list) else None
         keys += [*([] if call_id is None else [(gateway.calls, _call_key(request.session, call_id))]), (gateway.sessions, request.session)]
     answered = None
-    for sessions, key in keys:
+    for place, key in keys:
         try:
-            answered = answered or await sessions.find(key)
+            answered = answered or await place.find(key)
         except StoreAwayError:
             if fixed:
                 raise
@@ -92,9 +95,7 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
     return Origin(answered.candidate, cached, fixed or bool(request.foreign_state & gateway.ties), not fixed, answered.mixed)
 
 
-async def remember_answer(
-    gateway: Gateway, request: ClientRequest, origin: Origin, name: str, response_id: str | None = None, call_id: str | None = None
-) -> None:
+async def remember_answer(gateway: Gateway, request: ClientRequest, origin: Origin, name: str, call_id: str | None = None) -> None:
     """Remember the candidate that answered a conversation. Before the answer ends: its client may go on with it at another worker at once.
 
     Args:
@@ -102,7 +103,6 @@ async def remember_answer(
         request: The request.
         origin: The origin of the conversation before it.
         name: The candidate.
-        response_id: The answer's id, if its server keeps it.
         call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
     """
     mixed = origin.mixed or origin.candidate not in (None, name)
@@ -111,8 +111,6 @@ async def remember_answer(
         keys.append((gateway.sessions, request.session))
         if call_id is not None:
             keys.append((gateway.calls, _call_key(request.session, call_id)))
-    if response_id is not None:
-        keys.append((gateway.sessions, f"{request.caller.scope}response/{response_id}"))
     notes = [sessions.note(key, name, mixed) for sessions, key in keys]
     if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
         await notes[0]
