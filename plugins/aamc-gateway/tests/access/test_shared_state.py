@@ -122,6 +122,21 @@ def test_a_group_lists_its_values_and_drops_the_oldest_beyond_its_size(store: St
     run(store, test)
 
 
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
+def test_a_scan_forgets_the_values_of_a_group_that_have_expired_or_were_deleted(store: Store, redis_server: Any) -> None:
+    async def test(shared: SharedState) -> None:
+        for name, seconds in (("kept", 60.0), ("deleted", 60.0), ("expired", -1.0)):
+            await shared.put(name, b"12345", seconds, group="g")
+        await shared.delete("deleted")
+        assert await shared.scan("g") == {"kept": b"12345"}
+
+    run(store, test)
+    prefix = store.config.prefix
+    with redis.Redis.from_url(redis_server.url) as client:
+        (group,), (sizes,), (total,) = (client.keys(f"{prefix}*{kind}:g") for kind in ("group", "sizes", "total"))
+        assert (client.zcard(group), client.hkeys(sizes), client.get(total)) == (1, [b"kept"], b"5")
+
+
 @every_backend
 def test_a_reservation_holds_its_amount_until_it_is_settled(store: Store) -> None:
     async def test(shared: SharedState) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import orjson
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from aamc_sdk.types import Record
 
 logger = logging.getLogger(__name__)
-_GROUP, _INDEX_BYTES = "erasable", 2_000_000
+_GROUP = "erasable"
+_TENANT_BYTES = 5_000_000
+"""Maximum size of a tenant's entries, about 50,000. Beyond it no further value is kept: without an entry it would stay when its user is forgotten."""
 _SWEEP_S = 30.0
 """Time between two searches for values of forgotten users: they may be forgotten by another process."""
 
@@ -28,6 +32,7 @@ class ErasableValues:
     def __init__(self, shared: SharedState, store: Store) -> None:
         self._shared, self._store = shared, store
         self._task: asyncio.Task[None] | None = None
+        self._sizes = Counter[str | None]()
 
     def start(self) -> None:
         """Begin to search for values of forgotten users, at once and every 30 seconds."""
@@ -38,22 +43,33 @@ class ErasableValues:
         if self._task is not None:
             self._task.cancel()
 
-    async def note(self, key: str, record: Record, ttl_s: float) -> None:
-        """Note the decision that a value was kept for, and so its user."""
-        if record.query.user is not None or record.query.tenant is not None:
-            entry = orjson.dumps([record.decision.id, record.query.user, record.query.tenant])
-            await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP, max_bytes=_INDEX_BYTES)
+    async def note(self, key: str, record: Record, ttl_s: float) -> bool:
+        """Note the decision that a value is to be kept for, and so its user; return whether it may be kept."""
+        user, tenant = record.query.user, record.query.tenant
+        if user is None and tenant is None:
+            return True
+        if self._sizes[tenant] > _TENANT_BYTES:
+            return False
+        entry = orjson.dumps([record.decision.id, user, tenant])
+        self._sizes[tenant] += len(entry)
+        await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP)
+        return True
 
     async def sweep(self) -> int:
         """Delete the values of forgotten users; return their number."""
-        entries = {name: orjson.loads(value) for name, value in (await self._shared.scan(_GROUP)).items()}
-        gone = await asyncio.to_thread(self._forgotten, entries) if entries else []
+        gone = await asyncio.to_thread(self._forgotten, await self._shared.scan(_GROUP))
         for name in gone:
             await self._shared.delete(name[len(_GROUP) + 1 :])
             await self._shared.delete(name)
         return len(gone)
 
-    def _forgotten(self, entries: dict[str, tuple[str, str | None, str | None]]) -> list[str]:
+    def _forgotten(self, index: Mapping[str, bytes]) -> list[str]:
+        """Return the names of the entries of forgotten users, and note the sizes of all."""
+        entries: dict[str, tuple[str, str | None, str | None]] = {name: orjson.loads(value) for name, value in index.items()}
+        sizes = Counter[str | None]()
+        for name, (_, _, tenant) in entries.items():
+            sizes[tenant] += len(index[name])
+        self._sizes = sizes
         users = {name: tenant_user(user or "", tenant) for name, (_, user, tenant) in entries.items()}
         forgotten = set(self._store.forgotten(set(users.values())))
         return [name for name, user in users.items() if user in forgotten and self._is_erased(*entries[name])]

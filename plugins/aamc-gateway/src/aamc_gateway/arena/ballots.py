@@ -46,7 +46,8 @@ class Ballots:
         shuffled = sorted(answers, key=lambda answer: shown_position(decision_id, answer[0], self._controller.seed))
         match = {"id": decision_id, "prompt": prompt, "answers": shuffled, "key_id": caller.key_id, "tenant": caller.tenant, "time": time.time()}
         try:
-            await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s)
+            if not await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s):
+                return False
             size = int(self._settings.keep_mb * 1e6)
             await self._shared.put(_MATCH + decision_id, orjson.dumps(match), self._settings.keep_s, group="arena", max_bytes=size)
             waiting = str(match["time"]).encode()

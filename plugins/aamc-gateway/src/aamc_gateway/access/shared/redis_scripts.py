@@ -133,11 +133,17 @@ return 1
 """Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
 
 SCAN = """
-local p, found = ARGV[1], {}
-for _, key in ipairs(redis.call('ZRANGE', p .. 'group:' .. ARGV[2], 0, -1)) do
+local p, group, found = ARGV[1], ARGV[2], {}
+for _, key in ipairs(redis.call('ZRANGE', p .. 'group:' .. group, 0, -1)) do
     local value = redis.call('GET', p .. 'value:' .. key)
-    if value then found[#found + 1] = key; found[#found + 1] = value end
+    if value then
+        found[#found + 1] = key; found[#found + 1] = value
+    else
+        redis.call('ZREM', p .. 'group:' .. group, key)
+        redis.call('DECRBY', p .. 'total:' .. group, redis.call('HGET', p .. 'sizes:' .. group, key) or 0)
+        redis.call('HDEL', p .. 'sizes:' .. group, key)
+    end
 end
 return found
 """
-"""Return the keys and values of a group. Arguments: prefix, group."""
+"""Return the keys and values of a group, and forget those that have expired or were deleted. Arguments: prefix, group."""

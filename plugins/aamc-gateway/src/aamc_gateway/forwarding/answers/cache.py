@@ -127,7 +127,7 @@ class AnswerCache:
         return None if events is None else attrs.evolve(found, content=events)
 
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record, erasable: ErasableValues) -> None:
-        """Keep an answer, unless it is too large or the shared state is away.
+        """Keep an answer, unless it is too large, its tenant has too many, or the shared state is away.
 
         Args:
             key: The key of the request.
@@ -139,8 +139,8 @@ class AnswerCache:
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):
                 place = _place(key, request)
-                await erasable.note(place, record, self._settings.ttl_s)
-                await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(request), max_bytes=self._max_bytes)
+                if await erasable.note(place, record, self._settings.ttl_s):
+                    await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(request), max_bytes=self._max_bytes)
 
 
 def user_hash(request: ClientRequest) -> str | None:
