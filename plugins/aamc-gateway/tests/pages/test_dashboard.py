@@ -349,3 +349,19 @@ def test_wrong_keys_keep_no_administrator_out(serve: Serve, wrong: Any):
     answers = [http(f"{gateway.url}/dashboard/login", {"key": wrong}) for _ in range(31)]
     assert [answer.status for answer in answers] == [401] * 30 + [429]
     assert status(gateway, sign_in(gateway, ADMIN)) == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "status"),
+    [
+        ("http://[", "", 403),
+        ("null", "", 403),
+        ("http://gw.example.com", "", 403),
+        ("http://gw.example.com", "same-site", 403),
+        ("http://gw.example.com", "same-origin", 200),  # a proxy has changed Host
+    ],
+)
+def test_only_pages_of_the_gateway_s_own_site_sign_in(serve: Serve, origin: str, site: str, status: int):
+    gateway = serve(keys=True)
+    answer = http(f"{gateway.url}/dashboard/login", {"key": ADMIN}, origin=origin, **({"sec-fetch-site": site} if site else {}))
+    assert answer.status == status

@@ -10,7 +10,6 @@ import hashlib
 import secrets
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -47,9 +46,11 @@ async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
 
 def check_origin(scope: Scope) -> None:
     """Refuse a request that writes from a page of another site."""
-    origin = _header(scope, b"origin")
-    if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != _header(scope, b"host"):
-        raise Refused(f"the request comes from a page of another site ({origin[:80]!r})", status=403, kind="permission")
+    origin, host = _header(scope, b"origin"), _header(scope, b"host")
+    is_own = not origin or origin.rpartition("://")[2] == host or _header(scope, b"sec-fetch-site") == "same-origin"  # a page cannot set it
+    if scope["method"] not in ("GET", "HEAD") and not is_own:
+        why = f"the request comes from a page of another site: its Origin is {origin[:80]!r} and its Host {host[:80]!r}"
+        raise Refused(f"{why}; if a proxy changes Host, let it pass the client's on", status=403, kind="permission")
 
 
 async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +61,7 @@ async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
         await _count_failure(gateway, scope)
         raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
     try:
-        caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])
+        caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode()), *scope["headers"]])
         caller.check_admin()
     except Refused as refusal:
         if refusal.kind in ("authentication", "permission"):
