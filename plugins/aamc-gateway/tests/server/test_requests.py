@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.settings import Limits
 from aamc_gateway.forwarding.answers.whole_answers import send_reply
 from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.observe.request_figures import RequestFigures
@@ -503,3 +504,11 @@ def test_a_json_answer_is_sent_as_json_whatever_its_server_calls_it() -> None:
 
     asyncio.run(send_reply(send, WireReply(status=200, headers={"content-type": "text/plain"}, body=b"{}", answer={})))
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"
+
+
+def test_feedback_counts_as_a_request_of_its_key(serve: Any) -> None:
+    running = serve(good=Script())
+    limited, free = key(running, "limited", limits=Limits(requests_per_minute=2)), key(running, "free")
+    body = {"decision_id": "unknown", "quality": 1}
+    assert [running.ask("/v1/feedback", body, **limited).status for _ in range(3)] == [202, 202, 429]
+    assert running.ask("/v1/feedback", body, **free).status == 202

@@ -7,7 +7,8 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,15 @@ class Access:
         demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
+
+    @asynccontextmanager
+    async def admitted(self, caller: Caller, user: str | None = None) -> AsyncIterator[None]:
+        """Admit a request that costs nothing, for the time of a block; raises as :meth:`admit` does."""
+        admission = await self.admit(caller, max_cost_usd=0.0, user=user)
+        try:
+            yield
+        finally:
+            admission.settle(0.0, 0)
 
     def cheaper(self, costs_usd: Mapping[str, float], left_usd: float) -> Sequence[str]:
         """Return the candidates that cost no more than a budget has left, where ``over_budget`` sends requests to a cheaper one; else none."""

@@ -196,7 +196,8 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
-    body = await read_small_json(gateway, scope, receive, EXAMPLE)
-    await gateway.commits.written()
-    document = await asyncio.to_thread(add_feedback, gateway.controller, body, scope["caller"])
+    body, caller = await read_small_json(gateway, scope, receive, EXAMPLE), scope["caller"]
+    async with gateway.access.admitted(caller):
+        await gateway.commits.written()
+        document = await asyncio.to_thread(add_feedback, gateway.controller, body, caller)
     await send_safe_json(send, document, 202 if document["waits"] else 200)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
-from aamc_gateway.forwarding.failures import unserved
+from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import read_json
@@ -20,7 +20,9 @@ from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
+    from aamc_gateway.forwarding.calls.upstreams import Upstream
     from aamc_gateway.server.gateway import Gateway
+    from aamc_sdk.interfaces import WireReply
 
 
 async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:
@@ -49,19 +51,31 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     request = await read_request(gateway, "messages", "count_tokens", scope, receive)
     names = [request.model] if request.mode == "model" else [name for name in gateway.upstreams if request.caller.may_use(name)]
     counting = next((gateway.upstreams[name] for name in names if name in gateway.upstreams and "count_tokens" in gateway.upstreams[name].apis), None)
-    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
+    reply = None
+    async with gateway.access.admitted(request.caller, request.query.user):
+        try:
+            if counting is not None:
+                reply = await free_reply(gateway, counting, request, receive)
+        except UnservedError as error:
+            if error.kind == "request":
+                raise
+    if reply is not None:
+        await send_body(send, reply.body, status=reply.status)
+    else:
+        await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
+
+
+async def free_reply(gateway: Gateway, upstream: Upstream, request: ClientRequest, receive: Receive) -> WireReply:
+    """Return a candidate's answer to a request that costs nothing, without a decision.
+
+    Raises:
+        UnservedError: The call failed.
+    """
     try:
-        if counting is not None:
-            with WatchedBlock(gateway.watch, receive):
-                reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
-            await send_body(send, reply.body, status=reply.status)
-            return
+        with WatchedBlock(gateway.watch, receive):
+            return await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
     except ProviderError as error:
-        if error.kind == "request":
-            raise unserved([(error, True)]) from error
-    finally:
-        admission.settle(0.0, 0)
-    await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
+        raise unserved([(error, True)]) from error
 
 
 async def models(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, quote
 import orjson
 
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
-from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
@@ -18,9 +17,8 @@ from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
 from aamc_gateway.requests.request_reader import OWN_PREFIX, PASSED_HEADERS, unknown_header, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_gateway.server.http.client_watch import WatchedBlock
+from aamc_gateway.server.http.model_endpoints import free_reply
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
-from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import Query
 
 if TYPE_CHECKING:
@@ -112,14 +110,8 @@ async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, s
     upstream = gateway.upstreams[request.model]
     if request.model in gateway.upstreams.incapable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
-    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
-    try:
-        with WatchedBlock(gateway.watch, receive):
-            reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
-    except ProviderError as error:
-        raise unserved([(error, True)]) from error
-    finally:
-        admission.settle(0.0, 0)
+    async with gateway.access.admitted(request.caller, request.query.user):
+        reply = await free_reply(gateway, upstream, request, receive)
     await note_objects(gateway, request, reply)
     await send_reply(send, reply)
 
