@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import http.client
+import json
 import math
 import threading
 from pathlib import Path
@@ -512,3 +514,32 @@ def test_feedback_counts_as_a_request_of_its_key(serve: Any) -> None:
     body = {"decision_id": "unknown", "quality": 1}
     assert [running.ask("/v1/feedback", body, **limited).status for _ in range(3)] == [202, 202, 429]
     assert running.ask("/v1/feedback", body, **free).status == 202
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/moderations"])
+def test_the_lines_of_a_list_header_are_passed_on_together_and_of_others_the_last(serve: Any, stub: StubServer, path: str) -> None:
+    running = serve(good=Script())
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+    body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    connection.putrequest("POST", path)
+    lines = [
+        ("anthropic-beta", "one"),
+        ("traceparent", "a"),
+        ("anthropic-beta", "two, three"),
+        ("traceparent", "b"),
+        ("content-length", str(len(body))),
+    ]
+    for name, value in lines:
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    assert connection.getresponse().status == 200
+    connection.close()
+    sent = stub.requests[-1].headers
+    assert (sent["anthropic-beta"], sent["traceparent"]) == ("one, two, three", "b")
+
+
+def test_the_model_in_a_request_s_header_is_encoded_as_in_an_answer_s(serve: Any, stub: StubServer) -> None:
+    running = serve(**{"mod\u00e8le %20": Script()})
+    named = running.ask("/v1/moderations", {"model": "mod\u00e8le %20", "input": "x"}).headers["x-aamc-model"]
+    assert named == "mod%C3%A8le %2520"
+    assert running.ask("/v1/files", b"x", x_aamc_model=named).status == 200

@@ -46,8 +46,8 @@ async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
 
 def check_origin(scope: Scope) -> None:
     """Refuse a request that writes from a page of another site."""
-    origin, host = _header(scope, b"origin"), _header(scope, b"host")
-    is_own = not origin or origin.rpartition("://")[2] == host or _header(scope, b"sec-fetch-site") == "same-origin"  # a page cannot set it
+    origin, host, site = (header(scope["headers"], name) for name in (b"origin", b"host", b"sec-fetch-site"))
+    is_own = not origin or origin.rpartition("://")[2] == host or site == "same-origin"  # a page cannot set the last
     if scope["method"] not in ("GET", "HEAD") and not is_own:
         why = f"the request comes from a page of another site: its Origin is {origin[:80]!r} and its Host {host[:80]!r}"
         raise Refused(f"{why}; if a proxy changes Host, let it pass the client's on", status=403, kind="permission")
@@ -115,16 +115,12 @@ async def _session(gateway: Gateway, token: str) -> Caller | None:
     return None
 
 
-def _header(scope: Scope, name: bytes) -> str:
-    return header(scope["headers"], name) or ""
-
-
 def _name(token: str) -> str:
     return f"dashboard/{hashlib.sha256(token.encode()).hexdigest()}"
 
 
 def _cookie(scope: Scope) -> str:
-    for part in _header(scope, b"cookie").split(";"):
+    for part in header(scope["headers"], b"cookie").split(";"):
         name, _, value = part.strip().partition("=")
         if name == COOKIE:
             return value
@@ -132,5 +128,5 @@ def _cookie(scope: Scope) -> str:
 
 
 def _set_cookie(scope: Scope, token: str, seconds: float) -> bytes:
-    is_secure = scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == "https"
+    is_secure = scope.get("scheme") == "https" or header(scope["headers"], b"x-forwarded-proto") == "https"
     return f"{COOKIE}={token}; Path=/; Max-Age={seconds:.0f}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}".encode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.request_log import log_request
+from aamc_gateway.requests.bodies import header
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Observer:
     def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
         if self._tracing is not None:
-            served.traceparent = next((value.decode("latin-1") for name, value in headers if name == b"traceparent"), "")
+            served.traceparent = header(headers, b"traceparent")
 
     def served(self, served: RequestFigures) -> None:
         """Record a request that has ended."""

@@ -27,12 +27,9 @@ class ClientLeft(Exception):
     """Raised when the client has closed the connection."""
 
 
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return the value of a header, its name in lower case; None without it."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return None
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """Return the value of a header, its name in lower case; ``""`` without it."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
 async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_most: float = math.inf) -> bytes:
@@ -44,10 +41,10 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_mo
     """
     at_most = min(at_most, int(limits.body_mb * 1e6))
     encoding = header(scope["headers"], b"content-encoding")
-    if encoding is not None and encoding.lower() not in ("", "identity"):
+    if encoding.lower() not in ("", "identity"):
         raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
     length = header(scope["headers"], b"content-length")
-    if length is not None and length.isdigit() and int(length) > at_most:
+    if length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)
     parts, size, more = [], 0, True
     try:

@@ -26,7 +26,8 @@ _SESSION_HEADERS = (b"x-claude-code-session-id",)
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
 """Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
-OWN_PREFIX = b"x-aamc-"
+_LISTS = (b"anthropic-beta", b"openai-beta", b"accept")
+_OWN_PREFIX = b"x-aamc-"
 """Begins the names of the gateway's own headers."""
 
 _REQUIRED = {
@@ -74,7 +75,7 @@ class RequestReader:
         """
         caller.check_models(self._known)
         size = len(raw)
-        own, passed = self._headers(headers)
+        own, passed = sorted_headers(headers, self._own_headers, PASSED_HEADERS)
         mode, model, in_model = self._model(body.get("model"))
         arguments = routing_arguments(in_model, own.get(_PREFERENCE), body.pop("aamc", None), self._preferences)
         check_fields(api, body)
@@ -107,18 +108,6 @@ class RequestReader:
             retry_count=_count(own.get(b"x-stainless-retry-count")),
             headers=passed,
         )
-
-    def _headers(self, headers: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, str], dict[str, str]]:
-        own: dict[bytes, str] = {}
-        passed: dict[str, str] = {}
-        for name, value in headers:
-            if name in self._own_headers:
-                own[name] = value.decode("latin-1")
-            elif name in PASSED_HEADERS:
-                passed[name.decode("ascii")] = value.decode("latin-1")
-            elif name.startswith(OWN_PREFIX):
-                raise unknown_header(name, self._own_headers)
-        return own, passed
 
     def _model(self, model: Any) -> tuple[Mode, str, dict[str, str]]:
         if model is None:
@@ -179,10 +168,28 @@ class RequestReader:
         )
 
 
-def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
-    """Return the refusal of a request with a header of the gateway that it does not know."""
-    text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"this request takes no header {text} (it takes: {one_of(names)}); give other arguments in the body's object 'aamc'")
+def sorted_headers(
+    headers: Iterable[tuple[bytes, bytes]], own: Collection[bytes], passed: Collection[bytes]
+) -> tuple[dict[bytes, str], dict[str, str]]:
+    """Return a request's headers of the gateway, and those that are passed on; a list may have several lines (RFC 9110, section 5.2).
+
+    Raises:
+        Refused: There is an unknown header of the gateway.
+    """
+    found_own: dict[bytes, str] = {}
+    found_passed: dict[str, str] = {}
+    for name, value in headers:
+        text = value.decode("latin-1")
+        if name in own:
+            found_own[name] = text
+        elif name in passed:
+            known = name.decode("ascii")
+            found_passed[known] = f"{found_passed[known]}, {text}" if name in _LISTS and known in found_passed else text
+        elif name.startswith(_OWN_PREFIX):
+            names = sorted(each.decode("latin-1") for each in own if each.startswith(_OWN_PREFIX))
+            why = f"this request takes no header {name.decode('latin-1')} (it takes: {one_of(names)})"
+            raise Refused(f"{why}; give other arguments in the body's object 'aamc'")
+    return found_own, found_passed
 
 
 def unknown_model(name: str, known: Collection[str]) -> Refused:

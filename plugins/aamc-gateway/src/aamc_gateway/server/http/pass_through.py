@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, unquote
 
 import orjson
 
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
+from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
-from aamc_gateway.requests.request_reader import OWN_PREFIX, PASSED_HEADERS, unknown_header, unknown_model
+from aamc_gateway.requests.request_reader import PASSED_HEADERS, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.model_endpoints import free_reply
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -57,13 +57,11 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     Raises:
         Refused: It names no model, one that is unknown, an object of another tenant, or an unknown header of the gateway.
     """
-    if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
-        raise unknown_header(unknown, [_MODEL_HEADER])
+    own, headers = sorted_headers(scope["headers"], [_MODEL_HEADER], _PASSED_HEADERS)
     raw = await read_body(scope, receive, gateway.settings.limits)
-    headers = {key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _PASSED_HEADERS}
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
     body, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
-    name = _model(scope, body, _value(raw, form.model))
+    name = _model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
@@ -146,8 +144,8 @@ def _value(raw: bytes, field: slice | None) -> str | None:
     return None if field is None else raw[field].decode(errors="replace").strip()
 
 
-def _model(scope: Scope, body: Mapping[str, Any], in_form: str | None) -> str | None:
-    found = header(scope["headers"], _MODEL_HEADER)
+def _model(scope: Scope, in_header: str | None, body: Mapping[str, Any], in_form: str | None) -> str | None:
+    found = None if in_header is None else unquote(in_header)  # as the header of an answer has it
     if found is None and scope["query_string"]:
         found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
     if found is None and isinstance(named := body.get("model"), str):
