@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -103,6 +105,32 @@ def test_a_reload_drops_no_request(serve: Any, stub: StubServer) -> None:
             return [status for statuses in await asyncio.gather(*workers) for status in statuses]
 
     assert set(asyncio.run(main())) == {200}
+
+
+def reloaded(gateway: Any, words: str) -> str:
+    """Reload a gateway, and return its output since then, once it has some words."""
+    before = len(gateway.output)
+    gateway.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 60
+    while words not in gateway.output[before:]:
+        assert time.monotonic() < end, gateway.output
+        time.sleep(0.05)
+    return str(gateway.output[before:])
+
+
+def test_a_log_in_memory_is_not_lost_by_a_reload(serve: Any) -> None:
+    gateway = serve({"good": {}}, store="memory:", settings={"access": {"limits": {"usd_total": 1e-9}}})
+    assert "the log is in memory, and a reload would lose it" in reloaded(gateway, "cannot be reloaded")
+    assert gateway.ready()
+
+
+def test_a_reload_changes_the_form_of_log_lines(serve: Any) -> None:
+    gateway = serve({"good": {}}, settings={"observe": {"logs": {"format": "text"}}})
+    file = gateway.folder / "gateway.yaml"
+    file.write_text(file.read_text().replace("format: text", "format: json"), encoding="utf-8")
+    reloaded(gateway, "the configuration was reloaded")
+    lines = reloaded(gateway, "the configuration was reloaded").strip().splitlines()
+    assert [json.loads(line)["message"] for line in lines if "reloaded" in line] == ["the configuration was reloaded"]
 
 
 HANGING = """

@@ -522,15 +522,8 @@ def test_the_lines_of_a_list_header_are_passed_on_together_and_of_others_the_las
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
     body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "hi"}]}).encode()
     connection.putrequest("POST", path)
-    lines = [
-        ("anthropic-beta", "one"),
-        ("traceparent", "a"),
-        ("anthropic-beta", "two, three"),
-        ("traceparent", "b"),
-        ("content-length", str(len(body))),
-    ]
-    for name, value in lines:
-        connection.putheader(name, value)
+    for line in ("anthropic-beta: one", "traceparent: a", "anthropic-beta: two, three", "traceparent: b", f"content-length: {len(body)}"):
+        connection.putheader(*line.split(": "))
     connection.endheaders(body)
     assert connection.getresponse().status == 200
     connection.close()

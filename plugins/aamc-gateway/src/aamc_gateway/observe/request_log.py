@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs(settings: LogSettings) -> None:
-    """Write all logs of this process in the form of the settings; called once by a worker."""
+    """Write all logs of this process in the form of the settings; a worker calls it at its start and after a reload."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=logging.getLogger().level, force=True)

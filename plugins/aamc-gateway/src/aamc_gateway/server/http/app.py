@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import Any
 
 from starlette.routing import compile_path
@@ -19,7 +20,7 @@ from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
-_AT_START = ("host", "port", "workers")
+_AT_START = ("host", "port", "workers", "shutdown_s", "limits.header_kb", "limits.header_s", "limits.write_s")
 """Settings that a reload does not change."""
 MakeGateway = Callable[[], Awaitable[Gateway]]
 
@@ -163,7 +164,7 @@ class GatewayApp:
                 task = asyncio.get_running_loop().create_task(old.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-                if kept := [name for name in _AT_START if getattr(old.settings, name) != getattr(gateway.settings, name)]:
+                if kept := [name for name in _AT_START if (get := attrgetter(name))(old.settings) != get(gateway.settings)]:
                     logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
             logger.warning("the configuration was reloaded")
 

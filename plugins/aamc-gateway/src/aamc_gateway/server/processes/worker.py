@@ -26,6 +26,7 @@ from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.limited_protocol import limited_protocol
 from aamc_gateway.server.settings import GatewaySettings
+from aamc_sdk.errors import ConfigError
 
 _KEEP_ALIVE_S = 75
 """Time for which an idle connection is kept; longer than that of usual proxies."""
@@ -84,7 +85,13 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     settings = made[0].settings
 
     async def make() -> Gateway:
-        return made.pop() if made else await asyncio.to_thread(lambda: launch.again().gateway(metrics))
+        if made:
+            return made.pop()
+        if launch.in_memory:
+            raise ConfigError(
+                "the log is in memory, and a reload would lose it and what budgets have used: restart, or give --store sqlite:FILE"
+            )
+        return await asyncio.to_thread(lambda: launch.again().gateway(metrics))
 
     linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
     gc.collect()
@@ -102,8 +109,12 @@ async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: s
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
+    async def reload_all() -> None:
+        await app.reload()
+        configure_logs(app.gateway.settings.observe.logs)
+
     def reload() -> None:
-        task = loop.create_task(app.reload())
+        task = loop.create_task(reload_all())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
