@@ -36,6 +36,14 @@ def test_route_uses_up_no_limit_of_tokens(serve: Serve):
     assert [http(f"{gateway.url}/v1/route", {"text": "Sort a list"}).status for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.parametrize(("policy", "usd", "shown"), [("refuse", 1e-6, MODELS), ("cheaper", 1e-6, MODELS), ("cheaper", 0.03, {"small"})])
+def test_route_needs_no_budget_for_an_answer(serve: Serve, policy: str, usd: float, shown):
+    gateway = serve({"access": {"over_budget": policy, "limits": {"usd_total": usd}}})
+    for _ in range(3):
+        found = http(f"{gateway.url}/v1/route", {"text": "word " * 4000})
+        assert (found.status, {each["name"] for each in found.json["candidates"] if each["masked_why"] is None}) == (200, set(shown))
+
+
 def test_route_shows_that_neither_system_prompts_nor_tool_results_are_classified(serve: Serve):
     messages = [
         {"role": "system", "content": "SECRET"},

@@ -16,6 +16,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.storage import plain
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """
     request = await read_json(gateway, scope, receive, partial(_client_request, gateway, scope), '{"text": "Hello"}')
-    exchange = Exchange(gateway, request, scope["route"])
+    exchange = _UnansweredExchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
         decision = await exchange.commit()
@@ -37,6 +38,20 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
         exchange.served.cost_usd = float(decision.notes.get("spent_usd") or 0.0)
         exchange.end(200)
     await send_json(send, plain(document), headers=exchange.headers())
+
+
+class _UnansweredExchange(Exchange):
+    """A request that is decided and not answered, so that a budget without room for an answer does not refuse it."""
+
+    async def _admit(self) -> None:
+        """Admit the request; with all candidates where no answer fits the budget. The cost of a router that asks a model is unknown, so it must fit."""
+        try:
+            await super()._admit()
+        except Refused as error:
+            if error.kind != "budget" or isinstance(self.gateway.controller.router, AsyncRouter):
+                raise
+            self._admission = await self.gateway.access.admit(self.request.caller, max_cost_usd=0.0, user=self.request.query.user)
+            self._allowed = self._names
 
 
 def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> ClientRequest:

@@ -88,9 +88,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
         if made:
             return made.pop()
         if launch.in_memory:
-            raise ConfigError(
-                "the log is in memory, and a reload would lose it and what budgets have used: restart, or give --store sqlite:FILE"
-            )
+            raise ConfigError("the log is in memory, and a reload would lose it and what budgets have used: restart, or give --store sqlite:FILE")
         return await asyncio.to_thread(lambda: launch.again().gateway(metrics))
 
     linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
