@@ -44,7 +44,7 @@ class _UnansweredExchange(Exchange):
     """A request that is decided and not answered, so that a budget without room for an answer does not refuse it."""
 
     async def _admit(self) -> None:
-        """Admit the request; with all candidates where no answer fits the budget. The cost of a router that asks a model is unknown, so it must fit."""
+        """Admit the request; with all candidates where no answer fits the budget. The cost of a router that asks a model is unknown: it must fit."""
         try:
             await super()._admit()
         except Refused as error:

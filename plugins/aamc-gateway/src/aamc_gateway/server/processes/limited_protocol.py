@@ -24,7 +24,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
     _reading = False
-    _size = 0
+    _size = _received = 0
     _header_size = 0
     _headers_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -36,9 +36,11 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._start_headers_timer()
 
     def data_received(self, data: bytes) -> None:
+        self._received = 0
         if self._awaits_headers():
             data = _without_upgrade(data)
-            self._size += len(data)
+            self._received = len(data)
+            self._size += self._received
         super().data_received(data)
         if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
             self._start_headers_timer()
@@ -50,7 +52,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         return self._reading or self.cycle is None or self.cycle.response_complete
 
     def on_message_begin(self) -> None:
-        self._reading, self._header_size = True, 0
+        self._reading, self._header_size, self._size = True, 0, self._received  # without the rest of a body that was refused
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -142,7 +144,10 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Return the start of a request without the header ``Upgrade``: the parser would skip the body. Clients such as Java's offer HTTP/2 by it."""
+    """Return the start of a request without the header ``Upgrade``: the parser would skip the body. Clients such as Java's offer HTTP/2 by it.
+
+    A header that comes in two pieces is not found; such a request gets status 400.
+    """
     end = data.find(b"\r\n\r\n")
     found = _UPGRADE.search(data, 0, len(data) if end < 0 else end)
     return data if found is None else data[: found.start()] + b"\r\nx-upgrade:" + data[found.end() :]
