@@ -438,3 +438,11 @@ def test_an_answer_that_is_not_to_be_stored_leaves_no_entry(serve: Any, monkeypa
     for fields in ({"store": False}, {"store": False, "stream": True}, {}):
         assert running.ask("/v1/responses", {"model": "good", "input": "hi", **fields}).status == 200
     assert len(keys) == 1
+
+
+def test_a_container_goes_to_the_only_model_that_can_have_it_whoever_answered_the_same_first_words(serve: Any) -> None:
+    running = serve(keeps=Script(), plain=Script(), fields={"keeps": {"provider": "anthropic"}})
+    asked = {"max_tokens": 50, "messages": [{"role": "user", "content": "Summarise the attached sheet"}]}
+    assert running.ask("/v1/messages", {**asked, "model": "plain"}).status == 200
+    answer = running.ask("/v1/messages", {**asked, "model": "aamc/auto", "container": "c1"})
+    assert (answer.status, answer.headers.get("x-aamc-model")) == (200, "keeps")

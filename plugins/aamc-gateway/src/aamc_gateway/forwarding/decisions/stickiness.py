@@ -75,20 +75,21 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         except StoreAwayError:
             if fixed:
                 raise
-    if answered is not None and answered.candidate not in gateway.upstreams:
-        answered = None  # the pool has changed since
+    able = [name for name in gateway.upstreams if not fixed or request.api in gateway.upstreams[name].apis]
+    if answered is not None and answered.candidate not in able:
+        answered = None  # the pool has changed since, or another conversation began alike
     if fixed and request.mode == "model" and request.dialect == "responses" and answered is not None and answered.candidate != request.model:
         answered = None  # its client says whose server has the state
     if answered is None:
         if not fixed:
             return UNKNOWN
-        native = [name for name in names if request.api in gateway.upstreams[name].apis]
+        native = [name for name in names if name in able]
         if request.mode != "model" and len(native) != 1:
             others = set(names).difference(native)
             none = f" (models that keep no answers: {one_of(others)})" if others else ""
             raise Refused(f"the request continues an answer that this gateway does not know{none}: send the whole conversation, or name its model")
         answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
-    if fixed and request.api not in gateway.upstreams[answered.candidate].apis:
+    if answered.candidate not in able:
         message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
         raise Refused(message)
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
