@@ -536,3 +536,9 @@ def test_the_model_in_a_request_s_header_is_encoded_as_in_an_answer_s(serve: Any
     named = running.ask("/v1/moderations", {"model": "mod\u00e8le %20", "input": "x"}).headers["x-aamc-model"]
     assert named == "mod%C3%A8le %2520"
     assert running.ask("/v1/files", b"x", x_aamc_model=named).status == 200
+
+
+def test_embeddings_are_not_streamed(serve: Any, stub: StubServer) -> None:
+    refused = serve(good=Script()).ask("/v1/embeddings", {"model": "good", "input": "hi", "stream": True})
+    assert (refused.status, refused.json["error"]["message"]) == (400, "embeddings are not streamed; leave stream out")
+    assert refused.headers.get("x-aamc-decision-id") is None

@@ -252,6 +252,8 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
         raise Refused(f"the request has no {names[0]}; add the field")
     _check_stream(body)
+    if api == "embeddings" and body.get("stream"):
+        raise Refused("embeddings are not streamed; leave stream out")
     _check_tools(body.get("tools"))
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
