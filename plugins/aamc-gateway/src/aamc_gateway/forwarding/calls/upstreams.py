@@ -216,9 +216,7 @@ class Upstreams(Mapping[str, Upstream]):
 
     def __init__(self, pool: Pool, models: ModelClient, default_tokens: int) -> None:
         self._all = {c.name: Upstream(c, models, default_tokens) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
-        self._callable = tuple(self._all)
-        self._incapable: dict[str, frozenset[str]] = {}
-        self._names = pool.names
+        self._capable: dict[str, Sequence[str]] = {}
 
     def check(self) -> None:
         """Check that a candidate can be called.
@@ -246,18 +244,13 @@ class Upstreams(Mapping[str, Upstream]):
             errors.append(f"{name}: {problem}")
         raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
-    def incapable(self, api: str) -> frozenset[str]:
-        """Return the names of the candidates that cannot answer requests of an API."""
-        if api.startswith("/"):
-            api = "/"  # the paths of all APIs that pass through are alike
-        if api not in self._incapable:
-            self._incapable[api] = frozenset(name for name in self._names if name not in self._all or self._all[name].answers(api) is None)
-        return self._incapable[api]
-
     def capable(self, api: str) -> Sequence[str]:
         """Return the names of the candidates that can answer requests of an API."""
-        forbidden = self.incapable(api)
-        return [name for name in self._all if name not in forbidden] if forbidden else self._callable
+        if api.startswith("/"):
+            api = "/"  # the paths of all APIs that pass through are alike
+        if api not in self._capable:
+            self._capable[api] = tuple(name for name, upstream in self._all.items() if upstream.answers(api) is not None)
+        return self._capable[api]
 
     def check_api(self, request: ClientRequest) -> None:
         """Raise Refused if a request's API is not offered: by the model that it names, else by any."""

@@ -106,7 +106,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
 async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, send: Send) -> None:
     """Answer a request that costs nothing, without a decision: applications ask again and again whether a batch is done."""
     upstream = gateway.upstreams[request.model]
-    if request.model in gateway.upstreams.incapable(request.api):
+    if request.model not in gateway.upstreams.capable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
     async with gateway.access.admitted(request.caller, request.query.user):
         reply = await free_reply(gateway, upstream, request, receive)
