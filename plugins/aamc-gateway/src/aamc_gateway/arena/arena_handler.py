@@ -160,11 +160,8 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
             raise reply
         return AgentOutput(reply.text, reply.call.block.cost_usd)
 
-    async def never(*arguments: object) -> AgentOutput:
-        raise AssertionError("all candidates have answered")
-
     judge = ModelJudge(ask_judge, f"judge:{settings.judge}")
-    arena = Arena(exchange.gateway.controller, never, judge, {"timeout_seconds": settings.timeout_seconds})
+    arena = Arena(exchange.gateway.controller, None, judge, {"timeout_seconds": settings.timeout_seconds})
     best = (await arena.judge(_match(exchange, replies))).best.candidate
     return next(reply for reply in replies if reply.name == best)
 
