@@ -32,7 +32,6 @@ def served_request(request: ClientRequest, route: str) -> RequestFigures:
         dialect=request.dialect if request.api == request.dialect else request.api,
         key_id=caller.key_id,
         tenant=caller.tenant,
-        session=request.query.session,
         streamed=request.stream,
         began=time.time(),
     )

@@ -53,7 +53,6 @@ class RequestFigures:
         candidate: The candidate that answered; ``""`` for none.
         key_id: The id of the caller's key.
         tenant: The caller's tenant.
-        session: The conversation's id.
         streamed: Whether the answer is a stream.
         cached: Whether the answer comes from the cache.
         began: When the request came, in seconds since the epoch.
@@ -79,7 +78,6 @@ class RequestFigures:
     candidate: str = ""
     key_id: str = ""
     tenant: str | None = None
-    session: str | None = None
     streamed: bool = False
     cached: bool = False
     began: float = 0.0
