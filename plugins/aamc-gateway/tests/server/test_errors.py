@@ -487,3 +487,9 @@ def test_a_key_for_an_orchestrator_s_bare_name_is_said_to_be_wrong_whatever_is_a
         refused = running.chat(model=model, headers=right)
         assert (refused.status, "it may use aamc/puppeteer" in refused.json["error"]["message"]) == (403, True)
     assert running.chat("What is 12 * (3 + 4)?", model="aamc/puppeteer", headers=right).status == 200
+
+
+def test_a_request_whose_calls_failed_is_not_counted_as_a_refusal(serve: Any) -> None:
+    running = serve(good=Script(fault="status", status=500))
+    assert running.chat().status == 502
+    assert "aamc_refused_total{" not in running.ask("/metrics", method="GET").body.decode()

@@ -318,7 +318,7 @@ class Exchange:
         """Note that a candidate is over its own limits."""
         self._refusals.append(error.with_traceback(None))  # else a cycle, as in ended()
 
-    def final_error(self) -> UnservedError | Refused:
+    def final_error(self) -> Refused:
         """Return the error of a request without an answer: that of its calls, else the refusal that ends first, with status 503 if one was paid."""
         refusals, self._refusals = self._refusals, []  # else a cycle, once one of them is raised
         if self._failures:

@@ -11,7 +11,7 @@ from aamc_models.dialects import json_object
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.limit_claims import USD
-from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, failures_text, public_message
+from aamc_sdk.errors import NoCandidateError, ProviderError, failures_text, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.access.limit_claims import LimitedClaim
@@ -36,19 +36,16 @@ _FINAL = ("request", "rate_limit", "timeout")
 """Kinds that tell the client more than the others, in this order."""
 
 
-class UnservedError(AamcError):
-    """Raised when every candidate that may answer has failed.
+class UnservedError(Refused):
+    """Raised when every candidate that may answer has failed; ``kind`` is that of :class:`aamc_sdk.errors.ProviderError`.
 
     Attributes:
-        status: The HTTP status.
-        kind: As of :class:`aamc_sdk.errors.ProviderError`.
-        retry_after_s: Time in seconds after which the request may succeed; None if unknown.
         body: An upstream's own error in the client's dialect; None to make one from the message.
     """
 
     def __init__(self, message: str, status: int, kind: str, retry_after_s: float | None = None, body: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.retry_after_s, self.body = status, kind, retry_after_s, body
+        super().__init__(message, status=status, kind=kind, retry_after_s=retry_after_s)
+        self.body = body
 
 
 def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[Refused] = ()) -> UnservedError:

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.routing import compile_path
 
 from aamc_gateway.dashboard.sign_in import admin_caller
+from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
@@ -78,7 +79,7 @@ class GatewayApp:
         except BaseException as error:  # a component may raise anything
             if start.status:
                 raise
-            if isinstance(error, Refused):
+            if isinstance(error, Refused) and not isinstance(error, UnservedError):
                 gateway.metrics.refusals.labels(error.kind).inc()
             who = f"request {scope['request_id']}" if "request_id" in scope else "a request"
             tell_operator(f"{who} of {scope['path']}", error)

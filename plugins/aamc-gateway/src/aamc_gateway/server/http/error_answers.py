@@ -108,7 +108,7 @@ def status_and_kind(error: BaseException) -> tuple[int, str]:
 
 
 def _parts(error: BaseException) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
-    if isinstance(error, UnservedError | Refused):
+    if isinstance(error, Refused):
         return error.status, error.kind, error.retry_after_s, getattr(error, "body", None)
     if isinstance(error, LimitError):
         return 402 if error.kind == "budget" else 429, error.kind, error.retry_after_s, None
