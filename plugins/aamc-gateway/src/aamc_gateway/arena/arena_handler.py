@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, transcript_of, wants_usage
+from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.arena.ballots import blind
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
@@ -20,7 +21,6 @@ from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json, send_safe_json
-from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
 from aamc_sdk.errors import AamcError, DataError, ProviderError, unknown_name
 from aamc_sdk.interfaces import AgentOutput

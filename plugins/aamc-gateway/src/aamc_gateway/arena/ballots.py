@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import ArenaSettings
 from aamc_sdk.errors import ConflictError, StoreError, one_of
 

@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from starlette.types import Receive, Scope, Send
+
 from aamc_gateway.dashboard.learned_state import posteriors_document
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
 from aamc_gateway.server.http.answers import send_safe_json
-from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import DataError, one_of
 
 if TYPE_CHECKING:

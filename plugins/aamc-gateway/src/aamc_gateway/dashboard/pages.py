@@ -6,8 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from starlette.types import Receive, Scope, Send
+
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.server.http.answers import send_safe_body
-from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway

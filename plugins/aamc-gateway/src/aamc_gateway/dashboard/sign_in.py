@@ -12,11 +12,12 @@ import time
 from typing import TYPE_CHECKING
 
 import orjson
+from starlette.types import Receive, Scope, Send
 
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.keys import digest_of, key_with_id
 from aamc_gateway.requests.bodies import header, read_small_json
 from aamc_gateway.server.http.answers import send_safe_json
-from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway

@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from starlette.types import Receive, Scope, Send
+
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
-from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
 from aamc_sdk.log import RowStore
 from aamc_sdk.types import Attempt, Query, Record, is_implicit

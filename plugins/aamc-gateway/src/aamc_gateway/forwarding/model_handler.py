@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from starlette.types import Receive, Scope, Send
+
 from aamc_gateway.forwarding.answers.cache import CachedAnswer, user_hash
 from aamc_gateway.forwarding.answers.descriptions import cost_header, model_header
 from aamc_gateway.forwarding.answers.streams import StreamedAnswer
@@ -12,7 +14,6 @@ from aamc_gateway.forwarding.answers.whole_answers import answer_whole
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.server.interfaces import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway

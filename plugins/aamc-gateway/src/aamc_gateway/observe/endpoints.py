@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from starlette.types import Receive, Scope, Send
+
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.server.http.answers import send_body, send_json
-from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
+from starlette.types import Receive, Scope, Send
 
-from aamc_gateway.access.callers import refused_for_now
+from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
@@ -21,7 +22,6 @@ from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.answers import send_json
-from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_gateway.server.settings import CONTENT, NONE, REASONING
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Step, Usage

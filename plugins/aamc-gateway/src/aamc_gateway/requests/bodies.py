@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
+from starlette.types import Receive, Scope
 
-from aamc_gateway.server.interfaces import Receive, Refused, Scope
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.server.settings import RequestLimits
 from aamc_sdk.interfaces import Deadline
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_models.dialects import OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
 
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.media import Media, media_of
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
-from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT

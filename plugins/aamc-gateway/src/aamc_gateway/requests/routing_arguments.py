@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from aamc_gateway.server.interfaces import Refused
+from aamc_gateway.access.callers import Refused
 from aamc_sdk.errors import unknown_name
 from aamc_sdk.log import MAX_NAME_BYTES
 from aamc_sdk.types import Preference

@@ -16,8 +16,9 @@ from aamc_gateway.server.http.error_answers import client_message, tell_operator
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:
+    from starlette.types import Send
+
     from aamc_gateway.observe.request_figures import Ending
-    from aamc_gateway.server.interfaces import Send
 
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 KEEP_ALIVE = b": keep-alive\n\n"

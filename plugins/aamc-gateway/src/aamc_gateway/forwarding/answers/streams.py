@@ -18,7 +18,7 @@ from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Deadline
 
 if TYPE_CHECKING:
-    from aamc_gateway.server.interfaces import Send
+    from starlette.types import Send
 
 _NULL_USAGE = b',"usage":null'
 _LAST_BYTES_S = 0.2

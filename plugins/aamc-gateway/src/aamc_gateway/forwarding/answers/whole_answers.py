@@ -30,8 +30,9 @@ from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 
 if TYPE_CHECKING:
+    from starlette.types import Send
+
     from aamc_gateway.server.gateway import Gateway
-    from aamc_gateway.server.interfaces import Send
 
 _READ_BYTES = 2**20
 """Maximum size of an answer that is read although it only passes through: an image in JSON is larger."""

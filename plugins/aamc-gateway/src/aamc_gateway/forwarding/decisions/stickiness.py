@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 from aamc_models.dialects import last_call
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.requests.sessions import Answered
-from aamc_gateway.server.interfaces import Refused
 from aamc_sdk.errors import StoreAwayError, one_of
 
 if TYPE_CHECKING:

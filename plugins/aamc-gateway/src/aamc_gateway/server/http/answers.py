@@ -1,13 +1,13 @@
-"""Whole answers of the gateway's own endpoints, those of the pages of people with headers for browsers."""
+"""The type of endpoints, and their own whole answers, those of the pages of people with headers for browsers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
+from starlette.types import Receive, Scope, Send
 
-from aamc_gateway.server.interfaces import Send
 from aamc_sdk.storage import plain
 
 JSON = b"application/json"
@@ -17,6 +17,12 @@ SAFE_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 """Headers for browsers: keep no copy, trust the media type, and tell no other site the address."""
+RouteEndpoint = Callable[[Any, Scope, Receive, Send], Awaitable[None]]
+"""Answers a request of a route; the first argument is the gateway, which imports the parts that use this type.
+
+``scope["caller"]`` holds the :class:`Caller`, ``scope["path_params"]`` the path's parameters. An AamcError that it raises becomes an error in the
+client's dialect.
+"""
 
 
 async def send_json(send: Send, document: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:

@@ -9,7 +9,9 @@ from operator import attrgetter
 from typing import Any
 
 from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
@@ -17,7 +19,6 @@ from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator
 from aamc_gateway.server.http.routes import Route, all_routes
-from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ import asyncio
 import time
 from types import TracebackType
 
+from starlette.types import Receive
+
 from aamc_gateway.requests.bodies import ClientLeft
-from aamc_gateway.server.interfaces import Receive
 
 SWEEP_S = 0.25
 """Time between two looks at the requests in progress. Only older ones get a task that waits for their client to leave: most are answered before."""

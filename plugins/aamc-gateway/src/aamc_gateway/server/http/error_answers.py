@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects import error_body
+from starlette.types import Send
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.server.http.answers import send_json
-from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
     AamcError,
     ConfigError,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from starlette.types import Receive, Scope, Send
+
 from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
 from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve
@@ -13,9 +15,8 @@ from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX, ROUTE
-from aamc_gateway.server.http.answers import send_body, send_json
+from aamc_gateway.server.http.answers import RouteEndpoint, send_body, send_json
 from aamc_gateway.server.http.client_watch import WatchedBlock
-from aamc_gateway.server.interfaces import Receive, RouteEndpoint, Scope, Send
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 

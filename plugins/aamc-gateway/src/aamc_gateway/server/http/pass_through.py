@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 
 import orjson
+from starlette.types import Receive, Scope, Send
 
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
@@ -18,7 +20,6 @@ from aamc_gateway.requests.media import uploaded_media
 from aamc_gateway.requests.request_reader import PASSED_HEADERS, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.model_endpoints import free_reply
-from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.types import Query
 
 if TYPE_CHECKING:

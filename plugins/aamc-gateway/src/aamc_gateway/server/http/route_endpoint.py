@@ -8,14 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from starlette.types import Receive, Scope, Send
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
 from aamc_gateway.server.http.answers import send_json
-from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.storage import plain
 

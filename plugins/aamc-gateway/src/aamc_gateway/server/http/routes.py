@@ -11,10 +11,10 @@ from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
 from aamc_gateway.feedback.client_feedback import feedback
 from aamc_gateway.observe import endpoints as observation
 from aamc_gateway.server.http import model_endpoints
+from aamc_gateway.server.http.answers import RouteEndpoint
 from aamc_gateway.server.http.model_endpoints import ask_endpoint
 from aamc_gateway.server.http.pass_through import PASSED, pass_through
 from aamc_gateway.server.http.route_endpoint import explain_route
-from aamc_gateway.server.interfaces import RouteEndpoint
 
 RouteScope = Literal["user", "admin", "public"]
 
