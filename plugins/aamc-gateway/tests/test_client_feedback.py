@@ -133,7 +133,7 @@ def test_figures_of_an_unknown_decision_count_once_when_it_comes(controller):
 
 
 @pytest.mark.parametrize("fields", [{}, {"source": "judge"}, {"id": "ticket-7"}])
-def test_figures_that_an_earlier_gateway_logged_with_their_feedback_are_known(controller, fields):
+def test_figures_that_a_controller_logged_with_their_feedback_are_known(controller, fields):
     decision_id = controller.route("hello").id
     logged = {**fields, **({"id": f"{decision_id}/ticket-7"} if "id" in fields else {})}
     controller.feedback(decision_id, quality=1, cost_usd=0.5, **logged)

@@ -109,7 +109,7 @@ async def _session(gateway: Gateway, token: str) -> Caller | None:
     if not kept:
         return None
     found, now = orjson.loads(kept), time.time()
-    digest = bytes.fromhex(found.get("digest", ""))  # sessions of earlier versions have none
+    digest = bytes.fromhex(found["digest"])
     key = await key_with_id(gateway.shared, found["key_id"])
     if gateway.access.is_admin_key(digest) or (key is not None and key.state(now) == "active" and key.matches(digest, now)):
         return Caller(key_id=found["key_id"], name=found["name"], admin=True)

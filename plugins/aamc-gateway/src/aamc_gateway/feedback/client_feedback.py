@@ -166,7 +166,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
 
 
 def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: str, feedback_id: str) -> bool:
-    """Return whether the log has no figures of a call yet; pending ones are left out. Version 0.1 logged them with their feedback.
+    """Return whether the log has no figures of a call yet; pending ones are left out. A controller logs them with their feedback.
 
     Raises:
         DataError: A figure cannot be used, or the log has calls of the decision.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""
-_FORM = 2
-"""Number of the form of kept answers: those that an earlier version kept are not found."""
 _MAX_REQUEST = 256_000
 """Maximum bytes of a request whose answer is cached: hashing a larger one would delay other requests."""
 _MAX_SHARE = 0.1
@@ -101,7 +99,7 @@ class AnswerCache:
         if request.api == "embeddings":
             routing.append(self._prices)  # they choose the model
         try:
-            text = orjson.dumps([_FORM, self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
+            text = orjson.dumps([self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
         return f"{self.group(request)}/{hashlib.sha256(text).hexdigest()}"
