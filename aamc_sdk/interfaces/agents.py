@@ -149,11 +149,12 @@ class EvaluatedOrchestrator(Orchestrator):
 
         Args:
             dataset: The tasks, with their right answers.
-            routers: Names of routers to compare with; those that need no training when None.
+            routers: Names of routers to compare with; when None, those that need no training, or none.
             folder: The folder for traces; None to write none.
             progress: Receives the progress.
 
         Raises:
+            ConfigError: Routers are named, and the orchestrator compares with none.
             DataError: The dataset has no right answers.
         """
 

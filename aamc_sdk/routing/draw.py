@@ -160,8 +160,10 @@ def _allowed_probabilities(scores: Scores, request: RoutingRequest) -> Floats:
     assert probabilities is not None
     _check_known_numbers(probabilities, request, "probabilities")
     allowed = np.where(request.mask, probabilities, 0.0)
-    if request.quality_floor is not None and not allowed.any(axis=1).all():
-        allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, choice_probabilities(scores, request, sample=False))
+    if request.quality_floor is not None:
+        empty = np.flatnonzero((probabilities > 0).any(axis=1) & ~allowed.any(axis=1))
+        if len(empty):
+            allowed[empty, _maximum_utility(scores, request)[empty]] = 1.0
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
         request.check_mask()

@@ -174,6 +174,7 @@ class RouterSnapshots:
         After a StoreError the next call tries again.
         """
         if not self._full_next and point != self._taken:
+            self._full_next = True  # a delta that fails may have dropped its changes
             delta = router.delta() if self._gives_deltas else None
             self._full_next = delta is None
             if delta is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aamc_sdk.errors import CheckpointError, StoreAwayError
-from aamc_sdk.log import MemoryStore
+from aamc_sdk.log import MemoryStore, open_store
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving.learner.snapshots import LogPoint, RouterSnapshots
 from aamc_sdk.types import StateDelta
 
 from .test_learner import Tally, judge
@@ -256,3 +260,22 @@ def test_a_learner_that_resigns_while_it_learns_a_replaced_log_takes_over_the_pu
     assert not first.learner.is_learner
     assert judged(first.router) == judged(late.router) == single(first.store)
     late.learner.close()
+
+
+def test_the_changes_of_a_delta_that_cannot_be_written_are_in_the_next_full_snapshot() -> None:
+    class OnADisk(Adding):
+        full = False
+
+        def delta(self) -> bytes | None:
+            changes = super().delta()
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return changes
+
+    router, read = OnADisk(), Adding()
+    with closing(open_store("memory:", Plugins())) as store:
+        kept = RouterSnapshots(store, "r", shared=False, gives_deltas=True)
+        for router.made, router.full in ((1, False), (2, True), (3, False)):
+            kept.save(router, LogPoint(router.made))
+        RouterSnapshots(store, "r", shared=False, gives_deltas=True).load(read, lambda *_: True)
+    assert read.made == 3

@@ -20,16 +20,14 @@ COLUMNS = {"success_rate": "success", "mean_reward": "reward", "mean_steps": "st
 
 def evaluate(played: Sequence[Trajectory], others: Iterable[Baseline], source: str, folder: Path | None, progress: Progress) -> dict[str, Any]:
     """Return the figures of a puppeteer's episodes and of baselines on the same tasks; a folder receives them and the episodes."""
+    if folder is not None:
+        write_trajectories(folder / "episodes.jsonl", played)
     figures = compared("puppeteer", lambda: played, others, progress)
     assert figures is not None  # there is no budget
-    document = {
-        "schema": 1,
-        "data": {"source": source, "tasks": len(played)},
-        "systems": {"puppeteer": figures, **figures.pop("baselines")},
-    }
+    baselines = figures.pop("baselines")
+    document = {"schema": 1, "data": {"source": source, "tasks": len(played)}, "systems": {"puppeteer": figures, **baselines}}
     if folder is not None:
         write_json(folder / "results.json", document)
-        write_trajectories(folder / "episodes.jsonl", played)
     return document
 
 
