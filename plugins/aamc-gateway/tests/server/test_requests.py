@@ -508,11 +508,13 @@ def test_a_json_answer_is_sent_as_json_whatever_its_server_calls_it() -> None:
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"
 
 
-def test_feedback_counts_as_a_request_of_its_key(serve: Any) -> None:
+def test_feedback_on_unknown_decisions_counts_as_a_request_of_its_key(serve: Any) -> None:
     running = serve(good=Script())
-    limited, free = key(running, "limited", limits=Limits(requests_per_minute=2)), key(running, "free")
+    limited, free = key(running, "limited", limits=Limits(requests_per_minute=3)), key(running, "free")
+    known = {"decision_id": running.chat(headers=limited).headers["x-aamc-decision-id"], "quality": 1}
     body = {"decision_id": "unknown", "quality": 1}
     assert [running.ask("/v1/feedback", body, **limited).status for _ in range(3)] == [202, 202, 429]
+    assert running.ask("/v1/feedback", known, **limited).status == 200
     assert running.ask("/v1/feedback", body, **free).status == 202
 
 

@@ -120,7 +120,7 @@ def _is_foreign(query: Query, caller: Caller) -> bool:
     return not caller.admin and (query.tenant != caller.tenant or caller.user not in (None, query.user))
 
 
-def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller, *, may_wait: bool = True) -> dict[str, Any]:
     """Record feedback; return the document of ``aamc feedback add --json``. It is in the log when this returns.
 
     The same feedback again changes nothing. Other feedback of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
@@ -130,6 +130,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         DataError: A field cannot be used, or names a candidate that the decision did not have; or there are figures, and the log has the call.
         Refused: The log has other feedback of that source, or other figures.
         StoreError: The log cannot be written.
+        UnknownDecisionError: It would have to wait for its decision, and not ``may_wait``.
     """
     given = read_feedback(body, caller)
     thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
@@ -138,6 +139,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     waits, kept_on = record is None or foreign, f"{decision_id}/{FOREIGN}" if foreign else decision_id
     if waits and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, which has no '/', not {decision_id!r:.80}")
+    if waits and not may_wait:
+        raise UnknownDecisionError(f"decision {decision_id!r} is not in the log")
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
     if isinstance(given.get("id"), str) and given["id"]:
         given["id"] = kept_on + given["id"].removeprefix(decision_id)
@@ -199,7 +202,10 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
     body, caller = await read_small_json(gateway, scope, receive, EXAMPLE), scope["caller"]
-    async with gateway.access.admitted(caller):
-        await gateway.commits.written()
-        document = await asyncio.to_thread(add_feedback, gateway.controller, body, caller)
+    await gateway.commits.written()
+    try:
+        document = await asyncio.to_thread(add_feedback, gateway.controller, body, caller, may_wait=False)
+    except UnknownDecisionError:
+        async with gateway.access.admitted(caller):  # its key could fill the disk with feedback on invented decisions
+            document = await asyncio.to_thread(add_feedback, gateway.controller, body, caller)
     await send_safe_json(send, document, 202 if document["waits"] else 200)
