@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -21,10 +21,6 @@ class PlainWire:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-
-    def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
-        """Return no fields: the provider gets all of them."""
-        return ()
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Return the whole answer as a chat completion."""

@@ -167,7 +167,7 @@ class Upstream:
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
-        if api in self.apis:
+        if api in self.apis and isinstance(self.wire, WireProvider):
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
         return Prepared(wire_request, dropped, hides_usage, limit)
 
