@@ -35,7 +35,7 @@ def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN) -> int:
 
     Args:
         value: The value.
-        field_bytes: The bytes that each field of an object counts besides its texts: about a token for the name.
+        field_bytes: The bytes that each number, and each field of an object besides its texts, counts: about a token, as a prompt may be token ids.
     """
     size, waiting = 0, [value]
     while waiting:
@@ -47,6 +47,8 @@ def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN) -> int:
             size += field_bytes * len(inner)
         elif isinstance(inner, list | tuple):
             waiting += inner
+        elif type(inner) in (int, float):
+            size += field_bytes
     return size
 
 
