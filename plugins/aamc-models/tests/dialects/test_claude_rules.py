@@ -108,7 +108,8 @@ def test_an_output_config_of_the_wrong_form_is_refused_by_name() -> None:
 
 def test_an_effort_among_the_candidate_s_parameters_goes_before_a_converted_one() -> None:
     asked = {"messages": ASK, "reasoning_effort": "low"}
-    for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):
+    budget = {"thinking": {"type": "enabled", "budget_tokens": 16_384}}
+    for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}, budget):
         converted = for_newest("chat", "messages", asked, parameters=parameters)
         assert (converted.body["output_config"], converted.dropped) == ({"effort": "high"}, ["reasoning_effort"])
 
@@ -166,6 +167,31 @@ def test_an_effort_among_the_candidate_s_parameters_is_sent_in_anthropic_s_words
         converted = convert_request(source, "messages", asked, parameters=candidate.parameters, claude_model=model)
         assert converted.dropped == []
         assert sent_body(candidate, converted.body) == {"model": model, **asked, **sent}
+
+
+@pytest.mark.parametrize("source", ["chat", "messages"])
+@pytest.mark.parametrize(
+    ("thinking", "fields", "sent", "dropped"),
+    [
+        ({"type": "enabled", "budget_tokens": 4096}, {}, {"thinking": ADAPTIVE}, []),
+        ({"type": "enabled", "budget_tokens": 4096, "display": "no"}, {"max_tokens": 1000}, {"thinking": {**ADAPTIVE, "display": "no"}}, []),
+        ({"type": "enabled"}, {}, {"thinking": ADAPTIVE}, []),
+        ({"type": "disabled"}, {}, {}, ["thinking"]),
+    ],
+)
+def test_thinking_among_the_candidate_s_parameters_is_sent_as_the_newest_models_accept_it(
+    source: str, thinking: dict[str, Any], fields: dict[str, Any], sent: dict[str, Any], dropped: list[str]
+) -> None:
+    candidate, asked = ModelSpec(NEWEST, parameters={"thinking": thinking}), {"messages": ASK, "max_tokens": 9000, **fields}
+    converted = for_newest(source, "messages", asked, parameters=candidate.parameters)
+    effort = {"output_config": {"effort": "medium"}} if "budget_tokens" in thinking else {}
+    assert converted.dropped == dropped
+    assert sent_body(candidate, converted.body) == {"model": NEWEST, **asked, **effort, **sent}
+
+
+def test_models_of_adaptive_thinking_that_do_not_think_by_default_take_disabled_thinking() -> None:
+    candidate = ModelSpec("claude-opus-4-7", parameters={"thinking": {"type": "disabled"}})
+    assert sent_body(candidate, {"messages": ASK})["thinking"] == {"type": "disabled"}
 
 
 @pytest.mark.parametrize(("parameters", "options"), [({"top_p": 0.9}, {"temperature": 0.2}), ({"temperature": 0.2}, {"top_p": 0.9})])

@@ -38,6 +38,7 @@ _EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
 
 def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped: set[str], rules: ClaudeRules) -> None:
     """Add an effort to a request for Anthropic as its model takes it, and settle its thinking, which the candidate's parameters may ask for too."""
+    parameters, own_budget = _own_thinking(parameters, rules, dropped), thinking_budget(parameters)
     limit = sent.get("max_tokens", parameters.get("max_tokens"))
     budget = budget_of(effort, limit if type(limit) is int else 0)
     own, asked = (mapping(fields.get("output_config") or {}, "output_config") for fields in (parameters, sent))
@@ -51,11 +52,24 @@ def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped
             sent["thinking"] = {"type": "adaptive"}
     elif budget is not None:
         sent["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    if own_budget and rules.is_adaptive:
+        output.setdefault("effort", effort_of(own_budget))
     if output:
         sent["output_config"] = output
     _settle_thinking(sent, parameters, dropped)
     if effort not in (None, "none") and not (rules.is_adaptive or thinks(sent)):
         dropped.add("reasoning_effort")
+
+
+def _own_thinking(parameters: JSON, rules: ClaudeRules, dropped: set[str]) -> JSON:
+    """Return a candidate's parameters with thinking that its model accepts."""
+    if rules.is_adaptive and thinks(parameters):
+        kept = {name: value for name, value in parameters["thinking"].items() if name != "budget_tokens"}
+        return {**parameters, "thinking": {**kept, "type": "adaptive"}}
+    if rules.thinks_by_default and "thinking" in parameters:
+        dropped.add("thinking")  # most of these models refuse to switch it off
+        return {name: value for name, value in parameters.items() if name != "thinking"}
+    return parameters
 
 
 def _settle_thinking(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
@@ -92,7 +106,8 @@ def set_sampling(body: JSON) -> set[str]:
 
 
 def accepted_parameters(parameters: JSON, body: JSON, rules: ClaudeRules) -> dict[str, Any]:
-    """Return those of a candidate's parameters that its model accepts beside a request, which has the thinking for their effort already."""
+    """Return those of a candidate's parameters that its model accepts beside a request, which has their effort already."""
+    parameters = _own_thinking(parameters, rules, set())
     refused = {"reasoning_effort", *(name for name, other in _EITHER if body.get(other) is not None)}
     if rules.is_adaptive:
         refused.update(_SAMPLING_DEFAULTS)
