@@ -213,6 +213,8 @@ def test_complete_asks_a_candidate_that_thinks_as_anthropic_accepts_it(stub, mes
         ("claude-opus-4-5", {}, {"temperature": 1.5, "seed": 7}, "seed, temperature"),
         ("claude-opus-4-5", thinks(2000), {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
         ("claude-opus-5-5", {}, {"temperature": 0.5, "top_k": 5}, "temperature, top_k"),
+        ("claude-opus-5-5", {}, {"temperature": 0.5, "system": "Be brief."}, "temperature"),
+        ("claude-opus-5-5", {"temperature": 0.0}, {"top_p": 1, "system": "Be brief."}, "temperature"),
     ],
 )
 def test_complete_warns_once_of_options_that_anthropic_rejects(stub, caplog, model, parameters, options, dropped) -> None:

@@ -204,6 +204,7 @@ def test_complete_sends_what_its_warning_says(stub: StubServer, parameters: dict
     [
         ({}, {"temperature": 0}, {}),
         ({"temperature": 0}, {"top_p": 0.5}, {}),
+        ({"temperature": 0}, {"system": "Be brief."}, {"system": "Be brief."}),
         ({"reasoning_effort": "high"}, {}, {"thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
         ({"reasoning_effort": "high"}, {"reasoning_effort": "low"}, {"thinking": ADAPTIVE, "output_config": {"effort": "low"}}),
         ({"reasoning_effort": "high"}, {"system": "Be brief."}, {"system": "Be brief.", "thinking": ADAPTIVE, "output_config": {"effort": "high"}}),

@@ -16,7 +16,7 @@ from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
-from aamc_models.dialects.messages.thinking import add_thinking, set_sampling, settle_sampling
+from aamc_models.dialects.messages.thinking import add_thinking, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
@@ -209,7 +209,7 @@ def convert_request(
         if target == "messages":
             rules = claude_rules(claude_model)
             if rules.is_adaptive:
-                dropped.update(set_sampling(own) - same.keys())  # the provider leaves them out
+                dropped.update(sampling_names(own) - same.keys())  # the provider leaves them out
             else:
                 settle_sampling(same, own, dropped)
             if "thinking" not in same:

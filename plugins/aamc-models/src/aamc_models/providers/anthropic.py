@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_models.dialects import DEFAULT_MAX_TOKENS, claude_model, convert_request, from_chat
-from aamc_models.dialects.messages.claude_rules import has_version
-from aamc_models.dialects.messages.thinking import thinking_budget
+from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
+from aamc_models.dialects.messages.thinking import sampling_names, thinking_budget
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
@@ -73,6 +73,8 @@ class Anthropic(ChatProvider, HttpProvider):
             converted = from_chat("messages", body, max_tokens=limit, parameters=own, claude_model=claude_model(candidate))
         else:
             own["reasoning_effort"] = body.pop("reasoning_effort", None)
+            if claude_rules(claude_model(candidate)).is_adaptive:
+                own |= {name: body.pop(name) for name in sampling_names(body)}  # which are left out and reported
             body = {"max_tokens": limit + thinking_budget({**own, **body}), **body}
             converted = convert_request("messages", "messages", body, parameters=own, claude_model=claude_model(candidate))
         self._warn(candidate, tuple(converted.dropped))

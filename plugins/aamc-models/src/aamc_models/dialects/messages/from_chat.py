@@ -26,7 +26,7 @@ from aamc_models.dialects.content import (
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules, claude_rules
-from aamc_models.dialects.messages.thinking import add_thinking, set_sampling, settle_sampling, thinking_budget
+from aamc_models.dialects.messages.thinking import add_thinking, sampling_names, settle_sampling, thinking_budget
 from aamc_sdk.errors import DataError
 
 _TIERS = {"auto": "auto", "default": "standard_only"}
@@ -72,7 +72,7 @@ def _sampling(body: JSON, dropped: set[str], parameters: JSON, rules: ClaudeRule
     sampling: dict[str, Any] = {name: number(body[name], name) for name in ("temperature", "top_p") if body.get(name) is not None}
     sampling.update(chosen(body, "top_k"))
     if rules.is_adaptive:
-        dropped.update(set_sampling({**parameters, **sampling}))
+        dropped.update(sampling_names({**parameters, **sampling}))
         return {}
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
