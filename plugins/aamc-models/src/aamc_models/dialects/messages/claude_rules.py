@@ -1,4 +1,4 @@
-"""What Claude models accept in a request, by the version in their names; the rules are those of Anthropic's migration guides."""
+"""Request rules of Claude models, by the version in their names, from Anthropic's migration guides."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import attrs
 
 from aamc_sdk import Candidate, ModelSpec
 
-_VERSION = re.compile(r"claude[-_](?:[a-z]+[-_])?v?(\d{1,2})(?!\d)(?:[-_.](\d{1,2})(?!\d))?", re.IGNORECASE)
-"""The version in a name, such as claude-opus-4-5-20251101, claude-3-5-haiku-latest and us.anthropic.claude-sonnet-5-v1:0; dates are none."""
+_VERSION = re.compile(r"claude[-_ ]?(?:[a-z]+[-_ ]?)?v?(\d{1,2})(?![\dkm])(?:[-_. ](\d{1,2})(?![\dkm]))?", re.IGNORECASE)
+"""The version in a name, such as claude-opus-4-5-20251101, claude-3-5-haiku-latest and us.anthropic.claude-sonnet-5-v1:0; dates, and sizes of the
+context such as 32k, are none."""
 _NEWEST = (5, 5)
-_OTHERS = (4, 5)
+_OTHER_VENDORS = (4, 5)
 """For models of other vendors behind Anthropic's API, which accept what the older Claude models do."""
 
 
 @attrs.frozen
 class ClaudeRules:
-    """What a Claude model accepts in a request.
+    """Request rules of a Claude model.
 
     Attributes:
         is_adaptive: Whether it takes an effort, and refuses budgets of thinking, and temperature, top_p and top_k other than the default.
@@ -37,7 +38,7 @@ class ClaudeRules:
 def claude_rules(name: str) -> ClaudeRules:
     """Return the rules of the model with a name: those of the newest Claude models for one of Claude without a version."""
     found = _VERSION.search(name)
-    version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST if "claude" in name.lower() else _OTHERS
+    version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST if "claude" in name.lower() else _OTHER_VENDORS
     is_haiku = found is not None and "haiku" in name.lower()
     return ClaudeRules(
         is_adaptive=version >= (4, 7), thinks_by_default=version >= (5, 0), prefill=version < (4, 6), forced_tools=version <= (5, 0) or is_haiku
