@@ -45,9 +45,10 @@ class Usage:
         cache_write_1h_tokens: Those of them that the cache keeps for an hour.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
-        at_list_prices: Whether list prices apply: not to another service tier or speed, nor if the server bills its own tools, such as a search.
+        at_list_prices: Whether list prices apply. They do not for another service tier or speed, or for tools that the server bills.
 
     Raises:
+        TypeError: ``at_list_prices`` is not a bool.
         ValueError: A count is not a whole number of at least 0.
     """
 
@@ -60,6 +61,7 @@ class Usage:
     at_list_prices: bool = True
 
     def __attrs_post_init__(self) -> None:
+        check_type(self.at_list_prices, bool, "at_list_prices must be true or false")
         for name, tokens in self.__dict__.items():
             if tokens is not None and name != "at_list_prices" and (type(tokens) is not int or tokens < 0):
                 raise ValueError(f"{name} must be a whole number of tokens of at least 0, or None if unknown, not {tokens!r}")
@@ -112,7 +114,7 @@ class Chunk:
 
     Attributes:
         content: The next piece of text.
-        usage: The tokens of the call so far, of which the last ones count; None if the server does not report them here.
+        usage: Tokens so far; the last report counts. None if this chunk has none.
         finish_reason: Why the answer ended, on the last chunk; None before.
         cost_usd: Cost in USD that the provider reports for the whole call; NaN before, or without.
         reasoning: The next piece of the model's reasoning, which is billed too.

@@ -93,6 +93,11 @@ def test_a_cost_beyond_list_prices_is_an_estimate() -> None:
     assert (attempts[0].cost_usd, attempts[0].cost_source) == (50e-6, "estimated")
 
 
+def test_whether_list_prices_apply_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match="at_list_prices must be true or false, not 'no'"):
+        Usage(at_list_prices="no")  # type: ignore[arg-type]  # on purpose
+
+
 def test_the_cost_that_a_stream_reports_wins() -> None:
     client, attempts = client_of(a=Scripted(Chunk(content="8"), Chunk(usage=USAGE, finish_reason="stop", cost_usd=0.5)))
     asyncio.run(collected(client, spec("a")))

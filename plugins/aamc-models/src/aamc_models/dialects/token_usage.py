@@ -22,11 +22,11 @@ _CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "
 _RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 """The fields of OpenAI's counts: prompt and answer, and their details."""
 _AT_LIST_PRICES = {
-    "service_tier": ("auto", "default", "standard", "on_demand"),
-    "speed": ("standard",),
-    "inference_geo": ("global", "not_available"),
+    "service_tier": ("", "auto", "default", "standard", "on_demand"),
+    "speed": ("", "standard"),
+    "inference_geo": ("", "global", "not_available"),
 }
-"""The values, in answers or their usage, with which list prices apply; ``on_demand`` is Groq's."""
+"""The values, in lower case, in answers or their usage, with which list prices apply; ``on_demand`` is Groq's."""
 _BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 """Items of responses that are calls of the server's own tools, billed besides tokens."""
 
@@ -54,7 +54,7 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
         return False
     if isinstance(output, list) and any(isinstance(item, dict) and item.get("type") in _BILLED_CALLS for item in output):
         return False
-    return all(not isinstance(value := answer.get(name), str) or value in usual for name, usual in _AT_LIST_PRICES.items())
+    return all(not isinstance(value := answer.get(name), str) or value.lower() in usual for name, usual in _AT_LIST_PRICES.items())
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
