@@ -531,6 +531,23 @@ def test_a_message_of_responses_with_nothing_but_stored_files_is_refused(part: d
         convert_request("responses", "chat", {"input": [{"role": "user", "content": [part]}]})
 
 
+@pytest.mark.parametrize("source", [{"type": "url", "url": "https://example.com/a.pdf"}, {"type": "file", "file_id": "file_1"}])
+def test_a_message_of_messages_with_nothing_but_stored_files_is_refused(source: dict[str, Any]) -> None:
+    document = {"type": "document", "source": source}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "42"}
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]}
+    for both in ([*ASK, call, {"role": "user", "content": [result, document]}], [{"role": "user", "content": []}]):
+        convert_request("messages", "responses", {"messages": both})
+    with pytest.raises(DataError, match=r"messages\[1\]\.content has no part that can be sent to this model"):
+        convert_request("messages", "responses", {"messages": [*ASK, {"role": "user", "content": [document]}]})
+
+
+def test_a_message_without_text_is_refused_for_completions() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    with pytest.raises(DataError, match=r"messages\[0\]\.content has no part that can be sent to this model"):
+        from_chat("completions", {"messages": [{"role": "user", "content": [image]}]})
+
+
 @pytest.mark.parametrize("after", [[{"role": "user", "content": "And?"}], []])
 def test_reasoning_of_responses_without_what_follows_it_is_named(after: list[dict[str, Any]]) -> None:
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sig"}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, wrong
+from aamc_sdk.errors import DataError
 
 T = TypeVar("T")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
@@ -68,6 +69,16 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     if not parts:
         return ""
     return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
+
+
+def check_sendable(sent: object, content: object, field: str) -> None:
+    """Check that something of a user's message can be sent: the model would answer an empty question, and the client pay.
+
+    Raises:
+        DataError: The message has content, and nothing of it is sent.
+    """
+    if content and not sent:
+        raise DataError(f"{field}.content has no part that can be sent to this model; send images and files as data, or add text")
 
 
 def functions_of(body: JSON, dropped: set[str]) -> Iterator[tuple[str, dict[str, Any], JSON]]:

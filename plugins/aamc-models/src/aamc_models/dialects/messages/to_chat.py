@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, chosen, ignore, is_set, lookup, plain_content, safe_id, service_tier, signed_text, text_of
+from aamc_models.dialects.content import (
+    arguments_text,
+    check_sendable,
+    chosen,
+    ignore,
+    is_set,
+    lookup,
+    plain_content,
+    safe_id,
+    service_tier,
+    signed_text,
+    text_of,
+)
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.thinking import effort_of
 
@@ -69,6 +81,7 @@ def _user(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
             rest.extend(images)
         else:
             rest.extend(_part(block, place, dropped))
+    check_sendable(rest or results, content, field)
     return [*results, {"role": "user", "content": plain_content(rest)}] if rest or not results else results
 
 

@@ -22,7 +22,7 @@ from aamc_models.dialects.responses.answers import (
     status_of,
     text_part,
 )
-from aamc_models.dialects.responses.to_chat import PARAGRAPHS, thinking_block, tool_call
+from aamc_models.dialects.responses.to_chat import PARAGRAPH_BREAK, thinking_block, tool_call
 
 _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
@@ -56,7 +56,7 @@ class ResponsesReader(ChatReader):
         elif kind in _THOUGHTS:
             yield self._delta({"reasoning_content": text(event.get("delta"), "delta")})
         elif kind == "response.reasoning_summary_part.added" and event.get("summary_index"):
-            yield self._delta({"reasoning_content": PARAGRAPHS})
+            yield self._delta({"reasoning_content": PARAGRAPH_BREAK})
         elif kind == "response.output_item.added":
             yield from self._item(event, mapping(event.get("item"), "item"))
         elif kind == "response.function_call_arguments.delta":

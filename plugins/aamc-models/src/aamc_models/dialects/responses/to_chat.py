@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, chosen, is_set, plain_content
+from aamc_models.dialects.content import arguments_text, check_sendable, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
 from aamc_sdk.errors import DataError
 
@@ -22,7 +22,7 @@ SAME = (
 )
 """Fields that requests have alike in chat and in responses."""
 _STORED = {"previous_response_id": "the earlier conversation", "conversation": "the earlier conversation", "prompt": "the stored prompt"}
-PARAGRAPHS = "\n\n"
+PARAGRAPH_BREAK = "\n\n"
 """The space between the summaries of one reasoning item."""
 _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
@@ -123,7 +123,7 @@ def tool_call(item: JSON, field: str) -> dict[str, Any]:
 def thinking_block(item: JSON, field: str) -> dict[str, Any]:
     """Return a reasoning item as a block of thinking: its encrypted content is the signature."""
     pieces = [*objects(item.get("summary"), f"{field}.summary"), *objects(item.get("content"), f"{field}.content")]
-    words = PARAGRAPHS.join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
+    words = PARAGRAPH_BREAK.join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
     secret = optional_text(item.get("encrypted_content"), f"{field}.encrypted_content")
     if secret and not words:
         return {"type": "redacted_thinking", "data": secret}
@@ -137,8 +137,8 @@ def _message(item: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     if isinstance(content, str):
         return {"role": role, "content": content}
     parts = [part for place, entry in objects(content, f"{field}.content") for part in _part(entry, place, dropped)]
-    if role == "user" and content and not parts:
-        raise DataError(f"{field}.content has no part that can be sent to this model; send images and files as data, or add text")
+    if role == "user":
+        check_sendable(parts, content, field)
     if role == "assistant":
         return {"role": role, "content": "".join(str(part.get("text", "")) for part in parts)}
     return {"role": role, "content": plain_content(parts)}
