@@ -506,21 +506,26 @@ def test_images_and_texts_have_the_media_types_that_anthropic_accepts() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,aGk="}},
         {"type": "file", "file": {"filename": "a.md", "file_data": "data:text/markdown;base64,aGk="}},
+        {"type": "file", "file": {"file_data": "data:application/json;base64,aGk="}},
         {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk="}},
     ]
     sources = [block["source"] for block in to_messages(messages=[{"role": "user", "content": parts}])["messages"][0]["content"]]
     assert sources == [
         {"type": "base64", "media_type": "image/jpeg", "data": "aGk="},
-        {"type": "text", "media_type": "text/plain", "data": "hi"},
+        *[{"type": "text", "media_type": "text/plain", "data": "hi"}] * 2,
         {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
     ]
 
 
-@pytest.mark.parametrize("data", ["/w==", "a"])
-def test_a_file_of_text_that_cannot_be_decoded_is_refused(data: str) -> None:
-    file = {"type": "file", "file": {"file_data": f"data:text/plain;base64,{data}"}}
-    with pytest.raises(DataError, match=r"messages\[0\]\.content\[0\]\.file\.file_data must be UTF-8 text in base64"):
-        to_messages(messages=[{"role": "user", "content": [file]}])
+@pytest.mark.parametrize("media_type", ["text/csv", "application/json", "application/octet-stream"])
+def test_a_file_that_is_neither_pdf_nor_utf_8_text_is_left_out_and_named(media_type: str) -> None:
+    words = {"type": "text", "text": "What is this?"}
+    for data in ("/w==", "a"):
+        file = {"type": "file", "file": {"file_data": f"data:{media_type};base64,{data}"}}
+        converted = from_chat("messages", {"messages": [{"role": "user", "content": [words, file]}]})
+        assert (converted.body["messages"], converted.dropped) == ([{"role": "user", "content": "What is this?"}], ["file.file_data"])
+        with pytest.raises(DataError, match=r"messages\[0\]\.content has no part that Anthropic's models read"):
+            to_messages(messages=[{"role": "user", "content": [file]}])
 
 
 @pytest.mark.parametrize("part", [{"type": "input_image", "file_id": "file_1"}, {"type": "input_file", "file_url": "https://example.com/a.pdf"}])

@@ -224,11 +224,11 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     if kind == "file":
         file = mapping(part.get("file"), f"{field}.file")
         data = base64_of(optional_text(file.get("file_data"), f"{field}.file.file_data"))
-        if data:
-            source = _text_source(data[1], f"{field}.file.file_data") if data[0].startswith("text/") else _source(*data)
+        source = _document_source(*data) if data else None
+        if source:
             title = optional_text(file.get("filename"), f"{field}.file.filename")
             return {"type": "document", "source": source, **({"title": title} if title else {}), **mark}
-        dropped.add("file.file_id")
+        dropped.add("file.file_data" if data else "file.file_id")
         return None
     dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
     return None
@@ -238,12 +238,14 @@ def _source(media_type: str, data: str) -> dict[str, Any]:
     return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
 
 
-def _text_source(data: str, field: str) -> dict[str, Any]:
-    """Return the source of a document of text, which Anthropic takes as it is; it takes only PDF files in base64."""
+def _document_source(media_type: str, data: str) -> dict[str, Any] | None:
+    """Return the source of a document: Anthropic takes PDF in base64, and others only as text; None for one that is no UTF-8 text."""
+    if media_type == "application/pdf":
+        return _source(media_type, data)
     try:
         return {"type": "text", "media_type": "text/plain", "data": b64decode(data).decode()}
-    except ValueError as error:
-        raise wrong(field, "UTF-8 text in base64", data) from error
+    except ValueError:
+        return None
 
 
 def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str], rules: ClaudeRules) -> dict[str, Any]:
