@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aamc_models.dialects import convert_request, without_foreign_state
-from aamc_models.dialects.messages.claude_rules import claude_rules
+from aamc_models.dialects.messages.claude_rules import claude_model, claude_rules
 from aamc_models.testing import Script, StubServer
 from aamc_models.testing.playback import claude_complaint
 from aamc_models.transport.request_body import RequestBody
@@ -70,6 +70,20 @@ def test_the_version_in_the_name_decides(name: str, rules: str) -> None:
     found = claude_rules(name)
     flags = {"adaptive": found.is_adaptive, "default": found.thinks_by_default, "prefill": found.prefill, "forced": found.forced_tools}
     assert [flag for flag, holds in flags.items() if holds] == rules.split()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model"),
+    [
+        ({"claude_model": "claude-opus-4-5", "model": "writer", "deployments": [{"model": NEWEST}]}, "claude-opus-4-5"),
+        ({"model": "claude-opus-4-5", "deployments": [{"model": NEWEST}]}, "claude-opus-4-5"),
+        ({"deployments": [{"weight": 2.0}, {"model": NEWEST}]}, NEWEST),
+        ({"deployments": [{"weight": 2.0}]}, "claude"),
+        ({}, "claude"),
+    ],
+)
+def test_the_names_of_the_deployments_go_before_that_of_the_candidate(endpoint: dict[str, Any], model: str) -> None:
+    assert claude_model(ModelSpec("claude", endpoint={"provider": "anthropic", **endpoint})) == model
 
 
 @pytest.mark.parametrize("source", ["chat", "responses"])
