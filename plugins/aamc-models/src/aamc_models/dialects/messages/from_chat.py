@@ -224,10 +224,10 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     if kind == "file":
         file = mapping(part.get("file"), f"{field}.file")
         data = base64_of(optional_text(file.get("file_data"), f"{field}.file.file_data"))
-        source = _document_source(*data) if data else None
-        if source:
+        document = _document_source(*data) if data else None
+        if document:
             title = optional_text(file.get("filename"), f"{field}.file.filename")
-            return {"type": "document", "source": source, **({"title": title} if title else {}), **mark}
+            return {"type": "document", "source": document, **({"title": title} if title else {}), **mark}
         dropped.add("file.file_data" if data else "file.file_id")
         return None
     dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
