@@ -8,6 +8,7 @@ import ctypes
 import faulthandler
 import gc
 import linecache
+import logging
 import os
 import signal
 import socket
@@ -26,8 +27,8 @@ from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.limited_protocol import limited_protocol
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 75
 """Time for which an idle connection is kept; longer than that of usual proxies."""
 _CLOSE_S = 10.0
@@ -88,7 +89,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
         if made:
             return made.pop()
         if launch.in_memory:
-            raise ConfigError("the log is in memory, and a reload would lose it and what budgets have used: restart, or give --store sqlite:FILE")
+            logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
         return await asyncio.to_thread(lambda: launch.again().gateway(metrics))
 
     linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
