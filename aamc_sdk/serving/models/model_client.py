@@ -112,7 +112,7 @@ class ModelClient:
             except BaseException as error:
                 counted = call.usage.output_tokens is not None
                 if not (finished and counted) and (came or counted or isinstance(error, CANCELLED)):
-                    call.estimate(text_bytes([*messages, options.get("tools")]), came)
+                    call.estimate(text_bytes([*messages, options.get("tools")], 0), came)
                 raise
             finally:
                 if isinstance(chunks, AsyncGenerator):

@@ -373,11 +373,12 @@ def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any
 def test_a_reload_warns_of_changed_settings_that_hold_from_the_start_on(serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     served = serve({"limits": {"header_kb": 32}}, good=Script())
     file = tmp_path / "serve.yaml"
-    file.write_text(file.read_text().replace("header_kb: 32", "header_kb: 16\n    body_mb: 1"), encoding="utf-8")
-    asyncio.run_coroutine_threadsafe(served.app.reload(), served.loop).result(30)
-    assert [line for line in caplog.messages if line.startswith("the reload leaves")] == [
-        "the reload leaves limits.header_kb as at the start: restart to change it"
-    ]
+    first = file.read_text()
+    for text in (first.replace("header_kb: 32", "header_kb: 16\n    body_mb: 1"), first.replace("header_kb: 32", "header_kb: 16"), first):
+        file.write_text(text, encoding="utf-8")
+        asyncio.run_coroutine_threadsafe(served.app.reload(), served.loop).result(30)
+    warned = [line for line in caplog.messages if line.startswith("the reload leaves")]
+    assert warned == ["the reload leaves limits.header_kb as at the start: restart to change it"] * 2
 
 
 def test_of_two_reloads_the_last_one_counts(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator
 from aamc_gateway.server.http.routes import Route, all_routes
+from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class GatewayApp:
     def __init__(self, make: MakeGateway) -> None:
         self._make = make
         self._gateway: Gateway | None = None
+        self._first_settings: GatewaySettings | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._exact: dict[str, dict[str, Route]] = {}
@@ -135,6 +137,7 @@ class GatewayApp:
         async with self._reloading:
             if self._gateway is None:
                 self._gateway = await self._started()
+                self._first_settings = self._gateway.settings
 
     async def _started(self) -> Gateway:
         """Return a new gateway; one that cannot start is closed, or each failed reload would leave its threads and its log open."""
@@ -166,7 +169,7 @@ class GatewayApp:
                 task = asyncio.get_running_loop().create_task(old.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-                if kept := [name for name in _AT_START if (get := attrgetter(name))(old.settings) != get(gateway.settings)]:
+                if kept := [name for name in _AT_START if (get := attrgetter(name))(self._first_settings) != get(gateway.settings)]:
                     logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
             logger.warning("the configuration was reloaded")
 
