@@ -26,7 +26,7 @@ from aamc_sdk.storage import read_arrays, read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
 
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 
 BEST = 3
 ROWS = 400

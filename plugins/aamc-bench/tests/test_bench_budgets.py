@@ -18,7 +18,7 @@ from aamc_sdk.interfaces import Services, Training
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 ROWS = 240
 
 

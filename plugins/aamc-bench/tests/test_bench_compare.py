@@ -18,7 +18,7 @@ from aamc_bench.samples import Sample
 from aamc_sdk.cli import main
 from aamc_sdk.storage import read_json
 
-pytestmark = pytest.mark.usefixtures("in_process")
+pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 
 ROUTERS = ["best-single", "slm-only", "random", "oracle"]
 
