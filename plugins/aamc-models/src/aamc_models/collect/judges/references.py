@@ -11,10 +11,11 @@ from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.types import last_box, last_number, normalized_answer, same_number
 
 _MARKERS = (
-    re.compile(r"answer(?: is)?\**\s*:\**\s*|^[#*_ ]*(?:\w+ )?answer[*_ ]*$", re.IGNORECASE | re.MULTILINE),  # with a colon, or a heading
+    re.compile(r"answer(?: is)?\**\s*[:\uff1a]\**\s*|^[#*_ ]*(?:\w+ )?answer[*_ ]*$", re.IGNORECASE | re.MULTILINE),  # with a colon, or a heading
     re.compile(r"answer is\b", re.IGNORECASE),
 )
 """What stands before a final answer: the first that occurs counts, as other words may follow the answer ("I hope that this answer is useful")."""
+_SENTENCE_END = re.compile(r"[.!?]\s+(?=[A-Z])")
 _PARENTHESES = re.compile(r"\((\w+)\)")
 _ROUNDING = 1e-6
 """Maximum relative difference of equal numbers with a fraction or an exponent."""
@@ -31,7 +32,7 @@ class ReferenceJudge(SingleJudge):
 
 
 class ExactJudge(ReferenceJudge):
-    """An answer is right if it equals the reference as a whole, after its last "answer:" (the line or all of it), or in its last box."""
+    """An answer is right if it equals the reference as a whole, after its last "answer:" (sentence, line or all of it), or in its last box."""
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return 1 for a right answer, else 0."""
@@ -66,5 +67,6 @@ def _normalized(text: str) -> str:
 
 def _final_parts(answer: str) -> list[str]:
     marked = next((parts[-1] for marker in _MARKERS if len(parts := marker.split(answer)) > 1), None)
+    line = "" if marked is None else marked.strip().partition("\n")[0]
     box = last_box(answer)
-    return [answer, *([] if marked is None else [marked, marked.strip().partition("\n")[0]]), *([] if box is None else [box])]
+    return [answer, *([] if marked is None else [marked, line, _SENTENCE_END.split(line)[0]]), *([] if box is None else [box])]
