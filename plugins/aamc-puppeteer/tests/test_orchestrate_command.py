@@ -409,7 +409,7 @@ class TestEvaluation:
     def test_an_untrained_one_is_refused(self, aamc: Aamc) -> None:
         status, _, err = aamc("evaluate", "--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", "--set", AGENTS)
         assert status == 1
-        assert "an untrained puppeteer has nothing to evaluate; train one with: " in " ".join(err.split())
+        assert "there is no trained orchestrator under runs; train one with: aamc train --orchestrator puppeteer" in " ".join(err.split())
 
 
 def test_the_name_of_an_orchestrator_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from aamc_puppeteer.testbed import AgentWorld
 from aamc_puppeteer.training.validation import max_turns
 
 from aamc_sdk import Dataset, Query, Training
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import NoProgress
 
 WORLD = AgentWorld.of_table(
@@ -98,3 +99,8 @@ def test_the_estimate_covers_the_earlier_policy_only_where_a_training_continues_
     puppeteer.config = attrs.evolve(puppeteer.config, updates=0)
     first, second = (puppeteer.fit(tasks, validation_tasks=30)["estimate"]["turns"] for _ in range(2))
     assert second - first == 30 * puppeteer.config.max_steps
+
+
+def test_an_untrained_policy_is_not_evaluated(puppeteer: Puppeteer) -> None:
+    with pytest.raises(CheckpointError, match="an untrained puppeteer has nothing to evaluate; train one with: "):
+        puppeteer.evaluate(dataset(WORLD.tasks(3)), None, None, NoProgress())
