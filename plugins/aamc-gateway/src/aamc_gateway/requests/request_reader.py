@@ -26,6 +26,7 @@ PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"ide
 """Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
 _LISTS = (b"anthropic-beta", b"openai-beta", b"accept")
+"""Headers whose values are lists, so that several lines of one are joined; of another header the last line counts."""
 _OWN_PREFIX = b"x-aamc-"
 """Begins the names of the gateway's own headers."""
 

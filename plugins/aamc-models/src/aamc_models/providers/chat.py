@@ -139,9 +139,10 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         if (words := error_of_choice(choice)) is not None:
             raise broken_off_error(candidate.name, words, body=event)
         delta, reasoning = choice.get("delta"), ""
-        content = _text_of(delta.get("content")) if isinstance(delta, dict) else ""
+        delta = delta if isinstance(delta, dict) else {}
+        content = _text_of(delta.get("content"))
         with suppress(DataError):  # the answer goes on without reasoning that cannot be read
-            reasoning = reasoning_of(delta) if isinstance(delta, dict) else ""
+            reasoning = reasoning_of(delta)
         reason = choice.get("finish_reason")
         if content or reasoning or reason is not None:
             yield Chunk(content=content, reasoning=reasoning, finish_reason=reason)

@@ -100,13 +100,13 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     if api in DIALECTS:
         answer = answer_of(reply)
 
-        def text_bytes() -> int:
+        def size() -> int:
             try:
                 return answer_bytes(answer_to_chat(api, answer))
             except DataError:  # it passes unread, as a response that goes on in the background
                 return 0
 
-        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), text_bytes, finished=True)
+        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), size, finished=True)
         call.figures.finish_reason = finish_reason(api, answer)
         if (message := broken_off(answer)) is not None:
             raise broken_off_error(call.upstream.name, message, status=reply.status)

@@ -76,6 +76,7 @@ class Upstream:
         endpoint = self.endpoint = candidate.endpoint
         self.model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
+        self._claude_model = claude_model(candidate)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         self.max_cost = MaxCost(candidate, self.answers, self._max_tokens, default_tokens)
 
@@ -162,7 +163,7 @@ class Upstream:
                 max_tokens=self._max_tokens,
                 parameters=self.candidate.parameters,
                 reasons=self._reasons,
-                claude_model=claude_model(self.candidate),
+                claude_model=self._claude_model,
             )
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
@@ -198,13 +199,13 @@ class UpstreamCall:
         self.upstream, self.prepared, self.block, self.held, self._estimator = upstream, prepared, block, held, estimator
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
-    def bill(self, reported: Usage, cost_usd: float, text_bytes: Callable[[], int], *, finished: bool) -> None:
+    def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], int], *, finished: bool) -> None:
         """Set usage and cost inside the block: as reported, else estimated from the bytes that came; nothing where nothing came."""
-        if not finished and not text_bytes() and reported.prompt_tokens is None:
+        if not finished and not answer_bytes() and reported.prompt_tokens is None:
             return
         body, block = self.prepared.request.body, self.block
         given = body if isinstance(body, dict) else {}
-        block.usage, estimated = self._estimator.usage(self.upstream.name, given, text_bytes, reported, finished=finished)
+        block.usage, estimated = self._estimator.usage(self.upstream.name, given, answer_bytes, reported, finished=finished)
         if finished and not math.isnan(cost_usd):
             block.cost_usd = cost_usd
         elif estimated:
