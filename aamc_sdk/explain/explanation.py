@@ -95,11 +95,12 @@ class Explanation:
 
 
 def in_words(explanation: Explanation) -> str:
-    """Return the explanation in sentences: estimates, preference, choice, runner-up, flip preference, and the router's note."""
+    """Return the explanation in sentences: estimates, preference, choice, runner-up, flip preference, masked candidates, and the router's note."""
     record = explanation.record
     own = record.decision.notes.get("why")
     weighed = [f"{name} {weight:.3g}" for name, weight in zip(OBJECTIVES, record.decision.preference.array, strict=True)]
-    sentences = [_estimates(record.estimates), f"The preference weighed {_enumeration(weighed)}.", _choice(explanation), *_alternative(explanation)]
+    sentences = [_estimates(record.estimates), f"The preference weighed {_enumeration(weighed)}.", _choice(explanation)]
+    sentences += [*_alternative(explanation), _not_allowed(record)]
     sentences += [own] if isinstance(own, str) else []
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -150,6 +151,13 @@ def _alternative(explanation: Explanation) -> list[str]:
         return ["No other candidate was allowed." if is_masked else "The log has no figures that compare the other candidates."]
     chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
     return [_runner_up(chosen, runner_up), _reward_comparison(explanation, chosen, runner_up), _flip(explanation)]
+
+
+def _not_allowed(record: Record) -> str:
+    names: dict[str, list[str]] = {}
+    for name, why in record.masked_why.items():
+        names.setdefault(why, []).append(name)
+    return f"Not allowed: {'; '.join(f'{_enumeration(masked)} ({why})' for why, masked in names.items())}." if names else ""
 
 
 def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:

@@ -186,12 +186,13 @@ def test_a_masked_candidate_is_no_runner_up_and_says_why() -> None:
     assert found.runner_up == "large"
     assert found.view("middle").masked_why == "unavailable"
     assert math.isnan(found.view("middle").utility)
+    assert found.why.endswith(" Not allowed: middle (unavailable).")
 
 
 def test_the_only_candidate_has_no_runner_up() -> None:
     found = explained(Preference(), down=[False, True, True])
     assert (found.record.decision.candidate, found.runner_up, found.lost_on, found.flip_preference) == ("small", None, None, None)
-    assert "No other candidate was allowed." in found.why
+    assert found.why.endswith("No other candidate was allowed. Not allowed: middle and large (unavailable).")
     assert "There is no other candidate." in in_words(attrs.evolve(found, candidates=found.candidates[:1]))
 
 
