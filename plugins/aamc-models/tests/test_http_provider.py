@@ -8,6 +8,7 @@ import subprocess
 import threading
 from contextlib import ExitStack
 
+import numpy as np
 import orjson
 import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, reset, send, then
@@ -453,6 +454,13 @@ def test_an_unknown_api_is_an_error_before_a_call(provider, api) -> None:
 def test_a_body_that_is_no_json_is_an_error_before_a_call(provider, limits) -> None:
     error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", **limits), WireRequest(api="chat", body={"n": 2**70}))
     assert (error.kind, "the request is not JSON" in str(error)) == ("request", True)
+
+
+def test_numbers_of_numpy_are_sent_as_numbers(upstream, provider) -> None:
+    server = upstream(reply())
+    sent(provider(base_url=server.url), WireRequest(api="chat", body={"temperature": np.float64(0.5), "seed": np.int64(3)}))
+    asked = server.asked[0]
+    assert (asked["temperature"], asked["seed"]) == (0.5, 3)
 
 
 MISSING = {"error": {"message": "The model `m-1` does not exist", "type": "invalid_request_error", "code": "model_not_found"}}

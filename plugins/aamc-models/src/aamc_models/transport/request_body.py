@@ -51,7 +51,7 @@ class RequestBody:
             parameters = self._parameters(body)
             streamed = {"stream": True} if self._stream else {}
             try:
-                self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name})
+                self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name}, option=orjson.OPT_SERIALIZE_NUMPY)
             except TypeError as error:
                 raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
         return self._data[name]

@@ -86,7 +86,9 @@ class TaskSuites(DatasetFormat):
 
     def _suite(self, name: str, file: str) -> TaskDataset:
         config = self.config
-        if name in SUITES and not file:
+        if name in SUITES:
+            if file:
+                raise DataError(f"there is no task suite '{name}:{file}': {name!r} is generated, and reads no file")
             seed = self.services.seed if config.seed is None else config.seed
             tasks = load_suite(name, seed=seed, size=config.size, difficulty=config.difficulty or None)
             return as_dataset(tasks, f"tasks:{name}", TOOLS)
