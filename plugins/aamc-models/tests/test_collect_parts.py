@@ -39,6 +39,12 @@ def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
     assert [prompt.text for prompt in without_repeats(read_prompts(tmp_path / "a.txt"))] == ["One?", "Two?"]
 
 
+def test_a_repeated_prompt_keeps_all_its_right_answers(tmp_path: Path) -> None:
+    rows = '{"prompt": "One?", "answer": "1"}\n{"prompt": "One?", "answer": ["one", "1"]}\n'
+    (prompt,) = without_repeats(read_prompts(write(tmp_path, "a.jsonl", rows)))
+    assert prompt.answers == ("1", "one")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

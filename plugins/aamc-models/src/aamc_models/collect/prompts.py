@@ -102,8 +102,9 @@ def _texts(value: Any, what: str) -> tuple[str, ...]:
 
 
 def without_repeats(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Return the prompts, each text once: models would be paid twice for the same answer."""
+    """Return the prompts, each text once, with all its right answers: models would be paid twice for the same answer."""
     found: dict[str, Prompt] = {}
     for prompt in prompts:
-        found.setdefault(prompt.text, prompt)
+        first = found.setdefault(prompt.text, prompt)
+        found[prompt.text] = attrs.evolve(first, answers=tuple(dict.fromkeys((*first.answers, *prompt.answers))))
     return list(found.values())
