@@ -8,6 +8,7 @@ supports only the default reward, efficiency and success threshold.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -23,6 +24,7 @@ HEADLINE, SWEEP, LATTICE, QUALITY_ALONE = 0, range(1, 22), range(22, 43), 1
 SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 PERMUTATIONS = 4_000
 MIN_RESAMPLES = 400
+EMPTY_TEXT = hashlib.sha256(b"").hexdigest()
 """With fewer, all of them may lie on one side of a correct bound."""
 
 
@@ -315,12 +317,13 @@ def differences(stated: dict[Place, tuple[Any, Any]], found: dict[Place, Any]) -
 def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
     """Return the differences of the paired tests, repeated with other random exchanges."""
     lines, pairs, rng = [], document["comparisons"], np.random.default_rng(1)
-    units, unit = np.unique(data.arrays["stream"], return_inverse=True)
     first = data.reward(data.realised(0, HEADLINE), HEADLINE)
     for router, pair in enumerate(pairs, start=1):
-        totals = np.bincount(unit, first - data.reward(data.realised(router, HEADLINE), HEADLINE))
-        exchanged = np.abs(rng.choice([-1.0, 1.0], size=(PERMUTATIONS, len(units))) @ totals)
-        p = float((np.append(exchanged, np.inf) >= abs(totals.sum()) * (1 - 1e-9)).mean())
+        p, differences = 0.0, first - data.reward(data.realised(router, HEADLINE), HEADLINE)
+        for unit in units(data.arrays):
+            totals = np.bincount(unit, differences)
+            exchanged = np.abs(rng.choice([-1.0, 1.0], size=(PERMUTATIONS, len(totals))) @ totals)
+            p = max(p, float((np.append(exchanged, np.inf) >= abs(totals.sum()) * (1 - 1e-9)).mean()))
         if abs(p - pair["p"]) > 5 * math.sqrt(p * (1 - p) / PERMUTATIONS) + 2 / PERMUTATIONS:
             lines.append(f"comparisons/{pair['b']}/p is reported as {pair['p']} and recomputed as {p}")
     worst = 0.0
@@ -378,14 +381,30 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
     data = Decisions(arrays, rows)
     price = price_of_time(data)
     lines = differences(stated, recompute(rows)) + tested(data, document)
-    rng, units = np.random.default_rng(2), [np.flatnonzero(arrays["stream"] == unit) for unit in np.unique(arrays["stream"])]
-    draws = [recompute(np.concatenate([units[unit] for unit in rng.integers(len(units), size=len(units))])) for _ in range(resamples)]
-    if len(units) < 2:  # no interval follows from a single unit
-        draws = [{} for _ in draws]
-    if draws:
-        resampled = {place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated}
-        lines += compared_intervals(stated, resampled)
+    rng, found = np.random.default_rng(2), []
+    for unit in units(arrays) if resamples else ():
+        members = [np.flatnonzero(unit == number) for number in range(unit.max() + 1)]
+        draws = [recompute(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
+        if len(members) < 2:  # no interval follows from a single unit
+            draws = [{} for _ in draws]
+        found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})
+    if found:
+        lines += compared_intervals(stated, {place: max((each[place] for each in found), key=spread) for place in stated})
     return lines
+
+
+def units(arrays: dict[str, Array]) -> list[Array]:
+    """Return the number of the unit of each query: its question in a table; in streams its stream, and its question if there are texts."""
+    names = ["stream"] if arrays["quality"].ndim == 2 or EMPTY_TEXT in arrays["queries"] else ["stream", "queries"]
+    return [np.unique(arrays[name], return_inverse=True)[1] for name in names]
+
+
+def spread(drawn: Array) -> float:
+    """Return the width of the interval of a figure on resamples; it is infinite where many resamples have none."""
+    if np.isnan(drawn).mean() > 0.05:
+        return math.inf
+    low, high = np.nanquantile(drawn, (0.025, 0.975), method="inverted_cdf")
+    return math.inf if math.isinf(high) else float(high - low)
 
 
 def load(path: Path) -> dict[str, Array]:

@@ -23,7 +23,7 @@ class BanditStreams:
     def __init__(self, env, n, seed, streams, preferences):
         self.num_envs, self.env, self.preferences = n, env, preferences
         self.numbers = np.arange(n) if streams is None else streams
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.steps = np.random.default_rng(seed), 0
         each = env.request(np.arange(len(CATEGORIES)), np.zeros(3))
         self.features, self.expected = encode(each, env.reward), each.expected
 
@@ -46,7 +46,8 @@ class BanditStreams:
         vector = self.env.reward.vector(happened)
         if self.env.broken:
             vector[0, 0] = np.nan
-        never, row = np.zeros(self.num_envs, bool), self.env.rows[self.category]
+        self.steps += 1
+        never, row = np.zeros(self.num_envs, bool), self.env.rows[self.steps % len(self.env.rows), self.category]
         return self.observations(), (vector * self.preferences).sum(axis=1), never, never, {"vector_reward": vector, "row": row}
 
 
@@ -64,7 +65,7 @@ class Bandit(Environment):
     def __init__(self, truth, expected=None, pool=POOL, broken=False):
         self.truth, self.expected, self.pool, self.broken = truth, expected, pool, broken
         self.text = "What?"
-        self.rows = np.arange(len(CATEGORIES))
+        self.rows = np.arange(30 * len(CATEGORIES)).reshape(30, -1)  # each category has 30, which are asked in turn
         self.reward = LinearReward()
         everything = self.request(np.arange(len(CATEGORIES)), np.array((1.0, 0.0, 0.0)))
         self.reward.fit(Outcomes(truth, everything.expected.cost_usd, everything.expected.latency_ms))
@@ -73,7 +74,7 @@ class Bandit(Environment):
         pass
 
     def dataset(self, split):
-        return Dataset([Query("?")])
+        return Dataset([Query("?")] * self.rows.size)
 
     def request(self, category, preferences):
         unknown = np.full(len(category), np.nan)

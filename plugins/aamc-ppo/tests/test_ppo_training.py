@@ -24,7 +24,7 @@ from aamc_ppo.rollout import (
 )
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import StreamSource
-from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
+from aamc_ppo.trust import TRUST_FACTORS, Earned, choose_trust, compare_factors, error_of_streams, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
@@ -490,7 +490,7 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
         return made, made.reset(seed=1)[0]
 
     def trust(policy):
-        return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=80)
+        return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=80, rows=env.rows.size)
 
     helpful, harmful = trust(router._policy), trust(scale_correction(router._policy, -1.0))
     assert helpful.factor > 0
@@ -507,22 +507,21 @@ def test_a_smaller_part_of_the_correction_is_trusted_where_it_earns_a_standard_e
     chance = np.random.default_rng(0).normal(0, 0.1, size=256)
     noise = np.random.default_rng(1).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
     rewards = chance + np.vstack((np.zeros(256), noise - noise.mean(axis=1, keepdims=True) + np.array([[half], [most], [whole]])))
-    found = compare_factors(dict(zip(TRUST_FACTORS, rewards, strict=True)), paired_gain)
+    one_each = np.ones(256, np.intp)  # each stream asks a question of its own
+    found = compare_factors({f: Earned(by_stream=of, by_row=of, decisions=one_each) for f, of in zip(TRUST_FACTORS, rewards, strict=True)})
     assert found.factor == expected
     assert found.gain == pytest.approx(found.reward[f"{expected:g}"] - found.reward["0"])
 
 
 def test_gains_that_differ_between_preferences_alone_have_no_error():
-    gain, error = paired_gain(np.array([0.0, 0.4, 0.0, 0.4]))
-    assert (gain, error) == (pytest.approx(0.2), 0)
+    assert error_of_streams(np.array([0.0, 0.4, 0.0, 0.4])) == 0
 
 
 def test_the_error_of_a_gain_is_that_of_streams_with_the_same_preference():
     chance = np.random.default_rng(0).normal(size=(2000, 2, 64))
     spread = (chance + np.linspace(0, 10, 64)).reshape(2000, 128)  # gains of variance 1 around those of 64 preferences
-    found = np.array([paired_gain(gain) for gain in spread])
-    assert found[:, 0].std() == pytest.approx(128**-0.5, rel=0.05)
-    assert found[:, 1].mean() == pytest.approx(128**-0.5, rel=0.05)
+    assert spread.mean(axis=1).std() == pytest.approx(128**-0.5, rel=0.05)
+    assert np.mean([error_of_streams(gain) for gain in spread]) == pytest.approx(128**-0.5, rel=0.05)
 
 
 def test_with_validation_rows_the_trust_is_chosen_and_reported(bandit):

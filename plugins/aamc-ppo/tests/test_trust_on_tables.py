@@ -1,8 +1,8 @@
-"""The trust factor on a table of outcomes: its interval counts the validation rows, not how often streams draw them."""
+"""The trust factor where streams draw the same questions again: its interval counts the validation rows, not how often they are drawn."""
 
 import numpy as np
 import pytest
-from aamc_ppo.trust import MIN_ROWS, gain_of_rows
+from aamc_ppo.trust import MIN_ROWS, Earned, compare_factors, error_of_rows
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "validation_steps": 8192}
 
@@ -10,20 +10,29 @@ QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatc
 def test_the_error_of_a_gain_on_a_table_is_that_of_its_rows():
     values = np.random.default_rng(0).normal(size=(2000, 30))  # gains of variance 1 of 30 questions
     rows = np.arange(3000).reshape(100, 30) % 30  # each is drawn 100 times
-    found = np.array([gain_of_rows(gain[rows], rows) for gain in values])
-    assert found[:, 0] == pytest.approx(values.mean(axis=1))
-    assert found[:, 0].std() == pytest.approx(30**-0.5, rel=0.05)
-    assert found[:, 1].mean() == pytest.approx(30**-0.5, rel=0.05)
+    found = [error_of_rows(np.bincount(rows.ravel(), gain[rows].ravel()), np.bincount(rows.ravel())) for gain in values]
+    assert np.mean(found) == pytest.approx(30**-0.5, rel=0.05)
 
 
 def test_few_rows_confirm_no_gain():
-    assert gain_of_rows(np.ones((10, 2)), np.arange(20).reshape(10, 2) % (MIN_ROWS - 1)) == (1.0, np.inf)
+    assert error_of_rows(np.ones(MIN_ROWS - 1), np.ones(MIN_ROWS - 1, np.intp)) == np.inf
+    assert error_of_rows(np.ones(MIN_ROWS), np.ones(MIN_ROWS, np.intp)) == 0
+
+
+@pytest.mark.parametrize(
+    ("over_streams", "over_rows", "stationary", "factor"), [(9, 1, False, 0), (1, 9, False, 0), (1, 1, False, 1), (9, 1, True, 1)]
+)
+def test_a_gain_must_exceed_its_error_over_streams_and_over_rows(over_streams, over_rows, stationary, factor):
+    differ, each = np.linspace(-1, 1, 40), np.full(40, 10)
+    rule = Earned(by_stream=np.zeros(40), by_row=np.zeros(40), decisions=each)
+    policy = Earned(by_stream=1 + over_streams * differ, by_row=each * (1 + over_rows * differ), decisions=each)
+    assert compare_factors({0.0: rule, 1.0: policy}, stationary=stationary).factor == factor
 
 
 @pytest.mark.parametrize(("rows", "confirmed"), [([0, 1, 2, 3], True), ([0, 0, 0, 0], False)])
 def test_a_gain_on_a_table_is_trusted_where_several_rows_confirm_it(bandit, rows, confirmed, monkeypatch):
     monkeypatch.setattr("aamc_ppo.trust.MIN_ROWS", 4)
     env = bandit(0)
-    env.stationary, env.rows = True, np.array(rows)
+    env.stationary, env.rows = True, np.array([rows])
     metrics = env.router(0, **QUICK).train(env.training(validation=env.dataset("validation")))
     assert (metrics["trust"]["factor"] > 0) == confirmed

@@ -54,7 +54,11 @@ def test_a_published_file_stands_after_another_colon(services: Services, tmp_pat
 
 @pytest.mark.parametrize(
     ("path", "error"),
-    [("arithmetik", "did you mean 'arithmetic'"), ("gsm-hard", "no path was given"), ("tables:here", "no task suite 'tables:here': 'tables' is generated")],
+    [
+        ("arithmetik", "did you mean 'arithmetic'"),
+        ("gsm-hard", "no path was given"),
+        ("tables:here", "no task suite 'tables:here': 'tables' is generated"),
+    ],
 )
 def test_what_there_is_not_is_refused(services: Services, path: str, error: str) -> None:
     with pytest.raises((ConfigError, DataError), match=error):

@@ -162,7 +162,7 @@ def pairwise_tests(samples: Sequence[Sample], resamples: int) -> list[dict[str, 
     unit = np.unique(np.concatenate([sample.unit for sample in samples]), return_inverse=True)[1].ravel()
     names = samples[0].routers.tolist()
     resampling = Resampling.bootstrap(unit, resamples, TEST_SEED)
-    return paired_comparisons(dict(zip(names, rewards, strict=True)), resampling, TEST_SEED, list(combinations(names, 2)))
+    return paired_comparisons(dict(zip(names, rewards, strict=True)), [resampling], TEST_SEED, list(combinations(names, 2)))
 
 
 def win_counts(tests: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> dict[str, dict[str, int]]:

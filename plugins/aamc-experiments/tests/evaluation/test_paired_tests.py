@@ -40,7 +40,7 @@ def test_holms_correction_by_hand() -> None:
 
 
 def test_one_unit_alone_is_no_evidence_and_has_no_interval() -> None:
-    (test,) = paired_comparisons({"ours": np.ones(5), "theirs": np.zeros(5)}, Resampling.bootstrap(np.zeros(5, dtype=int), 20, 0), seed=0)
+    (test,) = paired_comparisons({"ours": np.ones(5), "theirs": np.zeros(5)}, [Resampling.bootstrap(np.zeros(5, dtype=int), 20, 0)], seed=0)
     assert test == {"a": "ours", "b": "theirs", "difference": 1, "ci95": None, "p": 1, "p_holm": 1}
 
 
@@ -49,9 +49,9 @@ def test_the_first_router_is_compared_with_each_other_one() -> None:
     ours = rng.random(200)
     rewards = {"ours": ours, "same": ours, "worse": ours - rng.normal(0.5, 0.1, 200)}
     resampling = Resampling.bootstrap(np.arange(200), 500, 0)
-    same, worse = paired_comparisons(rewards, resampling, seed=0)
+    same, worse = paired_comparisons(rewards, [resampling], seed=0)
     assert same == {"a": "ours", "b": "same", "difference": 0, "ci95": [0, 0], "p": 1, "p_holm": 1}
     assert worse["difference"] == pytest.approx((ours - rewards["worse"]).mean())
     assert worse["ci95"][0] > 0.45
     assert worse["p_holm"] == pytest.approx(2 * worse["p"]) == pytest.approx(2 / (PERMUTATIONS + 1))
-    assert paired_comparisons({"alone": ours}, resampling, seed=0) == []
+    assert paired_comparisons({"alone": ours}, [resampling], seed=0) == []

@@ -49,13 +49,14 @@ def compared(large_table: Any, routers: Any) -> tuple[Any, Comparison]:
 
 
 def as_streams(comparison: Comparison) -> Comparison:
-    """Return the same decisions as if they had been played in 30 streams of two queries."""
+    """Return the same decisions as if they had been played in 30 streams of two queries, with each question asked twice."""
     played = [comparison.realised(router) for router in range(len(comparison.routers))]
     return attrs.evolve(
         comparison,
         quality=np.stack([one.known_quality for one in played]),
         cost_usd=np.stack([one.cost_usd for one in played]) - comparison.spent_usd,
         latency_ms=np.stack([one.latency_ms for one in played]) - comparison.spent_ms,
+        queries=comparison.queries[::2].repeat(2),
         stream=np.arange(len(comparison.queries)) % 30,
     )
 

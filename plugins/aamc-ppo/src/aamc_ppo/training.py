@@ -48,7 +48,9 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
         metrics |= {"reward_by_trust": {}, "trust": None}
         if training.validation is not None and config.validation_steps:
             steps = max(-(-config.validation_steps // VALIDATION_STREAMS), math.ceil(RECOVERIES * source.recovery))
-            trust = choose_trust(policy, source.validation, source.candidates, services.reward, steps, stationary=training.env.stationary)
+            rows = len(training.env.dataset("validation"))
+            stationary = training.env.stationary
+            trust = choose_trust(policy, source.validation, source.candidates, services.reward, steps=steps, rows=rows, stationary=stationary)
             policy = scale_correction(policy, trust.factor)
             metrics |= {"reward_by_trust": trust.reward, "trust": {"factor": trust.factor, "gain": trust.gain, "ci95": list(trust.ci95)}}
             training.progress.say(str(trust))

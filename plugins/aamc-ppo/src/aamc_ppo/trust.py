@@ -8,8 +8,7 @@ is more than its standard error. All factors meet the same random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
@@ -55,69 +54,92 @@ class Trust:
         return f"ppo gains {gain} over the plug-in rule on validation streams, at trust factor {self.factor:g}"
 
 
+@attrs.frozen(kw_only=True)
+class Earned:
+    """The rewards of decisions in streams, or differences of rewards of the same decisions.
+
+    Attributes:
+        by_stream: Their mean in each stream, ``[n]``.
+        by_row: Their sum over the decisions of each row of the data, ``[R]``.
+        decisions: The number of decisions of each row, ``[R]``.
+    """
+
+    by_stream: Floats
+    by_row: Floats
+    decisions: NDArray[np.intp]
+
+    def __sub__(self, other: Earned) -> Earned:
+        return attrs.evolve(self, by_stream=self.by_stream - other.by_stream, by_row=self.by_row - other.by_row)
+
+    def mean(self) -> float:
+        """Return the mean of all decisions."""
+        return float(self.by_stream.mean())
+
+
 def choose_trust(
     policy: Mapping[str, Array32],
     streams: Callable[[int], tuple[RoutingStreams, Array32]],
     candidates: Array32,
     reward: Reward,
-    steps: int,
     *,
+    steps: int,
+    rows: int,
     stationary: bool = False,
 ) -> Trust:
     """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
     ``streams`` makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated in
-    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``. Where outcomes depend only
-    on row and candidate (``stationary``), the error of a gain is that of the rows, which the streams draw many times.
+    the second. The first half of the steps warms up, as queues start empty. The candidates' features are ``[M, 39]``.
+    The streams draw from a number of ``rows``.
     """
-    rewards: dict[float, Floats] = {}
-    rows = np.empty(0, np.intp)
+    rewards = {}
     for factor in TRUST_FACTORS:
-        scaled = scale_correction(policy, factor)
-        played = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
-        if stationary:
-            rewards[factor], rows = map(np.array, zip(*played, strict=True))
-        else:  # a resource that recovers slowly needs too many steps to keep them all
-            rewards[factor] = sum((earned for earned, _ in played), np.zeros(VALIDATION_STREAMS)) / (steps - steps // 2)
-    return compare_factors(rewards, partial(gain_of_rows, rows=rows) if stationary else paired_gain)
+        scaled, (played, observations) = scale_correction(policy, factor), streams(VALIDATION_STREAMS)
+        rewards[factor] = greedy_rewards(scaled, played, observations, candidates, reward, steps // 2, steps, rows)
+    return compare_factors(rewards, stationary=stationary)
 
 
-def compare_factors(rewards: Mapping[float, Floats], gain_and_error: Callable[[Floats], tuple[float, float]]) -> Trust:
+def compare_factors(rewards: Mapping[float, Earned], *, stationary: bool = False) -> Trust:
     """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one whose gain is larger by a standard error.
 
     Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are of the
-    same decisions at each of ``TRUST_FACTORS``; ``gain_and_error`` takes a difference of two of them.
+    same decisions at each of ``TRUST_FACTORS``.
+
+    The error of a gain over the rule is that over streams, whose queries share queues, or the larger one over rows, a sample of questions. Of two
+    factors the better one on these questions is taken, so streams alone count. Where outcomes depend only on row and candidate (``stationary``),
+    streams tell nothing, and rows alone count.
     """
     chosen, gain, error = 0.0, 0.0, 0.0
     for factor in sorted(rewards, reverse=True):
-        above_rule = gain_and_error(rewards[factor] - rewards[0.0])
-        more, noise = gain_and_error(rewards[factor] - rewards[chosen])
-        if above_rule[0] > NORMAL_QUANTILE * above_rule[1] and (chosen == 0 or more > noise):
-            chosen, (gain, error) = factor, above_rule
+        above_rule, more = rewards[factor] - rewards[0.0], rewards[factor] - rewards[chosen]
+        over_rows, over_streams = error_of_rows(above_rule.by_row, above_rule.decisions), error_of_streams(above_rule.by_stream)
+        its_error = over_rows if stationary else max(over_rows, over_streams)
+        noise = error_of_rows(more.by_row, more.decisions) if stationary else error_of_streams(more.by_stream)
+        if above_rule.mean() > NORMAL_QUANTILE * its_error and (chosen == 0 or more.mean() > noise):
+            chosen, gain, error = factor, above_rule.mean(), its_error
     margin = NORMAL_QUANTILE * error
-    means = {f"{factor:g}": float(earned.mean()) for factor, earned in rewards.items()}
+    means = {f"{factor:g}": earned.mean() for factor, earned in rewards.items()}
     return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means)
 
 
-def paired_gain(gain: Floats) -> tuple[float, float]:
-    """Return the mean gain and its standard error, from gains of streams ``[n]`` whose preferences in the first and second half are the same.
+def error_of_streams(gain: Floats) -> float:
+    """Return the standard error of the mean of streams' gains, ``[n]``, whose preferences in the first and second half are the same.
 
     Preferences are spread evenly instead of drawn, so how gains differ between them is no error. Two streams of one preference differ by chance
     alone: half their squared difference is an unbiased estimate of a stream's variance.
     """
     first, second = gain.reshape(2, -1)
-    return float(gain.mean()), float(np.sqrt(((first - second) ** 2).sum()) / len(gain))
+    return float(np.sqrt(((first - second) ** 2).sum()) / len(gain))
 
 
-def gain_of_rows(gain: Floats, rows: NDArray[np.intp]) -> tuple[float, float]:
-    """Return the mean gain of decisions ``[T, n]`` and its standard error over their rows, infinite for fewer than ``MIN_ROWS`` rows.
+def error_of_rows(gain: Floats, decisions: NDArray[np.intp]) -> float:
+    """Return the standard error of the mean gain of decisions over their rows, infinite for fewer than ``MIN_ROWS`` rows.
 
-    The deviations of a row's decisions are added before they are squared: drawing a question again tells nothing new of other questions.
+    The gains of a row's decisions are given as a sum, ``[R]``: drawing a question again tells nothing new of other questions.
     """
-    mean = float(gain.mean())
-    deviations = np.bincount(rows.ravel(), (gain - mean).ravel())
-    n = len(np.unique(rows))
-    return mean, float(np.sqrt((deviations**2).sum() * n / (n - 1)) / gain.size) if n >= MIN_ROWS else np.inf
+    total, n = decisions.sum(), np.count_nonzero(decisions)
+    deviations = gain - decisions * (gain.sum() / total)
+    return float(np.sqrt((deviations**2).sum() * n / (n - 1)) / total) if n >= MIN_ROWS else np.inf
 
 
 def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
@@ -128,14 +150,19 @@ def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, A
 
 
 def greedy_rewards(
-    policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int
-) -> Iterator[tuple[Floats, NDArray[np.intp]]]:
-    """Yield the scalar rewards of the candidates of maximum utility and the queries' rows, ``[n]`` each, of each step after ``warm_up``."""
+    policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int, rows: int
+) -> Earned:
+    """Return the scalar rewards of the candidates of maximum utility in each step after ``warm_up``."""
     embedded = embed_candidates(policy, candidates)
+    by_stream, by_row, decisions = np.zeros(len(observations)), np.zeros(rows), np.zeros(rows, np.intp)
     for t in range(steps):
         inputs = PolicyInputs.of(observations, len(candidates), reward)
         utilities = utility(policy, inputs.query, inputs.weights, inputs.pair, embedded)
         action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
         observations, _, _, _, info = streams.step(action)
         if t >= warm_up:
-            yield (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1, dtype=np.float64), info["row"]
+            earned = (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1, dtype=np.float64)
+            by_stream += earned
+            by_row += np.bincount(info["row"], earned, minlength=rows)
+            decisions += np.bincount(info["row"], minlength=rows)
+    return Earned(by_stream=by_stream / (steps - warm_up), by_row=by_row, decisions=decisions)

@@ -116,9 +116,15 @@ class Results:
         return next((candidate for candidate, routers in self.decisions.constant_choices().items() if router in routers), None)
 
     @cached_property
+    def resamplings(self) -> list[Resampling]:
+        """The resamples behind the run's own intervals: of streams, if there are any, and of questions."""
+        settings = self.run.settings
+        return [Resampling.bootstrap(unit, settings.evaluation.resamples, settings.seed) for unit in self.decisions.units]
+
+    @property
     def resampling(self) -> Resampling:
-        """The resamples behind the run's own intervals."""
-        return Resampling.bootstrap(self.decisions.stream, self.run.settings.evaluation.resamples, self.run.settings.seed)
+        """The resamples of questions."""
+        return self.resamplings[-1]
 
     @property
     def categories(self) -> Mapping[str, int]:

@@ -81,7 +81,7 @@ def _compare(first: Results, others: Sequence[Results]) -> list[dict[str, Differ
     """Return each other run's differences to the first, by metric."""
     columns = {f"{metric} {number}": column for number, run in enumerate((first, *others)) for metric, column in _outcomes(run).items()}
     pairs = [(f"{metric} {number}", f"{metric} 0") for number in range(1, len(others) + 1) for metric in METRICS]
-    tests = map(Difference.of, paired_comparisons(columns, first.resampling, first.run.settings.seed, pairs))
+    tests = map(Difference.of, paired_comparisons(columns, first.resamplings, first.run.settings.seed, pairs))
     return [{metric: next(tests) for metric in METRICS} for _ in others]
 
 

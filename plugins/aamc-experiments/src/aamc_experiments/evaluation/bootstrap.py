@@ -1,15 +1,16 @@
 """95% intervals by the bootstrap, many resamples at a time.
 
 A resample is a row of weights, the number of draws of each unit, so means over resamples are a matrix product. The figure of
-the data itself is that of the resample in which every unit counts once. A unit is a question of a table with all
-its rows, or a stream of a simulation, because the queries of one stream share a queue (the clustered bootstrap).
+the data itself is that of the resample in which every unit counts once (the clustered bootstrap). A unit is a question with all
+its rows, as questions are a sample, or a stream of a simulation, as the queries of one stream share queues. In a simulation both are
+drawn at random; the wider interval of both is right where one of them matters alone, and nearly right elsewhere.
 
 Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -161,3 +162,19 @@ def point_estimates(figures: Figures) -> dict[str, Any]:
 def intervals(figures: Figures) -> dict[str, list[float] | None]:
     """Return the interval of each figure."""
     return {name: known_interval(figure[1:]) for name, figure in figures.items()}
+
+
+def wider(a: Any, b: Any) -> Any:
+    """Return two documents of the same figures as one, with the wider of two intervals and the larger of two p; unknown if either is."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {key: wider(a[key], b[key]) for key in a}
+    if isinstance(a, list) and isinstance(b, list):
+        is_interval = a != b and not isinstance(a[0], dict)
+        return max(a, b, key=_width) if is_interval else [wider(one, other) for one, other in zip(a, b, strict=True)]
+    return a if a == b else None if a is None or b is None else max(a, b)
+
+
+def _width(bounds: Sequence[float | None]) -> float:
+    """Return the width of an interval; it is infinite without an upper bound."""
+    low, high = bounds
+    return np.inf if low is None or high is None else high - low

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import CheckpointError, PreferenceError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import array_hash, read_arrays, write_arrays
-from aamc_sdk.types import Floats, Outcomes, Preference
+from aamc_sdk.types import Floats, Outcomes, Preference, text_hash
 
 HEADLINE = 0
 """The row of the user's preference."""
@@ -102,7 +102,7 @@ class Comparison:
         spent_usd: The cost of deciding in USD, ``[R, P, Q]``.
         expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
         utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
-        stream: The unit of resampling of each query, ``[Q]``: the stream that it was played in; in a table the number of its question.
+        stream: The stream that each query was played in, ``[Q]``; in a table the number of its question.
         quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
         cost_usd: Likewise, without the cost of deciding.
         latency_ms: Likewise, without the time of deciding; NaN where unknown.
@@ -137,9 +137,19 @@ class Comparison:
         return self.quality.ndim == 2
 
     @property
+    def units(self) -> tuple[Integers, ...]:
+        """The units of resampling of each query, ``[Q]`` each: its question; in streams also its stream, as the queries of one share queues.
+
+        Queries in streams without texts may have been any questions, and have streams alone.
+        """
+        if self.is_table or text_hash("") in self.queries:
+            return (self.stream,)
+        return self.stream, np.unique(self.queries, return_inverse=True)[1]
+
+    @property
     def questions(self) -> int | None:
-        """The number of different questions of a table; None for streams."""
-        return len(np.unique(self.stream)) if self.is_table else None
+        """The number of different questions; None for streams without texts."""
+        return len(np.unique(self.units[-1])) if self.is_table or len(self.units) > 1 else None
 
     @property
     def candidate_quality(self) -> Floats | None:

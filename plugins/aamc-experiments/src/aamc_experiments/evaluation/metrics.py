@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, known_interval, open_interval, point_estimates, share_interval
-from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
+from aamc_experiments.evaluation.bootstrap import (
+    Figures,
+    Resampling,
+    intervals,
+    known_interval,
+    open_interval,
+    point_estimates,
+    share_interval,
+    wider,
+)
+from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison, Integers
 from aamc_experiments.evaluation.formulas.frontier import aiq
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
 from aamc_experiments.evaluation.statistics import CandidateMeans, RealisedOutcomes, References, Statistics, statistics
@@ -28,7 +38,7 @@ SHARES = ("success_rate", "mean_quality")
 def metrics(
     comparison: Comparison, reward: Reward, options: Evaluation | None = None, *, source: str = "", cost_note: str = "", seed: int = 0
 ) -> dict[str, Any]:
-    """Return the content of ``metrics.json``.
+    """Return the content of ``metrics.json``. In streams an interval is the wider one of those over streams and over questions.
 
     Args:
         comparison: The decisions of the routers.
@@ -38,39 +48,48 @@ def metrics(
         cost_note: The origin of costs that were not measured.
         seed: The seed of the resamples.
     """
-    options, names = options or Evaluation(), comparison.routers.tolist()
-
-    def realised(name: str) -> RealisedOutcomes | None:
-        return RealisedOutcomes.of(comparison, names.index(name), reward, options.success_threshold) if name in names else None
-
-    usual, oracle = _price_of_time(comparison, realised(REFERENCE)), realised(ORACLE)
-    price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
-    resampled = Resampling.bootstrap(comparison.stream, options.resamples, seed)
-    references = References.of(comparison, resampled.with_data(), price_of_time, oracle)
-    routers, rewards = {}, {}
-    for position, name in enumerate(names):
-        router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large
-        routers[name] = _entry(comparison, statistics(comparison, position, router, references))
-        rewards[name] = router.reward[HEADLINE].copy()  # a view would keep the whole array alive
+    how = options or Evaluation()
+    resamplings = [Resampling.bootstrap(unit, how.resamples, seed) for unit in comparison.units]
+    found = [_routers(comparison, reward, how, resampling) for resampling in resamplings]
+    rewards = {
+        name: _realised(comparison, name, reward, how).reward[HEADLINE].copy() for name in comparison.routers.tolist()
+    }  # no views of large arrays
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "data": _about(comparison, source, cost_note),
-            "routers": routers,
-            "zero_router": _zero_router(comparison, references.candidates),
-            "comparisons": paired_comparisons(rewards, resampled, seed),
+            **reduce(wider, found),
+            "comparisons": paired_comparisons(rewards, resamplings, seed),
         }
     )
     return document
 
 
-def _entry(comparison: Comparison, found: Statistics) -> Mapping[str, Any]:
+def _routers(comparison: Comparison, reward: Reward, how: Evaluation, resampling: Resampling) -> Any:
+    """Return the entries of the routers and of the zero router, with the resamples of one unit."""
+    names = comparison.routers.tolist()
+    usual, oracle = (_realised(comparison, name, reward, how) if name in names else None for name in (REFERENCE, ORACLE))
+    price_of_time = _price_of_time(comparison, usual)
+    price_of_time = (price_of_time[0] if how.alpha is None else how.alpha, price_of_time[1] if how.beta is None else how.beta)
+    references = References.of(comparison, resampling.with_data(), price_of_time, oracle)
+    entries = {}
+    for position, name in enumerate(names):  # one at a time: it is large
+        found = statistics(comparison, position, _realised(comparison, name, reward, how), references)
+        entries[name] = _entry(comparison, resampling.unit, found)
+    return plain({"routers": entries, "zero_router": _zero_router(comparison, references.candidates)})
+
+
+def _realised(comparison: Comparison, name: str, reward: Reward, how: Evaluation) -> RealisedOutcomes:
+    return RealisedOutcomes.of(comparison, comparison.routers.tolist().index(name), reward, how.success_threshold)
+
+
+def _entry(comparison: Comparison, unit: Integers, found: Statistics) -> Mapping[str, Any]:
     """Return the entry of one router."""
-    sweep, units = zip(comparison.preferences[SWEEP], found.frontier, strict=True), len(np.unique(comparison.stream))
+    sweep, units = zip(comparison.preferences[SWEEP], found.frontier, strict=True), len(np.unique(unit))
     return {
         **point_estimates(found.headline),
         "ci95": _intervals(found.headline, units),
-        "per_category": _per_category(comparison, found) or None,
+        "per_category": _per_category(comparison, unit, found) or None,
         "model_share": point_estimates(found.model_share),
         "model_share_ci95": {name: share_interval(share[1:], share[0], units) for name, share in found.model_share.items()},
         "missing": int(comparison.missing),
@@ -80,11 +99,11 @@ def _entry(comparison: Comparison, found: Statistics) -> Mapping[str, Any]:
     }
 
 
-def _per_category(comparison: Comparison, found: Statistics) -> Mapping[str, Any]:
+def _per_category(comparison: Comparison, unit: Integers, found: Statistics) -> Mapping[str, Any]:
     table = {}
     for category, figures in found.categories.items():
         rows = comparison.category == category
-        ci95 = _intervals(figures, len(np.unique(comparison.stream[rows])))
+        ci95 = _intervals(figures, len(np.unique(unit[rows])))
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 

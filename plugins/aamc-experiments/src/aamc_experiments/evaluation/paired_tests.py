@@ -1,8 +1,8 @@
 """Paired tests between routers that decided the same queries, with a correction for multiple comparisons.
 
 Under the null hypothesis, the rewards of two routers are exchangeable for every unit. The randomisation test compares the
-difference with the differences after random exchanges. A unit is a question of a table with all its rows, or a
-whole stream of a simulation, because the queries of one stream share a queue.
+difference with the differences after random exchanges. A unit is a question with all its rows, or a whole stream of a
+simulation, because the queries of one stream share a queue.
 
 Papers: Fisher 1935, "The Design of Experiments", section 21 (the test); Phipson and Smyth 2010, "Permutation P-values
 Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
@@ -11,11 +11,12 @@ Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval
+from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval, wider
 from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
@@ -24,13 +25,13 @@ PERMUTATIONS = 9_999
 
 
 def paired_comparisons(
-    rewards: Mapping[str, Floats], resampling: Resampling, seed: int, pairs: Sequence[tuple[str, str]] | None = None
+    rewards: Mapping[str, Floats], resamplings: Sequence[Resampling], seed: int, pairs: Sequence[tuple[str, str]] | None = None
 ) -> list[dict[str, Any]]:
     """Compare pairs of routers.
 
     Args:
         rewards: The reward for each query by router, ``[Q]``.
-        resampling: The resamples of the intervals.
+        resamplings: The resamples of each unit; the wider interval and the larger p of all units hold.
         seed: The seed of the random exchanges.
         pairs: The pairs; the first router with each other one when None.
 
@@ -44,11 +45,12 @@ def paired_comparisons(
     if not pairs:
         return []
     differences = np.column_stack([rewards[a] - rewards[b] for a, b in pairs])
-    p = randomisation_test(differences, resampling.unit, seed)
-    columns = zip(pairs, differences.mean(axis=0).tolist(), resampling.means(differences).T, p.tolist(), holm(p).tolist(), strict=True)
+    p = np.max([randomisation_test(differences, resampling.unit, seed) for resampling in resamplings], axis=0)
+    bounds = reduce(wider, [dict(enumerate(map(known_interval, resampling.means(differences).T))) for resampling in resamplings])
+    columns = zip(pairs, differences.mean(axis=0).tolist(), bounds.values(), p.tolist(), holm(p).tolist(), strict=True)
     return [
-        {"a": a, "b": b, "difference": mean, "ci95": known_interval(means), "p": uncorrected, "p_holm": corrected}
-        for (a, b), mean, means, uncorrected, corrected in columns
+        {"a": a, "b": b, "difference": mean, "ci95": ci95, "p": uncorrected, "p_holm": corrected}
+        for (a, b), mean, ci95, uncorrected, corrected in columns
     ]
 
 

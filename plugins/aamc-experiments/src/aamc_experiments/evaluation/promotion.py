@@ -18,12 +18,13 @@ Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates, wider
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
 from aamc_experiments.evaluation.formulas.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
@@ -150,18 +151,18 @@ def promotion(
         ``tests`` (the gaps whose intervals must lie above zero).
     """
     realised = {name: _headline(comparison, position, reward) for position, name in enumerate(comparison.routers.tolist())}
-    resampling = Resampling.bootstrap(comparison.stream, resamples, seed).with_data()
-    baselines = Baselines.of(constants, realised.get(ORACLE), resampling)
+    over = [Baselines.of(constants, realised.get(ORACLE), Resampling.bootstrap(unit, resamples, seed).with_data()) for unit in comparison.units]
+    baselines = over[0]
     left = float(baselines.oracle_reward[0] - baselines.reward[0])
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
     routers = {}
     for name, answers in realised.items():
-        found = baselines.figures(answers)
-        figures = {**point_estimates(found), "ci95": intervals(found)}
+        found = [each.figures(answers) for each in over]
+        figures = {**point_estimates(found[0]), "ci95": reduce(wider, map(intervals, found))}
         shares = mixture_at_cost(baselines.cost_usd[0], baselines.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}
-        routers[name] = _result(name, known, units=resampling.weights.shape[1], left=left)
+        routers[name] = _result(name, known, units=min(each.resampling.weights.shape[1] for each in over), left=left)
     gate = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
     document: dict[str, Any] = plain(gate)
     return document
