@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 
 CATEGORIES = ("chat", "code", "math")
-CONTROL = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "bench", "control", "--json", "--seeds", "21"]
+CONTROL = [sys.executable, "-m", "aamc_sdk.cli", "bench", "control", "--json", "--seeds", "21"]
 
 
 def random_pool(size: int, number: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -295,6 +295,11 @@ def test_a_folder_in_the_files_place_is_told_and_left_alone(serve, path, caplog)
     assert list(path.iterdir()) == []
 
 
+def test_a_device_in_the_files_place_is_told_and_not_read(serve, caplog) -> None:
+    serve("memory:", storage_path="/dev/zero").close()
+    assert "/dev/zero is no regular file" in caplog.text
+
+
 def their_file(user: str, session: str) -> dict[str, Any]:
     """Return a state file as vLLM Semantic Router writes it: 3 wins and 1 loss of small, by a user in a session."""
 

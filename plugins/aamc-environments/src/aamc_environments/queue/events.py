@@ -31,6 +31,14 @@ class Event:
     over: int = option(0, "drift: steps until the change is complete; 0: at once.", at_least=0)
     factor: float = option(1.0, "price: multiple of the list price.", at_least=0.0)
 
+    def __attrs_post_init__(self) -> None:
+        own = {"drift": ("shift", "over"), "price": ("factor",)}.get(self.kind, ())
+        for name in ("shift", "over", "factor"):
+            if name not in own and getattr(self, name) != getattr(attrs.fields(Event), name).default:
+                raise ConfigError(f"events: {name} is no option of an event of kind {self.kind!r} (of {self.candidate!r} at step {self.at})")
+        if self.kind == "drift" and self.shift == 0:
+            raise ConfigError(f"events: the drift of {self.candidate!r} at step {self.at} needs a shift, the change of the log-odds of success")
+
 
 @attrs.frozen(eq=False)
 class Conditions:
