@@ -7,11 +7,12 @@ Orchestration", Neurocomputing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_experiments.evaluation import Comparison, Resampling, ratio
+from aamc_experiments.evaluation import Comparison, Resampling, ratio, wider
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import listed, milliseconds, per_thousand, percent, significant
@@ -143,8 +144,9 @@ def content_of(folder: Path) -> dict[str, Any]:
         {"strategy": labels[name], "router": name, "in_paper": name == run.router_name or name in STRATEGIES, **_figures(metrics["routers"][name])}
         for name in shown
     ]
-    resampling = Resampling.bootstrap(comparison.stream, run.settings.evaluation.resamples, run.settings.seed)
-    found = savings(comparison, run.router_name, run.settings.evaluation.success_threshold, resampling) | {"success_rate": records[0]["success_rate"]}
+    threshold, resamplings = run.settings.evaluation.success_threshold, comparison.resamplings(run.settings.evaluation.resamples, run.settings.seed)
+    saved = reduce(wider, [savings(comparison, run.router_name, threshold, resampling) for resampling in resamplings])
+    found = saved | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": text, "paper": {"value": minimum}, "ours": found[key]} for key, (text, minimum) in CLAIMS.items() if key in found]
     same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
     return {"data": metrics["data"], "records": records, "claims": claims, "same": same}

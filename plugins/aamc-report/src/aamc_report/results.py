@@ -118,8 +118,7 @@ class Results:
     @cached_property
     def resamplings(self) -> list[Resampling]:
         """The resamples behind the run's own intervals: of streams, if there are any, and of questions."""
-        settings = self.run.settings
-        return [Resampling.bootstrap(unit, settings.evaluation.resamples, settings.seed) for unit in self.decisions.units]
+        return self.decisions.resamplings(self.run.settings.evaluation.resamples, self.run.settings.seed)
 
     @property
     def resampling(self) -> Resampling:

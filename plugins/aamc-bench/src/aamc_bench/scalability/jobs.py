@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from aamc_environments.queue import SimulatedWorld, Skill, read_world
-from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling, ratio
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling, ratio, wider
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
@@ -143,8 +143,8 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         means, given = experiment.run.candidate_means, experiment.settings
         comparison = Measurement(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
         comparison.save(folder / "decisions.npz")
-    resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)
-    figures = utilities(comparison, world.services.reward, resampling)
+    resamplings = comparison.resamplings(experiment.settings.evaluation.resamples, experiment.settings.seed)
+    figures = reduce(wider, [utilities(comparison, world.services.reward, resampling) for resampling in resamplings])
     return [{"router": name, "candidates": size, "queries": len(comparison.queries), **figures[name]} for name in routers]
 
 

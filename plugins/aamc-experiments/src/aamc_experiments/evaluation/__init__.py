@@ -10,6 +10,7 @@ from aamc_experiments.evaluation.bootstrap import (
     point_estimates,
     ratio,
     share_interval,
+    wider,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
@@ -74,4 +75,5 @@ __all__ = [
     "sparsity",
     "statistics",
     "sweep",
+    "wider",
 ]

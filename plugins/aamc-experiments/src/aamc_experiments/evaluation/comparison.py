@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_experiments.evaluation.bootstrap import Resampling
 from aamc_sdk.errors import CheckpointError, PreferenceError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import array_hash, read_arrays, write_arrays
@@ -145,6 +146,10 @@ class Comparison:
         if self.is_table or text_hash("") in self.queries:
             return (self.stream,)
         return self.stream, np.unique(self.queries, return_inverse=True)[1]
+
+    def resamplings(self, resamples: int, seed: int) -> list[Resampling]:
+        """Return resamples of each of the units."""
+        return [Resampling.bootstrap(unit, resamples, seed) for unit in self.units]
 
     @property
     def questions(self) -> int | None:

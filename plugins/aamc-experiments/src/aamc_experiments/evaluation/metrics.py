@@ -49,7 +49,7 @@ def metrics(
         seed: The seed of the resamples.
     """
     how = options or Evaluation()
-    resamplings = [Resampling.bootstrap(unit, how.resamples, seed) for unit in comparison.units]
+    resamplings = comparison.resamplings(how.resamples, seed)
     found = [_routers(comparison, reward, how, resampling) for resampling in resamplings]
     rewards = {
         name: _realised(comparison, name, reward, how).reward[HEADLINE].copy() for name in comparison.routers.tolist()

@@ -151,7 +151,7 @@ def promotion(
         ``tests`` (the gaps whose intervals must lie above zero).
     """
     realised = {name: _headline(comparison, position, reward) for position, name in enumerate(comparison.routers.tolist())}
-    over = [Baselines.of(constants, realised.get(ORACLE), Resampling.bootstrap(unit, resamples, seed).with_data()) for unit in comparison.units]
+    over = [Baselines.of(constants, realised.get(ORACLE), resampling.with_data()) for resampling in comparison.resamplings(resamples, seed)]
     baselines = over[0]
     left = float(baselines.oracle_reward[0] - baselines.reward[0])
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
