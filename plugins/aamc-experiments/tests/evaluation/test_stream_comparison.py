@@ -116,11 +116,22 @@ def test_the_warm_up_is_played_and_does_not_count(table: Any, routers: Any) -> N
     assert comparison.latency_ms[0, 0, comparison.stream == 0].tolist() == [200, 250, 300, 350, 400]
 
 
-def test_what_ignores_the_preference_and_does_not_draw_is_played_once(table: Any, routers: Any) -> None:
+def test_what_ignores_the_preference_is_played_once(table: Any, routers: Any) -> None:
     everyone = {name: getattr(routers, name)(routers.options, table.services) for name in ("Always", "Dice", "Greedy")}
     comparison, env = play(table, everyone)
-    assert env.asked == [STREAMS, 43 * STREAMS, 43 * STREAMS]
-    np.testing.assert_array_equal(comparison.latency_ms[0], np.tile(comparison.latency_ms[0, 0], (43, 1)))
+    assert env.asked == [STREAMS, STREAMS, 43 * STREAMS]
+    for played in comparison.latency_ms[:2]:
+        np.testing.assert_array_equal(played, np.tile(played[0], (43, 1)))
+
+
+def test_draws_are_the_same_at_every_preference(table: Any, routers: Any) -> None:
+    class WeighedDice(routers.Dice):
+        uses_preference = True
+
+    comparison, _ = play(table, {"dice": WeighedDice(routers.options, table.services)})
+    (chosen,) = comparison.chosen
+    assert len(np.unique(chosen[0])) == 2
+    np.testing.assert_array_equal(chosen, np.tile(chosen[0], (43, 1)))
 
 
 def test_utilities_are_recorded_at_quality_alone(table: Any, routers: Any) -> None:

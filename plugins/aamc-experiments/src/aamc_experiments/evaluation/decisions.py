@@ -1,6 +1,6 @@
 """The decisions of routers at every preference: on a table of outcomes, or in an environment whose outcomes depend on earlier decisions.
 
-Draws have the ids ``<seed>/<preference>/<position>``, so they are repeatable, and the same for all routers.
+Draws have the ids of :func:`decision_ids`, so they are repeatable, and the same for all routers and preferences.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
+from aamc_experiments.evaluation.comparison import HEADLINE, QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
 from aamc_sdk.errors import DataError, PluginError, component_errors, router_errors
 from aamc_sdk.interfaces import CounterfactualStreams, Environment, NoProgress, Progress, Reward, Router, RoutingStreams
 from aamc_sdk.routing import LinearReward, draw
@@ -105,9 +105,13 @@ def visible(router: Router, request: RoutingRequest, hindsight: Outcomes | None)
     return attrs.evolve(request, hindsight=hindsight if router.privileged else None)
 
 
-def decision_ids(seed: int, points: Integers, positions: Integers) -> list[str]:
-    """Return the ids of draws: ``seed/preference/position``, with the rows of the preference and of the query."""
-    return [f"{seed}/{point}/{position}" for point, position in zip(points.tolist(), positions.tolist(), strict=True)]
+def decision_ids(seed: int, positions: Integers) -> list[str]:
+    """Return the ids of draws, ``<seed>/0/<position>`` of the query, for every preference.
+
+    These are common random numbers. With new draws at each preference, the hull over the sweep would measure a router that
+    samples by the luckiest of 21 draws.
+    """
+    return [f"{seed}/{HEADLINE}/{position}" for position in positions.tolist()]
 
 
 def comparison_of(
@@ -222,14 +226,14 @@ def _decide_table(
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
         groups = _scored_alike(points, router)
+        ids = decision_ids(seed, rows) if router.samples else ()
         with router_errors(name):
             scored = router.score_each(part, points[[group[0] for group in groups]])
             for group, scores in zip(groups, scored, strict=True):
-                for point in group:
-                    ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
-                    decided.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
-                    decided.spent_usd[point, rows] = scores.spent_usd
-                    decided.spent_ms[point, rows] = scores.spent_ms
+                cells = np.ix_(group, rows)
+                decided.chosen[cells] = draw(scores, part, router.samples, seed, ids).chosen
+                decided.spent_usd[cells] = scores.spent_usd
+                decided.spent_ms[cells] = scores.spent_ms
                 if QUALITY_ALONE in group:
                     decided.record_scores(rows, scores, part)
         progress.advance(len(rows))
@@ -270,8 +274,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     decisions, found = {}, list[Floats]()
     for name, router in compared.routers.items():
-        once = not router.uses_preference and not router.samples  # the same decisions, hence outcomes, at every preference
-        played_points = points[:1] if once else points
+        played_points = points if router.uses_preference else points[:1]  # the same decisions, hence outcomes, at every preference
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
         with component_errors(f"{env.message_name} failed"):
             vector = env.vector(
@@ -301,7 +304,6 @@ def _play_streams(
     steps, streams = played_rows.shape
     points = len(decided.chosen)
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
-    point = np.repeat(np.arange(points), streams)
     counterfactual: list[Floats] = []
     vector.reset(seed=seed)
     for step in range(-warm_up, steps):
@@ -310,7 +312,7 @@ def _play_streams(
         if isinstance(vector, CounterfactualStreams) and step >= 0:
             counterfactual.append(vector.counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
-        ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
+        ids = decision_ids(seed, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
         with router_errors(name):
             scores = router.score(request)
             chosen = draw(scores, request, router.samples, seed, ids).chosen
