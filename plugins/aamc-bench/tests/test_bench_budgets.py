@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
 from aamc_bench.bandit.budgets import DAY_S, MIDNIGHT, PARETO, PER_DAY, PER_REQUEST, TRAFFIC, best_of, choices_of, figures_of, make_budget_stream
 from aamc_bench.bandit.replay_data import ReplayData
-from scipy.optimize import linprog
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Training
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.types import Outcomes
 
 pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
 ROWS = 240
@@ -52,13 +53,21 @@ def test_bursts_are_bursts_and_drift_changes_the_best_candidate_from_the_middle_
     assert (np.delete(dearer, best_of(data), axis=1) == 1).all()
 
 
-def test_the_reference_is_the_value_of_the_linear_program(data: ReplayData) -> None:
+@pytest.mark.parametrize(
+    ("quality", "cost", "budget", "expected"),
+    [
+        ([[0, 1, 1]], [[1, 2, 10]], 1, 0),
+        ([[0, 1, 1]], [[1, 2, 10]], 1.5, 0.5),  # half of a step to the second candidate
+        ([[0, 0.5, 0.6], [0, 0.3, 1]], [[1, 2, 6], [1, 3, 5]], 4, 0.5 + 0.25),  # 0.5 for 1, then a quarter of 1 for 4
+        ([[0, 1]], [[1, 2]], 0.5, 0),
+        ([[0, 1]], [[0, 0]], 0, 1),
+    ],
+    ids=["nothing left", "a share", "the better slope first", "too little", "free"],
+)
+def test_the_reference_is_the_best_quality_within_the_budget(data: ReplayData, quality: Any, cost: Any, budget: float, expected: float) -> None:
     stream = make_budget_stream("stationary", data, ROWS, 0.2, seed=0, number=0)
-    quality, cost = stream.outcomes.known_quality, stream.outcomes.cost_usd
-    rows, candidates = quality.shape
-    one_each = np.kron(np.eye(rows), np.ones(candidates))
-    solved = linprog(-quality.ravel(), cost.ravel()[None], [stream.budget_usd], one_each, np.ones(rows), bounds=(0, 1))
-    assert stream.best_quality == pytest.approx(-solved.fun, rel=1e-6)
+    outcomes = Outcomes(np.array(quality, dtype=float), np.array(cost, dtype=float), np.full(np.shape(cost), np.nan))
+    assert attrs.evolve(stream, outcomes=outcomes, budget_usd=budget).best_quality == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("traffic", TRAFFIC)

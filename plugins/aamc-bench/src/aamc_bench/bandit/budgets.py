@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,19 +50,21 @@ class BudgetStream(Stream):
         call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=float(self.outcomes.cost_usd[step, column]))
         return call, *super().reported(step, decision, column)
 
-    @property
+    @cached_property
     def best_quality(self) -> float:
-        """The maximum of the sum of qualities within the budget: the value of the linear program, which knows all outcomes."""
+        """The maximum of the sum of qualities within the budget: the value of the linear program, which knows all outcomes.
+
+        Where the budget does not pay for the cheapest candidates, it is the value with just their cost.
+        """
+        from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
+        from scipy.sparse import eye_array, kron  # type: ignore[import-untyped]
+
         quality, cost = self.outcomes.known_quality, self.outcomes.cost_usd
-
-        def dual(price: float) -> float:
-            return float((quality - price * cost).max(axis=1).sum() + price * self.budget_usd)
-
-        low, high = 0.0, 1.0 / float(np.ptp(cost, axis=1).min(initial=np.inf, where=np.ptp(cost, axis=1) > 0))
-        for _ in range(100):  # the dual is convex in the price
-            left, right = low + (high - low) / 3, high - (high - low) / 3
-            low, high = (low, right) if dual(left) <= dual(right) else (left, high)
-        return dual(low)
+        rows, candidates = quality.shape
+        unit = float(cost.max()) or 1.0  # the solver's tolerances are absolute
+        budget = max(self.budget_usd, float(cost.min(axis=1).sum())) / unit
+        one_each = kron(eye_array(rows), np.ones((1, candidates)), format="csr")
+        return -float(linprog(-quality.ravel(), cost.reshape(1, -1) / unit, budget, one_each, np.ones(rows)).fun)
 
 
 def best_of(data: ReplayData) -> int:
