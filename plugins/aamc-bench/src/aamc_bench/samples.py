@@ -28,6 +28,7 @@ from aamc_experiments.evaluation import (
     share_interval,
     statistics,
 )
+from aamc_experiments.off_policy import student_quantile
 from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 
@@ -181,11 +182,9 @@ def student(units: Floats) -> dict[str, Any]:
 
 def student_interval(units: Floats) -> list[float] | None:
     """Return Student's 95% interval of the mean of units ``[U]``; None for a single one."""
-    from scipy.stats import t  # type: ignore[import-untyped]  # scipy ships no types
-
     if len(units) < 2:
         return None
-    mean, error = units.mean(), t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units))
+    mean, error = units.mean(), student_quantile(len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units))
     return [float(mean - error), float(mean + error)]
 
 
