@@ -78,6 +78,22 @@ def test_what_a_whole_task_shares_is_no_reason_to_group_it() -> None:
     assert find_boilerplate(questions[:SHARED]) == frozenset()
 
 
+@pytest.mark.parametrize(("first", "letters"), [(0x4E00, 2000), (0x3041, 80), (0x0E01, 46)], ids=["Chinese", "Japanese", "Thai"])
+@pytest.mark.parametrize("spaces", ["", " "])
+def test_what_a_task_shares_is_found_in_scripts_without_spaces(first: int, letters: int, spaces: str) -> None:
+    chance = random.Random(0)
+
+    def text(size: int) -> str:
+        return "".join(chr(first + chance.randrange(letters)) for _ in range(size))
+
+    header, footer = text(60) + spaces + text(60), text(40)
+    questions = [header + spaces + text(size) + footer for size in range(15, 15 + 2 * SHARED)]
+    edited = questions[0].replace(footer, "x" + footer)
+    found = group_names([*questions, edited])
+    assert len(set(found.values())) == len(questions)
+    assert found[edited] == found[questions[0]]
+
+
 def test_a_group_may_be_larger_than_a_bucket() -> None:
     questions = [" ".join(["again"] * times) for times in range(8, 8 + 3 * BUCKET)]  # of the same shingles, so of one bucket in every band
     assert len(set(group_names(questions).values())) == 1

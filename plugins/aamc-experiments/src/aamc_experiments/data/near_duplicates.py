@@ -4,7 +4,8 @@ Two questions are near-duplicates if their shingles, runs of five characters, ha
 Two rules keep different questions of one task apart:
 
 * Shared **boilerplate** does not count. Without the runs of six words that more than twenty different questions have,
-  such as few-shot examples and instructions, the questions must be as similar.
+  such as few-shot examples and instructions, the questions must be as similar. In text with few spaces, such as Chinese,
+  Japanese or Thai, a run has 24 characters.
 * Questions with different **numbers** are different questions, and have no shingle in common.
 
 Pairs are found by MinHash (Broder 1997, "On the resemblance and containment of documents") and bands
@@ -35,13 +36,15 @@ DECISION = "\0decision "
 """The beginning of the names of rows without text; a text has no NUL there."""
 SHINGLE, RUN, SHARED = 5, 6, 20
 """The characters of a shingle, the words of a run, and the number of questions above which a run is boilerplate."""
+UNSPACED, CHARACTER_RUN = 12, 24
+"""The mean characters of a word from which characters take the place of words, and the characters of a run there."""
 MAX_CHARACTERS = 2_000
 """The characters of a long text that count, half of them from its start and half from its end."""
 SIGNATURE, BAND = 128, 4
 """The MinHash values of a signature and of a band; the bands find 99.98% of pairs at similarity 0.7."""
 BUCKET = 20
 """The maximum number of questions of a band's bucket that one question is compared with."""
-_MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, 9)], dtype=np.uint64)
+_MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, CHARACTER_RUN + 1)], dtype=np.uint64)
 """The multipliers of a polynomial hash modulo 2**64. Saved fingerprints depend on them."""
 
 Hashes = NDArray[np.uint64]
@@ -74,13 +77,19 @@ def _root(first: list[int], place: int) -> int:
 
 def find_boilerplate(questions: Sequence[str]) -> frozenset[int]:
     """Return the hashes of the runs of words that more than :data:`SHARED` different questions have."""
-    runs = [np.unique(_runs(question.split(" "))) for question in sorted(set(questions))]
+    runs = [np.unique(_runs(*_words(question)[:2])) for question in sorted(set(questions))]
     found, counts = np.unique(np.concatenate([*runs, np.empty(0, dtype=np.uint64)]), return_counts=True)
     return frozenset(found[counts > SHARED].tolist())
 
 
-def _runs(words: Sequence[str]) -> Hashes:
-    return _windows(np.array([zlib.crc32(word.encode(errors="surrogatepass")) for word in words], dtype=np.uint64), RUN)
+def _words(text: str) -> tuple[Sequence[str], int, str]:
+    """Return the words of a text, the number in a run, and their separator; characters take the place of words where spaces are rare."""
+    words = text.split(" ")
+    return (words, RUN, " ") if len(text) < UNSPACED * len(words) else (text, CHARACTER_RUN, "")
+
+
+def _runs(words: Sequence[str], length: int) -> Hashes:
+    return _windows(np.array([zlib.crc32(word.encode(errors="surrogatepass")) for word in words], dtype=np.uint64), length)
 
 
 def _windows(codes: Hashes, width: int) -> Hashes:
@@ -122,14 +131,14 @@ class Sketches:
 
 def _own(question: str, boilerplate: frozenset[int]) -> str:
     """Return a question without its boilerplate; the whole question if nothing else is left."""
-    words = question.split(" ")
-    shared = [start for start, run in enumerate(_runs(words).tolist()) if run in boilerplate]
+    words, length, separator = _words(question)
+    shared = [start for start, run in enumerate(_runs(words, length).tolist()) if run in boilerplate]
     if not shared:
         return question
     kept = np.ones(len(words), dtype=bool)
     for start in shared:
-        kept[start : start + RUN] = False
-    return " ".join(np.array(words)[kept]) or question
+        kept[start : start + length] = False
+    return separator.join(word for word, keeps in zip(words, kept, strict=True) if keeps) or question
 
 
 def _shingles(text: str, question: str) -> Hashes:
@@ -138,7 +147,7 @@ def _shingles(text: str, question: str) -> Hashes:
         text = text[: MAX_CHARACTERS // 2] + text[-MAX_CHARACTERS // 2 :]
     codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32).astype(np.uint64)
     numbers = zlib.crc32(" ".join(sorted(re.findall(r"\d+", question))).encode())
-    return np.unique(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
+    return np.unique(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[7])
 
 
 def _jaccard(one: Hashes, other: Hashes) -> float:
