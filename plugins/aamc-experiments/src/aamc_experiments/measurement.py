@@ -117,7 +117,7 @@ class Measurement:
         for name, router in self.routers.items():
             if router.trust is not None:
                 result["routers"][name]["trust"] = dict(router.trust)
-        if (errors := length_errors(self.request, rows)) is not None:
+        if (errors := length_errors(self.request, rows, options.resamples, seed)) is not None:
             result["data"]["answer_lengths"] = errors
         if gated is not None:
             constants = self._constant_outcomes(comparison, folder)

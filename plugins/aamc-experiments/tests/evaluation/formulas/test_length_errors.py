@@ -27,14 +27,20 @@ def test_errors_are_those_computed_by_hand():
     assert found["mae_tokens_of_mean"] == pytest.approx(200 / 3)
     assert found["mae_cost_usd"] == pytest.approx(10e-6)
     assert found["mae_latency_ms"] == pytest.approx(10)
-    half = 1.96 * np.std([10, 0, 20], ddof=1) / np.sqrt(3)
-    assert found["mae_tokens_ci95"] == pytest.approx([10 - half, 10 + half])
+    assert found["mae_tokens_ci95"] == [0, 20]  # one resample in 27 has the same question three times
 
 
 def test_one_row_has_no_interval():
     one = np.arange(1)
     request = build_request(QUERIES, POOL, np.array([1.0, 0.0, 0.0]), lengths=EXPECTED)
     assert length_errors(request.take(one), ROWS.take(one))["small"]["mae_tokens_ci95"] is None
+
+
+def test_rows_of_one_question_say_no_more_than_one_of_them():
+    often = np.repeat(np.arange(3), 30)
+    request = build_request(QUERIES, POOL, np.array([1.0, 0.0, 0.0]), lengths=EXPECTED).take(often)
+    assert length_errors(request, ROWS.take(often))["small"]["mae_tokens_ci95"] == [0, 20]
+    assert length_errors(request.take(often[:30]), ROWS.take(often[:30]))["small"]["mae_tokens_ci95"] is None
 
 
 def test_unknown_latencies_have_no_errors():
