@@ -10,7 +10,7 @@ from aamc_report.result_files import read_results
 from aamc_report.sections import DRAWINGS
 from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.sections.reliability import reliabilities
-from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, spans_magnitudes, styled
+from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, short_names, spans_magnitudes, styled
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -158,6 +158,22 @@ def test_text_on_a_colour_is_black_or_white_by_its_brightness() -> None:
 def test_long_names_are_cut_and_control_characters_replaced() -> None:
     assert short("a" * 30, 10) == "a" * 9 + "…"
     assert short("bell\x07") == "bell\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["gpt-4", "a" * 20], ["gpt-4", "a" * 17 + "…"]),
+        (["meta/llama-3.1-8b-instruct", "meta/llama-3.3-70b-instruct"], ["meta/llama-3.1-8b…", "meta/llama-3.3-70…"]),
+        (["meta-llama/llama-3.1-8b", "meta-llama/llama-3.3-70b"], ["llama-3.1-8b", "llama-3.3-70b"]),
+        (["llama3-chatqa-1.5-8b", "llama3-chatqa-1.5-70b"], ["llama3-ch…a-1.5-8b", "llama3-ch…-1.5-70b"]),
+        (["x" * 18 + "1" + "x" * 9, "x" * 18 + "2" + "x" * 9], ["x" * 18 + "1" + "x" * 9, "x" * 18 + "2" + "x" * 9]),
+        (["a/same", "b/same"], ["a/same", "b/same"]),
+    ],
+    ids=["the end", "the end is enough", "the provider", "the middle", "whole", "short"],
+)
+def test_different_names_stay_different(names: list[str], shown: list[str]) -> None:
+    assert short_names(names, 18) == shown
 
 
 def test_a_hull_is_straight_in_cost_though_its_axis_is_logarithmic() -> None:

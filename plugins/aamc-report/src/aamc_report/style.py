@@ -104,9 +104,21 @@ def short(name: str, maximum: int = 24) -> str:
     return printable if len(printable) <= maximum else printable[: maximum - 1] + "…"
 
 
+def short_names(names: Sequence[str], maximum: int = 24) -> list[str]:
+    """Return names as :func:`short` does, but different ones for different names.
+
+    A name that would be shown like another one loses what is before its last slash, then its middle; if that is not enough, it stays whole.
+    """
+    models, begin = [name.rpartition("/")[2] for name in names], maximum // 2
+    middle = [model if len(model) <= maximum else f"{model[:begin]}…{model[begin + 1 - maximum :]}" for model in models]
+    forms = [[short(name, maximum) for name in form] for form in (names, models, middle)]
+    whole = [short(name, len(name)) for name in names]
+    return [next((form[n] for form in forms if form.count(form[n]) == 1), name) for n, name in enumerate(whole)]
+
+
 def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
     """Name the rows of a figure from the top down, a router each, the headline in bold."""
-    axes.set_yticks(np.arange(len(routers)), [short(router) for router in routers])
+    axes.set_yticks(np.arange(len(routers)), short_names(routers))
     axes.set_ylim(len(routers) - 0.4, -0.6)
     without_ticks(axes)
     for label, router in zip(axes.get_yticklabels(), routers, strict=True):
@@ -130,7 +142,8 @@ def without_scale(axes: Axes, end: float) -> None:
 
 def as_table(axes: Axes, columns: Sequence[str], rows: Iterable[tuple[str, int]], slant: float) -> None:
     """Style axes of cells as a table: column names above, slanted by some degrees; names and sizes of rows, the first on top; no lines."""
-    names = [f"{short(name)}  (n = {size:,})" for name, size in rows]
+    named = list(rows)
+    names = [f"{name}  (n = {size:,})" for name, (_, size) in zip(short_names([name for name, _ in named]), named, strict=True)]
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=slant, ha="left" if slant else "center", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)) + 0.5, names)
     axes.xaxis.tick_top()

@@ -11,7 +11,7 @@ from aamc_report.formats import DASH, percent
 from aamc_report.page import Drawing
 from aamc_report.results import Results
 from aamc_report.sections.groups import omission_note
-from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short_names
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -59,7 +59,7 @@ def _write_rates(axes: Axes, rates: Floats, colours: Floats) -> None:
 
 def _name_axes(axes: Axes, results: Results) -> None:
     slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MAXIMUM_NUMBERS else 90
-    as_table(axes, [short(router, 16) for router in results.routers], results.shown_categories.items(), slant)
+    as_table(axes, short_names(list(results.routers), 16), results.shown_categories.items(), slant)
     for label, router in zip(axes.get_xticklabels(), results.routers, strict=True):
         label.set_fontweight("bold" if router == results.headline else "normal")
 

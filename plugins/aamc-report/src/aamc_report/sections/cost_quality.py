@@ -18,7 +18,7 @@ from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import Results
 from aamc_report.style import HEADLINE as HEADLINE_COLOUR
-from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short, spans_magnitudes, use_log_axis
+from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short_names, spans_magnitudes, use_log_axis
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -137,11 +137,15 @@ def _along(start: tuple[float, float], end: tuple[float, float]) -> Floats:
 def _labels(routers: Sequence[Series], models: Mapping[str, Floats]) -> list[Label]:
     """Return the labels, those of emphasised routers first: the first labels get the best places."""
     labels = []
-    for router in sorted(routers, key=lambda router: not router.look.emphasised):
+    names = zip(routers, short_names([router.name for router in routers]), strict=True)
+    for router, name in sorted(names, key=lambda named: not named[0].look.emphasised):
         colour = HEADLINE_COLOUR if router.look.colour == HEADLINE_COLOUR else INK  # others are too pale for small type
         x, y = router.point
-        labels.append(Label(x=x, y=y, text=short(router.name), colour=colour, weight="bold" if router.look.emphasised else "normal"))
-    labels += [Label(x=float(x), y=float(y), text=short(name), colour=MUTED, size=7) for name, (x, y) in models.items()]
+        labels.append(Label(x=x, y=y, text=name, colour=colour, weight="bold" if router.look.emphasised else "normal"))
+    labels += [
+        Label(x=float(x), y=float(y), text=name, colour=MUTED, size=7)
+        for name, (x, y) in zip(short_names(list(models)), models.values(), strict=True)
+    ]
     return [label for label in labels if np.isfinite((label.x, label.y)).all()]
 
 

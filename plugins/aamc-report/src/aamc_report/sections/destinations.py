@@ -21,7 +21,7 @@ from aamc_report.render import tip
 from aamc_report.results import Results
 from aamc_report.sections.groups import QueryGroup, group_rows, groups, omission_note
 from aamc_report.sections.models import REST, most_chosen
-from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short, without_ticks
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short_names, without_ticks
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -175,7 +175,7 @@ def _draw_shares(axes: Axes, found: Destinations) -> None:
         if share >= MINIMUM_SHARE:
             colour = on_colour(np.asarray(shades(share)))
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
-    as_table(axes, [short(model, 18) for model in found.models], [(group.name, group.size) for group in found.groups], slant=38)
+    as_table(axes, short_names(found.models, 18), [(group.name, group.size) for group in found.groups], slant=38)
 
 
 def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[QueryGroup]) -> Iterator[tuple[Cause, Floats, Floats]]:

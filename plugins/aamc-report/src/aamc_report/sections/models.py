@@ -14,7 +14,7 @@ from aamc_report.formats import percent
 from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import Results
-from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short, without_scale
+from aamc_report.style import MUTED, PAPER, name_rows, new_figure, on_colour, short_names, without_scale
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -46,8 +46,8 @@ def draw(results: Results) -> Figure:
     figure = new_figure(0.9 + 0.26 * len(results.routers) + 0.18 * (len(colours) // 4))
     axes = figure.subplots()
     left = np.zeros(len(results.routers))
-    for model, colour in colours.items():
-        bars = axes.barh(np.arange(len(left)), shares[model], left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=short(model))
+    for (model, colour), name in zip(colours.items(), short_names(list(colours)), strict=True):
+        bars = axes.barh(np.arange(len(left)), shares[model], left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=name)
         for bar, router, share in zip(bars, results.routers, shares[model], strict=True):
             tip(bar, f"{router}: {percent(share)} {model}")
         _write_shares(axes, shares[model], left, colour)
