@@ -132,6 +132,19 @@ def test_quality_that_is_the_same_everywhere_has_an_axis_from_none_to_all(make_r
     assert not any(text.startswith("\N{MINUS SIGN}") for text, _ in texts(figure))
 
 
+def test_free_models_have_no_costs_below_zero(make_run: Any) -> None:
+    results = read_results(make_run())
+    for metrics in results.routers.values():
+        metrics |= {"mean_cost_usd": 0.0, "ci95": metrics["ci95"] | {"mean_cost_usd": [0.0, 0.0]}, "frontier": []}
+    with styled():
+        figure = draw_plane([Series(results, "ppo", "ppo", looks(results)["ppo"])], {"free": np.array([0.0, 0.5])})
+        figure.canvas.draw()
+    (axes,) = figure.axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert "$0" in labels
+    assert not any("-" in label for label in labels)
+
+
 def test_a_bin_with_more_forecasts_has_a_larger_point(make_run: Any) -> None:
     results = read_results(make_run())
     bins = next(bins for routers, bins in reliabilities(results).items() if "ppo" in routers)

@@ -79,7 +79,7 @@ def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figur
     every = np.concatenate((points, [router.point for router in routers], *(router.frontier for router in routers)))
     if spans_magnitudes(every[:, 0]):
         use_log_axis(axes)
-    axes.xaxis.set_major_formatter(lambda value, _: shortest(1000 * value, "$"))
+    axes.xaxis.set_major_formatter(lambda value, _: shortest(1000 * value, "$") if value >= 0 else "")  # margins may go below 0
     axes.margins(0.08)
     lines = [_draw_candidates(axes, points), *(_draw_router(axes, router) for router in routers)]
     shown = np.concatenate((every, *lines))
