@@ -181,7 +181,7 @@ class Run:
         """
         wanted = self.router_name if name is None else name
         if wanted not in self.router_names:
-            default = " (runs/latest, the default of --run)" if self.folder.resolve() == Path("runs/latest").resolve() else ""
+            default = " (runs/latest)" if self.folder.resolve() == Path("runs/latest").resolve() else ""
             unknown = unknown_name(f"{self.folder}{default} holds no router", wanted, self.router_names, "it holds")
             raise CheckpointError(unknown + slash_hint(wanted))
         if not is_complete(self.folder / "routers" / wanted):

@@ -277,7 +277,7 @@ def test_route_takes_trained_checkpoints(aamc) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--router", "nobody"], 1, " (runs/latest, the default of --run) holds no router 'nobody' (it holds: "),
+        (["--router", "nobody"], 1, " (runs/latest) holds no router 'nobody' (it holds: "),
         (["--router", "lost"], 1, "; a folder is given with a slash: ./lost"),
         (["--router", "no/where"], 1, "no/where holds no router checkpoint"),
         (["--router", "lost/favourite"], 1, "lost/favourite is outside a run"),
