@@ -1,6 +1,7 @@
 """Small real models and datasets, and no cache outside the tests' own folder."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,22 +55,44 @@ def make_dataset(pool: Pool) -> Callable[..., Dataset]:
     return make
 
 
-@pytest.fixture(scope="session")
-def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the folder of a real DistilBERT with two small layers and a word vocabulary."""
-    import torch
+def _save_words(folder: Path) -> int:
+    """Write a tokenizer of whole words to a folder and return the size of its vocabulary."""
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("distilbert")
     vocabulary = {word: place for place, word in enumerate(("[PAD]", "[UNK]", *WORDS))}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return len(vocabulary)
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a real DistilBERT with two small layers and a word vocabulary."""
+    import torch
+    from transformers import DistilBertConfig, DistilBertModel
+
+    folder = tmp_path_factory.mktemp("distilbert")
+    size = _save_words(folder)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = DistilBertConfig(vocab_size=len(vocabulary), dim=16, hidden_dim=32, n_layers=2, n_heads=2, max_position_embeddings=32)
+        config = DistilBertConfig(vocab_size=size, dim=16, hidden_dim=32, n_layers=2, n_heads=2, max_position_embeddings=32)
         DistilBertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a real RoBERTa without a pooler, as many masked language models are published."""
+    import torch
+    from transformers import RobertaConfig, RobertaModel
+
+    folder = tmp_path_factory.mktemp("roberta")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 34}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        RobertaModel(RobertaConfig(vocab_size=_save_words(folder), pad_token_id=1, **sizes), add_pooling_layer=False).save_pretrained(folder)
     return str(folder)
 
 

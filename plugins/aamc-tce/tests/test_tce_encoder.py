@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,8 +13,9 @@ import torch
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
 from aamc_tce.encoders.vector_cache import VectorCache
 from aamc_tce.estimator import TaskComplexityEstimator
+from transformers import BertConfig, BertModel
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import AamcError, ConfigError
 
 CPU = torch.device("cpu")
 
@@ -25,6 +28,12 @@ def _own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(tiny_distilbert):
     return lambda **options: TorchEncoder(tiny_distilbert, **({"layers": 4, "max_length": 16, "device": CPU} | options))
+
+
+@pytest.fixture
+def bert_without_tokenizer(tmp_path):
+    BertModel(BertConfig(vocab_size=100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(tmp_path)
+    return str(tmp_path)
 
 
 def test_the_bundled_encoder_knows_what_means_the_same():
@@ -52,6 +61,28 @@ def test_padding_does_not_change_an_embedding(tiny):
 
 def test_texts_are_cut_at_the_length_that_the_model_has(tiny):
     assert len(tiny(max_length=1000).tokenize(["sort " * 500])[0]) == 32
+
+
+def test_an_encoder_without_the_pooler_is_the_same_each_time(tiny_roberta, tmp_path):
+    encoder = TorchEncoder(tiny_roberta, layers=2, max_length=16, device=CPU)
+    encoder.save(tmp_path / "saved")
+    for folder in (tiny_roberta, str(tmp_path / "saved")):
+        again = TorchEncoder(folder, layers=2, max_length=16, device=CPU)
+        assert again.known_fingerprints() == encoder.known_fingerprints()
+
+
+def test_an_encoder_without_some_weights_is_refused(tiny_distilbert, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_distilbert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_layers": 3}))
+    with pytest.raises(AamcError, match=r"its files lack 16 weights, such as transformer\.layer\.2\..*; the folder needs config.json"):
+        TorchEncoder(str(folder), layers=1, max_length=16, device=CPU)
+
+
+def test_an_encoder_without_its_vocabulary_is_refused(bert_without_tokenizer):
+    with pytest.raises(AamcError, match=r"its tokenizer has 5 tokens, the model 100; the folder needs .* the tokenizer's files"):
+        TorchEncoder(bert_without_tokenizer, layers=1, max_length=16, device=CPU)
 
 
 def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):

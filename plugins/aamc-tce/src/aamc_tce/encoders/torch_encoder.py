@@ -97,7 +97,7 @@ class TorchEncoder(Embedder):
     """
 
     def __init__(self, name: str, *, layers: int, max_length: int, device: torch.device) -> None:
-        self.tokenizer, self.model = _pretrained(name)
+        self.tokenizer, self.model, self._untrained = _pretrained(name)
         self.model.to(device).eval()
         self.device = device
         self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
@@ -148,7 +148,7 @@ class TorchEncoder(Embedder):
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the model and its pooling to a folder that :class:`TorchEncoder` can load."""
         self.tokenizer.save_pretrained(folder)
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=self._weights())
         self.format.write(folder)
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
@@ -182,23 +182,44 @@ class TorchEncoder(Embedder):
 
     def _hash_with(self, reading: str) -> str:
         digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}{reading}".encode())
-        for name, weight in sorted(self.model.state_dict().items()):
+        for name, weight in sorted(self._weights().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
         return digest.hexdigest()[:16]
 
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Return the weights of the files by name, without those that the library drew at random."""
+        return {name: weight for name, weight in self.model.state_dict().items() if name not in self._untrained}
 
-def _pretrained(name: str) -> tuple[Any, Any]:
-    """Load a tokenizer and a model, without the progress bars and advice of their library."""
+
+def _pretrained(name: str) -> tuple[Any, Any, set[str]]:
+    """Load a tokenizer and a model, without the progress bars and advice of their library.
+
+    Returns:
+        The tokenizer, the model, and the names of its random weights: those of a pooler, which is not used.
+
+    Raises:
+        AamcError: They cannot be loaded, or files are missing.
+    """
     place = resolve(name)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
     huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
     try:
-        return transformers.AutoTokenizer.from_pretrained(place), transformers.AutoModel.from_pretrained(place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        model, report = transformers.AutoModel.from_pretrained(place, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); {_advice(place)}") from error
+    untrained = set(report["missing_keys"])
+    words = getattr(model.config, "vocab_size", 0)
+    if missing := sorted(weight for weight in untrained if not weight.startswith("pooler.")):
+        fault = f"its files lack {len(missing)} weights, such as {missing[0]}"
+    elif len(tokenizer) < words / 2:  # the library makes a tokenizer of special tokens if there is no vocabulary
+        fault = f"its tokenizer has {len(tokenizer)} tokens, the model {words}"
+    else:
+        return tokenizer, model, untrained
+    raise AamcError(f"encoder {name!r} cannot be used: {fault}; {_advice(place)}")
 
 
 def _advice(place: str) -> str:
