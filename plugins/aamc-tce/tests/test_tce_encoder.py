@@ -36,6 +36,11 @@ def bert_without_tokenizer(tmp_path):
     return str(tmp_path)
 
 
+def swapped(vocabulary):
+    """Return a vocabulary in which two words have each other's number."""
+    return vocabulary | {"sort": vocabulary["list"], "list": vocabulary["sort"]}
+
+
 def test_the_bundled_encoder_knows_what_means_the_same():
     encoder = TorchEncoder("bundled", layers=1, max_length=32, device=CPU)
     same, other = encoder.embed(["How do I sort a list in Python?", "Ordering an array with code"]), encoder.embed(["A love poem about the sea"])
@@ -68,7 +73,7 @@ def test_an_encoder_without_the_pooler_is_the_same_each_time(tiny_roberta, tmp_p
     encoder.save(tmp_path / "saved")
     for folder in (tiny_roberta, str(tmp_path / "saved")):
         again = TorchEncoder(folder, layers=2, max_length=16, device=CPU)
-        assert again.known_fingerprints() == encoder.known_fingerprints()
+        assert list(again.known_fingerprints()) == list(encoder.known_fingerprints())
 
 
 def test_an_encoder_without_some_weights_is_refused(tiny_distilbert, tmp_path):
@@ -83,6 +88,36 @@ def test_an_encoder_without_some_weights_is_refused(tiny_distilbert, tmp_path):
 def test_an_encoder_without_its_vocabulary_is_refused(bert_without_tokenizer):
     with pytest.raises(AamcError, match=r"its tokenizer has 5 tokens, the model 100; the folder needs .* the tokenizer's files"):
         TorchEncoder(bert_without_tokenizer, layers=1, max_length=16, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("tokenizer.json", lambda tokenizer: tokenizer | {"normalizer": {"type": "Lowercase"}}),
+        ("tokenizer.json", lambda tokenizer: tokenizer | {"model": tokenizer["model"] | {"vocab": swapped(tokenizer["model"]["vocab"])}}),
+        ("config.json", lambda config: config | {"activation": "relu"}),
+    ],
+)
+def test_an_encoder_is_another_with_another_tokenizer_or_configuration(tiny_distilbert, tmp_path, name, change):
+    shutil.copytree(tiny_distilbert, tmp_path / "encoder")
+    (tmp_path / "encoder" / name).write_text(json.dumps(change(json.loads((tmp_path / "encoder" / name).read_text()))))
+    first, other = (TorchEncoder(str(folder), layers=2, max_length=16, device=CPU) for folder in (tiny_distilbert, tmp_path / "encoder"))
+    assert first.fingerprint != other.fingerprint
+
+
+def test_an_encoder_stays_the_same_when_it_has_read_texts_and_is_saved(tiny, tmp_path):
+    encoder = tiny()
+    before = encoder.fingerprint
+    encoder.embed(["sort a list"])
+    encoder.forget()
+    encoder.save(tmp_path / "saved")
+    again = TorchEncoder(str(tmp_path / "saved"), layers=4, max_length=16, device=CPU)
+    assert before == encoder.fingerprint == again.fingerprint
+
+
+def test_checkpoints_that_name_an_encoder_by_its_weights_alone_are_accepted():
+    encoder = TorchEncoder("bundled", layers=4, max_length=256, device=CPU)
+    assert list(encoder.known_fingerprints())[1:] == ["03e967afa21caa55", "7f394f71fea3f73e"]
 
 
 def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):

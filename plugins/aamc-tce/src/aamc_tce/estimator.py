@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,7 +140,7 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportableComponent):
             return self._encoder
         place = str(self._folder / ENCODER_FOLDER) if self.config.fine_tune and self._folder else self.config.encoder
         encoder = self._load_encoder(place)
-        _check([graph_fingerprint(known, self.config.runtime) for known in encoder.known_fingerprints()], self._trained().encoder, place)
+        _check((graph_fingerprint(known, self.config.runtime) for known in encoder.known_fingerprints()), self._trained().encoder, place)
         return encoder
 
     def _named_encoder(self) -> TorchEncoder:
@@ -153,7 +153,7 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportableComponent):
         return TorchEncoder(name, layers=layers, max_length=self.config.max_length, device=torch_device(self.services.device))
 
 
-def _check(known: Sequence[str], trained: str, place: str) -> None:
+def _check(known: Iterable[str], trained: str, place: str) -> None:
     if trained not in known:
         raise CheckpointError(f"encoder {place!r} is not the one that this estimator was trained with; train again")
 

@@ -8,6 +8,7 @@ early layers represent the form of a question, late layers its subject. A fine-t
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -35,6 +36,11 @@ except ImportError as error:  # serving exported encoders needs neither
 BUNDLED = "bundled"
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
 """Short names of models on the hub."""
+
+EXAMPLE = "Hello, WORLD!  It's naïve: Straße, ﬁne ½ İ\n\tdef f(x_1): return 12_345.67 ** -x  # 東京 привет 🙂"
+"""A text whose tokens tell tokenizers of one vocabulary apart. Their own descriptions differ between versions of the library."""
+WITHOUT_EFFECT = ("architectures", "dtype", "torch_dtype", "transformers_version")
+"""Parts of a model's configuration that do not change an embedding."""
 
 
 def resolve(name: str) -> str:
@@ -169,16 +175,25 @@ class TorchEncoder(Embedder):
     def _one_core_each(self) -> AbstractContextManager[None]:
         return one_core_each()
 
-    def known_fingerprints(self) -> list[str]:
-        """Return the fingerprints under which texts of up to ``max_length`` tokens have these embeddings: its own first.
+    def known_fingerprints(self) -> Iterator[str]:
+        """Yield the fingerprints under which texts of up to ``max_length`` tokens have these embeddings: its own first.
 
-        Version 0.1 read the start of a long text only, and took the mean of each layer.
+        Earlier ones leave out the tokenizer and the configuration. Version 0.1 read the start of a long text only, and took the mean of each layer.
         """
-        plain = self.mean_pooled and not self.normalized and not self.format.prompt
-        return [self.fingerprint, *([self._hash_with("")] if plain else [])]
+        yield self.fingerprint
+        yield self._hash_with(self._steps())
+        if self.mean_pooled and not self.normalized and not self.format.prompt:
+            yield self._hash_with("")
 
     def _hash(self) -> str:
-        return self._hash_with(f" head and tail{(self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)!r}")
+        config = {name: value for name, value in self.model.config.to_diff_dict().items() if name not in WITHOUT_EFFECT and name[0] != "_"}
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        words = [word for word, _ in vocabulary[:: len(vocabulary) // 100 + 1]]
+        tokens = self._encode([EXAMPLE, *words, *map(str.upper, words)])["input_ids"]
+        return self._hash_with(self._steps() + json.dumps((config, vocabulary, tokens), sort_keys=True, default=str))
+
+    def _steps(self) -> str:
+        return f" head and tail{(self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)!r}"
 
     def _hash_with(self, reading: str) -> str:
         digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}{reading}".encode())
