@@ -131,6 +131,16 @@ def test_rows_beyond_the_limit_are_predicted_but_not_fitted_on(make_estimator, m
     assert np.isclose(estimator.out_of_fold(), fitted).all(axis=1).sum() == 30
 
 
+def test_rows_beyond_the_limit_are_predicted_without_their_question(make_estimator, make_dataset, pool):
+    asked = make_dataset(100)
+    again = asked.take(np.tile(np.arange(100), 3))
+    tokens = np.random.default_rng(0).uniform(10, 1000, (300, 3))
+    estimator = make_estimator(max_train_texts=150)
+    estimator.train(Training(dataset=attrs.evolve(again, outcomes=attrs.evolve(again.outcomes, output_tokens=tokens))))
+    for held_out in (estimator.out_of_fold(), estimator.out_of_fold_lengths(pool).tokens):
+        assert np.allclose(held_out.reshape(3, 100, 3), held_out[:100])  # fitted or not, the rows of a question have one prediction
+
+
 def test_without_outcomes_and_labels_there_is_an_embedding_alone(make_estimator, make_dataset):
     dataset = make_dataset(40, labels=False, outcomes=False)
     estimator = make_estimator()

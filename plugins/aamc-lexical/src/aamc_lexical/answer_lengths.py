@@ -90,9 +90,10 @@ def _out_of_fold(embedding: Floats, tokens: Floats, fold: NDArray[np.intp], pena
     result = np.full(tokens.shape, np.nan)
     for number in np.unique(fold):
         held = fold == number
-        known = np.flatnonzero(np.isfinite(tokens[~held]).any(axis=0))
+        others = ~held & np.isfinite(tokens).any(axis=1)
+        known = np.flatnonzero(np.isfinite(tokens[others]).any(axis=0))
         if len(known):
-            result[np.ix_(held, known)] = LengthModel.fit(embedding[~held], tokens[~held][:, known], penalty)(embedding[held])
+            result[np.ix_(held, known)] = LengthModel.fit(embedding[others], tokens[others][:, known], penalty)(embedding[held])
     return result
 
 

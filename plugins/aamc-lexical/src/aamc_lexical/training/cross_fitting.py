@@ -96,20 +96,24 @@ def with_quality(
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
     questions = data.questions.take(rows)
-    fold = fold_of(questions, folds, data.seed)
+    fold = data.labels_by_question(rows, fold_of(questions, folds, data.seed))
+    asked, unasked = np.flatnonzero(fold >= 0), np.flatnonzero(fold < 0)
+    own = np.isin(asked, rows)
     predictions, distance = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
-    weights = blend_weights(predictions, quality)
-    near, far = HeldOutPredictions(blended_by_others(predictions, quality, fold), predictions[-1], quality, distance, questions.group), None
+    weights = blend_weights(predictions[:, own], quality)
+    prediction, means = blended_by_others(predictions, np.where(own[:, None], targets.quality[asked], np.nan), fold[asked]), predictions[-1]
+    near, far = HeldOutPredictions(prediction[own], means[own], quality, distance[own], questions.group), None
     if ClusterExpert.kind in measured_by and ClusterExpert.kind in kinds:
-        group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
-        predictions, distance = _cross_fit(data, merge_groups(group, questions), kinds, fit, "group", measured_by)
-        far = HeldOutPredictions(blended(predictions, weights), predictions[-1], quality, distance, questions.group)
+        cluster = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
+        group = np.full(len(targets), -1)
+        group[rows] = merge_groups(cluster, questions)
+        grouped, far_distance = _cross_fit(data, group, kinds, fit, "group", measured_by)
+        far = HeldOutPredictions(blended(grouped, weights), grouped[-1], quality, far_distance, questions.group)
     shrinkage = DistanceShrinkage.of_familiar(near, measured_by) if NeighbourExpert.kind in measured_by else DistanceShrinkage.fit(near, far)
     blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
-    rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
-    held_out[rows] = blend.shrinkage(near.prediction, near.means, near.distance)
-    held_out[rest] = blend(fitted.embed(rest))  # these rows were not fitted, so their predictions are out of sample
+    held_out[asked] = blend.shrinkage(prediction, means, distance)
+    held_out[unasked] = blend(fitted.embed(unasked))  # the questions of these rows were not fitted, so their predictions are out of sample
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
     resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
@@ -124,39 +128,42 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
         return result
     rows = data.rows[np.isfinite(tokens[data.rows]).any(axis=1)]
     everything = embed(np.arange(len(tokens)))
-    penalty, unseen = cross_validated(everything[rows], tokens[rows], fold_of(data.questions.take(rows), folds, data.seed))
+    fold = data.labels_by_question(rows, fold_of(data.questions.take(rows), folds, data.seed))
+    asked = np.flatnonzero(fold >= 0)
+    lengths = np.where(np.isin(asked, rows)[:, None], tokens[asked], np.nan)
+    penalty, unseen = cross_validated(everything[asked], lengths, fold[asked])
     model = LengthModel.fit(everything[rows], tokens[rows], penalty)
     outcomes, known = data.training.dataset.outcomes, data.training.dataset.pool
     assert outcomes is not None  # there are lengths, so there are outcomes of a pool
     assert known is not None
     latency_ms = outcomes.latency_ms[rows][:, [known.index(name) for name in candidates]]
     model = attrs.evolve(model, fixed_latency=fixed_latency(tokens[rows], latency_ms))
-    held_out = model(everything)  # rows that were not fitted are out of sample
-    held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
+    held_out = model(everything)  # rows whose questions were not fitted are out of sample
+    held_out[asked] = np.where(np.isfinite(unseen), unseen, model.means)
     return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)
 
 
 def _cross_fit(
     data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: Sequence[str]
 ) -> tuple[Floats, Floats]:
-    """Predict the rows of each fold with parts fitted to the other folds.
+    """Predict the rows of each fold with parts fitted to the other folds; ``fold`` is that of each row ``[N]``, -1 for rows of no fold.
 
     Returns:
-        Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``, and S distances from the rows of the other folds, ``[N, S]``.
+        Predictions of each expert for the A rows of a fold, then the candidates' means, ``[E + 1, A, M]``, and S distances from the fitted rows of
+        the other folds, ``[A, S]``.
     """
-    rows = data.rows
-    quality = data.targets.quality[rows]
-    predictions, distance = np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros((len(rows), len(measured_by)))
-    numbers = np.unique(fold)
+    quality, asked = data.targets.quality, fold >= 0
+    predictions, distance = np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros((len(fold), len(measured_by)))
+    numbers = np.unique(fold[asked])
     for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
-        held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
-        fitted = fit(rows[others], f"heads, {name} {number + 1} of {len(numbers)}")
-        embedding = fitted.embed(rows[held])
+        held, others = np.flatnonzero(fold == number), data.rows[fold[data.rows] != number]
+        fitted = fit(others, f"heads, {name} {number + 1} of {len(numbers)}")
+        embedding = fitted.embed(held)
         for prediction, kind in zip(predictions, kinds, strict=False):
             prediction[held] = fitted.experts[kind](embedding)
         predictions[-1, held] = candidate_means(quality[others])
         distance[held] = distances(fitted.experts, measured_by, embedding)
-    return predictions, distance
+    return predictions[:, asked], distance[asked]
 
 
 def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:

@@ -66,6 +66,15 @@ class TrainingRows:
             seed=seed,
         )
 
+    def labels_by_question(self, rows: Rows, labels: Rows) -> Rows:
+        """Return a label for each of the N rows: that of the row of ``rows`` with its question or a near-duplicate, -1 without one.
+
+        ``labels`` are those of ``rows``, equal for near-duplicates.
+        """
+        groups, first = np.unique(self.questions.group[rows], return_index=True)
+        place = np.searchsorted(groups, self.questions.group).clip(max=len(groups) - 1)
+        return np.where(groups[place] == self.questions.group, labels[first][place], -1)
+
     def text_length(self, characters: int) -> LengthFeature | None:
         """Return the length of a text as a feature, from the rows to fit, where ``characters`` of a text are read."""
         return LengthFeature.fit([self.texts[row] for row in self.rows], characters)
