@@ -13,7 +13,7 @@ import torch
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
 from aamc_tce.encoders.vector_cache import VectorCache
 from aamc_tce.estimator import TaskComplexityEstimator
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, T5Config, T5Model
 
 from aamc_sdk.errors import AamcError, ConfigError
 
@@ -88,6 +88,30 @@ def test_an_encoder_without_some_weights_is_refused(tiny_distilbert, tmp_path):
 def test_an_encoder_without_its_vocabulary_is_refused(bert_without_tokenizer):
     with pytest.raises(AamcError, match=r"its tokenizer has 5 tokens, the model 100; the folder needs .* the tokenizer's files"):
         TorchEncoder(bert_without_tokenizer, layers=1, max_length=16, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b""),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a"),
+        ("pytorch_model.bin", b""),
+        ("pytorch_model.bin", b"<!doctype html>"),
+    ],
+)
+def test_damaged_weights_are_one_line_with_the_way_out(tiny_distilbert, tmp_path, name, content):
+    shutil.copytree(tiny_distilbert, tmp_path / "encoder")
+    (tmp_path / "encoder" / "model.safetensors").unlink()
+    (tmp_path / "encoder" / name).write_bytes(content)
+    with pytest.raises(AamcError, match=r"cannot be loaded \(its weights are damaged or incomplete\); the folder needs config.json"):
+        TorchEncoder(str(tmp_path / "encoder"), layers=1, max_length=16, device=CPU)
+
+
+def test_an_encoder_with_a_decoder_is_refused(tiny_distilbert, tmp_path):
+    shutil.copytree(tiny_distilbert, tmp_path / "encoder")
+    T5Model(T5Config(vocab_size=18, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)).save_pretrained(tmp_path / "encoder")
+    with pytest.raises(AamcError, match="it has a decoder too"):
+        TorchEncoder(str(tmp_path / "encoder"), layers=1, max_length=16, device=CPU)
 
 
 @pytest.mark.parametrize(

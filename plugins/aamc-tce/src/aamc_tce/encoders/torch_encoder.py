@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_tce.encoders.embedder import Embedder, TokenIds
@@ -223,10 +225,14 @@ def _pretrained(name: str) -> tuple[Any, Any, set[str]]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
         model, report = transformers.AutoModel.from_pretrained(place, output_loading_info=True)
+    except (SafetensorError, UnpicklingError, EOFError) as error:  # their texts name a position, or advise to read the file unsafely
+        raise AamcError(f"encoder {name!r} cannot be loaded (its weights are damaged or incomplete); {_advice(place)}") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AamcError(f"encoder {name!r} cannot be loaded ({cause}); {_advice(place)}") from error
     untrained = set(report["missing_keys"])
+    if model.config.is_encoder_decoder:
+        raise AamcError(f"encoder {name!r} cannot be used: it has a decoder too, as T5 and BART; name a model that is an encoder, such as BERT")
     words = getattr(model.config, "vocab_size", 0)
     if missing := sorted(weight for weight in untrained if not weight.startswith("pooler.")):
         fault = f"its files lack {len(missing)} weights, such as {missing[0]}"
