@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
 
 ROWS = b"".join(json.dumps({"id": f"q{n}", "question": f"question {n}?", "golden_answers": [str(n)]}).encode() + b"\n" for n in range(5000))
@@ -20,6 +21,7 @@ class Host:
     def __init__(self) -> None:
         self.content, self.break_after, self.ranges, self.paths = ROWS, 0, [], []
         self.etag, self.refuses_ranges_from = '"v1"', 0
+        self.errors: list[int] = []
         host = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,6 +29,11 @@ class Host:
                 host.paths.append(self.path)
                 if "absent" in self.path or self.path.startswith("/gone"):
                     self.send_error(404)
+                    return
+                if host.errors:
+                    self.send_response(host.errors.pop(0))
+                    self.send_header("Retry-After", "0")
+                    self.end_headers()
                     return
                 begin, content = 0, host.content
                 asked = self.headers.get("Range")
@@ -120,6 +127,34 @@ def test_a_file_that_differs_from_its_checksum_is_refused(host: Host, tmp_path: 
     host.content = ROWS[:-1]
     assert "has changed since it was first fetched" in fetch(host, tmp_path, "nq")[1]
     assert not file.exists()
+
+
+def test_two_processes_do_not_fetch_into_one_folder(host: Host, tmp_path: Path) -> None:
+    with locked(tmp_path):
+        status, out, _ = fetch(host, tmp_path, "nq")
+    assert (status, "another process is writing" in out) == (1, True)
+    assert fetch(host, tmp_path, "nq")[0] == 0
+
+
+def test_a_busy_server_is_asked_again(host: Host, tmp_path: Path) -> None:
+    host.errors = [503, 429, 500]
+    status, out, _ = fetch(host, tmp_path, "nq")
+    assert status == 1
+    assert "the server answers 500 Internal Server Error" in out
+    assert "run the same command again later" in out
+    host.errors = [503, 429]
+    status, _, said = fetch(host, tmp_path, "nq")
+    assert status == 0
+    assert "fetching nq/train.jsonl, MiB" in said
+    assert (tmp_path / "nq" / "train.jsonl").read_bytes() == ROWS
+
+
+def test_a_page_in_place_of_the_data_is_refused(host: Host, tmp_path: Path) -> None:
+    host.content = b"\n<!DOCTYPE html><title>Sign in</title>"
+    status, out, _ = fetch(host, tmp_path, "nq")
+    assert (status, "train.jsonl is a web page, not a dataset" in out) == (1, True)
+    host.content = ROWS
+    assert fetch(host, tmp_path, "nq")[0] == 0
 
 
 def test_what_cannot_be_fetched_is_said(host: Host, tmp_path: Path) -> None:

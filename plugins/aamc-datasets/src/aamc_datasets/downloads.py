@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from urllib.request import Request, urlopen
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, write_json_line
+from aamc_sdk.cli import JSON, progress, write_json_line
 from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
-from aamc_sdk.storage import file_hashes, read_json, write_json
+from aamc_sdk.interfaces import NoProgress, Progress
+from aamc_sdk.storage import file_hashes, locked, read_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
 """FlashRAG's rows of the datasets (arXiv 2405.13576), which Router-R1 was trained on: ``question`` and ``golden_answers``."""
 CHECKSUMS = "checksums.json"
 SECONDS = 60.0
-"""Time limit of each answer of the server."""
+"""Time limit of each answer of the server, and the longest wait for a busy one."""
 _ATTEMPTS, _PIECE = 3, 1 << 20
+_BUSY = (http.client.TOO_MANY_REQUESTS, *range(500, 600))
 
 FILES: Mapping[str, tuple[str, Sequence[str]]] = {
     "nq": ("nq", ("train", "dev", "test")),
@@ -52,7 +55,7 @@ class Fetched:
     new: bool
 
 
-def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), host: str = HOST) -> list[Fetched]:
+def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), host: str = HOST, progress: Progress | None = None) -> list[Fetched]:
     """Download datasets into ``folder/NAME/SPLIT.jsonl``; files that are there and whole stay.
 
     A checksum is recorded in ``checksums.json`` when a file is first downloaded; later it must be the same. An interrupted download goes on
@@ -63,10 +66,11 @@ def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), hos
         folder: The folder to write.
         splits: The splits to download; all of them by default.
         host: Base address of the files.
+        progress: Shows the pieces of each file.
 
     Raises:
         DataError: A name or split is unknown, the server does not send a file, or a file differs from its recorded checksum.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or another process fetches into it.
     """
     for name in names:
         if name not in FILES:
@@ -77,16 +81,15 @@ def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), hos
             raise DataError(unknown_name(f"{one_of(names)} has no split", split, known, "there are"))
     if not host.startswith(("http://", "https://")):
         raise DataError(f"the address of a host must begin with https:// or http://, not {host!r}")
-    recorded = _recorded(folder)
+    wanted = [(name, split) for name in names for split in FILES[name][1] if not splits or split in splits]
     fetched = []
-    for name in names:
-        remote, offered = FILES[name]
-        for split in offered:
-            if splits and split not in splits:
-                continue
-            found = _one(f"{host.rstrip('/')}/{remote}/{split}.jsonl", folder / name / f"{split}.jsonl", recorded.get(f"{name}/{split}.jsonl"))
+    with locked(folder):
+        recorded = _recorded(folder)
+        for name, split in wanted:
+            key, url = f"{name}/{split}.jsonl", f"{host.rstrip('/')}/{FILES[name][0]}/{split}.jsonl"
+            found = _one(url, folder / key, recorded.get(key), progress or NoProgress())
             fetched.append(found)
-            recorded[f"{name}/{split}.jsonl"] = {"sha256": found.sha256, "bytes": found.bytes}
+            recorded[key] = {"sha256": found.sha256, "bytes": found.bytes}
             write_json(folder / CHECKSUMS, {"schema": 1, "files": recorded})
     return fetched
 
@@ -100,14 +103,17 @@ def _recorded(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder / CHECKSUMS} is damaged; remove it to record the checksums again") from error
 
 
-def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
+def _one(url: str, file: Path, recorded: Mapping[str, Any] | None, progress: Progress) -> Fetched:
     """Return a file, downloaded unless it is there."""
     new = not file.is_file()
     if new:
         with write_errors(file, "free some space or choose another folder"):
             file.parent.mkdir(parents=True, exist_ok=True)
-            _download(url, file.with_suffix(".part"))
+            _download(url, file.with_suffix(".part"), progress)
     arrived = file.with_suffix(".part") if new else file
+    if new and _is_page(arrived):
+        arrived.unlink()
+        raise DataError(f"{url} is a web page, not a dataset; sign in to the network, check the address, or name another --host")
     checksum = file_hashes(arrived.parent, [arrived])[arrived.name]
     if recorded is not None and recorded.get("sha256") != checksum:
         where = f"{url} has changed since it was first fetched" if new else f"{file} has changed since it was fetched"
@@ -120,34 +126,53 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
     return Fetched(file, checksum, file.stat().st_size, new)
 
 
+def _is_page(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(_PIECE).lstrip().startswith(b"<")
+
+
 def _tag(part: Path) -> Path:
     """Return the file that keeps the server's version of a partial download."""
     return part.with_suffix(".etag")
 
 
-def _download(url: str, part: Path) -> None:
-    """Download into a partial file, from where it stops; try again when the connection breaks."""
+def _download(url: str, part: Path, progress: Progress) -> None:
+    """Download into a partial file, from where it stops; try again when the connection breaks or the server is busy."""
     failure: Exception | None = None
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        if isinstance(failure, HTTPError) and failure.code in _BUSY:
+            wait_s = _wait_s(failure.headers.get("Retry-After", ""), attempt)
+            progress.say(f"{_reason(failure)}: trying again in {wait_s:.0f} s")
+            time.sleep(wait_s)
         try:
-            _receive(url, part)
+            _receive(url, part, progress)
         except HTTPError as error:
-            if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not part.is_file():
-                raise DataError(
-                    f"{url} cannot be fetched: the server answers {error.code} {error.reason}; check the address, or name another --host"
-                ) from error
             error.close()
-            part.unlink()  # it is not the beginning of the server's file
             failure = error
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.is_file():
+                part.unlink()  # it is not the beginning of the server's file
+            elif error.code not in _BUSY:
+                raise DataError(f"{url} cannot be fetched: {_reason(error)}; check the address, or name another --host") from error
         except (URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
             failure = error
         else:
             return
-    reason = getattr(failure, "reason", None) or failure
-    raise DataError(f"{url} cannot be fetched: {reason}; run the same command again to resume") from failure
+    assert failure is not None  # each attempt failed
+    raise DataError(f"{url} cannot be fetched: {_reason(failure)}; run the same command again later to resume") from failure
 
 
-def _receive(url: str, part: Path) -> None:
+def _wait_s(retry_after: str, attempt: int) -> float:
+    """Return the seconds to wait for a busy server: what it asks for, or else twice as long each time."""
+    return min(float(retry_after) if retry_after.isdecimal() else 2.0**attempt, SECONDS)
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, HTTPError):
+        return f"the server answers {failure.code} {failure.reason}"
+    return str(getattr(failure, "reason", None) or failure)
+
+
+def _receive(url: str, part: Path, progress: Progress) -> None:
     have, tag = (part.stat().st_size if part.is_file() else 0), _tag(part)
     request = Request(url, headers={"User-Agent": "aamc-datasets"})  # noqa: S310  # fetch allows http and https only
     if have and tag.is_file():  # only of the same version of the file
@@ -161,9 +186,12 @@ def _receive(url: str, part: Path) -> None:
             if etag := answer.headers.get("ETag"):
                 tag.write_text(etag, encoding="utf-8")
         length = answer.headers.get("Content-Length")
+        if length is not None:
+            progress.start(f"fetching {part.parent.name}/{part.stem}.jsonl, MiB", -(-int(length) // _PIECE))
         with part.open("ab" if resumed else "wb") as file:
             while piece := answer.read(_PIECE):
                 file.write(piece)
+                progress.advance()
     size = part.stat().st_size
     if length is not None and size != have + int(length):
         raise ConnectionError(f"the connection broke after {size:,} of {have + int(length):,} bytes")
@@ -182,7 +210,8 @@ def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], h
 
     Example: aamc data fetch nq hotpotqa --out data/questions
     """
-    files = fetch(names, out, splits=splits, host=host)
+    with progress() as shown:
+        files = fetch(names, out, splits=splits, host=host, progress=shown)
     if as_json:
         rows = [{"file": found.file, "sha256": found.sha256, "bytes": found.bytes, "new": found.new} for found in files]
         write_json_line({"schema": 1, "out": out, "files": rows})
