@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from aamc_tce.encoders import embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
-from aamc_tce.encoders.vector_cache import VectorCache
+from aamc_tce.encoders.vector_cache import VectorCache, cache_folder
 from aamc_tce.estimator import TaskComplexityEstimator
 from transformers import BertConfig, BertModel, T5Config, T5Model
 
@@ -150,6 +151,23 @@ def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):
     second = tiny()
     monkeypatch.setattr(second, "pool", lambda batch: pytest.fail("embedded again"))
     assert np.array_equal(second.embed(texts), first)
+
+
+def test_a_stopped_computation_keeps_what_it_has_embedded(tiny, monkeypatch):
+    monkeypatch.setattr(embedder, "KEPT_AT_ONCE", 64)
+    texts, encoder = [f"sort a list {n}" for n in range(200)], tiny()
+    pooled, calls = encoder._pooled, []
+
+    def stop(batch):
+        calls.append(batch)
+        if len(calls) > 5:
+            raise KeyboardInterrupt
+        return pooled(batch)
+
+    monkeypatch.setattr(encoder, "_pooled", stop)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.embed(texts)
+    assert len(VectorCache(cache_folder(), encoder.fingerprint, encoder.width).get(texts)) == 64
 
 
 def test_a_long_text_is_not_remembered(tiny):

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
@@ -23,6 +23,8 @@ MANY_TEXTS = 32
 served request, which leaves nothing on disk."""
 REMEMBERED_TEXTS = 20_000
 BATCH_SIZE = 32
+KEPT_AT_ONCE = 1_000
+"""Number of embeddings that are written to the disk cache together; a stopped computation loses no more."""
 TokenIds = list[int]
 
 
@@ -103,10 +105,7 @@ class Embedder(abc.ABC):
 
     def _cached(self, texts: list[str], cache: VectorCache, progress: Progress) -> dict[str, Vector]:
         found = cache.get(texts)
-        computed = self._compute([text for text in texts if text not in found], progress)
-        if computed:
-            cache.put(computed)
-        return found | computed
+        return found | self._compute([text for text in texts if text not in found], progress, cache.put)
 
     def _remember(self, vectors: dict[str, Vector]) -> None:
         self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
@@ -117,7 +116,8 @@ class Embedder(abc.ABC):
         """Embed the texts of a served request on the calling thread."""
         return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
 
-    def _compute(self, texts: list[str], progress: Progress) -> dict[str, Vector]:
+    def _compute(self, texts: list[str], progress: Progress, keep: Callable[[dict[str, Vector]], None] = lambda _: None) -> dict[str, Vector]:
+        """Embed the texts of a dataset in parallel; ``keep`` receives the vectors as they come, ``KEPT_AT_ONCE`` at a time."""
         if not texts:
             return {}
         tokens = self.tokenize(texts)
@@ -126,8 +126,13 @@ class Embedder(abc.ABC):
         progress.say(f"embedding {len(texts):,} texts: about {max(self.seconds_for(tokens) / self._workers(), 1):.0f} s")
         progress.start("embedding texts", len(texts))
         vectors: dict[str, Vector] = {}
+        fresh: dict[str, Vector] = {}
         with self._one_core_each(), ThreadPoolExecutor(self._workers()) as workers:
             for rows, pooled in zip(batches, workers.map(lambda rows: self._pooled([tokens[row] for row in rows]), batches), strict=True):
-                vectors.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
+                fresh.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
                 progress.advance(len(rows))
-        return vectors
+                if len(fresh) >= KEPT_AT_ONCE:
+                    keep(fresh)
+                    vectors, fresh = vectors | fresh, {}
+        keep(fresh)
+        return vectors | fresh
