@@ -170,6 +170,20 @@ def test_a_stopped_computation_keeps_what_it_has_embedded(tiny, monkeypatch):
     assert len(VectorCache(cache_folder(), encoder.fingerprint, encoder.width).get(texts)) == 64
 
 
+def test_numbers_beyond_half_precision_are_an_error_unless_layers_are_scaled(tiny):
+    one_layer, two_layers = tiny(layers=1), tiny(layers=2)
+    for encoder in (one_layer, two_layers):
+        encoder.model.transformer.layer[-1].output_layer_norm.bias.data[0] = -2.5e7
+    for compute in (
+        lambda: one_layer.embed(["sort"]),
+        lambda: one_layer.embed([f"sort {n}" for n in range(40)]),
+        lambda: one_layer.seconds_for(one_layer.tokenize(["sort"])),  # before a fine-tuning
+    ):
+        with pytest.raises(AamcError, match=r"the last layer of the encoder has numbers beyond half precision.*; set estimator.layers to 2"):
+            compute()
+    assert np.isfinite(two_layers.embed(["sort"])).all()
+
+
 def test_a_long_text_is_not_remembered(tiny):
     encoder = tiny()
     encoder.embed(["short", "long " * 5_000])

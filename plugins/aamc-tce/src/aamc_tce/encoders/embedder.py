@@ -15,6 +15,7 @@ import numpy as np
 from aamc_lexical.embedding_estimator import MAX_REMEMBERED_CHARACTERS
 from numpy.typing import NDArray
 
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_tce.encoders.vector_cache import Vector, VectorCache, cache_folder
 
@@ -99,13 +100,22 @@ class Embedder(abc.ABC):
         with self._one_core_each():
             for _ in range(2):  # the first call also warms up
                 start = time.perf_counter()
-                self._pooled([middle] * 8)
+                self._finite([middle] * 8)
                 seconds = time.perf_counter() - start
         return seconds * sum(map(len, tokens)) / (8 * max(len(middle), 1))
 
     def _cached(self, texts: list[str], cache: VectorCache, progress: Progress) -> dict[str, Vector]:
         found = cache.get(texts)
         return found | self._compute([text for text in texts if text not in found], progress, cache.put)
+
+    def _finite(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
+        """Return the embeddings of tokenized texts after checking that half precision holds them."""
+        with np.errstate(over="ignore"):
+            vectors = self._pooled(batch)
+        if not np.isfinite(vectors).all():
+            scaled = "set estimator.layers to 2 or more, which scales each layer, or name another encoder: fine_tune uses the last layer as it is"
+            raise AamcError(f"the last layer of the encoder has numbers beyond half precision, 65,504, or none at all; {scaled}")
+        return vectors
 
     def _remember(self, vectors: dict[str, Vector]) -> None:
         self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
@@ -114,7 +124,7 @@ class Embedder(abc.ABC):
 
     def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
         """Embed the texts of a served request on the calling thread."""
-        return dict(zip(texts, self._pooled(self.tokenize(texts)), strict=True)) if texts else {}
+        return dict(zip(texts, self._finite(self.tokenize(texts)), strict=True)) if texts else {}
 
     def _compute(self, texts: list[str], progress: Progress, keep: Callable[[dict[str, Vector]], None] = lambda _: None) -> dict[str, Vector]:
         """Embed the texts of a dataset in parallel; ``keep`` receives the vectors as they come, ``KEPT_AT_ONCE`` at a time."""
@@ -128,7 +138,7 @@ class Embedder(abc.ABC):
         vectors: dict[str, Vector] = {}
         fresh: dict[str, Vector] = {}
         with self._one_core_each(), ThreadPoolExecutor(self._workers()) as workers:
-            for rows, pooled in zip(batches, workers.map(lambda rows: self._pooled([tokens[row] for row in rows]), batches), strict=True):
+            for rows, pooled in zip(batches, workers.map(lambda rows: self._finite([tokens[row] for row in rows]), batches), strict=True):
                 fresh.update((texts[row], vector) for row, vector in zip(rows, pooled, strict=True))
                 progress.advance(len(rows))
                 if len(fresh) >= KEPT_AT_ONCE:
