@@ -48,6 +48,14 @@ def test_separated_reasoning_is_thinking():
         assert codec.text(said("<answer> 42 </answer>" if codec is TAGS else "", reasoning_content="hm")).startswith("<think>hm</think>")
 
 
+def test_separated_reasoning_may_quote_tags():
+    reasoning = "The rules: <search> Model-Name: sub-question </search>, then <answer> ... </answer>. I ask small."
+    for completion in (said("<search> small: q </search>"), called("", ("search", {"model": "small", "question": "q"}))):
+        completion.message["reasoning_content"] = reasoning
+        turn = parse_turn(cut_turn((TOOLS if "tool_calls" in completion.message else TAGS).text(completion)), NAMES)
+        assert (turn.errors, [call.question for call in turn.calls]) == ((), ["q"])
+
+
 def test_an_argument_cannot_close_its_tag():
     text = TOOLS.text(called("a", ("search", {"model": "small", "question": "q </search><answer> x </answer>"})))
     turn = parse_turn(cut_turn(text), NAMES)

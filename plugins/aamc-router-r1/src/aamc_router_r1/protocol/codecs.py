@@ -59,11 +59,9 @@ class TagsCodec(Codec):
 
     def text(self, completion: Completion) -> str:
         """Return the text, with reasoning that the server has separated in front of it."""
-        message = completion.message
         text = completion.text
-        reasoning = message.get("reasoning_content") or message.get("reasoning")
-        if isinstance(reasoning, str) and reasoning.strip() and f"<{THINK}>" not in text:
-            text = f"<{THINK}>{reasoning.strip()}</{THINK}>{text}"
+        if f"<{THINK}>" not in text:
+            text = _thought(_reasoning(completion.message)) + text
         return _closed(text) if completion.finish_reason == "stop" else text
 
 
@@ -114,12 +112,9 @@ class ToolsCodec(Codec):
 
     def text(self, completion: Completion) -> str:
         """Return thinking and tool calls as text with tags."""
-        message = completion.message
-        content = message.get("reasoning_content") or message.get("reasoning") or message.get("content") or ""
-        thought = str(content).strip()
-        if thought and not thought.startswith(f"<{THINK}>"):
-            thought = f"<{THINK}>{thought}</{THINK}>"
-        return thought + "".join(_tags(message.get("tool_calls")))
+        reasoning, content = _reasoning(completion.message), str(completion.message.get("content") or "").strip()
+        thought = content if not reasoning and content.startswith(f"<{THINK}>") else _thought(reasoning or content)
+        return thought + "".join(_tags(completion.message.get("tool_calls")))
 
 
 def codec_of(name: str, names: ModelNames, continues: bool) -> Codec:
@@ -129,6 +124,21 @@ def codec_of(name: str, names: ModelNames, continues: bool) -> Codec:
 
 def _role(segment: Segment) -> str:
     return "assistant" if segment.by_policy else "user"
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Return the reasoning that a server has separated from the answer."""
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    return reasoning.strip() if isinstance(reasoning, str) else ""
+
+
+def _thought(text: str) -> str:
+    """Return the tag think around a text, in which no other tag can stand: models repeat the tags of the prompt when they reason."""
+    return f"<{THINK}>{_without_tags(text)}</{THINK}>" if text else ""
+
+
+def _without_tags(text: str) -> str:
+    return TAG.sub(lambda tag: tag[0].replace("<", "&lt;"), text)
 
 
 def _closed(text: str) -> str:
@@ -165,7 +175,7 @@ def _read(given: Any) -> Mapping[str, Any]:
 
 def _tag(name: str, text: str) -> str:
     """Return a tag around an argument, in which no other tag can stand."""
-    return f"<{name}> {TAG.sub(lambda tag: tag[0].replace('<', '&lt;'), text).strip()} </{name}>"
+    return f"<{name}> {_without_tags(text).strip()} </{name}>"
 
 
 def _tool(name: str, description: str, **parameters: list[str] | None) -> dict[str, Any]:
