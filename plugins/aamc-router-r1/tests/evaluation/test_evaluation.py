@@ -91,6 +91,7 @@ def test_failed_calls_are_counted(files, server, capsys):
     assert systems["strongest"]["failed_share"] == 0
     assert systems["random"]["failed_share"] == pytest.approx(systems["random"]["calls_per_model"].get("small", 0))
     assert systems["random"]["failed_share"] > 0
+    assert systems["random"]["unknown_costs"] == 0  # a failed call costs nothing, as in an episode
 
 
 def test_the_table_shows_every_system(files, capsys):

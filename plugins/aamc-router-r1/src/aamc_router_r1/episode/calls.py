@@ -212,7 +212,7 @@ class EpisodeCaller:
         finally:
             call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
             call = _with_cost(call, candidate, completion, prompt_tokens(messages))
-            self._budget.settle(reservation, 0.0 if call.status == "error" else call.cost_usd, call.tokens)
+            self._budget.settle(reservation, call.cost_usd, call.tokens)
             self.pending.append(call)
         return completion, call
 
@@ -241,6 +241,8 @@ def consultation(question: str) -> list[Message]:
 
 def _with_cost(call: ModelCall, candidate: Candidate, completion: Completion | None, prompt: int) -> ModelCall:
     """Return a call with its tokens and cost; those that its answer does not report are estimated from ``prompt`` tokens and the answer's text."""
+    if call.status == "error":
+        return attrs.evolve(call, cost_usd=0.0, cost_source="estimated")  # a server that refuses a request bills nothing
     usage, cost, source = Usage(), math.nan, ""
     if completion is not None:
         usage, cost = completion.usage, completion.cost_usd

@@ -174,7 +174,6 @@ class LiveReplies:
         """Ask one model, as an episode in service does."""
         async with slots:
             completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options)
-        cost_usd = 0.0 if made.status == "error" else made.cost_usd
         made = replied(completion, made)
         text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
-        return ConsultedReply(text, cost_usd, made.output_tokens, made.error is not None)
+        return ConsultedReply(text, made.cost_usd, made.output_tokens, made.error is not None)
