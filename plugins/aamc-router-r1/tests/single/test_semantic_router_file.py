@@ -9,7 +9,7 @@ from aamc_router_r1.single.router import RouterR1Router, price_reward, rewarded
 from aamc_sdk import MetaController, ModelSpec, Prices
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import pool_from_dict
-from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Preference, Query
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Preference, Query
 
 MODELS = {
     "big": {"pricing": {"prompt_per_1m": 30.0, "completion_per_1m": 30.0}},
@@ -46,7 +46,8 @@ def test_rewards_replace_qualities():
     )
     decisions = [Decision(name, name, 0.5, Preference()) for name in ("costly", "free")]
     feedback = [Feedback(decision_id=name, quality=1.0) for name in ("costly", "free")]
-    found = rewarded(Experience(4, [Query("a"), Query("b")], Estimates.unknown(2), decisions, feedback), pool, 0.3, -1.0)
+    failed = Attempt("costly", 0, "costly", status="error")  # in another batch when it is learned live, so it must change nothing
+    found = rewarded(Experience(4, [Query("a"), Query("b")], Estimates.unknown(2), decisions, [failed, *feedback]), pool, 0.3)
     assert [each.quality for each in found.feedback] == pytest.approx([0.7, 1.0])
 
 

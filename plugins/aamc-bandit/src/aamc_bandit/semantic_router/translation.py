@@ -38,7 +38,7 @@ LLM_ROUTER = "router-r1"
 """The router that asks a model, of aamc-router-r1; the algorithm's own router is its fallback."""
 OF_LLM_ROUTER = (
     *("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback", "router_model_path"),
-    *("use_router_r1_rewards", "cost_reward_alpha", "format_reward_penalty"),
+    *("use_router_r1_rewards", "cost_reward_alpha"),
 )
 """Keys of ``rl_driven`` that are options of ``router-r1``."""
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}

@@ -18,7 +18,7 @@ from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 from aamc_router_r1.config import ERROR, RouterOptions
 from aamc_router_r1.policy import measured_quality, policy_of, stated, trained_alphas
 from aamc_router_r1.protocol import clean
-from aamc_router_r1.reward import VSR, combine, size_cost, weighed_tokens
+from aamc_router_r1.reward import size_cost, weighed_tokens
 from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, RouteServer, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
@@ -58,24 +58,21 @@ class DecisionCache:
                 self._kept.popitem(last=False)
 
 
-def rewarded(experience: Experience, pool: Pool, alpha: float, format_penalty: float) -> Experience:
-    """Return an experience whose qualities are rewards R = (1 - alpha) quality + alpha R_cost, at least 0.
+def rewarded(experience: Experience, pool: Pool, alpha: float) -> Experience:
+    """Return an experience whose qualities are rewards R = (1 - alpha) quality + alpha R_cost.
 
     These rewards put quality and cost in one number, as vLLM Semantic Router does. R_cost is that of mode ``vsr``, with the candidate's price of
-    a million answer tokens as its size. It does not depend on the call's own tokens, which the log may hold in another batch, so that a replay
-    learns the same. A failed call is malformed.
+    a million answer tokens as its size. It does not depend on the call, its tokens or its failure, which the log may hold in another batch, so
+    that a replay learns the same.
     """
     chosen = {decision.id: decision.candidate for decision in experience.decisions}
-    answered = {attempt.decision_id for attempt in experience.attempts if attempt.status == "ok"}
-    failed = {attempt.decision_id for attempt in experience.attempts if attempt.status == "error"} - answered
     candidates = {candidate.name: candidate for candidate in pool}
 
     def _rewarded(feedback: Feedback) -> Feedback:
         if feedback.quality is None:
             return feedback
         candidate = candidates.get(feedback.candidate or chosen.get(feedback.decision_id, ""))
-        reward = combine(VSR, feedback.decision_id in failed, feedback.quality, price_reward(candidate), alpha, format_penalty).total
-        return attrs.evolve(feedback, quality=min(1.0, max(0.0, reward)))
+        return attrs.evolve(feedback, quality=(1 - alpha) * feedback.quality + alpha * price_reward(candidate))
 
     entries = [_rewarded(entry) if isinstance(entry, Feedback) else entry for entry in experience.entries]
     return attrs.evolve(experience, entries=entries, replaced=list(map(_rewarded, experience.replaced)))
@@ -232,9 +229,8 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     def learn(self, experience: Experience) -> None:
         """Let the fallback learn from all decisions."""
-        config = self.config
-        if config.use_router_r1_rewards:
-            experience = rewarded(experience, self.services.pool, config.cost_reward_alpha, config.format_reward_penalty)
+        if self.config.use_router_r1_rewards:
+            experience = rewarded(experience, self.services.pool, self.config.cost_reward_alpha)
         super().learn(experience)
 
 
