@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import attrs
 import numpy as np
 import pytest
@@ -95,3 +99,19 @@ def test_wide_embeddings_are_reduced_and_missing_ones_are_zero() -> None:
     assert reduction("query", draw.normal(size=(3, 100)), 3).shape == (3, 8)
     assert not reduction("query", None, 2).any()
     assert not reduction("context", np.full((1, 100), np.nan), 1).any()
+
+
+def test_threads_may_drop_the_oldest_contexts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_gmtrouter.taste.model.MAX_CONTEXTS", 3000)
+    known, interval = model(), sys.getswitchinterval()
+
+    def learn(names: Sequence[str]) -> None:
+        known.learn_contexts(names, lambda texts: np.ones((len(texts), 2)))
+
+    learn([f"context {n}" for n in range(3000)])
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda thread: [learn([f"context {thread} {n}"]) for n in range(250)], range(8)))
+    finally:
+        sys.setswitchinterval(interval)

@@ -130,7 +130,7 @@ class PreferenceModel:
             embedded = np.asarray(embed(new), dtype=np.float64)
             self._contexts |= dict(zip(new, self.reduction("context", embedded, len(new)), strict=True))
             for text in list(self._contexts)[: max(0, len(self._contexts) - MAX_CONTEXTS)]:
-                del self._contexts[text]
+                self._contexts.pop(text, None)  # another thread may have dropped it
 
     def contexts(self, wanted: Iterable[str]) -> dict[str, Floats]:
         """Return the reduced embedding of each known context among the wanted ones."""
