@@ -15,6 +15,8 @@ from aamc_sdk.errors import ConfigError
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32")
 LIVE, SIMULATED = "live", "simulated"
+REPLIES = "replies.jsonl"
+"""The file of live replies that a training writes."""
 GROUP = "group"
 ROUTE, CHAT = "route", "chat"
 ERROR = "error"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1 import trace
-from aamc_router_r1.config import RouterR1Config, nearest_trained
+from aamc_router_r1.config import REPLIES, RouterR1Config, nearest_trained
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import EpisodeBudget
 from aamc_router_r1.episode.dialogue import ANSWERED
@@ -230,7 +230,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         return metrics
 
     def save(self, folder: Path) -> None:
-        """Write the trained policy: the checkpoints ``best`` and ``last``.
+        """Write the trained policy, the checkpoints ``best`` and ``last``, and the live replies of its training.
 
         Raises:
             CheckpointError: The policy was not trained.
@@ -240,6 +240,8 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         for name in ("best", "last"):
             if (source := self.checkpoint / name).is_dir():
                 shutil.copytree(source, folder / name, dirs_exist_ok=True)
+        if (replies := self.checkpoint / REPLIES).is_file():
+            shutil.copyfile(replies, folder / REPLIES)
 
     def load(self, folder: Path) -> None:
         """Read a trained policy; it is loaded into memory when it is first used."""

@@ -10,6 +10,7 @@ import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask, as_dataset, parse_record
+from aamc_router_r1.orchestrator import RouterR1
 from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.training.job import replies_of
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies
@@ -104,3 +105,13 @@ def test_a_failed_call_costs_nothing_and_is_no_recorded_reply(tmp_path: Path) ->
     assert failed.text.startswith("No reply of small: ")
     assert failed.cost_usd == 0
     assert not (tmp_path / "none.jsonl").exists() or not (tmp_path / "none.jsonl").read_text()
+
+
+def test_a_saved_policy_keeps_the_replies_that_its_training_paid_for(tmp_path: Path) -> None:
+    services = make_services(pool_from_dict(ECHO, "test"), get_plugin_manager())
+    router_r1, resume = RouterR1(RouterR1Config(), services), tmp_path / "resume"  # removed at the end of a training
+    resume.mkdir()
+    (resume / "replies.jsonl").write_text("{}\n")
+    router_r1.checkpoint = resume
+    router_r1.save(tmp_path)
+    assert (tmp_path / "replies.jsonl").read_text() == "{}\n"

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aamc_router_r1.config import AUTO, LIVE, SIMULATED, RouterR1Config
+from aamc_router_r1.config import AUTO, LIVE, REPLIES, SIMULATED, RouterR1Config
 from aamc_router_r1.data import RoutingDataset, check_endpoints, tasks_of
 from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
@@ -81,7 +81,7 @@ def replies_of(config: RouterR1Config, services: Services, training: Training) -
             )
     if chosen in (AUTO, LIVE):
         check_endpoints(services.pool, tasks, ", or set orchestrator.replies to simulated or a file of recorded replies")
-        record = None if training.folder is None else training.folder / "replies.jsonl"
+        record = None if training.folder is None else training.folder / REPLIES
         return LiveReplies(services, config, record)
     return RecordedReplies(chosen)
 
