@@ -16,7 +16,7 @@ from aamc_experiments.evaluation import Resampling, known_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
-from aamc_router_r1.data import RoutingDataset, RoutingTask, check_endpoints, tasks_of
+from aamc_router_r1.data import RoutingTask, check_endpoints, tasks_of
 from aamc_router_r1.episode.calls import ModelCall, ask_once
 from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.protocol import answer_in, clean
@@ -143,7 +143,7 @@ def evaluate(
     check_endpoints(pool, tasks)
     if isinstance(policy, ModelSpec) and policy.endpoint is None:
         raise ConfigError(f"the policy {policy.name!r} has no endpoint; add it to the file of --pool")
-    pools = [Pool(task.specs) for task in tasks] if isinstance(dataset, RoutingDataset) else [pool] * len(tasks)
+    pools = [Pool(task.specs) for task in tasks]  # the models that the policy can consult
     golds, strongest = [task.golds for task in tasks], list(map(strongest_of, pools))
     chosen = {"strongest": strongest, "cheapest": list(map(cheapest_of, pools))}
     chosen |= {name: _choices(name, pools, dataset.queries, services.seed) for name in (UNTRAINED if routers is None else routers)}

@@ -87,11 +87,22 @@ def test_failed_calls_are_counted(files, server, capsys):
     server.scripts["small"] = Script(fault="status")
     assert run(files, "--json", "--routers", "random") == 0
     systems = json.loads(capsys.readouterr().out)["systems"]
-    assert systems["cheapest"]["failed_share"] == 0  # of equal prices the policy comes first
+    assert systems["cheapest"]["failed_share"] == 1
     assert systems["strongest"]["failed_share"] == 0
     assert systems["random"]["failed_share"] == pytest.approx(systems["random"]["calls_per_model"].get("small", 0))
     assert systems["random"]["failed_share"] > 0
     assert systems["random"]["unknown_costs"] == 0  # a failed call costs nothing, as in an episode
+
+
+def test_baselines_choose_among_the_models_that_the_policy_can_consult(files, server, capsys):
+    content = pool_of(server, policy={"prices": {"input": 10.0, "output": 99.0}}, small={}, big={"prices": {"input": 10.0, "output": 20.0}})
+    (files / "pool.yaml").write_text(yaml.safe_dump(content))
+    assert run(files, "--json", "--routers", "random") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["data"]["strongest"] == "big"
+    assert set(document["systems"]["random"]["calls_per_model"]) == {"small", "big"}
+    assert run(files, "--json", "--routers", "random", "--set", "orchestrator.consult_policy=true") == 0
+    assert json.loads(capsys.readouterr().out)["data"]["strongest"] == "policy"
 
 
 def test_the_table_shows_every_system(files, capsys):
