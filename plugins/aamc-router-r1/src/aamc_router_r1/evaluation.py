@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import Resampling, known_interval
+from aamc_experiments.evaluation import Resampling, known_interval, share_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
@@ -52,7 +52,7 @@ class AnsweredQuestion:
 
 
 def summary(answers: Sequence[AnsweredQuestion], strongest: str | Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise.
+    """Return the figures of a system: means with 95% intervals, by Wilson for shares of questions and by 1,000 bootstrap samples otherwise.
 
     ``strongest`` is the strongest model, of all questions or of each.
     """
@@ -64,18 +64,18 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: str | Sequence[str],
         "mean_tokens": [float(each.tokens) for each in answers],
         "mean_rounds": [float(each.rounds) for each in answers],
     }
-    calls = [name for each in answers for name in each.consulted]
-    counts = Counter(calls)
+    counts = Counter(name for each in answers for name in each.consulted)
     shares = {
         "exact_match": (sum(each.exact_match for each in answers), len(answers)),
         "malformed_share": (sum(each.malformed for each in answers), len(answers)),
         "failed_share": (sum(each.failed for each in answers), len(answers)),
-        "strongest_share": (sum(each.consulted.count(name) for each, name in zip(answers, strong, strict=True)), len(calls)),
     }
     figures: dict[str, Any] = {name: part / n if n else None for name, (part, n) in shares.items()}
     intervals: dict[str, Any] = {name: list(wilson_interval(part / n, n)) if n else None for name, (part, n) in shares.items()}
     for name, values in columns.items():
         figures[name], intervals[name] = _mean(values, seed)
+    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strong, strict=True) if each.consulted]
+    figures["strongest_share"], intervals["strongest_share"] = _share(calls, seed)
     return {
         "n": len(answers),
         **figures,
@@ -92,6 +92,16 @@ def _mean(values: Sequence[float], seed: int) -> tuple[float | None, list[float]
     if not len(known):
         return None, None
     return float(known.mean()), known_interval(Resampling.bootstrap(np.arange(len(known)), RESAMPLES, seed).means(known[:, None])[:, 0])
+
+
+def _share(parts: Sequence[tuple[int, int]], seed: int) -> tuple[float | None, list[float] | None]:
+    """Return the share of calls, given each question's number of them and of all its calls, and the interval over questions; None without calls."""
+    if not parts:
+        return None, None
+    counts = np.array(parts, dtype=np.float64)
+    share = float(counts[:, 0].sum() / counts[:, 1].sum())
+    resampled = Resampling.bootstrap(np.arange(len(counts)), RESAMPLES, seed).means(counts)
+    return share, share_interval(resampled[:, 0] / resampled[:, 1], share, len(counts))
 
 
 COLUMNS = {

@@ -155,6 +155,15 @@ def test_figures_of_a_system():
     assert summary(answers[1:], "big")["strongest_share"] is None
 
 
+def test_the_calls_of_a_question_are_not_independent():
+    def share(calls):
+        names = [["big"] * calls, ["small"] * calls] * 50
+        answers = [AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0, seconds=1, tokens=1, consulted=each) for each in names]
+        return summary(answers, "big")["ci95"]["strongest_share"]
+
+    assert share(4) == share(1) == pytest.approx([0.4, 0.6], abs=0.01)
+
+
 def test_the_strongest_is_the_one_with_the_highest_price():
     def pool(*prices):
         priced = [{} if price is None else {"prices": {"input": 0, "output": price}} for price in prices]
