@@ -29,5 +29,19 @@ def test_intervals_cover_the_truth_of_dependent_pairs() -> None:
     assert covered >= 88
 
 
+def test_intervals_of_few_users_cover_the_truth() -> None:
+    draw, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        right = draw.random((5, 20)) < draw.beta(6, 3, size=(5, 1))
+        low, high = choice_figures(np.where(right, 1.0, -1.0).ravel(), np.repeat(np.arange(5), 20))["ci95"]["preference_accuracy"]
+        covered += low <= 6 / 9 <= high
+    assert covered >= 0.92 * 400
+
+
+def test_two_perfect_users_are_no_certainty() -> None:
+    low, high = choice_figures(np.ones(6), np.repeat([0, 1], 3))["ci95"]["preference_auc"]
+    assert (low, high) == (pytest.approx(1 - 0.841886, abs=1e-6), 1.0)  # the exact interval of 2 of 2
+
+
 def test_no_pair_has_no_figure() -> None:
     assert choice_figures(np.empty(0), np.empty(0, dtype=np.intp))["preference_auc"] is None

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_experiments.evaluation.bootstrap import Resampling, ratio
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval
 from aamc_sdk.types import Floats
 
 
@@ -38,7 +39,6 @@ def area_under_roc(score: Floats, positive: Floats, resampling: Resampling) -> F
 
 BLOCKS = 100
 """Maximum number of blocks of users in the jackknife."""
-_Z = 1.959964
 
 
 def choice_figures(margin: Floats, user: NDArray[np.intp]) -> dict[str, Any]:
@@ -73,10 +73,15 @@ def choice_accuracy(margin: Floats) -> float:
 
 
 def _interval(estimate: float, without: list[float]) -> list[float] | None:
-    """Return the interval of a figure, given the figure without each block; None with fewer than two blocks."""
+    """Return the interval of a figure, given the figure without each block; None with fewer than two blocks.
+
+    A figure of 0 or 1 has the exact interval of a share of blocks, since all blocks are alike.
+    """
     blocks = len(without)
     if blocks < 2 or not np.isfinite(without).all():
         return None
+    if estimate in (0.0, 1.0):
+        return share_interval(np.array(without), estimate, blocks)
     pseudo = blocks * estimate - (blocks - 1) * np.array(without)
-    half = _Z * float(np.std(pseudo, ddof=1)) / np.sqrt(blocks)
+    half = float(stdtrit(blocks - 1, 0.975) * np.std(pseudo, ddof=1) / np.sqrt(blocks))
     return [max(0.0, estimate - half), min(1.0, estimate + half)]
