@@ -15,7 +15,7 @@ from aamc_gmtrouter.graph.user_graph import EDGES, user_graph
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
-from aamc_gmtrouter.taste import SLOPE, PreferenceModel
+from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from taste_world import TasteWorld, WorldSettings, WorldTrial
 
@@ -160,6 +160,6 @@ def test_the_networks_share_of_a_turn_is_what_the_utility_lacks_without_it(tmp_p
     whole = trial.router._users["user-0"]
     trial.router._users["user-0"] = attrs.evolve(whole, judgements=tuple(each for each in whole.judgements if each.turn != turn))
     without = trial.router.score(request)
-    lost = (found.utility - without.utility)[0] / SLOPE
+    lost = (found.utility - without.utility)[0]
     assert abs(share) > 0.001
     assert lost[first] - lost[second] == pytest.approx(share, abs=1e-4)

@@ -93,6 +93,14 @@ def test_a_new_user_starts_from_the_common_prior_and_three_ratings_move_it(trial
     assert 0 < moved[0] < moved[1]
 
 
+def test_the_noted_turns_add_up_to_the_change_of_the_lead(trial: WorldTrial) -> None:
+    trial.router.learn(support(trial, trial.world.unseen_users[0], 3))
+    found = trial.router.score(build_request([Query("query 3 12", user="new"), Query("query 3 12")], trial.pool, QUALITY, estimator=trial.estimator))
+    first, second = np.argsort(-found.utility[0])[:2]
+    lead, common = found.utility[:, first] - found.utility[:, second]
+    assert sum(found.notes[0]["past_turns"].values()) == pytest.approx(lead - common, abs=2e-4)  # three rounded numbers
+
+
 def test_the_first_model_and_the_first_user_are_nobody_special(trial: WorldTrial) -> None:
     trial.router.learn(support(trial, trial.world.unseen_users[0], 5))
     asked, turned = Query("query 3 12", user="new"), Pool(reversed(list(trial.pool)))

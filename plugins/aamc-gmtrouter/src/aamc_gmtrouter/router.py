@@ -105,18 +105,22 @@ class GMTRouter(OnlineRouter):
             reduced = model.query(None if embedding is None else embedding[row])
             utility[row] = _utility(model, self._network, known, reduced, features)
             score[row] = shift[row] + weight[row] * (NEUTRAL + model.slope * utility[row])
-            notes.append(self._notes(known, reduced, features, score[row], request.mask[row]))
+            scale = model.slope * float(weight[row, 0])
+            notes.append(self._notes(known, reduced, features, score[row], request.mask[row], scale))
         expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
         return Scores(score, expected_quality=expected, notes=notes)
 
-    def _notes(self, known: _Known, query: Floats, features: ModelFeatures, score: Floats, mask: Any) -> dict[str, Any]:
-        """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
+    def _notes(self, known: _Known, query: Floats, features: ModelFeatures, score: Floats, mask: Any, scale: float) -> dict[str, Any]:
+        """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second.
+
+        ``scale`` is the score per unit of utility of equation (3).
+        """
         order = [int(m) for m in np.argsort(-score, kind="stable") if mask[m]]
         notes: dict[str, Any] = {"judged_turns": len(known.history.turns)}
         if len(order) > 1 and (moved := self._moved(known, query, features, order[0], order[1])):
             first = sorted(moved.items(), key=lambda item: -abs(item[1]))[:SHOWN_TURNS]
-            notes["past_turns"] = {turn: round(share, 4) for turn, share in first}
-            shown = ", ".join(f"{turn} ({share:+.3f})" for turn, share in first)
+            notes["past_turns"] = {turn: round(scale * share, 4) for turn, share in first}
+            shown = ", ".join(f"{turn} ({scale * share:+.3f})" for turn, share in first)
             names = features.names[order[0]], features.names[order[1]]
             notes["why"] = f"Between {names[0]} and {names[1]}, these past turns of the user moved the utility most: {shown}."
         return notes
