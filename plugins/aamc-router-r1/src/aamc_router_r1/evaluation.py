@@ -17,7 +17,7 @@ from rich.table import Table
 
 from aamc_router_r1 import trace
 from aamc_router_r1.data import RoutingTask, check_endpoints, tasks_of
-from aamc_router_r1.episode.calls import ModelCall, ask_once
+from aamc_router_r1.episode.calls import BY_MODEL, ModelCall, lone_caller
 from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.reward import exact_match, f1
@@ -148,8 +148,8 @@ def evaluate(
     Raises:
         ConfigError: The policy, or a model that may be consulted, has no endpoint.
     """
-    pool, policy = services.pool, setup.policy
-    tasks = tasks_of(dataset, pool, () if setup.options.consult_policy else [policy.name])
+    pool, policy, options = services.pool, setup.policy, setup.options
+    tasks = tasks_of(dataset, pool, () if options.consult_policy else [policy.name])
     check_endpoints(pool, tasks)
     if isinstance(policy, ModelSpec) and policy.endpoint is None:
         raise ConfigError(f"the policy {policy.name!r} has no endpoint; add it to the file of --pool")
@@ -173,7 +173,8 @@ def evaluate(
         messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
         assert services.models is not None
         async with free:
-            completion, made = await ask_once(services.models, pool.candidates[pool.index(name)], messages, setup.options)
+            caller, about = lone_caller(services.models, options), ModelCall(role=BY_MODEL, round=0, candidate=name)
+            completion, made = await caller.ask(pool.candidates[pool.index(name)], messages, options.routed_tokens, options.routed_options, about)
         progress.advance()
         text = "" if completion is None else clean(completion.text)
         tagged = answer_in(text)

@@ -11,7 +11,7 @@ from aamc_models.testing import Script
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask, as_dataset, parse_record
 from aamc_router_r1.orchestrator import RouterR1
-from aamc_router_r1.protocol import SubQuestion
+from aamc_router_r1.protocol import SubQuestion, information
 from aamc_router_r1.training.job import replies_of
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies
 from policy_server import PolicyServer, make, play, pool_of
@@ -79,6 +79,17 @@ def test_a_live_reply_costs_what_it_costs_in_service() -> None:
         (served,) = play(make(server, models={"policy": {}, "small": {}})).consulted
     assert (reply.cost_usd, reply.output_tokens) == (served.cost_usd, served.output_tokens)
     assert reply.cost_usd > 0
+
+
+def test_a_live_reply_shows_the_policy_what_service_shows_it() -> None:
+    for body in (completion("word " * 40), b'{"error": "no disk on 10.0.0.1"}'):
+        turns = ["<think> hm </think><search> small: Who? </search>", "<think> hm </think><answer> x </answer>"]
+        with PolicyServer({"small": [body], "policy": turns}) as server:
+            replies, task = live(server)
+            (reply,) = replies([(task, QUESTION)])
+            play(make(server, models={"policy": {}, "small": {}}, routed_tokens=10))
+            shown = server.asked["policy"][1]["messages"][-1]["content"]
+        assert shown == information(reply.text, 600).strip()
 
 
 def test_a_live_request_limits_the_tokens_under_the_name_that_the_model_uses() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from aamc_router_r1.config import PolicyOptions
-from aamc_router_r1.protocol import clean
+from aamc_router_r1.protocol import clean, truncated
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
@@ -170,6 +170,11 @@ class ModelCall:
         """The error for the policy and for clients of the gateway; ``""`` without one."""
         return self.public_error or self.error or ""
 
+    @property
+    def reply(self) -> str:
+        """The reply of a consulted model as the policy reads it, which after a failure says so."""
+        return self.text if self.status == "ok" else f"No reply of {self.candidate}: {self.shown_error}"
+
 
 Answered = tuple[Completion | None, ModelCall]
 """A call's completion, None if it failed, and the call."""
@@ -221,22 +226,28 @@ class EpisodeCaller:
         return await (work if self._loop is None else asyncio.wrap_future(self._loop.submit(work)))
 
 
-async def ask_once(models: ModelCaller, candidate: Candidate, messages: Sequence[Message], options: PolicyOptions) -> Answered:
-    """Return the answer of a model that is asked as a consulted one, but outside of an episode, on the running loop; and the call."""
-    about = ModelCall(role=BY_MODEL, round=0, candidate=candidate.name)
-    caller = EpisodeCaller(models, None, EpisodeBudget(), options.call_seconds)
-    return await caller.ask(candidate, messages, options.routed_tokens, options.routed_options, about)
+def lone_caller(models: ModelCaller, options: PolicyOptions) -> EpisodeCaller:
+    """Return a caller outside of an episode, on the running loop, without a budget."""
+    return EpisodeCaller(models, None, EpisodeBudget(), options.call_seconds)
 
 
-def replied(completion: Completion | None, call: ModelCall) -> ModelCall:
-    """Return the call of a consulted model with its reply, or with an error if that is empty."""
-    text = "" if completion is None else clean(completion.text).strip()
-    return attrs.evolve(call, status="error", error="the reply is empty") if completion is not None and not text else attrs.evolve(call, text=text)
+async def consult(caller: EpisodeCaller, candidate: Candidate, question: str, options: PolicyOptions, number: int = 0) -> ModelCall:
+    """Return the call of a model that is consulted in the round ``number``; an empty reply is an error, and a longer one than allowed is cut.
 
-
-def consultation(question: str) -> list[Message]:
-    """Return the conversation in which a model is consulted."""
-    return [{"role": "user", "content": CONSULTED.format(question=question)}]
+    Raises:
+        EpisodeBudgetError: The call does not fit the budget.
+    """
+    about = ModelCall(role=BY_MODEL, round=number, candidate=candidate.name, question=question)
+    messages = [{"role": "user", "content": CONSULTED.format(question=question)}]
+    completion, made = await caller.ask(candidate, messages, options.routed_tokens, options.routed_options, about)
+    if completion is None:
+        return made
+    text = clean(completion.text).strip()
+    if not text:
+        return attrs.evolve(made, status="error", error="the reply is empty")
+    if made.output_tokens > options.routed_tokens:  # the server ignored the limit
+        text = truncated(text, options.routed_tokens)
+    return attrs.evolve(made, text=text)
 
 
 def _with_cost(call: ModelCall, candidate: Candidate, completion: Completion | None, prompt: int) -> ModelCall:

@@ -17,11 +17,10 @@ from aamc_router_r1.episode.calls import (
     EpisodeBudgetError,
     EpisodeCaller,
     ModelCall,
-    consultation,
-    replied,
+    consult,
 )
 from aamc_router_r1.episode.dialogue import Dialogue
-from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean, truncated
+from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean
 from aamc_router_r1.reward import normalize_answer
 from aamc_sdk.interfaces import EventLoopThread, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
@@ -168,20 +167,15 @@ class Episode:
         """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
         self._caller.pending.clear()
-        self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.shown_error}" for call in done])
+        self.dialogue.inform([call.reply for call in done])
         return [call for call in done if call.status != "refused"]
 
     async def _ask(self, call: SubQuestion, number: int) -> ModelCall:
-        setup = self.setup
-        candidate, most = setup.models[call.model], setup.options.routed_tokens
-        about = ModelCall(role=BY_MODEL, round=number, candidate=call.model, question=call.question)
         try:
-            made = replied(*await self._caller.ask(candidate, consultation(call.question), most, setup.options.routed_options, about))
+            return await consult(self._caller, self.setup.models[call.model], call.question, self.setup.options, number)
         except EpisodeBudgetError as error:
-            return attrs.evolve(about, status="refused", error=f"{error}; answer with what you know")
-        if made.output_tokens > most:  # the server ignored the limit
-            return attrs.evolve(made, text=truncated(made.text, most))
-        return made
+            refused = f"{error}; answer with what you know"
+            return ModelCall(role=BY_MODEL, round=number, candidate=call.model, question=call.question, status="refused", error=refused)
 
     def _end(self, outcome: str, reason: str = "") -> None:
         self.outcome, self.reason, self.seconds = outcome, reason, self.budget.seconds

@@ -16,7 +16,7 @@ from aamc_datasets.recognition import existing
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
-from aamc_router_r1.episode.calls import CONSULTED, ask_once, consultation, replied
+from aamc_router_r1.episode.calls import CONSULTED, consult, lone_caller
 from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
@@ -173,7 +173,5 @@ class LiveReplies:
     async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ConsultedReply:
         """Ask one model, as an episode in service does."""
         async with slots:
-            completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options)
-        made = replied(completion, made)
-        text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
-        return ConsultedReply(text, made.cost_usd, made.output_tokens, made.error is not None)
+            made = await consult(lone_caller(self._models, self._options), self._candidates[call.model], call.question, self._options)
+        return ConsultedReply(made.reply, made.cost_usd, made.output_tokens, made.status != "ok")
