@@ -63,6 +63,35 @@ def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
     assert not scores(router, "ann").any()
 
 
+def judged(*given: tuple[str, int, float, str, int]) -> Experience:
+    """Return feedback in log order, each a user, the number of a turn, a quality, a source, and a revision."""
+    decisions = {(user, turn): Decision(f"{user}-{turn}", "abc"[turn % 3], 1.0, Preference()) for user, turn, *_ in given}
+    feedback = [Feedback(decision_id=f"{user}-{turn}", quality=quality, source=source, revision=n) for user, turn, quality, source, n in given]
+    queries = [Query("q", user=user) for user, _ in decisions]
+    return Experience(len(given), queries, Estimates.unknown(len(queries)), list(decisions.values()), feedback)
+
+
+GIVEN = [
+    *(("ann", turn, 1.0, "explicit", 0) for turn in range(3)),
+    ("ann", 0, 0.0, "later", 0),  # its turn was dropped
+    *(("ann", turn, 1.0, "explicit", 0) for turn in range(3, 6)),
+    ("ann", 5, 0.5, "explicit", 1),  # taken back, as the turn before was dropped
+    ("ben", 0, 1.0, "explicit", 0),
+    ("ann", 4, 0.0, "explicit", 1),
+    ("cho", 0, 1.0, "explicit", 0),
+]
+
+
+def test_a_replay_in_one_batch_gives_the_live_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_gmtrouter.history.MAX_USERS", 2)
+    live, replayed = (UserRidge(UserBaselineConfig(history=2), SERVICES) for _ in range(2))
+    for each in GIVEN:
+        live.learn(judged(each))
+    replayed.learn(judged(*GIVEN))
+    assert state_of(replayed) == state_of(live)
+    assert scores(live, "ann")[1] < 0  # turn 4, which was asked after the others
+
+
 def test_the_users_who_judged_longest_ago_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_gmtrouter.history.MAX_USERS", 2)
     router = UserRidge(UserBaselineConfig(), SERVICES)

@@ -166,6 +166,21 @@ def test_the_context_of_a_user_of_the_training_goes_with_them(tmp_path: Path) ->
     assert history.context.encode() not in state_of(trial.router)
 
 
+def test_a_replay_in_one_batch_gives_the_live_state(trial: WorldTrial) -> None:
+    state, whole = state_of(trial.router), support(trial, trial.world.unseen_users[0], 5)
+    first, *_, last = whole.feedback
+    again = attrs.evolve(first, id="another", source="another", over=None, quality=0.0)
+    entries = [*whole.feedback, attrs.evolve(last, over=None, quality=0.5, revision=1), again]
+    saved = []
+    for batches in ([entries], [[entry] for entry in entries]):
+        restore(trial.router, state)
+        trial.router.config = attrs.evolve(trial.router.config, history=3)
+        for batch in batches:
+            trial.router.learn(attrs.evolve(whole, entries=batch))
+        saved.append(state_of(trial.router))
+    assert saved[0] == saved[1]
+
+
 def test_a_later_revision_replaces_a_rating(trial: WorldTrial) -> None:
     decision = Decision("d", "model-1", 1.0, Preference())
     first = Feedback(decision_id="d", quality=1.0)

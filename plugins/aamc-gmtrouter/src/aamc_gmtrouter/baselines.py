@@ -89,11 +89,11 @@ class UserBaseline(OnlineRouter):
 
     def learn(self, experience: Experience) -> None:
         """Add judgements to their users' histories; a later revision replaces the earlier one."""
-        for key, change in history_changes(experience).items():
-            new = [attrs.evolve(judgement, query=None) for judgement in change.judgements.values()]
-            history = self._users.get(key, UserHistory()).revised(change.replaced, new, self.config.history)
+        for change in history_changes(experience):
+            new = [attrs.evolve(judgement, query=None) for judgement in change.judgements]
+            history = self._users.get(change.user, UserHistory()).revised(change.feedback, new, self.config.history)
             with self._lock:
-                keep_history(self._users, key, history)
+                keep_history(self._users, change.user, history)
 
     def prepare_replay(self, log: Store) -> None:
         """Remove users that the log has forgotten."""

@@ -8,7 +8,7 @@ Judgements of one decision, or of one episode, belong to one turn. Rows of an ou
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -64,10 +64,10 @@ class UserHistory:
     context: str = ""
     preferred: tuple[str, ...] = ()
 
-    def revised(self, replaced: Collection[str], new: Iterable[UserJudgement], limit: int) -> UserHistory:
-        """Return the history with new judgements in place of those of replaced feedback; of more than ``limit`` turns, the last ones are kept."""
-        kept = (each for each in self.judgements if each.feedback not in replaced)
-        return attrs.evolve(self, judgements=last_turns((*kept, *new), limit))
+    def revised(self, feedback: str, new: Iterable[UserJudgement], limit: int) -> UserHistory:
+        """Return the history with the judgements of a piece of feedback, in place of its earlier ones, and at most the last ``limit`` turns."""
+        places = [place for place, each in enumerate(self.judgements) if each.feedback == feedback] or [len(self.judgements)]
+        return attrs.evolve(self, judgements=last_turns((*self.judgements[: places[0]], *new, *self.judgements[places[-1] + 1 :]), limit))
 
     @property
     def turns(self) -> list[str]:
@@ -95,34 +95,30 @@ def described(query: Query) -> tuple[str, tuple[str, ...]]:
     return context, tuple(turn.model for turn in query.turns if turn.role == PREFERRED and turn.model is not None)
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class HistoryChange:
-    """The change of a user's history by feedback.
+    """The change of a user's history by one piece of feedback; changes in log order give the same histories whatever the batches of the log were.
 
     Attributes:
-        replaced: Ids of the feedback; earlier judgements of the same ids no longer count.
-        judgements: The new judgements, by id of the feedback; ties and neutral ratings are none.
-        query: The query of the latest judgement; None without one.
+        user: The :func:`user_key`.
+        feedback: The id of the feedback; earlier judgements of the same id no longer count.
+        judgements: The new judgement; none for a tie or a neutral rating.
+        query: The judged query.
     """
 
-    replaced: set[str] = attrs.field(factory=set)
-    judgements: dict[str, UserJudgement] = attrs.field(factory=dict)
-    query: Query | None = None
+    user: str
+    feedback: str
+    judgements: tuple[UserJudgement, ...]
+    query: Query
 
 
-def history_changes(experience: Experience) -> dict[str, HistoryChange]:
-    """Return the change of each user's history, by :func:`user_key`; feedback without a user or a decision changes none."""
-    rows, found = experience.rows, dict[str, HistoryChange]()
+def history_changes(experience: Experience) -> Iterator[HistoryChange]:
+    """Yield the changes of users' histories in log order; feedback without a user or a decision changes none."""
+    rows = experience.rows
     for feedback in experience.feedback:
         row = rows.get(feedback.decision_id)
-        if row is None or (key := user_key(experience.queries[row])) is None:
-            continue
-        change = found.setdefault(key, HistoryChange())
-        change.replaced.add(feedback.id)
-        change.judgements.pop(feedback.id, None)
-        if (judgement := _judgement(experience, row, feedback)) is not None:
-            change.judgements[feedback.id], change.query = judgement, experience.queries[row]
-    return found
+        if row is not None and (key := user_key(experience.queries[row])) is not None:
+            yield HistoryChange(key, feedback.id, _judgements(experience, row, feedback), experience.queries[row])
 
 
 def keep_history(users: dict[str, UserHistory], key: str, history: UserHistory) -> list[str]:
@@ -135,12 +131,12 @@ def keep_history(users: dict[str, UserHistory], key: str, history: UserHistory) 
     return dropped
 
 
-def _judgement(experience: Experience, row: int, feedback: Feedback) -> UserJudgement | None:
+def _judgements(experience: Experience, row: int, feedback: Feedback) -> tuple[UserJudgement, ...]:
     decision, query, embedding = experience.decisions[row], experience.queries[row], experience.estimates.embedding
     if feedback.average_weight <= 0 or feedback.tie or feedback.quality == NEUTRAL:
-        return None
+        return ()
     known = embedding is not None and bool(np.isfinite(embedding[row]).all())
-    return UserJudgement(
+    judgement = UserJudgement(
         feedback=feedback.id,
         turn=decision.episode or decision.id,
         session=query.session,
@@ -149,15 +145,17 @@ def _judgement(experience: Experience, row: int, feedback: Feedback) -> UserJudg
         sign=1.0 if feedback.quality is None or feedback.quality > NEUTRAL else -1.0,
         query=np.asarray(embedding[row], dtype=np.float64) if known and embedding is not None else None,
     )
+    return (judgement,)
 
 
 def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
     """Return the history of each user with a judgement; of more than ``limit`` turns the last ones."""
-    return {
-        key: UserHistory(last_turns(list(change.judgements.values()), limit), *described(change.query))
-        for key, change in history_changes(experience).items()
-        if change.query is not None and change.judgements
-    }
+    found, queries = dict[str, UserHistory](), dict[str, Query]()
+    for change in history_changes(experience):
+        found[change.user] = found.get(change.user, UserHistory()).revised(change.feedback, change.judgements, limit)
+        if change.judgements:
+            queries[change.user] = change.query
+    return {key: UserHistory(history.judgements, *described(queries[key])) for key, history in found.items() if history.judgements}
 
 
 def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng: np.random.Generator) -> dict[str, UserHistory]:

@@ -21,7 +21,6 @@ from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no
 from aamc_gmtrouter.embedding import Embed, hashed_words, required, with_embeddings
 from aamc_gmtrouter.history import (
     NEUTRAL,
-    HistoryChange,
     UserHistory,
     UserJudgement,
     absolute,
@@ -301,23 +300,23 @@ class GMTRouter(OnlineRouter):
 
     def learn(self, experience: Experience) -> None:
         """Add judgements to their users' histories; a later revision replaces the earlier one, and equal ids count once."""
-        model = self._trained()
-        for key, change in history_changes(self._embedded(experience, self._embed)).items():
-            self._update(key, change, model)
-
-    def _update(self, key: str, change: HistoryChange, model: PreferenceModel) -> None:
-        before, new = self._users.get(key, UserHistory()), [model.reduced_judgement(each) for each in change.judgements.values()]
-        items = new if self.config.objective == "pairwise" else absolute(new)
-        history = before.revised(change.replaced, items, self.config.history)
-        known = None
-        if self._embed is not None:  # else the first request after a restart computes it, whose estimator embeds the context
+        model, changed = self._trained(), set[str]()
+        for change in history_changes(self._embedded(experience, self._embed)):
+            new = [model.reduced_judgement(each) for each in change.judgements]
+            items = new if self.config.objective == "pairwise" else absolute(new)
+            history = self._users.get(change.user, UserHistory()).revised(change.feedback, items, self.config.history)
+            with self._lock:
+                self._keep(change.user, history)
+            changed.add(change.user)
+        self._changed |= changed
+        if self._embed is None:
+            return  # the first request after a restart computes the vectors, and its estimator embeds the contexts
+        for user in sorted(changed & self._users.keys()):
+            history = self._users[user]
             model.learn_contexts([history.context], self._embed)
             known = _computed(model, self._network, history)
-        with self._lock:
-            self._keep(key, history)
-            if known is not None:
-                self._known[key] = self._users[key], {(history.context, history.preferred): known}
-            self._changed.add(key)
+            with self._lock:
+                self._known[user] = history, {(history.context, history.preferred): known}
 
     def _keep(self, key: str, history: UserHistory) -> None:
         for name in (key, *keep_history(self._users, key, history)):
@@ -341,12 +340,12 @@ class GMTRouter(OnlineRouter):
                 self._model.keep_contexts(history.context for history in self._users.values())
 
     def delta(self) -> bytes | None:
-        """Return the histories of users who judged since the last call; None where the whole state changed."""
+        """Return the histories of users who judged since the last call, in the order that decides who is dropped; None where all changed."""
         whole, changed = self._all_changed, self._changed
         self._all_changed, self._changed = False, set()
         if whole:
             return None
-        return json.dumps({key: packed(self._users[key]) for key in sorted(changed) if key in self._users}).encode()
+        return json.dumps({key: packed(history) for key, history in self._users.items() if key in changed}).encode()
 
     def apply_delta(self, delta: bytes) -> None:
         """Take over the histories of another router's :meth:`delta`.
