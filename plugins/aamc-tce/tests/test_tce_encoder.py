@@ -145,6 +145,12 @@ def test_checkpoints_that_name_an_encoder_by_its_weights_alone_are_accepted():
     assert list(encoder.known_fingerprints())[1:] == ["03e967afa21caa55", "7f394f71fea3f73e"]
 
 
+def test_texts_are_cut_at_the_positions_that_are_left_after_the_paddings(tiny_roberta):
+    encoder = TorchEncoder(tiny_roberta, layers=1, max_length=1000, device=CPU)
+    assert encoder.max_length == 32  # of 34: positions begin after the padding's, which is 1
+    assert np.isfinite(encoder.embed(["sort " * 500])).all()
+
+
 def test_a_text_is_embedded_once_across_encoders(tiny, monkeypatch):
     texts = [f"sort a list {n}" for n in range(40)]
     first = tiny().embed(texts)

@@ -108,7 +108,9 @@ class TorchEncoder(Embedder):
         self.tokenizer, self.model, self._untrained = _pretrained(name)
         self.model.to(device).eval()
         self.device = device
-        self.max_length = min(max_length, getattr(self.model.config, "max_position_embeddings", max_length))
+        limit = getattr(self.model.config, "max_position_embeddings", max_length)
+        self._earlier_max_length = min(max_length, limit)
+        self.max_length = min(self._earlier_max_length, limit - _positions_before(self.model))
         depth = self.model.config.num_hidden_layers
         self.layers = [depth] if layers == 1 else sorted({round(place) for place in np.linspace(0, depth, layers)})
         # The bundled encoder is mean-pooled. Its normalisation would change the numbers of a single layer, which checkpoints rely on.
@@ -180,25 +182,26 @@ class TorchEncoder(Embedder):
     def known_fingerprints(self) -> Iterator[str]:
         """Yield the fingerprints under which texts of up to ``max_length`` tokens have these embeddings: its own first.
 
-        Earlier ones leave out the tokenizer and the configuration. Version 0.1 read the start of a long text only, and took the mean of each layer.
+        Earlier ones leave out the tokenizer and the configuration, and count positions that no token has. Version 0.1 read the start of a long
+        text only, and took the mean of each layer.
         """
         yield self.fingerprint
-        yield self._hash_with(self._steps())
+        yield self._hash_with(self._steps(), self._earlier_max_length)
         if self.mean_pooled and not self.normalized and not self.format.prompt:
-            yield self._hash_with("")
+            yield self._hash_with("", self._earlier_max_length)
 
     def _hash(self) -> str:
         config = {name: value for name, value in self.model.config.to_diff_dict().items() if name not in WITHOUT_EFFECT and name[0] != "_"}
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         words = [word for word, _ in vocabulary[:: len(vocabulary) // 100 + 1]]
         tokens = self._encode([EXAMPLE, *words, *map(str.upper, words)])["input_ids"]
-        return self._hash_with(self._steps() + json.dumps((config, vocabulary, tokens), sort_keys=True, default=str))
+        return self._hash_with(self._steps() + json.dumps((config, vocabulary, tokens), sort_keys=True, default=str), self.max_length)
 
     def _steps(self) -> str:
         return f" head and tail{(self.format.poolings, self.normalized, self.format.prompt, self.skipped_tokens)!r}"
 
-    def _hash_with(self, reading: str) -> str:
-        digest = hashlib.sha256(f"{self.layers} {self.max_length} {len(self.tokenizer)}{reading}".encode())
+    def _hash_with(self, reading: str, max_length: int) -> str:
+        digest = hashlib.sha256(f"{self.layers} {max_length} {len(self.tokenizer)}{reading}".encode())
         for name, weight in sorted(self._weights().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else str(weight.item()).encode())
@@ -241,6 +244,13 @@ def _pretrained(name: str) -> tuple[Any, Any, set[str]]:
     else:
         return tokenizer, model, untrained
     raise AamcError(f"encoder {name!r} cannot be used: {fault}; {_advice(place)}")
+
+
+def _positions_before(model: Any) -> int:
+    """Return the number of positions before that of the first token: in RoBERTa and its kin those up to the padding's."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else padding + 1
 
 
 def _advice(place: str) -> str:
