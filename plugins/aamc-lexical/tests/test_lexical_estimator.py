@@ -295,3 +295,13 @@ def test_a_run_and_a_decision_need_no_torch(tmp_path):
     for arguments in (("run", "--router", "greedy", "--estimator", "lexical", *small, "--out", "run"), ("route", "Sort a list", "--run", "run")):
         done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_estimates_of_another_training_are_refused(trained, make_estimator, data, pool):
+    other = make_estimator(seed=1)
+    other.train(Training(dataset=data[0].take(np.arange(200))))
+    estimates = other.estimate(data[2].queries)
+    with pytest.raises(EstimatesError, match="expects quality from its own estimates"):
+        trained.quality(attrs.evolve(trained.estimate(data[2].queries), fingerprint=estimates.fingerprint), pool)
+    unmarked = attrs.evolve(trained.estimate(data[2].queries), fingerprint="")
+    assert trained.quality(unmarked, pool) is not None

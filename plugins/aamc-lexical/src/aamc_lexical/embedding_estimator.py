@@ -178,8 +178,8 @@ class EmbeddingEstimator(Estimator):
         texts = [query.text for query in queries]
         embedding = with_length(self._embed(texts, progress), texts, learned.text_length)
         outputs = learned.heads(embedding)
-        fingerprint = f"{self.name}:{learned.fingerprint}"
-        return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)
+        found = (outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use)
+        return Estimates(*found, embedding, self._fingerprint(learned))
 
     def _weights(self, learned: TrainedEstimator, pool: Pool) -> Floats:
         """Return the weight of each known candidate for each candidate of a pool, ``[M, K]``, cached for the last pool.
@@ -192,12 +192,18 @@ class EmbeddingEstimator(Estimator):
         return kept[2]
 
     def _embedding(self, estimates: Estimates) -> Floats:
-        """Return the embedding of estimates after checking its width."""
-        expected = self._trained().width
+        """Return the embedding of estimates after checking that they are this estimator's; only the width is checked if they do not say."""
+        learned = self._trained()
+        expected = f"{self.name} expects quality from its own estimates"
         found = None if estimates.embedding is None else np.shape(estimates.embedding)[1]
-        if estimates.embedding is None or found != expected:
-            raise EstimatesError(f"{self.name} expects quality from its own estimates, with embeddings of width {expected}, not {found}")
+        if estimates.embedding is None or found != learned.width:
+            raise EstimatesError(f"{expected}, with embeddings of width {learned.width}, not {found}")
+        if estimates.fingerprint not in ("", self._fingerprint(learned)):
+            raise EstimatesError(f"{expected}, {self._fingerprint(learned)}, not those of {estimates.fingerprint}")
         return estimates.embedding
+
+    def _fingerprint(self, learned: TrainedEstimator) -> str:
+        return f"{self.name}:{learned.fingerprint}"
 
     def _trained(self) -> TrainedEstimator:
         if self._learned is None:
