@@ -305,3 +305,13 @@ def test_estimates_of_another_training_are_refused(trained, make_estimator, data
         trained.quality(attrs.evolve(trained.estimate(data[2].queries), fingerprint=estimates.fingerprint), pool)
     unmarked = attrs.evolve(trained.estimate(data[2].queries), fingerprint="")
     assert trained.quality(unmarked, pool) is not None
+
+
+def test_the_validation_measures_the_quality_that_is_served(make_estimator, data, pool):
+    train, validation, _ = data
+    few = train.outcomes.quality.copy()
+    few[8:, 2] = np.nan  # a candidate with 8 outcomes is predicted from the others too
+    estimator = make_estimator()
+    metrics = estimator.train(Training(dataset=attrs.evolve(train, outcomes=attrs.evolve(train.outcomes, quality=few)), validation=validation))
+    served = estimator.quality(estimator.estimate(validation.queries), pool)
+    assert metrics["validation_quality_brier"] == pytest.approx(np.mean((served - validation.outcomes.quality) ** 2))

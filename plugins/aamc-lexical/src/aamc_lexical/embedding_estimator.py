@@ -80,7 +80,8 @@ class EmbeddingEstimator(Estimator):
             metrics |= learned.blend.figures()
         if training.validation is not None and data.validation_targets is not None:
             estimates = self._estimate(training.validation.queries, training.progress)
-            quality = None if learned.blend is None else learned.blend(self._embedding(estimates))
+            pool = training.dataset.pool
+            quality = None if learned.blend is None or pool is None else self.quality(estimates, pool.subset(data.targets.candidates))
             metrics |= {f"validation_{name}": value for name, value in scores(estimates, quality, data.validation_targets).items()}
         return metrics
 
