@@ -12,12 +12,13 @@ from aamc_tce.encoders.onnx_encoder import OnnxEncoder
 from aamc_tce.encoders.onnx_export import export
 from aamc_tce.encoders.sentence_format import SentenceFormat
 from aamc_tce.encoders.torch_encoder import TorchEncoder
+from huggingface_hub import _CACHED_NO_EXIST
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import AamcError, ConfigError
 
 CPU = torch.device("cpu")
 WORDS = ("sort", "list", "python", "sum", "number", "poem", "river", "please", "a", "the", "query", "represent", ":")
@@ -198,21 +199,44 @@ def test_modules_of_another_structure_are_refused(make_folder, content):
         ours(folder)
 
 
-@pytest.mark.parametrize(
-    ("error", "warned"),
-    [
-        (RemoteEntryNotFoundError("404", response=httpx.Response(404, request=httpx.Request("GET", "http://hub"))), False),
-        (LocalEntryNotFoundError("offline"), True),
-        (OSError("no network"), True),
-    ],
-)
-def test_a_model_on_the_hub_without_such_files_is_mean_pooled(monkeypatch, caplog, error, warned):
-    def fail(*_):
-        raise error
+ABSENT = RemoteEntryNotFoundError("404", response=httpx.Response(404, request=httpx.Request("GET", "http://hub")))
+UNREACHABLE = [LocalEntryNotFoundError("no connection"), OSError("no network"), httpx.RemoteProtocolError("disconnected")]
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+
+@pytest.fixture
+def failing_hub(monkeypatch):
+    """Return a function that lets the hub fail with an error, and sets whether the user works offline."""
+
+    def fail(error, *, offline=False):
+        def download(*_):
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+
+    return fail
+
+
+def test_a_model_on_the_hub_without_such_files_is_mean_pooled(failing_hub, caplog):
+    failing_hub(ABSENT)
     assert SentenceFormat.read("someone/some-model") == SentenceFormat()
-    assert ("could not be fetched" in caplog.text) == warned
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("error", UNREACHABLE)
+def test_a_hub_that_fails_does_not_mean_mean_pooling(failing_hub, caplog, monkeypatch, error):
+    failing_hub(error)
+    with pytest.raises(AamcError, match=r"'someone/some-model' needs its modules.json, if there is one, and the hub did not send it .*; try again"):
+        SentenceFormat.read("someone/some-model")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: _CACHED_NO_EXIST)
+    assert SentenceFormat.read("someone/some-model") == SentenceFormat()  # the hub has answered before
+    assert not caplog.text
+
+
+def test_offline_a_model_whose_files_are_not_at_hand_is_mean_pooled_with_a_warning(failing_hub, caplog):
+    failing_hub(UNREACHABLE[0], offline=True)
+    assert SentenceFormat.read("someone/some-model") == SentenceFormat()
+    assert "its pooling or prompt may be wrong" in caplog.text
 
 
 def test_a_model_on_the_hub_has_its_own_format(make_folder, monkeypatch):

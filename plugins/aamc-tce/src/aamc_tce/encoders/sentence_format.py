@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.storage import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class SentenceFormat:
         """Read the format of a model in a folder or on the hub.
 
         Raises:
+            AamcError: The hub cannot be reached.
             CheckpointError: A file is damaged.
             ConfigError: A file has an unknown pooling or another structure.
         """
@@ -101,18 +102,21 @@ def _query_prompt(config: Mapping[str, Any]) -> str:
 
 
 def _read(place: str, name: str) -> Any:
-    """Return the content of a JSON file of a model in a folder or on the hub; None if the file does not exist."""
+    """Return the content of a JSON file of a model in a folder or on the hub; None if the file does not exist or, offline, is not at hand."""
     if Path(place).is_dir():
         return read_json(Path(place) / name) if (Path(place) / name).is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return read_json(Path(hf_hub_download(place, name)))
-    except EntryNotFoundError as error:
-        known = not isinstance(error, LocalEntryNotFoundError)  # the hub answered that it has no such file
-    except (HfHubHTTPError, OSError):
-        known = False
-    if not known:
+        path = hf_hub_download(place, name)
+    except Exception as error:  # the hub's library passes on the errors of its HTTP library
+        absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+        if absent or try_to_load_from_cache(place, name) is _CACHED_NO_EXIST:  # the hub has answered, now or before, that it has no such file
+            return None
+        if not constants.HF_HUB_OFFLINE:
+            cause = f"encoder {place!r} needs its {name}, if there is one, and the hub did not send it ({' '.join(str(error).split())})"
+            raise AamcError(f"{cause}; try again, or set HF_HUB_OFFLINE=1 for mean pooling without a prompt") from error
         logger.warning("encoder %r is used without its %s, which could not be fetched: its pooling or prompt may be wrong", place, name)
-    return None
+        return None
+    return read_json(Path(path))
