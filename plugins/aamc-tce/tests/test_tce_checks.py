@@ -43,3 +43,9 @@ def test_the_cache_tells_its_folder_and_size(tmp_path: Path, monkeypatch: pytest
     assert [diagnosis.state for diagnosis in check_cache()] == [f"{tmp_path / 'mine'}, 0 MB"]
     monkeypatch.setattr("os.access", lambda *_: False)
     assert [(diagnosis.status, diagnosis.advice) for diagnosis in check_cache()] == [("warning", "set AAMC_CACHE to a folder that can")]
+
+
+def test_a_file_in_place_of_the_cache_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AAMC_CACHE", str(tmp_path / "file"))
+    assert [diagnosis.status for diagnosis in check_cache()] == ["warning"]

@@ -298,6 +298,18 @@ def test_without_torch_a_checkpoint_that_was_not_exported_says_the_way_out(expor
     assert re.search(r"needs torch and transformers .*pip install torch transformers, or train with --export onnx", said)
 
 
+@pytest.mark.parametrize("digests", [{}, None, {GRAPH: "0"}])
+def test_a_description_without_a_digest_is_damaged_and_exported_again(encoder, copied_exports, tmp_path, digests):
+    folder = runtime._folder(encoder.fingerprint)
+    serving_embedder(encoder, TCEConfig(runtime="onnx"))
+    described = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(described | {"sha256": digests}))
+    with pytest.raises(CheckpointError, match=r"encoder.json is damaged .*; export again"):
+        OnnxEncoder(folder)
+    serving_embedder(encoder, TCEConfig(runtime="onnx"))
+    assert copied_exports == ["onnx", "onnx"]
+
+
 def test_onnxruntime_reports_nothing_and_leaves_nothing_behind(graphs, tmp_path):
     imports = "from pathlib import Path; from aamc_tce.encoders.onnx_encoder import OnnxEncoder"
     code = f"{imports}; OnnxEncoder(Path({str(graphs['onnx'])!r})).embed(['sort'])"

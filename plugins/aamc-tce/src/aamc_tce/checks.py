@@ -40,7 +40,7 @@ def check_cache() -> list[Diagnosis]:
     """Check that embeddings can be cached."""
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK):
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
         state = f"{folder} cannot be written, so texts are embedded again each time"
         return [Diagnosis("embedding cache", state, "warning", "set AAMC_CACHE to a folder that can")]
     size_mb = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -74,9 +74,13 @@ class GraphManifest:
             CheckpointError: The file is missing or damaged.
         """
         try:
-            return cls(**read_json(folder / MANIFEST))
+            manifest = cls(**read_json(folder / MANIFEST))
+            missing = {GRAPH, TOKENIZER} - set(manifest.sha256)
         except TypeError as error:
             raise CheckpointError(f"{folder / MANIFEST} is damaged ({error}); export again") from error
+        if missing:
+            raise CheckpointError(f"{folder / MANIFEST} is damaged (no SHA-256 of {' and '.join(sorted(missing))}); export again")
+        return manifest
 
 
 class OnnxEncoder(Embedder):
