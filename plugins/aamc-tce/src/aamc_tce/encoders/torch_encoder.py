@@ -41,7 +41,7 @@ SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobileb
 
 EXAMPLE = "Hello, WORLD!  It's naïve: Straße, ﬁne ½ İ\n\tdef f(x_1): return 12_345.67 ** -x  # 東京 привет 🙂"
 """A text whose tokens tell tokenizers of one vocabulary apart. Their own descriptions differ between versions of the library."""
-WITHOUT_EFFECT = ("architectures", "dtype", "torch_dtype", "transformers_version")
+WITHOUT_EFFECT = ("architectures", "dtype", "gradient_checkpointing", "torch_dtype", "transformers_version", "use_cache")
 """Parts of a model's configuration that do not change an embedding."""
 
 
