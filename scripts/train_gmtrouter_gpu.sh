@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the personal graph router on a GPU at its authors' values.
+# Train the personal graph router on a GPU with its authors' values of the options.
 #
 #   scripts/train_gmtrouter_gpu.sh history.jsonl pool.yaml [checkpoints/gmtrouter] [further options of aamc train]
 #

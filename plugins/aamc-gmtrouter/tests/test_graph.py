@@ -133,6 +133,16 @@ def test_without_held_out_users_the_last_step_serves(tmp_path: Path, count: int)
     assert all((found.best[name] == found.last[name]).all() for name in found.last)
 
 
+@pytest.mark.parametrize(("patience", "last"), [(1, 1), (0, 4)])
+def test_a_network_that_training_does_not_improve_is_warned_of(tmp_path: Path, patience: int, last: int, caplog: pytest.LogCaptureFixture) -> None:
+    options = GMTRouterConfig(model="graph", steps=4, evaluate_every=1, learning_rate=1.0, patience=patience)
+    trial = WorldTrial(TasteWorld.drawn(1, WorldSettings(users=16, comparisons=8)), tmp_path, options)
+    assert trial.metrics["curve"][-1]["step"] == last
+    assert ["no validation of the graph network" in message for message in caplog.messages] == [True]
+    query = build_request([Query("query 1 1", user="user-0")], trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
+    assert np.ptp(trial.router.score(query).utility) == 0
+
+
 def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
     options = GMTRouterConfig(model="graph", steps=2, evaluate_every=1)
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, options)

@@ -18,7 +18,7 @@ class GMTRouterConfig:
     model: str = option(
         "combined",
         "combined: the preference model, plus the graph network if it improves predictions for new users; preference: only the preference model; "
-        "graph: only the network, the published method.",
+        "graph: only the network, based on the published method.",
         choices=("combined", "preference", "graph"),
     )
     objective: str = option(
@@ -39,10 +39,19 @@ class GMTRouterConfig:
     layers: int = option(2, "Layers of the graph transformer.", at_least=1)
     dropout: float = option(0.1, "Dropout in the graph network.", at_least=0, at_most=0.9)
     evaluate_every: int = option(20, "Training steps between two validations of the graph network.", at_least=1)
+    patience: int = option(5, "Validations without a lower loss after which the graph network's training ends; 0 for all steps.", at_least=0)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "full": {"steps": 1000},
-        "paper": {"steps": 350, "hidden": 256, "multi_turn": False, "evaluate_every": 5},
+        "paper": {
+            "model": "graph",
+            "dimensions": 768,
+            "steps": 350,
+            "hidden": 256,
+            "multi_turn": False,
+            "evaluate_every": 5,
+            "patience": 0,
+        },
     }
 
     def __attrs_post_init__(self) -> None:

@@ -11,6 +11,7 @@ interrupted ends like one that was not.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,14 +34,13 @@ from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
 
+logger = logging.getLogger(__name__)
 USERS_PER_STEP = 64
 """Maximum number of users in a step."""
 HELD_OUT_SHARE, MIN_HELD_OUT = 0.2, 10
 """Share of training users held out where fewer validation users than this are given."""
 HELD_OUT_TURNS = (1, 3, 10)
 """Numbers of a held-out user's turns that are visible; at most half of them."""
-PATIENCE = 5
-"""Validations without a lower loss after which training ends."""
 LEVEL = 0.05
 """Maximum probability that a network without any effect is used."""
 _ALL_PAIRS = 10**9
@@ -164,7 +164,7 @@ class GraphTraining:
             self._step, self._curve = found.done, found.curve
         progress.start("training the graph network", config.steps)
         progress.advance(self._step)
-        while self._step < config.steps and self._waited < PATIENCE:
+        while self._step < config.steps and (not config.patience or self._waited < config.patience):
             self._update()
             if self._step % config.evaluate_every == 0 or self._step == config.steps:
                 self._validate()
@@ -179,6 +179,11 @@ class GraphTraining:
         error = float(np.std(gain, ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else math.inf
         validations = max(1, math.ceil(self._config.steps / self._config.evaluate_every))
         used = self._config.model == "graph" or (len(gain) >= MIN_HELD_OUT // 2 and mean > needed_errors(len(gain), validations) * error)
+        if used and len(gain) and not mean > 0:
+            logger.warning(
+                "no validation of the graph network has a lower loss than the untrained network, so this one serves and gives all models the "
+                "same score; train on more users, or with model=combined or model=preference"
+            )
         figures = {"graph_gain": mean, "graph_gain_error": error if math.isfinite(error) else None, "held_out_users": len(gain)}
         return TrainedGraph(self._best, parameters_of(self._network), used, {"graph_used": used, **figures, "curve": self._curve})
 
