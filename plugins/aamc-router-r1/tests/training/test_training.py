@@ -15,6 +15,7 @@ from aamc_router_r1.data import as_dataset
 from aamc_router_r1.training.job import prepare
 from aamc_router_r1.training.stages import Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
+from aamc_router_r1.training.trainers import arguments as warm_start_arguments
 from aamc_router_r1.world import FactWorld, WorldReplies
 from safetensors.torch import load_file
 from tiny_model import tiny_model, tiny_tokenizer
@@ -249,6 +250,14 @@ def test_options_reach_grpo(options: dict[str, Any], argument: str, value: str, 
     assert grpo_arguments(job_of(tmp_path, **options), tmp_path, 1)[argument] == value
 
 
+@pytest.mark.parametrize(("micro_batch_size", "processes", "size"), [(8, 1, 32), (8, 8, 32), (16, 4, 32), (64, 1, 32), (8, 1, 12)])
+def test_the_warm_start_keeps_its_batch_size(micro_batch_size: int, processes: int, size: int, tmp_path: Path) -> None:
+    job = job_of(tmp_path, micro_batch_size=micro_batch_size, processes=processes, warm_start_batch_size=size)
+    found = warm_start_arguments(job, tmp_path)
+    assert found["per_device_train_batch_size"] <= micro_batch_size
+    assert found["per_device_train_batch_size"] * found["gradient_accumulation_steps"] * processes == size
+
+
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
 def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
     rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []
@@ -281,6 +290,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
         ({"model": "/nowhere/model"}, "is not a causal language model"),
+        ({"batch_size": 3, "processes": 3}, "warm_start_batch_size, 32 demonstrations, must be a multiple of processes, 3"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -25,7 +25,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from aamc_router_r1.config import ChoiceOptions
 from aamc_router_r1.single.choice_policy import ChoicePolicy, load
 from aamc_router_r1.training.stages import made_for
-from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, last_checkpoint, merged
+from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, largest_divisor, last_checkpoint, merged
 from aamc_sdk import Services, Training
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats, Pool
@@ -135,7 +135,7 @@ def _own_seeds() -> Iterator[None]:
 
 
 def _arguments(config: ChoiceOptions, services: Services, folder: Path) -> TrainingArguments:
-    micro = max(size for size in range(1, config.micro_batch_size + 1) if config.batch_size % size == 0)
+    micro = largest_divisor(config.batch_size, config.micro_batch_size)
     arguments = TrainingArguments(
         **base_arguments(folder, services.device, services.seed, config.save_every, bf16=False),
         num_train_epochs=1,

@@ -44,6 +44,9 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
         raise DataError(f"{training.dataset.source} has no question with an answer")
     if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
         raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
+    if config.warm_start_epochs and any(task.answer for task in tasks) and config.warm_start_batch_size % config.processes:
+        size = f"warm_start_batch_size, {config.warm_start_batch_size} demonstrations,"
+        raise ConfigError(f"{size} must be a multiple of processes, {config.processes}; change one of them")
     longer = [len(task.consultations) for task in tasks if config.warm_start_epochs and len(task.consultations) > config.rounds]
     if longer:
         most, allowed = f"have up to {max(longer)} rounds", f"more than rounds={config.rounds}; set orchestrator.rounds={max(longer)}"

@@ -153,17 +153,23 @@ def warm_start(job: Job) -> str:
 def arguments(job: Job, folder: Path) -> dict[str, Any]:
     """Return the arguments of the warm start's trainer."""
     config = job.config
-    micro = min(config.micro_batch_size, config.warm_start_batch_size)
+    share = config.warm_start_batch_size // config.processes
+    micro = largest_divisor(share, config.micro_batch_size)
     return {
         **shared_arguments(job, folder),
         "num_train_epochs": config.warm_start_epochs,
         "learning_rate": config.warm_start_learning_rate,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, config.warm_start_batch_size // (micro * config.processes)),
+        "gradient_accumulation_steps": share // micro,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
         "remove_unused_columns": False,
     }
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of a number that is at most ``most``."""
+    return max(size for size in range(1, most + 1) if number % size == 0)
 
 
 def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
