@@ -126,7 +126,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     @cached_property
     def quality(self) -> Mapping[str, Mapping[str, float]]:
         """Measured quality by candidate and category, from the log; the option ``quality`` takes precedence."""
-        return measured_quality(self.config.quality_from, self.config.quality)
+        return measured_quality(self.config.quality_from, self.config.quality, self.services.pool.names)
 
     @property
     def client(self) -> ModelCaller:

@@ -20,13 +20,15 @@ OVERALL = ""
 """The category of all queries."""
 
 
-def measured_quality(store: str, given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def measured_quality(store: str, given: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return quality by candidate and category: ``given``, else the mean of the rated decisions in the log ``store``, unless that is ``""``.
 
     Raises:
-        ConfigError: A given quality is not a number from 0 to 1.
+        ConfigError: A given quality is not a number from 0 to 1, or not of a candidate's name.
     """
     for name, by_category in given.items():
+        if name not in names:
+            raise ConfigError(f"quality names {name!r}, which is not a candidate{nearest(name, names)} ({one_of(names)})")
         for value in by_category.values():
             if not (type(value) in (int, float) and 0 <= value <= 1):
                 raise ConfigError(f"quality of {name!r} must be a number from 0 to 1, not {value!r}")

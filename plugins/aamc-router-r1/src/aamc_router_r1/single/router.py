@@ -134,7 +134,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             return None
         if services.models is None:
             raise ConfigError("router-r1 calls a model, and there is no client for models; give the policy an endpoint in a pool file")
-        quality = measured_quality(config.quality_from, config.quality)
+        quality = measured_quality(config.quality_from, config.quality, services.pool.names)
         policy = policy_of(config, services.pool, None)
         self._alphas = trained_alphas(policy, config)
         return FirstCall(config, policy, services.models, quality)
