@@ -19,10 +19,13 @@ while [ $# -gt 0 ]; do
   esac
 done
 if [ -z "$data" ]; then echo "name the training records: --data FILE (scripts/prepare_training_data.py writes them)" >&2; exit 2; fi
-gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) || gpus=0
 if [ -d "$output_dir" ]; then
+  echo "$output_dir exists: resuming it with its own options, not with those given here" >&2
   exec aamc train --resume "$output_dir"
 fi
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) || gpus=0
+processes=$((gpus > 1 ? gpus : 1))
+while ((batch_size % processes || 32 % processes)); do processes=$((processes - 1)); done # both stages divide their batches, warm_start_batch_size=32
 exec aamc train --orchestrator router-r1 --dataset "router-r1:$data" ${pool:+--pool "$pool"} --out "$output_dir" \
   ${model:+--set "orchestrator.model=$model"} ${num_epochs:+--set "orchestrator.num_epochs=$num_epochs"} \
-  --set "orchestrator.batch_size=$batch_size" --set "orchestrator.processes=$((gpus > 1 ? gpus : 1))" ${more[@]+"${more[@]}"}
+  --set "orchestrator.batch_size=$batch_size" --set "orchestrator.processes=$processes" ${more[@]+"${more[@]}"}

@@ -33,3 +33,12 @@ def test_the_training_script_says_how_it_is_used(tmp_path: Path) -> None:
     ended = run("bash", str(ROOT / "scripts" / "train_gmtrouter_gpu.sh"), folder=tmp_path)
     assert ended.returncode == 2
     assert "usage:" in ended.stderr
+
+
+def test_the_training_script_passes_options_on(tmp_path: Path) -> None:
+    (tmp_path / "aamc").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "aamc").chmod(0o755)
+    script = str(ROOT / "scripts" / "train_gmtrouter_gpu.sh")
+    ended = run("env", f"PATH={tmp_path}:{os.environ['PATH']}", "bash", script, "history.jsonl", "pool.yaml", "--seed", "1", folder=tmp_path)
+    assert "--dataset interactions:history.jsonl --pool pool.yaml" in ended.stdout
+    assert ended.stdout.endswith("--out checkpoints/gmtrouter --seed 1\n")

@@ -109,13 +109,17 @@ def test_the_gpu_script_trains_as_the_page_says_and_resumes(folder: Path) -> Non
     (options,) = re.findall(r"`scripts/train_router_r1_gpu.sh (.*?)`", PAGE)
     (folder / "aamc").write_text('#!/bin/sh\necho "$@"\n')
     (folder / "aamc").chmod(0o755)
+    (folder / "nvidia-smi").write_text("#!/bin/sh\nprintf 'GPU 0\\nGPU 1\\nGPU 2\\n'\n")
+    (folder / "nvidia-smi").chmod(0o755)
     script = ["bash", str(ROOT / "scripts" / "train_router_r1_gpu.sh"), *shlex.split(options), "--seed", "1"]
     environment = {**os.environ, "PATH": os.pathsep.join((str(folder), os.environ["PATH"]))}
     first = subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout
     assert first.startswith(
         "train --orchestrator router-r1 --dataset router-r1:data/router_r1.jsonl --pool pool.yaml --out checkpoints/router_r1 "
-        "--set orchestrator.num_epochs=10 --set orchestrator.batch_size=32 --set orchestrator.processes="
+        "--set orchestrator.num_epochs=10 --set orchestrator.batch_size=32 --set orchestrator.processes=2 "
     )
     assert first.endswith("--seed 1\n")
     (folder / "checkpoints" / "router_r1").mkdir(parents=True)
-    assert subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout == "train --resume checkpoints/router_r1\n"
+    again = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout == "train --resume checkpoints/router_r1\n"
+    assert again.stderr == "checkpoints/router_r1 exists: resuming it with its own options, not with those given here\n"
