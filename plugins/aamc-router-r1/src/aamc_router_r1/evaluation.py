@@ -23,7 +23,7 @@ from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
 from aamc_sdk.cli import INTERVALS, figure_cell, new_table
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, write_errors
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import ModelSpec, Pool, wilson_interval
@@ -127,6 +127,7 @@ def table(document: Mapping[str, Any]) -> Table:
     return shown
 
 
+EPISODES = "episodes.jsonl"
 PARALLEL = 64
 """Episodes that are played in parallel."""
 UNTRAINED = ("random", "thompson")
@@ -163,8 +164,12 @@ def evaluate(
     async def play(task: RoutingTask, free: asyncio.Semaphore) -> Episode:
         async with free:
             episode = new_episode(task)
-            async for _ in episode.play():
-                pass
+            try:
+                async for _ in episode.play():
+                    pass
+            finally:
+                if folder is not None and episode.calls:  # calls that were paid for are kept even if the evaluation is interrupted
+                    _append(folder, episode, task.golds)
         progress.advance()
         return episode
 
@@ -261,11 +266,18 @@ def _of_call(call: ModelCall, gold: Sequence[str]) -> AnsweredQuestion:
 
 
 def _write(folder: Path, document: Mapping[str, Any], episodes: Sequence[Episode], golds: Sequence[Sequence[str]]) -> None:
-    """Write the results, the episodes as JSON lines, and their page."""
+    """Write the results, the episodes as JSON lines, now in the order of the questions, and their page."""
     described = [_described(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]
     write_bytes(folder / "results.json", (to_json(document) + "\n").encode())
-    write_bytes(folder / "episodes.jsonl", "".join(to_json(each) + "\n" for each in described).encode())
+    write_bytes(folder / EPISODES, "".join(to_json(each) + "\n" for each in described).encode())
     write_bytes(folder / "episodes.html", trace.page(described, "Router-R1: evaluation").encode())
+
+
+def _append(folder: Path, episode: Episode, golds: Sequence[str]) -> None:
+    with write_errors(folder / EPISODES, "choose another folder with --out"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / EPISODES).open("a", encoding="utf-8") as file:
+            file.write(to_json(_described(episode, golds)) + "\n")
 
 
 def _described(episode: Episode, golds: Sequence[str]) -> dict[str, Any]:

@@ -129,6 +129,18 @@ def test_an_earlier_evaluation_is_not_overwritten(files, capsys):
     assert (files / "out" / "results.json").read_text() == "earlier"
 
 
+def test_an_interrupted_evaluation_keeps_the_episodes_that_were_paid_for(files, server, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aamc_router_r1.evaluation._of_call", interrupted)
+    assert run(files, "--out", str(files / "out")) != 0
+    assert "interrupted" in capsys.readouterr().err
+    episodes = [json.loads(line) for line in (files / "out" / "episodes.jsonl").read_text().splitlines()]
+    assert len(episodes) == 10
+    assert all(each["cost_usd"] > 0 for each in episodes)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
