@@ -48,7 +48,7 @@ CONFIGS = {
     "router_r1_config.yaml": (
         "",
         [("orchestrator", "router-r1")],
-        "Router-R1 at its paper's values: aamc train --config configs/router_r1_config.yaml --dataset router-r1:FILE --pool FILE",
+        "Router-R1 with all its options: aamc train --config configs/router_r1_config.yaml --dataset router-r1:FILE --pool FILE",
     ),
 }
 """File name: preset, the components whose every option is listed, and what it is for."""

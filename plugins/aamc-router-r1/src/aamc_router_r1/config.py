@@ -28,7 +28,7 @@ AGGREGATIONS = (POLICY, VOTE, BEST)
 
 @attrs.frozen(kw_only=True, slots=False)
 class TrainingOptions:
-    """Options of training the policy. The defaults are those of the paper (arXiv 2506.09033), but for the algorithm: GRPO has no critic."""
+    """Options of training the policy. Defaults are those of the paper (arXiv 2506.09033); the how-to page lists the differences."""
 
     model: str = option("Qwen/Qwen2.5-3B-Instruct", "Causal language model to train: a folder, or a name that transformers downloads.")
     replies: str = option(

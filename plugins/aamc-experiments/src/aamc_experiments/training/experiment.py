@@ -226,11 +226,11 @@ class Experiment:
         return setup
 
     def _remark_on_costs(self, pool: Pool, costs: Floats) -> None:
-        """Say which candidates have no known cost, ``[M]``: such a run trains, and then decides nothing."""
+        """Say which candidates have no known cost, ``[M]``: such a run trains, and then many routers decide nothing."""
         unknown = [name for name, cost in zip(pool.names, costs, strict=True) if np.isnan(cost)]
         if unknown and self.settings.preference.cost > 0 and self.goal is not Goal.ESTIMATOR:
             what = f"the costs of {', '.join(unknown)} are unknown"
-            self.progress.say(f"{what}, so no request whose preference weighs cost can be decided; name a --pool with prices")
+            self.progress.say(f"{what}, so most routers cannot decide requests whose preference weighs cost; name a --pool with prices")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""

@@ -1,8 +1,6 @@
 """Transcripts of episodes: the policy's turns and the environment's replies, and whether they are well formed.
 
-The rules are those of the published code (``format_reward`` of https://github.com/ulab-uiuc/Router-R1), with four differences: a sub-question
-may hold colons and the model's name, text outside the tags is a fault anywhere, an information comes after its search, and the answer is not
-empty.
+The rules are those of the published code (``format_reward`` of https://github.com/ulab-uiuc/Router-R1); the reference page lists the differences.
 """
 
 from __future__ import annotations
