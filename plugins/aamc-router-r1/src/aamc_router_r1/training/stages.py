@@ -174,10 +174,8 @@ class Job:
     def state(self) -> dict[str, Any]:
         """Return the part of the state that the weights do not hold, in plain JSON values."""
         best = None if self.best == -math.inf else self.best
-        return {
-            "normalizer": self.normalizer.state(), "alphas": list(self.alphas), "spent_usd": self.spent_usd,
-            "best": best, "curve": self.curve, "stages": self.stages,
-        }  # fmt: skip
+        normalizer = self.normalizer.state()
+        return {"normalizer": normalizer, "spent_usd": self.spent_usd, "best": best, "curve": self.curve, "stages": self.stages}
 
     def restore(self, checkpoint: Path) -> None:
         """Restore that part of the state from a checkpoint."""
