@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval
+from aamc_experiments.off_policy import student_quantile
 from aamc_sdk.types import Floats
 
 
@@ -83,5 +83,5 @@ def _interval(estimate: float, without: list[float]) -> list[float] | None:
     if estimate in (0.0, 1.0):
         return share_interval(np.array(without), estimate, blocks)
     pseudo = blocks * estimate - (blocks - 1) * np.array(without)
-    half = float(stdtrit(blocks - 1, 0.975) * np.std(pseudo, ddof=1) / np.sqrt(blocks))
+    half = student_quantile(blocks - 1) * float(np.std(pseudo, ddof=1) / np.sqrt(blocks))
     return [max(0.0, estimate - half), min(1.0, estimate + half)]
