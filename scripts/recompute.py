@@ -24,7 +24,6 @@ HEADLINE, SWEEP, LATTICE, QUALITY_ALONE = 0, range(1, 22), range(22, 43), 1
 SHARES = ("0.90", "0.95", "0.97", "0.99", "1.00")
 PERMUTATIONS = 4_000
 MIN_RESAMPLES = 400
-EMPTY_TEXT = hashlib.sha256(b"").hexdigest()
 """With fewer, all of them may lie on one side of a correct bound."""
 
 
@@ -389,22 +388,30 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
             draws = [{} for _ in draws]
         found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})
     if found:
-        lines += compared_intervals(stated, {place: max((each[place] for each in found), key=spread) for place in stated})
+        lines += compared_intervals(stated, {place: two_way([each[place] for each in found]) for place in stated})
     return lines
 
 
 def units(arrays: dict[str, Array]) -> list[Array]:
-    """Return the number of the unit of each query: its question in a table; in streams its stream, and its question if there are texts."""
-    names = ["stream"] if arrays["quality"].ndim == 2 or EMPTY_TEXT in arrays["queries"] else ["stream", "queries"]
-    return [np.unique(arrays[name], return_inverse=True)[1] for name in names]
+    """Return the number of the unit of each query: its question in a table; in streams its stream, its question, and itself."""
+    query = np.arange(len(arrays["queries"]))
+    question = np.where(arrays["queries"] == hashlib.sha256(b"").hexdigest(), query.astype(str), arrays["queries"])
+    found = [arrays["stream"]] if arrays["quality"].ndim == 2 else [arrays["stream"], question, query]
+    return [np.unique(unit, return_inverse=True)[1] for unit in found]
 
 
-def spread(drawn: Array) -> float:
-    """Return the width of the interval of a figure on resamples; it is infinite where many resamples have none."""
-    if np.isnan(drawn).mean() > 0.05:
-        return math.inf
-    low, high = np.nanquantile(drawn, (0.025, 0.975), method="inverted_cdf")
-    return math.inf if math.isinf(high) else float(high - low)
+def two_way(drawn: list[Array]) -> Array:
+    """Return a figure on resamples of streams or questions, spread as much as both are together: the variances add up, less that of queries."""
+    if len(drawn) == 1 or any(np.isnan(each).mean() > 0.05 for each in drawn):
+        return drawn[int(np.argmax([np.isnan(each).mean() for each in drawn]))]
+    bounds = [np.nanquantile(each, (0.025, 0.975), method="inverted_cdf") for each in drawn]
+    streams, questions, queries = [high - low for low, high in bounds]
+    widest = int(questions > streams)
+    if not 0 < max(streams, questions) < math.inf:
+        return drawn[widest]
+    factor = math.sqrt(max(1.0, (streams**2 + questions**2 - queries**2) / max(streams, questions) ** 2))
+    middle = bounds[widest].mean()
+    return np.asarray(middle + (drawn[widest] - middle) * factor)
 
 
 def load(path: Path) -> dict[str, Array]:

@@ -7,12 +7,11 @@ Orchestration", Neurocomputing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_experiments.evaluation import Comparison, Resampling, ratio, wider
+from aamc_experiments.evaluation import Comparison, Resampling, ratio
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import listed, milliseconds, per_thousand, percent, significant
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.experiment_runs import complete_run, settings_of
 from aamc_bench.figures import panels
-from aamc_bench.samples import figure
+from aamc_bench.samples import figure_over
 from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
@@ -145,8 +144,7 @@ def content_of(folder: Path) -> dict[str, Any]:
         for name in shown
     ]
     threshold, resamplings = run.settings.evaluation.success_threshold, comparison.resamplings(run.settings.evaluation.resamples, run.settings.seed)
-    saved = reduce(wider, [savings(comparison, run.router_name, threshold, resampling) for resampling in resamplings])
-    found = saved | {"success_rate": records[0]["success_rate"]}
+    found = savings(comparison, run.router_name, threshold, resamplings) | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": text, "paper": {"value": minimum}, "ours": found[key]} for key, (text, minimum) in CLAIMS.items() if key in found]
     same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
     return {"data": metrics["data"], "records": records, "claims": claims, "same": same}
@@ -156,7 +154,7 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {panel.key: {"value": metrics[panel.key], "ci95": metrics["ci95"][panel.key]} for panel in PANELS}
 
 
-def savings(comparison: Comparison, router: str, success_threshold: float, resampling: Resampling) -> dict[str, Any]:
+def savings(comparison: Comparison, router: str, success_threshold: float, resamplings: Sequence[Resampling]) -> dict[str, Any]:
     """Return a router's savings against ``llm-only`` at the headline's preference, each with its 95% interval.
 
     Returns:
@@ -167,12 +165,11 @@ def savings(comparison: Comparison, router: str, success_threshold: float, resam
     if REFERENCE not in names or router == REFERENCE:
         return {}
     columns = [comparison.success_cost_latency(names.index(name), success_threshold) for name in (router, REFERENCE)]
-    values = resampling.with_data().means(np.column_stack(columns)).T
-    ours, theirs = values[:3], values[3:]  # success, cost, latency: the data itself, then its resamples
+    over = [resampling.with_data().means(np.column_stack(columns)).T for resampling in resamplings]  # success, cost, latency of both
     return {
-        "success_difference": figure(ours[0] - theirs[0]),
-        "cost_saved": figure(1 - ratio(ours[1], theirs[1])),
-        "latency_saved": figure(1 - ratio(ours[2], theirs[2])),
+        "success_difference": figure_over([values[0] - values[3] for values in over]),
+        "cost_saved": figure_over([1 - ratio(values[1], values[4]) for values in over]),
+        "latency_saved": figure_over([1 - ratio(values[2], values[5]) for values in over]),
     }
 
 

@@ -27,6 +27,7 @@ from aamc_experiments.evaluation import (
     ratio,
     share_interval,
     statistics,
+    two_way,
 )
 from aamc_experiments.off_policy import student_quantile
 from aamc_experiments.settings import Evaluation, Settings
@@ -49,7 +50,7 @@ class Sample:
         figures: The values by metric: column 0 on the rows, the others on the resamples, ``[R, 1 + B]``. NaN where a
             metric does not apply.
         rewards: The reward of each row at the headline's preference, ``[R, Q]``.
-        unit: The question of each row, ``[Q]``; its stream where queries in streams have no texts. Rows of one unit are not independent.
+        unit: The question of each row of a table, or its stream, ``[Q]``. Rows of one unit are not independent.
     """
 
     routers: NDArray[np.str_]
@@ -60,14 +61,14 @@ class Sample:
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
         """Return the sample of a comparison; the resamples follow from the seed."""
-        questions = comparison.units[-1]
-        yardsticks = References.of(comparison, Resampling.bootstrap(questions, how.resamples, seed).with_data())
+        yardsticks = References.of(comparison, Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data())
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
             router = RealisedOutcomes.of(comparison, position, reward, how.success_threshold)
             rows.append(_figures(comparison, position, router, yardsticks))
             rewards.append(router.reward[HEADLINE])
-        unit = question_names(comparison.queries, questions, seed)
+        stream = comparison.stream
+        unit = question_names(comparison.queries, stream, seed) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
         return cls(comparison.routers, {metric: np.stack([row[metric] for row in rows]) for metric in rows[0]}, np.stack(rewards), unit)
 
     def save(self, path: Path) -> None:
@@ -94,11 +95,11 @@ class Sample:
 
 
 def question_names(queries: NDArray[np.str_], units: Integers, seed: int) -> NDArray[np.str_]:
-    """Return the name of the question of each row, ``[Q]``: equal in the comparisons of all seeds, but for rows without text.
+    """Return the name of the question of each row of a table, ``[Q]``: equal in the comparisons of all seeds, but for rows without text.
 
     Args:
         queries: The hash of each text, ``[Q]``.
-        units: The number of each row's question in this comparison, ``[Q]``; of its stream if there are no texts.
+        units: The number of each row's question in this comparison, ``[Q]``.
         seed: The seed of the comparison.
     """
     hashes, query = np.unique(queries, return_inverse=True)
@@ -172,6 +173,12 @@ def figure(values: Floats, units: int | None = None) -> dict[str, Any]:
         bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
     found: dict[str, Any] = plain({"value": values[0], "ci95": bounds})
     return found
+
+
+def figure_over(resampled: Sequence[Floats]) -> dict[str, Any]:
+    """Return ``{"value", "ci95"}`` of a value and its resamples of each of a comparison's units."""
+    figures = [figure(values) for values in resampled]
+    return figures[0] | {"ci95": two_way([each["ci95"] for each in figures])}
 
 
 def student(units: Floats) -> dict[str, Any]:

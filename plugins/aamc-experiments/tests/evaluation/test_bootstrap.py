@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval
-from aamc_experiments.evaluation.bootstrap import BLOCK, wider
+from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, two_way
+from aamc_experiments.evaluation.bootstrap import BLOCK
 
 
 def test_counting_every_unit_once_gives_the_plain_figures() -> None:
@@ -69,34 +69,23 @@ def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
     assert share_interval(np.full(100, np.nan), 1.0, 1) is None
 
 
-def test_of_two_documents_the_wider_intervals_and_the_larger_p_hold() -> None:
-    a = {
-        "n": 3,
-        "ci95": {"x": [0.1, 0.4], "y": [0.2, 0.3], "z": None, "cost": [1.0, 9.0]},
-        "tests": [{"p": 0.2, "ci95": [0.0, 1.0]}],
-        "names": ["u", "v"],
-    }
-    b = {
-        "n": 3,
-        "ci95": {"x": [0.2, 0.3], "y": [0.1, 0.4], "z": [0.0, 1.0], "cost": [2.0, None]},
-        "tests": [{"p": 0.3, "ci95": None}],
-        "names": ["u", "v"],
-    }
-    expected = {"x": [0.1, 0.4], "y": [0.1, 0.4], "z": None, "cost": [2.0, None]}
-    assert wider(a, b) == {"n": 3, "ci95": expected, "tests": [{"p": 0.3, "ci95": None}], "names": ["u", "v"]}
+def test_variances_over_streams_and_questions_add_up_less_that_over_queries() -> None:
+    assert two_way([[0.1, 0.3]]) == [0.1, 0.3]
+    assert two_way([[0.0, 0.6], [0.1, 0.9], [0.2, 0.2]]) == pytest.approx([0.0, 1.0])  # .36 + .64 = 1, about the middle of the wider one
+    assert two_way([[0.0, 0.6], [0.0, 0.4], [0.0, 0.4]]) == [0.0, 0.6]
+    assert two_way([[0.0, 0.6], [0.1, 0.9], [0.2, 0.2]], 0.2, 0.95) == [0.2, 0.95]
+    assert two_way([[0.0, 0.6], None, [0.0, 0.4]]) is None
+    assert two_way([[0.0, np.inf], [0.1, 0.2], [0.0, 0.4]]) == [0.0, np.inf]
 
 
-@pytest.mark.parametrize(("questions", "streams"), [(30, 60), (2000, 30)])
-def test_the_wider_interval_covers_the_mean_whether_questions_or_streams_differ(questions: int, streams: int) -> None:
+@pytest.mark.parametrize(("of_question", "of_stream"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
+def test_an_interval_covers_the_mean_whichever_of_questions_and_streams_differ(of_question: float, of_stream: float) -> None:
     rng, covered = np.random.default_rng(0), 0
-    question, stream = rng.integers(questions, size=600), np.arange(600) % streams
+    question, stream, query = rng.permutation(np.arange(900) % 60), np.arange(900) % 60, np.arange(900)
     for _ in range(200):
-        values = rng.normal(size=questions)[question] * (questions < streams) + rng.normal(size=streams)[stream] * (questions > streams)
-        values += 0.1 * rng.normal(size=600)
-        both = [
-            interval(Resampling.bootstrap(np.unique(unit, return_inverse=True)[1], 200, 0).means(values[:, None])[:, 0])
-            for unit in (question, stream)
-        ]
-        low, high = wider(*both)
-        covered += low <= 0 <= high
-    assert 0.88 <= covered / 200 <= 0.99  # percentile intervals of 30 units cover a little less than 95%
+        values = of_question * rng.normal(size=60)[question] + of_stream * rng.normal(size=60)[stream] + rng.normal(size=900)
+        over = [interval(Resampling.bootstrap(unit, 200, 0).means(values[:, None])[:, 0]) for unit in (stream, question, query)]
+        found = two_way(over)
+        assert found is not None
+        covered += found[0] <= 0 <= found[1]
+    assert 0.9 <= covered / 200 <= 0.99

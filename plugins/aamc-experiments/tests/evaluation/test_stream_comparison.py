@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import HEADLINE, Comparison, ComparisonRequest, Resampling, compare_streams, known_interval, metrics
+from aamc_experiments.evaluation import HEADLINE, Comparison, ComparisonRequest, compare_streams, known_interval, metrics, two_way
 
 from aamc_sdk.errors import PluginError, PreferenceError
 from aamc_sdk.types import Outcomes, Preference, RoutingRequest
@@ -154,9 +154,9 @@ def test_figures_come_from_what_was_played(table: Any, routers: Any) -> None:
     assert figures["mean_cost_usd"] == pytest.approx(1)
     assert figures["missing"] == 0
     latency = comparison.latency_ms[0, HEADLINE][:, None]
-    streams, questions = (known_interval(Resampling.bootstrap(unit, 1000, 0).means(latency)[:, 0]) for unit in comparison.units)
-    assert streams == pytest.approx([200, 200])  # each stream waited alike
-    assert figures["ci95"]["mean_latency_ms"] == questions  # its questions did not
+    streams, questions, queries = (known_interval(each.means(latency)[:, 0]) for each in comparison.resamplings(1000, 0))
+    assert streams == pytest.approx([200, 200])  # each stream waited alike, its questions did not
+    assert figures["ci95"]["mean_latency_ms"] == two_way([streams, questions, queries]) == questions
 
 
 def test_what_needs_a_table_of_both_candidates_does_not_apply(table: Any, routers: Any) -> None:

@@ -117,13 +117,13 @@ class Results:
 
     @cached_property
     def resamplings(self) -> list[Resampling]:
-        """The resamples behind the run's own intervals: of streams, if there are any, and of questions."""
+        """The resamples behind the run's own intervals, of each of its units."""
         return self.decisions.resamplings(self.run.settings.evaluation.resamples, self.run.settings.seed)
 
     @property
     def resampling(self) -> Resampling:
-        """The resamples of questions."""
-        return self.resamplings[-1]
+        """The resamples of streams, in a table of questions."""
+        return self.resamplings[0]
 
     @property
     def categories(self) -> Mapping[str, int]:

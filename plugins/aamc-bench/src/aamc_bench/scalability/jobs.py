@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from aamc_environments.queue import SimulatedWorld, Skill, read_world
-from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling, ratio, wider
+from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling, ratio
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
@@ -25,7 +25,7 @@ from aamc_experiments.setup import make_setup
 from aamc_experiments.training import Experiment
 
 from aamc_bench.experiment_runs import train_each, without_left_out
-from aamc_bench.samples import figure
+from aamc_bench.samples import figure_over
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import Progress, Reward, Router
@@ -144,7 +144,7 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         comparison = Measurement(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
         comparison.save(folder / "decisions.npz")
     resamplings = comparison.resamplings(experiment.settings.evaluation.resamples, experiment.settings.seed)
-    figures = reduce(wider, [utilities(comparison, world.services.reward, resampling) for resampling in resamplings])
+    figures = utilities(comparison, world.services.reward, resamplings)
     return [{"router": name, "candidates": size, "queries": len(comparison.queries), **figures[name]} for name in routers]
 
 
@@ -163,13 +163,13 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
     return Experiment(grown, plugins, folder / RUN, progress)
 
 
-def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) -> dict[str, dict[str, Any]]:
+def utilities(comparison: Comparison, reward: Reward, resamplings: Sequence[Resampling]) -> dict[str, dict[str, Any]]:
     """Return each router's mean utility at the headline's preference, and its share of the way from random to oracle.
 
     Args:
         comparison: With ``random`` and ``oracle`` among its routers.
         reward: The reward that is the utility.
-        resampling: The resamples behind the intervals.
+        resamplings: The resamples of each of the comparison's units.
 
     Returns:
         By router ``utility`` and ``share``, (utility - random's) / (oracle's - random's); null if these two are equal.
@@ -177,9 +177,14 @@ def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) ->
     names = comparison.routers.tolist()
     weights = comparison.preferences[HEADLINE][None]
     rewards = np.column_stack([reward.scalar(comparison.realised(r).take([HEADLINE]), weights)[0] for r in range(len(names))])
-    means = dict(zip(names, resampling.with_data().means(rewards).T, strict=True))
-    floor, ceiling = means[FLOOR], means[CEILING]
-    return {name: {"utility": figure(values), "share": figure(ratio(values - floor, ceiling - floor))} for name, values in means.items()}
+    over = [dict(zip(names, resampling.with_data().means(rewards).T, strict=True)) for resampling in resamplings]
+    return {
+        name: {
+            "utility": figure_over([means[name] for means in over]),
+            "share": figure_over([ratio(means[name] - means[FLOOR], means[CEILING] - means[FLOOR]) for means in over]),
+        }
+        for name in names
+    }
 
 
 BATCH = 250

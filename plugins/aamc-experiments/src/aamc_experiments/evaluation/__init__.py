@@ -10,7 +10,7 @@ from aamc_experiments.evaluation.bootstrap import (
     point_estimates,
     ratio,
     share_interval,
-    wider,
+    two_way,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
@@ -75,5 +75,5 @@ __all__ = [
     "sparsity",
     "statistics",
     "sweep",
-    "wider",
+    "two_way",
 ]

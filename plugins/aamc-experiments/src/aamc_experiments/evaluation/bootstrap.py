@@ -3,7 +3,7 @@
 A resample is a row of weights, the number of draws of each unit, so means over resamples are a matrix product. The figure of
 the data itself is that of the resample in which every unit counts once (the clustered bootstrap). A unit is a question with all
 its rows, as questions are a sample, or a stream of a simulation, as the queries of one stream share queues. In a simulation both are
-drawn at random; the wider interval of both is right where one of them matters alone, and nearly right elsewhere.
+drawn at random, see :func:`two_way`.
 
 Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
 """
@@ -164,17 +164,23 @@ def intervals(figures: Figures) -> dict[str, list[float] | None]:
     return {name: known_interval(figure[1:]) for name, figure in figures.items()}
 
 
-def wider(a: Any, b: Any) -> Any:
-    """Return two documents of the same figures as one, with the wider of two intervals and the larger of two p; unknown if either is."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return {key: wider(a[key], b[key]) for key in a}
-    if isinstance(a, list) and isinstance(b, list):
-        is_interval = a != b and not isinstance(a[0], dict)
-        return max(a, b, key=_width) if is_interval else [wider(one, other) for one, other in zip(a, b, strict=True)]
-    return a if a == b else None if a is None or b is None else max(a, b)
+def two_way(bounds: Sequence[list[float] | None], low: float = -np.inf, high: float = np.inf) -> list[float] | None:
+    """Return one interval from those over streams, over questions and over single queries; a single one stays as it is.
 
+    The variance is that over streams plus that over questions, less that over queries, which both contain, and no less than the larger one
+    (Cameron, Gelbach and Miller 2011, "Robust Inference with Multiway Clustering"). The wider of the first two is widened about its middle.
 
-def _width(bounds: Sequence[float | None]) -> float:
-    """Return the width of an interval; it is infinite without an upper bound."""
-    low, high = bounds
-    return np.inf if low is None or high is None else high - low
+    Args:
+        bounds: The intervals; None where one is unknown.
+        low: The minimum of the figure.
+        high: Its maximum.
+    """
+    known = [each for each in bounds if each is not None]
+    if len(known) < len(bounds) or len(known) == 1:
+        return bounds[0] if len(bounds) == 1 else None
+    streams, questions, queries = ((upper - lower) ** 2 for lower, upper in known)
+    lower, upper = known[0] if streams >= questions else known[1]
+    if not 0 < streams + questions < np.inf:
+        return [lower, upper]
+    more = np.sqrt(max((streams + questions - queries) / max(streams, questions), 1.0)) - 1
+    return [max(lower - more * (upper - lower) / 2, low), min(upper + more * (upper - lower) / 2, high)]

@@ -139,22 +139,24 @@ class Comparison:
 
     @property
     def units(self) -> tuple[Integers, ...]:
-        """The units of resampling of each query, ``[Q]`` each: its question; in streams also its stream, as the queries of one share queues.
+        """The units of resampling of each query, ``[Q]`` each: in a table its question; in streams its stream, its question, and itself.
 
-        Queries in streams without texts may have been any questions, and have streams alone.
+        A query without text is a question of its own.
         """
-        if self.is_table or text_hash("") in self.queries:
+        if self.is_table:
             return (self.stream,)
-        return self.stream, np.unique(self.queries, return_inverse=True)[1]
+        query = np.arange(len(self.queries))
+        question = np.unique(np.where(self.queries == text_hash(""), query.astype(np.str_), self.queries), return_inverse=True)[1]
+        return self.stream, question, query
 
     def resamplings(self, resamples: int, seed: int) -> list[Resampling]:
         """Return resamples of each of the units."""
         return [Resampling.bootstrap(unit, resamples, seed) for unit in self.units]
 
     @property
-    def questions(self) -> int | None:
-        """The number of different questions; None for streams without texts."""
-        return len(np.unique(self.units[-1])) if self.is_table or len(self.units) > 1 else None
+    def questions(self) -> int:
+        """The number of different questions."""
+        return len(np.unique(self.units[0 if self.is_table else 1]))
 
     @property
     def candidate_quality(self) -> Floats | None:

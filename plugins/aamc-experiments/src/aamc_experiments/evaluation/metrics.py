@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.bootstrap import (
     Figures,
-    Resampling,
-    intervals,
     known_interval,
     open_interval,
     point_estimates,
     share_interval,
-    wider,
+    two_way,
 )
-from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison, Integers
+from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
 from aamc_experiments.evaluation.formulas.frontier import aiq
 from aamc_experiments.evaluation.paired_tests import paired_comparisons
 from aamc_experiments.evaluation.statistics import CandidateMeans, RealisedOutcomes, References, Statistics, statistics
@@ -38,7 +36,7 @@ SHARES = ("success_rate", "mean_quality")
 def metrics(
     comparison: Comparison, reward: Reward, options: Evaluation | None = None, *, source: str = "", cost_note: str = "", seed: int = 0
 ) -> dict[str, Any]:
-    """Return the content of ``metrics.json``. In streams an interval is the wider one of those over streams and over questions.
+    """Return the content of ``metrics.json``. In streams, intervals count that both streams and questions are samples.
 
     Args:
         comparison: The decisions of the routers.
@@ -48,69 +46,75 @@ def metrics(
         cost_note: The origin of costs that were not measured.
         seed: The seed of the resamples.
     """
-    how = options or Evaluation()
-    resamplings = comparison.resamplings(how.resamples, seed)
-    found = [_routers(comparison, reward, how, resampling) for resampling in resamplings]
-    rewards = {
-        name: _realised(comparison, name, reward, how).reward[HEADLINE].copy() for name in comparison.routers.tolist()
-    }  # no views of large arrays
+    options, names = options or Evaluation(), comparison.routers.tolist()
+
+    def realised(name: str) -> RealisedOutcomes | None:
+        return RealisedOutcomes.of(comparison, names.index(name), reward, options.success_threshold) if name in names else None
+
+    usual, oracle = _price_of_time(comparison, realised(REFERENCE)), realised(ORACLE)
+    price_of_time = (usual[0] if options.alpha is None else options.alpha, usual[1] if options.beta is None else options.beta)
+    resamplings = comparison.resamplings(options.resamples, seed)
+    references = [References.of(comparison, each.with_data(), price_of_time, oracle) for each in resamplings]
+    routers, rewards = {}, {}
+    for position, name in enumerate(names):
+        router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large
+        routers[name] = _entry(comparison, [statistics(comparison, position, router, each) for each in references])
+        rewards[name] = router.reward[HEADLINE].copy()  # a view would keep the whole array alive
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "data": _about(comparison, source, cost_note),
-            **reduce(wider, found),
+            "routers": routers,
+            "zero_router": _zero_router(comparison, references[0].candidates),
             "comparisons": paired_comparisons(rewards, resamplings, seed),
         }
     )
     return document
 
 
-def _routers(comparison: Comparison, reward: Reward, how: Evaluation, resampling: Resampling) -> Any:
-    """Return the entries of the routers and of the zero router, with the resamples of one unit."""
-    names = comparison.routers.tolist()
-    usual, oracle = (_realised(comparison, name, reward, how) if name in names else None for name in (REFERENCE, ORACLE))
-    price_of_time = _price_of_time(comparison, usual)
-    price_of_time = (price_of_time[0] if how.alpha is None else how.alpha, price_of_time[1] if how.beta is None else how.beta)
-    references = References.of(comparison, resampling.with_data(), price_of_time, oracle)
-    entries = {}
-    for position, name in enumerate(names):  # one at a time: it is large
-        found = statistics(comparison, position, _realised(comparison, name, reward, how), references)
-        entries[name] = _entry(comparison, resampling.unit, found)
-    return plain({"routers": entries, "zero_router": _zero_router(comparison, references.candidates)})
-
-
-def _realised(comparison: Comparison, name: str, reward: Reward, how: Evaluation) -> RealisedOutcomes:
-    return RealisedOutcomes.of(comparison, comparison.routers.tolist().index(name), reward, how.success_threshold)
-
-
-def _entry(comparison: Comparison, unit: Integers, found: Statistics) -> Mapping[str, Any]:
-    """Return the entry of one router."""
-    sweep, units = zip(comparison.preferences[SWEEP], found.frontier, strict=True), len(np.unique(unit))
+def _entry(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, Any]:
+    """Return the entry of one router, from its statistics over each of the comparison's units."""
+    everything, found = np.ones(len(comparison.queries), bool), over[0]
+    points = [[each.frontier[n] for each in over] for n in range(len(found.frontier))]
+    sweep = zip(comparison.preferences[SWEEP], points, strict=True)
     return {
         **point_estimates(found.headline),
-        "ci95": _intervals(found.headline, units),
-        "per_category": _per_category(comparison, unit, found) or None,
+        "ci95": _intervals(comparison, everything, [each.headline for each in over]),
+        "per_category": _per_category(comparison, over) or None,
         "model_share": point_estimates(found.model_share),
-        "model_share_ci95": {name: share_interval(share[1:], share[0], units) for name, share in found.model_share.items()},
+        "model_share_ci95": _intervals(comparison, everything, [each.model_share for each in over], shares=found.model_share),
         "missing": int(comparison.missing),
-        "frontier": [{"preference": preference, **point_estimates(point), "ci95": _intervals(point, units)} for preference, point in sweep],
+        "frontier": [
+            {"preference": preference, **point_estimates(point[0]), "ci95": _intervals(comparison, everything, point)} for preference, point in sweep
+        ],
         "cost_at_quality": point_estimates(found.cost_at_quality),
-        "cost_at_quality_ci95": {share: open_interval(figures[1:]) for share, figures in found.cost_at_quality.items()},
+        "cost_at_quality_ci95": {
+            share: two_way([open_interval(each.cost_at_quality[share][1:]) for each in over]) for share in found.cost_at_quality
+        },
     }
 
 
-def _per_category(comparison: Comparison, unit: Integers, found: Statistics) -> Mapping[str, Any]:
+def _per_category(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, Any]:
     table = {}
-    for category, figures in found.categories.items():
+    for category, figures in over[0].categories.items():
         rows = comparison.category == category
-        ci95 = _intervals(figures, len(np.unique(unit[rows])))
+        ci95 = _intervals(comparison, rows, [each.categories[category] for each in over])
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 
 
-def _intervals(figures: Figures, units: int) -> dict[str, list[float] | None]:
-    """Return the interval of each figure, that of shares by their number of units."""
-    return intervals(figures) | {name: share_interval(figures[name][1:], figures[name][0], units) for name in SHARES if name in figures}
+def _intervals(
+    comparison: Comparison, rows: NDArray[np.bool_], over: Sequence[Figures], shares: Container[str] = SHARES
+) -> dict[str, list[float] | None]:
+    """Return the interval of each figure of some rows from its resamples of each unit, that of shares by their number of units."""
+    units = [len(np.unique(unit[rows])) for unit in comparison.units]
+
+    def bounds(name: str) -> list[float] | None:
+        if name not in shares:
+            return two_way([known_interval(each[name][1:]) for each in over])
+        return two_way([share_interval(each[name][1:], each[name][0], n) for each, n in zip(over, units, strict=True)], 0.0, 1.0)
+
+    return {name: bounds(name) for name in over[0]}
 
 
 def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, Any]:

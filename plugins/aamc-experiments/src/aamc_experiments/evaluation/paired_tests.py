@@ -11,12 +11,11 @@ Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval, wider
+from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval, two_way
 from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
@@ -31,7 +30,7 @@ def paired_comparisons(
 
     Args:
         rewards: The reward for each query by router, ``[Q]``.
-        resamplings: The resamples of each unit; the wider interval and the larger p of all units hold.
+        resamplings: The resamples of each unit, see :func:`two_way`; the p is the largest one of all units.
         seed: The seed of the random exchanges.
         pairs: The pairs; the first router with each other one when None.
 
@@ -46,8 +45,9 @@ def paired_comparisons(
         return []
     differences = np.column_stack([rewards[a] - rewards[b] for a, b in pairs])
     p = np.max([randomisation_test(differences, resampling.unit, seed) for resampling in resamplings], axis=0)
-    bounds = reduce(wider, [dict(enumerate(map(known_interval, resampling.means(differences).T))) for resampling in resamplings])
-    columns = zip(pairs, differences.mean(axis=0).tolist(), bounds.values(), p.tolist(), holm(p).tolist(), strict=True)
+    resampled = zip(*(resampling.means(differences).T for resampling in resamplings), strict=True)
+    bounds = [two_way([known_interval(means) for means in over]) for over in resampled]
+    columns = zip(pairs, differences.mean(axis=0).tolist(), bounds, p.tolist(), holm(p).tolist(), strict=True)
     return [
         {"a": a, "b": b, "difference": mean, "ci95": ci95, "p": uncorrected, "p_holm": corrected}
         for (a, b), mean, ci95, uncorrected, corrected in columns

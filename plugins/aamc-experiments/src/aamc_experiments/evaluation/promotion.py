@@ -18,13 +18,12 @@ Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates, wider
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, known_interval, point_estimates, two_way
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
 from aamc_experiments.evaluation.formulas.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
@@ -158,7 +157,7 @@ def promotion(
     routers = {}
     for name, answers in realised.items():
         found = [each.figures(answers) for each in over]
-        figures = {**point_estimates(found[0]), "ci95": reduce(wider, map(intervals, found))}
+        figures = {**point_estimates(found[0]), "ci95": {name: two_way([known_interval(each[name][1:]) for each in found]) for name in found[0]}}
         shares = mixture_at_cost(baselines.cost_usd[0], baselines.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}
