@@ -12,6 +12,7 @@ import pytest
 from aamc_bench.bandit.benchmark import BanditBenchmark
 from aamc_bench.bandit.budgets import DAY_S, MIDNIGHT, PARETO, PER_DAY, PER_REQUEST, TRAFFIC, best_of, choices_of, figures_of, make_budget_stream
 from aamc_bench.bandit.replay_data import ReplayData
+from scipy.optimize import linprog
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Training
@@ -68,6 +69,16 @@ def test_the_reference_is_the_best_quality_within_the_budget(data: ReplayData, q
     stream = make_budget_stream("stationary", data, ROWS, 0.2, seed=0, number=0)
     outcomes = Outcomes(np.array(quality, dtype=float), np.array(cost, dtype=float), np.full(np.shape(cost), np.nan))
     assert attrs.evolve(stream, outcomes=outcomes, budget_usd=budget).best_quality == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5])
+def test_the_reference_is_the_value_of_the_linear_program(data: ReplayData, share: float) -> None:
+    rng, stream = np.random.default_rng(0), make_budget_stream("stationary", data, ROWS, 0.2, seed=0, number=0)
+    quality, cost = rng.random((50, 5)), rng.choice([0.001, 0.002, 0.0021, 0.3, 2.0], size=(50, 5)) * rng.uniform(0.9, 1.1, (50, 5))
+    budget = cost.min(axis=1).sum() + share * (cost.max(axis=1) - cost.min(axis=1)).sum()
+    found = linprog(-quality.ravel(), cost.reshape(1, -1), budget, np.kron(np.eye(50), np.ones((1, 5))), np.ones(50))
+    outcomes = Outcomes(quality, cost, np.full((50, 5), np.nan))
+    assert attrs.evolve(stream, outcomes=outcomes, budget_usd=budget).best_quality == pytest.approx(-found.fun)
 
 
 @pytest.mark.parametrize("traffic", TRAFFIC)

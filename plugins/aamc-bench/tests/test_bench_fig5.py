@@ -41,7 +41,7 @@ def test_savings_are_counted_from_llm_only(run) -> None:
     comparison.quality[theirs, 0] = np.tile((1.0, 0.0, 1.0, 0.0), 5)
     comparison.cost_usd[ours, 0], comparison.cost_usd[theirs, 0] = 0.3, 1.0
     comparison.latency_ms[ours, 0], comparison.latency_ms[theirs, 0] = 500.0, 2000.0
-    found = fig5.savings(comparison, "greedy", 0.5, Resampling.bootstrap(comparison.stream, 40, seed=0))
+    found = fig5.savings(comparison, "greedy", 0.5, comparison.resamplings(40, seed=0))
     assert {name: figure["value"] for name, figure in found.items()} == pytest.approx(
         {"success_difference": 0.25, "cost_saved": 0.7, "latency_saved": 0.75}
     )
@@ -51,14 +51,14 @@ def test_savings_are_counted_from_llm_only(run) -> None:
 def test_where_llm_only_costs_nothing_no_share_of_it_is_saved(run) -> None:
     comparison = Comparison.load(run / "decisions.npz")
     comparison.cost_usd[:] = 0.0
-    found = fig5.savings(comparison, "greedy", 0.5, Resampling.bootstrap(comparison.stream, 40, seed=0))
+    found = fig5.savings(comparison, "greedy", 0.5, comparison.resamplings(40, seed=0))
     assert found["cost_saved"] == {"value": None, "ci95": None}
 
 
 def test_without_llm_only_nothing_is_said_to_be_saved(run) -> None:
     comparison = Comparison.load(run / "decisions.npz")
     comparison.routers[comparison.routers == "llm-only"] = "other"
-    assert fig5.savings(comparison, "greedy", 0.5, Resampling.once(comparison.stream)) == {}
+    assert fig5.savings(comparison, "greedy", 0.5, [Resampling.once(comparison.stream)]) == {}
 
 
 def test_a_run_is_drawn_as_it_was_measured(aamc, run) -> None:

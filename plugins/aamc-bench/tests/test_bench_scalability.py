@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_bench.scalability import jobs
 from aamc_bench.scalability.benchmark import ScalabilityBenchmark
-from aamc_experiments.evaluation import Comparison, Resampling
+from aamc_experiments.evaluation import Comparison
 from aamc_experiments.run_folder import RunFolder
 
 from aamc_sdk.errors import ConfigError
@@ -57,7 +57,7 @@ def reward() -> LinearReward:
 
 def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
     """Right is worth 0.8, wrong 0.2: x has 0.5, random 0.2, the oracle 0.8."""
-    found = jobs.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))
+    found = jobs.utilities(comparison, reward, comparison.resamplings(50, seed=0))
     assert [found[name]["utility"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.2, 0.8])
     assert [found[name]["share"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.0, 1.0])
     assert found["x"]["share"]["ci95"] == pytest.approx([0.0, 1.0])
@@ -66,7 +66,7 @@ def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
 
 def test_there_is_no_share_where_random_is_as_good_as_the_oracle(comparison, reward) -> None:
     comparison.chosen[1] = comparison.chosen[2]
-    share = jobs.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))["x"]["share"]
+    share = jobs.utilities(comparison, reward, comparison.resamplings(50, seed=0))["x"]["share"]
     assert share == {"value": None, "ci95": None}
 
 

@@ -185,7 +185,9 @@ def test_numbers_beyond_half_precision_are_an_error_unless_layers_are_scaled(tin
         lambda: one_layer.embed([f"sort {n}" for n in range(40)]),
         lambda: one_layer.seconds_for(one_layer.tokenize(["sort"])),  # before a fine-tuning
     ):
-        with pytest.raises(AamcError, match=r"the last layer of the encoder has numbers beyond half precision.*; set estimator.layers to 2"):
+        with pytest.raises(
+            AamcError, match=r"the encoder gives numbers above 65,504, the limit of half precision, or NaN; set estimator.layers to 2"
+        ):
             compute()
     assert np.isfinite(two_layers.embed(["sort"])).all()
 

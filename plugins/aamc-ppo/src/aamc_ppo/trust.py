@@ -48,7 +48,8 @@ class Trust:
 
     def __str__(self) -> str:
         if self.factor == 0:
-            return "ppo learned nothing beyond the plug-in rule, and decides by it (trust factor 0): validation streams confirm no gain"
+            found = f"validation streams confirm no gain, which takes at least {MIN_ROWS} different questions"
+            return f"ppo learned nothing beyond the plug-in rule, and decides by it (trust factor 0): {found}"
         low, high = self.ci95
         gain = f"{self.gain:.4f} (95% interval {low:.4f} to {high:.4f})"
         return f"ppo gains {gain} over the plug-in rule on validation streams, at trust factor {self.factor:g}"

@@ -78,6 +78,7 @@ class ServerOptions:
     fallback_options: Mapping[str, Any] = option({}, "Options of the fallback.")
     use_router_r1_rewards: bool = option(False, "Whether the fallback learns from rewards of quality and cost instead of quality alone.")
     cost_reward_alpha: float = option(0.3, "Weight of the cost in the rewards of use_router_r1_rewards.", at_least=0, at_most=1)
+    format_reward_penalty: float = option(-1.0, "Without effect; earlier checkpoints name it.", at_most=0)
     note_thinking: bool = option(False, "Whether decisions note the policy's thinking; it may quote the request, and the log keeps notes.")
     timeout_seconds: float = option(10.0, "Time limit of a decision in seconds, including retries.", above=0)
     retries: int = option(1, "Number of retries after a lost connection, a timeout, or status 408, 409, 429 or 5xx.", at_least=0)

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import hull
 from aamc_experiments.settings import read_settings
 from numpy.typing import NDArray
 
@@ -54,17 +55,14 @@ class BudgetStream(Stream):
     def best_quality(self) -> float:
         """The maximum of the sum of qualities within the budget: the value of the linear program, which knows all outcomes.
 
+        Each request begins with its cheapest candidate; the steps along the hulls of requests are paid for by slope, the last one in part.
         Where the budget does not pay for the cheapest candidates, it is the value with just their cost.
         """
-        from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
-        from scipy.sparse import eye_array, kron  # type: ignore[import-untyped]
-
-        quality, cost = self.outcomes.known_quality, self.outcomes.cost_usd
-        rows, candidates = quality.shape
-        unit = float(cost.max()) or 1.0  # the solver's tolerances are absolute
-        budget = max(self.budget_usd, float(cost.min(axis=1).sum())) / unit
-        one_each = kron(eye_array(rows), np.ones((1, candidates)), format="csr")
-        return -float(linprog(-quality.ravel(), cost.reshape(1, -1) / unit, budget, one_each, np.ones(rows)).fun)
+        costs, qualities = hull(self.outcomes.cost_usd, self.outcomes.known_quality)
+        more, better = np.diff(costs).ravel(), np.diff(qualities).ravel()
+        steepest = np.argsort(-np.divide(better, more, out=np.zeros_like(better), where=more > 0), kind="stable")
+        spent, gained = (np.append(0.0, values[steepest].cumsum()) for values in (more, better))
+        return float(qualities[:, 0].sum() + np.interp(self.budget_usd - costs[:, 0].sum(), spent, gained))
 
 
 def best_of(data: ReplayData) -> int:

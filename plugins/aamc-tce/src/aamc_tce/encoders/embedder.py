@@ -113,8 +113,8 @@ class Embedder(abc.ABC):
         with np.errstate(over="ignore"):
             vectors = self._pooled(batch)
         if not np.isfinite(vectors).all():
-            scaled = "set estimator.layers to 2 or more, which scales each layer, or name another encoder: fine_tune uses the last layer as it is"
-            raise AamcError(f"the last layer of the encoder has numbers beyond half precision, 65,504, or none at all; {scaled}")
+            scaled = "set estimator.layers to 2 or more, which scales each layer, or name another encoder (fine_tune cannot use this one)"
+            raise AamcError(f"the encoder gives numbers above 65,504, the limit of half precision, or NaN; {scaled}")
         return vectors
 
     def _remember(self, vectors: dict[str, Vector]) -> None:

@@ -41,8 +41,8 @@ SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobileb
 
 EXAMPLE = "Hello, WORLD!  It's naïve: Straße, ﬁne ½ İ\n\tdef f(x_1): return 12_345.67 ** -x  # 東京 привет 🙂"
 """A text whose tokens tell tokenizers of one vocabulary apart. Their own descriptions differ between versions of the library."""
-WITHOUT_EFFECT = ("architectures", "dtype", "gradient_checkpointing", "torch_dtype", "transformers_version", "use_cache")
-"""Parts of a model's configuration that do not change an embedding."""
+BESIDE_WEIGHTS = ("hidden_act", "activation", "num_attention_heads", "n_heads", "layer_norm_eps")
+"""Parts of a model's configuration that change its embeddings, and not its weights. Others differ between versions of the library."""
 
 
 def resolve(name: str) -> str:
@@ -191,7 +191,7 @@ class TorchEncoder(Embedder):
             yield self._hash_with("", self._earlier_max_length)
 
     def _hash(self) -> str:
-        config = {name: value for name, value in self.model.config.to_diff_dict().items() if name not in WITHOUT_EFFECT and name[0] != "_"}
+        config = {name: getattr(self.model.config, name) for name in BESIDE_WEIGHTS if hasattr(self.model.config, name)}
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         words = [word for word, _ in vocabulary[:: len(vocabulary) // 100 + 1]]
         tokens = self._encode([EXAMPLE, *words, *map(str.upper, words)])["input_ids"]

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval
-from aamc_experiments.off_policy import student_quantile
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval, student_quantile
 from aamc_sdk.types import Floats
 
 
@@ -82,8 +81,6 @@ def _interval(estimate: float, without: list[float]) -> list[float] | None:
         return None
     if estimate in (0.0, 1.0):
         return share_interval(np.array(without), estimate, blocks)
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
-
     pseudo = blocks * estimate - (blocks - 1) * np.array(without)
     half = student_quantile(blocks - 1) * float(np.std(pseudo, ddof=1) / np.sqrt(blocks))
     return [max(0.0, estimate - half), min(1.0, estimate + half)]
