@@ -333,16 +333,16 @@ def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def compared_intervals(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array]) -> list[str]:
-    """Return the intervals that do not agree with those of other resamples."""
+def compared_intervals(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array], noise: float) -> list[str]:
+    """Return the intervals that do not agree with those of other resamples, whose widths have a relative error of ``noise``."""
     return [
         f"{'/'.join(place)} has the interval {interval}, but another one with other resamples"
         for place, (_, interval) in stated.items()
-        if not agree(place, interval, resampled[place])
+        if not agree(place, interval, resampled[place], noise)
     ]
 
 
-def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
+def agree(place: Place, interval: list[float] | None, drawn: Array, noise: float = 0.0) -> bool:
     """Return whether each bound agrees within five standard errors with that of figures on other resamples; null stands for infinity."""
     known = np.sort(drawn[~np.isnan(drawn)])
     if interval is None:
@@ -355,7 +355,8 @@ def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
     low, high = interval[0], math.inf if interval[1] is None else interval[1]
     last = len(known) - 1
     inner, outer = math.ceil((0.025 + chance) * last), math.floor(max(0.025 - chance, 0.0) * last)
-    slack = max(1e-9 * abs(low), 1e-12)  # a gap of zero may be 1e-16
+    wide = 0.0 if math.isinf(high) else noise * (high - low)
+    slack = max(1e-9 * abs(low), 1e-12, wide)  # a gap of zero may be 1e-16
     lower = known[outer] - slack <= low <= known[inner] + slack
     return bool(lower and known[last - inner] - slack <= high <= known[last - outer] + slack)
 
@@ -388,7 +389,8 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
             draws = [{} for _ in draws]
         found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})
     if found:
-        lines += compared_intervals(stated, {place: two_way([each[place] for each in found]) for place in stated})
+        resampled = {place: two_way([each[place] for each in found]) for place in stated}
+        lines += compared_intervals(stated, resampled, 0.05 if len(found) > 1 else 0.0)  # the widths over three units make up one
     return lines
 
 
@@ -405,7 +407,7 @@ def two_way(drawn: list[Array]) -> Array:
     if len(drawn) == 1 or any(np.isnan(each).mean() > 0.05 for each in drawn):
         return drawn[int(np.argmax([np.isnan(each).mean() for each in drawn]))]
     bounds = [np.nanquantile(each, (0.025, 0.975), method="inverted_cdf") for each in drawn]
-    streams, questions, queries = [high - low for low, high in bounds]
+    streams, questions, queries = [math.inf if math.isinf(high) else high - low for low, high in bounds]
     widest = int(questions > streams)
     if not 0 < max(streams, questions) < math.inf:
         return drawn[widest]
