@@ -130,7 +130,9 @@ def _choice(explanation: Explanation) -> str:
         equal = [other.name for other in explanation.candidates if other.utility == view.utility and other is not view]
         tie = f", as {'does' if len(equal) == 1 else 'do'} {_enumeration(equal)}; the first of them in the pool is chosen" if equal else ""
         how = f"has the maximum utility, {view.utility:.4g}{tie}"
-    return f"{decision.candidate} {how}{_expectations(view)}."
+    floor = explanation.record.quality_floor
+    missed = "" if floor is None or not view.quality < floor else f" It misses the quality floor of {floor:g}, which no allowed candidate reaches."
+    return f"{decision.candidate} {how}{_expectations(view)}.{missed}"
 
 
 def _expectations(view: CandidateView) -> str:

@@ -196,6 +196,13 @@ def test_the_only_candidate_has_no_runner_up() -> None:
     assert "There is no other candidate." in in_words(attrs.evolve(found, candidates=found.candidates[:1]))
 
 
+@pytest.mark.parametrize(("floor", "missed"), [(0.9, True), (0.3, False)])
+def test_a_quality_floor_that_no_candidate_reaches_is_told(floor: float, missed: bool) -> None:
+    found = explained(Preference(0.5, 0.3, 0.2))
+    told = in_words(attrs.evolve(found, record=attrs.evolve(found.record, quality_floor=floor)))
+    assert (f"It misses the quality floor of {floor:g}, which no allowed candidate reaches." in told) is missed
+
+
 def test_an_exact_tie_is_called_one_and_nobody_is_ahead() -> None:
     # cheapness 1 and 3/4, quickness 1 and 1/4: 0.5 * 0.4 + 0.5 = 0.5 * 0.65 + 0.5 * 0.75
     found = explained(Preference(0.5, 0.5, 0), quality=(0.4, 0.65, 0.1))

@@ -149,10 +149,11 @@ def test_a_busy_server_is_asked_again(host: Host, tmp_path: Path) -> None:
     assert (tmp_path / "nq" / "train.jsonl").read_bytes() == ROWS
 
 
-def test_a_page_in_place_of_the_data_is_refused(host: Host, tmp_path: Path) -> None:
-    host.content = b"\n<!DOCTYPE html><title>Sign in</title>"
+@pytest.mark.parametrize(("content", "fault"), [(b"\n<!DOCTYPE html><title>Sign in</title>", "a web page"), (b"\n", "empty")])
+def test_a_page_or_nothing_in_place_of_the_data_is_refused(host: Host, tmp_path: Path, content: bytes, fault: str) -> None:
+    host.content = content
     status, out, _ = fetch(host, tmp_path, "nq")
-    assert (status, "train.jsonl is a web page, not a dataset" in out) == (1, True)
+    assert (status, f"train.jsonl is {fault}, not a dataset" in out) == (1, True)
     host.content = ROWS
     assert fetch(host, tmp_path, "nq")[0] == 0
 

@@ -191,6 +191,13 @@ def test_a_module_that_is_not_applied_is_warned_about(make_folder, caplog):
     assert "Dense" in caplog.text
 
 
+def test_a_folder_without_the_pooling_that_it_names_is_refused(make_folder):
+    folder = make_folder(by_flags("cls"))
+    (Path(folder) / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"lacks 1_Pooling/config.json, which its modules.json names; copy it too"):
+        ours(folder)
+
+
 @pytest.mark.parametrize("content", [{"a": 1}, [1], [{"type": "a.Pooling"}], [{"path": "", "type": 3}]])
 def test_modules_of_another_structure_are_refused(make_folder, content):
     folder = make_folder(by_flags("mean"))

@@ -111,9 +111,9 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None, progress: Pro
             file.parent.mkdir(parents=True, exist_ok=True)
             _download(url, file.with_suffix(".part"), progress)
     arrived = file.with_suffix(".part") if new else file
-    if new and _is_page(arrived):
+    if new and (fault := _fault(arrived)):
         arrived.unlink()
-        raise DataError(f"{url} is a web page, not a dataset; sign in to the network, check the address, or name another --host")
+        raise DataError(f"{url} is {fault}, not a dataset; sign in to the network, check the address, or name another --host")
     checksum = file_hashes(arrived.parent, [arrived])[arrived.name]
     if recorded is not None and recorded.get("sha256") != checksum:
         where = f"{url} has changed since it was first fetched" if new else f"{file} has changed since it was fetched"
@@ -126,9 +126,11 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None, progress: Pro
     return Fetched(file, checksum, file.stat().st_size, new)
 
 
-def _is_page(file: Path) -> bool:
+def _fault(file: Path) -> str:
+    """Return what a file is in place of a dataset; empty for a dataset."""
     with file.open("rb") as content:
-        return content.read(_PIECE).lstrip().startswith(b"<")
+        start = content.read(_PIECE).lstrip()
+    return "empty" if not start else "a web page" if start.startswith(b"<") else ""
 
 
 def _tag(part: Path) -> Path:

@@ -142,6 +142,7 @@ def test_an_unusable_answer_falls_back_and_the_decision_says_so(answer, reason, 
         decision = built.route("Who wrote Emma?")
     assert decision.candidate in MODELS
     assert (decision.notes["llm_routing"], decision.notes["fallback"]) == ("fallback", "thompson")
+    assert decision.notes["why"].startswith(f"The policy gave no choice ({decision.notes['reason']}), so the fallback, thompson, decided.")
     assert reason in decision.notes["reason"]
     assert 0 < decision.propensity <= 1  # the fallback's own
 

@@ -51,7 +51,7 @@ def calibrate(
     saved = found.met or save_missed
     document = {"schema": 1, "name": name if saved else None, **found.to_dict()}
     if not as_json:
-        met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
+        met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows that are new to the router"
         click.echo(f"{name if saved else 'not saved'}: preference {found.preference}, {met}")
         for figure, estimate in found.figures.items():
             bounds = found.ci95[figure]

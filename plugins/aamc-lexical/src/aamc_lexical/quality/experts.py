@@ -110,6 +110,8 @@ class ClusterExpert:
         from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # scikit-learn ships no types
 
         clusters = max(1, min(count, len(embedding) // 10))
+        if clusters > 1:
+            clusters = min(clusters, len(np.unique(embedding, axis=0)))  # repeated questions are one point
         found = KMeans(clusters, random_state=seed).fit(embedding)
         membership = (found.labels_ == np.arange(clusters)[:, None]).astype(np.float64)
         return cls(found.cluster_centers_, group_means(membership, quality))

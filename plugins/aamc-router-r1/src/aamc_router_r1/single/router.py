@@ -175,14 +175,17 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
                 if self.config.note_thinking and found.thinking:
                     notes[row]["thinking"] = found.thinking
             else:
-                notes[row] = {"llm_routing": "fallback", "fallback": self.config.llm_routing_fallback, "reason": found.reason}
+                fallback = self.config.llm_routing_fallback
+                notes[row] = {"llm_routing": "fallback", "fallback": fallback, "reason": found.reason}
+                notes[row]["why"] = f"The policy gave no choice ({found.reason}), so the fallback, {fallback}, decided."
         known = False
         if others is not None:
             utility[failed] = others.utility
             probabilities[failed] = choice_probabilities(others, request.take(failed), self.samples)
             known = len(failed) == len(asked) and others.propensity_known
             for row, own in zip(failed.tolist(), others.notes, strict=False):
-                notes[row] = {**own, **notes[row]}
+                why = " ".join(str(each["why"]) for each in (notes[row], own) if "why" in each)
+                notes[row] = {**own, **notes[row], "why": why}
         spent = [0.0 if math.isnan(found.cost_usd) else found.cost_usd for found in asked]
         return Scores(utility, probabilities, known, np.array(spent), spent_ms, notes=notes)
 

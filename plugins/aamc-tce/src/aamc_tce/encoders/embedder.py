@@ -112,9 +112,11 @@ class Embedder(abc.ABC):
         """Return the embeddings of tokenized texts after checking that half precision holds them."""
         with np.errstate(over="ignore"):
             vectors = self._pooled(batch)
+        if np.isnan(vectors).any():
+            raise AamcError("the encoder gives NaN: its weights are damaged; copy its files again, or name another encoder")
         if not np.isfinite(vectors).all():
             scaled = "set estimator.layers to 2 or more, which scales each layer, or name another encoder (fine_tune cannot use this one)"
-            raise AamcError(f"the encoder gives numbers above 65,504, the limit of half precision, or NaN; {scaled}")
+            raise AamcError(f"the encoder gives numbers above 65,504, the limit of half precision; {scaled}")
         return vectors
 
     def _remember(self, vectors: dict[str, Vector]) -> None:

@@ -60,7 +60,10 @@ class SentenceFormat:
             return cls()
         try:
             kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
-            pooling = (_read(place, f"{kinds['Pooling']}/config.json") or {}) if "Pooling" in kinds else {}
+            pooling = _read(place, file := f"{kinds['Pooling']}/config.json") if "Pooling" in kinds else {}
+            if pooling is None and Path(place).is_dir():
+                raise ConfigError(f"encoder {place!r} lacks {file}, which its {MODULES} names; copy it too, or remove {MODULES} for mean pooling")
+            pooling = pooling or {}
             poolings, include_prompt = _poolings(pooling), bool(pooling.get("include_prompt", True))
             prompt = _query_prompt(_read(place, PROMPTS) or {})
         except (KeyError, TypeError, AttributeError) as error:
