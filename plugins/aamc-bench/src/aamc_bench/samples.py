@@ -27,9 +27,9 @@ from aamc_experiments.evaluation import (
     ratio,
     share_interval,
     statistics,
-    student_quantile,
     two_way,
 )
+from aamc_experiments.off_policy import student_quantile
 from aamc_experiments.settings import Evaluation, Settings
 from numpy.typing import NDArray
 

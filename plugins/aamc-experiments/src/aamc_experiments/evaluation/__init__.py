@@ -10,7 +10,6 @@ from aamc_experiments.evaluation.bootstrap import (
     point_estimates,
     ratio,
     share_interval,
-    student_quantile,
     two_way,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
@@ -75,7 +74,6 @@ __all__ = [
     "share_interval",
     "sparsity",
     "statistics",
-    "student_quantile",
     "sweep",
     "two_way",
 ]

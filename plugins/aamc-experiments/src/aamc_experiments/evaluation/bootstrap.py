@@ -184,10 +184,3 @@ def two_way(bounds: Sequence[list[float] | None], low: float = -np.inf, high: fl
         return [lower, upper]
     more = np.sqrt(max((streams + questions - queries) / max(streams, questions), 1.0)) - 1
     return [max(lower - more * (upper - lower) / 2, low), min(upper + more * (upper - lower) / 2, high)]
-
-
-def student_quantile(degrees: float) -> float:
-    """Return the 97.5% quantile of Student's distribution."""
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types, and is slow to import
-
-    return float(stdtrit(degrees, 0.975))

@@ -26,7 +26,6 @@ import math
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import student_quantile
 from aamc_sdk.types import Floats
 
 ALPHA = 0.05
@@ -81,6 +80,13 @@ def _lower_bound(values: Floats, sizes: Floats, quantile: float) -> float:
             break
         mean = next_mean
     return mean
+
+
+def student_quantile(degrees: float) -> float:
+    """Return the 97.5% quantile of Student's distribution."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types, and is slow to import
+
+    return float(stdtrit(degrees, 1 - ALPHA / 2))
 
 
 def _best_share(odds: Floats) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval, student_quantile
+from aamc_experiments.evaluation.bootstrap import Resampling, ratio, share_interval
+from aamc_experiments.off_policy import student_quantile
 from aamc_sdk.types import Floats
 
 
