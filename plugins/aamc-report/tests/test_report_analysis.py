@@ -124,7 +124,7 @@ def test_regret_is_not_known_without_an_oracle_or_under_another_reward() -> None
 
 def test_bins_hold_means_and_counts_that_give_brier_and_ece_of_metrics(make_run: Any) -> None:
     results = read_results(make_run())
-    bins = Reliability.of(results.decisions, 0, results.resampling)
+    bins = Reliability.of(results.decisions, 0, results.resamplings)
     figures = metrics(results.decisions, LinearReward(), Evaluation(resamples=10))["routers"]["ppo"]
     known = bins.counts > 0
     gaps = np.abs(bins.realised - bins.expected)[known] @ bins.counts[known] / bins.counts.sum()
@@ -134,7 +134,7 @@ def test_bins_hold_means_and_counts_that_give_brier_and_ece_of_metrics(make_run:
 
 def test_a_bin_is_what_it_holds() -> None:
     expected = np.array([[[0.10, 0.12], [0.12, 0.95]]])
-    bins = Reliability.of(comparison([[0, 0]], [[0, 1], [1, 1]], expected_quality=expected), 0, Resampling.once(np.arange(2)))
+    bins = Reliability.of(comparison([[0, 0]], [[0, 1], [1, 1]], expected_quality=expected), 0, [Resampling.once(np.arange(2))])
     assert bins.counts.tolist() == [0, 3, *[0] * (BINS - 3), 1]
     assert bins.expected[[1, -1]] == pytest.approx([0.34 / 3, 0.95])
     assert bins.realised[[1, -1]] == pytest.approx([2 / 3, 1.0])
@@ -147,12 +147,12 @@ def test_the_interval_of_a_bin_is_that_of_resampled_queries_and_none_where_few_r
     expected = np.full((1, 400, 1), 0.3)
     expected[0, 0] = 0.9
     table = comparison([[0] * 400], quality, expected_quality=expected)
-    bins = Reliability.of(table, 0, Resampling.bootstrap(table.stream, 2000, seed=1))
+    bins = Reliability.of(table, 0, [Resampling.bootstrap(table.stream, 2000, seed=1)])
     half = 1.96 * np.sqrt(bins.realised[4] * (1 - bins.realised[4]) / 399)
     assert bins.interval[:, 4] == pytest.approx((bins.realised[4] - half, bins.realised[4] + half), abs=0.005)
     assert np.isnan(bins.interval[:, 13]).all()
     certain = Reliability.of(
-        comparison([[0] * 400], np.ones((400, 1)), expected_quality=expected), 0, Resampling.bootstrap(table.stream, 100, seed=1)
+        comparison([[0] * 400], np.ones((400, 1)), expected_quality=expected), 0, [Resampling.bootstrap(table.stream, 100, seed=1)]
     )
     assert certain.interval[:, 4] == pytest.approx((0.025 ** (1 / 399), 1.0))  # the exact interval of 399 of 399
 
@@ -230,14 +230,14 @@ def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
     flags[:, 1] = True
     resampling = Resampling.bootstrap(np.repeat(np.arange(20), 2), 500, seed=1)  # two queries in each of 20 streams
     group = QueryGroup("half", np.arange(40) < 20)
-    (none, of_none), (every, of_every) = group.shares(flags, resampling)
+    (none, of_none), (every, of_every) = group.shares(flags, [resampling])
     # 0 of 10 streams: 97.5% of such samples of a share p have at least one where (1 - p)^10 = 0.025
     assert (none, every) == (0.0, 1.0)
     assert of_none == pytest.approx((0.0, 0.3085), abs=1e-4)
     assert of_every == pytest.approx((0.6915, 1.0), abs=1e-4)
-    assert np.isnan(QueryGroup("few", np.arange(40) < 4).shares(flags, resampling)[0][1]).all()
+    assert np.isnan(QueryGroup("few", np.arange(40) < 4).shares(flags, [resampling])[0][1]).all()
     flags[:10, 0] = True
-    assert group.shares(flags, resampling)[0] == group.means(flags.astype(float), resampling)[0]
+    assert group.shares(flags, [resampling])[0] == group.means(flags.astype(float), [resampling])[0]
 
 
 def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone() -> None:
@@ -246,13 +246,13 @@ def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone(
     values = np.column_stack((rng.normal(1.0, 2.0, 600), rng.random(600) < 0.3, np.ones(600)))
     values[~rows] = 50.0  # others, which say nothing of the group
     n, resampling = rows.sum(), Resampling.bootstrap(np.arange(600), 4000, seed=1)
-    *uncertain, (mean, (low, high)) = QueryGroup("some", rows).means(values, resampling)
+    *uncertain, (mean, (low, high)) = QueryGroup("some", rows).means(values, [resampling])
     assert (mean, np.isnan(low), np.isnan(high)) == (1.0, True, True)
     for (found, interval), own in zip(uncertain, values[rows].T, strict=False):
         half = 1.96 * own.std() / np.sqrt(n)
         assert found == pytest.approx(own.mean())
         assert interval == pytest.approx((found - half, found + half), abs=0.08 * half)
-    nobody = QueryGroup("nobody", np.zeros(600, dtype=bool)).means(values, resampling)
+    nobody = QueryGroup("nobody", np.zeros(600, dtype=bool)).means(values, [resampling])
     assert np.isnan([number for mean, bounds in nobody for number in (mean, *bounds)]).all()
 
 

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
+from aamc_experiments.evaluation import metrics
 from aamc_report import report
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
@@ -26,9 +27,11 @@ from aamc_report.sections.categories import success_tables
 from aamc_report.sections.comparison import COLUMNS, further_tables, gate_tables, paired_tables, section
 from aamc_report.sections.cost_quality import cost_of_quality_tables
 from aamc_report.sections.destinations import Destinations
+from aamc_report.sections.groups import groups
 from aamc_report.tables import Cell
 
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import text_hash
 
 pytestmark = pytest.mark.one_python
@@ -254,7 +257,7 @@ def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) 
     decisions, rows = results.decisions, np.arange(240)
     chosen = decisions.chosen[0, 0]
     gained = (decisions.quality[rows, chosen] >= 0.5).astype(float) - (decisions.quality[:, 6] >= 0.5)
-    low, high = 100 * np.quantile(results.resampling.means(gained[:, None])[:, 0], (0.025, 0.975))
+    low, high = 100 * np.quantile(results.resamplings[0].means(gained[:, None])[:, 0], (0.025, 0.975))
     saved = 100 * (decisions.cost_usd[rows, chosen].mean() / decisions.cost_usd[:, 6].mean() - 1)
     told = summary(results)
     assert f"Compared with llm-only and best-single (LLM-XLarge): success {100 * gained.mean():+.1f} points ({low:+.1f} to {high:+.1f})" in told
@@ -301,6 +304,18 @@ def test_a_simulation_has_a_report_too(make_run: Any) -> None:
     assert {path.stem for path in (folder / "figures").iterdir()} == {drawing.name for drawing in DRAWINGS}
     assert [len(cells) for cells in page.table("Share of each category's queries that ppo failed").values()] == [2] * 9
     assert any(caption.startswith("The outcome of each choice") for caption in page.tables)
+
+
+def test_the_tables_of_a_simulation_have_the_intervals_of_its_metrics(make_run: Any) -> None:
+    results = read_results(make_run(routers=("ppo", "greedy", "oracle"), streams=True))
+    everything, *_ = groups(results)
+    values = results.decisions.success_cost_latency(0, results.run.settings.evaluation.success_threshold)
+    of_success, of_cost, _ = (ends for _, ends in everything.means(values, results.resamplings))
+    settings = results.run.settings
+    stated = metrics(results.decisions, LinearReward(), settings.evaluation, seed=settings.seed)["routers"]["ppo"]["ci95"]
+    assert of_cost == pytest.approx(stated["mean_cost_usd"])
+    assert of_success == pytest.approx(stated["success_rate"])
+    assert len(results.resamplings) == 3
 
 
 def test_markup_in_names_is_text(make_run: Any) -> None:

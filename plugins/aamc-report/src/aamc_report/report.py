@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
-from aamc_experiments.evaluation import known_interval, ratio
+from aamc_experiments.evaluation import known_interval, ratio, two_way
 
 from aamc_report.formats import listed, percent
 from aamc_report.page import Page, render_page
@@ -77,7 +77,7 @@ def summary(results: Results) -> str:
     passed = {} if results.gate is None else results.gate.passed
     if results.headline in passed:
         sentences.append(f"It {'passes' if passed[results.headline] else 'does not pass'} the promotion gate.")
-    success = f"{results.headline} succeeds on {percent(_means(results, results.headline)[0, 0])} of the queries."
+    success = f"{results.headline} succeeds on {percent(_means(results, results.headline)[0][0, 0])} of the queries."
     return " ".join((success, *sentences)) if sentences else ""
 
 
@@ -92,22 +92,24 @@ def _rivals(results: Results) -> list[list[str]]:
 
 def _compared(results: Results, rivals: Sequence[str]) -> str:
     """Return the headline's differences to equal rivals as a sentence; cost and latency relative to theirs."""
-    ours, theirs = (_means(results, router) for router in (results.headline, rivals[0]))
-    changes = ratio(ours - theirs, theirs)
-    parts = [f"success {_signed(ours[:, 0] - theirs[:, 0], ' points')}"]
-    parts += [f"{noun} {_signed(changes[:, n], '%')}" for n, noun in ((1, "cost"), (2, "latency")) if np.isfinite(changes[0, n])]
+    pairs = list(zip(*(_means(results, router) for router in (results.headline, rivals[0])), strict=True))
+    changes = [ratio(ours - theirs, theirs) for ours, theirs in pairs]
+    parts = [f"success {_signed([ours[:, 0] - theirs[:, 0] for ours, theirs in pairs], ' points')}"]
+    parts += [
+        f"{noun} {_signed([each[:, n] for each in changes], '%')}" for n, noun in ((1, "cost"), (2, "latency")) if np.isfinite(changes[0][0, n])
+    ]
     model = results.only_candidate(rivals[0])
     return f"Compared with {listed(rivals)}{'' if model is None else f' ({model})'}: {', '.join(parts)}."
 
 
-def _means(results: Results, router: str) -> Floats:
-    """Return mean success, cost and latency at the preference: on the data, then on its B resamples, ``[1 + B, 3]``."""
-    threshold = results.run.settings.evaluation.success_threshold
-    return results.resampling.with_data().means(results.decisions.success_cost_latency(results.position_of(router), threshold))
+def _means(results: Results, router: str) -> list[Floats]:
+    """Return mean success, cost and latency at the preference: on the data, then on B resamples, ``[1 + B, 3]`` of each unit."""
+    values = results.decisions.success_cost_latency(results.position_of(router), results.run.settings.evaluation.success_threshold)
+    return [resampling.with_data().means(values) for resampling in results.resamplings]
 
 
-def _signed(shares: Floats, unit: str) -> str:
-    """Return the first of ``[1 + B]`` shares in per cent, with the interval of its resamples."""
-    ends = known_interval(shares[1:])
-    value, *interval = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in (shares[0], *(ends or ())))  # without -0.0
+def _signed(shares: Sequence[Floats], unit: str) -> str:
+    """Return the first of ``[1 + B]`` shares in per cent, with the interval of their resamples of each unit."""
+    ends = two_way([known_interval(each[1:]) for each in shares])
+    value, *interval = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in (shares[0][0], *(ends or ())))  # without -0.0
     return f"{value}{unit} ({' to '.join(interval)})" if interval else f"{value}{unit}"

@@ -121,11 +121,6 @@ class Results:
         return self.decisions.resamplings(self.run.settings.evaluation.resamples, self.run.settings.seed)
 
     @property
-    def resampling(self) -> Resampling:
-        """The resamples of streams, in a table of questions."""
-        return self.resamplings[0]
-
-    @property
     def categories(self) -> Mapping[str, int]:
         """The categories of the evaluated queries, each with its number of queries."""
         counts: dict[str, int] = {}

@@ -171,11 +171,11 @@ def two_way(bounds: Sequence[list[float] | None], low: float = -np.inf, high: fl
     (Cameron, Gelbach and Miller 2011, "Robust Inference with Multiway Clustering"). The wider of the first two is widened about its middle.
 
     Args:
-        bounds: The intervals; None where one is unknown.
+        bounds: The intervals; None or NaN where one is unknown.
         low: The minimum of the figure.
         high: Its maximum.
     """
-    known = [each for each in bounds if each is not None]
+    known = [each for each in bounds if each is not None and not np.isnan(each).any()]
     if len(known) < len(bounds) or len(known) == 1:
         return bounds[0] if len(bounds) == 1 else None
     streams, questions, queries = ((upper - lower) ** 2 for lower, upper in known)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import SWEEP, Comparison, Resampling, hull
+from aamc_experiments.evaluation import SWEEP, Comparison, Resampling, hull, two_way
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ from aamc_report.formats import dollars_per_thousand, percent, shortest
 from aamc_report.labels import Label, place_labels
 from aamc_report.page import Drawing
 from aamc_report.render import tip
-from aamc_report.results import Results
+from aamc_report.results import Results, bounds
 from aamc_report.style import HEADLINE as HEADLINE_COLOUR
 from aamc_report.style import INK, MUTED, PAPER, Look, looks, new_figure, short_names, spans_magnitudes, use_log_axis
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
@@ -55,7 +55,9 @@ class Series:
 
     def band(self, at_cost_usd: Floats) -> Floats:
         """Return the interval of the hull's quality at costs ``[K]``, ``[2, K]``."""
-        return hull_band(self.results.decisions, self.results.position_of(self.router), self.results.resampling, at_cost_usd)
+        results = self.results
+        bands = [hull_band(results.decisions, results.position_of(self.router), each, at_cost_usd).T.tolist() for each in results.resamplings]
+        return np.array([bounds(two_way(over)) for over in zip(*bands, strict=True)]).T
 
 
 def draw(results: Results) -> Figure:

@@ -87,19 +87,19 @@ def failure_tables(results: Results) -> list[Table]:
     models = [QueryGroup(name, chosen == m) for m, name in enumerate(results.decisions.candidates.tolist()) if (chosen == m).any()]
     subject = f"queries that {results.headline} failed at the preference, with 95% intervals, and the causes."
     return [
-        _table(f"Share of each category's {subject}{omission_note(results)}", "Category", groups(results), causes, results.resampling),
-        _table(f"Share of each model's {subject} Models that it never chose are left out.", "Model", models, causes, results.resampling),
+        _table(f"Share of each category's {subject}{omission_note(results)}", "Category", groups(results), causes, results.resamplings),
+        _table(f"Share of each model's {subject} Models that it never chose are left out.", "Model", models, causes, results.resamplings),
     ]
 
 
-def _table(caption: str, first: str, found: Sequence[QueryGroup], causes: Mapping[Cause, Rows], resampling: Resampling) -> Table:
+def _table(caption: str, first: str, found: Sequence[QueryGroup], causes: Mapping[Cause, Rows], resamplings: Sequence[Resampling]) -> Table:
     by_cause = list(causes.values())
     columns, values = [Column("Queries"), Column("Failed", "", "Queries whose quality is below the threshold.")], [np.any(by_cause, axis=0)]
     if len(causes) > 1:
         columns += [Column(cause.title, "", cause.meaning) for cause in causes]
         values += by_cause
     flags = np.column_stack(values)
-    return Table(caption, [first], columns, group_rows(found, lambda group: group.shares(flags, resampling), percent))
+    return Table(caption, [first], columns, group_rows(found, lambda group: group.shares(flags, resamplings), percent))
 
 
 CAPTION = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import Resampling, known_interval, share_interval
+from aamc_experiments.evaluation import Resampling, known_interval, share_interval, two_way
 from numpy.typing import NDArray
 
 from aamc_report.formats import Format
@@ -35,35 +35,40 @@ class QueryGroup:
         """The number of queries."""
         return int(self.rows.sum())
 
-    def means(self, values: Floats, resampling: Resampling) -> list[Estimate]:
+    def means(self, values: Floats, resamplings: Sequence[Resampling]) -> list[Estimate]:
         """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
 
         The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
         equal: a bootstrap cannot show unseen values. For shares, see :meth:`shares`.
         """
-        return [
-            (mean, bounds(known_interval(resampled) if np.ptp(column) > 0 else None)) for column, mean, resampled in self._columns(values, resampling)
-        ]
+        columns = self._columns(values, resamplings)
+        return [(mean, bounds(two_way([known_interval(each) for each in over]) if np.ptp(column) > 0 else None)) for column, mean, over in columns]
 
-    def shares(self, flags: NDArray[np.bool_], resampling: Resampling) -> list[Estimate]:
+    def shares(self, flags: NDArray[np.bool_], resamplings: Sequence[Resampling]) -> list[Estimate]:
         """Return the share of the group's queries with each of ``[Q, K]`` flags, with its 95% interval.
 
         A share of none or all has the exact interval, for as many draws as there are units of resampling.
         """
-        units = len(np.unique(resampling.unit[self.rows]))
-        columns = self._columns(flags.astype(np.float64), resampling)
-        return [(share, bounds(share_interval(resampled, share, units))) for _, share, resampled in columns]
+        units = [len(np.unique(resampling.unit[self.rows])) for resampling in resamplings]
+        columns = self._columns(flags.astype(np.float64), resamplings)
+        return [
+            (share, bounds(two_way([share_interval(each, share, n) for each, n in zip(over, units, strict=True)], 0.0, 1.0)))
+            for _, share, over in columns
+        ]
 
-    def _columns(self, values: Floats, resampling: Resampling) -> Iterator[tuple[Floats, float, Floats]]:
-        """Yield the group's part of each of ``[Q, K]`` values, its mean, and its mean in each resample; NaN for an empty group."""
+    def _columns(self, values: Floats, resamplings: Sequence[Resampling]) -> Iterator[tuple[Floats, float, Sequence[Floats]]]:
+        """Yield the group's part of each of ``[Q, K]`` values, its mean, and its mean in the resamples of each unit; NaN for an empty group."""
         own = values[self.rows]
         if not len(own):
-            yield from [(np.zeros(1), math.nan, np.full(len(resampling.weights), math.nan))] * values.shape[1]
+            yield from [(np.zeros(1), math.nan, [np.full(len(each.weights), math.nan) for each in resamplings])] * values.shape[1]
             return
+        yield from zip(own.T, own.mean(axis=0).tolist(), zip(*(self._means(own, each) for each in resamplings), strict=True), strict=True)
+
+    def _means(self, own: Floats, resampling: Resampling) -> Floats:
+        """Return the means of the group's ``[N, K]`` values in resamples of its own units, ``[K, B]``."""
         units, unit = np.unique(resampling.unit[self.rows], return_inverse=True)
         with np.errstate(invalid="ignore"):  # a resample without a query of the group has no mean
-            resampled = Resampling(resampling.weights[:, units], unit).means(own)
-        yield from zip(own.T, own.mean(axis=0).tolist(), resampled.T, strict=True)
+            return Resampling(resampling.weights[:, units], unit).means(own).T
 
 
 def group_rows(found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[Estimate]], write: Format) -> list[TableRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, Comparison, interval, known_interval
+from aamc_experiments.evaluation import HEADLINE, Comparison, known_interval, two_way
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -68,16 +68,17 @@ def _by_router(results: Results, found: Mapping[str, Floats]) -> Table:
 
 def _cells(regret: Floats, results: Results) -> list[Cell]:
     """Return a cell for each of ``COLUMNS``."""
-    resampling, (everything, *_) = results.resampling, groups(results)
-    ((mean, mean_interval),) = everything.means(regret[:, None], resampling)
-    ((none, none_interval),) = everything.shares(regret[:, None] <= NEGLIGIBLE, resampling)
-    quantiles = [Cell(float(np.quantile(regret, q)), fixed(3), bounds(known_interval(resampling.percentile(regret, q)))) for q in (0.5, 0.95)]
+    resamplings, (everything, *_) = results.resamplings, groups(results)
+    ((mean, mean_interval),) = everything.means(regret[:, None], resamplings)
+    ((none, none_interval),) = everything.shares(regret[:, None] <= NEGLIGIBLE, resamplings)
+    intervals = [two_way([known_interval(each.percentile(regret, q)) for each in resamplings]) for q in (0.5, 0.95)]
+    quantiles = [Cell(float(np.quantile(regret, q)), fixed(3), bounds(ends)) for q, ends in zip((0.5, 0.95), intervals, strict=True)]
     return [Cell(mean, fixed(3), mean_interval), *quantiles, Cell(none, percent, none_interval)]
 
 
 def _by_category(results: Results, found: Mapping[str, Floats]) -> Table:
     values = np.column_stack(list(found.values()))
-    rows = group_rows(groups(results), lambda group: group.means(values, results.resampling), fixed(3))
+    rows = group_rows(groups(results), lambda group: group.means(values, results.resamplings), fixed(3))
     caption = f"Mean regret by the category of the query.{omission_note(results)}"
     return Table(caption, ["Category"], [Column("Queries"), *map(Column, found)], rows)
 
@@ -96,10 +97,10 @@ def draw(results: Results) -> Figure | None:
 
 
 def _draw_means(axes: Axes, results: Results, found: Mapping[str, Floats], shown: Mapping[str, Look]) -> None:
-    resampled = results.resampling.means(np.column_stack([found[router] for router in shown])).T
+    everything, *_ = groups(results)
+    means = everything.means(np.column_stack([found[router] for router in shown]), results.resamplings)
     axes.set_title("Mean regret")
-    for row, ((router, look), values) in enumerate(zip(shown.items(), resampled, strict=True)):
-        mean, ends = float(found[router].mean()), interval(values)
+    for row, ((router, look), (mean, ends)) in enumerate(zip(shown.items(), means, strict=True)):
         axes.plot(ends, (row, row), color=look.colour, linewidth=1.4, solid_capstyle="butt")
         (point,) = axes.plot(mean, row, look.marker, color=look.colour, markersize=8 if look.emphasised else 6)
         tip(point, f"{router}: mean regret {fixed(3)(mean)}")

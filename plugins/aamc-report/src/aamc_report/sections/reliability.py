@@ -5,11 +5,11 @@ Papers: Guo et al. 2017, "On Calibration of Modern Neural Networks" (reliability
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, ratio, share_interval
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, ratio, share_interval, two_way
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -54,16 +54,20 @@ class Reliability:
     interval: Floats
 
     @classmethod
-    def of(cls, comparison: Comparison, router: int, resampling: Resampling) -> Reliability:
+    def of(cls, comparison: Comparison, router: int, resamplings: Sequence[Resampling]) -> Reliability:
         """Sort a router's forecasts into bins."""
         expected, realised = forecasts(comparison, router)
         known = np.isfinite(expected)
         cell = np.nonzero(known)[0] * BINS + bin_of(expected[known])
         counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
         total = counts.sum(axis=0)
-        resampled = ratio(resampling.means(qualities), resampling.means(counts))
-        mean, units = ratio(qualities.sum(axis=0), total), [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
-        intervals = np.array([bounds(share_interval(*bin_)) for bin_ in zip(resampled.T, mean, units, strict=True)]).T
+        mean = ratio(qualities.sum(axis=0), total)
+        over = []
+        for resampling in resamplings:
+            resampled = ratio(resampling.means(qualities), resampling.means(counts))
+            units = [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
+            over.append([share_interval(*bin_) for bin_ in zip(resampled.T, mean, units, strict=True)])
+        intervals = np.array([bounds(two_way(each, 0.0, 1.0)) for each in zip(*over, strict=True)]).T
         return cls(total, ratio(sums.sum(axis=0), total), mean, intervals)
 
 
@@ -77,7 +81,7 @@ def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
         expected, realised = forecasts(comparison, results.position_of(router))
         if router != ORACLE and not np.isnan(expected).all():
             groups.setdefault(expected.tobytes() + realised.tobytes(), []).append(router)
-    return {tuple(group): Reliability.of(comparison, results.position_of(group[0]), results.resampling) for group in groups.values()}
+    return {tuple(group): Reliability.of(comparison, results.position_of(group[0]), results.resamplings) for group in groups.values()}
 
 
 def _sums(cell: Integers, weights: Floats | None, queries: int) -> Floats:
