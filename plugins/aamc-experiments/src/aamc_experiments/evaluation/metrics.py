@@ -74,19 +74,17 @@ def metrics(
 
 def _entry(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, Any]:
     """Return the entry of one router, from its statistics over each of the comparison's units."""
-    everything, found = np.ones(len(comparison.queries), bool), over[0]
+    units, found = _counts(comparison, np.ones(len(comparison.queries), bool)), over[0]
     points = [[each.frontier[n] for each in over] for n in range(len(found.frontier))]
     sweep = zip(comparison.preferences[SWEEP], points, strict=True)
     return {
         **point_estimates(found.headline),
-        "ci95": _intervals(comparison, everything, [each.headline for each in over]),
+        "ci95": _intervals(units, [each.headline for each in over]),
         "per_category": _per_category(comparison, over) or None,
         "model_share": point_estimates(found.model_share),
-        "model_share_ci95": _intervals(comparison, everything, [each.model_share for each in over], shares=found.model_share),
+        "model_share_ci95": _intervals(units, [each.model_share for each in over], shares=found.model_share),
         "missing": int(comparison.missing),
-        "frontier": [
-            {"preference": preference, **point_estimates(point[0]), "ci95": _intervals(comparison, everything, point)} for preference, point in sweep
-        ],
+        "frontier": [{"preference": preference, **point_estimates(point[0]), "ci95": _intervals(units, point)} for preference, point in sweep],
         "cost_at_quality": point_estimates(found.cost_at_quality),
         "cost_at_quality_ci95": {
             share: two_way([open_interval(each.cost_at_quality[share][1:]) for each in over]) for share in found.cost_at_quality
@@ -98,16 +96,18 @@ def _per_category(comparison: Comparison, over: Sequence[Statistics]) -> Mapping
     table = {}
     for category, figures in over[0].categories.items():
         rows = comparison.category == category
-        ci95 = _intervals(comparison, rows, [each.categories[category] for each in over])
+        ci95 = _intervals(_counts(comparison, rows), [each.categories[category] for each in over])
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 
 
-def _intervals(
-    comparison: Comparison, rows: NDArray[np.bool_], over: Sequence[Figures], shares: Container[str] = SHARES
-) -> dict[str, list[float] | None]:
-    """Return the interval of each figure of some rows from its resamples of each unit, that of shares by their number of units."""
-    units = [len(np.unique(unit[rows])) for unit in comparison.units]
+def _counts(comparison: Comparison, rows: NDArray[np.bool_]) -> list[int]:
+    """Return the number of each of the comparison's units in some rows."""
+    return [len(np.unique(unit[rows])) for unit in comparison.units]
+
+
+def _intervals(units: Sequence[int], over: Sequence[Figures], shares: Container[str] = SHARES) -> dict[str, list[float] | None]:
+    """Return the interval of each figure from its resamples of each unit, that of shares by the numbers of units."""
 
     def bounds(name: str) -> list[float] | None:
         if name not in shares:
