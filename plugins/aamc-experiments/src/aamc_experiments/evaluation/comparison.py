@@ -6,7 +6,6 @@ its own waiting times. A table has one outcome for each query and candidate, the
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,7 @@ class Comparison:
         """Whether the outcomes are those of a table, not of streams."""
         return self.quality.ndim == 2
 
-    @cached_property
+    @property
     def units(self) -> tuple[Integers, ...]:
         """The units of resampling of each query, ``[Q]`` each: in a table its question; in streams its stream, its question, and itself.
 

@@ -58,7 +58,7 @@ def metrics(
     routers, rewards = {}, {}
     for position, name in enumerate(names):
         router = RealisedOutcomes.of(comparison, position, reward, options.success_threshold)  # one at a time: it is large
-        routers[name] = _entry(comparison, [statistics(comparison, position, router, each) for each in references])
+        routers[name] = _entry(comparison, references, [statistics(comparison, position, router, each) for each in references])
         rewards[name] = router.reward[HEADLINE].copy()  # a view would keep the whole array alive
     document: dict[str, Any] = plain(
         {
@@ -72,15 +72,15 @@ def metrics(
     return document
 
 
-def _entry(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, Any]:
+def _entry(comparison: Comparison, references: Sequence[References], over: Sequence[Statistics]) -> Mapping[str, Any]:
     """Return the entry of one router, from its statistics over each of the comparison's units."""
-    units, found = _counts(comparison, np.ones(len(comparison.queries), bool)), over[0]
+    units, found = _counts(references, np.ones(len(comparison.queries), bool)), over[0]
     points = [[each.frontier[n] for each in over] for n in range(len(found.frontier))]
     sweep = zip(comparison.preferences[SWEEP], points, strict=True)
     return {
         **point_estimates(found.headline),
         "ci95": _intervals(units, [each.headline for each in over]),
-        "per_category": _per_category(comparison, over) or None,
+        "per_category": _per_category(comparison, references, over) or None,
         "model_share": point_estimates(found.model_share),
         "model_share_ci95": _intervals(units, [each.model_share for each in over], shares=found.model_share),
         "missing": int(comparison.missing),
@@ -92,18 +92,18 @@ def _entry(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, A
     }
 
 
-def _per_category(comparison: Comparison, over: Sequence[Statistics]) -> Mapping[str, Any]:
+def _per_category(comparison: Comparison, references: Sequence[References], over: Sequence[Statistics]) -> Mapping[str, Any]:
     table = {}
     for category, figures in over[0].categories.items():
         rows = comparison.category == category
-        ci95 = _intervals(_counts(comparison, rows), [each.categories[category] for each in over])
+        ci95 = _intervals(_counts(references, rows), [each.categories[category] for each in over])
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 
 
-def _counts(comparison: Comparison, rows: NDArray[np.bool_]) -> list[int]:
-    """Return the number of each of the comparison's units in some rows."""
-    return [len(np.unique(unit[rows])) for unit in comparison.units]
+def _counts(references: Sequence[References], rows: NDArray[np.bool_]) -> list[int]:
+    """Return the number of units in some rows, of each unit of resampling."""
+    return [len(np.unique(each.resampling.unit[rows])) for each in references]
 
 
 def _intervals(units: Sequence[int], over: Sequence[Figures], shares: Container[str] = SHARES) -> dict[str, list[float] | None]:
