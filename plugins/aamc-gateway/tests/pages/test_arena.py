@@ -83,6 +83,14 @@ def test_a_vote_is_blind_and_becomes_feedback_of_comparisons(serve: Serve):
     assert {("small", "middle"), ("small", "large")} == {(feedback.candidate, feedback.over) for feedback in logged(gateway).feedback}
 
 
+def test_voters_read_the_whole_conversation(serve: Serve):
+    gateway = serve({"arena": {"candidates": 2}})
+    turns = ("user", "Name a capital."), ("assistant", "Paris."), ("user", "Of which country?")
+    body = chat("aamc/arena", messages=[{"role": "system", "content": "Be brief."}, *({"role": role, "content": text} for role, text in turns)])
+    match = http(gateway.url + http(f"{gateway.url}/v1/chat/completions", body).headers["x-aamc-vote"]).json
+    assert match["prompt"] == "user: Name a capital.\nassistant: Paris.\nuser: Of which country?"
+
+
 def test_a_key_votes_only_on_what_it_asked(serve: Serve):
     gateway = serve({"arena": {"candidates": 2}}, keys=True)
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"), authorization=f"Bearer {ADMIN}")

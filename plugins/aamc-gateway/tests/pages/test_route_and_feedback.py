@@ -67,6 +67,7 @@ def test_route_takes_the_arguments_of_routing(serve: Serve):
         (b"{", "not valid JSON"),
         (b"null", 'the body must be a JSON object such as {"text": "Hello"}, not null'),
         ({"text": 5}, "must have text"),
+        ({"text": "x", "messages": [{"role": "user", "content": "y"}]}, "the body has text and messages; leave one of them out"),
         ({"text": "x", "model": "large"}, "nothing is decided"),
         ({"text": "x", "preference": [0, 1, 0]}, 'preference belongs in the object "aamc"'),
     ],

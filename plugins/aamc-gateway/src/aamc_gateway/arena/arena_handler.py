@@ -102,9 +102,8 @@ async def _send(
 ) -> None:
     gateway, call = exchange.gateway, served.call
     answers = [(reply.name, reply.text) for reply in replies]
-    vote_path = (
-        f"/v1/arena/{exchange.decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
-    )
+    offered = await gateway.ballots.offer(exchange.record, _conversation_text(request), answers, request.caller)
+    vote_path = f"/v1/arena/{exchange.decision.id}" if offered else ""
     headers = [*exchange.headers(call), *([(b"x-aamc-vote", vote_path.encode())] if vote_path else [])]
     await exchange.remember(call.upstream)
     if request.stream:

@@ -15,7 +15,7 @@ async function vote(match, winner, again, say) {
 function ballot(match, again, say) {
   return card("Which answer is best?",
     note("The models are named after your vote. It becomes feedback of comparisons, from which the router learns."),
-    match.prompt ? h("pre", { class: "prompt" }, match.prompt) : null,
+    match.prompt ? h("pre", { class: "prompt", tabindex: "0" }, match.prompt) : null,
     h("div", { class: "answers" }, match.answers.map((answer) =>
       h("article", { class: "answer", "aria-label": `Answer ${answer.label}` }, h("h3", {}, `Answer ${answer.label}`), h("pre", { tabindex: "0" }, answer.text || "(no text)"),
         h("button", { type: "button", class: "primary", onclick: () => vote(match, answer.label, again, say) }, `${answer.label} is best`)))),

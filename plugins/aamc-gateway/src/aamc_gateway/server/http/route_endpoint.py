@@ -67,6 +67,8 @@ def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, An
 
 def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
     """Return the dialect of a body; ``text`` becomes a chat."""
+    if isinstance(body.get("text"), str) and (other := next((name for name in ("messages", "input", "prompt") if name in body), None)):
+        raise Refused(f"the body has text and {other}; leave one of them out")
     if "messages" in body:
         return "messages" if "system" in body or header(scope["headers"], b"anthropic-version") else "chat"
     if "input" in body:
