@@ -486,6 +486,14 @@ def test_the_last_failure_is_named_and_no_pause_after_it(collect: Collect, stub:
     assert "1 call failed, the last with: model 'wrong' at" in err
 
 
+def test_the_last_failure_of_each_model_is_named(collect: Collect, stub: StubServer) -> None:
+    stub.scripts["wrong"] = Script(fault="status", status=401)
+    stub.scripts["right"] = Script(text="42", fault="status", status=404, fault_calls=1)
+    status, _, err = collect("--judge", "numeric", *ASKED, "--concurrency", "1")
+    assert status == 1
+    assert all(f"with: model {name!r} at" in err for name in ("right", "wrong"))
+
+
 def test_a_server_that_wants_a_pause_gets_it(collect: Collect, stub: StubServer) -> None:
     stub.scripts["right"] = Script(text="42", fault="status", status=429, retry_after_s=0.2, fault_calls=2)
     status, out, err = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")

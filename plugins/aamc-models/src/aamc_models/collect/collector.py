@@ -50,7 +50,7 @@ class Collector:
         answers: The answers, by prompt and candidate.
         qualities: Their qualities, by prompt and candidate; None where the judge does not know it.
         failed: The number of failed calls, by model.
-        last_error: The error of the last failed call.
+        errors: The error of each model's last failed call; the last call is last.
         given_up: The last error of each model that is not called any more.
         stopped: Why it stopped before the end; ``""`` if it did not.
         budget: The budget.
@@ -61,7 +61,7 @@ class Collector:
         self.answers: dict[str, dict[str, LedgerEntry]] = {}
         self.qualities: dict[str, Mapping[str, float | None]] = {}
         self.failed: Counter[str] = Counter()
-        self.last_error = ""
+        self.errors: dict[str, str] = {}
         self.given_up: dict[str, str] = {}
         self.stopped = ""
         self.budget = CollectionBudget(plan.budget_usd, sum(entry.charged_usd for entry in ledger.entries))
@@ -219,7 +219,7 @@ class Collector:
 
     def _count_failure(self, kind: str, name: str, error: ProviderError) -> None:
         self.failed[name] += 1
-        self.last_error = str(error)
+        self.errors = {**{other: text for other, text in self.errors.items() if other != name}, name: str(error)}
         self._in_a_row[name] += 1
         if error.kind in _HOPELESS or self._in_a_row[name] >= MAX_FAILURES:
             self.given_up[name] = str(error)

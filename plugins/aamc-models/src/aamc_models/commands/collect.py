@@ -255,7 +255,9 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
         return DataError(f"{left}, less than another prompt may cost: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:
         calls = quantity(collector.failed.total(), "call")
-        return ProviderError(f"{calls} failed, the last with: {collector.last_error}; fix it (aamc models check), and run the same command again")
+        last, *others = reversed(collector.errors.values())
+        errors = f"the last with: {last}" + "".join(f"; another model's with: {error}" for error in others)
+        return ProviderError(f"{calls} failed, {errors}; fix it (aamc models check), and run the same command again")
     needed, quality = (any, "a quality") if collector.plan.judge_model is None else (all, "a quality of every answer")
     if collector.qualities and not any(needed(found is not None for found in row.values()) for row in collector.qualities.values()):
         verdict = next((entry.text for entry in reversed(collector.ledger.entries) if entry.kind == VERDICT and entry.text), None)
