@@ -18,9 +18,9 @@ _BOXED = re.compile(rf"\\boxed\{{({_INNER})\}}")
 _PLAIN = r"\d{1,15}(?:\.\d{1,15})?"
 _FRACTION = re.compile(
     rf"(?:(?<![\d.])(\d{{1,15}}) ?)?\\[cdt]?frac\s*(?:\{{\s*(-?{_PLAIN})\s*\}}|(\d))\s*(?:\{{\s*({_PLAIN})\s*\}}|(\d))"
-    rf"|(?<![\d./])({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
+    rf"|(?<![\d./])(?:(\d{{1,15}}) )?({_PLAIN}) ?/ ?({_PLAIN})(?![\d/])"
 )
-"""A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``), in LaTeX or with a slash."""
+"""A fraction, also of one digit each (``\\frac12``) or after a whole number (``2\\frac{1}{2}``, ``2 1/2``), in LaTeX or with a slash."""
 _TIMES = r" ?(?:\\cdot|\\times|\*|·|\u00d7) ?"
 _SCIENTIFIC = re.compile(rf"(?:({_PLAIN})(?:{_TIMES}| ?x ?))?(?<![\d.])10 ?(?:\^|\*\*) ?\{{?(-?\d{{1,3}})\}}?")
 """A power of ten with its factor: ``3 \\times 10^{5}``."""
@@ -86,6 +86,6 @@ def last_box(answer: str) -> str | None:
 
 
 def _decimal(fraction: re.Match[str]) -> str:
-    whole, *parts = fraction.groups()
-    numerator, denominator = (float(part) for part in parts if part is not None)
-    return repr(float(whole or 0) + numerator / denominator) if denominator else "none"
+    latex_whole, *latex, plain_whole, above, below = fraction.groups()
+    numerator, denominator = (float(part) for part in (*latex, above, below) if part is not None)
+    return repr(float(latex_whole or plain_whole or 0) + numerator / denominator) if denominator else "none"

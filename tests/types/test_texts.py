@@ -43,6 +43,8 @@ def test_other_answers_differ(answer: str, other: str) -> None:
         ("at -3 degrees", -3.0),
         ("\u22123", -3.0),
         ("1,234.5 USD", 1234.5),
+        ("It takes -2 1/2 hours.", -2.5),
+        ("6/3 1/2", 0.5),
         ("1,000,000", 1e6),
         (".5", 0.5),
         ("1e-3", 0.001),
