@@ -253,9 +253,9 @@ def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLeng
 def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None = None) -> Floats:
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
-    The candidate that holds the conversation's prompt cache reads the prompt at its cached price, any other at the full
-    price. So the cost of a switch includes the lost cache. Where the lengths of the answers ``output_tokens`` ``[B, M]`` are NaN or not given,
-    those of the queries count.
+    The candidate that holds the conversation's prompt cache reads what is in it at its cached price; any other one reads all of the
+    prompt at the full price. So the cost of a switch includes the lost cache. Where the lengths of the answers ``output_tokens``
+    ``[B, M]`` are NaN or not given, those of the queries count.
     """
     tokens = token_counts(queries)
     known = None if output_tokens is None else np.where(np.isnan(output_tokens), tokens[:, 1:], output_tokens)
@@ -273,7 +273,7 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
         if query.cached_on is not None and query.cached_on in pool.names:
             savings = np.zeros((len(queries), len(pool))) if savings is None else savings
             m = pool.index(query.cached_on)
-            savings[row, m] = query.expected_prompt_tokens * (prices[0, m] - prices[2, m])
+            savings[row, m] = query.expected_cached_tokens * (prices[0, m] - prices[2, m])
     return savings
 
 

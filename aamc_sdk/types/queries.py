@@ -97,6 +97,7 @@ class Query:
         cached_on: The candidate that holds this conversation's prompt cache.
         turns: Earlier messages of the conversation, oldest first.
         tenant: The tenant that the user belongs to.
+        cached_tokens: Tokens of the prompt in that cache; estimated as all but the text's when None, as the text is new.
 
     Raises:
         DataError: A value cannot be used.
@@ -111,9 +112,10 @@ class Query:
     cached_on: str | None = attrs.field(default=None, validator=check_name_or_none)
     turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
     tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
+    cached_tokens: int | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        check_optional_counts(self, ("prompt_tokens", "output_tokens"))
+        check_optional_counts(self, ("prompt_tokens", "output_tokens", "cached_tokens"))
 
     @property
     def expected_prompt_tokens(self) -> int:
@@ -121,6 +123,13 @@ class Query:
         if self.prompt_tokens is not None:
             return self.prompt_tokens
         return estimated_tokens(len(self.text) + sum(len(turn.content) for turn in self.turns))
+
+    @property
+    def expected_cached_tokens(self) -> int:
+        """Tokens of the prompt that ``cached_on`` reads from its cache; estimated unless counted."""
+        prompt = self.expected_prompt_tokens
+        cached = prompt - estimated_tokens(self.text) if self.cached_tokens is None else self.cached_tokens
+        return min(max(cached, 0), prompt)
 
     @property
     def expected_output_tokens(self) -> int:

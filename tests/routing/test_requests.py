@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Preference, Prices, Query
+from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Preference, Prices, Query, Turn
 from aamc_sdk.errors import NoCandidateError, PluginError, PoolError
 from aamc_sdk.routing import build_request, expected_cost, out_of_fold, token_counts
 from aamc_sdk.types import AnswerLengths, Estimates
@@ -35,6 +35,22 @@ def test_the_holder_of_the_prompt_cache_reads_at_its_cached_price():
     assert expected_cost([without_cached_price], POOL)[0, 1] == pytest.approx(1000 * 10 / 1e6)
     somewhere_else = Query("", prompt_tokens=1000, output_tokens=0, cached_on="gone")
     assert expected_cost([somewhere_else], POOL)[0, 0] == pytest.approx(1000 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("query", "cached"),
+    [
+        (Query("x" * 400, turns=[Turn("user", "y" * 40), Turn("assistant", "z" * 40, model="small")]), 20),
+        (Query("x" * 400, prompt_tokens=1000), 900),
+        (Query("x" * 400, prompt_tokens=50), 0),
+        (Query("x" * 400, prompt_tokens=1000, cached_tokens=30), 30),
+        (Query("x" * 400, prompt_tokens=1000, cached_tokens=3000), 1000),
+    ],
+    ids=["turns", "counted prompt", "text longer than the prompt", "counted", "at most the prompt"],
+)
+def test_a_new_text_is_not_in_the_prompt_cache(query: Query, cached: int) -> None:
+    saved = expected_cost([query], POOL) - expected_cost([attrs.evolve(query, cached_on="small")], POOL)
+    assert saved[0, 0] == pytest.approx(cached * 0.9 / 1e6)
 
 
 def test_latency_is_that_of_an_unloaded_candidate():

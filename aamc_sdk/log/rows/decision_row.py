@@ -250,6 +250,8 @@ def _query_fields(query: Query) -> dict[str, Any]:
         "output_tokens": query.output_tokens,
         "cached_on": query.cached_on,
     }
+    if query.cached_on is not None:
+        fields["cached_tokens"] = query.expected_cached_tokens
     if query.turns:
         fields["turns"] = [attrs.asdict(turn) for turn in query.turns]
     if query.tenant is not None:

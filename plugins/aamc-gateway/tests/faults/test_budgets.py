@@ -284,6 +284,19 @@ def test_what_requests_in_progress_hold_is_said_to_be_free_soon(serve: Any, stub
     assert ask_all(gateway.url, [chat(max_tokens=100)])[0][0] == 200
 
 
+def test_a_new_text_in_a_conversation_is_not_expected_to_be_cached(serve: Any) -> None:
+    gateway = serve({"good": {"input_price": 10.0}, "small": {"input_price": 0.1}})
+    turns = [{"role": "user", "content": "Hi"}]
+
+    def ask() -> str:
+        [(_, headers, _)] = ask_all(gateway.url, [{**chat(max_tokens=1, aamc={"budget_usd": 0.05, "session": "s"}), "messages": turns}])
+        return str(headers["x-aamc-model"])
+
+    assert ask() == "good"
+    turns += [{"role": "assistant", "content": "Hello."}, {"role": "user", "content": "word " * 20_000}]
+    assert ask() == "small"  # the new text alone costs .25 USD
+
+
 def test_a_cheaper_candidate_does_not_reserve_all_that_is_left(serve: Any, stub: StubServer) -> None:
     for name in ("good", "expensive"):
         stub.scripts[name] = Script(output_tokens=100, prompt_tokens=10, first_ms=300)

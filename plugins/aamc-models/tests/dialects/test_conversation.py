@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from aamc_models.dialects import Conversation, conversation_of, transcript_of
+from aamc_models.dialects import Conversation, conversation_of, new_messages, transcript_of
 
 
 def said(*contents: Any, dialect: str = "chat", **fields: Any) -> Conversation:
@@ -319,3 +319,19 @@ for text in {HOSTILE}:
 )
 def test_a_transcript_has_the_texts_of_people_and_assistant(dialect: str, body: dict[str, Any]) -> None:
     assert transcript_of(dialect, body) == [("user", "Hello"), ("assistant", "It is 5."), ("user", "Why?")]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "new"),
+    [
+        ("chat", {"messages": [{"role": "user"}, {"role": "assistant"}, {"role": "user", "content": "b"}, {"role": "tool"}]}, 2),
+        ("chat", {"messages": [{"role": "system"}, {"role": "user"}]}, 2),
+        ("messages", {"system": "Be brief.", "messages": [{"role": "user"}, {"role": "assistant"}, {"role": "user"}]}, 1),
+        ("responses", {"input": [{"role": "user"}, {"type": "reasoning"}, {"type": "function_call"}, {"type": "function_call_output"}]}, 1),
+        ("responses", {"input": "Hello"}, 1),
+        ("completions", {"prompt": "Hello"}, 1),
+        ("chat", {}, 1),
+    ],
+)
+def test_what_follows_the_last_answer_is_new(dialect: str, body: dict[str, Any], new: int) -> None:
+    assert len(new_messages(dialect, body)) == new

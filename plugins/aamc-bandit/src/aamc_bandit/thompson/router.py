@@ -301,7 +301,7 @@ class Thompson(OnlineRouter):
         if not self._cost_weight and not explores:
             return names, (mask,)
         query = request.queries[row]
-        cache = () if query.cached_on is None else (query.cached_on, query.expected_prompt_tokens)
+        cache = () if query.cached_on is None else (query.cached_on, query.expected_cached_tokens)
         return names, (mask, expected.cost_usd[here].tobytes(), *cache)
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:

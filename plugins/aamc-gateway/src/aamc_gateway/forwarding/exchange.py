@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from aamc_models.dialects import new_messages
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import advice_for, max_tokens
@@ -26,7 +27,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
 from aamc_sdk.serving import price, settled_attempts
-from aamc_sdk.types import Record
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record, text_bytes
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
@@ -171,7 +172,8 @@ class Exchange:
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
-            query = attrs.evolve(query, cached_on=last)
+            new = text_bytes(new_messages(request.dialect, request.body)) // CHARACTERS_PER_TOKEN
+            query = attrs.evolve(query, cached_on=last, cached_tokens=max(query.expected_prompt_tokens - new, 0))
         started = await gateway.commits.start(
             query,
             request.preference,

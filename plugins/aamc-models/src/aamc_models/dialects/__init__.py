@@ -8,7 +8,7 @@ one). ``chat`` is the canonical form: every other conversion goes through it. Bo
 from __future__ import annotations
 
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
-from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of, transcript_of
+from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of, new_messages, transcript_of
 from aamc_models.dialects.conversations.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.conversions import (
     DEFAULT_MAX_TOKENS,
@@ -63,6 +63,7 @@ __all__ = [
     "json_object",
     "last_call",
     "last_events",
+    "new_messages",
     "reported_cost",
     "thinking_budget",
     "to_chat",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import attrs
@@ -107,6 +108,19 @@ def transcript_of(dialect: str, body: Mapping[str, Any]) -> list[tuple[str, str]
         if role in ("user", "assistant") and (texts := _texts(content, field)):
             found.append((str(role), (role == "user" and _spoken(texts)) or "\n\n".join(texts)))
     return found
+
+
+def new_messages(dialect: str, body: JSON) -> list[Any]:
+    """Return what follows the model's last output in a request, which no prompt cache can have; the last message first."""
+    entries = body.get({"completions": "prompt", "responses": "input"}.get(dialect, "messages"))
+    return list(takewhile(_is_input, reversed(entries))) if isinstance(entries, list) else [entries]
+
+
+def _is_input(entry: object) -> bool:
+    if not isinstance(entry, Mapping):
+        return True
+    role, kind = entry.get("role"), entry.get("type")
+    return role != "assistant" if role is not None else not isinstance(kind, str) or kind.endswith("_output")  # results of tools in responses
 
 
 def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
