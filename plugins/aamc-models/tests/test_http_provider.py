@@ -473,6 +473,29 @@ def test_a_model_that_its_server_does_not_know_is_a_wrong_configuration(upstream
 
 
 @pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("model 'llama3' not found", "configuration"),
+        ("models/gemini-9 is not found for API version v1beta", "configuration"),
+        ("The API deployment for this resource does not exist.", "configuration"),
+        ("model: claude-9", "configuration"),
+        ("No endpoints found for google/gemma-9.", "configuration"),
+        ("Not Found", "configuration"),
+        ("failed by the script", "configuration"),
+        ("", "configuration"),
+        ("No endpoints found that support tool use.", "request"),
+        ("This model does not support image input", "request"),
+        ("Item with id 'msg_1' not found. Items are not persisted when `store` is set to false.", "request"),
+    ],
+)
+def test_only_a_missing_model_is_a_wrong_configuration(upstream, provider, message: str, kind: str) -> None:
+    answer = reply({"error": {"message": message, "code": 404}} if message else b"404 page not found", 404)
+    error = failed(sent, provider(base_url=upstream(answer).url, retries=0))
+    assert error.kind == kind
+    assert kind == "configuration" or message in error.public
+
+
+@pytest.mark.parametrize(
     "request_",
     [
         WireRequest(api="/files/f-1", body={}, method="GET"),

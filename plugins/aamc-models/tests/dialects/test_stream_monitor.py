@@ -134,6 +134,18 @@ def test_anthropics_usage_comes_in_two_events() -> None:
     assert monitor.finished
 
 
+@pytest.mark.parametrize("zero", [0, None])
+def test_zeros_in_the_last_event_do_not_replace_counts(zero: int | None) -> None:
+    monitor = StreamMonitor("messages")
+    monitor.feed(event("message_start", message={"usage": {"input_tokens": 60_000, "cache_read_input_tokens": 0, "output_tokens": 0}}))
+    monitor.feed(event("message_delta", delta={}, usage={"input_tokens": zero, "output_tokens": 9}))
+    assert Usage(prompt_tokens=60_000, cached_tokens=0, output_tokens=9) == monitor.usage
+    monitor = StreamMonitor("chat")
+    monitor.feed(chunk({}, "stop", usage={"prompt_tokens": 5, "completion_tokens": 2}))
+    monitor.feed(chunk(usage={"prompt_tokens": zero, "completion_tokens": zero}))
+    assert Usage(prompt_tokens=5, output_tokens=2) == monitor.usage
+
+
 def test_later_counts_of_anthropics_replace_the_first() -> None:
     monitor = StreamMonitor("messages")
     monitor.feed(event("message_start", message={"usage": {"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 1}}))

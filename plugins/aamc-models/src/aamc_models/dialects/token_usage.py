@@ -109,7 +109,7 @@ class StreamedUsage:
         usage = holder.get("usage")
         if not isinstance(usage, dict):
             return False
-        self._counts.update((name, count) for name, count in usage.items() if count is not None)
+        self._counts.update((name, count) for name, count in usage.items() if count or self._counts.get(name) is None)  # a last event may have zeros
         self.tokens = usage_of(self._dialect, {**holder, "usage": self._counts})
         return True
 

@@ -13,7 +13,7 @@ from typing import AnyStr
 import aiohttp
 import attrs
 
-from aamc_models.dialects.error_bodies import error_in, kind_of
+from aamc_models.dialects.error_bodies import error_in, error_message, kind_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.options import EndpointOptions
@@ -37,6 +37,8 @@ _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 """The APIs of conversations, for which candidates are in a pool."""
 _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
+_OTHER_THAN_MODEL = re.compile(r"\b(?:support|item|file|response|conversation|container|vector store)\b", re.IGNORECASE)
+"""Words of errors with status 404 about an ability that the model lacks (OpenRouter), or a stored object that is missing (OpenAI, Anthropic)."""
 _KINDS = {
     **dict.fromkeys((401, 402, 403), "authentication"),
     407: "connection",
@@ -138,13 +140,15 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
 def asked_model(failure: Failure, request: WireRequest) -> Failure:
     """Return the failure of a request to a model: status 404 or 405 of a conversation means that the server has no such model or address.
 
-    Of another API it may mean that the server lacks that API alone, and of one that names a stored object, that the object is missing.
+    Of another API it may mean that the server lacks that API alone, and of one that names a stored object, or with an error that names one or an
+    ability, that these are missing.
     """
     body = request.body
     is_missing = failure.status in (404, 405) and failure.kind == "request" and request.api in _CONVERSATIONS
     if not is_missing or (isinstance(body, Mapping) and any(body.get(name) for name in _STORED)):
         return failure
-    return attrs.evolve(failure, kind="configuration")
+    error = error_in(json_object(failure.body))
+    return failure if error is not None and _OTHER_THAN_MODEL.search(error_message(error)) else attrs.evolve(failure, kind="configuration")
 
 
 def provider_error(failure: Failure, candidate: str, place: str, key_env: str, key_is_set: bool) -> ProviderError:
