@@ -38,6 +38,17 @@ def test_the_last_event_has_the_aamc_object_and_the_cost_is_that_of_the_whole_an
     assert events[-1]["aamc"]["model"] == "good"
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+@pytest.mark.parametrize("model", ["aamc/auto?quality_floor=0", "good"])
+def test_an_answer_of_messages_names_the_requested_model(serve: Any, provider: str, model: str) -> None:
+    # Claude Code leaves thinking out of a conversation if another model than the requested one has answered
+    running = serve(fields={"good": {"provider": provider, "model": "claude-sonnet"}}, good=Script())
+    events = streamed(running, "messages", model=model).events
+    assert (events[0]["message"]["model"], events[-1]["aamc"]["model"]) == (model, "good")
+    whole = streamed(running, "messages", model=model, stream=False)
+    assert (whole.json["model"], whole.headers["x-aamc-model"]) == (model, "good")
+
+
 def test_usage_is_hidden_from_clients_that_did_not_ask(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
     assert not any("usage" in event for event in streamed(running, "chat/completions").events)

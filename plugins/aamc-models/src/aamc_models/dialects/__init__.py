@@ -23,7 +23,7 @@ from aamc_models.dialects.conversions import (
     to_chat,
 )
 from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
-from aamc_models.dialects.events import DONE, event_of, last_events
+from aamc_models.dialects.events import DONE, event_of, last_events, object_of
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.messages.claude_rules import claude_model
 from aamc_models.dialects.messages.thinking import thinking_budget
@@ -64,6 +64,7 @@ __all__ = [
     "last_call",
     "last_events",
     "new_messages",
+    "object_of",
     "reported_cost",
     "thinking_budget",
     "to_chat",

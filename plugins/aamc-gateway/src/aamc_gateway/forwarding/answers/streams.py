@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
+from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, event_of, last_events, object_of, without_usage
 
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
@@ -114,7 +114,8 @@ class _Relay:
         request, upstream, wire_request = answer.exchange.request, call.upstream, call.prepared.request
         self._answer, self._exchange, self._call = answer, answer.exchange, call
         self.monitor = StreamMonitor(wire_request.api)
-        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
+        self._shown_model = request.shown_model(upstream.name)
+        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, self._shown_model)
         self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
@@ -221,12 +222,22 @@ class _Relay:
             return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
         if self._dialect == "responses" and not self._flowing:
             self._answer.note_response(event)
+        if self._dialect == "messages" and not self._flowing:
+            event = self._named(event)
         if self._hides_usage and b'"usage"' in event:
             event = event.replace(_NULL_USAGE, b"")
             if b'"usage"' in event:
                 event = without_usage(event)
                 return [event] if event else []
         return [event]
+
+    def _named(self, event: bytes) -> bytes:
+        """Return an event of ``messages``, the first one with the requested model."""
+        start = object_of(event) if b'"message_start"' in event else None
+        message = None if start is None else start.get("message")
+        if not isinstance(message, dict) or message.get("model") == self._shown_model:
+            return event
+        return event_of({**start, "message": {**message, "model": self._shown_model}}, "message_start")
 
     def last_events(self, document: dict[str, Any]) -> bytes:
         """Return the held events, the last one with the ``aamc`` object."""

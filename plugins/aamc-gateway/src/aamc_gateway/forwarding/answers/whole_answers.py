@@ -147,10 +147,11 @@ def answer_of(reply: WireReply) -> Mapping[str, Any]:
 def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect."""
     api, name = call.prepared.request.api, call.upstream.name
-    if api == request.api:
+    shown, own = request.shown_model(name), reply.answer
+    if api == request.api and (api != "messages" or own is None or own.get("model") == shown):
         return reply
     try:
-        answer = convert_answer(api, request.dialect, answer_of(reply), name)
+        answer = {**answer_of(reply), "model": shown} if api == request.api else convert_answer(api, request.dialect, answer_of(reply), shown)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)
