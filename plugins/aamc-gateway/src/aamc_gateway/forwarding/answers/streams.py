@@ -233,8 +233,8 @@ class _Relay:
 
     def _named(self, event: bytes) -> bytes:
         """Return an event of ``messages``, the first one with the requested model."""
-        start = object_of(event) if b'"message_start"' in event else None
-        message = None if start is None else start.get("message")
+        start = (object_of(event) if b'"message_start"' in event else None) or {}
+        message = start.get("message")
         if not isinstance(message, dict) or message.get("model") == self._shown_model:
             return event
         return event_of({**start, "message": {**message, "model": self._shown_model}}, "message_start")
