@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from collections import Counter
@@ -103,6 +104,31 @@ def spent(decisions: list[Decision]) -> float:
 @pytest.mark.parametrize("options", [{}, {"router": "thompson"}, {"router": "random", "usd_per_1k": 3.0}, {"router": "greedy", "p95_ms": 9000.0}])
 def test_it_conforms(plugins, options):
     assert_conforms("router", "paced", plugins, options)
+
+
+def test_a_tenant_with_larger_requests_than_others_spends_its_day_evenly(plugins, clock):
+    large = Query("document", prompt_tokens=20_000, output_tokens=500, tenant="large")
+    costs = dict(zip(POOL_OF_TWO.names, expected_cost([large], POOL_OF_TWO)[0].tolist(), strict=True))
+    options = {"usd_per_day": 100 * (0.7 * costs[CHEAP] + 0.3 * costs[STRONG]), "requests_per_day": 100.0}
+    chosen = []
+    with served(plugins, options, pool=POOL_OF_TWO) as controller:
+        for _ in range(100):
+            chosen.append(controller.route(large, decision_id=f"large at {clock.now}").candidate)
+            controller.learner.flush()
+            drive(controller, clock, 5, DAY / 500, tenant="small")
+    halves = [sum(name == STRONG for name in half) for half in (chosen[:50], chosen[50:])]
+    assert sum(halves) > 20
+    assert halves[1] > 5
+
+
+def test_nothing_of_a_forgotten_tenant_is_kept(plugins, clock):
+    with served(plugins, {"usd_per_day": 1.0}) as controller:
+        drive(controller, clock, 20, 60.0, tenant="acme")
+        drive(controller, clock, 20, 60.0, tenant="globex")
+        controller.store.forget(None, "acme")
+        controller.router.prepare_replay(controller.store)
+        kept = json.dumps(controller.router.ledger.to_dict())
+    assert ("acme" in kept, "globex" in kept, kept.count("utilities")) == (False, True, 40)
 
 
 def test_the_day_is_paced_and_its_budget_never_exceeded(plugins, clock):

@@ -60,7 +60,7 @@ class PacingLedger:
             spent = float(decision.notes.get("spent_usd", 0.0)) if resource.name.startswith("usd") else 0.0
             account.charge(spent + _charged(resource, own, decision.candidate), decision.time)
         if own is not None and own["limits"].keys() >= self.limits.keys():
-            self.add_request(own)
+            self.add_request({**own, "tenant": tenant})
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
@@ -85,6 +85,7 @@ class PacingLedger:
     def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, by :func:`aamc_sdk.types.tenant_user`."""
         dropped = set(forgotten([tenant_user("", tenant) for tenant in self._tenants])) if self._tenants else set()
+        self.recent.drop_names({tenant for tenant in self._tenants if tenant_user("", tenant) in dropped})
         self._tenants = self._tenants.without(lambda tenant: tenant_user("", tenant) in dropped)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Recent requests of all tenants, from which the multipliers are computed, and the notes that decisions keep of them."""
+"""Recent requests, from which the multipliers are computed, and the notes that decisions keep of them."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from aamc_sdk.types import Floats
 
 BLOCKS = 8
 """The multipliers are computed again when an eighth of the window is new."""
+OWN = 16
+"""Requests of a tenant in the window from which its own curves are computed; the curves of all tenants are those of one with fewer."""
 Note = Mapping[str, Any]
 """``utilities`` by candidate, ``wrapped`` (the choice probabilities above 0), and ``limits``: by name ``multiplier``, ``target``, and by candidate
-``expected`` (figures such as a latency) and ``use`` (the charge of a decision for it)."""
+``expected`` (figures such as a latency) and ``use`` (the charge of a decision for it). In the window also ``tenant``, except for training rows."""
 
 
 class RecentRequests:
@@ -38,7 +40,7 @@ class RecentRequests:
         self._size, self._resources = size, resources
         self._rows: list[Note] = []
         self._waiting: list[Note] = []
-        self._curves: list[PriceCurve] | None = None
+        self._curves: dict[str, list[PriceCurve]] = {}
         self.planned = copy.deepcopy(resources)
 
     def add(self, note: Note) -> None:
@@ -48,7 +50,7 @@ class RecentRequests:
             self._rows = [*self._rows, *self._waiting][-self._size :]
             self._waiting = []
             self.planned = copy.deepcopy(self._resources)
-            self._curves = None
+            self._curves = {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in JSON's types."""
@@ -65,29 +67,41 @@ class RecentRequests:
         self.planned = copy.deepcopy(self._resources)
         for resource in self.planned:
             resource.learned = copy.deepcopy(learned.get(resource.name, {}))
-        self._curves = None
+        self._curves = {}
 
-    def curves(self) -> list[PriceCurve]:
-        """Return the curve of each limit; none before the first request."""
-        if self._curves is None:
-            self._curves = curves_of(*self.arrays()) if self._rows else []
-        return self._curves
+    def drop_names(self, tenants: Collection[str]) -> None:
+        """Forget which requests were those of some tenants."""
+        for rows in (self._rows, self._waiting):
+            rows[:] = [{**row, "tenant": ""} if row.get("tenant") in tenants else row for row in rows]
+        self._curves = {}
 
-    def arrays(self) -> tuple[WrappedChoices, list[Floats], list[float]]:
-        """Return the window's choices, and for each limit the uses ``[W, M]`` and the mean target, among all candidates that occur."""
-        names = list(dict.fromkeys(name for row in self._rows for name in row["utilities"]))
+    def curves(self, tenant: str = "") -> list[PriceCurve]:
+        """Return the curve of each limit for a tenant's requests; none before the first request of any."""
+        if tenant not in self._curves:
+            rows = [row for row in self._rows if row.get("tenant") == tenant] if tenant else self._rows
+            is_common = tenant and len(rows) < OWN
+            self._curves[tenant] = self.curves() if is_common else curves_of(*self.arrays(rows)) if rows else []
+        return self._curves[tenant]
+
+    def arrays(self, rows: Sequence[Note] | None = None) -> tuple[WrappedChoices, list[Floats], list[float]]:
+        """Return the choices of W requests (default: the window's), and for each limit the uses ``[W, M]`` and the mean target.
+
+        M candidates are those that occur.
+        """
+        rows = self._rows if rows is None else rows
+        names = list(dict.fromkeys(name for row in rows for name in row["utilities"]))
         column = {name: m for m, name in enumerate(names)}
-        shape = len(self._rows), len(names)
+        shape = len(rows), len(names)
         utility, probabilities, mask = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
         figures = np.full((len(self._resources), *shape), np.nan)
-        for w, row in enumerate(self._rows):
+        for w, row in enumerate(rows):
             columns = [column[name] for name in row["utilities"]]
             mask[w, columns], utility[w, columns] = True, list(row["utilities"].values())
             probabilities[w, columns] = [row["wrapped"].get(name, 0.0) for name in row["utilities"]]
             for k, resource in enumerate(self._resources):
                 figures[k, w, columns] = [noted(row, resource.name, "expected", name) for name in row["utilities"]]
         uses = [without_unknown(resource.use(figures[k], names), mask) for k, resource in enumerate(self.planned)]
-        targets = [float(np.mean([row["limits"][resource.name]["target"] for row in self._rows])) for resource in self._resources]
+        targets = [float(np.mean([row["limits"][resource.name]["target"] for row in rows])) for resource in self._resources]
         return WrappedChoices(utility, probabilities, mask), uses, targets
 
 

@@ -104,7 +104,7 @@ class Paced(WrappingRouter):
         tenants = [query.tenant or "" for query in request.queries]  # requests without a tenant share accounts
         with self._lock:
             ledger = self.ledger
-            resources, curves = ledger.recent.planned, ledger.recent.curves()
+            resources, curves = ledger.recent.planned, {tenant: ledger.recent.curves(tenant) for tenant in set(tenants)}
             allowed = ledger.each(tenants, lambda account: account.allowance(now))
             targets = ledger.each(tenants, lambda account: account.target(now))
         figures = [resource.figures(request) for resource in resources]
@@ -112,7 +112,12 @@ class Paced(WrappingRouter):
         mask = self._affordable(request, resources, known, allowed)
         uses = [without_unknown(use, request.mask) for use in known]
         free = (0.0, 0.0, 1.0)
-        mixtures = np.array([[curves[k].mixture(target) if curves else free for target in row] for k, row in enumerate(targets)])
+        mixtures = np.array(
+            [
+                [own[k].mixture(target) if (own := curves[tenant]) else free for tenant, target in zip(tenants, row, strict=True)]
+                for k, row in enumerate(targets)
+            ]
+        )
         choices = WrappedChoices(scores.utility, choice_probabilities(scores, request, router.samples), mask)
         prices, probabilities = mixed_choices(choices, uses, mixtures.reshape(len(uses), len(request), 3))
         wanted = attrs.evolve(choices, mask=request.mask)  # not only those that this request can afford, or their price would fall
