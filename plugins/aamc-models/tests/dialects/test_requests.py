@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
-from aamc_models.dialects import convert_request, from_chat, to_chat
+from aamc_models.dialects import convert_request, from_chat, needs_short_ids, to_chat, with_short_ids
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import ModelSpec
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.types import Endpoint
 
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -563,3 +565,31 @@ def test_a_call_without_arguments_has_an_empty_object_in_responses() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
     history = [*ASK, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a", "content": "42"}]
     assert from_chat("responses", {"messages": history}).body["input"][1]["arguments"] == "{}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "needs"),
+    [
+        ("writer", {"model": "mistral-large-latest"}, True),
+        ("Devstral-Small", {}, True),
+        ("writer", {"base_url": "https://api.mistral.ai/v1"}, True),
+        ("writer", {"deployments": [{"model": "mixtral-8x7b"}]}, True),
+        ("gpt-5", {"base_url": "https://australiaeast.openai.azure.com/v1"}, False),
+    ],
+)
+def test_mistrals_models_need_short_ids_of_tool_calls(name: str, options: dict[str, Any], needs: bool) -> None:
+    assert needs_short_ids(ModelSpec(name, endpoint=Endpoint("openai", options))) is needs
+
+
+def test_a_call_and_its_result_have_the_same_short_id() -> None:
+    ids = ["call_abcdefghij0123456789", "functions.f:0", "D681PevKs"]
+    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+    results = [{"role": "tool", "tool_call_id": each, "content": "a"} for each in ids]
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+    short = with_short_ids({"model": "m", "messages": messages})
+    called = [call["id"] for call in short["messages"][1]["tool_calls"]]
+    assert called == [message["tool_call_id"] for message in short["messages"][2:]]
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in called)
+    assert called[2] == "D681PevKs"
+    assert len(set(called)) == 3
+    assert with_short_ids(short) == short

@@ -16,7 +16,9 @@ from aamc_models.dialects import (
     claude_model,
     convert_request,
     wants_usage,
+    needs_short_ids,
     with_usage,
+    with_short_ids,
     without_foreign_state,
 )
 
@@ -82,6 +84,8 @@ class Upstream:
 
     @cached_property
     def wire(self) -> WireProvider | PlainWire:
+        self._warned: set[tuple[str, ...]] = set()
+        self._needs_short_ids = needs_short_ids(candidate)
         """The provider.
 
         Raises:
@@ -172,6 +176,8 @@ class Upstream:
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
         return Prepared(wire_request, dropped, hides_usage, limit)
 
+        if api == "chat" and self._needs_short_ids:
+            body = with_short_ids(body)
     def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON or a form that names a model gets the model's name on the server."""
         raw, content_type = request.raw, request.headers.get("content-type", "")
