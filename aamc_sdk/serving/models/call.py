@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import attrs
 
@@ -154,16 +154,17 @@ class Call:
         )
 
 
-def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[Attempt]:
+def settled_attempts(attempts: Sequence[Attempt], *, ended: bool, excused: Collection[str] = ()) -> Sequence[Attempt]:
     """Return the attempts of a request whose statuses are final: all, or none while another candidate may still answer a refused request.
 
-    A refusal counts as an error if another candidate answered the request.
+    A refusal counts as an error if another candidate answered the request, except for the candidates in ``excused``, whose request lost a part.
     """
     statuses = [attempt.status for attempt in attempts]
     if "refused" not in statuses:
         return tuple(attempts)
     if "ok" in statuses:
-        return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
+        wrong = [attempt.status == "refused" and attempt.candidate not in excused for attempt in attempts]
+        return [attrs.evolve(attempt, status="error") if is_wrong else attempt for attempt, is_wrong in zip(attempts, wrong, strict=True)]
     return tuple(attempts) if ended else ()
 
 

@@ -174,3 +174,16 @@ def test_a_request_that_all_candidates_refuse_is_no_failure_of_theirs(serve: Any
     assert ends[:1] == [("picky", "refused")]
     assert ends[1:4] == [("picky", "error"), ("strict", "error"), ("good", "ok")]
     assert ends[4:] == [("picky", "refused"), ("strict", "refused"), ("good", "refused")]
+
+
+def test_a_refusal_of_a_request_that_lost_fields_is_no_failure_either(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= {"picky": Script(fault="status", status=400), "good": Script()}
+    gateway = serve({"picky": {}, "good": {}})
+    for _ in range(2):
+        asyncio.run(exchange(gateway.url, "messages", body_of("messages", "aamc/auto", top_k=5)))
+    asyncio.run(exchange(gateway.url, "messages", body_of("messages", "aamc/auto")))
+    ends = [(attempt["candidate"], attempt.get("status", "error" if attempt.get("error") else "ok")) for attempt in entries(gateway, "attempt")]
+    assert ends == [("picky", "refused"), ("good", "ok")] * 2 + [("picky", "error"), ("good", "ok")]
+    warnings = [line for line in (gateway.folder / "serve.log").read_text(encoding="utf-8").splitlines() if "refused a request" in line]
+    assert len(warnings) == 1
+    assert "model 'picky' refused a request (status 400) that had lost top_k; the router learns nothing from it" in warnings[0]

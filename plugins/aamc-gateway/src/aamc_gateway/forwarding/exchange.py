@@ -68,6 +68,7 @@ class Exchange:
         self.spent_usd = 0.0
         self._spent_tokens = 0
         self._attempts: list[Attempt] = []
+        self._excused: set[str] = set()
         self._choices = 0
         self._ended = False
 
@@ -265,6 +266,8 @@ class Exchange:
             held = await self.admission.use(upstream.name, upstream.max_cost.usd(request))
         block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
+        if prepared.is_altered:
+            self._excused.add(upstream.name)
         self.served.calls.append(call.figures)
         return call
 
@@ -274,7 +277,7 @@ class Exchange:
         self._log_attempts(ended=False)
 
     def _log_attempts(self, *, ended: bool) -> None:
-        if self._attempts and (settled := settled_attempts(self._attempts, ended=ended)):
+        if self._attempts and (settled := settled_attempts(self._attempts, ended=ended, excused=self._excused)):
             self._attempts = []
             for attempt in settled:
                 self.gateway.commits.add_attempt(attempt)
@@ -299,6 +302,8 @@ class Exchange:
             figures.error_kind, figures.status = error.kind, error.status
             if error.kind == "unexpected":
                 logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
+            if error.kind == "request" and call.prepared.is_altered:
+                call.upstream.warn_of_refusal(call.prepared, error.status, self.decision.id)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
             self._failures.append((error, call.prepared.request.api == self.request.api))
             self.gateway.metrics.fallbacks.labels(call.upstream.name, error.kind).inc()

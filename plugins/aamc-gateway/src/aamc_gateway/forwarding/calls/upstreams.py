@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Usage
     from aamc_sdk.serving import Call
 
+logger = logging.getLogger(__name__)
+_MAX_WARNINGS = 100
 Strip = Literal["", "earlier", "all"]
 
 
@@ -52,12 +55,14 @@ class Prepared:
         dropped: Fields that this dialect cannot express, that the model refuses beside its thinking, or that its provider leaves out.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
+        is_altered: Whether the request lost fields or state: a server that refuses it says nothing about its model.
     """
 
     request: WireRequest
     dropped: tuple[str, ...] = ()
     hides_usage: bool = False
     max_tokens: int | None = None
+    is_altered: bool = False
 
 
 class Upstream:
@@ -79,13 +84,13 @@ class Upstream:
         self.model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._claude_model = claude_model(candidate)
+        self._warned: set[tuple[str, ...]] = set()
+        self._needs_short_ids = needs_short_ids(candidate)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         self.max_cost = MaxCost(candidate, self.answers, self._max_tokens, default_tokens)
 
     @cached_property
     def wire(self) -> WireProvider | PlainWire:
-        self._warned: set[tuple[str, ...]] = set()
-        self._needs_short_ids = needs_short_ids(candidate)
         """The provider.
 
         Raises:
@@ -156,8 +161,8 @@ class Upstream:
         limit = self.max_cost.imposed_limit(request) if limits_answer else None
         if limit is not None:
             body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
-        if strip:
-            body = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier")
+        stripped = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier") if strip else body
+        is_stripped, body = stripped != body, stripped
         dropped: tuple[str, ...] = ()
         if api != request.api or api == "messages":
             converted = convert_request(
@@ -174,7 +179,15 @@ class Upstream:
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
         if api in self.apis and isinstance(self.wire, WireProvider):
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
-        return Prepared(wire_request, dropped, hides_usage, limit)
+        return Prepared(wire_request, dropped, hides_usage, limit, is_stripped or bool(dropped))
+
+    def warn_of_refusal(self, prepared: Prepared, status: int | None, decision_id: str) -> None:
+        """Warn that the server refused a request without some fields, once for the same ones. Not with its message, which may quote the prompt."""
+        if prepared.dropped not in self._warned and len(self._warned) < _MAX_WARNINGS:
+            self._warned.add(prepared.dropped)
+            lost = ", ".join(prepared.dropped) or "the state of other models"
+            text = "model %r refused a request (status %s) that had lost %.200s; the router learns nothing from it; see decision %s in the log"
+            logger.warning(text, self.name, status or "unknown", lost, decision_id)
 
         if api == "chat" and self._needs_short_ids:
             body = with_short_ids(body)
