@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -44,6 +45,7 @@ def call(identity: str, arguments: Any, index: int | None = 0) -> dict[str, Any]
     [
         ("stop", "end_turn"),
         ("length", "max_tokens"),
+        ("model_length", "max_tokens"),
         ("content_filter", "refusal"),
         ("tool_calls", "tool_use"),
         ("eos", "end_turn"),
@@ -53,7 +55,7 @@ def call(identity: str, arguments: Any, index: int | None = 0) -> dict[str, Any]
 def test_a_finish_reason_has_its_word_in_each_dialect(finish: Any, stop: str) -> None:
     assert stop == convert_answer("chat", "messages", chat({"content": "a"}, finish))["stop_reason"]
     response = convert_answer("chat", "responses", chat({"content": "a"}, finish))
-    expected = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
+    expected = {"length": "max_output_tokens", "model_length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
     assert (("incomplete", {"reason": expected}) if expected else ("completed", None)) == (response["status"], response["incomplete_details"])
 
 
@@ -125,6 +127,32 @@ def test_parallel_calls_with_one_index_are_told_apart_by_their_ids(target: str, 
         pieces = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]
         calls = [(block["id"], json.loads(piece)) for block, piece in zip(blocks, pieces, strict=True)]
     assert [(identity, {"n": identity}) for identity in ("a", "b", "c")] == calls
+
+
+def id_and_arguments(target: str, events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The id and the arguments of each call in a stream."""
+    if target == "responses":
+        return [(item["call_id"], item["arguments"]) for item in events[-1]["response"]["output"]]
+    blocks = {event["index"]: event["content_block"]["id"] for event in events if event["type"] == "content_block_start"}
+    pieces = [(event["index"], event["delta"]["partial_json"]) for event in events if event["type"] == "content_block_delta"]
+    return [(call_id, "".join(piece for index, piece in pieces if index == place)) for place, call_id in blocks.items()]
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+@pytest.mark.parametrize("missing", [{"id": ""}, {"id": None}, {}], ids=["empty", "null", "absent"])
+def test_calls_without_ids_get_some(target: str, missing: dict[str, Any]) -> None:
+    calls = [{"type": "function", "function": {"name": "f", "arguments": f'{{"n":{n}}}'}, **missing} for n in (1, 2)]
+    whole = convert_answer("chat", target, chat({"content": None, "tool_calls": calls}, "tool_calls"))
+    whole_ids = [each.get("call_id") or each["id"] for each in whole["output" if target == "responses" else "content"]]
+    together = streamed(target, {"tool_calls": [{**call, "index": 0} for call in calls]}, reason="tool_calls")
+    pieces = [{**calls[0], "function": {"name": "f", "arguments": ""}}, {"function": {"arguments": '{"n":1}'}}, calls[1]]
+    apart = streamed(target, *({"tool_calls": [{**piece, "index": 0}]} for piece in pieces), reason="tool_calls")
+    for events in (together, apart):
+        ids, arguments = zip(*id_and_arguments(target, events), strict=True)
+        assert arguments == ('{"n":1}', '{"n":2}')
+        whole_ids += ids
+    assert len(set(whole_ids)) == 6
+    assert all(re.fullmatch("call_[a-z0-9]{24}", call_id) for call_id in whole_ids)
 
 
 def test_an_id_that_is_repeated_with_every_piece_is_one_call() -> None:

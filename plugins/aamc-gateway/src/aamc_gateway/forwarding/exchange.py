@@ -244,8 +244,10 @@ class Exchange:
             return None
         request, origin = self.request, self._origin.candidate
         moved = name != origin and (origin is not None or (bool(request.foreign_state) and request.mode != "model"))
-        mixed = self._origin.mixed or "unsigned_thinking" in request.foreign_state
-        return self.gateway.upstreams[name], "all" if moved else "earlier" if mixed else ""
+        upstream = self.gateway.upstreams[name]
+        is_native = upstream.answers(request.api) == request.api  # a conversion leaves unsigned thinking out, and returns what the model demands
+        mixed = self._origin.mixed or (is_native and "unsigned_thinking" in request.foreign_state)
+        return upstream, "all" if moved else "earlier" if mixed else ""
 
     @cached_property
     def _fallbacks(self) -> list[str]:
@@ -264,10 +266,10 @@ class Exchange:
         held = None
         if self.gateway.settings.access.models:
             held = await self.admission.use(upstream.name, upstream.max_cost.usd(request))
-        block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
-        call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         if prepared.is_altered:
             self._excused.add(upstream.name)
+        block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
+        call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
         return call
 
@@ -300,10 +302,10 @@ class Exchange:
             call.held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
         if error is not None:
             figures.error_kind, figures.status = error.kind, error.status
-            if error.kind == "unexpected":
-                logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
             if error.kind == "request" and call.prepared.is_altered:
                 call.upstream.warn_of_refusal(call.prepared, error.status, self.decision.id)
+            if error.kind == "unexpected":
+                logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
             self._failures.append((error, call.prepared.request.api == self.request.api))
             self.gateway.metrics.fallbacks.labels(call.upstream.name, error.kind).inc()

@@ -6,7 +6,10 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, creation_time, identity, is_set, text_of
+import orjson
+
+from aamc_models.dialects.carried_state import CALL_STATE, carried_signature, restored_state
+from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -15,6 +18,7 @@ from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_STOPS = 4
 """OpenAI accepts no more stop sequences."""
+_CALLS = ("tool_calls", "function_call")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -29,12 +33,15 @@ def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
     return dict(body)
 
 
-def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
-    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``."""
+def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:
+    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, ``top_k``, and thinking.
+
+    State that thinking carries for the candidate, ``model``, returns to the fields where its server wrote it.
+    """
     plain = {name: value for name, value in body.items() if name != "top_k"}
     if is_set(body.get("top_k")):
         dropped.add("top_k")
-    plain["messages"] = [_plain_message(message, field, dropped) for field, message in objects(body.get("messages"), "messages")]
+    plain["messages"] = [_plain_message(message, field, dropped, model) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
     if isinstance(body.get("stop"), list) and len(body["stop"]) > MAX_STOPS:
@@ -43,10 +50,12 @@ def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
     return plain
 
 
-def _plain_message(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
+def _plain_message(message: JSON, field: str, dropped: set[str], model: str) -> dict[str, Any]:
     plain = {name: value for name, value in _unmarked(message, dropped).items() if name not in _THOUGHTS}
     if any(is_set(message.get(name)) for name in _THOUGHTS):
-        dropped.add("content.thinking")
+        restored, is_complete = restored_state(message, model)
+        plain.update(restored)
+        dropped.update(() if is_complete else ("content.thinking",))
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
         plain["content"] = parts
@@ -75,9 +84,12 @@ def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, An
 
 
 def first_choice(answer: JSON) -> dict[str, Any]:
-    """Return the first choice of a chat completion."""
+    """Return the first choice of a chat completion, whose tool calls have ids."""
     choices = items(answer.get("choices"), "choices")
-    return mapping(choices[0] if choices else None, "choices[0]")
+    choice = mapping(choices[0] if choices else None, "choices[0]")
+    message = mapping(choice.get("message"), "choices[0].message")
+    calls = [{**call, "id": made_id(call.get("id"))} for _, call in objects(message.get("tool_calls"), "choices[0].message.tool_calls")]
+    return {**choice, "message": {**message, "tool_calls": calls}}
 
 
 def reasoning_of(message: JSON) -> str:
@@ -143,7 +155,7 @@ class ToolCallPieces:
     """Reads the pieces of tool calls in the deltas of a stream. The first piece of a call has its id and its whole name."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[int, str]] = {}
+        self._calls: dict[int, tuple[int, str, str]] = {}
         self._count = 0
         self._held: dict[str, Any] | None = None
         self._begun: set[int] = set()
@@ -169,31 +181,45 @@ class ToolCallPieces:
         if self._held is not None:
             held, self._held = self._held, None
             self._begun.add(held["number"])
-            yield held
+            yield {**held, "id": made_id(held["id"])}
 
     def _pieces(self, delta: JSON) -> Iterator[dict[str, Any]]:
         """Yield the pieces as they come; ``function_call`` is how old servers name one.
 
-        Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call.
+        Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call. So does, without ids, a name after complete
+        arguments, or in the same delta.
         """
         calls = list(objects(delta.get("tool_calls"), "delta.tool_calls"))
         if delta.get("function_call") is not None:
             calls.append(("delta.function_call", {"index": -1, "id": OLD_CALL, "function": delta["function_call"]}))
+        seen: set[int] = set()
         for position, (field, call) in enumerate(calls):
             function = mapping(call.get("function") or {}, f"{field}.function")
             given, identity = call.get("index"), optional_text(call.get("id"), f"{field}.id")
             index = given if isinstance(given, int) else position
-            number, known = self._calls.get(index, (-1, ""))
-            if number < 0 or (identity and known and identity != known):
-                number, self._count = self._count, self._count + 1
-            self._calls[index] = number, identity or known
-            arguments = function.get("arguments")
+            name, arguments = optional_text(function.get("name"), f"{field}.function.name"), function.get("arguments")
+            arguments = "" if arguments is None else arguments_text(arguments, f"{field}.function.arguments")
+            number, known, earlier = self._calls.get(index, (-1, "", ""))
+            is_other = identity != known if identity and known else bool(name) and not (identity or known) and (index in seen or _is_object(earlier))
+            if number < 0 or is_other:
+                number, earlier, self._count = self._count, "", self._count + 1
+            seen.add(index)
+            self._calls[index] = number, identity or known, "" if identity or known else earlier + arguments
             yield {
                 "number": number,
-                "id": identity,
-                "name": optional_text(function.get("name"), f"{field}.function.name"),
-                "arguments": "" if arguments is None else arguments_text(arguments, f"{field}.function.arguments"),
+                "id": identity or known,
+                "name": name,
+                "arguments": arguments,
+                **chosen(call, *CALL_STATE),
             }
+
+
+def _is_object(written: str) -> bool:
+    """Return whether the arguments of a call are complete."""
+    try:
+        return isinstance(orjson.loads(written), dict)
+    except ValueError:
+        return False
 
 
 def _joined(held: JSON | None, piece: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +227,7 @@ def _joined(held: JSON | None, piece: dict[str, Any]) -> dict[str, Any]:
     if held is None:
         return piece
     name = held["name"] if piece["name"] == held["name"] else held["name"] + piece["name"]
-    return {**piece, "id": held["id"] or piece["id"], "name": name}
+    return {**held, **piece, "id": held["id"] or piece["id"], "name": name}
 
 
 def error_of(chunk: JSON) -> tuple[str, str, int | None]:
@@ -254,6 +280,8 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
 
     def __init__(self, model: str) -> None:
         super().__init__(model)
+        self._candidate = model
+        self._carries_reasoning = False
         self._begun = False
         self._usage = StreamedUsage("chat")
         self._pieces = ToolCallPieces()
@@ -264,18 +292,28 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         self._usage.note(chunk)
         choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice_number(choice) == 0), {})
         delta = mapping(choice.get("delta") or {}, "choices[0].delta")
-        events += self._reasoning(reasoning_of(delta), [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")])
-        events += self._words(text_of(delta.get("content"), "delta.content"), choice.get("logprobs"))
+        blocks = [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")]
+        events += self._reasoning(reasoning_of(delta), blocks)
+        self._carries_reasoning = not blocks and (self._carries_reasoning or is_set(delta.get("reasoning_content")))
+        words = text_of(delta.get("content"), "delta.content")
+        if self._carries_reasoning and (words or any(delta.get(name) for name in _CALLS) or choice.get("finish_reason")):
+            events += self._carrier(carried_signature(self._candidate, reasoning=True))
+            self._carries_reasoning = False
+        events += self._words(words, choice.get("logprobs"))
         events += self._refusal(optional_text(delta.get("refusal"), "delta.refusal"))
-        for call in self._pieces.read(delta):
-            events += self._call(call)
+        calls = list(self._pieces.read(delta))
         if choice.get("finish_reason"):
             text(choice["finish_reason"], "choices[0].finish_reason")
             self._finish = choice
         if self._finish is not None:
-            for call in self._pieces.rest():
-                events += self._call(call)
+            calls += self._pieces.rest()
+        for call in calls:
+            events += [*self._carrier(carried_signature(self._candidate, calls=[call])), *self._call(call)]
         return events
+
+    def _carrier(self, signature: str) -> list[bytes]:
+        """Return the events that sign the open block of thinking, or an empty one; none without a signature."""
+        return self._reasoning("", [{"type": "thinking", "thinking": "", "signature": signature}]) if signature else []
 
     @abc.abstractmethod
     def _start(self, chunk: JSON) -> list[bytes]: ...

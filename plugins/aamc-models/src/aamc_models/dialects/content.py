@@ -58,17 +58,6 @@ def service_tier(body: JSON, tiers: Mapping[str, str], dropped: set[str]) -> dic
     return {} if tier is None else {"service_tier": tier}
 
 
-def sendable_thinking(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
-    """Return the blocks of thinking of an assistant's message that can be sent back: servers refuse one without its signature."""
-    blocks = [block for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks")]
-    if blocks:
-        ignore(message, "reasoning_content", "reasoning")  # the same thinking as text
-    sendable = [dict(block) for block in blocks if block.get("signature") or block.get("data")]
-    if len(sendable) < len(blocks):
-        dropped.add("content.thinking")
-    return sendable
-
-
 def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Return one text of chat as a string, which every server understands; other parts as they are."""
     if not parts:
@@ -107,6 +96,11 @@ class ToolCall(NamedTuple):
     name: str
     arguments: object
     field: str
+
+
+def made_id(call_id: object) -> Any:
+    """Return the id of an answer's tool call: a new one where the server gave none, as clients answer a call by its id."""
+    return call_id or f"call_{new_ids(1)[0][:24]}"
 
 
 def calls_of(message: JSON, field: str) -> Iterator[ToolCall]:
@@ -187,6 +181,12 @@ def arguments_text(arguments: object, field: str) -> str:
         return arguments
     return to_json({} if arguments is None else arguments, field)
 
+
+def safe_id(identity: str) -> str:
+    """Return an id with only the characters that Anthropic accepts."""
+    return _BAD_ID.sub("_", identity)
+
+
 def needs_short_ids(candidate: ModelSpec) -> bool:
     """Return whether the server of a candidate may refuse the ids of tool calls that other servers make, as Mistral's models do."""
     options = {} if candidate.endpoint is None else dict(candidate.endpoint.options)
@@ -209,12 +209,6 @@ def _short_id(call_id: object) -> object:
     if not isinstance(call_id, str) or _SHORT_ID.fullmatch(call_id):
         return call_id
     return blake2b(call_id.encode(errors="surrogatepass"), digest_size=5).hexdigest()[:9]
-
-
-
-def safe_id(identity: str) -> str:
-    """Return an id with only the characters that Anthropic accepts."""
-    return _BAD_ID.sub("_", identity)
 
 
 def identity(answer_id: object, prefix: str) -> str:

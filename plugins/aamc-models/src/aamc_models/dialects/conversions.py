@@ -122,6 +122,7 @@ def from_chat(
     parameters: Mapping[str, Any] | None = None,
     reasons: bool = True,
     claude_model: str = "",
+    model: str = "",
 ) -> Converted:
     """Return a canonical request in a dialect; for ``"chat"``, without the extensions.
 
@@ -134,6 +135,7 @@ def from_chat(
             has priority over that of the body; thinking that the API would refuse, as in the middle of tool calls, is switched off.
         reasons: Whether the model reasons; without it, a ``reasoning_effort`` is left out, since servers refuse it for other models.
         claude_model: The model whose rules a request of ``messages`` follows, see :func:`aamc_models.dialects.messages.claude_rules.claude_rules`.
+        model: The candidate, as :func:`convert_answer` names it; state that its server demands back, and clients of other dialects return, is for it.
 
     Raises:
         DataError: A field has a wrong type or value; the message names it.
@@ -146,8 +148,9 @@ def from_chat(
     if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
-    limits, tracked = (max_tokens, parameters or {}, claude_model) if dialect == "messages" else (), TrackedObject(body)
-    converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *limits)
+    tracked = TrackedObject(body)
+    more = {"chat": (model,), "messages": (max_tokens, parameters or {}, claude_model)}.get(dialect, ())
+    converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *more)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
 
 
@@ -195,6 +198,7 @@ def convert_request(
     parameters: Mapping[str, Any] | None = None,
     reasons: bool = True,
     claude_model: str = "",
+    model: str = "",
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
@@ -216,7 +220,9 @@ def convert_request(
                 add_thinking(same, own.get("reasoning_effort"), own, dropped, rules)
         return Converted(same, sorted(dropped))
     canonical = to_chat(source, body)
-    converted = from_chat(target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons, claude_model=claude_model)
+    converted = from_chat(
+        target, canonical.body, max_tokens=max_tokens, parameters=parameters, reasons=reasons, claude_model=claude_model, model=model
+    )
     return Converted(converted.body, sorted({*canonical.dropped, *converted.dropped}))
 
 

@@ -16,10 +16,10 @@ from aamc_models.dialects import (
     OUTPUT_LIMITS,
     claude_model,
     convert_request,
-    wants_usage,
     needs_short_ids,
-    with_usage,
+    wants_usage,
     with_short_ids,
+    with_usage,
     without_foreign_state,
 )
 
@@ -173,8 +173,11 @@ class Upstream:
                 parameters=self.candidate.parameters,
                 reasons=self._reasons,
                 claude_model=self._claude_model,
+                model=self.name,
             )
             body, dropped = converted.body, tuple(converted.dropped)
+        if api == "chat" and self._needs_short_ids:
+            body = with_short_ids(body)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
         if api in self.apis and isinstance(self.wire, WireProvider):
@@ -189,8 +192,6 @@ class Upstream:
             text = "model %r refused a request (status %s) that had lost %.200s; the router learns nothing from it; see decision %s in the log"
             logger.warning(text, self.name, status or "unknown", lost, decision_id)
 
-        if api == "chat" and self._needs_short_ids:
-            body = with_short_ids(body)
     def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON or a form that names a model gets the model's name on the server."""
         raw, content_type = request.raw, request.headers.get("content-type", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aamc_models.dialects.carried_state import CALL_STATE, carried_state
 from aamc_models.dialects.content import has_block, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
@@ -12,7 +13,6 @@ from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinki
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
 """The kinds of state that :func:`foreign_state` finds."""
 _CHAT_STATE = ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning", "audio", "provider_specific_fields", "extra_content")
-_CALL_STATE = ("provider_specific_fields", "extra_content")
 _STORED = {"previous_response_id": "previous_response_id", "conversation": "previous_response_id"}
 _SECRET_ITEMS = {"reasoning": "encrypted_reasoning", "compaction": "encrypted_reasoning", "item_reference": "item_reference"}
 _CALLS = ("function_call", "custom_tool_call")
@@ -25,7 +25,8 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     - ``"previous_response_id"``: the earlier conversation lies at the server.
     - ``"encrypted_reasoning"``, ``"thinking"`` (signed blocks), ``"item_reference"``, ``"container"``: another model or server refuses them.
     - ``"open_tool_calls"``: the last message is a tool's result, or a call without one.
-    - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them.
+    - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them. One that carries the state of a tool
+      call is of the kind ``"thinking"`` or ``"encrypted_reasoning"`` too.
 
     Raises:
         DataError: A field has a wrong type; the message names it.
@@ -53,13 +54,21 @@ def _message_state(dialect: str, message: JSON) -> set[str]:
         blocks = [block for block in content if isinstance(block, dict) and block.get("type") in THINKING_BLOCKS] if isinstance(content, list) else []
     else:
         blocks = [block for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
-    found = {"thinking" if block.get("signature") or block.get("data") else "unsigned_thinking" for block in blocks}
+    found = {kind for block in blocks for kind in _thinking_kinds(block, "thinking")}
     if dialect == "chat" and any(is_set(message.get(name)) for name in ("reasoning_details", "provider_specific_fields", "extra_content")):
         found.add("encrypted_reasoning")
     calls = message.get("tool_calls") if dialect == "chat" else None
-    if isinstance(calls, list) and any(isinstance(call, dict) and any(name in call for name in _CALL_STATE) for call in calls):
+    if isinstance(calls, list) and any(isinstance(call, dict) and any(name in call for name in CALL_STATE) for call in calls):
         found.add("encrypted_reasoning")
     return found
+
+
+def _thinking_kinds(block: JSON, signed: str) -> set[str]:
+    """Return the kinds of state of a block of thinking; one with another signature than a conversion's is of the kind ``signed``."""
+    state = carried_state(block)
+    if state is None:
+        return {signed if block.get("signature") or block.get("data") else "unsigned_thinking"}
+    return {"unsigned_thinking", signed} if state["calls"] else {"unsigned_thinking"}
 
 
 def _is_open(message: JSON) -> bool:
@@ -95,10 +104,10 @@ def _response_state(body: JSON) -> set[str]:
     for _, item in objects(body["input"], "input"):
         last = item.get("type")
         secret = lookup(_SECRET_ITEMS, last)
-        if secret and (last == "item_reference" or is_set(item.get("encrypted_content"))):
+        if last == "reasoning":
+            found.update(_thinking_kinds({"signature": item.get("encrypted_content")}, "encrypted_reasoning"))
+        elif secret and (last == "item_reference" or is_set(item.get("encrypted_content"))):
             found.add(secret)
-        elif last == "reasoning":
-            found.add("unsigned_thinking")
     if last in (*_CALLS, *_RESULTS):
         found.add("open_tool_calls")
     return found
@@ -145,7 +154,7 @@ def _chat_message(message: JSON) -> dict[str, Any]:
     portable = {name: value for name, value in message.items() if name not in _CHAT_STATE}
     if isinstance(message.get("tool_calls"), list):
         calls = (mapping(call, "tool_calls") for call in message["tool_calls"])
-        portable["tool_calls"] = [{name: value for name, value in call.items() if name not in _CALL_STATE} for call in calls]
+        portable["tool_calls"] = [{name: value for name, value in call.items() if name not in CALL_STATE} for call in calls]
     return portable
 
 

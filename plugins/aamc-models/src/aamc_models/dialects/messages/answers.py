@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from aamc_models.dialects.carried_state import carried_signature
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
 from aamc_models.dialects.content import calls_of, chosen, identity, is_set, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
@@ -23,7 +24,14 @@ _FROM_MESSAGES = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_TO_MESSAGES = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
+_TO_MESSAGES = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "model_length": "max_tokens",  # Mistral's, where the context window ends
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
 
 
 def finish_reason_of(stop_reason: object) -> str:
@@ -52,8 +60,8 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     """Return a chat completion as an answer of Anthropic's messages."""
     choice = first_choice(answer)
-    message = mapping(choice.get("message"), "choices[0].message")
-    content = thinking_blocks(message)
+    message = choice["message"]
+    content = thinking_blocks(message, model)
     words = text_of(message.get("content"), "choices[0].message.content") + optional_text(message.get("refusal"), "choices[0].message.refusal")
     if words:
         content.append({"type": "text", "text": words})
@@ -72,12 +80,13 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     }
 
 
-def thinking_blocks(message: JSON) -> list[dict[str, Any]]:
-    """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one."""
+def thinking_blocks(message: JSON, model: str) -> list[dict[str, Any]]:
+    """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one, or one that carries a model's state."""
     blocks = [unnumbered(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
-    reasoning = reasoning_of(message)
-    if not blocks and reasoning:
-        blocks = [{"type": "thinking", "thinking": reasoning, "signature": ""}]
+    reasoning, calls = "" if blocks else reasoning_of(message), [call for _, call in objects(message.get("tool_calls"), "tool_calls")]
+    signature = carried_signature(model, reasoning=bool(reasoning) and is_set(message.get("reasoning_content")), calls=calls)
+    if reasoning or signature:
+        blocks.append({"type": "thinking", "thinking": reasoning, "signature": signature})
     return blocks
 
 

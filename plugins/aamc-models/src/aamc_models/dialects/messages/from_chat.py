@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any
 
+from aamc_models.dialects.carried_state import sendable_thinking
 from aamc_models.dialects.content import (
     ToolCall,
     arguments_of,
@@ -21,7 +22,6 @@ from aamc_models.dialects.content import (
     lookup,
     result_id,
     safe_id,
-    sendable_thinking,
     service_tier,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong

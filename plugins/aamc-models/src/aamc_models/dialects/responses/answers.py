@@ -12,7 +12,7 @@ from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
 
-_TO_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_TO_INCOMPLETE = {"length": "max_output_tokens", "model_length": "max_output_tokens", "content_filter": "content_filter"}
 _UNFINISHED = ("cancelled", "failed", "in_progress", "queued")
 
 
@@ -133,9 +133,9 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     """Return a chat completion as a response."""
     choice = first_choice(answer)
-    message = mapping(choice.get("message"), "choices[0].message")
+    message = choice["message"]
     base = identity(answer.get("id"), "")
-    output = [reasoning_item(block, f"rs_{base}_{index}") for index, block in enumerate(thinking_blocks(message))]
+    output = [reasoning_item(block, f"rs_{base}_{index}") for index, block in enumerate(thinking_blocks(message, model))]
     words = text_of(message.get("content"), "choices[0].message.content")
     parts = [text_part(words, logprobs_from_chat(choice.get("logprobs")))] if words else []
     refusal = optional_text(message.get("refusal"), "choices[0].message.refusal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aamc_models.dialects.carried_state import sendable_thinking
 from aamc_models.dialects.content import (
     arguments_text,
     calls_of,
@@ -14,7 +15,6 @@ from aamc_models.dialects.content import (
     image_url,
     is_set,
     result_id,
-    sendable_thinking,
     text_of,
 )
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aamc_models.dialects.carried_state import carried_state
 from aamc_models.dialects.content import arguments_text, check_sendable, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
 from aamc_sdk.errors import DataError
@@ -104,9 +105,11 @@ def _thoughts(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _add_call(chat: list[dict[str, Any]], call: dict[str, Any], thoughts: list[dict[str, Any]]) -> None:
-    """Add a tool call to the assistant's message before it, or as a new message."""
-    if not chat or chat[-1]["role"] != "assistant" or thoughts:
+    """Add a tool call to the assistant's message before it, or as a new message where that is another's or thinking comes between."""
+    if not chat or chat[-1]["role"] != "assistant" or any(carried_state(block) is None for block in thoughts):
         chat.append({"role": "assistant", "content": None, **_thoughts(thoughts)})
+    elif thoughts:
+        chat[-1].setdefault("thinking_blocks", []).extend(thoughts)
     chat[-1].setdefault("tool_calls", []).append(call)
 
 
