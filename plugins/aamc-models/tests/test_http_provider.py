@@ -180,6 +180,9 @@ def test_an_event_may_begin_with_a_comment(upstream, provider) -> None:
     assert "answered with an error: busy" in str(error)
 
 
+TOO_LONG = {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}
+
+
 @pytest.mark.parametrize(
     ("script", "kind", "text"),
     [
@@ -197,6 +200,16 @@ def test_an_event_may_begin_with_a_comment(upstream, provider) -> None:
         (reply({"error": {"message": "later", "type": "tokens", "code": "rate_limit_exceeded"}}), "rate_limit", "answered with an error: later"),
         (reply({"error": {"message": "later", "code": 429}}), "rate_limit", "answered with an error: later"),
         (reply({"type": "error", "error": {"message": "Overloaded", "type": "overloaded_error"}}), "server", "answered with an error: Overloaded"),
+        (reply(TOO_LONG), "request", "answered with an error: too long"),
+        (reply({"error": {"message": "no credit", "code": 402}}), "authentication", "answered with an error: no credit"),
+        (reply({"error": {"message": "gone", "code": "502"}}), "server", "answered with an error: gone"),
+        (reply({"error": {"message": "no such model", "code": 404}}), "configuration", "answered with an error: no such model"),
+        (reply([{"error": {"message": "API key not valid.", "code": 400}}], 400), "authentication", "refused: 400 Bad Request: API key not valid."),
+        (reply({"code": "Wrong", "error": "Incorrect API key provided: a***b"}, 400), "authentication", "Bad Request: Incorrect API key provided"),
+        (reply({"error": {"message": "'Invalid API key' is no title"}}, 400), "request", "Bad Request: 'Invalid API key' is no title"),
+        (reply({"object": "error", "message": "too long", "code": 400}, 400), "request", "refused: 400 Bad Request: too long"),
+        (reply({"detail": [{"loc": ["body", "top_k"], "msg": "Not permitted"}, {"msg": "No"}]}, 400), "request", ": body.top_k: Not permitted; No"),
+        (reply({"message": {"detail": [{"loc": ["body", "n"], "msg": "Not permitted"}]}}, 400), "request", ": body.n: Not permitted"),
         (then(begin(), send(b'{"choices": [', chunked=False), cut), "protocol", "cut or broke its answer"),
         (cut, "protocol", "closed the connection before its answer: ServerDisconnectedError"),
         (reset, "protocol", "closed the connection before its answer: ClientOSError"),
@@ -210,6 +223,14 @@ def test_a_server_that_fails_is_a_typed_error(upstream, provider, script, kind, 
     assert error.kind == kind
     assert text.replace("JSON object", "") in str(error)
     assert str(error).startswith(f"model 'small' at {server.url} ")
+
+
+def test_a_refusal_in_a_stream_is_told_to_the_client_and_sent_once_and_lets_no_server_rest(upstream, provider) -> None:
+    server = upstream(events(b"data: " + json.dumps(TOO_LONG).encode() + b"\n\n", DONE))
+    calling = provider(base_url=server.url, breaker_failures=1)
+    error = failed(streamed, calling)
+    assert (error.status, error.public) == (400, "model 'small' refused the request (400 Bad Request): too long")
+    assert (len(server.asked), calling.state().available) == (1, True)
 
 
 def test_half_a_json_is_a_typed_error(upstream, provider) -> None:

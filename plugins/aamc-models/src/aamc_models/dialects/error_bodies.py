@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.events import event_of
+from aamc_models.dialects.fields import json_value
 from aamc_sdk.errors import ProviderError
 
 _STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502, "configuration": 502}
@@ -32,7 +34,6 @@ _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_fo
 BROKEN_OFF_REASONS = ("error", "abort", "insufficient_system_resource")
 """Finish reasons of answers that a server broke off: in general, in vLLM and SGLang, and at DeepSeek."""
 _KINDS = {
-    "429": "rate_limit",
     "authentication_error": "authentication",
     "insufficient_quota": "authentication",  # as status 402: a pause does not help
     "invalid_request_error": "request",
@@ -42,6 +43,15 @@ _KINDS = {
     "timeout_error": "timeout",
 }
 """The kinds of errors by their code or type, as servers name them."""
+_STATUS_KINDS = {
+    **dict.fromkeys((401, 402, 403), "authentication"),
+    407: "connection",
+    408: "timeout",
+    409: "server",
+    421: "connection",
+    429: "rate_limit",
+}
+_STATUS = re.compile("[45][0-9]{2}")
 
 
 def error_body(dialect: str, message: str, kind: str, status: int | None) -> dict[str, Any]:
@@ -91,6 +101,30 @@ def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return error if isinstance(error, dict) and error else None
 
 
+def error_in_body(body: bytes) -> dict[str, Any]:
+    """Return the error in the body of an answer whose status is no success; an empty one if it cannot be read.
+
+    Gemini puts it into a list. Others leave the object ``error`` out, and FastAPI and Mistral have a list of wrong fields in place of a message.
+    """
+    content = json_value(body)
+    first = content[0] if isinstance(content, list) and content else content
+    if not isinstance(first, dict):
+        return {}
+    error = error_in(first) or first
+    message = error.get("message") or error.get("detail")
+    message = message.get("detail") if isinstance(message, dict) else message
+    if isinstance(message, list):
+        message = "; ".join(_problem(entry) for entry in message if isinstance(entry, dict))
+    return {**error, "message": message}
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    """Return what is wrong with which field."""
+    place = entry.get("loc")
+    field = ".".join(map(str, place)) if isinstance(place, list) else ""
+    return f"{field}: {entry.get('msg')}" if field else str(entry.get("msg"))
+
+
 def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the error that an event of a stream reports, which events of ``responses`` hold in their response or in fields of their own."""
     response = event.get("response")
@@ -128,9 +162,23 @@ def error_message(error: object) -> str:
     return message if isinstance(message, str) and message else "the server reported an error without a message"
 
 
+def status_of(error: Mapping[str, Any]) -> int | None:
+    """Return the HTTP status that a reported error has as its code, as those of SGLang, vLLM and OpenRouter do; None without one."""
+    code = str(error.get("code"))
+    return int(code) if _STATUS.fullmatch(code) else None
+
+
+def kind_of_status(status: int) -> str:
+    """Return the kind of an error with an HTTP status."""
+    return _STATUS_KINDS.get(status) or ("server" if status >= 500 else "request")
+
+
 def kind_of(error: object) -> str:
-    """Return the kind of a reported error without a status: a rate limit if its code or type says so, else by its code, else by its type."""
-    names = [str(error.get(key)) for key in ("code", "type")] if isinstance(error, Mapping) else []
+    """Return the kind of a reported error: a rate limit if its code or type says so, else by the status that it names, its code, or its type."""
+    if not isinstance(error, Mapping):
+        return "server"
+    names = [str(error.get(key)) for key in ("code", "type")]
     if any("rate_limit" in name for name in names):  # servers end it in _error, _exceeded or -ed
         return "rate_limit"
-    return next((_KINDS[name] for name in names if name in _KINDS), "server")
+    status = status_of(error)
+    return kind_of_status(status) if status is not None else next((_KINDS[name] for name in names if name in _KINDS), "server")

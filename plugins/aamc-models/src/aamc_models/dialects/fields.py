@@ -17,14 +17,19 @@ DIALECTS = ("chat", "messages", "responses", "completions")
 
 def json_object(body: bytes) -> dict[str, Any] | None:
     """Return the JSON object that a body holds, with None for NaN and infinities, which some servers write; None if it holds something else."""
+    content = json_value(body)
+    return content if isinstance(content, dict) else None
+
+
+def json_value(body: bytes) -> Any:
+    """Return the JSON value that a body holds, as :func:`json_object` reads it; None if it is no JSON."""
     try:
-        content = orjson.loads(body)
+        return orjson.loads(body)
     except ValueError:
         try:
-            content = json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+            return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
         except (ValueError, RecursionError):
             return None
-    return content if isinstance(content, dict) else None
 
 
 def _finite(digits: str) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from aamc_models.dialects.error_bodies import error_in, kind_of
+from aamc_models.dialects.error_bodies import error_in, kind_of, status_of
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import Failure, refusal
@@ -141,7 +141,7 @@ def _is_comment(event: bytes) -> bool:
 
 def reported(error: Mapping[str, Any], body: bytes) -> Failure:
     """Return the failure in the error that an answer holds."""
-    return Failure(f"answered with an error: {error.get('message') or error}", kind_of(error), body=body)
+    return Failure(f"answered with an error: {error.get('message') or error}", kind_of(error), status_of(error), body)
 
 
 async def _check_stream(response: aiohttp.ClientResponse) -> None:

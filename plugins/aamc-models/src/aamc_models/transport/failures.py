@@ -13,8 +13,7 @@ from typing import AnyStr
 import aiohttp
 import attrs
 
-from aamc_models.dialects.error_bodies import error_in, error_message, kind_of
-from aamc_models.dialects.fields import json_object
+from aamc_models.dialects.error_bodies import error_in_body, error_message, kind_of, kind_of_status
 from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
@@ -39,14 +38,8 @@ _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
 _OTHER_THAN_MODEL = re.compile(r"\b(?:support|item|file|response|conversation|container|vector store)\b", re.IGNORECASE)
 """Words of errors with status 404 about an ability that the model lacks (OpenRouter), or a stored object that is missing (OpenAI, Anthropic)."""
-_KINDS = {
-    **dict.fromkeys((401, 402, 403), "authentication"),
-    407: "connection",
-    408: "timeout",
-    409: "server",
-    421: "connection",
-    429: "rate_limit",
-}
+_WRONG_KEY = re.compile("(incorrect|invalid) api key|api key (not valid|expired)", re.IGNORECASE)
+"""The beginning of the messages with which Gemini and xAI refuse a key by status 400."""
 _ADVICE = {
     "connection": "check that the server runs, and base_url",
     "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
@@ -95,10 +88,11 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
 
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
-    kind = _KINDS.get(status) or ("server" if status >= 500 else "request" if status >= 400 else "protocol")
-    if kind == "rate_limit" and kind_of(error_in(json_object(body))) == "authentication":  # OpenAI refuses for an exhausted quota with 429
+    kind, message = kind_of_status(status) if status >= 400 else "protocol", message_of(body)
+    is_quota = status == 429 and kind_of(error_in_body(body)) == "authentication"  # OpenAI refuses for an exhausted quota with 429
+    if is_quota or (status == 400 and _WRONG_KEY.match(message)):
         kind = "authentication"
-    return Failure(f"refused: {status} {phrases.get(status, '')}: {message_of(body)}".rstrip(": "), kind, status, body, retry_after_s)
+    return Failure(f"refused: {status} {phrases.get(status, '')}: {message}".rstrip(": "), kind, status, body, retry_after_s)
 
 
 def without_key(words: AnyStr, key: str) -> AnyStr:
@@ -147,7 +141,7 @@ def asked_model(failure: Failure, request: WireRequest) -> Failure:
     is_missing = failure.status in (404, 405) and failure.kind == "request" and request.api in _CONVERSATIONS
     if not is_missing or (isinstance(body, Mapping) and any(body.get(name) for name in _STORED)):
         return failure
-    error = error_in(json_object(failure.body))
+    error = error_in_body(failure.body)
     return failure if error is not None and _OTHER_THAN_MODEL.search(error_message(error)) else attrs.evolve(failure, kind="configuration")
 
 
@@ -184,7 +178,7 @@ def _public_text(failure: Failure) -> str:
 
 def message_of(body: bytes) -> str:
     """Return the message in the body of an error, else the start of the body."""
-    error = error_in(json_object(body))
-    if error is None:
-        return " ".join(body[: 4 * ERROR_CHARACTERS].decode(errors="replace").split())[:ERROR_CHARACTERS]
-    return str(error.get("message") or error)[:ERROR_CHARACTERS]
+    message = error_in_body(body).get("message")
+    if not isinstance(message, str) or not message:
+        message = " ".join(body[: 4 * ERROR_CHARACTERS].decode(errors="replace").split())
+    return message[:ERROR_CHARACTERS]
