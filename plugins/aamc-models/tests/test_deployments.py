@@ -239,8 +239,42 @@ def test_a_long_pause_ends_the_attempts_and_its_length_is_reported(upstream, pro
     if status == 429:
         error = failed(sent, calling)
         assert (len(server.asked), error.retry_after_s > 40) == (1, True)
-        assert "wants no request for" in str(error)
+        assert "gets no request for" in str(error)
         assert calling.state().remaining == 0
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_the_pause_that_an_error_names_is_kept(upstream, provider, status) -> None:
+    error = {"error": {"message": "over your quota", "code": 429, "details": [{"retryDelay": "34s"}]}}
+    server = upstream(reply(error if status == 200 else [error], status))
+    calling = provider(base_url=server.url)
+    assert [failed(sent, calling).retry_after_s for _ in range(2)] == [34.0, pytest.approx(34.0, abs=10.0)]
+    assert (len(server.asked), calling.state().remaining) == (1, 0)
+
+
+def test_a_deployment_that_is_over_its_limit_and_names_no_time_rests_for_a_time_that_doubles(upstream, provider) -> None:
+    server = upstream(*[reply({}, 429)] * 3, reply(), reply({}, 429))
+    calling = provider(base_url=server.url, retries=1, max_pause_s=0.5)
+    (deployment,) = calling._deployments.all
+
+    def fail_after_rest() -> float:
+        deployment.paused_until = 0.0
+        return failed(sent, calling).retry_after_s
+
+    assert (fail_after_rest(), len(server.asked)) == (1.0, 2)  # the first call asks again
+    assert (failed(sent, calling).retry_after_s, len(server.asked)) == (pytest.approx(1.0, abs=0.5), 2)
+    assert calling.state().remaining == 0
+    assert (fail_after_rest(), len(server.asked)) == (2.0, 3)
+    deployment.paused_until = 0.0
+    assert sent(calling).status == 200
+    assert (fail_after_rest(), len(server.asked)) == (1.0, 6)
+
+
+def test_another_deployment_takes_over_while_one_rests_that_is_over_its_limit(upstream, provider) -> None:
+    limited, free = upstream(reply({}, 429)), upstream(reply())
+    calling = provider(base_url=NOBODY, deployments=shared(limited, free))
+    assert [sent(calling).status for _ in range(20)] == [200] * 20
+    assert len(limited.asked) <= 2
 
 
 def test_a_pause_that_a_server_wants_is_reported_as_the_longest_one_that_is_kept(upstream, provider) -> None:

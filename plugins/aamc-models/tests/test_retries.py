@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -7,7 +8,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from aamc_models.transport.retries import pause_s, retry_after_s
+from aamc_models.transport.retries import pause_s, reset_s, retry_after_s
 
 from aamc_sdk import ModelSpec
 from aamc_sdk.errors import ProviderError
@@ -35,6 +36,33 @@ def test_the_pause_that_a_server_wants_is_read(headers, seconds) -> None:
 def test_a_date_is_the_time_until_then() -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
     assert retry_after_s({"retry-after": date}) == pytest.approx(3600, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("headers", "error", "seconds"),
+    [
+        ({}, {}, None),
+        ({"x-ratelimit-reset-requests": "30s"}, {}, 30.0),
+        ({"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-reset-requests": "2m59.56s"}, {}, 360.0),
+        ({"x-ratelimit-reset-tokens": "9ms", "x-ratelimit-remaining-tokens": "900", "X-RateLimit-Reset-Requests": "1h2s"}, {}, 3602.0),
+        ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-remaining-requests": "59"}, {}, None),
+        ({"x-ratelimit-reset-requests-day": "33011.4", "x-ratelimit-remaining-requests-day": "0"}, {}, 33011.4),
+        ({"x-ratelimit-reset": "soon"}, {}, None),
+        ({"x-ratelimit-reset": "0"}, {}, None),
+        ({}, {"details": [{"reason": "quota"}, {"retryDelay": "34s"}, "x"]}, 34.0),
+        ({}, {"details": "x", "metadata": "x"}, None),
+    ],
+)
+def test_the_reset_of_a_limit_with_nothing_left_is_read(headers, error, seconds) -> None:
+    assert reset_s(headers, error) == seconds
+
+
+def test_a_reset_may_be_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)  # 2027-01-15 08:00:00 UTC
+    assert reset_s({"anthropic-ratelimit-tokens-reset": "2027-01-15T08:00:40Z"}, {}) == 40.0
+    assert reset_s({"x-ratelimit-reset": "1800000050"}, {}) == 50.0
+    assert reset_s({}, {"metadata": {"headers": {"X-RateLimit-Reset": "1800000060000"}}}) == 60.0
+    assert reset_s({"x-ratelimit-reset": "1700000000"}, {}) is None
 
 
 def test_back_off_has_full_jitter_and_doubles_up_to_the_longest() -> None:

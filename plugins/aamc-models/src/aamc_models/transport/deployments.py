@@ -14,6 +14,8 @@ from aamc_sdk.interfaces import EndpointState
 
 LONGEST_REST_S = 300.0
 """Maximum time in seconds for which a server is not called since it said so: a wrong date must not end it."""
+_FIRST_REST_S = 1.0
+"""Time in seconds for which a server is not called that is over its limit and names no time; it doubles up to the length of the window of limits."""
 _LATEST = 20
 """Number of latest calls whose share of failures counts."""
 _FAILED_SHARE = 0.5
@@ -140,7 +142,10 @@ class RateLimit:
 
 
 class Deployment:
-    """A server, or one of its keys: its own options, else those of the endpoint, and its health. ``api_key`` is ``""`` if its variable is not set."""
+    """A server, or one of its keys: its own options, else those of the endpoint, and its health. ``api_key`` is ``""`` if its variable is not set.
+
+    ``rest_s`` is the length of its latest rest after answers 429 that named no time; 0 since a call succeeded.
+    """
 
     def __init__(self, own: DeploymentOptions, shared: EndpointOptions) -> None:
         self.base_url = (own.base_url or shared.base_url).rstrip("/")
@@ -155,6 +160,7 @@ class Deployment:
         self.requests = None if requests is None else RateLimit(requests)
         self.tokens = None if tokens is None else RateLimit(tokens)
         self.paused_until = 0.0
+        self.rest_s = 0.0
 
     def wait_s(self, tokens: float, now: float) -> float:
         """Return the seconds until a call with this many tokens may begin; 0 for now."""
@@ -204,6 +210,7 @@ class DeploymentTurn:
 
     def succeed(self) -> None:
         """End the turn: the server answered, if only by refusing the request itself."""
+        self.deployment.rest_s = 0.0
         self._end(self.deployment.breaker.succeeded)
 
     def fail(self, failure: str) -> None:
@@ -247,6 +254,16 @@ class Deployments:
         with self.lock:
             now = time.monotonic()
             return any(deployment not in tried and not deployment.wait_s(tokens, now) for deployment in self.all)
+
+    def rest(self, deployment: Deployment) -> float:
+        """Let a deployment rest that is over its limit and named no time, for a time that doubles; return the seconds until its end."""
+        with self.lock:
+            now = time.monotonic()
+            if deployment.paused_until > now:  # another call has just been refused
+                return deployment.paused_until - now
+            deployment.rest_s = min(2.0 * deployment.rest_s or _FIRST_REST_S, WINDOW_S)
+            deployment.paused_until = now + deployment.rest_s
+            return deployment.rest_s
 
     def state(self) -> EndpointState:
         """Return the state that a router sees."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from aamc_models.dialects.error_bodies import error_in, kind_of, status_of
+from aamc_models.dialects.error_bodies import error_in, error_in_body, kind_of, status_of
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import Failure, refusal
 from aamc_models.transport.options import EndpointOptions
-from aamc_models.transport.retries import retry_after_s
+from aamc_models.transport.retries import reset_s, retry_after_s
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit
@@ -141,7 +141,9 @@ def _is_comment(event: bytes) -> bool:
 
 def reported(error: Mapping[str, Any], body: bytes) -> Failure:
     """Return the failure in the error that an answer holds."""
-    return Failure(f"answered with an error: {error.get('message') or error}", kind_of(error), status_of(error), body)
+    kind = kind_of(error)
+    wanted_s = reset_s({}, error) if kind == "rate_limit" else None
+    return Failure(f"answered with an error: {error.get('message') or error}", kind, status_of(error), body, wanted_s)
 
 
 async def _check_stream(response: aiohttp.ClientResponse) -> None:
@@ -161,7 +163,10 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         body = await _body(response, MAX_ERROR_BYTES)
     except Failure as error:
         body = error.body
-    raise refusal(response.status, body, retry_after_s(response.headers))
+    wanted_s = retry_after_s(response.headers)
+    if wanted_s is None and response.status == 429:
+        wanted_s = reset_s(response.headers, error_in_body(body))
+    raise refusal(response.status, body, wanted_s)
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -222,9 +222,14 @@ class HttpProvider(WireProvider):
             tried.add(turn.deployment)
             if failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
-            if deployments.others_free(tokens, tried):
+            others_free = deployments.others_free(tokens, tried)
+            ends = paused == config.retries or failure.kind not in RETRIED
+            if failure.kind == "rate_limit" and failure.retry_after_s is None and (others_free or ends or turn.deployment.rest_s):
+                failure, ends = attrs.evolve(failure, retry_after_s=deployments.rest(turn.deployment)), True
+                last = turn.deployment, failure
+            if others_free:
                 continue
-            if paused == config.retries or failure.kind not in RETRIED:
+            if ends:
                 raise self._error(body, *last) from failure
             paused += 1
             if (failure.retry_after_s or 0.0) <= config.max_pause_s:
@@ -240,7 +245,7 @@ class HttpProvider(WireProvider):
             return resting, Failure(text, "server", retry_after_s=wait_s)
         paused = min(self._deployments.all, key=lambda deployment: deployment.paused_until)
         if paused.paused_until >= time.monotonic() + wait_s * 0.999:
-            return paused, Failure(f"wants no request for {wait_s:.3g} s, as its answer 429 said", "rate_limit", retry_after_s=wait_s)
+            return paused, Failure(f"gets no request for {wait_s:.3g} s after its answer 429", "rate_limit", retry_after_s=wait_s)
         text = f"has no request or token left of its limits per minute for {wait_s:.3g} s"
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import timezone
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from aamc_models.transport.failures import Failure, may_be_billed
 from aamc_sdk.errors import ProviderError
 
 _FIRST_S = 0.5
 """Maximum of the first pause in seconds; it doubles with each attempt."""
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = r"(\d+(?:\.\d+)?)(ms|[dhms])"
+_EPOCH_S, _EPOCH_MS = 1e9, 1e11
+"""Numbers from which a number of seconds is a Unix time, in seconds or milliseconds."""
 _permission: ContextVar[Callable[[], Awaitable[bool]] | None] = ContextVar("permission", default=None)
 
 
@@ -38,23 +44,42 @@ async def may_repeat(failure: Failure | ProviderError) -> bool:
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a server wants to be left alone, in an answer's headers; None if it says nothing that can be read."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):  # the first is OpenAI's own; the second has seconds or a date
-        value = headers.get(name, "")
-        try:
-            seconds = float(value) * scale
-        except ValueError:
-            seconds = _seconds_until(value)
-        if math.isfinite(seconds) and seconds >= 0:
+        seconds = _seconds(headers.get(name, "")) * scale
+        if seconds >= 0:
             return seconds
     return None
 
 
-def _seconds_until(date: str) -> float:
-    try:
-        at = parsedate_to_datetime(date)
-    except (ValueError, TypeError, OverflowError):
-        return math.nan
-    at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
-    return max(at.timestamp() - time.time(), 0.0)
+def reset_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
+    """Return the seconds until a limit with nothing left is renewed, by the headers of an answer 429 and its error; None if they do not say it.
+
+    The headers have names such as ``x-ratelimit-reset-requests``. OpenRouter has them in the error, and Gemini a ``retryDelay``.
+    """
+    metadata, details = error.get("metadata"), error.get("details")
+    inner = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    given = {name.lower(): str(value) for source in (inner, headers) if isinstance(source, Mapping) for name, value in source.items()}
+    resets = [name for name in given if "ratelimit" in name and "reset" in name]
+    texts = [given[name] for name in resets if not _seconds(given.get(name.replace("reset", "remaining"), "")) > 0]
+    if isinstance(details, list):
+        texts += [str(detail.get("retryDelay")) for detail in details if isinstance(detail, Mapping)]
+    return max((seconds for text in texts if (seconds := _seconds(text)) > 0), default=None)
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds in a text: a number, a duration such as 6m0s, or the time until a Unix time or date; NaN for another text."""
+    with suppress(ValueError):
+        number = float(text)
+        if number < _EPOCH_S:
+            return number
+        return max((number if number < _EPOCH_MS else number / 1000.0) - time.time(), 0.0) if math.isfinite(number) else math.nan
+    if re.fullmatch(f"(?:{_PART})+", text):
+        return sum(float(amount) * _UNITS[unit] for amount, unit in re.findall(_PART, text))
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, TypeError, OverflowError):
+            at = read(text.replace("Z", "+00:00"))
+            at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+            return max(at.timestamp() - time.time(), 0.0)
+    return math.nan
 
 
 def pause_s(attempt: int, wanted_s: float | None, longest_s: float) -> float:
