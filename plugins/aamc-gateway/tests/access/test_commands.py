@@ -79,7 +79,7 @@ def test_a_revoked_key_is_listed_as_such() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["add", "ci", "--store", "memory:"], 1, "keys are kept with a log that lasts"),
+        (["add", "ci", "--store", "memory:"], 1, "keys cannot be kept with memory:"),
         (["revoke", "nobody"], 1, "there is no active key of the name or id 'nobody'"),
         (["revoke", "second"], 1, "the key 'second' is revoked; aamc keys list shows the active ones"),
         (["add", "ci", "--expires", "soon"], 2, "'soon' is not a duration such as 30m, 12h, 30d or 4w"),

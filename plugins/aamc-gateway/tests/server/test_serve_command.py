@@ -23,11 +23,12 @@ from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script
 from click.testing import CliRunner
 
+from aamc_sdk import Component, hookimpl
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, StoreError
-from aamc_sdk.log import open_store
-from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.log import MemoryStore, open_store
+from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
 
 from .conftest import running
@@ -276,6 +277,41 @@ def test_a_wrong_store_of_the_command_line_is_not_an_error_in_the_configuration_
     Path("serve.yaml").write_text("router: thompson", encoding="utf-8")
     result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--store", "none-such:"])
     assert str(result.exception).startswith("no store is named 'none-such'")
+
+
+class LastingStore(MemoryStore):
+    """A plugin's log that outlives its process; the gateway does not know where to keep shared state with it."""
+
+    persistent = True
+
+
+class Lasting:
+    """Offers it."""
+
+    @hookimpl
+    def aamc_stores(self) -> list[Component]:
+        return [Component("lasting", "lasting_store:LastingStore", "")]
+
+
+@pytest.mark.parametrize(
+    ("access", "workers", "message"),
+    [
+        ("{models: {small: {usd_per_day: 5}}}", 1, "gateway.access has a budget, and lasting: keeps none over a restart; give --store sqlite:PATH"),
+        ("{}", 2, "several workers cannot share lasting: and its keys, budgets and sessions; give --store sqlite:PATH"),
+        ("{models: {small: {requests_per_minute: 5}}}", 1, None),
+    ],
+)
+def test_what_a_store_without_shared_state_cannot_hold_is_refused(
+    access: str, workers: int, message: str | None, tmp_path: Path, monkeypatch
+) -> None:
+    plugins = Plugins({"lasting": Lasting()})
+    monkeypatch.setitem(sys.modules, "lasting_store", sys.modules[__name__])
+    monkeypatch.setattr("aamc_gateway.server.processes.launch.get_plugin_manager", lambda: plugins)
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"pool: {{candidates: [{SMALL}]}}\ngateway: {{access: {access}}}", encoding="utf-8")
+    command = ["serve", "--check", "--port", "0", "--store", "lasting:", "--config", str(file), "--workers", str(workers)]
+    error = CliRunner().invoke(aamc, command).exception
+    assert (message or "None") in str(error)
 
 
 def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

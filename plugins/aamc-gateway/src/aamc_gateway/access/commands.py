@@ -30,8 +30,7 @@ def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
 
 def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
     """Return the result of work on the shared state of the log that the options name."""
-    from aamc_gateway.access.shared import open_shared
-    from aamc_gateway.access.shared.state import is_lasting
+    from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
     from aamc_gateway.server.processes.launch import STORE as DEFAULT
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
@@ -39,7 +38,7 @@ def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Ca
     store = open_store(url or (DEFAULT if run is None else Run.open(run).store_url), plugins_of(ctx), existing=existing)
     try:
         if not is_lasting(store):
-            raise StoreError(f"keys are kept with a log that lasts, not with {store.name}; give --store sqlite:PATH, redis://... or postgres://...")
+            raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}")
 
         async def whole() -> T:
             shared = open_shared(store, durable=True)

@@ -14,7 +14,7 @@ import attrs
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.settings import AccessSettings, Limits
-from aamc_gateway.access.shared import open_shared
+from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.overview import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
@@ -120,10 +120,12 @@ class Gateway:
 
         Raises:
             ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
-                the log is only read, the router can score no request, or the arena or an orchestrator cannot work as configured.
+                the store cannot hold a budget or several workers, the log is only read, the router can score no request, or the arena or an
+                orchestrator cannot work as configured.
             StoreError: The log takes no decisions.
             PluginError: A provider failed to return its unset keys.
         """
+        self._check_store()
         await self.access.check_listening(self.settings.host)
         with file_errors(self._source):
             check_arena(self.settings.arena, self.upstreams)
@@ -175,6 +177,17 @@ class Gateway:
             logger.debug("no candidate for a request at the start", exc_info=True)
         except AamcError as error:
             raise ConfigError(f"router {self.controller.router_name!r} can score no request: {error}") from error
+
+    def _check_store(self) -> None:
+        """Refuse several workers and budgets with a store whose shared state ends with its process; a log that ends with it too keeps no budget."""
+        store, access = self.components.store, self.settings.access
+        if is_lasting(store):
+            return
+        if self.settings.workers > 1:
+            raise ConfigError(f"several workers cannot share {store.name} and its keys, budgets and sessions; give {LASTING}")
+        given = (access.limits, *access.tenants.values(), *access.users.values(), *access.models.values())
+        if store.persistent and any(limits.has_budget for limits in given):
+            raise ConfigError(f"gateway.access has a budget, and {store.name} keeps none over a restart; give {LASTING}")
 
     def _check_limits(self) -> None:
         access, known = self.settings.access, self.components.pool.names

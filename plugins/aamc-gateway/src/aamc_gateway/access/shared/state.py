@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SUFFIX = ".gateway"
 """Suffix of the file of a log's shared state, after the name of the log's file."""
+LASTING = "--store sqlite:PATH, redis://... or postgres://..."
+"""The stores whose shared state outlives its process, for messages."""
 _AT_ONCE = 500
 _RETRY_S = 1.0
 """Time between two questions to a backend that was away, in seconds."""
