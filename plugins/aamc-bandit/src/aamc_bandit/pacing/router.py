@@ -114,7 +114,7 @@ class Paced(WrappingRouter):
         free = (0.0, 0.0, 1.0)
         mixtures = np.array(
             [
-                [own[k].mixture(target) if (own := curves[tenant]) else free for tenant, target in zip(tenants, row, strict=True)]
+                [each[k].mixture(target) if (each := curves[tenant]) else free for tenant, target in zip(tenants, row, strict=True)]
                 for k, row in enumerate(targets)
             ]
         )

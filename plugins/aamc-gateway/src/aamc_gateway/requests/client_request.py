@@ -77,10 +77,6 @@ class ClientRequest:
     retry_count: int = 0
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
-    def shown_model(self, name: str) -> str:
-        """Return the model that the answer of a candidate names: in ``messages`` the requested one, as Claude Code sends back no other's thinking."""
-        return str(self.body["model"]) if self.dialect == "messages" else name
-
     @property
     def is_background(self) -> bool:
         """Whether its server answers later, so that the answer's usage never comes to the gateway."""

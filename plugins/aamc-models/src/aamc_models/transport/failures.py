@@ -141,8 +141,8 @@ def asked_model(failure: Failure, request: WireRequest) -> Failure:
     is_missing = failure.status in (404, 405) and failure.kind == "request" and request.api in _CONVERSATIONS
     if not is_missing or (isinstance(body, Mapping) and any(body.get(name) for name in _STORED)):
         return failure
-    error = error_in_body(failure.body)
-    return failure if error is not None and _OTHER_THAN_MODEL.search(error_message(error)) else attrs.evolve(failure, kind="configuration")
+    is_other = _OTHER_THAN_MODEL.search(error_message(error_in_body(failure.body)))
+    return failure if is_other else attrs.evolve(failure, kind="configuration")
 
 
 def provider_error(failure: Failure, candidate: str, place: str, key_env: str, key_is_set: bool) -> ProviderError:

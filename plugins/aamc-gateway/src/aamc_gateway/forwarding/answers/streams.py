@@ -114,8 +114,8 @@ class _Relay:
         request, upstream, wire_request = answer.exchange.request, call.upstream, call.prepared.request
         self._answer, self._exchange, self._call = answer, answer.exchange, call
         self.monitor = StreamMonitor(wire_request.api)
-        self._shown_model = request.shown_model(upstream.name)
-        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, self._shown_model)
+        self._requested_model = request.body.get("model")
+        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
         self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
@@ -219,6 +219,8 @@ class _Relay:
                 found = self._converter.feed(event)
             except DataError as error:
                 raise ProviderError(f"an event of {self._call.upstream.name!r} cannot be read: {error}", kind="protocol") from error
+            if self._dialect == "messages" and not self._flowing:
+                found = [self._named(each) for each in found]
             return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
         if self._dialect == "responses" and not self._flowing:
             self._answer.note_response(event)
@@ -232,12 +234,12 @@ class _Relay:
         return [event]
 
     def _named(self, event: bytes) -> bytes:
-        """Return an event of ``messages``, the first one with the requested model."""
+        """Return an event of ``messages``; the first one names the requested model, as Claude Code sends no thinking of another model back."""
         start = (object_of(event) if b'"message_start"' in event else None) or {}
         message = start.get("message")
-        if not isinstance(message, dict) or message.get("model") == self._shown_model:
+        if not isinstance(message, dict):
             return event
-        return event_of({**start, "message": {**message, "model": self._shown_model}}, "message_start")
+        return event_of({**start, "message": {**message, "model": self._requested_model}}, "message_start")
 
     def last_events(self, document: dict[str, Any]) -> bytes:
         """Return the held events, the last one with the ``aamc`` object."""

@@ -147,13 +147,14 @@ def answer_of(reply: WireReply) -> Mapping[str, Any]:
 def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect."""
     api, name = call.prepared.request.api, call.upstream.name
-    shown, own = request.shown_model(name), reply.answer
-    if api == request.api and (api != "messages" or own is None or own.get("model") == shown):
+    if api == request.api and (api != "messages" or reply.answer is None):
         return reply
     try:
-        answer = {**answer_of(reply), "model": shown} if api == request.api else convert_answer(api, request.dialect, answer_of(reply), shown)
+        answer = dict(answer_of(reply)) if api == request.api else convert_answer(api, request.dialect, answer_of(reply), name)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
+    if request.dialect == "messages":
+        answer["model"] = request.body["model"]
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)
 
 
