@@ -108,7 +108,7 @@ class MetaController:
             router: The name of one of the run's routers, the folder of a trained one, or the options of another one with a ``name``, such as a
                 canary of two; the run's own when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
-            seed: The seed of the draws; the run's own when None.
+            seed: The seed of the draws; the run's own when None. A draw also depends on the decision's id, which is random unless it is given.
             plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
             allow_untrained: Whether to serve another router that requires training although it has none.
@@ -145,7 +145,8 @@ class MetaController:
             reward: A reward's name, or its options with a ``name``.
             store: The log's URL.
             preference: The preference of requests that give none.
-            seed: The seed of all randomness.
+            seed: The seed of all randomness. A draw also depends on the decision's id, which is random unless it is given: to repeat decisions,
+                pass ``decision_id`` to :meth:`route`.
             plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
             allow_untrained: Whether to serve a router that requires training although it has none.
