@@ -56,10 +56,14 @@ class Resource(abc.ABC):
     Attributes:
         recovery: Number of queries over which it recovers once it is used up; 0 where that is soon.
         resets: Whether it begins anew after these queries, whatever was decided.
+        price: Each candidate's present multiple of its list price, ``[M]``.
+        available: Whether each candidate is available at present, ``[M]``.
     """
 
     recovery: float = 0.0
     resets: bool = False
+    price: Floats | float = 1.0
+    available: NDArray[np.bool_] | bool = True
 
     @property
     @abc.abstractmethod
@@ -189,7 +193,7 @@ class DailyBudget(Resource):
     Args:
         budget_usd: USD a day.
         queries: Queries a day.
-        cost_usd: The mean cost of each candidate, ``[Q, M]``.
+        cost_usd: The mean cost of each candidate at list prices, ``[Q, M]``.
         trains: Whether the streams are for training; policies are compared in streams that begin alike.
     """
 
@@ -198,8 +202,8 @@ class DailyBudget(Resource):
     def __init__(self, budget_usd: float, queries: int, cost_usd: Floats, *, trains: bool = False) -> None:
         self.budget_usd, self.queries, self._cost_usd, self._trains = budget_usd, queries, cost_usd, trains
         self.recovery = float(queries)
-        means = cost_usd.mean(axis=0)
-        self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
+        self._mean_usd = cost_usd.mean(axis=0)
+        self._planned_usd = budget_usd / queries - float(self._mean_usd.min())
 
     @property
     def state(self) -> Floats:
@@ -213,20 +217,30 @@ class DailyBudget(Resource):
         self._spent_usd = np.maximum(self.budget_usd - planned_usd * (1 + (_places(streams) if self._trains else 0.0)), 0.0)
 
     @property
+    def cheapest(self) -> int:
+        """The available candidate of the lowest mean cost; the lowest of all if none is available."""
+        return int(np.where(self.available | ~np.any(self.available), self._mean_usd * self.price, np.inf).argmin())
+
+    @property
+    def reserve_usd(self) -> float:
+        """Mean cost of the cheapest available candidate, kept for each further query of the day."""
+        return float((self._mean_usd * self.price)[self.cheapest])
+
+    @property
     def free_usd(self) -> Floats:
         """Remaining USD per query of the day, less the cost of the cheapest candidate, ``[n]``."""
         left = self.queries - self._elapsed
         return np.asarray(np.maximum((self.budget_usd - self._spent_usd) / left - self.reserve_usd, 0.0))
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
-        """Begin a new day where the old one is over; the pressure is the planned ``free_usd`` over the present one."""
+        """Begin a new day where the old one is over; the pressure is ``free_usd`` as planned at list prices over the present one."""
         over = self._elapsed == self.queries
         self._elapsed[over], self._spent_usd[over] = 0, 0.0
         left = self.queries - self._elapsed
         affordable = self.budget_usd - self._spent_usd - self.reserve_usd * (left - 1)
-        allowed = self._cost_usd[rows] <= affordable[:, None]
+        allowed = self._cost_usd[rows] * self.price <= affordable[:, None]
         allowed[:, self.cheapest] = True
-        planned = self.budget_usd / self.queries - self.reserve_usd
+        planned = self._planned_usd
         free = np.maximum(self.free_usd, planned / MAX_PRESSURE)
         pressure = np.minimum(np.divide(planned, free, out=np.zeros_like(free), where=free > 0), MAX_PRESSURE)  # 0 where nothing costs anything
         return StepView(pressure=np.repeat(pressure[:, None], allowed.shape[1], axis=1), allowed=allowed)

@@ -97,6 +97,30 @@ def test_a_day_costs_no_more_than_its_budget_and_a_call():
     assert streams.request().mask[:, budget.cheapest].all()
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"at": 30, "candidate": name, "kind": "price", "factor": 4.0} for name in ("LLM-Large", "LLM-XLarge")],
+        [{"at": 30, "candidate": "SLM-Small", "kind": "price", "factor": 60.0}],
+        [{"at": 30, "candidate": "SLM-Small", "kind": "down"}],
+    ],
+)
+def test_a_day_keeps_to_its_budget_after_an_event(events):
+    streams = streams_of("daily-budget", events=events)
+    budget, days = streams.resource, []
+    assert isinstance(budget, DailyBudget)
+    for step in range(300):
+        ends, spent = budget.state.T
+        request = streams.request()
+        assert request.mask.any(axis=1).all()
+        _, _, _, _, info = streams.step(np.where(request.mask, request.expected.cost_usd, -1.0).argmax(axis=1))
+        if step >= 130:  # whole days after the event
+            days += ((spent + info["cost_usd"])[ends == budget.queries - 1] / budget.budget_usd).tolist()
+    assert len(days) > 100
+    assert max(days) < 1.1  # half of an expensive answer more
+    assert np.mean(days) > 0.95
+
+
 def test_pressure_of_a_budget_is_the_planned_over_the_remaining_free_money():
     budget = DailyBudget(10.0, 10, np.array([[0.5, 4.0]]))
     budget.begin(ROW)
@@ -133,6 +157,17 @@ def test_a_budget_that_costs_nothing_has_no_pressure():
     budget = DailyBudget(0.0, 10, np.array([[0.0, 0.0]]))
     budget.begin(ROW)
     assert budget.arrive(NO_TIME, ROW, HALF).pressure.tolist() == [[0.0, 0.0]]
+
+
+def test_a_budget_keeps_reserves_for_the_cheapest_available_candidate_at_its_present_price():
+    budget = DailyBudget(20.0, 10, np.array([[0.5, 1.0, 4.0]]))
+    budget.begin(ROW)
+    budget.price, budget.available = np.array([1.0, 1.5, 3.0]), np.array([False, True, True])
+    view = budget.arrive(NO_TIME, ROW, HALF)  # 20 - 9 * 1.5 = 6.5 for this query
+    assert view.allowed.tolist() == [[True, True, False]]
+    assert view.pressure.tolist() == [[(2.0 - 0.5) / (2.0 - 1.5)] * 3]
+    budget.available = np.zeros(3, bool)
+    assert np.isfinite(budget.arrive(NO_TIME, ROW, HALF).pressure).all()
 
 
 def test_a_switch_reads_the_whole_session_at_the_full_price():

@@ -218,8 +218,11 @@ class QueueStreams(Streams):
         self._phase_and_drift = (phase, *drift)
         if self.visible is not self._requests[phase]:
             self._show(self._requests[phase])
-        self._tables = self._truth.under(drift, self._schedule.conditions[phase].price)
+        conditions = self._schedule.conditions[phase]
+        self._tables = self._truth.under(drift, conditions.price)
         self._flat_tables = self._tables.reshape(3, -1)
+        if self.resource is not None:
+            self.resource.price, self.resource.available = conditions.price, conditions.available
 
     def _wait(self) -> Floats | None:
         return self.backlog_ms if self.resource is None else self.view.wait_ms
