@@ -254,15 +254,18 @@ class DailyBudget(Resource):
 class PromptCache(Resource):
     """Sessions whose earlier turns are sent again with each query; the candidate that served the last turn reads them at its cached price.
 
+    A session ends after ``MAX_TURNS`` turns, and where no candidate's context window has room for its next query.
+
     Args:
-        full_usd: USD per token of prompt, ``[M]``.
-        cached_usd: USD per cached token, ``[M]``.
+        full_usd: USD per token of prompt at list prices, ``[M]``.
+        cached_usd: USD per cached token at list prices, ``[M]``.
         turn_tokens: Tokens that a turn adds to the context.
-        mean_turns: Mean number of a session's turns; none has more than ``MAX_TURNS``.
+        mean_turns: Mean number of a session's turns, if nothing else ended it.
+        room_tokens: Tokens of context for which a candidate's window has room beside a query and its answer, ``[Q, M]``.
     """
 
-    def __init__(self, full_usd: Floats, cached_usd: Floats, turn_tokens: float, mean_turns: float) -> None:
-        self.full_usd, self.cached_usd, self.turn_tokens = full_usd, cached_usd, turn_tokens
+    def __init__(self, full_usd: Floats, cached_usd: Floats, turn_tokens: float, mean_turns: float, room_tokens: Floats) -> None:
+        self.full_usd, self.cached_usd, self.turn_tokens, self._room_tokens = full_usd, cached_usd, turn_tokens, room_tokens
         self.goes_on = 1 - 1 / mean_turns
 
     @property
@@ -277,13 +280,18 @@ class PromptCache(Resource):
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
         """Continue the session, or begin a new one."""
-        over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS)
+        over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS) | ~self.fits(self.turn, rows).any(axis=1)
         self.turn[over], self.cached_on[over] = 0, -1
-        return StepView(added_usd=self.added_usd(self.turn, self.cached_on), context_tokens=self.turn * self.turn_tokens)
+        added_usd = self.added_usd(self.turn, self.cached_on)
+        return StepView(added_usd=added_usd, allowed=self.fits(self.turn, rows), context_tokens=self.turn * self.turn_tokens)
+
+    def fits(self, turn: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return whether the context windows have room for the queries of these rows after earlier turns, ``[n, M]``."""
+        return np.asarray((turn * self.turn_tokens)[:, None] <= self._room_tokens[rows])
 
     def added_usd(self, turn: NDArray[np.intp], cached_on: NDArray[np.intp]) -> Floats:
         """Return the cost of the earlier turns, ``[n, M]``."""
-        price = np.where(cached_on[:, None] == np.arange(len(self.full_usd)), self.cached_usd, self.full_usd)
+        price = np.where(cached_on[:, None] == np.arange(len(self.full_usd)), self.cached_usd, self.full_usd) * self.price
         return np.asarray((turn * self.turn_tokens)[:, None] * price)
 
     def serve(self, call: StepCalls) -> None:

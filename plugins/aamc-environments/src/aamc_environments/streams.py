@@ -242,7 +242,8 @@ def _changed(request: RoutingRequest, view: StepView) -> RoutingRequest:
     if view.added_usd is not None:
         expected = attrs.evolve(expected, cost_usd=expected.cost_usd + view.added_usd)
     if view.allowed is not None:
-        mask, why["over budget"] = mask & view.allowed, ~view.allowed
+        reason = "over budget" if view.context_tokens is None else "context window"
+        mask, why[reason] = mask & view.allowed, ~view.allowed
     if view.context_tokens is not None:
         tokens = view.context_tokens.astype(int).tolist()
         queries = [attrs.evolve(query, prompt_tokens=query.expected_prompt_tokens + more) for query, more in zip(queries, tokens, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue import SCENARIOS, QueueStreams, relative_values, standalone
@@ -10,7 +11,7 @@ from aamc_environments.queue.relative_values import NotConvergedError, SharedRes
 from aamc_environments.resources import DailyBudget, Slots
 from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_sdk import Outcomes, Preference
+from aamc_sdk import Outcomes, Pool, Preference
 from aamc_sdk.types import Floats
 
 
@@ -132,6 +133,21 @@ def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario, options
     gain = reference - plain
     assert gain.mean() > (-1e-4 if scenario == "default" else 2 * gain.std() / 8)
     assert reference.mean() < upper_bound(played_elsewhere(environment), weights) + 0.01
+
+
+def test_the_reference_of_a_prompt_cache_knows_the_context_windows():
+    named, weights = SCENARIOS["prompt-cache"], Preference.parse("0.9,0.1,0").array
+
+    def environment_of(**windows: int):
+        pool = Pool(attrs.evolve(candidate, context_window=windows.get(candidate.name.replace("-", "_"))) for candidate in named.pool)
+        return standalone(pool=pool, queries=300, scenario="prompt-cache", world=named.world, session_turns=20)
+
+    narrow, played = environment_of(LLM_Tools=8192, LLM_Large=16_384, SLM_Small=12_000), []
+    for environment in (narrow, environment_of()):
+        streams = narrow.vector(64, "train", preferences=np.tile(weights, (64, 1)))
+        streams.reset(seed=1)
+        played.append(mean_rewards(streams, reference_rule(played_elsewhere(environment), weights), 30, 100).mean())
+    assert played[0] > played[1] + 0.001
 
 
 def test_a_query_that_nothing_can_serve_is_a_failure_at_the_maximum_cost_and_latency():

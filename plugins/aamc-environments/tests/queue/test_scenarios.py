@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue import QueueOptions
@@ -12,9 +13,10 @@ from aamc_environments.queue.options import SCENARIOS, TWO_MODELS, _warn_of_unre
 from aamc_environments.queue.queue_streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
 from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 
-from aamc_sdk import Latency, ModelSpec, Pool, Prices
+from aamc_sdk import Latency, ModelSpec, Pool, Preference, Prices
 from aamc_sdk.errors import ConfigError, PoolError
-from aamc_sdk.routing import PAIR_FEATURES
+from aamc_sdk.routing import PAIR_FEATURES, build_request
+from aamc_sdk.types import AnswerLengths
 
 NO_TIME, ROW, HALF = np.zeros(1), np.zeros(1, dtype=int), np.full(1, 0.5)
 
@@ -170,8 +172,13 @@ def test_a_budget_keeps_reserves_for_the_cheapest_available_candidate_at_its_pre
     assert np.isfinite(budget.arrive(NO_TIME, ROW, HALF).pressure).all()
 
 
+def session(room_tokens: tuple[float, float] = (np.inf, np.inf)) -> PromptCache:
+    room = np.array([room_tokens])
+    return PromptCache(np.array([1.0, 2.0]), np.array([0.25, 2.0]), turn_tokens=100.0, mean_turns=10.0, room_tokens=room)
+
+
 def test_a_switch_reads_the_whole_session_at_the_full_price():
-    cache = PromptCache(np.array([1.0, 2.0]), np.array([0.25, 2.0]), turn_tokens=100.0, mean_turns=10.0)
+    cache = session()
     cache.begin(ROW)
     assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[0.0, 0.0]]
     cache.serve(call(0))
@@ -179,6 +186,47 @@ def test_a_switch_reads_the_whole_session_at_the_full_price():
     cache.serve(call(1))
     assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[200.0, 400.0]]
     assert cache.arrive(NO_TIME, ROW, np.ones(1)).added_usd.tolist() == [[0.0, 0.0]]  # a new session
+
+
+def test_a_session_costs_the_present_prices():
+    cache = session()
+    cache.begin(ROW)
+    cache.serve(call(0))
+    cache.price = np.array([2.0, 10.0])
+    assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[50.0, 2000.0]]
+
+
+def test_a_session_ends_where_no_context_window_has_room_for_its_next_query():
+    cache = session((100.0, 250.0))
+    cache.begin(ROW)
+    allowed, contexts = [], []
+    for _ in range(5):
+        view = cache.arrive(NO_TIME, ROW, HALF)
+        allowed.append(view.allowed.tolist()[0])
+        contexts += view.context_tokens.tolist()
+        cache.serve(call(1))
+    assert contexts == [0, 100, 200, 0, 100]
+    assert allowed == [[True, True], [True, True], [False, True], [True, True], [True, True]]
+
+
+@pytest.mark.parametrize("output_tokens", [None, 1000])
+def test_a_prompt_of_a_session_is_masked_as_in_service(output_tokens):
+    windows = {"SLM-Small": 8192, "LLM-Large": 20_000}
+    pool = Pool(attrs.evolve(c, context_window=windows.get(c.name)) for c in SCENARIOS["prompt-cache"].pool)
+    environment = standalone(pool=pool, queries=100, scenario="prompt-cache", session_turns=20)
+    if output_tokens:
+        train = environment.dataset("train")
+        queries = [attrs.evolve(query, output_tokens=output_tokens) for query in train.queries]
+        environment.prepare({"train": attrs.evolve(train, queries=queries)})
+    streams = environment.vector(32, "train")
+    streams.reset(seed=0)
+    for _ in range(20):
+        streams.step(np.zeros(32, dtype=int))
+    request = streams.request()
+    served = build_request(request.queries, pool, Preference().array, lengths=AnswerLengths(request.expected.output_tokens, np.full(3, 256.0)))
+    assert request.mask.tolist() == served.mask.tolist()
+    assert [request.reasons(row, 0) for row in range(32)] == [served.reasons(row, 0) for row in range(32)]
+    assert 0 < request.mask.sum() < request.mask.size
 
 
 def test_bursts_are_announced_and_have_their_share_of_queries():

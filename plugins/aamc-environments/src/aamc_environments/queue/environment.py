@@ -19,18 +19,20 @@ from aamc_environments.resources import DailyBudget, PromptCache, Resource, Slot
 from aamc_environments.streams import StreamSetup
 from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Preference, RoutingRequest, Services
 from aamc_sdk.errors import ConfigError, DataError, PluginError, PoolError
-from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.routing import LinearReward, build_request, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, Floats, sigmoid
 
 
-def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_second: float, *, trains: bool) -> Resource | None:
+def make_resource(options: QueueOptions, request: RoutingRequest, truth: TrueOutcomes, per_second: float, *, trains: bool) -> Resource | None:
     """Return the resource that calls share in a scenario, in streams for training or for comparing; None for queues with one server.
+
+    The request has all rows of the split as routers see them.
 
     Raises:
         PoolError: The pool lacks the candidates that the scenario needs.
         ConfigError: The budget is below the cost of the cheapest candidate.
     """
-    name = options.scenario
+    name, pool = options.scenario, request.pool
     if name == "batching":
         return Slots(np.array([c.latency.service_ms for c in pool if isinstance(c, ModelSpec) and c.latency]), options.slots)
     cost_usd = truth.prompt_usd + truth.answer_usd
@@ -53,7 +55,9 @@ def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_se
             raise PoolError(
                 "scenario prompt-cache needs a candidate with a price for cached input below its price for input; give one in the pool's file"
             )
-        return PromptCache(full, cached, options.turn_tokens, options.session_turns)
+        (prompt, answer), learned = token_counts(request.queries).T[:, :, None], request.expected.output_tokens
+        room_tokens = pool.arrays.window - prompt - (answer if learned is None else learned)  # as in build_request
+        return PromptCache(full, cached, options.turn_tokens, options.session_turns, room_tokens)
     return None
 
 
@@ -193,7 +197,7 @@ class QueueEnvironment(StreamEnvironment):
         self._warn_of_narrow_scale()
         streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
         truth, arrivals = self._truths[split], self.arrivals(split)
-        resource = make_resource(self.config, self.services.pool, truth, arrivals.per_second, trains=split == "train")
+        resource = make_resource(self.config, setup.request, truth, arrivals.per_second, trains=split == "train")
         return streams(setup, truth, arrivals, self._schedule, resource)
 
     def _warn_of_narrow_scale(self) -> None:

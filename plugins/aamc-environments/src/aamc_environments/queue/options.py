@@ -12,6 +12,7 @@ import attrs
 
 from aamc_environments.environment import StreamOptions
 from aamc_environments.queue.events import Event
+from aamc_environments.resources import MAX_TURNS
 from aamc_sdk import Latency, ModelSpec, Pool, Prices, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import default_pool
@@ -123,7 +124,7 @@ class QueueOptions(StreamOptions):
     tokens_per_minute: float | None = option(None, "Scenario rate-limit: tokens per minute of a stream; none: from load.", above=0.0)
     budget_usd: float | None = option(None, "Scenario daily-budget: USD per day of a stream; none: from load.", at_least=0.0)
     day: int = option(100, "Scenario daily-budget: queries per day.", at_least=1)
-    session_turns: float = option(8.0, "Scenario prompt-cache: mean number of a session's turns.", at_least=1.0)
+    session_turns: float = option(8.0, f"Scenario prompt-cache: mean number of a session's turns, if none ended after {MAX_TURNS}.", at_least=1.0)
     turn_tokens: float = option(1500.0, "Scenario prompt-cache: tokens that each turn adds to the prompt.", at_least=0.0, at_most=1e9)
     service_by_length: bool = option(True, "Service time grows with the world's answer length, which estimators then learn.")
     events: list[Event] = option([], "Changes of the pool: a list of {at, candidate, kind, ...}.")  # noqa: RUF009  # an attrs field

@@ -280,15 +280,17 @@ def _price_ladder(rewards: Floats, cost_usd: Floats) -> Floats:
 def _cache_rule(cache: PromptCache, rewards: Floats, streams: QueueStreams, preference: Floats) -> Rule:
     """Return the optimum: backward induction over a session's turns, with the mean reward, found by bisection, deducted from each query."""
     per_usd = float(_slopes(streams, preference)[1])
-    rewards = rewards[_sample(rewards)]
-    candidates = np.arange(rewards.shape[1])
+    rows = _sample(rewards)
+    rewards, candidates = rewards[rows], np.arange(rewards.shape[1])
     added = np.stack([per_usd * cache.added_usd(np.full(len(candidates), turn), candidates) for turn in range(MAX_TURNS)])  # [turn, cached on, M]
+    fits = np.stack([cache.fits(np.full(len(rows), turn), rows) for turn in range(MAX_TURNS)])  # [turn, Q, M]
     onward = np.zeros((MAX_TURNS, len(candidates)))  # value of the rest of the session after a turn, by the candidate that served it
 
     def session(gain: float) -> float:
         """Set the onward values, and return the value of a session above the gain."""
         for turn in reversed(range(MAX_TURNS)):
-            values = (rewards[:, None, :] + added[turn] + onward[turn]).max(axis=2).mean(axis=0) - gain
+            best = np.where(fits[turn, :, None], rewards[:, None, :] + added[turn] + onward[turn], -np.inf).max(axis=2)
+            values = np.where(fits[turn].any(axis=1)[:, None], best, gain).mean(axis=0) - gain  # a query that fits nowhere begins a new session
             if turn:
                 onward[turn - 1] = cache.goes_on * values
         return float(values[0])
