@@ -76,7 +76,8 @@ def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
     dropped = convert_request("messages", "chat", requests["messages"]).dropped
     named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
     assert named == dropped
-    assert convert_request("responses", "chat", requests["responses"]).dropped == ["content.thinking", "reasoning.summary", "tools.custom"]
+    dropped = convert_request("responses", "chat", requests["responses"]).dropped
+    assert dropped == ["content.thinking", "reasoning.summary", "tools.custom", "verbosity"]
     assert convert_request("completions", "chat", requests["completions"]).dropped == ["echo", "logprobs"]
 
 
@@ -323,8 +324,50 @@ def test_the_same_dialect_is_left_alone(requests: dict[str, Any]) -> None:
 
 def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one(provider: Any) -> None:
     request, candidate = WireRequest(api="chat", body=convert_request("messages", "chat", {"messages": ASK, "max_tokens": 5}).body), ModelSpec("m")
-    assert provider("openai")._limited(candidate, request).body == {"messages": ASK, "max_completion_tokens": 5}
-    assert provider("openai", base_url="http://127.0.0.1:9/v1")._limited(candidate, request).body == {"messages": ASK, "max_tokens": 5}
+    assert provider("openai")._adapted(candidate, request).body == {"messages": ASK, "max_completion_tokens": 5}
+    assert provider("openai", base_url="http://127.0.0.1:9/v1")._adapted(candidate, request).body == {"messages": ASK, "max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "sent"),
+    [
+        ({}, {}, {"max_tokens": 5}),
+        ({}, {"max_tokens": 500}, {"max_tokens": 5}),
+        ({}, {"max_completion_tokens": 500}, {"max_completion_tokens": 5}),
+        ({"limit_field": "max_completion_tokens"}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": "https://mine.openai.azure.com/openai/v1"}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": "https://eu.api.openai.com/v1"}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": "https://api.openai.com.example.com/v1"}, {}, {"max_tokens": 5}),
+        ({"base_url": "https://mine.openai.azure.com/openai/v1", "limit_field": "max_tokens"}, {}, {"max_tokens": 5}),
+    ],
+)
+@pytest.mark.parametrize("given", [{"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_tokens": 9, "max_completion_tokens": 5}])
+def test_the_limit_of_an_answer_has_the_one_name_that_the_server_knows(provider: Any, options: Any, parameters: Any, sent: Any, given: Any) -> None:
+    endpoint, candidate = provider("openai", **{"base_url": "http://127.0.0.1:9/v1", **options}), ModelSpec("m", parameters=parameters)
+    adapted = endpoint._adapted(candidate, WireRequest(api="chat", body={"messages": ASK, **given}))
+    assert json.loads(RequestBody(candidate, adapted).data("m")) == {"messages": ASK, "model": "m", **sent}
+
+
+def test_only_openais_servers_get_the_role_of_developers(provider: Any) -> None:
+    body = {"messages": [{"role": "developer", "content": "Be brief."}, *ASK]}
+    request, system = WireRequest(api="chat", body=body), [{"role": "system", "content": "Be brief."}, *ASK]
+    assert provider("openai")._adapted(ModelSpec("m"), request).body == body
+    assert provider("openai", base_url="http://127.0.0.1:9/v1")._adapted(ModelSpec("m"), request).body == {"messages": system}
+    item = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]}
+    assert convert_request("responses", "chat", {"input": [item, *ASK]}).body["messages"] == system
+
+
+def test_fields_that_a_server_refuses_are_left_out_and_reported(provider: Any) -> None:
+    endpoint = provider("openai", base_url="http://127.0.0.1:9/v1", omit_fields=["user", "stream_options", "seed"])
+    request = WireRequest(api="chat", body={"messages": ASK, "user": "anna", "stream_options": {"include_usage": True}})
+    assert endpoint._adapted(ModelSpec("m"), request).body == {"messages": ASK}
+    assert list(endpoint.dropped(ModelSpec("m"), request)) == ["user"]
+
+
+def test_fields_of_openais_own_servers_do_not_reach_those_that_have_chat_alone() -> None:
+    own = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "safety_identifier": "a"}
+    converted = convert_request("responses", "chat", {"input": "Hi", "text": {"verbosity": "low"}, **own})
+    assert (converted.body, converted.dropped) == ({"messages": ASK}, [*sorted(own), "verbosity"])
 
 
 @pytest.mark.parametrize(
@@ -356,7 +399,7 @@ def test_a_candidate_s_parameters_are_sent_in_the_words_of_the_api_and_a_request
     provider: Any, api: str, parameters: Any, body: Any, sent: Any
 ) -> None:
     candidate = ModelSpec("m", parameters=parameters)
-    request = provider("openai")._limited(candidate, WireRequest(api=api, body=body))
+    request = provider("openai")._adapted(candidate, WireRequest(api=api, body=body))
     assert json.loads(RequestBody(candidate, request).data("m")) == {**sent, "model": "m"}
 
 

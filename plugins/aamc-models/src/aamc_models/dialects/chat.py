@@ -19,6 +19,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_STOPS = 4
 """OpenAI accepts no more stop sequences."""
 _CALLS = ("tool_calls", "function_call")
+_OPENAIS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity")
+"""Fields of OpenAI's own servers: OpenAI's has ``responses``, and others with ``chat`` alone refuse them."""
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -34,13 +36,13 @@ def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 
 def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:
-    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, ``top_k``, and thinking.
+    """Return a canonical request without what servers refuse: cache marks, thinking, ``top_k``, ``developer``, and OpenAI's own fields.
 
     State that thinking carries for the candidate, ``model``, returns to the fields where its server wrote it.
     """
-    plain = {name: value for name, value in body.items() if name != "top_k"}
-    if is_set(body.get("top_k")):
-        dropped.add("top_k")
+    foreign = ("top_k", *_OPENAIS)
+    plain = {name: value for name, value in body.items() if name not in foreign}
+    dropped.update(name for name in foreign if is_set(body.get(name)))
     plain["messages"] = [_plain_message(message, field, dropped, model) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
@@ -56,10 +58,12 @@ def _plain_message(message: JSON, field: str, dropped: set[str], model: str) -> 
         restored, is_complete = restored_state(message, model)
         plain.update(restored)
         dropped.update(() if is_complete else ("content.thinking",))
+    if message.get("role") == "developer":
+        plain["role"] = "system"
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
         plain["content"] = parts
-        if message.get("role") in ("system", "tool") and all(part.get("type") == "text" for part in parts):  # many servers take texts only there
+        if plain.get("role") in ("system", "tool") and all(part.get("type") == "text" for part in parts):  # many servers take texts only there
             plain["content"] = "\n\n".join(text(part.get("text"), f"{field}.content.text") for part in parts)
     return plain
 

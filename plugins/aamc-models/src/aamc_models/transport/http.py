@@ -89,8 +89,8 @@ class HttpProvider(WireProvider):
             raise Failure(f"has no API {api!r}", "request")
         return base_url + path
 
-    def _limited(self, candidate: Candidate, request: WireRequest) -> WireRequest:
-        """Return a request whose limit of the answer has the name that the server knows."""
+    def _adapted(self, candidate: Candidate, request: WireRequest) -> WireRequest:
+        """Return a request in the words that the server knows."""
         return request
 
     def unset_keys(self) -> Sequence[str]:
@@ -126,7 +126,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
         """
-        body = RequestBody(candidate, self._limited(candidate, request))
+        body = RequestBody(candidate, self._adapted(candidate, request))
 
         async def attempt(turn: DeploymentTurn) -> WireReply:
             status, headers, content = await whole_answer(await self._begin(turn.deployment, body), self.config.max_answer_bytes)
@@ -148,7 +148,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
         """
-        body = RequestBody(candidate, self._limited(candidate, request), stream=True)
+        body = RequestBody(candidate, self._adapted(candidate, request), stream=True)
 
         async def attempt(turn: DeploymentTurn) -> tuple[EventStream, DeploymentTurn]:
             stream = await EventStream.open(self._begin(turn.deployment, body), self.config)
