@@ -337,7 +337,19 @@ def test_a_named_model_gets_the_state_that_its_server_keeps_whoever_answered_las
     assert (answer.status, answer.headers["x-aamc-model"]) == (200, "keeps")
     assert {name: stub.requests[-1].body.get(name) for name in state} == state
     refused = running.ask("/v1/responses", {"model": "plain", "input": "Good morning", **state}, **headers)
-    assert (refused.status, "'plain' keeps no earlier answers" in refused.json["error"]["message"]) == (400, True)
+    assert refused.status == 400
+    assert "'plain' keeps no earlier answers: send the whole conversation, and store: false" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize(("model", "dropped"), [("plain", "input.item_reference"), ("aamc/auto", None)])
+def test_a_reference_to_reasoning_is_left_out_for_a_model_that_keeps_no_answers(serve: Any, stub: StubServer, model: str, dropped: Any) -> None:
+    running = serve(plain=Script(), other=Script(), fields={"plain": {"provider": "anthropic"}})
+    call = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "a cat"}
+    reference = {"type": "item_reference", "id": "rs_c1_0"}
+    answer = running.ask("/v1/responses", {"model": model, "input": [{"role": "user", "content": "Look"}, reference, call, result]})
+    assert (answer.status, answer.headers.get("x-aamc-dropped")) == (200, dropped)  # without a known origin, it is another model's state
+    assert "a cat" in str(stub.requests[-1].body)
 
 
 def test_an_answer_that_is_to_be_stored_comes_from_a_model_that_stores_if_one_can(serve: Any, stub: StubServer) -> None:

@@ -38,6 +38,7 @@ def messages(*blocks: dict[str, Any]) -> dict[str, Any]:
         ("responses", {"input": [{"type": "reasoning", "encrypted_content": "x"}, ASK]}, {"encrypted_reasoning"}),
         ("responses", {"input": [{"type": "reasoning", "summary": []}, ASK]}, {"unsigned_thinking"}),
         ("responses", {"input": [{"type": "item_reference", "id": "i"}, ASK]}, {"item_reference"}),
+        ("responses", {"input": [{"type": "item_reference", "id": "rs_1"}, ASK]}, {"encrypted_reasoning"}),
         ("responses", {"input": [ASK, {"type": "function_call_output", "call_id": "t", "output": "42"}]}, {"open_tool_calls"}),
         ("completions", {"prompt": "a"}, set()),
     ],

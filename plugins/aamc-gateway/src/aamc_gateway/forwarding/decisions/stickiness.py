@@ -90,8 +90,8 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
             raise Refused(f"the request continues an answer that this gateway does not know{none}: send the whole conversation, or name its model")
         answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
     if answered.candidate not in able:
-        message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
-        raise Refused(message)
+        advice = "send the whole conversation, and store: false if your client replaces earlier items by references"
+        raise Refused(f"{answered.candidate!r} keeps no earlier answers: {advice}")
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
     return Origin(answered.candidate, cached, fixed or bool(request.foreign_state & gateway.ties), not fixed, answered.mixed)
 

@@ -103,7 +103,8 @@ def _response_state(body: JSON) -> set[str]:
     last: object = ""
     for _, item in objects(body["input"], "input"):
         last = item.get("type")
-        secret = lookup(_SECRET_ITEMS, last)
+        is_reasoning = last == "item_reference" and str(item.get("id")).startswith("rs_")  # another model can go on without it
+        secret = lookup(_SECRET_ITEMS, "reasoning" if is_reasoning else last)
         if last == "reasoning":
             found.update(_thinking_kinds({"signature": item.get("encrypted_content")}, "encrypted_reasoning"))
         elif secret and (last == "item_reference" or is_set(item.get("encrypted_content"))):
