@@ -129,6 +129,16 @@ class _Attempts(NamedTuple):
         found[self.row[known]] = figures[known]  # of several, numpy assigns the last
         return found
 
+    def spent(self, size: int, figures: Floats) -> Floats:
+        """Return :meth:`latest` plus the known figures of each decision's failed attempts on the chosen candidate, ``[size]``.
+
+        If none was successful, it is the sum over the failed attempts; NaN if none of them has a figure.
+        """
+        lost = self.chosen & (self.status == _FAILED) & ~np.isnan(figures)
+        sums = np.bincount(self.row[lost], figures[lost], minlength=size)
+        begun = self.failed(size) & (np.bincount(self.row[lost], minlength=size) > 0)
+        return np.where(begun, 0.0, self.latest(size, figures)) + sums
+
     def failed(self, size: int) -> NDArray[np.bool_]:
         """Return whether attempts on each decision's chosen candidate failed and none was successful, ``[size]``."""
         found = np.zeros(size, dtype=bool)
@@ -285,7 +295,7 @@ class OutcomeJoin:
         size = len(self._rows)
         explicit = feedback.means(size, implicit=False)
         quality = np.where(np.isnan(explicit), feedback.means(size, implicit=True), explicit)
-        judged, failed = ~np.isnan(quality), attempts.failed(size)
+        judged, failed, cost_usd = ~np.isnan(quality), attempts.failed(size), attempts.spent(size, attempts.cost_usd)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
         compared = np.zeros(size, dtype=bool)
@@ -295,8 +305,8 @@ class OutcomeJoin:
             self._candidates,
             np.concatenate(self._propensity),
             quality,
-            attempts.latest(size, attempts.cost_usd),
-            attempts.latest(size, attempts.latency_ms),
+            np.where(failed & np.isnan(cost_usd), 0.0, cost_usd),  # a failed call without a cost was free
+            attempts.spent(size, attempts.latency_ms),
             attempts.latest(size, attempts.output_tokens),
             judged=judged,
             failed=failed,

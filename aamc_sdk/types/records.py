@@ -195,7 +195,7 @@ class Aggregate:
 class LoggedOutcomes:
     """The outcomes of N decisions, in log order; NaN where a number is unknown.
 
-    All figures are those of the chosen candidate. After a fallback it has no cost or latency of a successful attempt.
+    All figures are those of the chosen candidate: after a fallback, those of its failed attempts.
 
     Attributes:
         decision_ids: The decisions' ids, N of them.
@@ -203,8 +203,8 @@ class LoggedOutcomes:
         propensity: Probability of each draw, ``[N]``; never use a decision where it is NaN off-policy.
         quality: Quality, from 0 to 1, ``[N]``: the mean of explicit feedback, or of implicit feedback if there is no other, by
             :attr:`Feedback.average_weight`. Without feedback, a failed attempt has the quality 0.
-        cost_usd: Cost of the last successful attempt in USD, ``[N]``.
-        latency_ms: Latency of the last successful attempt in milliseconds, ``[N]``.
+        cost_usd: Cost of the last successful attempt and of all failed ones in USD, ``[N]``; failed ones without a cost were free.
+        latency_ms: Latency of the last successful attempt and of all failed ones in milliseconds, ``[N]``.
         output_tokens: Output tokens of the last successful attempt, ``[N]``.
         judged: Whether feedback gives the quality, ``[N]``.
         failed: Whether attempts of the chosen candidate failed and none was successful, ``[N]``.

@@ -34,7 +34,7 @@ def test_sums_are_those_of_the_outcomes_and_revisions_count_once(store):
     found = {(each.day, each.tenant, each.candidate): each for each in aggregates_of(store.batch(0, 1000).rows)}
     first = found["1970-01-02", None, POOL.names[0]]
     assert first == Aggregate("1970-01-02", None, POOL.names[0], 3, 3, 2.0, 2 + 4.0, 2 + 2.0, 0.5, 1, 10.0, 1)
-    assert found["1970-01-02", None, POOL.names[1]] == Aggregate("1970-01-02", None, POOL.names[1], 1, 1, failed=1)  # a failed call has quality 0
+    assert found["1970-01-02", None, POOL.names[1]] == Aggregate("1970-01-02", None, POOL.names[1], 1, 1, costs=1, failed=1)  # of quality and cost 0
     assert found["1970-01-03", "acme", POOL.names[0]].latency_ms == 30.0
     assert len(found) == 4
     outcomes = store.outcomes()

@@ -777,11 +777,33 @@ def test_outcomes_are_arrays_with_nan_for_what_is_unknown(store: Store) -> None:
     assert (found.decision_ids, found.candidates) == (["d", "u", "fallback"], ["b", "b", "b"])
     np.testing.assert_array_equal(found.propensity, [0.25, math.nan, 0.25])
     np.testing.assert_array_equal(found.quality, [0.5, math.nan, 0.0])  # the chosen candidate's call failed
-    np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, math.nan])
+    np.testing.assert_array_equal(found.cost_usd, [0.5, math.nan, 0.0])  # a failed call without a cost was free
     np.testing.assert_array_equal(found.latency_ms, [3.0, math.nan, math.nan])
     assert store.outcomes(since=13.0).decision_ids == ["u"]
     assert store.outcomes(since=np.int64(13), until=np.float32(30.0)).decision_ids == ["u"]
     assert store.outcomes(until=20.0).decision_ids == ["d", "fallback"]
+
+
+def test_failed_calls_of_the_chosen_candidate_count_in_cost_and_latency(store: Store) -> None:
+    store.add_decisions([record(name) for name in ("retried", "lost", "fallback", "unknown")])
+    failed = {"candidate": "b", "error": "timeout"}
+    store.add_attempts(
+        [
+            Attempt("retried", cost_usd=0.05, latency_ms=30_000.0, **failed),
+            Attempt("retried", latency_ms=1_000.0, **failed),
+            Attempt("retried", candidate="b", cost_usd=0.01, latency_ms=500.0, output_tokens=7),
+            Attempt("lost", cost_usd=0.05, **failed),
+            Attempt("lost", cost_usd=0.02, **failed),
+            Attempt("fallback", latency_ms=60_000.0, **failed),
+            Attempt("fallback", candidate="a", cost_usd=9.0, latency_ms=9.0),
+            Attempt("unknown", cost_usd=0.05, **failed),
+            Attempt("unknown", candidate="b", latency_ms=1.0),
+        ]
+    )
+    found = store.outcomes()
+    np.testing.assert_allclose(found.cost_usd, [0.06, 0.07, 0.0, math.nan])  # the successful call's cost is unknown
+    np.testing.assert_allclose(found.latency_ms, [31_500.0, math.nan, 60_000.0, 1.0])
+    np.testing.assert_array_equal(found.output_tokens, [7.0, math.nan, math.nan, math.nan])
 
 
 @pytest.mark.parametrize("number", [np.float32, np.float64, np.int64])
