@@ -37,7 +37,10 @@ class Estimator(BaseComponent):
         return None
 
     def out_of_fold(self) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of each training row, from models that were not fitted on it."""
+        """Return the expected quality ``[B, M]`` of each training row, from models that were not fitted on it.
+
+        Routers train on it. Without it (None) they train on what :meth:`quality` predicts of the training rows, and trust the estimator too much.
+        """
         return None
 
     def train(self, training: Training) -> Mapping[str, Any]:

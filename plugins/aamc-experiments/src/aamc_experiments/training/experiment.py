@@ -314,8 +314,6 @@ class Experiment:
         if checkpoint is not None:
             component: Estimator = load_component(checkpoint, "estimator", self.plugins, setup.services)
             copy_out_of_fold(checkpoint, folder)
-            if read_out_of_fold(folder, setup) is None:
-                self.progress.say(f"{checkpoint} was trained on other rows: its estimates of training rows are used, even of rows that it has seen")
             save_component(folder, "estimator", component_name(choice.name, "estimator"), component, self.plugins, _training_metrics(checkpoint))
             return component
         component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
@@ -328,10 +326,16 @@ class Experiment:
         return component
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
-        """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
+        """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths, if the estimator gives them."""
         pool, preference, means = setup.services.pool, self.settings.preference.array, self.run.candidate_means
         splits = {name: setup.splits[name] for name in SPLITS}
-        return split_requests(splits, pool, preference, estimator, means, read_out_of_fold(self.run.folder / "estimator", setup))
+        held_out = read_out_of_fold(self.run.folder / "estimator", setup)
+        requests = split_requests(splits, pool, preference, estimator, means, held_out)
+        if estimator is not None and held_out is None and requests["train"].expected.quality is not None:
+            cause = "its out_of_fold returns None, or it was trained on other rows"
+            effect = "routers train on its predictions, even of rows that it has seen, and may trust it too much"
+            self.progress.say(f"{estimator.message_name} gives no out-of-fold predictions of the training rows ({cause}): {effect}")
+        return requests
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained, without baselines that lack an estimate of these rows.
