@@ -27,13 +27,26 @@ from aamc_sdk.types import Candidate, Dataset
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
 
 
+CALL_USD = 1e-6
+"""Cost of each call of the kit's models in USD: little, so that no limit is in its way."""
+
+
 class EchoModels:
-    """A client whose models answer with the prompt, at no cost."""
+    """A client whose models answer with the prompt; it counts the calls."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    @property
+    def spent_usd(self) -> float:
+        """The cost of all calls in USD."""
+        return CALL_USD * len(self.called)
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
         """Return the last message's text."""
-        content = str(messages[-1]["content"]) if messages else ""
-        return Completion(message={"role": "assistant", "content": content}, cost_usd=0.0, candidate=candidate.name, decision_id=decision_id)
+        self.called.append(candidate.name)
+        message = {"role": "assistant", "content": str(messages[-1]["content"]) if messages else ""}
+        return Completion(message=message, cost_usd=CALL_USD, candidate=candidate.name, decision_id=decision_id)
 
 
 def splits() -> tuple[Dataset, Dataset, Dataset]:
@@ -75,13 +88,14 @@ class Subject:
         module = target.__module__ if isinstance(target, type) else self.plugins.find(self.kind, self.name).component.target.partition(":")[0]
         return str(module.partition(".")[0])
 
-    def services(self, seed: int = 0) -> Services:
-        """Return services like those of the core."""
+    def services(self, seed: int = 0, models: EchoModels | None = None) -> Services:
+        """Return services like those of the core; components that they make share their models."""
+        models = models or EchoModels()
 
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-            return self.plugins.make(kind, name, self.services(seed), options)
+            return self.plugins.make(kind, name, self.services(seed, models), options)
 
-        services = Services(pool=POOL, reward=self.reward, make=make, models=EchoModels(), seed=seed, device="cpu")
+        services = Services(pool=POOL, reward=self.reward, make=make, models=models, seed=seed, device="cpu")
         self._loops.append(services.loop)
         return services
 

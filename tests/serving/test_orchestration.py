@@ -1,4 +1,4 @@
-"""The time limit of an orchestration."""
+"""The limits of an orchestration: its time and its cost."""
 
 import asyncio
 import sys
@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from aamc_sdk.errors import AamcError
-from aamc_sdk.interfaces import Orchestrator, Step
-from aamc_sdk.serving import Orchestration, start_orchestration
-from aamc_sdk.types import Query
+from aamc_sdk.interfaces import Completion, Orchestrator, Provider, Step
+from aamc_sdk.serving import ModelClient, Orchestration, start_orchestration
+from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Query
 
 SECONDS = 0.01
 
@@ -32,12 +32,47 @@ class Late(Orchestrator):
         yield Step(content="never")
 
 
+class OneDollar(Provider):
+    async def complete(self, candidate, messages, **options):
+        return Completion(message={"role": "assistant", "content": "done"}, cost_usd=1.0)
+
+    async def stream(self, candidate, messages, **options):
+        raise NotImplementedError
+        yield
+
+
 async def work(text: str) -> Orchestration:
     orchestration = start_orchestration(Late({}, SimpleNamespace()), Query(text), steps=None, cost_usd=1.0, seconds=SECONDS)
     async for _ in orchestration.steps():
         pass
     await asyncio.sleep(0)
     return orchestration
+
+
+class Reporting(Orchestrator):
+    """Calls a model in a task of its own, and reports the cost that the task's text names."""
+
+    async def run(self, task, budget):
+        for step in range(3):
+            await asyncio.gather(self.services.models.complete(self.services.pool.candidates[0], [{"role": "user", "content": "Hello"}]))
+            decision = Decision(str(step), "a", 1.0, Preference()) if task.text == "decided" else None
+            yield Step(decision=decision, content="done", cost_usd=float(task.text) if decision is None else 0.0)
+
+
+@pytest.mark.parametrize(("reported", "cost_usd"), [("0", 2.0), ("1.5", 3.0), ("decided", 2.0)])
+def test_a_call_that_no_step_reports_counts_towards_cost_budget_and_log(reported, cost_usd):
+    models = ModelClient(lambda endpoint: OneDollar(None, None))
+    services = SimpleNamespace(pool=Pool([ModelSpec("a", endpoint={"provider": "echo"})]), models=models)
+
+    async def work() -> Orchestration:
+        found = start_orchestration(Reporting({}, services), Query(reported), steps=3, cost_usd=1.8, seconds=60)
+        async for _ in found.steps():
+            pass
+        return found
+
+    done = asyncio.run(work())
+    assert (done.cost_usd, done.stop, done.count) == (cost_usd, "out_of_budget", 2)
+    assert sum(attempt.cost_usd for attempt in done.log()[1]) == (2.0 if reported == "decided" else 0)
 
 
 def test_a_step_in_progress_is_broken_off_at_the_limit():

@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 
+import attrs
 import pytest
 from offering import failed
 
@@ -44,6 +45,7 @@ def test_agents_and_orchestrators_are_checked(offer):
     assert failed(offer("agent", FairAgent), "agent") == set()
     assert failed(offer("agent", Hasty), "agent") == {"methods are asynchronous where their interface is"}
     assert failed(offer("orchestrator", FairOrchestrator), "orchestrator") == set()
+    assert failed(offer("orchestrator", Free), "orchestrator") == {"steps lead to an answer"}
     assert failed(offer("orchestrator", Spendthrift), "orchestrator") == {"steps lead to an answer", "the budget is kept"}
 
 
@@ -64,9 +66,21 @@ class Costly(FairAgent):
         return AgentOutput("8", cost=0.02)
 
 
+class Hiding(FairAgent):
+    async def execute(self, state):
+        answer = await self.services.models.complete(self.spec, [{"role": "user", "content": state.task.text}])
+        return AgentOutput(answer.text)
+
+
 class Idle(FairAgent):
     def check(self):
         raise ConfigError("name a model by the option model")
+
+
+class Free(FairOrchestrator):
+    async def run(self, task, budget):
+        async for step in super().run(task, budget):
+            yield attrs.evolve(step, cost_usd=0.0)
 
 
 class Endless(Orchestrator):
@@ -86,6 +100,7 @@ def test_an_agent_without_an_answer_is_caught(offer):
     assert failed(offer("agent", Silent), "agent") == {"it answers a task"}
     assert failed(offer("agent", Unpriced), "agent") == {"it answers a task"}
     assert failed(offer("agent", Costly), "agent") == {"it answers a task"}
+    assert failed(offer("agent", Hiding), "agent") == {"it answers a task"}
 
 
 def test_an_agent_that_says_what_it_needs_is_skipped(offer):

@@ -725,6 +725,27 @@ class ScoresLater(FairRouter):
         return super().score(request)
 
 
+class Asking(AsyncRouter):
+    """Asks a model once for all rows."""
+
+    reported = True
+    uses_preference = False
+
+    async def ascore(self, request):
+        answer = await self.services.models.complete(request.pool.candidates[0], [{"role": "user", "content": "7"}])
+        spent_usd = answer.cost_usd / max(len(request), 1) if self.reported else 0.0
+        return Scores(-np.nan_to_num(request.expected.cost_usd), spent_usd=spent_usd)
+
+
+class AskingForNothing(Asking):
+    reported = False
+
+
+def test_a_router_that_hides_the_cost_of_its_calls_is_caught(offer):
+    assert failed(offer("router", Asking), "router") == set()
+    assert failed(offer("router", AskingForNothing), "router") == {"the cost of its calls is reported"}
+
+
 class NeverAwaited(AsyncRouter):
     def ascore(self, request):
         return Scores(request.expected.known_quality)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextvars import ContextVar
 
 import attrs
 
@@ -16,6 +17,8 @@ from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.interfaces.threads import is_cancelled
 from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
+CALL_COSTS: ContextVar[list[float] | None] = ContextVar("call_costs", default=None)
+"""The known costs in USD of the calls made in this context and the tasks that it starts, in a list of whoever counts them."""
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 """The exceptions that cancel a call."""
@@ -123,6 +126,9 @@ class Call:
         else:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
+        costs = CALL_COSTS.get()
+        if costs is not None and not math.isnan(self.cost_usd):
+            costs.append(self.cost_usd)
         status, message = "ok", None
         failed = isinstance(error, Exception | SystemExit) or (isinstance(error, asyncio.CancelledError) and not is_cancelled())
         if error is not None and failed:

@@ -20,6 +20,7 @@ import attrs
 from aamc_sdk.config import configure, load_yaml, option, set_option
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_type, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Deadline, Orchestrator, Step
+from aamc_sdk.serving.models.call import CALL_COSTS
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
 
@@ -91,11 +92,17 @@ class Orchestration:
         self.stop = "truncated"
         self._steps: list[Step] = []
         self.broken_off = False
+        self._call_costs: list[float] = []
 
     @property
     def cost_usd(self) -> float:
-        """Cost of all steps in USD."""
-        return sum(step.cost_usd for step in self._steps)
+        """Cost in USD: of all steps as they report it, or of the calls of models made for them, if that is more."""
+        return sum(step.cost_usd for step in self._steps) + self._unreported_usd
+
+    @property
+    def _unreported_usd(self) -> float:
+        """Cost of calls of models that no step has reported, in USD."""
+        return max(0.0, sum(self._call_costs) - sum(step.cost_usd for step in self._steps))
 
     @property
     def count(self) -> int:
@@ -137,6 +144,7 @@ class Orchestration:
 
     async def _next(self, steps: AsyncIterator[Step], until: float) -> Any:
         """Return the next step; ``_END`` after the last one, or if the time limit breaks it off."""
+        counted = CALL_COSTS.set(self._call_costs)
         try:  # in this task, and in none of its own, as an orchestrator may hold contexts that belong to it
             with Deadline(until - time.monotonic()), component_errors(f"{self.orchestrator.message_name} failed"):
                 return await anext(steps, _END)
@@ -145,6 +153,8 @@ class Orchestration:
         except TimeoutError:
             self.break_off()
             return _END
+        finally:
+            CALL_COSTS.reset(counted)
 
     def break_off(self) -> None:
         """Record that the time limit broke off the step in progress."""
@@ -183,7 +193,8 @@ class Orchestration:
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
         """Return the decisions to log, with everything that they were made from, and the calls made for them.
 
-        By default there is one call for each step with a decision; the last one also has the cost of steps without a decision, and the error.
+        By default there is one call for each step with a decision; the last one also has the error, and the cost of steps without a decision and of
+        calls that no step reports.
         """
         made = [(step.decision, step.cost_usd) for step in self._steps if step.decision is not None]
         if not made:
@@ -191,7 +202,7 @@ class Orchestration:
         pool, (last, last_usd) = self.orchestrator.services.pool.names, made[-1]
         records = [Record.of_step(decision, self.task, pool if decision.candidate in pool else (decision.candidate,)) for decision, _ in made]
         calls = [Attempt(decision.id, candidate=decision.candidate, cost_usd=cost_usd) for decision, cost_usd in made[:-1]]
-        undecided_usd = sum(step.cost_usd for step in self._steps if step.decision is None)
+        undecided_usd = sum(step.cost_usd for step in self._steps if step.decision is None) + self._unreported_usd
         error = None if self.answer is not None else f"no answer: {self.ending()}"
         return records, [*calls, Attempt(last.id, candidate=last.candidate, cost_usd=last_usd + undecided_usd, error=error)]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
-from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, require_asynchronous_iterator
+from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, require_asynchronous_iterator, require_reported
 from aamc_sdk.testing.findings import SignatureError, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query
@@ -48,6 +48,7 @@ def check_it_answers_a_task(subject: Subject) -> None:
     require_type(output.content, str, "the content must be a text")
     unknown = "where it is unknown, return 0, and cost_known: False in metadata"
     require(math.isfinite(output.cost) and output.cost >= 0, f"the cost must be USD of at least 0, not {output.cost}; {unknown}")
+    require_reported(agent, output.cost, "the output's cost")
     maximum = agent.max_cost_usd_in(state)
     within = math.isnan(maximum) or output.cost <= maximum
     require(within, f"a turn cost {output.cost} USD, and max_cost_usd promises at most {maximum}: budgets rely on it")
@@ -76,11 +77,13 @@ def _steps(orchestrator: Orchestrator, budget: Budget) -> list[Step]:
 
 
 def check_steps_lead_to_an_answer(subject: Subject) -> None:
-    """Every step is a Step with a cost; only the last step is final. An orchestrator that needs an option says so."""
-    steps = _steps(subject.make(), Budget(steps=4))
+    """Every step is a Step with a cost, together that of all calls; only the last step is final. An orchestrator that needs an option says so."""
+    orchestrator = subject.make()
+    steps = _steps(orchestrator, Budget(steps=4))
     require(steps, "run must yield at least one aamc_sdk.interfaces.Step")
     for step in steps:
         _require_step(step)
+    require_reported(orchestrator, sum(step.cost_usd for step in steps), "a step's cost_usd")
     require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "the last step must be final, and no other")
 
 

@@ -118,6 +118,15 @@ def require_same(before: Any, after: Any, name: str, method: str) -> None:
     require(not found, f"{method} changes {', '.join(found)}; others read it too: copy it before you change it")
 
 
+def require_reported(component: Any, reported_usd: float, where: str) -> None:
+    """Raise AssertionError if the calls of a component cost more than it reports: budgets count what it reports."""
+    spent_usd = component.services.models.spent_usd
+    require(
+        reported_usd >= 0.999 * spent_usd,
+        f"its calls of models cost {spent_usd:g} USD, and it reports {reported_usd:g}: add up cost_usd of the answers in {where}",
+    )
+
+
 def check_checkpoints_run_no_code(subject: Subject) -> None:
     """Each saved file has a format that runs no code when it is loaded, and holds no pickled objects."""
     with _saved(subject) as folder:

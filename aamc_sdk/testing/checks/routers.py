@@ -18,6 +18,7 @@ from aamc_sdk.testing.checks.components import (
     from_threads,
     require_no_global_changes,
     require_no_threads,
+    require_reported,
     require_same,
 )
 from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log
@@ -69,6 +70,15 @@ def check_a_request_stays_as_it_is(subject: Subject) -> None:
     before = copy.deepcopy(scores)
     subject.trained.score(request.take(slice(None, None, -1)).with_preference(np.array((0.2, 0.3, 0.5))))
     require_same(before, scores, "scores", "the next call of score")
+
+
+def check_the_cost_of_its_calls_is_reported(subject: Subject) -> None:
+    """``spent_usd`` has the cost of the calls of models that ``score`` makes: a decision's own cost counts."""
+    router, request = subject.reloaded(subject.trained), request_of(subject)
+    spent_usd = np.broadcast_to(router.score(request).spent_usd, len(request))
+    if not router.services.models.called:
+        skip("it calls no model")
+    require_reported(router, float(np.nansum(spent_usd)), "Scores.spent_usd, by row")
 
 
 def check_instances_share_nothing(subject: Subject) -> None:
