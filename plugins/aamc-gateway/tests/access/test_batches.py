@@ -7,12 +7,12 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 from aamc_gateway.access.shared import Claim, SharedState
-from aamc_gateway.access.shared.operations import Backend, Get, Operation, Read
+from aamc_gateway.access.shared.operations import Backend, Get, Operation, Read, Reserve
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 
 from aamc_sdk.errors import StoreAwayError, StoreError
@@ -45,11 +45,12 @@ class Wrapped(Backend):
             raise StoreAwayError("the connection was lost before the answer")
         return found
 
-    def renew(self) -> None:
+    def renew(self, open_tokens: Collection[str]) -> None:
         self.asked.set()
         self.answers.wait(60)
         if self.is_away:
             raise StoreAwayError("the server is away")
+        self.inner.renew(open_tokens)
 
     def close(self) -> None: ...
 
@@ -116,6 +117,24 @@ def test_a_reservation_whose_answer_was_lost_is_given_back() -> None:
         assert backend.inner.apply([_read()]) == [[0.4]]
         backend.loses_answers = False
         await asyncio.wait_for(used(shared, 0.0), 30)
+
+    run(test)
+
+
+def test_a_reservation_whose_settlement_a_failover_lost_is_given_back() -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
+        running, _ = await shared.reserve(CLAIMS)
+        ended, _ = await shared.reserve(CLAIMS)
+        shared.settle(ended, CLAIMS, [0.1])
+        await asyncio.wait_for(used(shared, 0.5), 30)
+        backend.is_away = True
+        with pytest.raises(StoreAwayError):
+            await shared.get("a")
+        backend.inner.apply([Reserve(ended, CLAIMS)])  # the server that takes over has not seen the settlement
+        backend.is_away = False
+        await asyncio.wait_for(used(shared, 0.5), 30)
+        shared.settle(running, CLAIMS, [0.2])
+        await asyncio.wait_for(used(shared, 0.3), 30)
 
     run(test)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from aamc_gateway.access.shared import Claim, Exceeded, SharedState, open_shared
-from aamc_gateway.access.shared.operations import Get, Reserve, Settle
+from aamc_gateway.access.shared.operations import Get, Read, Reserve, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
 
@@ -254,6 +254,18 @@ def test_a_reservation_that_nobody_renews_is_given_back_and_charged_if_it_ends_l
         assert await shared.read(["c"]) == pytest.approx([1.15])
 
     run(store, test)
+
+
+@lasting_backend
+def test_a_renewal_gives_back_what_is_no_longer_open_and_it_is_charged_if_it_ends_later(store: Store) -> None:
+    with closing(backend_of(store, durable=False, lease_s=60.0)) as backend, closing(backend_of(store, durable=False, lease_s=60.0)) as other:
+        claims = [claim(1.0, 0.25)]
+        backend.apply([Reserve("open", claims), Reserve("lost", claims)])
+        other.apply([Reserve("of another worker", claims)])
+        backend.renew(["open"])
+        assert backend.apply([Read(["c"])]) == [pytest.approx([0.5])]
+        backend.apply([Settle("lost", claims, [0.125]), Settle("open", claims, [0.125])])
+        assert backend.apply([Read(["c"])]) == [pytest.approx([0.5])]
 
 
 @lasting_backend

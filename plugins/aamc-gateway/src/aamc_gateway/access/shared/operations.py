@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -146,8 +146,12 @@ class Backend(abc.ABC):
         """Apply operations in order and return their results."""
 
     @abc.abstractmethod
-    def renew(self) -> None:
-        """Renew the lease of this process's reservations, and remove expired entries. It is called every few seconds."""
+    def renew(self, open_tokens: Collection[str]) -> None:
+        """Renew the lease of this process's reservations, and remove expired entries. It is called every few seconds.
+
+        Reservations of this process that are not among ``open_tokens`` are given back: a server that takes over, or starts again after a crash,
+        may have lost their settlements.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:

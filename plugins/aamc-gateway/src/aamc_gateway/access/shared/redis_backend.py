@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ class RedisBackend(Backend):
         self._worker = os.urandom(8).hex()
         with self._reached():
             self._load_scripts()
-        self.renew()
+        self.renew(())
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
         """Apply operations in order and return their results."""
@@ -65,10 +65,10 @@ class RedisBackend(Backend):
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
         return [_result(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
 
-    def renew(self) -> None:
-        """Renew the lease, and release the reservations of dead processes; Redis itself removes expired entries."""
+    def renew(self, open_tokens: Collection[str]) -> None:
+        """Renew the lease, and release the reservations of dead processes and those that are not open; Redis itself removes expired entries."""
         with self._reached():
-            self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
+            self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s, json.dumps(list(open_tokens)))
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -12,11 +12,11 @@ local function change(name, field, amount, expires)
     if amount ~= 0 then redis.call('HINCRBYFLOAT', p .. 'counter:' .. name, field, string.format('%.17g', amount)) end
     if expires > 0 then redis.call('EXPIREAT', p .. 'counter:' .. name, math.ceil(expires + 3600)) end
 end
-local function give_back()
+local function release(worker, open)
     local found = false
-    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', p .. 'workers', '-inf', now)) do
-        local held = redis.call('HGETALL', p .. 'held:' .. worker)
-        for i = 1, #held, 2 do
+    local held = redis.call('HGETALL', p .. 'held:' .. worker)
+    for i = 1, #held, 2 do
+        if not open[held[i]] then
             found = true
             local claims = cjson.decode(held[i + 1])
             for _, claim in ipairs(claims) do
@@ -24,8 +24,15 @@ local function give_back()
                 claim[2] = 0
             end
             redis.call('SET', p .. 'lapsed:' .. held[i], cjson.encode(claims), 'EX', 86400)
+            redis.call('HDEL', p .. 'held:' .. worker, held[i])
         end
-        redis.call('DEL', p .. 'held:' .. worker)
+    end
+    return found
+end
+local function give_back()
+    local found = false
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', p .. 'workers', '-inf', now)) do
+        found = release(worker, {}) or found
         redis.call('ZREM', p .. 'workers', worker)
     end
     return found
@@ -36,10 +43,13 @@ RENEW = (
     _FUNCTIONS
     + """
 redis.call('ZADD', p .. 'workers', now + tonumber(ARGV[3]), ARGV[2])
+local open = {}
+for _, token in ipairs(cjson.decode(ARGV[4])) do open[token] = true end
+release(ARGV[2], open)
 give_back()
 """
 )
-"""Renew the lease of a worker. Arguments: prefix, worker, seconds."""
+"""Renew the lease of a worker, and release its reservations that are not open. Arguments: prefix, worker, seconds, open tokens."""
 
 RESERVE = (
     _FUNCTIONS

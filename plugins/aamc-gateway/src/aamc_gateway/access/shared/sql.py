@@ -32,6 +32,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS {p}workers (worker TEXT PRIMARY KEY, expires {real} NOT NULL)",
 )
 _DEAD = """SELECT token, held FROM {p}reservations WHERE lapsed = 0 AND worker NOT IN (SELECT worker FROM {p}workers WHERE expires > {m})"""
+_LOST = "SELECT token, held FROM {p}reservations WHERE lapsed = 0 AND worker = {m} AND token NOT IN {names}"
 _PUT = """INSERT INTO {p}values (key, value, expires, value_group, written, size) VALUES ({m}, {m}, {m}, {m}, {m}, {m}) ON CONFLICT (key) DO UPDATE
     SET value = excluded.value, expires = excluded.expires, value_group = excluded.value_group, written = excluded.written, size = excluded.size"""
 _COUNT = """INSERT INTO {p}counters (name, charged, held, expires) VALUES ({m}, {m}, {m}, {m}) ON CONFLICT (name) DO UPDATE
@@ -82,12 +83,12 @@ class SqlBackend(Backend):
             self._save(accounts)
         return results
 
-    def renew(self) -> None:
-        """Renew the lease, release the reservations of dead processes, and remove expired entries."""
+    def renew(self, open_tokens: Collection[str]) -> None:
+        """Renew the lease, release the reservations of dead processes and those that are not open, and remove expired entries."""
         with self._transaction(exclusive=True) as now:
             self._lease(now)
             accounts = Accounts({}, {})
-            self._give_back(accounts, now)
+            self._give_back(accounts, now, self._run(_LOST, (self._worker, _json(sorted(open_tokens)))))
             self._save(accounts)
             if now > self._swept + SWEEP_S:
                 self._sweep(now)
@@ -137,10 +138,10 @@ class SqlBackend(Backend):
             found = accounts.reserve(operation)
         return found
 
-    def _give_back(self, accounts: Accounts, now: float) -> bool:
-        """Release the reservations of dead processes; return whether there was one."""
+    def _give_back(self, accounts: Accounts, now: float, lost: Sequence[tuple[Any, ...]] = ()) -> bool:
+        """Release the reservations of dead processes, and lost ones; return whether there was one."""
         accounts.complete = True
-        dead: dict[str, Held] = {token: orjson.loads(held) for token, held in self._run(_DEAD, (now,)) if token not in accounts.ended}
+        dead: dict[str, Held] = {token: orjson.loads(held) for token, held in (*self._run(_DEAD, (now,)), *lost) if token not in accounts.ended}
         if not dead:
             return False
         accounts.add(self._counters({name for held in dead.values() for name, _ in held}))

@@ -57,7 +57,8 @@ class SharedState:
 
     A reservation holds amounts of several counters until it is settled. Reservations of a worker that dies are given back ``LEASE_S`` seconds
     after it last renewed its lease, which its thread does as long as it lives. A settlement that failed since the backend was away is applied again
-    later, and so is the end of a reservation whose fate is unknown.
+    later. Each renewal gives back what the backend holds for this worker beyond its open reservations: after a failover that lost settlements, or
+    after a reservation whose answer was lost.
 
     Raises:
         StoreAwayError: The server is away, or the file is locked; raised by all methods that wait.
@@ -70,6 +71,7 @@ class SharedState:
         self._wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._owed: deque[Settle] = deque(maxlen=_MAX_OWED)
+        self._open: set[str] = set()  # the tokens of reservations that were not settled
         self._absence = ""
         self._asks_at = 0.0
         self._changed = threading.Condition()
@@ -208,6 +210,11 @@ class SharedState:
         except Exception:  # an operation that the backend cannot apply must not keep the others from it
             self._owed.clear()
             results = [self._alone(operation) for operation in (*owed, *operations)][len(owed) :]
+        for operation, result in zip(operations, results, strict=True):
+            if isinstance(operation, Reserve) and not isinstance(result, Exceeded | Exception):
+                self._open.add(operation.token)
+            elif isinstance(operation, Settle):
+                self._open.discard(operation.token)
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 waiting = [(future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None]
@@ -229,8 +236,6 @@ class SharedState:
             return self._backend.apply(operations)
         except StoreAwayError as error:
             self._note_absence(error)
-            unknown = [operation for operation in operations if isinstance(operation, Reserve)]
-            self._owed.extend(Settle(operation.token, operation.claims, [0.0] * len(operation.claims)) for operation in unknown)
             raise
 
     def _note_absence(self, error: StoreAwayError) -> None:
@@ -241,7 +246,7 @@ class SharedState:
     def _ask(self) -> None:
         """Ask the backend whether it is back, and apply what is owed."""
         try:
-            self._backend.renew()  # a write: a server that only reads is not back
+            self._renew_lease()  # a write: a server that only reads is not back
         except StoreAwayError as error:
             self._note_absence(error)
             return
@@ -256,11 +261,14 @@ class SharedState:
         if self._owed:
             self._apply([])
         try:
-            self._backend.renew()
+            self._renew_lease()
         except StoreAwayError as error:
             self._note_absence(error)
         except Exception as error:  # the next round tries again
             logger.debug("the lease could not be renewed: %s", error)
+
+    def _renew_lease(self) -> None:
+        self._backend.renew(self._open.union(operation.token for operation in self._owed))
 
 
 def is_lasting(store: Store) -> bool:
