@@ -337,6 +337,8 @@ def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one
         ({"limit_field": "max_completion_tokens"}, {}, {"max_completion_tokens": 5}),
         ({"base_url": "https://mine.openai.azure.com/openai/v1"}, {}, {"max_completion_tokens": 5}),
         ({"base_url": "https://eu.api.openai.com/v1"}, {}, {"max_completion_tokens": 5}),
+        ({"model": "openai/gpt-5.5"}, {}, {"max_completion_tokens": 5}),
+        ({"model": "gpt-oss:20b"}, {}, {"max_tokens": 5}),
         ({"base_url": "https://api.openai.com.example.com/v1"}, {}, {"max_tokens": 5}),
         ({"base_url": "https://mine.openai.azure.com/openai/v1", "limit_field": "max_tokens"}, {}, {"max_tokens": 5}),
     ],

@@ -20,6 +20,8 @@ OPENAI_ADDRESS = "https://api.openai.com/v1"
 _OPENAI = r"(?:.+\.)?api\.openai\.com"
 _AZURE = r".+\.(?:openai|cognitiveservices)\.azure\.\w+"
 """Names of the servers of OpenAI's models."""
+_OPENAIS = re.compile(r"(?:.*/)?(?:gpt-(?!oss)|o\d)")
+"""The beginning of the names of OpenAI's models, which may be behind a proxy."""
 _LIMITS = ("max_completion_tokens", "max_tokens")
 """Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
 
@@ -31,7 +33,7 @@ class OpenAIOptions(EndpointOptions):
     base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
     limit_field: str = option(
-        "", "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens (default: by the address).", choices=("", *_LIMITS)
+        "", "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens (default: by address and model).", choices=("", *_LIMITS)
     )
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
 
@@ -71,7 +73,8 @@ class OpenAI(ChatProvider, HttpProvider):
             parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
             limits = [source[name] for source in (body, parameters) for name in _LIMITS if source.get(name) is not None]
             if limits:
-                own = _LIMITS[0] if self._is_openai or _LIMITS[0] in parameters else _LIMITS[1]
+                names = [deployment.model or candidate.name for deployment in self._deployments.all]
+                own = _LIMITS[0] if self._is_openai or _LIMITS[0] in parameters or all(map(_OPENAIS.match, names)) else _LIMITS[1]
                 adapted = {name: value for name, value in adapted.items() if name not in _LIMITS}
                 adapted[self.config.limit_field or own] = limits[0]
             if not self._is_openai and isinstance(messages := body.get("messages"), list):
