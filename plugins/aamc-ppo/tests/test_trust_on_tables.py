@@ -29,6 +29,23 @@ def test_a_gain_must_exceed_its_error_over_streams_and_over_rows(over_streams, o
     assert compare_factors({0.0: rule, 1.0: policy}, stationary=stationary).factor == factor
 
 
+@pytest.mark.parametrize(
+    ("rows", "doubt"),
+    [
+        (40, "confirms no gain; it is 0.1000 (95% interval -0.0858 to 0.2858) at trust factor 0.5"),
+        (MIN_ROWS - 2, f"only with at least {MIN_ROWS} different questions"),
+    ],
+)
+def test_a_gain_that_is_not_confirmed_is_told_with_its_interval_or_the_lack_of_questions(rows, doubt):
+    def earned(gain):
+        differ, each = np.linspace(-1, 1, rows), np.ones(rows, np.intp)
+        return Earned(by_stream=gain * np.ones(rows), by_row=gain * (1 + 10 * differ), decisions=each)
+
+    found = compare_factors({0.0: earned(0.0), 0.5: earned(0.1), 1.0: earned(-0.2)}, stationary=True)
+    assert str(found).endswith(doubt)
+    assert (found.factor, found.gain, found.ci95) == (0, 0, (0, 0))
+
+
 @pytest.mark.parametrize(("rows", "confirmed"), [([0, 1, 2, 3], True), ([0, 0, 0, 0], False)])
 def test_a_gain_on_a_table_is_trusted_where_several_rows_confirm_it(bandit, rows, confirmed, monkeypatch):
     monkeypatch.setattr("aamc_ppo.trust.MIN_ROWS", 4)

@@ -39,17 +39,18 @@ class Trust:
         gain: Mean reward of the chosen factor minus that of the plug-in rule.
         ci95: The 95% interval of the gain; (0, 0) for factor 0.
         reward: The mean reward of each factor, by its text.
+        doubt: The reason for factor 0; empty for others.
     """
 
     factor: float
     gain: float
     ci95: tuple[float, float]
     reward: dict[str, float]
+    doubt: str = ""
 
     def __str__(self) -> str:
         if self.factor == 0:
-            found = f"validation streams confirm no gain, which takes at least {MIN_ROWS} different questions"
-            return f"ppo learned nothing beyond the plug-in rule, and decides by it (trust factor 0): {found}"
+            return f"ppo learned nothing beyond the plug-in rule, and decides by it (trust factor 0): {self.doubt}"
         low, high = self.ci95
         gain = f"{self.gain:.4f} (95% interval {low:.4f} to {high:.4f})"
         return f"ppo gains {gain} over the plug-in rule on validation streams, at trust factor {self.factor:g}"
@@ -110,7 +111,7 @@ def compare_factors(rewards: Mapping[float, Earned], *, stationary: bool = False
     factors the better one on these questions is taken, so streams alone count. Where outcomes depend only on row and candidate (``stationary``),
     streams tell nothing, and rows alone count.
     """
-    chosen, gain, error = 0.0, 0.0, 0.0
+    chosen, gain, error, doubts = 0.0, 0.0, 0.0, {}
     for factor in sorted(rewards, reverse=True):
         above_rule, more = rewards[factor] - rewards[0.0], rewards[factor] - rewards[chosen]
         over_rows, over_streams = error_of_rows(above_rule.by_row, above_rule.decisions), error_of_streams(above_rule.by_stream)
@@ -118,9 +119,20 @@ def compare_factors(rewards: Mapping[float, Earned], *, stationary: bool = False
         noise = error_of_rows(more.by_row, more.decisions) if stationary else error_of_streams(more.by_stream)
         if above_rule.mean() > NORMAL_QUANTILE * its_error and (chosen == 0 or more.mean() > noise):
             chosen, gain, error = factor, above_rule.mean(), its_error
+        elif factor:
+            doubts[above_rule.mean()] = _doubt(factor, above_rule.mean(), its_error)
     margin = NORMAL_QUANTILE * error
     means = {f"{factor:g}": earned.mean() for factor, earned in rewards.items()}
-    return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means)
+    doubt = "" if chosen else doubts[max(doubts)]
+    return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means, doubt=doubt)
+
+
+def _doubt(factor: float, gain: float, error: float) -> str:
+    """Return the reason why a factor's gain is not confirmed."""
+    if error == np.inf:
+        return f"validation confirms a gain only with at least {MIN_ROWS} different questions"
+    margin = NORMAL_QUANTILE * error
+    return f"validation confirms no gain; it is {gain:.4f} (95% interval {gain - margin:.4f} to {gain + margin:.4f}) at trust factor {factor:g}"
 
 
 def error_of_streams(gain: Floats) -> float:
