@@ -294,6 +294,15 @@ def test_a_result_that_cannot_be_saved_is_shown(run, plugins, monkeypatch, words
     assert words or f"preference {preference}" in result.stdout
 
 
+def test_a_result_is_saved_before_it_is_shown(run, plugins, monkeypatch) -> None:
+    def broken(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("aamc_experiments.commands.calibrate.click.echo", broken)
+    CliRunner().invoke(calibrate_command, [str(run.folder), "--quality-floor", "0.5", "--confidence", "0", "--name", "piped"], obj=plugins)
+    assert "piped" in run.calibrations
+
+
 def test_damaged_calibrations_are_refused_before_the_work(run, plugins, monkeypatch) -> None:
     monkeypatch.setattr(target_preferences, "calibrate", None)
     (run.folder / "calibrations.json").write_text("[]")

@@ -1,4 +1,4 @@
-"""Target preferences: the preference at which a run's router meets a target on the validation rows.
+"""Target preferences: the preference at which a run's router meets a target on rows that are new to it, the validation rows.
 
 The router decides those rows at preferences from quality alone to cost alone, or to latency alone for a target of latency. The best
 preference that meets the target is kept under a name, which requests can use. The router decides twice: at preferences over the
@@ -141,7 +141,7 @@ class Calibration:
 
 
 def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
-    """Find the preference at which a run's router meets a target on the validation rows, or misses it by the least.
+    """Find the preference at which a run's router meets a target on rows that are new to it, or misses it by the least.
 
     Raises:
         DataError: No preference meets the target, every candidate's quality is 0, the rows changed since the run or have no latencies, or a
@@ -310,7 +310,7 @@ def _best_point(target: Target, found: Mapping[str, Floats]) -> int:
     if not met.size:
         reached = f"relative quality is at most {quality.max():.3f}, cost at least {cost.min():.3g} USD per 1,000 queries"
         reached += f", the 95th percentile of latency at least {figures['p95_ms'].min():.0f} ms" if target.kind == P95 else ""
-        raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}; give a target within reach")
+        raise DataError(f"no preference meets --{target.kind} {target.value:g} on rows new to the router: {reached}; give a target within reach")
     points = met[confidence[met] >= target.confidence]
     if not points.size:
         points = met[[confidence[met].argmax()]]

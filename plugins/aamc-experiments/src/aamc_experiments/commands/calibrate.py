@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.cli import JSON, plugins_of
 from aamc_sdk.errors import OutputError, split_advice
+
+if TYPE_CHECKING:
+    from aamc_experiments.target_preferences import Calibration
 
 
 @click.command()
@@ -27,7 +31,10 @@ from aamc_sdk.errors import OutputError, split_advice
 def calibrate(
     ctx: click.Context, /, run: Path, confidence: float | None, name: str | None, save_missed: bool, as_json: bool, **targets: float | None
 ) -> None:
-    """Find the preference at which the router of RUN (default: runs/latest) meets a target on validation rows.
+    """Find the preference at which the router of RUN (default: runs/latest) meets a target on rows that are new to it.
+
+    These are the validation rows, and for a router that only reads estimates, such as greedy, also the training rows, which the
+    estimator predicted without having seen their questions.
 
     The preference is saved in the run under a name, for aamc route TEXT --preference NAME. If it meets the target on too few
     resamples, it is not saved, and the exit status is 1.
@@ -50,19 +57,16 @@ def calibrate(
     name = name or (target.name if found.met else f"{target.name}-missed")
     saved = found.met or save_missed
     document = {"schema": 1, "name": name if saved else None, **found.to_dict()}
-    if not as_json:
-        met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows that are new to the router"
-        click.echo(f"{name if saved else 'not saved'}: preference {found.preference}, {met}")
-        for figure, estimate in found.figures.items():
-            bounds = found.ci95[figure]
-            click.echo(f"  {figure}: {estimate:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
-    if saved:
-        try:
+    try:
+        if saved:
             save_calibration(opened, name, found)
-        except OutputError as why:
-            unsaved = OutputError(f"{split_advice(str(why))[0]}, so the run does not keep it; use --preference {found.preference}")
-            unsaved.document = {**document, "name": None}
-            raise unsaved from why
+    except OutputError as why:
+        unsaved = OutputError(f"{split_advice(str(why))[0]}, so the run does not keep it; use --preference {found.preference}")
+        unsaved.document = {**document, "name": None}
+        raise unsaved from why
+    finally:  # a reader such as head may close the output
+        if not as_json:
+            _show(found, name if saved else "not saved")
     if not found.met:
         missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
         error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more rows" + ("" if saved else ", or add --save-missed"))
@@ -70,3 +74,12 @@ def calibrate(
         raise error
     if as_json:
         write_json_line(document)
+
+
+def _show(found: Calibration, name: str) -> None:
+    """Print a calibration."""
+    met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows that are new to the router"
+    click.echo(f"{name}: preference {found.preference}, {met}")
+    for figure, estimate in found.figures.items():
+        bounds = found.ci95[figure]
+        click.echo(f"  {figure}: {estimate:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
