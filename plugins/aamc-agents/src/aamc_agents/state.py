@@ -65,7 +65,7 @@ class Activation:
 class TaskState:
     """A task, the activations so far, and the number of activations left.
 
-    Agents receive it without the task's reference and verifier.
+    Agents receive it without the task's reference, verifier, kind and difficulty.
 
     Attributes:
         task: The task.

@@ -92,7 +92,7 @@ def frozen(value: Any) -> Any:
 
 
 def visible_state(state: TaskState) -> TaskState:
-    """Return the state for an agent: a copy without the task's reference and verifier."""
+    """Return the state for an agent: a copy without the task's reference, verifier, kind and difficulty."""
     history = tuple(
         Activation(
             agent=turn.agent,
