@@ -529,6 +529,31 @@ def test_a_training_says_which_candidates_have_neither_prices_nor_measured_costs
     assert any(f"the costs of {unpriced} are unknown" in line and "--pool" in line for line in said) is warns
 
 
+@pytest.mark.parametrize(
+    ("preference", "ratio", "remark"),
+    [
+        ("0.8,0.1,0.1", 1.1, "the candidates' mean costs differ by 9.1% only, and the preference lets that difference count like 0.12 of quality"),
+        ("1,0,0", 1.1, ""),
+        ("0,1,0", 1.1, ""),  # quality does not count
+        ("0.8,0.1,0.1", 1.0, ""),  # equal costs do not count
+        ("0.8,0.1,0.1", 2.0, ""),
+    ],
+)
+def test_a_training_says_that_costs_are_nearly_equal(experiment, monkeypatch, preference, ratio, remark) -> None:
+    def read(self, path):
+        rows = make_dataset(int(path))
+        cost_usd = np.broadcast_to(np.linspace(1.0, ratio, len(rows.pool)), rows.outcomes.cost_usd.shape)
+        return attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, cost_usd=cost_usd))
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+    said: list[str] = []
+    made = experiment(Goal.ROUTER, preference=preference)
+    made.progress.say = said.append
+    made.begin()
+    found = [line for line in said if "reward.cost_usd" in line]
+    assert found == ([f"{remark}; for less, add --set reward.cost_usd=[0,1.1]"] if remark else [])
+
+
 def test_a_router_whose_training_fails_is_named(experiment, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "train", lambda *_: np.zeros(2) + np.zeros(3))
     with pytest.raises(PluginError, match=r"^router 'favourite' failed: ValueError: operands could not be broadcast"):

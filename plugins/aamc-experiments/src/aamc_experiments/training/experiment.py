@@ -34,9 +34,9 @@ from aamc_sdk.errors import (
     router_errors,
     split_advice,
 )
-from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Router, Training
+from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Reward, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import out_of_fold
+from aamc_sdk.routing import LinearReward, out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.storage import (
     RESUME_FOLDER,
@@ -50,6 +50,9 @@ from aamc_sdk.storage import (
     save_component,
 )
 from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
+
+NEARLY_EQUAL = 1.5
+"""The ratio of the maximum mean cost or latency to the minimum below which a run remarks on the reward's range."""
 
 
 @runtime_checkable
@@ -223,6 +226,7 @@ class Experiment:
         means = typical_outcomes(train, setup.services.pool).means
         self.run.write_candidate_means(means)
         self._remark_on_costs(setup.services.pool, means[:, 1])
+        self._remark_on_ranges(setup.services.reward)
         return setup
 
     def _remark_on_costs(self, pool: Pool, costs: Floats) -> None:
@@ -231,6 +235,20 @@ class Experiment:
         if unknown and self.settings.preference.cost > 0 and self.goal is not Goal.ESTIMATOR:
             what = f"the costs of {', '.join(unknown)} are unknown"
             self.progress.say(f"{what}, so most routers cannot decide requests whose preference weighs cost; name a --pool with prices")
+
+    def _remark_on_ranges(self, reward: Reward) -> None:
+        """Say which ranges of the reward are so narrow that small differences between candidates count much."""
+        preference = self.settings.preference
+        if not isinstance(reward, LinearReward) or not preference.quality or self.goal is Goal.ESTIMATOR:
+            return
+        for option, what, scale, weight in (
+            ("cost_usd", "costs", reward.cost, preference.cost),
+            ("latency_ms", "latencies", reward.latency, preference.latency),
+        ):
+            if weight and scale.minimum < scale.maximum < NEARLY_EQUAL * scale.minimum:
+                differ = f"the candidates' mean {what} differ by {1 - scale.minimum / scale.maximum:.1%} only"
+                counts = f"the preference lets that difference count like {weight / preference.quality:.2g} of quality"
+                self.progress.say(f"{differ}, and {counts}; for less, add --set reward.{option}=[0,{scale.maximum:.3g}]")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""
