@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from aamc_experiments.evaluation.notes import few_queries_note, trust_note
+from typing import Any
+
+from aamc_experiments.evaluation.notes import few_queries_note, router_notes, trust_note
 
 
 def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:
@@ -14,3 +16,19 @@ def test_few_questions_are_few_however_many_rows_repeat_them() -> None:
     assert few_queries_note(199, 199) == few_queries_note(199)
     assert few_queries_note(400, 40).startswith("Only 40 questions in 400 queries: differences may be chance.")
     assert few_queries_note(400, 200) == ""
+
+
+def test_a_wide_interval_of_cost_or_latency_is_noted_with_the_routers() -> None:
+    def row(cost: float, latency: float | None) -> dict[str, Any]:
+        ci95 = {"mean_cost_usd": [0.8, 0.8 + cost], "mean_latency_ms": None if latency is None else [0.8, 0.8 + latency]}
+        return {"mean_cost_usd": 1.0, "mean_latency_ms": None if latency is None else 1.0, "ci95": ci95}
+
+    routers = {"a": row(0.41, 0.3), "b": row(0.39, 0.5), "c": row(0.5, None)}
+    assert list(router_notes(routers, {"queries": 200})) == [
+        "Few expensive queries determine the mean cost of a, c: it may well lie above its interval. Evaluate on more queries.",
+        "Few slow queries determine the mean latency of b: it may well lie above its interval. Evaluate on more queries.",
+    ]
+    assert not list(router_notes(routers, {"queries": 400, "questions": 199}))  # these carry another warning
+    assert not list(router_notes({"old": {"mean_cost_usd": 1.0}}, {"queries": 200}))
+    many = next(router_notes(dict.fromkeys("abcd", row(0.5, None)), {"queries": 200}))
+    assert "mean cost of 4 routers, a, b, c among them: it" in many

@@ -51,7 +51,7 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
-    notes = [INTERVALS, *_notes(data), *router_notes(metrics["routers"])]
+    notes = [INTERVALS, *_notes(data), *router_notes(metrics["routers"], data)]
     table = new_table(["router"], [heading for _, heading, _, _ in COLUMNS], title=title, notes=notes)
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]

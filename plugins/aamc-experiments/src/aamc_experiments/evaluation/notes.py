@@ -9,6 +9,8 @@ from aamc_sdk.errors import quantity
 
 ENOUGH_QUERIES = 200
 """With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
+WIDE = 0.4
+"""The width of an interval of mean cost or latency, relative to the mean, above which the interval is too narrow (docs/reference/metrics.md)."""
 
 
 def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
@@ -23,13 +25,30 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
 
 
-def router_notes(routers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the remarks on the routers of a comparison, its entry ``routers`` in ``metrics.json``."""
+def router_notes(routers: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the remarks on the routers of a comparison, its entry ``routers`` in ``metrics.json``, given its entry ``data``."""
     if missing := max(row.get("missing") or 0 for row in routers.values()):
         yield f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."
     for name, row in routers.items():
         if row.get("trust"):
             yield trust_note(name, row["trust"])
+    if few_queries_note(data["queries"], data.get("questions")):
+        return  # with few queries intervals are wide anyhow
+    for figure, what, which in (("mean_cost_usd", "cost", "expensive"), ("mean_latency_ms", "latency", "slow")):
+        if wide := [name for name, row in routers.items() if _is_wide(row, figure)]:
+            few = f"Few {which} queries determine the mean {what} of {_some(wide)}"
+            yield f"{few}: it may well lie above its interval. Evaluate on more queries."
+
+
+def _is_wide(row: Mapping[str, Any], figure: str) -> bool:
+    """Return whether the interval of a router's mean is wide relative to the mean."""
+    low, high = (row.get("ci95") or {}).get(figure) or (0.0, 0.0)
+    return bool(high - low > WIDE * (row.get(figure) or 0.0))
+
+
+def _some(routers: Sequence[str]) -> str:
+    """Return the names of routers, of many the first three."""
+    return ", ".join(routers) if len(routers) < 4 else f"{quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them"
 
 
 def trust_note(name: str, trust: Mapping[str, Any]) -> str:
@@ -45,9 +64,8 @@ def growing_waits_note(routers: Sequence[str]) -> str:
     """Return a warning on routers whose waits grow until the end of the streams; empty for none."""
     if not routers:
         return ""
-    whose = f"of {', '.join(routers)}" if len(routers) < 4 else f"of {quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them,"
     more = "longer streams would show worse figures, so lower the load, or raise evaluation.warm_up and evaluation.steps until they stay"
-    return f"The waits {whose} still grow at the end of the streams: {more}."
+    return f"The waits of {_some(routers)} still grow at the end of the streams: {more}."
 
 
 def few_queries_note(queries: int, questions: int | None = None) -> str:

@@ -173,7 +173,7 @@ def _kept(value: float, beyond: bool) -> str:
 def section(results: Results) -> Section:
     """Return the first section: the comparison, the gate, and notes on the data."""
     caption = "Every router answered the same queries. In small type: 95% intervals. Click a heading to sort by its column."
-    notes = [*data_notes(results.data), *router_notes(results.routers), *_constant_routers(results)]
+    notes = [*data_notes(results.data), *router_notes(results.routers, results.data), *_constant_routers(results)]
     tables = [comparison_table(compared_routers(results), caption), *limit_tables(results), *gate_tables(results)]
     warnings = (few_queries_note(results.queries, results.decisions.questions), growing_waits_note(results.data.get("growing_waits", ())))
     lead = [*warnings, "" if results.gate is None else f"{results.gate.why}."]
