@@ -32,7 +32,7 @@ def router_notes(routers: Mapping[str, Mapping[str, Any]], data: Mapping[str, An
     for name, row in routers.items():
         if row.get("trust"):
             yield trust_note(name, row["trust"])
-    if few_queries_note(data["queries"], data.get("questions")):
+    if few_queries_note(data.get("queries", 0), data.get("questions")):
         return  # with few queries intervals are wide anyhow
     for figure, what, which in (("mean_cost_usd", "cost", "expensive"), ("mean_latency_ms", "latency", "slow")):
         if wide := [name for name, row in routers.items() if _is_wide(row, figure)]:
