@@ -17,7 +17,7 @@ from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.options import FallibleOptions
+from aamc_sdk.log.options import FallibleOptions, LogOptions
 from aamc_sdk.log.outcomes import ContentReader, OutcomeJoin, outcome_fields
 from aamc_sdk.log.retention.expiry import DAY_SECONDS
 from aamc_sdk.log.rows.decision_row import decision_row, record_from, redacted
@@ -56,8 +56,8 @@ class ExportedFile:
 class RowStore(Store):
     """A store of rows. Writes follow the log's rules; a subclass makes them durable, and reads in its own way.
 
-    ``Config`` has the options that this class follows. A subclass that offers ``retention`` or ``durability``, see :class:`StoreOptions`,
-    implements them itself.
+    ``Config`` has the options that this class follows; options of a subclass derive from it: ``class MyOptions(RowStore.Config)``. A subclass that
+    offers ``retention`` or ``durability``, see :class:`StoreOptions`, implements them itself.
     """
 
     Config: ClassVar[type[Any]] = FallibleOptions
@@ -70,7 +70,9 @@ class RowStore(Store):
     _export_warned = False
 
     def __init__(self, url: str, config: Any) -> None:
-        super().__init__(url, config)
+        super().__init__(
+            url, check_type(config, LogOptions, "its Config must derive from aamc_sdk.log.RowStore.Config, whose options RowStore follows")
+        )
         self._unlogged = 0
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:

@@ -18,6 +18,7 @@ from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
+from aamc_sdk.types import Feedback
 
 
 @attrs.frozen(kw_only=True)
@@ -51,9 +52,9 @@ class FairRouter(OnlineRouter):
         for feedback in experience.feedback:
             if feedback.quality is not None:
                 replaced = experience.replaced_by(feedback)
-                self.add(feedback.candidate, feedback.quality, 1)
-                if replaced is not None:
-                    self.add(replaced.candidate, -replaced.quality, -1)
+                for one, sign in ((feedback, 1), (replaced, -1)):
+                    if one is not None:
+                        self.add(one.candidate, sign * one.average_weight * one.quality, sign * one.average_weight)
 
     def add(self, name, quality, count):
         total, number = self.judged.get(name, (0.0, 0))
@@ -344,6 +345,14 @@ class Unrevised(FairRouter):
 
     def learn(self, experience):
         super().learn(attrs.evolve(experience, replaced=()))
+
+
+class Equal(FairRouter):
+    """Counts a guess as much as a user's own feedback."""
+
+    def learn(self, experience):
+        sure = [attrs.evolve(one, confidence=1.0) if isinstance(one, Feedback) else one for one in experience.entries]
+        super().learn(attrs.evolve(experience, entries=sure, replaced=[attrs.evolve(one, confidence=1.0) for one in experience.replaced]))
 
 
 class Remembering(FairRouter):
@@ -655,6 +664,7 @@ class WholeDeltas(FairRouter):
         (CountsTwice, "learning does not depend on batches"),
         (Averaging, "learning does not depend on batches"),
         (Unrevised, "a revision replaces what it revises"),
+        (Equal, "feedback without weight or confidence counts nothing"),
         (Remembering, "learning survives a save"),
         (Crediting, "feedback counts for the candidate that it names"),
         (Personal, "learning survives a save"),

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.errors import ConfigError, StoreError
+from aamc_sdk import option
+from aamc_sdk.errors import ConfigError, PluginError, StoreError
 from aamc_sdk.log import DECISION, Batch, Excerpt, MemoryStore, RowStore, SqliteStore, open_store, replaced_rows
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.testing import check_component
@@ -308,9 +309,34 @@ class Shelf(RowStore):
             return result
 
 
+class NewDecisions(Shelf):
+    """Leaves out the decisions of late feedback."""
+
+    def batch(self, after=0, limit=1000):
+        found = super().batch(after, limit)
+        return attrs.evolve(found, decisions=[row for row in found.rows if row.kind == DECISION])
+
+
+@attrs.frozen(kw_only=True)
+class OwnOptions:
+    shelf: str = option("", "Name of the shelf.")
+
+
+class OwnConfig(Shelf):
+    Config = OwnOptions
+
+
 def test_a_third_partys_store_on_a_server_passes_the_kit(offer):
     assert failed(offer("store", Shelf), "store") == set()
+    assert failed(offer("store", NewDecisions), "store") == {"experience keeps the order of the log"}
     assert Shelf.shelves == {}
+
+
+def test_options_of_a_row_store_that_do_not_derive_from_its_own_are_refused(offer):
+    with pytest.raises(
+        PluginError, match=r"its Config must derive from aamc_sdk.log.RowStore.Config, whose options RowStore follows, not OwnOptions\("
+    ):
+        open_store("mine://shelves/a", offer("store", OwnConfig))
 
 
 def test_entries_that_checks_leave_pending_are_not_warned_of(offer, caplog):

@@ -200,6 +200,8 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
         require(len(whole[1]) == 4, f"four pieces of feedback were given, and experience has {len(whole[1])}")
         for step in (1, 2, 5):
             parts = whole_log(store, step)
+            known = all({entry.decision_id for entry in part.entries} <= set(part.rows) for part in parts)
+            require(known, "a batch must bring the decisions of its feedback and attempts, also those that earlier batches had: routers read them")
             require(ids(parts) == whole, f"reading {step} entries at a time gives another experience")
             for before, after in pairwise(parts):
                 follows = after.follows is None or before.last is None or after.follows == before.last
