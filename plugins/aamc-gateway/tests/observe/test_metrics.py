@@ -126,6 +126,32 @@ print(json.dumps(text.decode()))
     assert value(found, "aamc_in_flight") == 1
 
 
+def test_the_gauges_of_all_workers_that_live_count(tmp_path: Path) -> None:
+    worker = """
+import sys
+from aamc_gateway.observe.metrics import Metrics
+show, unlogged, staleness_s, is_open = (float(argument) for argument in sys.argv[1:])
+gauges = ({"unlogged": unlogged, "staleness_s": staleness_s}, {"breaker_open": {"cheap": is_open}, "queue_depth": {"cheap": 3.0}})
+sys.stdout.buffer.write(Metrics().text(*gauges)) if show else Metrics().share(*gauges)
+"""
+    parent = f"""
+import json, os, subprocess, sys
+from aamc_gateway.observe.metrics import FOLDER, worker_ended
+os.environ[FOLDER] = {str(tmp_path)!r}
+run = lambda *arguments: subprocess.Popen([sys.executable, "-c", {worker!r}, *arguments], stdout=subprocess.PIPE)
+living, dead = run("0", "2", "1.5", "1"), run("0", "4", "100", "0")
+living.wait(), dead.wait()
+worker_ended(dead.pid)
+print(json.dumps(run("1", "1", "0.5", "0").communicate()[0].decode()))
+"""
+    result = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    found = samples(json.loads(result.stdout).encode())
+    assert value(found, "aamc_unlogged") == 3
+    assert value(found, "aamc_staleness_seconds") == 1.5
+    assert value(found, "aamc_breaker_open", model="cheap") == 1
+    assert value(found, "aamc_queue_depth", model="cheap") == 6
+
+
 def test_costs_and_tokens_are_those_of_the_called_models() -> None:
     metrics = Metrics()
     paid = CallFigures("a", 0.0, 1.0, error_kind="protocol", cost_usd=1.1, usage=Usage(prompt_tokens=10, output_tokens=5))

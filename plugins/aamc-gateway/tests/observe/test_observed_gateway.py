@@ -185,13 +185,14 @@ def test_the_saving_counts_what_the_arena_pays_for_answers_that_are_not_served(s
 
 
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
-    with GatewayProcess(tmp_path, candidates(stub), options=["--workers", "2"]) as gateway:
+    with GatewayProcess(tmp_path, candidates(stub), router="thompson", options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some
             assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}, timeout=60).status_code == 200
         wait_for(lambda: totals(gateway)["aamc_requests_total"] == 20)
         found = totals(gateway)
         assert found["aamc_calls_total"] == 20
         assert found["aamc_in_flight"] == 0
+        wait_for(lambda: totals(gateway)["aamc_is_learner"] == 2)  # each learns from the file
         assert found["aamc_cost_usd_total"] > 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,9 @@ from aamc_sdk.errors import AamcError
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
+logger = logging.getLogger(__name__)
+_SHARE_S = 5.0
+"""Time between two notes of a worker's gauges for the other workers, in seconds."""
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _FRESH = ((b"cache-control", b"no-store"),)
 _UNREACHABLE_LOG = "the decision log cannot be reached"
@@ -30,6 +34,22 @@ async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, 
         (await gateway.access.caller(scope["headers"])).check_admin()
     text = await asyncio.to_thread(lambda: gateway.metrics.text(_health(gateway), _present(gateway)))
     await send_body(send, text, _CONTENT_TYPE, headers=_FRESH)
+
+
+async def share_gauges(gateway_of: Callable[[], Gateway]) -> None:
+    """Note the gauges of this worker every few seconds for the ``/metrics`` of the others."""
+    while True:
+        gateway = gateway_of()
+        if gateway.settings.observe.metrics:
+            try:
+                await asyncio.to_thread(_share, gateway)
+            except Exception as error:  # a store may raise anything; the next time will do
+                logger.debug("the gauges of this worker could not be noted: %s", error)
+        await asyncio.sleep(_SHARE_S)
+
+
+def _share(gateway: Gateway) -> None:
+    gateway.metrics.share(_health(gateway), _present(gateway))
 
 
 async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:

@@ -7,12 +7,16 @@ into memory, in the folder that the environment variable ``FOLDER`` names, so th
 
 from __future__ import annotations
 
+import json
 import math
+import operator
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -29,7 +33,11 @@ PRESENT = {
     "calls_in_flight": "Calls of a candidate in progress.",
     "queue_depth": "Calls beyond the concurrency of a candidate's endpoint, which wait for their turn there.",
 }
-"""Gauges of candidates; with several workers, those of the worker that answers."""
+"""Gauges of candidates."""
+_SUMMED = ("calls_in_flight", "is_learner", "queue_depth", "queued", "unlogged")
+"""The gauges that are added up over the workers; of the others the maximum counts."""
+Gauges = Mapping[str, Mapping[str, float]]
+"""The present values of gauges by name and candidate; those without a candidate have the candidate ``""``."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _DECISION_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0)
 _TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
@@ -40,6 +48,7 @@ def worker_ended(pid: int) -> None:
     """Clear the gauges of a worker that has ended, such as its requests in flight; called in the parent process."""
     if FOLDER in os.environ:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types there
+        _file_of(pid).unlink(missing_ok=True)
 
 
 class Metrics:
@@ -139,7 +148,7 @@ class Metrics:
         """Record an event in the life of streams: ``"keep_alive"``, ``"cut"`` (no proper end) or ``"client_left"``."""
         self.stream_events.labels(kind).inc()
 
-    def text(self, health: Mapping[str, float] | None = None, present: Mapping[str, Mapping[str, float]] | None = None) -> bytes:
+    def text(self, health: Mapping[str, float] | None = None, present: Gauges | None = None) -> bytes:
         """Return all metrics in Prometheus' text format. Reading the files of many workers takes milliseconds: call it on a worker thread.
 
         Args:
@@ -147,32 +156,71 @@ class Metrics:
             present: What is true of candidates in this worker now, by the names in ``PRESENT`` and by candidate.
         """
         self.flush()
+        gauges = _gauges(health or {}, present or {})
         registry = self._registry
         if registry is None:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
+            gauges = _total([gauges, *_of_other_workers()])
         own = CollectorRegistry()
-        own.register(_Present(health or {}, present or {}))
+        own.register(_Present(gauges))
         return generate_latest(registry) + generate_latest(own)
+
+    def share(self, health: Mapping[str, float], present: Gauges) -> None:
+        """Let the :meth:`text` of other workers count the gauges of this one; see there for the arguments."""
+        if self._registry is None:
+            file = _file_of(os.getpid())
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps(_gauges(health, present)))
+            new.replace(file)
 
 
 def _child(metric: Any, *labels: str) -> Any:
     return metric.labels(*labels) if labels else metric
 
 
+def _gauges(health: Mapping[str, float], present: Gauges) -> Gauges:
+    return {**present, **{name: {"": value} for name, value in sorted(health.items())}}
+
+
+def _file_of(pid: int) -> Path:
+    return Path(os.environ[FOLDER], f"gauges_{pid}.json")
+
+
+def _of_other_workers() -> Iterator[Gauges]:
+    own = _file_of(os.getpid())
+    for file in own.parent.glob("gauges_*.json"):
+        if file != own:
+            with suppress(FileNotFoundError):  # the worker has just ended
+                yield json.loads(file.read_text())
+
+
+def _total(workers: Iterable[Gauges]) -> Gauges:
+    """Return the sums or maxima of the gauges of all workers."""
+    found: dict[str, dict[str, float]] = {}
+    for gauges in workers:
+        for name, values in gauges.items():
+            combined: Any = operator.add if name in _SUMMED else max
+            total = found.setdefault(name, {})
+            for model, value in values.items():
+                total[model] = combined(total[model], value) if model in total else value
+    return found
+
+
 class _Present:
     """Gauges of the present state."""
 
-    def __init__(self, health: Mapping[str, float], present: Mapping[str, Mapping[str, float]]) -> None:
-        self._health, self._present = health, present
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yield the gauges."""
-        for name, values in self._present.items():
-            gauge = GaugeMetricFamily(f"aamc_{name}", PRESENT[name], labels=["model"])
-            for model, value in values.items():
-                gauge.add_metric([model], value)
-            yield gauge
-        for name, value in sorted(self._health.items()):
-            unit = next((end for end in _UNITS if name.endswith(end)), "")
-            yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", "See MetaController.health.", value=value)
+        for name, values in self._gauges.items():
+            if name in PRESENT:
+                gauge = GaugeMetricFamily(f"aamc_{name}", PRESENT[name], labels=["model"])
+                for model, value in values.items():
+                    gauge.add_metric([model], value)
+                yield gauge
+            else:
+                unit = next((end for end in _UNITS if name.endswith(end)), "")
+                yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", "See MetaController.health.", value=values[""])

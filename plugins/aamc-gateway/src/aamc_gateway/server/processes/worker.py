@@ -20,7 +20,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from aamc_gateway.observe.metrics import Metrics
+from aamc_gateway.observe.endpoints import share_gauges
+from aamc_gateway.observe.metrics import FOLDER, Metrics
 from aamc_gateway.observe.request_log import configure_logs
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.app import GatewayApp
@@ -127,7 +128,10 @@ async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: s
         await asyncio.sleep(0.01)
     if server.started and started is not None:
         started()
+    sharing = loop.create_task(share_gauges(lambda: app.gateway)) if FOLDER in os.environ else None
     await serving
+    if sharing is not None:
+        sharing.cancel()
 
 
 def _limit_freed_memory() -> None:
