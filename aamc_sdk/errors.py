@@ -289,14 +289,32 @@ def router_errors(name: str) -> Iterator[None]:
 def component_errors(what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> Iterator[None]:
     """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component.
 
-    Errors of the SDK, and those of the class ``passes``, are left as they are.
+    Errors of the SDK are left as they are; those of the class ``passes`` keep their class, and an OSError's message begins with ``what`` too.
     """
     try:
         yield
-    except (AamcError, passes):
+    except AamcError:
+        raise
+    except passes as error:
+        if isinstance(error, OSError) and error.strerror is not None:
+            error.strerror = f"{what}: {error.strerror}"
+        elif isinstance(error, OSError):
+            error.args = (f"{what}: {error}",)
         raise
     except (Exception, SystemExit) as error:  # a component may raise anything
         raise raises(f"{what}: {error_text(error)}") from error
+
+
+@contextmanager
+def format_errors(name: str) -> Iterator[None]:
+    """Name the configuration format in errors of reading a file by it: the user may not know that its plugin reads the file."""
+    try:
+        with component_errors(f"{name} failed"):
+            yield
+    except AamcError as error:
+        if name not in str(error):
+            error.args = (f"{error} (read as {name})",)
+        raise
 
 
 def slash_hint(name: str) -> str:

@@ -271,15 +271,24 @@ class Plugins:
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
         """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format.
 
+        A file with keys of the SDK alone, and not only the section of its server, is the SDK's own: no format is asked.
+
         Raises:
-            PluginError: A format raised another error than the SDK's.
+            PluginError: A format raised another error than the SDK's, or several recognize the file.
         """
+        from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS
+
+        if content.keys() - SERVER_KEYS and content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}:
+            return None
+        found: list[ConfigFormat] = []
         for name in self.names("config_format"):
-            found: ConfigFormat = self.make_by("config_format", name, lambda target: target())
-            with component_errors(f"{found.message_name} failed"):
-                if found.recognizes(content):
-                    return found
-        return None
+            made: ConfigFormat = self.make_by("config_format", name, lambda target: target())
+            with component_errors(f"{made.message_name} failed"):
+                found += [made] if made.recognizes(content) else []
+        if len(found) > 1:
+            names = " and ".join(each.message_name for each in found)
+            raise PluginError(f"{names} both recognize the file; disable the plugin of one with AAMC_DISABLE_PLUGINS")
+        return found[0] if found else None
 
     @property
     def installed(self) -> set[Plugin]:

@@ -802,21 +802,33 @@ def test_a_configuration_format_that_returns_something_else_is_named(gate: str, 
 
 
 class Unsaved(OnlineRouter):
+    raises: Exception = RuntimeError("no disk")
+
     def score(self, request: Any) -> Scores:
         return Scores(np.zeros(request.mask.shape))
 
     def learn(self, experience: Any) -> None: ...
 
     def save(self, folder: Path) -> None:
-        raise RuntimeError("no disk")
+        raise self.raises
 
 
-def test_an_online_router_that_cannot_be_saved_is_named() -> None:
+@pytest.mark.parametrize(
+    ("raises", "message"),
+    [
+        (RuntimeError("no disk"), "router 'unsaved' cannot be saved: RuntimeError: no disk"),
+        (OSError("no disk"), "router 'unsaved' cannot be saved: no disk"),
+        (OSError(28, "No space left on device", "x"), "[Errno 28] router 'unsaved' cannot be saved: No space left on device: 'x'"),
+    ],
+)
+def test_an_online_router_that_cannot_be_saved_is_named(raises: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unsaved, "raises", raises)
+
     class Routers:
         @hookimpl
         def aamc_routers(self) -> list[Component]:
             return [Component("unsaved", f"{__name__}:Unsaved", "Cannot be saved.")]
 
     plugins = Plugins({"core": builtin, "routers": Routers()}, discover=False)
-    with pytest.raises(PluginError, match=r"^router 'unsaved' cannot be saved: RuntimeError: no disk$"):
+    with pytest.raises(OSError if isinstance(raises, OSError) else PluginError, match=f"^{re.escape(message)}$"):
         MetaController.build(router="unsaved", pool=POOL, plugins=plugins)

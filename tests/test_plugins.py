@@ -10,6 +10,7 @@ from aamc_sdk import Component, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
+from aamc_sdk.serving import components_from_file
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")
 
@@ -467,7 +468,42 @@ def test_a_configuration_format_that_fails_is_named(mine):
             raise NotImplementedError
 
     with pytest.raises(PluginError, match=r"^config format 'mine' failed: KeyError: 'routes'$"):
-        mine("config_format", Format).config_format({"router": "thompson"})
+        mine("config_format", Format).config_format({"models": "thompson"})
+
+
+class Everything(ConfigFormat):
+    """Recognizes too much."""
+
+    def recognizes(self, content):
+        return True
+
+    def serving(self, content, path, decision=None):
+        raise ConfigError(f"{path}: zoo must name animals")
+
+    def experiment(self, content, path, decision=None, router=None):
+        raise NotImplementedError
+
+
+class Formats:
+    def __init__(self, *names):
+        self.names = names
+
+    @hookimpl
+    def aamc_config_formats(self):
+        return [Component(name, f"{__name__}:Everything", "") for name in self.names]
+
+
+def test_a_file_of_this_sdk_is_never_taken_for_another_systems(tmp_path):
+    found = Plugins({"zoo": Formats("one")}, discover=False)
+    assert found.config_format({"router": "random", "gateway": {"port": 1}}) is None
+    (tmp_path / "zoo.yaml").write_text("models: {}")
+    with pytest.raises(ConfigError, match=r"zoo.yaml: zoo must name animals \(read as config format 'one'\)$"):
+        components_from_file(tmp_path / "zoo.yaml", found)
+
+
+def test_two_formats_that_recognize_a_file_are_named():
+    with pytest.raises(PluginError, match=r"^config format 'one' and config format 'two' both recognize the file; disable the plugin of one"):
+        Plugins({"zoo": Formats("one", "two")}, discover=False).config_format({"models": {}})
 
 
 def test_an_event_reaches_every_plugin_though_one_raises(caplog):

@@ -23,6 +23,7 @@ from aamc_sdk.errors import (
     check_type,
     component_errors,
     file_errors,
+    format_errors,
     one_of,
 )
 from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
@@ -324,7 +325,7 @@ def components_from_file(
     pool = None
     config_format = plugins.config_format(content)
     if config_format is not None:
-        with component_errors(f"{config_format.message_name} failed"):
+        with format_errors(config_format.message_name):
             foreign = config_format.serving(content, path, decision)
         _check_foreign(foreign, config_format.message_name)
         content, pool = foreign.content, foreign.pool

@@ -130,7 +130,9 @@ def check_feedback_without_weight_or_confidence_counts_nothing(subject: Subject)
     for name, weight, confidence in (("weight", 0.0, 1.0), ("confidence", 1.0, 0.0)):
         scores = []
         for quality in (0.0, 1.0):
-            judged = [Feedback(one.id, quality, one.candidate, weight=weight, confidence=confidence) for one in log.decisions]
+            judged = [
+                Feedback(decision_id=one.id, candidate=one.candidate, quality=quality, weight=weight, confidence=confidence) for one in log.decisions
+            ]
             router = subject.reloaded(subject.trained)
             router.learn(attrs.evolve(log, entries=[*log.attempts, *judged]))
             scores.append(router.score(request))

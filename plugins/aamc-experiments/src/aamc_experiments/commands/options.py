@@ -86,7 +86,7 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
 def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
-    from aamc_sdk.errors import PluginError, component_errors
+    from aamc_sdk.errors import PluginError, format_errors
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
     files: list[Mapping[str, Any]] = [load_yaml(config) for config in configs]
@@ -95,7 +95,7 @@ def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str,
     content: dict[str, Any] = {}
     for config, file, found in zip(configs, files, formats, strict=True):
         if found is not None:
-            with component_errors(f"{found.message_name} failed"):
+            with format_errors(found.message_name):
                 file = found.experiment(file, config, decision, options.get("router"))
             if not isinstance(file, Mapping):
                 raise PluginError(f"{found.message_name}: experiment must return keys and values, not {file!r:.80}")
