@@ -15,6 +15,7 @@ from aamc_sdk.serving.orchestration.orchestration import TeamOptions, TeamOrches
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import COMPONENT, checkpoint_metadata, is_complete, load_component
+from aamc_sdk.types import Pool
 
 logger = logging.getLogger(__name__)
 DEFAULT = "puppeteer"
@@ -70,6 +71,7 @@ def find_orchestrator(
     plugins: Plugins,
     pool: str | None = None,
     options: Mapping[str, Any] | None = None,
+    untrained_pool: Pool | str = "default",
 ) -> tuple[Orchestrator, Path | None]:
     """Return an orchestrator with its agents, and the folder of its training: the trained one, else an untrained one.
 
@@ -78,8 +80,9 @@ def find_orchestrator(
         folder: The folder of its training; the newest one under ``runs`` when None.
         team: Agents, options and paths in place of the training's.
         plugins: The plugins that offer orchestrators and agents.
-        pool: Name or file of the models that agents call; those of the training, else the default ones, when None.
+        pool: Name or file of the models that agents call; those of the training, else ``untrained_pool``, when None.
         options: Options of the orchestrator, in place of those of the training.
+        untrained_pool: The models, or their name, for an orchestrator without a training.
 
     Raises:
         CheckpointError: The orchestrator needs a training and there is none, or the folder has another orchestrator.
@@ -89,7 +92,7 @@ def find_orchestrator(
     if folder is None:
         folder = newest_orchestrator(name)
         if folder is None:
-            return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
+            return _untrained(name or DEFAULT, team, plugins, pool or untrained_pool, options or {}), None
     elif name is not None and (trained := trained_name(folder, name)) != name:
         raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
     component = load_orchestrator(folder, plugins, pool, options)
@@ -100,13 +103,13 @@ def find_orchestrator(
     return component, folder
 
 
-def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None, options: Mapping[str, Any]) -> Orchestrator:
+def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: Pool | str, options: Mapping[str, Any]) -> Orchestrator:
     target = plugins.load(ORCHESTRATOR, name)
     if issubclass(target, TeamOrchestrator):
         options = {**target.untrained_options(team), **options}
     else:
         _refuse_team(f"{ORCHESTRATOR} {name!r}", team)
-    component: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins), options)
+    component: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool, plugins), plugins), options)
     return component
 
 

@@ -314,10 +314,11 @@ def test_what_a_store_without_shared_state_cannot_hold_is_refused(
     assert (message or "None") in str(error)
 
 
-def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pool", ["pool: pool.yaml, ", ""])
+def test_an_orchestrator_that_could_answer_no_request_is_refused(pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     echo = "{name: a, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"
-    Path("serve.yaml").write_text("gateway: {orchestrators: {router-r1: {pool: pool.yaml, options: {policy: absent}}}}")
+    Path("serve.yaml").write_text(f"gateway: {{orchestrators: {{router-r1: {{{pool}options: {{policy: absent}}}}}}}}")
     Path("pool.yaml").write_text(f"candidates: [{echo}, {echo.replace('a,', 'b,', 1)}]")
     result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--pool", "pool.yaml"])
     assert isinstance(result.exception, AamcError)

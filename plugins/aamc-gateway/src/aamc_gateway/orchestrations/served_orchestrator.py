@@ -17,7 +17,7 @@ from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, PluginError, ProviderError
 from aamc_sdk.interfaces import Orchestrator, Step
 from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions, find_orchestrator, start_orchestration
-from aamc_sdk.types import Query
+from aamc_sdk.types import Pool, Query
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -29,10 +29,10 @@ _STOP_S = 5.0
 
 
 class ServedOrchestrator:
-    """One orchestrator and its settings. It is loaded once, when it is first needed."""
+    """One orchestrator and its settings. It is loaded once, when it is first needed; without a training and a pool of its own it calls ``pool``."""
 
-    def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
-        self.name, self.settings = name, settings
+    def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins, pool: Pool | str = "default") -> None:
+        self.name, self.settings, self._pool = name, settings, pool
         self._plugins = plugins
         self._loading = threading.Lock()
         self._orchestrator: Orchestrator | None = None
@@ -57,7 +57,7 @@ class ServedOrchestrator:
             if self._orchestrator is None:
                 team = TeamOptions(agents=settings.agents, agent_options=settings.agent_options, paths=settings.paths)
                 folder = Path(settings.run) if settings.run else None
-                self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options)
+                self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options, self._pool)
         task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
         return start_orchestration(self._orchestrator, task, steps=settings.steps, cost_usd=budget_usd, seconds=settings.seconds)
 

@@ -97,7 +97,7 @@ class Gateway:
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
         self._plugins = components.plugins or get_plugin_manager()
-        self.orchestrators = {name: ServedOrchestrator(name, given, self._plugins) for name, given in settings.orchestrators.items()}
+        self.orchestrators = {name: ServedOrchestrator(name, given, self._plugins, components.pool) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrators)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
         call_settings = attrs.evolve(settings.sessions, keep_s=min(settings.sessions.keep_s, CALL_KEEP_S))

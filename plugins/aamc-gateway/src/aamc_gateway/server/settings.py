@@ -150,7 +150,7 @@ class OrchestratorSettings:
     """One orchestrator that requests may ask for, as ``aamc/NAME``. Only those that are named here can be asked for: agents may act."""
 
     run: str = option("", "Folder of its training; '' for the newest under runs, else untrained.")
-    pool: str = option("", "Name or file of the models that its agents call; '' for those of the training.")
+    pool: str = option("", "Name or file of the models that its agents call; '' for those of the training, without one the gateway's.")
     agents: Sequence[str] | None = option(None, "Names of its agents; none: those of the training.")
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
     options: Mapping[str, Any] = option({}, "Options of the orchestrator, such as policy of router-r1.")
