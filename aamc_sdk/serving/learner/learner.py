@@ -31,6 +31,8 @@ ELECTION_SECONDS = 1.0
 """Interval at which each process asks whether it is elected."""
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
+SLOW_CLOSE_SECONDS = 5.0
+"""Time after which closing says what it waits for: a router that hangs would keep a program from ending without a word."""
 RELOAD_SECONDS = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
 _UNDAMAGED = -1
@@ -123,6 +125,9 @@ class Learner:
 
     def close(self) -> None:
         """Learn the present log, save the state, and stop; closing twice does nothing. A process that follows another one only stops."""
+        slow = threading.Timer(SLOW_CLOSE_SECONDS, self._warn_of_learning)
+        slow.daemon = True
+        slow.start()
         if not self._closed and self.is_learner:
             with suppress(PluginError):  # a failure to learn was reported when it happened
                 self.flush()
@@ -130,11 +135,15 @@ class Learner:
             closed, self._closed = self._closed, True
             self._changed.notify_all()
         self._thread.join()
+        slow.cancel()
         if not closed and self.is_learner and self.error is None:
             try:
                 self._consumer.save_at_end()
             except (Exception, SystemExit) as error:  # a router's save may raise anything; the next start learns more again, no less
                 logger.warning("the router's state could not be saved: %s", error if isinstance(error, AamcError) else repr(error))
+
+    def _warn_of_learning(self) -> None:
+        logger.warning("closing waits for %s to learn the log; it is at position %d", self._router.message_name, self.position)
 
     @property
     def _stopped(self) -> bool:

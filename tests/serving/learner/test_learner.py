@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -59,6 +60,18 @@ class Tally(OnlineRouter):
         self.made, self.judged = saved["made"], saved["judged"]
 
 
+class Slow(Tally):
+    """Learns once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_learn = threading.Event()
+
+    def learn(self, experience: Any) -> None:
+        self.may_learn.wait()
+        super().learn(experience)
+
+
 class Unsaved(Tally):
     """Has no snapshots: its state is the log alone."""
 
@@ -83,6 +96,18 @@ def judge(store: Store, *names: str) -> None:
     store.add_decisions(Records(decisions, asked))
     for name in names:
         store.add_feedback([(Feedback(decision_id=name, quality=0.5), None)])
+
+
+def test_closing_says_what_it_waits_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Slow()
+    monkeypatch.setattr(learning, "SLOW_CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr(learning.logger, "warning", lambda text, *given: (said.append(text % given), router.may_learn.set()))
+    said: list[str] = []
+    learner = Learner(store, router, lambda _: None)
+    judge(store, "anna")
+    learner.close()
+    assert said == ["closing waits for Slow to learn the log; it is at position 0"]
+    assert router.made == 1
 
 
 def learned(store: Store, router: Tally) -> Tally:
