@@ -35,6 +35,12 @@ SLOW_CLOSE_SECONDS = 5.0
 """Time after which closing says what it waits for: a router that hangs would keep a program from ending without a word."""
 RELOAD_SECONDS = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
+CLOSE_SECONDS = 10.0
+"""Maximum time for which closing goes on learning; the next start learns the rest."""
+PROGRESS_SECONDS = 10.0
+"""Interval at which a message tells how far the log is learned, while much of it is left."""
+FEW_POSITIONS = 10_000
+"""Number of positions that are learned without such messages."""
 _UNDAMAGED = -1
 
 
@@ -124,13 +130,16 @@ class Learner:
         }
 
     def close(self) -> None:
-        """Learn the present log, save the state, and stop; closing twice does nothing. A process that follows another one only stops."""
+        """Learn the present log, for ten seconds at most, save the state, and stop; closing twice does nothing.
+
+        A process that follows another one only stops.
+        """
         slow = threading.Timer(SLOW_CLOSE_SECONDS, self._warn_of_learning)
         slow.daemon = True
         slow.start()
         if not self._closed and self.is_learner:
             with suppress(PluginError):  # a failure to learn was reported when it happened
-                self.flush()
+                self.flush(CLOSE_SECONDS)
         with self._changed:
             closed, self._closed = self._closed, True
             self._changed.notify_all()
@@ -193,9 +202,13 @@ class Learner:
 
     def _catch_up(self, report: bool) -> None:
         try:
-            self._away = False
+            self._away, noted = False, time.monotonic()
             while not self._stopped and self._is_elected() and self._consumer.learn_batch(report):
                 self._consumer.save_if_due(caught_up=False)
+                if time.monotonic() >= noted + PROGRESS_SECONDS:
+                    noted, end = time.monotonic(), self._store.position()
+                    if end - self.position > FEW_POSITIONS:
+                        logger.warning("learning the log %s: %d of %d entries", self._store.name, self.position, end)
             if self.is_learner:
                 self._consumer.save_if_due(caught_up=True)
             else:

@@ -233,6 +233,35 @@ def test_a_last_save_that_fails_is_a_warning(failure: type[BaseException], store
     assert learned(store, Tally()).judged == {"a": 0.5}
 
 
+def test_a_long_replay_tells_how_far_it_is(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(learning, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(learning, "FEW_POSITIONS", 3)
+    monkeypatch.setattr(log_consumer, "BATCH", 1)
+    judge(store, "ann1", "bob1", "ann2")
+    learned(store, Tally())
+    assert [record.getMessage() for record in caplog.records] == [f"learning the log {store.name}: {done} of 6 entries" for done in (1, 2)]
+
+
+def test_closing_leaves_a_long_rest_of_the_log_to_the_next_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Tally):
+        pause_s = 0.02
+
+        def learn(self, experience: Any) -> None:
+            time.sleep(self.pause_s)
+            super().learn(experience)
+
+    monkeypatch.setattr(learning, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(log_consumer, "BATCH", 1)
+    learner = Learner(store, slow := Slow(), lambda _: None)
+    judge(store, *(f"ann{number}" for number in range(50)))
+    learner.close()
+    assert 0 < slow.made < 50
+    Slow.pause_s = 0.0
+    rest = learned(store, Slow())
+    assert (rest.made, rest.judged) == (50, {"a": 25.0})
+    assert 0 < rest.batches < 100
+
+
 def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
     """As after a failover to a replica without the last writes, before or after an equal number of new ones."""
     with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", Plugins())) as log:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from aamc_gateway.server.processes.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script
 from click.testing import CliRunner
+from forked_gateway import ForkedGateway
 
 from aamc_sdk import Component, hookimpl
 from aamc_sdk.cli.main import aamc
@@ -124,6 +127,19 @@ def test_workers_end_when_the_process_that_watches_them_is_killed(tmp_path: Path
     with gateway:
         gateway.kill()
         wait_for(lambda: is_free(gateway.port))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_the_end_does_not_wait_for_a_reload(tmp_path: Path) -> None:
+    """The reload waits for its configuration, a pipe, as it may wait minutes for a router that learns a large log."""
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    with ForkedGateway(tmp_path, [echo], settings={}) as gateway:
+        (tmp_path / "gateway.yaml").unlink()
+        os.mkfifo(tmp_path / "gateway.yaml")
+        gateway.process.send_signal(signal.SIGHUP)
+        with (tmp_path / "gateway.yaml").open("w"):  # returns when the reload reads
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.process.wait(60) == 0
 
 
 def is_free(port: int) -> bool:

@@ -28,6 +28,7 @@ from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.limited_protocol import limited_protocol
 from aamc_gateway.server.settings import GatewaySettings
+from aamc_sdk.interfaces import run_on_own_thread
 
 logger = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 75
@@ -91,7 +92,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
             return made.pop()
         if launch.in_memory:
             logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
-        return await asyncio.to_thread(lambda: launch.again().gateway(metrics))
+        return await asyncio.wrap_future(run_on_own_thread(lambda: launch.again().gateway(metrics), "aamc-reload"))  # the end waits for no reload
 
     linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
     gc.collect()
