@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.access.shared import SharedState
+from aamc_gateway.access.access import Access
+from aamc_gateway.access.settings import AccessSettings, Limits
+from aamc_gateway.access.shared import SharedState, open_shared
 from click.testing import CliRunner
 
 from aamc_sdk.cli import aamc, main
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +56,23 @@ def test_a_key_gets_what_the_options_say() -> None:
     assert found["limits"]["requests_per_minute"] == 60
     assert found["expires"] - found["created"] == pytest.approx(30 * 86400, abs=60)
     assert found["spent_usd"] == {"day": 0.0}
+
+
+def test_spending_under_the_gateway_s_default_limits_is_listed() -> None:
+    secret = keys("add", "ci").strip()
+    assert listed()[0]["spent_usd"] == {}
+
+    async def spend() -> None:
+        store = open_store("sqlite:aamc-gateway.db", get_plugin_manager())
+        shared = open_shared(store)
+        access = Access(AccessSettings(limits=Limits(usd_per_day=50.0)), shared)
+        admission = await access.admit(await access.caller([(b"x-api-key", secret.encode())]), max_cost_usd=1.0)
+        admission.settle(0.25)
+        await shared.close()
+        store.close()
+
+    asyncio.run(spend())
+    assert (listed()[0]["limits"], listed()[0]["spent_usd"]) == (None, {"day": 0.25})
 
 
 def test_small_and_large_spending_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

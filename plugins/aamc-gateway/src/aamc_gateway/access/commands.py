@@ -116,7 +116,7 @@ def add(
 @keys.command("list")
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with their budgets and spending.
+    """List the keys, with their budgets and spending, also of keys with the gateway's default limits. It lists no spending of tenants and users.
 
     Example: aamc keys list --store sqlite:gateway.db
     """
@@ -202,10 +202,11 @@ async def _documents(shared: SharedState) -> list[dict[str, Any]]:
     from aamc_sdk.config import unstructure
 
     found, now, keys = [], time.time(), await read_keys(shared)
-    counters = [counters_of(Holder("key", key.id, key.name, key.limits or Limits()), now) for key in keys]
+    every_period = Limits(usd_per_day=0.0, usd_per_month=0.0, usd_total=0.0)  # the gateway's default limits are unknown here
+    counters = [counters_of(Holder("key", key.id, key.name, key.limits or every_period), now) for key in keys]
     used = iter(await shared.read([name for each in counters for name in each.values()]))
     for key, periods in zip(keys, counters, strict=True):
-        spent = {period: next(used) for period in periods}
+        spent = {period: usd for period in periods if (usd := next(used)) or key.limits}
         shown = {name: getattr(key, name) for name in ("id", "name", "created", "tenant", "user", "admin", "expires", "revoked")}
         limits = None if key.limits is None else unstructure(key.limits)
         found.append({**shown, "models": list(key.models), "limits": limits, "state": key.state(now), "spent_usd": spent})
