@@ -36,6 +36,12 @@ class Decisions:
         self.names, self.models = arrays["routers"].tolist(), arrays["candidates"].tolist()
         self.preferences = arrays["preferences"]
 
+    def constant(self, name: str) -> Array:
+        """Return one outcome of each constant policy of a table; the first allowed candidate serves where its own is not allowed."""
+        values, cost = self.arrays[name][self.rows], self.arrays["cost_usd"][self.rows]
+        first = np.isnan(cost).argmin(axis=1)
+        return np.where(np.isnan(cost), values[np.arange(self.n), first][:, None], values)
+
     def column(self, name: str, router: int, point: int) -> Array:
         """Return one outcome of each row's decision at a preference."""
         values = self.arrays[name]
@@ -52,7 +58,7 @@ class Decisions:
         """Return each candidate's mean cost and quality."""
         if not self.is_table:
             return [(cost, quality) for quality, cost, _ in self.arrays["candidate_means"].tolist()]
-        columns = (self.arrays[name][self.rows].mean(axis=0).tolist() for name in ("cost_usd", "quality"))
+        columns = (self.constant(name).mean(axis=0).tolist() for name in ("cost_usd", "quality"))
         return list(zip(*columns, strict=True))
 
     def objectives(self, outcome: tuple[Array, Array, Array]) -> list[Array]:
@@ -136,7 +142,7 @@ def calibration(data: Decisions, router: int) -> dict[str, float | None]:
     else:
         expected = expected[np.arange(data.n), data.arrays["chosen"][router, QUALITY_ALONE, data.rows]]
         quality = data.column("quality", router, QUALITY_ALONE)
-    known = ~np.isnan(expected)
+    known = ~np.isnan(expected) & ~np.isnan(quality)
     expected, quality = expected[known], quality[known]
     if not len(expected):
         return {"brier": None, "ece": None}
@@ -152,7 +158,7 @@ def strong_calls(data: Decisions, router: int) -> dict[str, float | None]:
     if not data.is_table or len(data.models) != 2 or np.isnan(means[:, 0]).any():
         return nothing
     weak, strong = sorted(range(2), key=lambda m: (means[m, 0], means[m, 1]))
-    quality, utility = data.arrays["quality"][data.rows], data.arrays["utility"][router, data.rows].astype(float)
+    quality, utility = data.constant("quality"), data.arrays["utility"][router, data.rows].astype(float)
     gain, advantage = quality[:, strong] - quality[:, weak], utility[:, strong] - utility[:, weak]
     if gain.sum() <= 0:
         return nothing
@@ -255,7 +261,7 @@ def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict
     outcome = data.realised(router, HEADLINE)
     quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
     if constants is None:
-        columns = [tuple(data.arrays[name][data.rows, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
+        columns = [tuple(data.constant(name)[:, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
     else:
         columns = [constants.realised(m, HEADLINE) for m in range(len(data.models))]
     points = [(float(costs.mean()), float(qualities.mean())) for qualities, costs, _ in columns]

@@ -161,6 +161,25 @@ class Outcomes:
         """Whether all cells of each row are known, ``[B]``."""
         return np.asarray(self.known.all(axis=1))
 
+    def complete_among(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether the cells of all allowed candidates ``[B, M]`` of each row are known, ``[B]``."""
+        return self.with_substitutes(allowed).complete
+
+    def with_substitutes(self, allowed: NDArray[np.bool_]) -> Outcomes:
+        """Return the outcomes of constant policies: where a candidate is not allowed, the row's first allowed one serves in its place.
+
+        A row without any allowed candidate stays as it is.
+        """
+        if allowed.all():
+            return self
+        own = allowed | ~allowed.any(axis=1, keepdims=True)
+        place = np.where(own, np.arange(own.shape[1]), own.argmax(axis=1)[:, None])
+        return self._map(lambda array: np.take_along_axis(array, place, axis=1))
+
+    def where(self, kept: NDArray[np.bool_]) -> Outcomes:
+        """Return the outcomes with only some cells ``[B, M]`` known."""
+        return self if kept.all() else self._map(lambda array: np.where(kept, array, np.nan))
+
     def take(self, rows: Rows) -> Outcomes:
         """Return the outcomes of some rows."""
         return self._map(lambda array: array[rows])

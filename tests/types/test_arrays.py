@@ -122,3 +122,18 @@ def test_a_missing_latency_counts_only_where_latency_is_known_of_every_candidate
     ones = np.ones((2, 2))
     assert Outcomes(ones, ones, np.array(latency)).complete.tolist() == complete
     assert not Outcomes(None, ones, ones).complete.any()
+
+
+def test_the_first_allowed_candidate_serves_in_place_of_one_that_is_not_allowed():
+    cells = np.arange(6.0).reshape(2, 3)
+    outcomes = Outcomes(cells / 10, cells, cells + 1)
+    substituted = outcomes.with_substitutes(np.array([[False, True, False], [False, False, False]]))
+    np.testing.assert_array_equal(substituted.cost_usd, [[1, 1, 1], [3, 4, 5]])  # nobody could serve the second row
+    np.testing.assert_array_equal(substituted.latency_ms, [[2, 2, 2], [4, 5, 6]])
+    assert outcomes.with_substitutes(np.ones((2, 3), dtype=bool)) is outcomes
+
+
+def test_a_row_is_complete_if_its_allowed_cells_are_known():
+    cells = np.array([[np.nan, 1.0], [np.nan, 1.0], [1.0, 1.0], [np.nan, 1.0]])
+    allowed = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], dtype=bool)
+    assert Outcomes(cells, np.ones((4, 2)), np.ones((4, 2))).complete_among(allowed).tolist() == [True, False, True, False]

@@ -8,6 +8,8 @@ import pytest
 from aamc_bench.samples import MEASURES, accuracy_gains, category_average
 from aamc_experiments.evaluation import Resampling
 
+from aamc_sdk.types import Outcomes
+
 CATEGORY = np.array(["math", "math", "math", "code"])
 QUALITY = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
 """The strong candidate, then the weak one: 2/3 and 0 by category, 1/3 and 1."""
@@ -17,7 +19,7 @@ ONCE = Resampling.once(np.arange(4))
 
 def measured(choices: Any, category: Any = CATEGORY, cost: Any = COST, is_table: bool = True) -> dict[str, float]:
     """Return the measures of a router that makes these choices ``[Q]`` at (1, 0, 0), and the weak candidate's at all other points."""
-    comparison: Any = SimpleNamespace(is_table=is_table, category=category, quality=QUALITY, cost_usd=cost)
+    comparison: Any = SimpleNamespace(is_table=is_table, category=category, constant_outcomes=Outcomes(QUALITY, cost, cost))
     chosen = np.ones((43, 4), dtype=int)
     chosen[1] = choices
     outcomes = SimpleNamespace(known_quality=QUALITY[np.arange(4), chosen], cost_usd=cost[np.arange(4), chosen])

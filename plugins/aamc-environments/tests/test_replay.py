@@ -26,6 +26,18 @@ def test_rows_with_a_missing_cell_are_not_drawn(table, make_replay):
     assert set(rows) == {0, 1, 2}
 
 
+def test_a_row_without_the_outcome_of_a_candidate_that_is_not_allowed_is_drawn(table, make_replay):
+    environment = make_replay(table)
+    known = table.outcomes.known
+    request = attrs.evolve(environment.vector(1, "train").setup.request, mask=known)
+    streams = environment.vector(64, "train", request=request)
+    streams.reset()
+    drawn = [streams.step(np.full(64, step % 2)) for step in range(20)]
+    assert set(np.concatenate([info["row"] for *_, info in drawn])) == {0, 1, 2, 3}
+    assert all(np.isfinite(rewards).all() for _, rewards, *_ in drawn)
+    assert any(info["masked"].any() for *_, info in drawn)  # which counts as the worst allowed outcome
+
+
 def test_there_are_no_waits_and_hindsight_is_the_outcome(table, make_replay):
     environment = make_replay(table)
     assert environment.stationary

@@ -221,11 +221,13 @@ def accuracy_gains(comparison: Comparison, router: RealisedOutcomes, resampling:
     """
     if not comparison.is_table or not (comparison.category != "").any():
         return {measure: np.full(len(resampling.weights), np.nan) for measure in MEASURES}
-    single = category_average(comparison.quality, comparison.category, resampling)
+    constant = comparison.constant_outcomes
+    quality, cost_usd = constant.known_quality, constant.cost_usd
+    single = category_average(quality, comparison.category, resampling)
     sweep = category_average(router.outcomes.known_quality[SWEEP].T, comparison.category, resampling)
-    oracle = category_average(comparison.quality.max(axis=1, keepdims=True), comparison.category, resampling)[:, 0]
+    oracle = category_average(quality.max(axis=1, keepdims=True), comparison.category, resampling)[:, 0]
     best = single.argmax(axis=1)[:, None]
-    best_accuracy, best_cost = (np.take_along_axis(means, best, axis=1) for means in (single, resampling.means(comparison.cost_usd)))
+    best_accuracy, best_cost = (np.take_along_axis(means, best, axis=1) for means in (single, resampling.means(cost_usd)))
     cost = np.where(sweep >= best_accuracy * (1 - ROUNDING), resampling.means(router.outcomes.cost_usd[SWEEP].T), np.inf).min(axis=1)
     return {
         "average_accuracy": sweep[:, 0],

@@ -56,7 +56,7 @@ class ReplayStreams(Streams):
 
 
 class ReplayEnvironment(StreamEnvironment):
-    """Outcomes come from a dataset's table; rows with a missing cell are not drawn."""
+    """Outcomes come from a dataset's table; rows with a missing cell of an allowed candidate are not drawn."""
 
     Config = ReplayOptions
     stationary = True

@@ -22,6 +22,7 @@ from aamc_experiments.evaluation import (
     constant_routers,
     length_errors,
     metrics,
+    most_missing,
     promotion,
 )
 from aamc_experiments.leak_guard import EvaluationRows, read_evaluation_rows
@@ -112,7 +113,11 @@ class Measurement:
         comparison, seed = self.compare(), self.settings.seed
         result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
-        if not comparison.is_table:
+        if comparison.is_table:
+            assert rows.outcomes is not None
+            if (worst := most_missing(rows.outcomes, self.request.mask, self.request.pool.names)) is not None:
+                result["data"]["most_missing"] = worst
+        else:
             result["data"] |= {"warm_up": options.warm_up, "steps": options.steps, "growing_waits": comparison.growing_waits()}
         for name, router in self.routers.items():
             if router.trust is not None:

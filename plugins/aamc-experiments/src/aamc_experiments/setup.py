@@ -15,9 +15,9 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, component_errors, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import find_pool, fit_reward
+from aamc_sdk.routing import build_request, find_pool, fit_reward
 from aamc_sdk.serving import make_services, services_with_reward
-from aamc_sdk.types import Dataset, Pool
+from aamc_sdk.types import Dataset, Pool, Preference
 
 QUEUE = "queue"
 """The environment of datasets without outcomes."""
@@ -50,7 +50,8 @@ class ExperimentSetup:
         rows = self.splits[split]
         check_outcomes(rows, f"the {split} rows of {rows.source}", "--test-dataset")
         if self.env.stationary and rows.outcomes is not None:
-            complete_rows(rows.outcomes, self.services.pool.names)
+            pool = self.services.pool
+            complete_rows(rows.outcomes, build_request(rows.queries, pool, Preference().array).mask, pool.names)
 
 
 def check_outcomes(rows: Dataset, name: str, option: str) -> None:

@@ -226,9 +226,12 @@ class _DecidedRows:
         if latency_ms is not None and (growing := growing_waits_note(comparison.growing_waits())):
             logger.warning("%s", growing)
         strong = comparison.chosen[0] == int(np.nanargmax(comparison.candidate_means[:, 0]))
-        table = comparison.quality if comparison.is_table else np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
+        if comparison.is_table:
+            singles = comparison.constant_outcomes.known_quality
+        else:
+            singles = np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
         unit = comparison.units[-1 if latency_ms is None else 0]  # a stream's queries share waits, but neither quality nor cost
-        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, unit, latency_ms)
+        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), singles, unit, latency_ms)
 
     def joined_with(self, other: _DecidedRows) -> _DecidedRows:
         """Return the rows of both, as separate units."""

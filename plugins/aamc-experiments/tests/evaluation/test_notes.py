@@ -2,13 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_experiments.evaluation.notes import few_queries_note, router_notes, trust_note
+from aamc_experiments.evaluation.notes import data_notes, few_queries_note, router_notes, trust_note
 
 
 def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:
     found = trust_note("ppo", {"factor": 0.5, "gain": 0.0015, "ci95": [0.0011, 0.002]})
     assert found == "ppo gains 0.0015 (0.0011 to 0.0020) of mean reward over its starting rule, greedy, in validation, at trust factor 0.5."
     assert "nothing beyond its starting rule" in trust_note("ppo", {"factor": 0.0, "gain": 0.0, "ci95": [0.0, 0.0]})
+
+
+def test_a_note_names_the_candidate_whose_gaps_cost_most_queries() -> None:
+    (found,) = data_notes({"most_missing": {"candidate": "late", "missing": 300, "queries_without": 242}})
+    assert found == "Most gaps: late lacks 300 outcomes; without it 242 queries could be compared."
 
 
 def test_few_questions_are_few_however_many_rows_repeat_them() -> None:

@@ -75,6 +75,18 @@ def test_every_figure_of_a_table_follows_from_the_file(recompute: Any, compared:
     assert recompute.check(tmp_path) == []
 
 
+def test_every_figure_of_a_table_with_candidates_that_are_not_allowed_follows(recompute: Any, compared: Any, routers: Any, tmp_path: Path) -> None:
+    table, comparison = compared
+    allowed = np.random.default_rng(1).random(comparison.quality.shape) < 0.7
+    allowed[:, 2] |= ~allowed.any(axis=1)
+    table = attrs.evolve(table, request=attrs.evolve(table.request, mask=allowed))
+    everyone = {name: getattr(routers, kind)(routers.options, table.services) for name, kind in (("greedy", "Greedy"), ("oracle", "Prophet"))}
+    masked = table.compare({"llm-only": routers.Always(routers.options, table.services), **everyone})
+    assert np.isnan(masked.quality).any()
+    write(tmp_path, masked, table.reward, ConstantOutcomes.of(masked, table.reward))
+    assert recompute.check(tmp_path) == []
+
+
 def test_every_figure_of_streams_follows_from_the_files(recompute: Any, compared: Any, tmp_path: Path) -> None:
     table, comparison = compared
     constant = as_streams(table.compare(constant_routers(table.services), preferences=comparison.preferences[:1]))

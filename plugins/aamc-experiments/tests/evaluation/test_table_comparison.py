@@ -5,12 +5,12 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import ComparisonRequest, compare_table, metrics, question_units
+from aamc_experiments.evaluation import ComparisonRequest, compare_table, constant_routers, metrics, most_missing, question_units
 from aamc_experiments.evaluation import decisions as tables
 from aamc_experiments.evaluation.comparison import QUALITY_ALONE
 
 from aamc_sdk.errors import DataError, PluginError, PreferenceError
-from aamc_sdk.types import Preference, Query, text_hash
+from aamc_sdk.types import Outcomes, Preference, Query, text_hash
 
 
 def test_a_router_answers_at_every_preference(table: Any, routers: Any) -> None:
@@ -56,6 +56,53 @@ def test_a_row_with_a_missing_cell_is_left_out_for_all_and_counted(make_table: A
     comparison = table.compare({"always": routers.Always(routers.options, table.services)})
     assert comparison.queries.tolist() == [text_hash("query 2")]
     assert comparison.missing == 3
+
+
+def masked(table: Any, mask: Any) -> Any:
+    """Return a table in which some candidates are not allowed, so that their outcomes are unknown."""
+    mask = np.array(mask, dtype=bool)
+    return attrs.evolve(table, request=attrs.evolve(table.request, mask=mask), outcomes=table.outcomes.where(mask))
+
+
+def test_a_candidate_that_is_not_allowed_needs_no_outcome(table: Any, routers: Any) -> None:
+    partly = masked(table, [[1, 1], [0, 1], [1, 0], [1, 1]])
+    partly.outcomes.quality[3, 0] = np.nan  # which is allowed
+    comparison = partly.compare({"oracle": routers.Prophet(routers.options, table.services)}, candidate_means=table.means)
+    assert comparison.queries.tolist() == [text_hash(f"query {n}") for n in range(3)]
+    assert comparison.missing == 1
+    assert (comparison.chosen[0][:, 1:] == [1, 0]).all()
+    np.testing.assert_array_equal(np.isnan(comparison.quality), [[0, 0], [1, 0], [0, 1]])
+
+
+def test_a_measured_outcome_of_a_candidate_that_is_not_allowed_is_not_read(table: Any, routers: Any) -> None:
+    mask = np.array([[1, 1], [0, 1], [1, 0], [1, 1]], dtype=bool)
+    measured = attrs.evolve(table, request=attrs.evolve(table.request, mask=mask))
+    oracle = {"oracle": routers.Prophet(routers.options, table.services)}
+    pair = [metrics(one.compare(oracle, candidate_means=table.means), table.reward) for one in (measured, masked(table, mask))]
+    assert pair[0] == pair[1]
+
+
+def test_a_constant_policy_is_what_always_choosing_its_candidate_gives(large_table: Any) -> None:
+    mask = np.random.default_rng(0).random(large_table.outcomes.cost_usd.shape) < 0.7
+    mask[:, 1] |= ~mask.any(axis=1)
+    comparison = masked(large_table, mask).compare(constant_routers(large_table.services), candidate_means=large_table.means)
+    assert comparison.missing == 0
+    for m in range(mask.shape[1]):
+        played = comparison.realised(m)
+        np.testing.assert_array_equal(played.known_quality[0], comparison.constant_outcomes.known_quality[:, m])
+        np.testing.assert_array_equal(played.cost_usd[0], comparison.constant_outcomes.cost_usd[:, m])
+
+
+def test_the_candidate_with_most_gaps_is_named_if_it_causes_half_of_them() -> None:
+    quality = np.ones((5, 3))
+    quality[:3, 2] = np.nan
+    quality[0, 0] = np.nan
+    outcomes, everywhere = Outcomes(quality, np.ones((5, 3)), np.ones((5, 3))), np.ones((5, 3), dtype=bool)
+    found = most_missing(outcomes, everywhere, "abc")
+    assert found == {"candidate": "c", "missing": 3, "queries_without": 4}
+    assert most_missing(outcomes, ~np.isnan(quality), "abc") is None
+    quality[1:3, 0] = np.nan
+    assert most_missing(outcomes, everywhere, "abc") is None
 
 
 def test_rows_of_one_question_are_one_unit_of_resampling(table: Any, routers: Any) -> None:

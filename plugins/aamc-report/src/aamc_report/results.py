@@ -169,7 +169,8 @@ class Results:
         """
         decisions = self.decisions
         if decisions.is_table:
-            return np.column_stack((decisions.cost_usd.mean(axis=0), decisions.quality.mean(axis=0)))
+            constant = decisions.constant_outcomes
+            return np.column_stack((constant.cost_usd.mean(axis=0), constant.known_quality.mean(axis=0)))
         return decisions.candidate_means[:, [1, 0]]
 
     def latencies(self, router: str) -> Floats:

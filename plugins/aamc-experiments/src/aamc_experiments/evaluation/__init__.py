@@ -13,7 +13,7 @@ from aamc_experiments.evaluation.bootstrap import (
     two_way,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
-from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, question_units
+from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, complete_rows, most_missing, question_units
 from aamc_experiments.evaluation.formulas.arena_score import arena_score
 from aamc_experiments.evaluation.formulas.frontier import aiq, cost_at_quality, hull
 from aamc_experiments.evaluation.formulas.length_errors import length_errors
@@ -64,6 +64,7 @@ __all__ = [
     "lattice",
     "length_errors",
     "metrics",
+    "most_missing",
     "open_interval",
     "paired_comparisons",
     "point_estimates",

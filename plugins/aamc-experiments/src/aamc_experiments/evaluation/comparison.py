@@ -104,7 +104,7 @@ class Comparison:
         expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
         utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
         stream: The stream that each query was played in, ``[Q]``; in a table the number of its question.
-        quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
+        quality: ``[Q, M]`` of a table, NaN for a candidate that was not allowed, or ``[R, P, Q]`` as played in streams.
         cost_usd: Likewise, without the cost of deciding.
         latency_ms: Likewise, without the time of deciding; NaN where unknown.
         missing: The number of queries that were left out because an outcome was missing.
@@ -157,6 +157,11 @@ class Comparison:
     def questions(self) -> int:
         """The number of different questions."""
         return len(np.unique(self.units[0 if self.is_table else 1]))
+
+    @property
+    def constant_outcomes(self) -> Outcomes:
+        """The outcomes of each constant policy of a table, ``[Q, M]``; the first allowed candidate serves where its own is not allowed."""
+        return Outcomes(self.quality, self.cost_usd, self.latency_ms).with_substitutes(~np.isnan(self.cost_usd))
 
     @property
     def candidate_quality(self) -> Floats | None:

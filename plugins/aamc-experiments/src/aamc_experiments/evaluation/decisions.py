@@ -180,16 +180,17 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
 
     Args:
         compared: The request of the comparison.
-        outcomes: The outcomes of every candidate, ``[Q, M]``. Rows with a missing cell are left out for all routers.
+        outcomes: The outcomes of every candidate, ``[Q, M]``. Rows with a missing cell of an allowed candidate are left out for all routers.
 
     Raises:
         DataError: No row is complete.
         PluginError: A router failed, or its scores cannot be used.
         PreferenceError: The headline preference weighs only latency, which is not known.
     """
-    rows = complete_rows(outcomes, compared.request.pool.names)
+    rows = complete_rows(outcomes, compared.request.mask, compared.request.pool.names)
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
-    points, progress = compared.points(outcomes), compared.progress
+    points, progress = compared.points(outcomes.with_substitutes(request.mask)), compared.progress
+    outcomes = outcomes.where(request.mask)
     progress.start(compared.stage, len(compared.routers) * len(rows))
     decisions = {}
     for name, router in compared.routers.items():
@@ -203,19 +204,34 @@ def question_units(queries: Sequence[Query]) -> Integers:
     return np.array([units.setdefault(normalized_text(query.text) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
-def complete_rows(outcomes: Outcomes, names: Sequence[str]) -> NDArray[np.intp]:
-    """Return the numbers of the rows that have an outcome of every candidate.
+def complete_rows(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.intp]:
+    """Return the numbers of the rows that have an outcome of every allowed candidate; ``allowed`` is ``[Q, M]``.
 
     Raises:
         DataError: No row has.
     """
-    rows = np.flatnonzero(outcomes.complete)
+    rows = np.flatnonzero(outcomes.complete_among(allowed))
     if rows.size:
         return rows
-    gaps = (~outcomes.known).sum(axis=0)
+    gaps = (allowed & ~outcomes.known).sum(axis=0)
     most = ", ".join(f"{names[m]} ({gaps[m]} of {len(outcomes.known)})" for m in np.argsort(-gaps, kind="stable")[:3] if gaps[m])
-    needed = "an outcome of every candidate (quality, cost, and latency where there is any)"
+    needed = "an outcome of every candidate that is allowed (quality, cost, and latency where there is any)"
     raise DataError(f"no test query has {needed}; most gaps: {most}; fill the gaps, or take a smaller pool")
+
+
+def most_missing(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the candidate without which most rows would be complete: its name, its missing cells, and that number of rows.
+
+    Returns:
+        None if that adds fewer than half of the rows that are left out: then no single candidate is the cause.
+    """
+    gaps = allowed & ~outcomes.known
+    complete = np.count_nonzero(~gaps.any(axis=1))
+    added = (gaps & (gaps.sum(axis=1, keepdims=True) == 1)).sum(axis=0)
+    worst = int(added.argmax())
+    if not 0 < len(gaps) - complete <= 2 * added[worst]:
+        return None
+    return {"candidate": names[worst], "missing": int(gaps[:, worst].sum()), "queries_without": int(complete + added[worst])}
 
 
 def _decide_table(

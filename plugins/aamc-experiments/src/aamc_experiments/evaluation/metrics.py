@@ -142,6 +142,7 @@ def _price_of_time(comparison: Comparison, reference: RealisedOutcomes | None) -
     if reference is None:
         return np.nan, np.nan
     cost, latency = (float(values[HEADLINE].mean()) for values in (reference.outcomes.cost_usd, reference.outcomes.latency_ms))
-    if np.isnan(comparison.latency_ms).any():
+    latency_ms = comparison.constant_outcomes.latency_ms if comparison.is_table else comparison.latency_ms
+    if np.isnan(latency_ms).any():
         return (1 / cost if cost > 0 else np.nan), 0.0
     return (0.5 / cost, 0.5 / latency) if cost > 0 and latency > 0 else (np.nan, np.nan)

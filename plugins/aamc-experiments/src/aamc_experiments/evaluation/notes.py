@@ -21,6 +21,9 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"Costs: {data['cost_note']}."
     if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
+    if worst := data.get("most_missing"):
+        lacking, rest = quantity(worst["missing"], "outcome"), quantity(worst["queries_without"], "query", "queries")
+        yield f"Most gaps: {worst['candidate']} lacks {lacking}; without it {rest} could be compared."
     if data.get("dropped"):
         yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
 

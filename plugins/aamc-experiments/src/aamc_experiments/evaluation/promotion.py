@@ -79,8 +79,10 @@ class ConstantOutcomes:
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward) -> ConstantOutcomes:
         """Return the outcomes in the table of a comparison, or in streams those of :func:`constant_routers`, which played them."""
-        columns = comparison.quality, comparison.cost_usd, comparison.latency_ms
-        outcomes = Outcomes(*(values if comparison.is_table else values[:, HEADLINE].T for values in columns))
+        if comparison.is_table:
+            outcomes = comparison.constant_outcomes
+        else:
+            outcomes = Outcomes(*(values[:, HEADLINE].T for values in (comparison.quality, comparison.cost_usd, comparison.latency_ms)))
         preferences = np.broadcast_to(comparison.preferences[HEADLINE], (len(outcomes.cost_usd), 3))
         return cls(comparison.candidates.tolist(), outcomes.known_quality, outcomes.cost_usd, reward.scalar(outcomes, preferences))
 

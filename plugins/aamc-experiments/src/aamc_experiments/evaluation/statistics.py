@@ -67,7 +67,8 @@ class CandidateMeans:
     def of(cls, comparison: Comparison, resampling: Resampling) -> CandidateMeans:
         """Return the means over the evaluated rows of a table; those over training rows for streams."""
         if comparison.is_table:
-            return cls(resampling.means(comparison.cost_usd), resampling.means(comparison.quality))
+            constant = comparison.constant_outcomes
+            return cls(resampling.means(constant.cost_usd), resampling.means(constant.known_quality))
         shape = (len(resampling.weights), len(comparison.candidates))
         return cls(*(np.broadcast_to(comparison.candidate_means[:, column], shape) for column in (1, 0)))
 

@@ -33,8 +33,9 @@ def strong_weak(comparison: Comparison, router: int, resampling: Resampling) -> 
     if not comparison.is_table or len(comparison.candidates) != 2 or np.isnan(comparison.candidate_means[:, 0]).any():
         return figures
     weak, strong = np.lexsort((comparison.candidate_means[:, 1], comparison.candidate_means[:, 0]))  # ties go to the more expensive
-    gain = comparison.quality[:, strong] - comparison.quality[:, weak]
-    ours = comparison.realised(router).known_quality[HEADLINE] - comparison.quality[:, weak]
+    quality = comparison.constant_outcomes.known_quality
+    gain = quality[:, strong] - quality[:, weak]
+    ours = comparison.realised(router).known_quality[HEADLINE] - quality[:, weak]
     recovered, gap = resampling.means(np.column_stack((ours, gain))).T
     figures["pgr"] = ratio(recovered, gap)
     advantage = np.subtract(comparison.utility[router, :, strong], comparison.utility[router, :, weak], dtype=np.float64)
