@@ -170,7 +170,7 @@ def test_the_preference_decides_through_the_reward(pool: Pool) -> None:
     services = Services(pool=pool, reward=LinearReward(), make=lambda *_: None, seed=0)
     asked = request(pool, [1])
     services.reward.fit(asked.expected)
-    learner = LinearThompson(configure(LinearThompson.Config, {}), services)
+    learner = LinearThompson(configure(LinearThompson.Config, {"posterior_scale": 0.3}), services)  # a candidate that was never tried counts little
     learner.learn(experience([1] * 60, ["small", "large"] * 30, [0.5, 0.9] * 30))
     by_quality, by_cost = (learner.score(asked.with_preference(np.array(weights))) for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
     assert by_quality.probabilities[0, 2] > 0.9
@@ -180,6 +180,15 @@ def test_the_preference_decides_through_the_reward(pool: Pool) -> None:
     assert scores.utility[0] - scores.expected_quality[0] == pytest.approx(0.04 * (1 - np.array([0.1, 0.2, 1.0])))
     careless = LinearThompson(configure(LinearThompson.Config, {"cost_awareness": False}), services).score(unasked)
     assert careless.utility[0] == pytest.approx([0.5] * 3)
+
+
+def test_a_failure_at_the_first_try_leaves_a_candidate_a_chance(pool: Pool) -> None:
+    learner = router(pool)
+    learner.learn(experience([1], ["small"], [0.0]))
+    learner.learn(experience([1] * 50, ["large"] * 50, [0.7] * 50, first=1))
+    scores = learner.score(request(pool, [1]))
+    assert scores.probabilities is not None
+    assert scores.probabilities[0, pool.index("small")] > 0.02
 
 
 def test_linucb_takes_the_greatest_bound_and_epsilon_leaves_a_chance(pool: Pool) -> None:

@@ -51,7 +51,7 @@ class LinearThompsonOptions(OutcomeOptions):
     """Options of ``linear-thompson``."""
 
     mode: str = option("thompson", "How decisions explore: by drawing, or by the upper confidence bound.", choices=("thompson", "linucb"))
-    posterior_scale: float = option(0.3, "Factor on the posterior's standard deviations in mode thompson.", above=0)
+    posterior_scale: float = option(0.6, "Factor on the posterior's standard deviations in mode thompson.", above=0)
     exploration: float = option(1.0, "Standard deviations that mode linucb adds to the mean.", at_least=0)
     epsilon: float = option(0.0, "Share of mode linucb's decisions that are drawn at random.", at_least=0, at_most=1)
     dimensions: int = option(4, "Width of the reduced embedding.", at_least=0, at_most=256)
