@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, component_errors, error_text
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, UnknownComponentError, component_errors, error_text
 from aamc_sdk.interfaces import BaseComponent, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
@@ -57,8 +57,10 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another kind.
         ConfigError: One of the options is wrong.
+        UnknownComponentError: No plugin offers the component; the message names the distribution that it is of.
     """
     about = checkpoint_metadata(folder, kind)
+    _check_offered(about, folder, kind, plugins)
     saved = about.get("config", {})
     try:
         component = plugins.make(kind, about["name"], services, {**saved, **(options or {})})
@@ -69,6 +71,18 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
         raise CheckpointError(f"{unfit}: {error}; if another version made it, train it again") from error
     load_state(component, folder)
     return component
+
+
+def _check_offered(about: Mapping[str, Any], folder: Path, kind: str, plugins: Plugins) -> None:
+    """Raise UnknownComponentError if no plugin offers the component of a checkpoint; near names are no advice where its distribution is missing."""
+    try:
+        plugins.find(kind, about["name"])
+    except UnknownComponentError as error:
+        distribution = about.get("distribution")
+        if distribution is None or any(plugin.distribution == distribution for plugin in plugins.installed):
+            raise
+        of = f"{kind} {about['name']!r} of {folder} is of {distribution} {about.get('version', '')}"
+        raise UnknownComponentError(f"{of}, which is not installed, or disabled by AAMC_DISABLE_PLUGINS") from error
 
 
 def _fits(plugins: Plugins, kind: str, name: str, services: Services, saved: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import Services, builtin
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import Requirements
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, default_pool
@@ -45,6 +46,17 @@ def test_wrong_metrics_of_a_training_name_the_component_before_anything_is_writt
     with pytest.raises(PluginError, match=rf"^estimator 'means': train must return {message}$"):
         save_component(tmp_path / "means", "estimator", "means", PLUGINS.make("estimator", "means", SERVICES), PLUGINS, metrics)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_component_whose_distribution_is_missing_is_named_with_it(saved: Path) -> None:
+    path, of_tiny = saved / "component.json", checkpoint_metadata(saved, "estimator")
+    path.write_text(json.dumps({**of_tiny, "name": "zoo-means", "distribution": "zoo", "version": "0.3"}))
+    message = f"estimator 'zoo-means' of {saved} is of zoo 0.3, which is not installed, or disabled by AAMC_DISABLE_PLUGINS"
+    with pytest.raises(UnknownComponentError, match=f"^{re.escape(message)}$"):
+        load_component(saved, "estimator", PLUGINS, SERVICES)
+    path.write_text(json.dumps({**of_tiny, "name": "zoo-means"}))
+    with pytest.raises(UnknownComponentError, match=r"^no estimator is named 'zoo-means'; did you mean 'means'"):
+        load_component(saved, "estimator", PLUGINS, SERVICES)
 
 
 def test_a_component_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
