@@ -35,7 +35,14 @@ from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
-from aamc_sdk.serving.served_components import ServedComponents, check_privileged, components_from_file, load_checkpoints, make_components
+from aamc_sdk.serving.served_components import (
+    ServedComponents,
+    check_privileged,
+    components_from_file,
+    load_checkpoints,
+    make_components,
+    warn_of_wrapped_learners,
+)
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 logger = logging.getLogger(__name__)
@@ -87,6 +94,8 @@ class MetaController:
                 unusable.callback(self._close_router)
                 self.router.attach(self.store, self._user_id)
                 self.learner = Learner(self.store, self.router, self._events.announce_learned)
+            else:
+                warn_of_wrapped_learners(self.router)
             unusable.pop_all()
 
     @classmethod

@@ -813,6 +813,26 @@ class Unsaved(OnlineRouter):
         raise self.raises
 
 
+class Sticky(Router):
+    def __init__(self, config: Any, services: Any) -> None:
+        super().__init__(config, services)
+        self.inner = services.make("router", "unsaved", {})
+
+    def score(self, request: Any) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+
+def test_a_router_that_keeps_the_one_that_it_wraps_from_learning_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Routers:
+        @hookimpl
+        def aamc_routers(self) -> list[Component]:
+            return [Component("unsaved", f"{__name__}:Unsaved", ""), Component("sticky", f"{__name__}:Sticky", "")]
+
+    with MetaController.build(router="sticky", pool=POOL, plugins=Plugins({"core": builtin, "routers": Routers()}, discover=False)):
+        (warning,) = caplog.messages
+    assert warning.startswith("router 'sticky' is no OnlineRouter, so router 'unsaved', which it wraps, learns nothing from feedback; a wrapper")
+
+
 @pytest.mark.parametrize(
     ("raises", "message"),
     [

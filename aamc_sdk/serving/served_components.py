@@ -26,7 +26,7 @@ from aamc_sdk.errors import (
     format_errors,
     one_of,
 )
-from aamc_sdk.interfaces import Estimator, ForeignSettings, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, ForeignSettings, OnlineRouter, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
@@ -277,6 +277,14 @@ def check_privileged(name: str, router: Router, option: str = "router") -> None:
     """
     if router.privileged:
         raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another {option}")
+
+
+def warn_of_wrapped_learners(router: Router) -> None:
+    """Warn of online routers in the attributes of a router that is none: nothing attaches them to the log."""
+    for inner in vars(router).values():
+        if isinstance(inner, OnlineRouter):
+            lost = f"{router.message_name} is no OnlineRouter, so {inner.message_name}, which it wraps, learns nothing from feedback"
+            logger.warning("%s; a wrapper derives from OnlineRouter and passes its methods on", lost)
 
 
 def _check_router(name: str, router: Router, estimator: Estimator | None) -> None:
