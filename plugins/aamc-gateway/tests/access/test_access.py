@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.keys import add_key, revoke_key
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
+from aamc_gateway.access.shared.state import backend_of
 
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, StoreAwayError
@@ -202,6 +204,24 @@ def test_the_budget_of_a_day_is_renewed_and_says_when(store: Store, monkeypatch:
         assert "2027-02-01" in str(error)
 
     run(store, test)
+
+
+def test_a_budget_survives_a_clock_that_is_some_days_ahead_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def spend(access: Access, shared: SharedState) -> None:
+        (await access.admit(caller(usd_per_day=1.0), max_cost_usd=0.8)).settle(0.8)
+
+    async def spend_again(access: Access, shared: SharedState) -> None:
+        assert "0.2 USD left of 1 USD a day" in str(await refused(access.admit(caller(usd_per_day=1.0), max_cost_usd=0.8)))
+
+    run(store, spend)
+    now[0] += 5 * 86400
+    with closing(backend_of(store, durable=False, lease_s=60.0)) as backend:
+        backend.renew(())  # which removes expired counters
+    now[0] -= 5 * 86400
+    run(store, spend_again)
 
 
 def test_settling_twice_charges_once_and_an_unknown_cost_charges_what_was_held(store: Store) -> None:

@@ -17,7 +17,8 @@ from aamc_gateway.access.shared import Claim, Exceeded
 
 USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
 _MINUTE_S = 60.0
-_LATE_S = 3600.0
+_LATE_S = 7 * 86400.0
+"""Time for which the spending of a day or month is kept after its end: it counts again once a clock that was ahead is corrected."""
 
 
 @attrs.frozen
