@@ -136,7 +136,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, unreadable, empty, not YAML, or not a mapping.
     """
-    with read_errors(path, "check the path", raises=ConfigError):
+    where = "" if path.is_absolute() else f", which is relative to {Path.cwd()}"
+    with read_errors(path, f"check the path{where}", raises=ConfigError):
         text = path.read_text(encoding="utf-8")
     if not text.strip():
         raise ConfigError(f"{path} is empty; write keys and values into it, or leave the file out")

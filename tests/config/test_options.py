@@ -1,5 +1,6 @@
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -300,6 +301,13 @@ def test_a_yaml_file_that_cannot_be_read_is_a_config_error(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("name: Größe".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"latin\.yaml: it is not text in UTF-8; check the path"):
         load_yaml(tmp_path / "latin.yaml")
+
+
+def test_the_error_of_a_relative_path_names_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load_yaml(Path("pool.yaml"))
+    assert str(caught.value) == f"cannot read pool.yaml: No such file or directory; check the path, which is relative to {Path.cwd()}"
 
 
 def test_set_changes_one_option_and_reads_its_value_as_yaml():
