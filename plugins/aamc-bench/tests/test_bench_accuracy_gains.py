@@ -56,7 +56,7 @@ def test_the_saving_is_that_of_the_cheapest_point_with_the_best_single_candidate
 
 
 def test_a_router_that_never_has_that_accuracy_saves_nothing_known() -> None:
-    comparison: Any = SimpleNamespace(is_table=True, category=CATEGORY, quality=QUALITY, cost_usd=COST)
+    comparison: Any = SimpleNamespace(is_table=True, category=CATEGORY, constant_outcomes=Outcomes(QUALITY, COST, COST))
     strong: Any = SimpleNamespace(outcomes=SimpleNamespace(known_quality=np.tile(QUALITY[:, 0], (43, 1)), cost_usd=np.tile(COST[:, 0], (43, 1))))
     found = accuracy_gains(comparison, strong, ONCE)
     assert found["gain_at_best"].item() == pytest.approx((1 / 3) / (2 / 3) - 1)
