@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError, nearest, one_of
 from aamc_sdk.types.arithmetic import Floats, read_only
-from aamc_sdk.types.comparable_means import mean_amount, mean_quality
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 
@@ -142,11 +141,9 @@ class Outcomes:
 
     @property
     def means(self) -> Floats:
-        """Each candidate's mean quality, cost and latency, ``[M, 3]``; NaN without known cells.
-
-        Where other rows are known of each candidate, the means count how hard and how expensive these rows are, and so stay comparable.
-        """
-        return np.stack([mean_quality(self.known_quality), mean_amount(self.cost_usd), mean_amount(self.latency_ms)], axis=1)
+        """Each candidate's mean quality, cost and latency over its known cells, ``[M, 3]``; NaN without known cells."""
+        columns = (self.known_quality, self.cost_usd, self.latency_ms)
+        return np.stack([_known_mean(column) for column in columns], axis=1)
 
     @property
     def latency_known(self) -> bool:
@@ -194,6 +191,13 @@ class Outcomes:
     def _map(self, function: Callable[[Floats], Floats]) -> Outcomes:
         tokens = _optional(function, self.output_tokens)
         return Outcomes(_optional(function, self.quality), function(self.cost_usd), function(self.latency_ms), output_tokens=tokens)
+
+
+def _known_mean(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
 
 
 @attrs.frozen(eq=False, slots=False)  # quicker to construct

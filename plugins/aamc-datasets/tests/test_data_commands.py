@@ -54,7 +54,7 @@ def test_inspect_tells_means_best_single_oracle_and_repeats(aamc: Aamc, native: 
     assert facts["categories"] == {"code": 1, "math": 4}
     assert facts["missing_share"] == pytest.approx(0.1)
     small, large = facts["candidates"]
-    assert (small["mean_quality"], small["missing_share"]) == (pytest.approx(0.475), pytest.approx(0.2))  # it lacks a hard row
+    assert (small["mean_quality"], small["missing_share"]) == (0.5, pytest.approx(0.2))
     assert (large["mean_quality"], large["mean_latency_ms"], large["missing_share"]) == (0.7, None, 0.0)
     assert facts["best_single"] == {"name": "large", "mean_quality": 0.75, "mean_cost_usd": pytest.approx(0.01)}
     assert facts["oracle"] == {"mean_quality": 1.0, "mean_cost_usd": pytest.approx((0.001 + 0.01 + 0.001 + 0.01) / 4)}
