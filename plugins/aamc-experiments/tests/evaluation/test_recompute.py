@@ -79,7 +79,7 @@ def test_every_figure_of_a_table_with_candidates_that_are_not_allowed_follows(re
     table, comparison = compared
     allowed = np.random.default_rng(1).random(comparison.quality.shape) < 0.7
     allowed[:, 2] |= ~allowed.any(axis=1)
-    table = attrs.evolve(table, request=attrs.evolve(table.request, mask=allowed))
+    table = attrs.evolve(table, request=attrs.evolve(table.request, mask=allowed), outcomes=table.outcomes.where(allowed))
     everyone = {name: getattr(routers, kind)(routers.options, table.services) for name, kind in (("greedy", "Greedy"), ("oracle", "Prophet"))}
     masked = table.compare({"llm-only": routers.Always(routers.options, table.services), **everyone})
     assert np.isnan(masked.quality).any()

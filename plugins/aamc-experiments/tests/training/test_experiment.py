@@ -554,6 +554,27 @@ def test_a_training_says_that_costs_are_nearly_equal(experiment, monkeypatch, pr
     assert found == ([f"{remark}; for less, add --set reward.cost_usd=[0,1.1]"] if remark else [])
 
 
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_training_says_which_candidate_is_better_on_equal_rows(experiment, monkeypatch, biased) -> None:
+    def read(self, path):
+        rows = make_dataset(int(path))
+        quality = np.full(rows.outcomes.cost_usd.shape, 0.2)
+        quality[:, 0], quality[:, -1] = 0.3, 0.4  # the last candidate is the best one
+        hard = np.arange(len(quality)) % 2 == 0
+        quality[~hard] += 0.5
+        if biased:
+            quality[~hard, -1] = np.nan  # and was asked only what is hard
+        return attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, quality=quality))
+
+    monkeypatch.setattr(TinyFormat, "read", read)
+    said: list[str] = []
+    made = experiment(Goal.ROUTER)
+    made.progress.say = said.append
+    made.begin()
+    names = make_dataset(1).pool.names
+    assert any(f"{names[-1]} has 0.1 more quality than {names[0]}, whose mean" in line for line in said) is biased
+
+
 def test_a_router_whose_training_fails_is_named(experiment, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "train", lambda *_: np.zeros(2) + np.zeros(3))
     with pytest.raises(PluginError, match=r"^router 'favourite' failed: ValueError: operands could not be broadcast"):

@@ -104,7 +104,8 @@ class Comparison:
         expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
         utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
         stream: The stream that each query was played in, ``[Q]``; in a table the number of its question.
-        quality: ``[Q, M]`` of a table, NaN for a candidate that was not allowed, or ``[R, P, Q]`` as played in streams.
+        quality: ``[Q, M]`` of a table, or ``[R, P, Q]`` as played in streams. Where a candidate of a table is not allowed and has no outcome, it
+            is NaN for all that are not allowed.
         cost_usd: Likewise, without the cost of deciding.
         latency_ms: Likewise, without the time of deciding; NaN where unknown.
         missing: The number of queries that were left out because an outcome was missing.
@@ -160,7 +161,7 @@ class Comparison:
 
     @property
     def constant_outcomes(self) -> Outcomes:
-        """The outcomes of each constant policy of a table, ``[Q, M]``; the first allowed candidate serves where its own is not allowed."""
+        """The outcomes of each constant policy of a table, ``[Q, M]``; the first candidate with an outcome serves where its own has none."""
         return Outcomes(self.quality, self.cost_usd, self.latency_ms).with_substitutes(~np.isnan(self.cost_usd))
 
     @property

@@ -189,8 +189,8 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     """
     rows = complete_rows(outcomes, compared.request.mask, compared.request.pool.names)
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
-    points, progress = compared.points(outcomes.with_substitutes(request.mask)), compared.progress
-    outcomes = outcomes.where(request.mask)
+    outcomes = outcomes.where(request.mask | outcomes.complete[:, None])
+    points, progress = compared.points(outcomes.with_substitutes(outcomes.known)), compared.progress
     progress.start(compared.stage, len(compared.routers) * len(rows))
     decisions = {}
     for name, router in compared.routers.items():

@@ -49,10 +49,14 @@ from aamc_sdk.storage import (
     read_json_object,
     save_component,
 )
-from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
+from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
 NEARLY_EQUAL = 1.5
 """The ratio of the maximum mean cost or latency to the minimum below which a run remarks on the reward's range."""
+
+
+MIN_COMPLETE = 20
+"""Minimum number of complete training rows on which candidates are compared, if others have gaps."""
 
 
 @runtime_checkable
@@ -227,6 +231,7 @@ class Experiment:
         self.run.write_candidate_means(means)
         self._remark_on_costs(setup.services.pool, means[:, 1])
         self._remark_on_ranges(setup.services.reward)
+        self._remark_on_gaps(setup.services.pool, train.outcomes)
         return setup
 
     def _remark_on_costs(self, pool: Pool, costs: Floats) -> None:
@@ -249,6 +254,21 @@ class Experiment:
                 differ = f"the candidates' mean {what} differ by {1 - scale.minimum / scale.maximum:.1%} only"
                 counts = f"the preference lets that difference count like {weight / preference.quality:.2g} of quality"
                 self.progress.say(f"{differ}, and {counts}; for less, add --set reward.{option}=[0,{scale.maximum:.3g}]")
+
+    def _remark_on_gaps(self, pool: Pool, outcomes: Outcomes | None) -> None:
+        """Say which candidate is clearly better on the complete training rows than the one with the best mean, which is over its own known rows."""
+        if outcomes is None or outcomes.quality is None or outcomes.complete.all():
+            return
+        best = int(np.nan_to_num(outcomes.means[:, 0], nan=-1.0).argmax())
+        gains = outcomes.quality[outcomes.complete] - outcomes.quality[outcomes.complete, best, None]
+        if len(gains) < MIN_COMPLETE:
+            return
+        better = int(gains.mean(axis=0).argmax())
+        gain, error = gains[:, better].mean(), gains[:, better].std(ddof=1) / np.sqrt(len(gains))
+        if gain > 2 * error:
+            name, other = pool.names[best], pool.names[better]
+            complete = f"on the {len(gains):,} training rows with all outcomes, {other} has {gain:.3g} more quality than {name}"
+            self.progress.say(f"{complete}, whose mean over its own rows is the best; best-single and the reward follow these means, so fill the gaps")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""
