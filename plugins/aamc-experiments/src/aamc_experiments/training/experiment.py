@@ -268,7 +268,7 @@ class Experiment:
         if gain > 2 * error:
             name, other = pool.names[best], pool.names[better]
             complete = f"on the {len(gains):,} training rows with all outcomes, {other} has {gain:.3g} more quality than {name}"
-            self.progress.say(f"{complete}, whose mean over its own rows is the best; best-single and the reward follow these means, so fill the gaps")
+            self.progress.say(f"{complete}, whose mean over its own rows is the best; best-single and the reward follow these means: fill the gaps")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""
