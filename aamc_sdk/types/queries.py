@@ -97,7 +97,7 @@ class Query:
         cached_on: The candidate that holds this conversation's prompt cache.
         turns: Earlier messages of the conversation, oldest first.
         tenant: The tenant that the user belongs to.
-        cached_tokens: Tokens of the prompt in that cache; estimated as all but the text's when None, as the text is new.
+        cached_tokens: Tokens of the prompt in that cache (default: all except those of the text, which is new).
 
     Raises:
         DataError: A value cannot be used.

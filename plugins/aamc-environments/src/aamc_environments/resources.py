@@ -254,7 +254,7 @@ class DailyBudget(Resource):
 class PromptCache(Resource):
     """Sessions whose earlier turns are sent again with each query; the candidate that served the last turn reads them at its cached price.
 
-    A session ends after ``MAX_TURNS`` turns, and where no candidate's context window has room for its next query.
+    A session ends after ``MAX_TURNS`` turns, and where no available candidate's context window has room for its next query.
 
     Args:
         full_usd: USD per token of prompt at list prices, ``[M]``.
@@ -280,7 +280,8 @@ class PromptCache(Resource):
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
         """Continue the session, or begin a new one."""
-        over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS) | ~self.fits(self.turn, rows).any(axis=1)
+        possible = (self.fits(self.turn, rows) & self.available).any(axis=1)
+        over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS) | ~possible
         self.turn[over], self.cached_on[over] = 0, -1
         added_usd = self.added_usd(self.turn, self.cached_on)
         return StepView(added_usd=added_usd, allowed=self.fits(self.turn, rows), context_tokens=self.turn * self.turn_tokens)

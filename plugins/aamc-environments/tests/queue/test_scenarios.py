@@ -209,6 +209,17 @@ def test_a_session_ends_where_no_context_window_has_room_for_its_next_query():
     assert allowed == [[True, True], [True, True], [False, True], [True, True], [True, True]]
 
 
+def test_a_session_ends_where_only_a_candidate_that_is_down_has_room():
+    cache = session((100.0, 250.0))
+    cache.begin(ROW)
+    cache.available = np.array([True, False])
+    contexts = []
+    for _ in range(4):
+        contexts += cache.arrive(NO_TIME, ROW, HALF).context_tokens.tolist()
+        cache.serve(call(0))
+    assert contexts == [0, 100, 0, 100]
+
+
 @pytest.mark.parametrize("output_tokens", [None, 1000])
 def test_a_prompt_of_a_session_is_masked_as_in_service(output_tokens):
     windows = {"SLM-Small": 8192, "LLM-Large": 20_000}

@@ -30,8 +30,8 @@ def test_a_wide_interval_of_cost_or_latency_is_noted_with_the_routers() -> None:
 
     routers = {"a": row(0.41, 0.3), "b": row(0.39, 0.5), "c": row(0.5, None)}
     assert list(router_notes(routers, {"queries": 200})) == [
-        "Few expensive queries determine the mean cost of a, c: it may well lie above its interval. Evaluate on more queries.",
-        "Few slow queries determine the mean latency of b: it may well lie above its interval. Evaluate on more queries.",
+        "Few expensive queries determine the mean cost of a, c: the true mean may be above the interval. Evaluate on more queries.",
+        "Few slow queries determine the mean latency of b: the true mean may be above the interval. Evaluate on more queries.",
     ]
     assert not list(router_notes(routers, {"queries": 400, "questions": 199}))  # these carry another warning
     assert not list(router_notes({"old": {"mean_cost_usd": 1.0}}, {"queries": 200}))

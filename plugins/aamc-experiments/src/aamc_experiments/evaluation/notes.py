@@ -10,7 +10,7 @@ from aamc_sdk.errors import quantity
 ENOUGH_QUERIES = 200
 """With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
 WIDE = 0.4
-"""The width of an interval of mean cost or latency, relative to the mean, above which the interval is too narrow (docs/reference/metrics.md)."""
+"""Width of an interval of mean cost or latency, relative to the mean, that shows a heavy tail: wider ones cover too seldom (docs/reference/metrics.md)."""
 
 
 def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
@@ -40,7 +40,7 @@ def router_notes(routers: Mapping[str, Mapping[str, Any]], data: Mapping[str, An
     for figure, what, which in (("mean_cost_usd", "cost", "expensive"), ("mean_latency_ms", "latency", "slow")):
         if wide := [name for name, row in routers.items() if _is_wide(row, figure)]:
             few = f"Few {which} queries determine the mean {what} of {_some(wide)}"
-            yield f"{few}: it may well lie above its interval. Evaluate on more queries."
+            yield f"{few}: the true mean may be above the interval. Evaluate on more queries."
 
 
 def _is_wide(row: Mapping[str, Any], figure: str) -> bool:

@@ -250,7 +250,7 @@ class Experiment:
             ("cost_usd", "costs", reward.cost, preference.cost),
             ("latency_ms", "latencies", reward.latency, preference.latency),
         ):
-            if weight and scale.minimum < scale.maximum < NEARLY_EQUAL * scale.minimum:
+            if weight and not getattr(reward.config, option) and scale.minimum < scale.maximum < NEARLY_EQUAL * scale.minimum:
                 differ = f"the candidates' mean {what} differ by {1 - scale.minimum / scale.maximum:.1%} only"
                 counts = f"the preference lets that difference count like {weight / preference.quality:.2g} of quality"
                 self.progress.say(f"{differ}, and {counts}; for less, add --set reward.{option}=[0,{scale.maximum:.3g}]")
@@ -370,9 +370,10 @@ class Experiment:
         held_out = read_out_of_fold(self.run.folder / "estimator", setup)
         requests = split_requests(splits, pool, preference, estimator, means, held_out)
         if estimator is not None and held_out is None and requests["train"].expected.quality is not None:
-            cause = "its out_of_fold returns None, or it was trained on other rows"
-            effect = "routers train on its predictions, even of rows that it has seen, and may trust it too much"
-            self.progress.say(f"{estimator.message_name} gives no out-of-fold predictions of the training rows ({cause}): {effect}")
+            checkpoint = None if self.settings.estimator is None else find_checkpoint(self.settings.estimator.name, "estimator")
+            cause = "its out_of_fold returns None" if checkpoint is None else f"{checkpoint} was trained on other rows"
+            effect = "routers train on its predictions, even of rows that it has learned from, and may trust it too much"
+            self.progress.say(f"{estimator.message_name} gives no out-of-fold predictions of the training rows, as {cause}: {effect}")
         return requests
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
