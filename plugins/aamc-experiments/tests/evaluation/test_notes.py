@@ -36,4 +36,4 @@ def test_a_wide_interval_of_cost_or_latency_is_noted_with_the_routers() -> None:
     assert not list(router_notes(routers, {"queries": 400, "questions": 199}))  # these carry another warning
     assert not list(router_notes({"old": {"mean_cost_usd": 1.0}}, {"queries": 200}))
     many = next(router_notes(dict.fromkeys("abcd", row(0.5, None)), {"queries": 200}))
-    assert "mean cost of 4 routers, a, b, c among them: it" in many
+    assert "mean cost of 4 routers, a, b, c among them: the" in many

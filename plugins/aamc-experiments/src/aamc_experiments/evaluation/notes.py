@@ -10,7 +10,7 @@ from aamc_sdk.errors import quantity
 ENOUGH_QUERIES = 200
 """With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""
 WIDE = 0.4
-"""Width of an interval of mean cost or latency, relative to the mean, that shows a heavy tail: wider ones cover too seldom (docs/reference/metrics.md)."""
+"""Relative width of an interval of mean cost or latency that shows a heavy tail: wider ones cover too seldom (docs/reference/metrics.md)."""
 
 
 def data_notes(data: Mapping[str, Any]) -> Iterator[str]:

@@ -37,7 +37,8 @@ _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
 _STORED = ("previous_response_id", "conversation", "prompt")
 """Fields of a request of ``responses`` that name a stored object."""
 _OTHER_THAN_MODEL = re.compile(
-    r"no endpoints found that support|does not support|\b(?:item|response|conversation|container|vector store|file)s?\b.{0,20}['\" :`]\w+[_-]\w", re.IGNORECASE
+    r"no endpoints found that support|does not support|\b(?:item|response|conversation|container|vector store|file)\b.{0,20}['\" :`]\w+[_-]\w",
+    re.IGNORECASE,
 )
 """Errors with status 404 about an ability that the model lacks (OpenRouter), or about a stored object, with its id (OpenAI, Anthropic)."""
 _WRONG_KEY = re.compile("(incorrect|invalid) api key|api key (not valid|expired)", re.IGNORECASE)
