@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
-from aamc_models.dialects import convert_request, from_chat, needs_short_ids, to_chat, with_short_ids
+from aamc_models.dialects import convert_request, from_chat, to_chat
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import ModelSpec
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import WireRequest
-from aamc_sdk.types import Endpoint
 
 ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -77,7 +75,7 @@ def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
     named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
     assert named == dropped
     dropped = convert_request("responses", "chat", requests["responses"]).dropped
-    assert dropped == ["content.thinking", "reasoning.summary", "tools.custom", "verbosity"]
+    assert dropped == ["content.thinking", "reasoning.summary", "tools.custom"]
     assert convert_request("completions", "chat", requests["completions"]).dropped == ["echo", "logprobs"]
 
 
@@ -322,56 +320,6 @@ def test_the_same_dialect_is_left_alone(requests: dict[str, Any]) -> None:
         assert body == convert_request(dialect, dialect, body).body
 
 
-def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one(provider: Any) -> None:
-    request, candidate = WireRequest(api="chat", body=convert_request("messages", "chat", {"messages": ASK, "max_tokens": 5}).body), ModelSpec("m")
-    assert provider("openai")._adapted(candidate, request).body == {"messages": ASK, "max_completion_tokens": 5}
-    assert provider("openai", base_url="http://127.0.0.1:9/v1")._adapted(candidate, request).body == {"messages": ASK, "max_tokens": 5}
-
-
-@pytest.mark.parametrize(
-    ("options", "parameters", "sent"),
-    [
-        ({}, {}, {"max_tokens": 5}),
-        ({}, {"max_tokens": 500}, {"max_tokens": 5}),
-        ({}, {"max_completion_tokens": 500}, {"max_completion_tokens": 5}),
-        ({"limit_field": "max_completion_tokens"}, {}, {"max_completion_tokens": 5}),
-        ({"base_url": "https://mine.openai.azure.com/openai/v1"}, {}, {"max_completion_tokens": 5}),
-        ({"base_url": "https://eu.api.openai.com/v1"}, {}, {"max_completion_tokens": 5}),
-        ({"model": "openai/gpt-5.5"}, {}, {"max_completion_tokens": 5}),
-        ({"model": "gpt-oss:20b"}, {}, {"max_tokens": 5}),
-        ({"base_url": "https://api.openai.com.example.com/v1"}, {}, {"max_tokens": 5}),
-        ({"base_url": "https://mine.openai.azure.com/openai/v1", "limit_field": "max_tokens"}, {}, {"max_tokens": 5}),
-    ],
-)
-@pytest.mark.parametrize("given", [{"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_tokens": 9, "max_completion_tokens": 5}])
-def test_the_limit_of_an_answer_has_the_one_name_that_the_server_knows(provider: Any, options: Any, parameters: Any, sent: Any, given: Any) -> None:
-    endpoint, candidate = provider("openai", **{"base_url": "http://127.0.0.1:9/v1", **options}), ModelSpec("m", parameters=parameters)
-    adapted = endpoint._adapted(candidate, WireRequest(api="chat", body={"messages": ASK, **given}))
-    assert json.loads(RequestBody(candidate, adapted).data("m")) == {"messages": ASK, "model": "m", **sent}
-
-
-def test_only_openais_servers_get_the_role_of_developers(provider: Any) -> None:
-    body = {"messages": [{"role": "developer", "content": "Be brief."}, *ASK]}
-    request, system = WireRequest(api="chat", body=body), [{"role": "system", "content": "Be brief."}, *ASK]
-    assert provider("openai")._adapted(ModelSpec("m"), request).body == body
-    assert provider("openai", base_url="http://127.0.0.1:9/v1")._adapted(ModelSpec("m"), request).body == {"messages": system}
-    item = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]}
-    assert convert_request("responses", "chat", {"input": [item, *ASK]}).body["messages"] == system
-
-
-def test_fields_that_a_server_refuses_are_left_out_and_reported(provider: Any) -> None:
-    endpoint = provider("openai", base_url="http://127.0.0.1:9/v1", omit_fields=["user", "stream_options", "seed"])
-    request = WireRequest(api="chat", body={"messages": ASK, "user": "anna", "stream_options": {"include_usage": True}})
-    assert endpoint._adapted(ModelSpec("m"), request).body == {"messages": ASK}
-    assert list(endpoint.dropped(ModelSpec("m"), request)) == ["user"]
-
-
-def test_fields_of_openais_own_servers_do_not_reach_those_that_have_chat_alone() -> None:
-    own = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "safety_identifier": "a"}
-    converted = convert_request("responses", "chat", {"input": "Hi", "text": {"verbosity": "low"}, **own})
-    assert (converted.body, converted.dropped) == ({"messages": ASK}, [*sorted(own), "verbosity"])
-
-
 @pytest.mark.parametrize(
     ("api", "parameters", "body", "sent"),
     [
@@ -610,31 +558,3 @@ def test_a_call_without_arguments_has_an_empty_object_in_responses() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
     history = [*ASK, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a", "content": "42"}]
     assert from_chat("responses", {"messages": history}).body["input"][1]["arguments"] == "{}"
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "needs"),
-    [
-        ("writer", {"model": "mistral-large-latest"}, True),
-        ("Devstral-Small", {}, True),
-        ("writer", {"base_url": "https://api.mistral.ai/v1"}, True),
-        ("writer", {"deployments": [{"model": "mixtral-8x7b"}]}, True),
-        ("gpt-5", {"base_url": "https://australiaeast.openai.azure.com/v1"}, False),
-    ],
-)
-def test_mistrals_models_need_short_ids_of_tool_calls(name: str, options: dict[str, Any], needs: bool) -> None:
-    assert needs_short_ids(ModelSpec(name, endpoint=Endpoint("openai", options))) is needs
-
-
-def test_a_call_and_its_result_have_the_same_short_id() -> None:
-    ids = ["call_abcdefghij0123456789", "functions.f:0", "D681PevKs"]
-    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
-    results = [{"role": "tool", "tool_call_id": each, "content": "a"} for each in ids]
-    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
-    short = with_short_ids({"model": "m", "messages": messages})
-    called = [call["id"] for call in short["messages"][1]["tool_calls"]]
-    assert called == [message["tool_call_id"] for message in short["messages"][2:]]
-    assert all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in called)
-    assert called[2] == "D681PevKs"
-    assert len(set(called)) == 3
-    assert with_short_ids(short) == short

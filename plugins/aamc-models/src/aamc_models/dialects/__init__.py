@@ -8,7 +8,6 @@ one). ``chat`` is the canonical form: every other conversion goes through it. Bo
 from __future__ import annotations
 
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
-from aamc_models.dialects.content import needs_short_ids, with_short_ids
 from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of, new_messages, transcript_of
 from aamc_models.dialects.conversations.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.conversions import (
@@ -64,7 +63,6 @@ __all__ = [
     "json_object",
     "last_call",
     "last_events",
-    "needs_short_ids",
     "new_messages",
     "object_of",
     "reported_cost",
@@ -74,7 +72,6 @@ __all__ = [
     "usage_object",
     "usage_of",
     "wants_usage",
-    "with_short_ids",
     "with_usage",
     "without_foreign_state",
     "without_usage",

@@ -18,9 +18,9 @@ from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_STOPS = 4
 """OpenAI accepts no more stop sequences."""
+_TEXT_ROLES = ("system", "developer", "tool")
+"""Roles whose content many servers take as a string only."""
 _CALLS = ("tool_calls", "function_call")
-_OPENAIS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity")
-"""Fields of OpenAI's own servers: OpenAI's has ``responses``, and others with ``chat`` alone refuse them."""
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -36,13 +36,12 @@ def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 
 def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:
-    """Return a canonical request without what servers refuse: cache marks, thinking, ``top_k``, ``developer``, and OpenAI's own fields.
+    """Return a canonical request without extensions: cache marks, thinking and ``top_k``.
 
     State that thinking carries for the candidate, ``model``, returns to the fields where its server wrote it.
     """
-    foreign = ("top_k", *_OPENAIS)
-    plain = {name: value for name, value in body.items() if name not in foreign}
-    dropped.update(name for name in foreign if is_set(body.get(name)))
+    plain = {name: value for name, value in body.items() if name != "top_k"}
+    dropped.update(["top_k"] if is_set(body.get("top_k")) else [])
     plain["messages"] = [_plain_message(message, field, dropped, model) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
@@ -58,12 +57,10 @@ def _plain_message(message: JSON, field: str, dropped: set[str], model: str) -> 
         restored, is_complete = restored_state(message, model)
         plain.update(restored)
         dropped.update(() if is_complete else ("content.thinking",))
-    if message.get("role") == "developer":
-        plain["role"] = "system"
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
         plain["content"] = parts
-        if plain.get("role") in ("system", "tool") and all(part.get("type") == "text" for part in parts):  # many servers take texts only there
+        if plain.get("role") in _TEXT_ROLES and all(part.get("type") == "text" for part in parts):
             plain["content"] = "\n\n".join(text(part.get("text"), f"{field}.content.text") for part in parts)
     return plain
 

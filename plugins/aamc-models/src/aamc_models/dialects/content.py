@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, wrong
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import ModelSpec, new_ids
+from aamc_sdk.types import new_ids
 
 T = TypeVar("T")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
-_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
-_MISTRAL = re.compile(r"[sx]tral(?!i)", re.IGNORECASE)
-"""A part of the names of Mistral's models, such as devstral and mixtral, and of its address."""
 _BAD_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -185,30 +181,6 @@ def arguments_text(arguments: object, field: str) -> str:
 def safe_id(identity: str) -> str:
     """Return an id with only the characters that Anthropic accepts."""
     return _BAD_ID.sub("_", identity)
-
-
-def needs_short_ids(candidate: ModelSpec) -> bool:
-    """Return whether the server of a candidate may refuse the ids of tool calls that other servers make, as Mistral's models do."""
-    options = {} if candidate.endpoint is None else dict(candidate.endpoint.options)
-    return _MISTRAL.search(f"{candidate.name} {options}") is not None
-
-
-def with_short_ids(body: JSON) -> dict[str, Any]:
-    """Return a chat request whose tool calls have ids of nine letters and digits, which every server accepts."""
-    messages = []
-    for field, message in objects(body.get("messages"), "messages"):
-        changed = {"tool_call_id": _short_id(message["tool_call_id"])} if "tool_call_id" in message else {}
-        if message.get("tool_calls"):
-            calls = objects(message["tool_calls"], f"{field}.tool_calls")
-            changed["tool_calls"] = [{**call, "id": _short_id(call.get("id"))} for _, call in calls]
-        messages.append({**message, **changed} if changed else message)
-    return {**body, "messages": messages}
-
-
-def _short_id(call_id: object) -> object:
-    if not isinstance(call_id, str) or _SHORT_ID.fullmatch(call_id):
-        return call_id
-    return blake2b(call_id.encode(errors="surrogatepass"), digest_size=5).hexdigest()[:9]
 
 
 def identity(answer_id: object, prefix: str) -> str:

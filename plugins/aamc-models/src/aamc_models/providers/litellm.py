@@ -16,6 +16,7 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
+from aamc_models.providers.server_quirks import quirks_of
 from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
@@ -161,6 +162,8 @@ class LiteLLM(ChatProvider):
         fixed = {"model": self._model(candidate), "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}
         headers = {"extra_headers": dict(config.headers)} if config.headers else {}
         own.pop("stream_options", None)
+        if "messages" in own:
+            own["messages"] = quirks_of([config.base_url], [self._model(candidate)]).adapted(own["messages"])
         guard = {"_skip_mcp_handler": True} if "tools" in own else {}  # a request's tools must not make LiteLLM call servers of its own
         return {**without_replaced_limits(parameters, own), **own, **config.settings, **server, **key, **headers, **fixed, **guard}
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
 
 import attrs
 
 from aamc_models.providers.chat import ChatProvider
+from aamc_models.providers.server_quirks import LIMITS, OPENAI_HOST, ServerQuirks, are_at, quirks_of
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, ModelSpec, option
-from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireRequest
 
 OPENAI_ADDRESS = "https://api.openai.com/v1"
-_OPENAI = r"(?:.+\.)?api\.openai\.com"
-_AZURE = r".+\.(?:openai|cognitiveservices)\.azure\.\w+"
-"""Names of the servers of OpenAI's models."""
-_OPENAIS = re.compile(r"(?:.*/)?(?:gpt-(?!oss)|o\d)")
-"""The beginning of the names of OpenAI's models, which may be behind a proxy."""
-_LIMITS = ("max_completion_tokens", "max_tokens")
-"""Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,9 +25,14 @@ class OpenAIOptions(EndpointOptions):
     base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
     limit_field: str = option(
-        "", "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens (default: by address and model).", choices=("", *_LIMITS)
+        "", "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens (default: by address and model).", choices=("", *LIMITS)
     )
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if limits := sorted(set(ANY_OUTPUT_LIMIT).intersection(self.omit_fields)):
+            raise ConfigError(f"omit_fields must not have {limits[0]}, on which budgets rely; name the server's own field with limit_field")
 
 
 class OpenAI(ChatProvider, HttpProvider):
@@ -52,43 +49,39 @@ class OpenAI(ChatProvider, HttpProvider):
 
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
         """Return all APIs for OpenAI's own server; few other servers have ``responses``."""
-        return frozenset(self.paths) if _are_at(addresses, _OPENAI) else frozenset(self.paths) - {"responses"}
+        return frozenset(self.paths) if are_at(addresses, OPENAI_HOST) else frozenset(self.paths) - {"responses"}
 
     def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
-        """Return the fields that the endpoint's options leave out; that of the usage in a stream is not the client's own."""
+        """Return the fields that the server may refuse, and those that the options name; that of the usage in a stream is not the client's own."""
         body = request.body if isinstance(request.body, Mapping) else {}
-        return [name for name in self.config.omit_fields if body.get(name) is not None and name != "stream_options"]
+        refused = self._quirks(candidate).refused_fields if request.api == "chat" else ()
+        names = dict.fromkeys((*self._omitted, *refused))
+        return [name for name in names if body.get(name) is not None and name != "stream_options"]
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the header that carries a key."""
         return {"authorization": f"Bearer {key}"} if key else {}
 
+    @property
+    def _omitted(self) -> Collection[str]:
+        return self.config.omit_fields
+
     def _adapted(self, candidate: Candidate, request: WireRequest) -> WireRequest:
-        """Return a request in the words that the server knows: its name of the limit, only OpenAI's servers know developers, and no refused field."""
+        """Return a request of chat in the words that the server knows, and without fields that it may refuse."""
         body = request.body
-        if isinstance(body, bytes):
+        if request.api != "chat" or isinstance(body, bytes):
             return request
-        adapted = {name: value for name, value in body.items() if name not in self.config.omit_fields}
-        if request.api == "chat":
-            parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
-            limits = [source[name] for source in (body, parameters) for name in _LIMITS if source.get(name) is not None]
-            if limits:
-                names = [deployment.model or candidate.name for deployment in self._deployments.all]
-                own = _LIMITS[0] if self._is_openai or _LIMITS[0] in parameters or all(map(_OPENAIS.match, names)) else _LIMITS[1]
-                adapted = {name: value for name, value in adapted.items() if name not in _LIMITS}
-                adapted[self.config.limit_field or own] = limits[0]
-            if not self._is_openai and isinstance(messages := body.get("messages"), list):
-                adapted["messages"] = list(map(_with_known_role, messages))
+        quirks = self._quirks(candidate)
+        adapted = {name: value for name, value in body.items() if name not in (*quirks.refused_fields, *LIMITS)}
+        parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
+        limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
+        if limits:
+            own = LIMITS[0] if LIMITS[0] in parameters else quirks.limit_field
+            adapted[self.config.limit_field or own] = limits[0]
+        if "messages" in body:
+            adapted["messages"] = quirks.adapted(body["messages"])
         return attrs.evolve(request, body=adapted)
 
-    @cached_property
-    def _is_openai(self) -> bool:
-        return _are_at((deployment.base_url for deployment in self._deployments.all), f"{_OPENAI}|{_AZURE}")
-
-
-def _are_at(addresses: Iterable[str], hosts: str) -> bool:
-    return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
-
-
-def _with_known_role(message: Any) -> Any:
-    return {**message, "role": "system"} if isinstance(message, dict) and message.get("role") == "developer" else message
+    def _quirks(self, candidate: Candidate) -> ServerQuirks:
+        deployments = self._deployments.all
+        return quirks_of([each.base_url for each in deployments], [each.model or candidate.name for each in deployments])

@@ -93,6 +93,11 @@ class HttpProvider(WireProvider):
         """Return a request in the words that the server knows."""
         return request
 
+    @property
+    def _omitted(self) -> Collection[str]:
+        """The fields that the server refuses, also among the candidate's parameters."""
+        return ()
+
     def unset_keys(self) -> Sequence[str]:
         """Return the unset variables of its deployments; the default one counts at the default address only, as other servers may need no key."""
         if self._given.keys() & {"authorization", "x-api-key"}:
@@ -126,7 +131,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
         """
-        body = RequestBody(candidate, self._adapted(candidate, request))
+        body = RequestBody(candidate, self._adapted(candidate, request), self._omitted)
 
         async def attempt(turn: DeploymentTurn) -> WireReply:
             status, headers, content = await whole_answer(await self._begin(turn.deployment, body), self.config.max_answer_bytes)
@@ -148,7 +153,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
         """
-        body = RequestBody(candidate, self._adapted(candidate, request), stream=True)
+        body = RequestBody(candidate, self._adapted(candidate, request), self._omitted, stream=True)
 
         async def attempt(turn: DeploymentTurn) -> tuple[EventStream, DeploymentTurn]:
             stream = await EventStream.open(self._begin(turn.deployment, body), self.config)

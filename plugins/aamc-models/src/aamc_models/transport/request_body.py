@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -33,10 +33,10 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
 class RequestBody:
-    """A request's body, for each of the deployments."""
+    """A request's body without the omitted fields, for each of the deployments."""
 
-    def __init__(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> None:
-        self.candidate, self.request, self._stream = candidate, request, stream
+    def __init__(self, candidate: Candidate, request: WireRequest, omitted: Collection[str] = (), *, stream: bool = False) -> None:
+        self.candidate, self.request, self._omitted, self._stream = candidate, request, omitted, stream
         self._data: dict[str, bytes] = {}
 
     def data(self, model: str) -> bytes | None:
@@ -48,10 +48,10 @@ class RequestBody:
             return body
         name = model or self.candidate.name
         if name not in self._data:
-            parameters = self._parameters(body)
+            sent = {field: value for field, value in {**self._parameters(body), **body}.items() if field not in self._omitted}
             streamed = {"stream": True} if self._stream else {}
             try:
-                self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name}, option=orjson.OPT_SERIALIZE_NUMPY)
+                self._data[name] = orjson.dumps({**sent, **streamed, "model": name}, option=orjson.OPT_SERIALIZE_NUMPY)
             except TypeError as error:
                 raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
         return self._data[name]

@@ -16,9 +16,7 @@ from aamc_models.dialects import (
     OUTPUT_LIMITS,
     claude_model,
     convert_request,
-    needs_short_ids,
     wants_usage,
-    with_short_ids,
     with_usage,
     without_foreign_state,
 )
@@ -85,7 +83,6 @@ class Upstream:
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._claude_model = claude_model(candidate)
         self._warned: set[tuple[str, ...]] = set()
-        self._needs_short_ids = needs_short_ids(candidate)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         self.max_cost = MaxCost(candidate, self.answers, self._max_tokens, default_tokens)
 
@@ -176,8 +173,6 @@ class Upstream:
                 model=self.name,
             )
             body, dropped = converted.body, tuple(converted.dropped)
-        if api == "chat" and self._needs_short_ids:
-            body = with_short_ids(body)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
         if api in self.apis and isinstance(self.wire, WireProvider):

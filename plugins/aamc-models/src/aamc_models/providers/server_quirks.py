@@ -1,0 +1,79 @@
+"""Differences between servers of chat, by their addresses and the names of their models. Other differences are options of the endpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+LIMITS = ("max_completion_tokens", "max_tokens")
+"""Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
+_OPENAI_FIELDS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity")
+"""Fields of OpenAI's own models, which some other servers refuse."""
+OPENAI_HOST = r"(?:.+\.)?api\.openai\.com"
+_AZURE_HOST = r".+\.(?:openai|cognitiveservices)\.azure\.\w+"
+_OPENAI_MODEL = re.compile(r"(?:.*\b(?:openai|azure)/(?:.*/)?)?(?:ft:)?(?:gpt-(?:[345]|35)(?:[.o-]|$)|chatgpt-|o[1-9](?:-|$))", re.IGNORECASE)
+"""The beginning of the names of OpenAI's models, which may be behind a proxy. A wrong match may lift the limit on which a budget relies."""
+_MISTRAL = re.compile(r"[sx]tral(?!i)", re.IGNORECASE)
+"""A part of the names of Mistral's models, such as devstral and mixtral, and of its address."""
+_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+
+
+@attrs.frozen
+class ServerQuirks:
+    """Differences of servers.
+
+    Attributes:
+        is_openai: Whether OpenAI's own models answer.
+        needs_short_ids: Whether ids of tool calls must be nine letters and digits, as Mistral's models demand.
+    """
+
+    is_openai: bool
+    needs_short_ids: bool
+
+    @property
+    def limit_field(self) -> str:
+        """The name of the limit of an answer's tokens."""
+        return LIMITS[0] if self.is_openai else LIMITS[1]
+
+    @property
+    def refused_fields(self) -> Sequence[str]:
+        """Fields that the servers may refuse."""
+        return () if self.is_openai else _OPENAI_FIELDS
+
+    def adapted(self, messages: object) -> Any:
+        """Return messages in the words that the servers know; those in a wrong form as they are."""
+        return [self._message(each) if isinstance(each, dict) else each for each in messages] if isinstance(messages, list) else messages
+
+    def _message(self, message: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] = {}
+        if message.get("role") == "developer" and not self.is_openai:
+            changed["role"] = "system"
+        if self.needs_short_ids:
+            changed.update(_with_short_id(message, "tool_call_id"))
+            if isinstance(calls := message.get("tool_calls"), list):
+                changed["tool_calls"] = [{**call, **_with_short_id(call, "id")} if isinstance(call, dict) else call for call in calls]
+        return {**message, **changed} if changed else message
+
+
+def quirks_of(addresses: Collection[str], models: Collection[str]) -> ServerQuirks:
+    """Return the differences of servers by their addresses and the names of their models."""
+    is_openai = are_at(addresses, f"{OPENAI_HOST}|{_AZURE_HOST}") or all(map(_OPENAI_MODEL.match, models))
+    return ServerQuirks(is_openai, any(map(_MISTRAL.search, (*addresses, *models))))
+
+
+def are_at(addresses: Collection[str], hosts: str) -> bool:
+    """Return whether the hosts of all addresses match a pattern."""
+    return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
+
+
+def _with_short_id(value: Mapping[str, Any], field: str) -> dict[str, str]:
+    """Return a field with a short id; nothing where it holds a short one, or none."""
+    call_id = value.get(field)
+    if not isinstance(call_id, str) or _SHORT_ID.fullmatch(call_id):
+        return {}
+    return {field: blake2b(call_id.encode(errors="surrogatepass"), digest_size=5).hexdigest()[:9]}

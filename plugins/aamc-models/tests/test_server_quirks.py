@@ -1,0 +1,138 @@
+"""What servers of chat do not understand, and the fields that the options of an endpoint leave out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from aamc_models.dialects import convert_request
+from aamc_models.providers.server_quirks import quirks_of
+from aamc_models.transport.request_body import RequestBody
+
+from aamc_sdk import ModelSpec
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import WireRequest
+
+ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+LOCAL = "http://127.0.0.1:9/v1"
+AZURE = "https://mine.openai.azure.com/openai/v1"
+
+
+def sent(endpoint: Any, body: dict[str, Any], parameters: Any = (), api: str = "chat") -> Any:
+    """Return the body that a server gets, without the name of its model."""
+    candidate = ModelSpec("m", parameters=dict(parameters))
+    adapted = endpoint._adapted(candidate, WireRequest(api=api, body=body))
+    return {name: value for name, value in json.loads(RequestBody(candidate, adapted, endpoint._omitted).data("m")).items() if name != "model"}
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "expected"),
+    [
+        ({}, {}, {"max_tokens": 5}),
+        ({}, {"max_tokens": 500}, {"max_tokens": 5}),
+        ({}, {"max_completion_tokens": 500}, {"max_completion_tokens": 5}),
+        ({"limit_field": "max_completion_tokens"}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": "https://api.openai.com/v1"}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": AZURE}, {}, {"max_completion_tokens": 5}),
+        ({"base_url": "https://eu.api.openai.com/v1"}, {}, {"max_completion_tokens": 5}),
+        ({"model": "openai/gpt-5.5"}, {}, {"max_completion_tokens": 5}),
+        ({"model": "gpt-oss:20b"}, {}, {"max_tokens": 5}),
+        ({"base_url": "https://api.openai.com.example.com/v1"}, {}, {"max_tokens": 5}),
+        ({"base_url": AZURE, "limit_field": "max_tokens"}, {}, {"max_tokens": 5}),
+    ],
+)
+@pytest.mark.parametrize("given", [{"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_tokens": 9, "max_completion_tokens": 5}])
+def test_the_limit_of_an_answer_has_the_one_name_that_the_server_knows(
+    provider: Any, options: Any, parameters: Any, given: Any, expected: Any
+) -> None:
+    endpoint = provider("openai", **{"base_url": LOCAL, **options})
+    assert sent(endpoint, {"messages": ASK, **given}, parameters) == {"messages": ASK, **expected}
+
+
+@pytest.mark.parametrize(
+    ("model", "is_openai"),
+    [
+        *[(name, True) for name in ("gpt-4o", "GPT-5", "gpt-35-turbo", "chatgpt-4o-latest", "ft:gpt-4o:acme::1", "o3", "azure/eu/gpt-5.5")],
+        *[(name, False) for name in ("gpt-oss-20b", "gpt-neox-20b", "me/gpt-j-6b", "gpt-4all", "o1ive", "ft:open-mistral-7b", "me/gpt-4o-distil")],
+    ],
+)
+def test_openais_models_are_known_by_their_names(model: str, is_openai: bool) -> None:
+    assert quirks_of([LOCAL], [model]).is_openai is is_openai
+    assert not quirks_of([LOCAL], [model, "llama"]).is_openai
+
+
+def test_only_openais_models_get_the_role_of_developers(provider: Any) -> None:
+    item = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]}
+    body = convert_request("responses", "chat", {"input": [item, *ASK]}).body
+    assert body == {"messages": [{"role": "developer", "content": "Be brief."}, *ASK]}
+    assert sent(provider("openai"), body) == body
+    assert sent(provider("openai", base_url=LOCAL), body) == {"messages": [{"role": "system", "content": "Be brief."}, *ASK]}
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps"),
+    [({}, True), ({"base_url": AZURE}, True), ({"base_url": LOCAL, "model": "openai/gpt-5"}, True), ({"base_url": LOCAL}, False)],
+)
+def test_fields_of_openais_own_models_reach_no_other_model(provider: Any, options: Any, keeps: bool) -> None:
+    own = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "safety_identifier": "a"}
+    converted = convert_request("responses", "chat", {"input": "Hi", "text": {"verbosity": "low"}, **own})
+    own["verbosity"] = "low"
+    assert (converted.body, converted.dropped) == ({"messages": ASK, **own}, [])
+    endpoint = provider("openai", **options)
+    assert sent(endpoint, converted.body) == {"messages": ASK, **(own if keeps else {})}
+    assert list(endpoint.dropped(ModelSpec("m"), WireRequest(api="chat", body=converted.body))) == ([] if keeps else sorted(own))
+    assert sent(endpoint, {"messages": ASK}, {"verbosity": "low"}) == {"messages": ASK, "verbosity": "low"}  # the pool file knows best
+
+
+def test_omitted_fields_are_not_sent_but_reported(provider: Any) -> None:
+    endpoint = provider("openai", base_url=LOCAL, omit_fields=["user", "stream_options", "seed"])
+    body = {"messages": ASK, "user": "anna", "stream_options": {"include_usage": True}}
+    assert sent(endpoint, body, {"seed": 7, "top_p": 0.5}) == {"messages": ASK, "top_p": 0.5}
+    assert list(endpoint.dropped(ModelSpec("m"), WireRequest(api="chat", body=body))) == ["user"]
+    assert sent(endpoint, {"input": "Hi", "user": "anna"}, api="embeddings") == {"input": "Hi"}
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_the_limit_of_an_answer_cannot_be_omitted(provider: Any, limit: str) -> None:
+    with pytest.raises(ConfigError, match=f"omit_fields must not have {limit}, on which budgets rely; name the server's own field with limit_field"):
+        provider("openai", omit_fields=["user", limit])
+
+
+@pytest.mark.parametrize(
+    ("address", "model", "needs"),
+    [
+        (LOCAL, "mistral-large-latest", True),
+        (LOCAL, "Devstral-Small", True),
+        (LOCAL, "mixtral-8x7b", True),
+        ("https://api.mistral.ai/v1", "writer", True),
+        ("https://australiaeast.openai.azure.com/v1", "gpt-5", False),
+    ],
+)
+def test_mistrals_models_need_short_ids_of_tool_calls(address: str, model: str, needs: bool) -> None:
+    assert quirks_of([address], ["llama", model]).needs_short_ids is needs
+
+
+def tool_loop(*ids: str) -> list[dict[str, Any]]:
+    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
+    results = [{"role": "tool", "tool_call_id": each, "content": "a"} for each in ids]
+    return [*ASK, {"role": "assistant", "content": None, "tool_calls": calls}, *results]
+
+
+def test_a_call_and_its_result_have_the_same_short_id(provider: Any) -> None:
+    endpoint = provider("openai", base_url="https://api.mistral.ai/v1")
+    messages = tool_loop("call_abcdefghij0123456789", "functions.f:0", "D681PevKs")
+    short = sent(endpoint, {"messages": messages})["messages"]
+    called = [call["id"] for call in short[1]["tool_calls"]]
+    assert called == [message["tool_call_id"] for message in short[2:]]
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in called)
+    assert called[2] == "D681PevKs"
+    assert len(set(called)) == 3
+    assert sent(endpoint, {"messages": short})["messages"] == short
+    assert sent(provider("openai", base_url=LOCAL), {"messages": messages})["messages"] == messages
+
+
+@pytest.mark.parametrize("messages", ["Hi", None, [5], [{"role": "assistant", "tool_calls": 5}], [{"tool_calls": [5, {"id": 5}]}]])
+def test_messages_in_a_wrong_form_are_for_the_server_to_refuse(messages: Any) -> None:
+    assert quirks_of(["https://api.mistral.ai/v1"], ["m"]).adapted(messages) == messages
