@@ -155,6 +155,30 @@ def test_calls_without_ids_get_some(target: str, missing: dict[str, Any]) -> Non
     assert all(re.fullmatch("call_[a-z0-9]{24}", call_id) for call_id in whole_ids)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        ([("f", '{"n":1}'), ("f", "")], ['{"n":1}']),
+        ([("f", '{"n":1}'), ("f", "\n")], ['{"n":1}\n']),
+        ([("f", '{"n"'), ("f", ":1}")], ['{"n":1}']),
+        ([("f", '{"n":1}'), ("f", '{"n":2}')], ['{"n":1}', '{"n":2}']),
+        ([("f", '{"n":1}'), ("f", ""), ("", '{"n"'), ("", ":2}")], ['{"n":1}', '{"n":2}']),
+        ([("f", '{"n":1}'), ("g", ""), ("", "{}")], ['{"n":1}', "{}"]),
+    ],
+)
+def test_without_ids_more_arguments_or_another_name_begin_a_call(pieces: list[tuple[str, str]], arguments: list[str]) -> None:
+    deltas = [{"tool_calls": [{"index": 0, "function": {"name": name, "arguments": words}}]} for name, words in pieces]
+    called = id_and_arguments("responses", streamed("responses", *deltas, reason="tool_calls"))
+    assert [words for _, words in called] == arguments
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+def test_a_number_as_the_id_of_a_call_is_named(target: str) -> None:
+    call_5 = {"id": 5, "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "S"}}}
+    with pytest.raises(DataError, match=r"choices\[0\]\.message\.tool_calls\[0\]\.id must be a string, not 5"):
+        convert_answer("chat", target, chat({"content": None, "tool_calls": [call_5]}, "tool_calls"))
+
+
 def test_an_id_that_is_repeated_with_every_piece_is_one_call() -> None:
     events = streamed("messages", {"tool_calls": [call("a", '{"n"')]}, {"tool_calls": [call("a", ": 1}")]}, reason="tool_calls")
     assert sum(event["type"] == "content_block_start" for event in events) == 1

@@ -89,8 +89,9 @@ def first_choice(answer: JSON) -> dict[str, Any]:
     choices = items(answer.get("choices"), "choices")
     choice = mapping(choices[0] if choices else None, "choices[0]")
     message = mapping(choice.get("message"), "choices[0].message")
-    calls = [{**call, "id": made_id(call.get("id"))} for _, call in objects(message.get("tool_calls"), "choices[0].message.tool_calls")]
-    return {**choice, "message": {**message, "tool_calls": calls}}
+    calls = objects(message.get("tool_calls"), "choices[0].message.tool_calls")
+    known = [{**call, "id": made_id(optional_text(call.get("id"), f"{field}.id"))} for field, call in calls]
+    return {**choice, "message": {**message, "tool_calls": known}}
 
 
 def reasoning_of(message: JSON) -> str:
@@ -156,7 +157,7 @@ class ToolCallPieces:
     """Reads the pieces of tool calls in the deltas of a stream. The first piece of a call has its id and its whole name."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[int, str, str]] = {}
+        self._calls: dict[int, tuple[int, str, str, str]] = {}
         self._count = 0
         self._held: dict[str, Any] | None = None
         self._begun: set[int] = set()
@@ -187,8 +188,8 @@ class ToolCallPieces:
     def _pieces(self, delta: JSON) -> Iterator[dict[str, Any]]:
         """Yield the pieces as they come; ``function_call`` is how old servers name one.
 
-        Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call. So does, without ids, a name after complete
-        arguments, or in the same delta.
+        Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call. So do, without ids, a name in the same
+        delta and, after complete arguments, further ones or another name.
         """
         calls = list(objects(delta.get("tool_calls"), "delta.tool_calls"))
         if delta.get("function_call") is not None:
@@ -200,12 +201,18 @@ class ToolCallPieces:
             index = given if isinstance(given, int) else position
             name, arguments = optional_text(function.get("name"), f"{field}.function.name"), function.get("arguments")
             arguments = "" if arguments is None else arguments_text(arguments, f"{field}.function.arguments")
-            number, known, earlier = self._calls.get(index, (-1, "", ""))
-            is_other = identity != known if identity and known else bool(name) and not (identity or known) and (index in seen or _is_object(earlier))
+            number, known, called, earlier = self._calls.get(index, (-1, "", "", ""))
+            if identity or known:
+                is_other = bool(identity and known) and identity != known
+            elif name and index in seen:
+                is_other = True
+            else:  # some servers repeat the name
+                is_other = (bool(arguments.strip()) or name not in ("", called)) and _is_object(earlier)
+            name = name or (called if is_other else "")
             if number < 0 or is_other:
                 number, earlier, self._count = self._count, "", self._count + 1
             seen.add(index)
-            self._calls[index] = number, identity or known, "" if identity or known else earlier + arguments
+            self._calls[index] = number, identity or known, name or called, "" if identity or known else earlier + arguments
             yield {
                 "number": number,
                 "id": identity or known,
@@ -218,7 +225,7 @@ class ToolCallPieces:
 def _is_object(written: str) -> bool:
     """Return whether the arguments of a call are complete."""
     try:
-        return isinstance(orjson.loads(written), dict)
+        return written.rstrip().endswith("}") and isinstance(orjson.loads(written), dict)
     except ValueError:
         return False
 
