@@ -116,7 +116,7 @@ class Attempt:
         output_tokens: Tokens of the answer, None where they are unknown.
         error: The error's message; None without an error.
         status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``"refused"``: the server rejected the request, which no other candidate answered or
-            which had lost fields or state before; by default ``"error"`` with an error and ``"ok"`` without.
+            which had lost content or state before; by default ``"error"`` with an error and ``"ok"`` without.
         cost_source: The origin of the cost, one of ``COST_SOURCES``.
         first_token_ms: Time until the first token, NaN where it is unknown.
         prompt_tokens: Tokens of the prompt, cached ones included; None where they are unknown.

@@ -27,6 +27,8 @@ SCRIPTS = {
     "not told": Script(prompt_tokens=1000, output_tokens=100, usage="never"),
 }
 
+CODEX = {"prompt_cache_key": "k", "reasoning": {"effort": "low", "summary": "auto"}, "store": False, "tools": [{"type": "web_search"}]}
+
 
 def body_of(api: str, model: str, **fields: Any) -> dict[str, Any]:
     body = chat(model, **fields)
@@ -176,14 +178,23 @@ def test_a_request_that_all_candidates_refuse_is_no_failure_of_theirs(serve: Any
     assert ends[4:] == [("picky", "refused"), ("strict", "refused"), ("good", "refused")]
 
 
-def test_a_refusal_of_a_request_that_lost_fields_is_no_failure_either(serve: Any, stub: StubServer) -> None:
+def test_a_refusal_of_a_request_that_lost_content_is_no_failure_either(serve: Any, stub: StubServer) -> None:
     stub.scripts |= {"picky": Script(fault="status", status=400), "good": Script()}
     gateway = serve({"picky": {}, "good": {}})
+    content = [{"type": "text", "text": "Hi"}, {"type": "container_upload", "file_id": "file_1"}]
     for _ in range(2):
-        asyncio.run(exchange(gateway.url, "messages", body_of("messages", "aamc/auto", top_k=5)))
-    asyncio.run(exchange(gateway.url, "messages", body_of("messages", "aamc/auto")))
+        asyncio.run(exchange(gateway.url, "messages", {**body_of("messages", "aamc/auto"), "messages": [{"role": "user", "content": content}]}))
     ends = [(attempt["candidate"], attempt.get("status", "error" if attempt.get("error") else "ok")) for attempt in entries(gateway, "attempt")]
-    assert ends == [("picky", "refused"), ("good", "ok")] * 2 + [("picky", "error"), ("good", "ok")]
+    assert ends == [("picky", "refused"), ("good", "ok")] * 2
     warnings = [line for line in (gateway.folder / "serve.log").read_text(encoding="utf-8").splitlines() if "refused a request" in line]
     assert len(warnings) == 1
-    assert "model 'picky' refused a request (status 400) that had lost top_k; the router learns nothing from it" in warnings[0]
+    assert "model 'picky' refused a request (status 400) that had lost content.container_upload, content.file_id; the router" in warnings[0]
+
+
+@pytest.mark.parametrize(("api", "fields"), [("messages", {"top_k": 5, "cache_control": {"type": "ephemeral"}}), ("responses", CODEX)])
+def test_a_refusal_counts_though_the_request_lost_options(serve: Any, stub: StubServer, api: str, fields: dict[str, Any]) -> None:
+    stub.scripts |= {"picky": Script(fault="status", status=400), "good": Script()}
+    gateway = serve({"picky": {}, "good": {}})
+    asyncio.run(exchange(gateway.url, api, body_of(api, "aamc/auto", **fields)))
+    ends = [(attempt["candidate"], attempt.get("status", "error" if attempt.get("error") else "ok")) for attempt in entries(gateway, "attempt")]
+    assert ends == [("picky", "error"), ("good", "ok")]

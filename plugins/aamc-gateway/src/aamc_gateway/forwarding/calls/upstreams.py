@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 100
+_CONTENT = frozenset(("content", "document", "file", "image", "input", "prompt", "tool_choice"))
+"""Dropped fields that a server may miss, by the first part of their names. A request that lost options alone, such as marks of a cache, is valid."""
 Strip = Literal["", "earlier", "all"]
 
 
@@ -53,7 +55,7 @@ class Prepared:
         dropped: Fields that this dialect cannot express, that the model refuses beside its thinking, or that its provider leaves out.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
-        is_altered: Whether the request lost fields or state: a server that refuses it says nothing about its model.
+        is_altered: Whether the request lost content or state: a server that refuses it says nothing about its model.
     """
 
     request: WireRequest
@@ -177,7 +179,8 @@ class Upstream:
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
         if api in self.apis and isinstance(self.wire, WireProvider):
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
-        return Prepared(wire_request, dropped, hides_usage, limit, is_stripped or bool(dropped))
+        lost_content = any(name.partition(".")[0] in _CONTENT for name in dropped)
+        return Prepared(wire_request, dropped, hides_usage, limit, is_stripped or lost_content)
 
     def warn_of_refusal(self, prepared: Prepared, status: int | None, decision_id: str) -> None:
         """Warn that the server refused a request without some fields, once for the same ones. Not with its message, which may quote the prompt."""
