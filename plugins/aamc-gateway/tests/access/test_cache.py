@@ -146,7 +146,7 @@ def test_a_stream_is_kept_as_it_was(gateway: GatewayProcess, seed: int) -> None:
 
 def test_anthropic_s_client_reads_a_cached_answer_as_a_stream(gateway: GatewayProcess, seed: int) -> None:
     client = Anthropic(base_url=gateway.url, api_key="none", max_retries=0)
-    options: dict[str, Any] = {"model": "m", "messages": MESSAGES, "max_tokens": seed % 1000 + 1000, "extra_body": {"temperature": 0}}
+    options: dict[str, Any] = {"model": "aamc/auto", "messages": MESSAGES, "max_tokens": seed % 1000 + 1000, "extra_body": {"temperature": 0}}
     whole = client.messages.create(**options)
     end = time.monotonic() + 60
     while client.messages.with_raw_response.create(**options).headers.get("x-aamc-cache") != "hit":
@@ -155,7 +155,7 @@ def test_anthropic_s_client_reads_a_cached_answer_as_a_stream(gateway: GatewayPr
         final = stream.get_final_message()
         assert stream.response.headers["x-aamc-cache"] == "hit"
     assert final.content[0].text == whole.content[0].text  # type: ignore[union-attr]
-    assert final.stop_reason == "end_turn"
+    assert (final.model, final.stop_reason) == (whole.model, "end_turn") == ("aamc/auto", "end_turn")
     assert final.usage.output_tokens == whole.usage.output_tokens
 
 

@@ -48,6 +48,14 @@ def test_a_streamed_answer_names_its_model_cost_and_vote_in_the_last_event(serve
     assert f"/v1/arena/{found.headers['x-aamc-decision-id']}" == last["vote"]
 
 
+def test_an_answer_of_messages_names_the_requested_model(serve: Serve):
+    gateway = serve({"arena": {"candidates": 2}})
+    body = ASK["/v1/messages"]
+    assert http(f"{gateway.url}/v1/messages", body).json["model"] == "aamc/arena"
+    events = http(f"{gateway.url}/v1/messages", {**body, "stream": True}).events
+    assert (events[0]["message"]["model"], events[-1]["aamc"]["model"] in MODELS) == ("aamc/arena", True)
+
+
 def test_a_stream_is_kept_alive_while_the_candidates_answer(serve: Serve, stub: StubServer):
     stub.scripts.update(dict.fromkeys(MODELS, Script(first_ms=300)))
     gateway = serve({"arena": {"candidates": 2}, "streams": {"keep_alive_s": 0.05}})

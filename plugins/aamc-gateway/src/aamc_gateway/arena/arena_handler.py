@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.arena.ballots import blind
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_request
-from aamc_gateway.forwarding.answers.descriptions import cost_header
+from aamc_gateway.forwarding.answers.descriptions import cost_header, start_with_requested_model, with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.served_requests import ObservedRequest
@@ -109,10 +109,11 @@ async def _send(
     if request.stream:
         sender.headers = headers
         document = {**exchange.document(call.prepared), **({"vote": vote_path} if vote_path else {})}
-        await sender.end(answer_events(served.answer, request.dialect, served.name, document, shows_usage=wants_usage(request.body)))
+        events = answer_events(served.answer, request.dialect, served.name, document, shows_usage=wants_usage(request.body))
+        await sender.end(start_with_requested_model(request, events))
     else:
         answer = convert_answer("chat", request.dialect, served.answer, served.name)
-        await send_json(send, answer, headers=[*headers, *cost_header(exchange.served.cost_usd)])
+        await send_json(send, with_requested_model(request, answer), headers=[*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
     await exchange.infer_feedback()
 

@@ -163,7 +163,7 @@ def _events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Ma
     """Return a whole answer as the events of a stream; None if it has more than text."""
     if not _is_plain(dialect, answer):
         return None
-    chat = answer if dialect == "chat" else convert_answer(dialect, "chat", answer, model)
+    chat = answer if dialect == "chat" else convert_answer(dialect, "chat", answer)
     return answer_events(chat, dialect, chat.get("model") or model, document, shows_usage=usage)
 
 

@@ -1,18 +1,21 @@
-"""The description of a request's processing in its answer: the headers ``x-aamc-...``, and the object ``aamc`` in the last event of a stream."""
+"""The description of a request's processing in its answer: headers ``x-aamc-...``, the object ``aamc`` of a stream's last event, and the model."""
 
 from __future__ import annotations
 
 import math
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from aamc_models.dialects import event_of, object_of
+
 if TYPE_CHECKING:
     from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
     from aamc_gateway.observe.request_figures import RequestFigures
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_sdk import Decision
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -72,3 +75,18 @@ def description_object(decision: Decision, served: RequestFigures, prepared: Pre
     if prepared.dropped:
         found["dropped"] = list(prepared.dropped)
     return found
+
+
+def with_requested_model(request: ClientRequest, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer of which ``messages`` name the requested model: Claude Code does not send back the thinking of another one."""
+    return {**answer, "model": request.body["model"]} if request.dialect == "messages" else answer
+
+
+def start_with_requested_model(request: ClientRequest, events: bytes) -> bytes:
+    """Return one or more events of a stream; the first one of ``messages`` names the requested model too."""
+    first, _, rest = events.partition(b"\n\n")
+    start = (object_of(first) if request.dialect == "messages" and b'"message_start"' in first else None) or {}
+    message = start.get("message")
+    if not isinstance(message, dict):
+        return events
+    return event_of({**start, "message": with_requested_model(request, message)}, "message_start") + rest

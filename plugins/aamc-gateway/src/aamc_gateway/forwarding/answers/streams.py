@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, event_of, last_events, object_of, without_usage
+from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
 
+from aamc_gateway.forwarding.answers.descriptions import start_with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
@@ -114,7 +115,6 @@ class _Relay:
         request, upstream, wire_request = answer.exchange.request, call.upstream, call.prepared.request
         self._answer, self._exchange, self._call = answer, answer.exchange, call
         self.monitor = StreamMonitor(wire_request.api)
-        self._requested_model = request.body.get("model")
         self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
         self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
@@ -219,27 +219,19 @@ class _Relay:
                 found = self._converter.feed(event)
             except DataError as error:
                 raise ProviderError(f"an event of {self._call.upstream.name!r} cannot be read: {error}", kind="protocol") from error
-            if self._dialect == "messages" and not self._flowing:
-                found = [self._named(each) for each in found]
+            if not self._flowing:
+                found = [start_with_requested_model(self._exchange.request, each) for each in found]
             return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
         if self._dialect == "responses" and not self._flowing:
             self._answer.note_response(event)
-        if self._dialect == "messages" and not self._flowing:
-            event = self._named(event)
+        if not self._flowing:
+            event = start_with_requested_model(self._exchange.request, event)
         if self._hides_usage and b'"usage"' in event:
             event = event.replace(_NULL_USAGE, b"")
             if b'"usage"' in event:
                 event = without_usage(event)
                 return [event] if event else []
         return [event]
-
-    def _named(self, event: bytes) -> bytes:
-        """Return an event of ``messages``; the first one names the requested model, as Claude Code sends no thinking of another model back."""
-        start = (object_of(event) if b'"message_start"' in event else None) or {}
-        message = start.get("message")
-        if not isinstance(message, dict):
-            return event
-        return event_of({**start, "message": {**message, "model": self._requested_model}}, "message_start")
 
     def last_events(self, document: dict[str, Any]) -> bytes:
         """Return the held events, the last one with the ``aamc`` object."""

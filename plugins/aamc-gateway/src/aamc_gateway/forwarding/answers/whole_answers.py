@@ -21,7 +21,7 @@ from aamc_models.dialects import (
     usage_of,
 )
 
-from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable
+from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable, with_requested_model
 from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
@@ -150,11 +150,10 @@ def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) ->
     if api == request.api and (api != "messages" or reply.answer is None):
         return reply
     try:
-        answer = dict(answer_of(reply)) if api == request.api else convert_answer(api, request.dialect, answer_of(reply), name)
+        converted = answer_of(reply) if api == request.api else convert_answer(api, request.dialect, answer_of(reply), name)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
-    if request.dialect == "messages":
-        answer["model"] = request.body["model"]
+    answer = with_requested_model(request, converted)
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)
 
 
