@@ -35,7 +35,7 @@ from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import Floats, Preference
+from aamc_sdk.types import ROUNDING, Floats, Preference
 
 logger = logging.getLogger(__name__)
 VALUES = {
@@ -98,8 +98,8 @@ class Target:
 
     def met(self, figures: Mapping[str, Floats]) -> NDArray[np.bool_]:
         """Return whether each of the figures ``[...]`` meets the target."""
-        figure = figures[FIGURES[self.kind]]
-        return np.asarray(figure >= self.value if self.kind == "quality-floor" else figure <= self.value)
+        figure, slack = figures[FIGURES[self.kind]], ROUNDING * self.value
+        return np.asarray(figure >= self.value - slack if self.kind == "quality-floor" else figure <= self.value + slack)
 
     @property
     def ray(self) -> Floats:

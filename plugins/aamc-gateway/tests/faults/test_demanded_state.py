@@ -78,10 +78,16 @@ def address() -> Iterator[str]:
 
 def converse(url: str, dialect: str, models: list[str]) -> None:
     """Ask a question of each model, run the tool that it calls, and return everything as it came."""
+    for _ in turns(url, dialect, models, f"The weather? {models}"):
+        pass
+
+
+def turns(url: str, dialect: str, models: list[str], question: str) -> Iterator[None]:
+    """Yield after each call of a conversation."""
     said: list[dict[str, Any]] = []
     body = {"tools": [TOOLS[dialect]], "max_tokens": 100, "input" if dialect == "responses" else "messages": said}
     for model in models:
-        said.append({"role": "user", "content": f"The weather? {models} {len(said)}"})
+        said.append({"role": "user", "content": f"{question} {len(said)}"})
         for _ in range(2):
             request = urllib.request.Request(f"{url}/v1/{PATHS[dialect]}", json.dumps({**body, "model": model}).encode())
             with urllib.request.urlopen(request, timeout=30) as answered:
@@ -98,6 +104,7 @@ def converse(url: str, dialect: str, models: list[str]) -> None:
                 said += answer["output"]
                 calls = [item["call_id"] for item in answer["output"] if item["type"] == "function_call"]
                 said += [{"type": "function_call_output", "call_id": call_id, "output": "rain"} for call_id in calls]
+            yield
         assert "Rain." in json.dumps(answer)
 
 
@@ -107,3 +114,10 @@ def test_tool_loops_go_on_with_every_server(serve: Any, address: str, dialect: s
     converse(gateway.url, dialect, ["gemini", "gemini", "devstral", "devstral", "gemini"])
     converse(gateway.url, dialect, ["deepseek", "deepseek", "other"])
     converse(gateway.url, dialect, ["other", "devstral"])
+
+
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+def test_conversations_that_begin_alike_keep_what_their_models_demand(serve: Any, address: str, dialect: str) -> None:
+    gateway = serve({name: {"base_url": address} for name in ("gemini", "deepseek")})
+    gemini, deepseek = (turns(gateway.url, dialect, [name] * 2, "The weather?") for name in ("gemini", "deepseek"))
+    assert len(list(zip(gemini, deepseek, strict=True))) == 4

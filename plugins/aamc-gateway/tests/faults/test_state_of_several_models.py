@@ -35,3 +35,13 @@ def test_a_conversation_that_has_moved_goes_on_where_it_is(serve: Any, stub: Stu
         body["messages"].append({"role": "assistant", "content": answer["content"]})
     assert models == ["alpha", "beta", "beta", "beta", "alpha", "alpha"]
     assert stub.counts("alpha").refused == stub.counts("beta").refused == 0
+
+
+def test_the_model_that_has_answered_so_far_is_the_first_fallback(serve: Any, stub: StubServer) -> None:
+    stub.scripts.update(first=DOWN, second=DOWN, third=Script())
+    gateway = serve({"first": {}, "second": {}, "third": {}})
+    body: dict[str, Any] = {"model": "aamc/auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
+    assert post(gateway.url, body)[0] == "third"
+    stub.scripts["second"] = Script()
+    body["messages"] += [{"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Go on."}]
+    assert post(gateway.url, body)[0] == "third"

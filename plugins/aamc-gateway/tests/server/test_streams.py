@@ -86,6 +86,25 @@ def test_a_stream_that_breaks_ends_in_an_error_event(serve: Any, path: str, told
     assert (attempt.status, attempt.cost_source) == ("error", "estimated")
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"), [("authentication", b"server_error"), ("configuration", b"server_error"), ("request", b"invalid_request_error")]
+)
+def test_an_error_of_a_model_s_key_in_a_stream_is_not_told_as_the_client_s(kind: str, told: bytes) -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+
+    async def work() -> None:
+        sender = EventSender(send, "chat", 100.0, lambda _: None)
+        with sender:
+            await sender.write(b": a comment\n\n")
+        await sender.fail(ProviderError("model 'a' reported an error in its stream", kind=kind), Mock())
+
+    asyncio.run(work())
+    assert told in b"".join(sent)
+
+
 CHOICE = b'data: {"choices": [{"index": %d, "delta": {"content": "%s"}, "finish_reason": %s}]}\n\n'
 FIRST, SECOND = ([CHOICE % (index, b"hi", b"null"), CHOICE % (index, b"", b'"stop"')] for index in (0, 1))
 

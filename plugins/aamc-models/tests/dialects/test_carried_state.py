@@ -69,6 +69,7 @@ def test_nobody_else_gets_it(client: str, streamed: bool) -> None:
         for sent, _ in (returned(client, body, "two"), returned(client, without_foreign_state(client, body))):
             assert all(each.keys() <= {"role", "content", "tool_calls"} for each in sent)
             assert all(call.keys() == {"id", "type", "function"} for each in sent for call in each["tool_calls"])
+        assert returned(client, without_foreign_state(client, body, model="one"))[0] == returned(client, body)[0]
         other = {"messages": "responses", "responses": "messages"}[client]
         converted = convert_request(client, other, body)
         assert "aamcey" not in json.dumps(converted.body)

@@ -251,10 +251,11 @@ class Exchange:
 
     @cached_property
     def _fallbacks(self) -> list[str]:
-        """The candidates to call after the chosen one, the best first."""
+        """The candidates to call after the chosen one: the one that has answered the conversation, then the best first."""
         if self.request.mode == "model" or not self._origin.movable:
             return []
         others = fallbacks(self.decision, self._max_costs, self._allowed, cheap_first=self.request.side_request)
+        others.sort(key=lambda name: name != self._origin.candidate)
         return others[: self.gateway.settings.limits.fallbacks]
 
     async def begin(self, upstream: Upstream, prepared: Prepared, request: ClientRequest) -> UpstreamCall:

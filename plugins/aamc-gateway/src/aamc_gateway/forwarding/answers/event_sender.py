@@ -79,7 +79,8 @@ class EventSender:
         tell_operator(f"request {request.served.request_id}: a stream", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
-        await self.end(error_event(self._dialect, client_message(error), kind, getattr(error, "status", None), number))
+        told = "server" if kind in ("authentication", "configuration") else kind  # the gateway's own key or pool, not the client's
+        await self.end(error_event(self._dialect, client_message(error), told, getattr(error, "status", None), number))
         request.end(200, kind)
 
     def _tick(self) -> None:

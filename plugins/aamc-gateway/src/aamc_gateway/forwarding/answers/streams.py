@@ -185,7 +185,8 @@ class _Relay:
         if seen.broken:
             return ProviderError(f"{name} sent a broken event: {seen.error}", kind="protocol", public=f"{name} sent a broken event")
         public = f"{name} reported an error in its stream"
-        return ProviderError(f"{public}: {seen.error}", kind=seen.kind, public=public)
+        text = f"{public}: {seen.error}"
+        return ProviderError(text, kind=seen.kind, public=text if seen.kind == "request" else public)
 
     async def _until_usage(self) -> None:
         """Hold the events after the finish until the last event, or until another choice of the answer continues."""

@@ -160,7 +160,7 @@ class Upstream:
         limit = self.max_cost.imposed_limit(request) if limits_answer else None
         if limit is not None:
             body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
-        stripped = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier") if strip else body
+        stripped = without_foreign_state(request.dialect, body, earlier_only=strip == "earlier", model=self.name) if strip else body
         is_stripped, body = stripped != body, stripped
         dropped: tuple[str, ...] = ()
         if api != request.api or api == "messages":

@@ -114,7 +114,7 @@ def _response_state(body: JSON) -> set[str]:
     return found
 
 
-def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False) -> dict[str, Any]:
+def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False, model: str = "") -> dict[str, Any]:
     """Return a request without such state; every text of the conversation, tool call and tool result stays.
 
     Anthropic refuses a budget of thinking in the middle of tool calls whose message does not begin with its thinking, so it is switched off there.
@@ -123,6 +123,7 @@ def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only
         dialect: The request's dialect.
         body: The request.
         earlier_only: Keep state from after the last human message, for a conversation that stays on its model and was on another one before.
+        model: The candidate that gets the request: thinking that carries its own state stays.
 
     Raises:
         DataError: A field has a wrong type; the message names it.
@@ -134,7 +135,7 @@ def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only
     entries = [] if isinstance(body.get(name), str) else [dict(entry) for _, entry in objects(body.get(name), name)]
     begin = next((place + 1 for place in range(len(entries) - 1, -1, -1) if _is_human(entries[place])), 0) if earlier_only else len(entries)
     without = {"chat": _chat_message, "messages": _message_without_thinking, "responses": _item_without_state}[dialect]
-    kept = [changed for entry in entries[:begin] if (changed := without(entry)) is not None] + entries[begin:]
+    kept = [changed for entry in entries[:begin] if (changed := without(entry, model)) is not None] + entries[begin:]
     stored = () if earlier_only else _STORED if dialect == "responses" else ("container",) if dialect == "messages" else ()
     portable = {key: value for key, value in body.items() if key not in stored}
     if not isinstance(body.get(name), str):
@@ -149,7 +150,7 @@ def _is_human(message: JSON) -> bool:
     return message.get("role") == "user" and not _is_open(message)
 
 
-def _chat_message(message: JSON) -> dict[str, Any]:
+def _chat_message(message: JSON, model: str) -> dict[str, Any]:
     if message.get("role") != "assistant":
         return dict(message)
     portable = {name: value for name, value in message.items() if name not in _CHAT_STATE}
@@ -159,7 +160,7 @@ def _chat_message(message: JSON) -> dict[str, Any]:
     return portable
 
 
-def _message_without_thinking(message: JSON) -> dict[str, Any] | None:
+def _message_without_thinking(message: JSON, model: str) -> dict[str, Any] | None:
     """Return a message of Anthropic's without thinking; None if it held nothing else.
 
     Nor does it keep texts of white space, which models of other dialects write before tool calls, and which Anthropic refuses.
@@ -167,8 +168,12 @@ def _message_without_thinking(message: JSON) -> dict[str, Any] | None:
     content = message.get("content")
     if message.get("role") != "assistant" or not isinstance(content, list):
         return dict(message)
-    kept = [block for block in content if not (isinstance(block, dict) and (block.get("type") in THINKING_BLOCKS or _is_blank(block)))]
+    kept = [block for block in content if not (isinstance(block, dict) and (_is_foreign_thinking(block, model) or _is_blank(block)))]
     return {**message, "content": kept} if kept else None
+
+
+def _is_foreign_thinking(block: JSON, model: str) -> bool:
+    return block.get("type") in THINKING_BLOCKS and (carried_state(block) or {}).get("model") != model
 
 
 def _is_blank(block: JSON) -> bool:
@@ -176,8 +181,10 @@ def _is_blank(block: JSON) -> bool:
     return block.get("type") == "text" and isinstance(block.get("text"), str) and not block["text"].strip()
 
 
-def _item_without_state(item: JSON) -> dict[str, Any] | None:
+def _item_without_state(item: JSON, model: str) -> dict[str, Any] | None:
     """Return an item of responses without its id, by which the server looks it up; None for one that is nothing but state."""
+    if item.get("type") == "reasoning" and (carried_state({"signature": item.get("encrypted_content")}) or {}).get("model") == model:
+        return dict(item)
     if lookup(_SECRET_ITEMS, item.get("type")):
         return None
     own = item.get("type") in (None, "message", *_CALLS, *_RESULTS)
