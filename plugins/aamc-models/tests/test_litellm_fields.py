@@ -57,6 +57,14 @@ def test_complete_warns_once_of_fields_that_do_not_reach_the_server(calling: Any
     assert [record.args for record in caplog.records] == [("m", "top_k")]
 
 
+def test_mistrals_models_get_short_ids_of_tool_calls(provider: Any, calling: Any, library: SimpleNamespace) -> None:
+    result = {"role": "tool", "tool_call_id": "call_abcdefghijk", "content": "42"}
+    for endpoint, length in ((calling, 16), (provider("litellm", model="mistral/mistral-large-latest"), 9)):
+        endpoint._litellm = library
+        asyncio.run(endpoint.send(ModelSpec("m"), request(messages=[*MESSAGES, result])))
+        assert len(library.acompletion.await_args.kwargs["messages"][1]["tool_call_id"]) == length
+
+
 def test_a_requests_limit_replaces_the_candidates(calling: Any, library: SimpleNamespace) -> None:
     asyncio.run(calling.send(ModelSpec("m", parameters={"max_tokens": 4000, "seed": 7}), request(max_completion_tokens=50)))
     sent = library.acompletion.await_args.kwargs
