@@ -445,6 +445,12 @@ class MetaController:
                     end = self.store.position()
         return {**health, **self.learner.health(end)}
 
+    def process_health(self) -> dict[str, float]:
+        """Return those numbers of :meth:`health` that differ between processes with the same log, without reading it."""
+        with self._store_errors():
+            health = dict(self.store.process_health())
+        return health if self.learner is None else {**health, **self.learner.health()}
+
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:

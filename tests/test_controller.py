@@ -957,3 +957,15 @@ def test_health_is_plain_numbers_of_the_log_and_of_learning() -> None:
         assert all(isinstance(number, int | float) for number in health.values())
     with build("coin") as controller:
         assert "learner_lag" not in controller.health()
+        assert controller.process_health() == {"unlogged": 0}
+
+
+def test_the_health_of_a_process_is_found_without_reading_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    with build("counting") as controller:
+        learned(controller)
+        whole = controller.health()
+        for name in ("health", "position", "pending"):
+            monkeypatch.setattr(controller.store, name, None)
+        own = controller.process_health()
+        assert own.keys() == {"unlogged", "is_learner", "learner_lag", "staleness_s", "snapshot_age_s"}
+        assert own.items() <= whole.items()

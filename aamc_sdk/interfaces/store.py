@@ -206,6 +206,10 @@ class Store(NamedComponent):
         """
         return {"pending_feedback": len(self.pending())}
 
+    def process_health(self) -> Mapping[str, float]:
+        """Return those numbers of :meth:`health` that differ between processes with the same log, without reading it; none by default."""
+        return {}
+
     @classmethod
     def exists(cls, url: str) -> bool:
         """Return whether the log of a URL is there. Commands that only read refuse a missing one: a wrong path is not an empty log.

@@ -269,9 +269,13 @@ class RowStore(Store):
             "pending_feedback": feedback,
             "pending_attempts": attempts,
             "snapshots": snapshots,
-            "unlogged": self._unlogged,
             **self._own_health(),
+            **self.process_health(),
         }
+
+    def process_health(self) -> Mapping[str, float]:
+        """Return the number of entries that this process could not log."""
+        return {"unlogged": self._unlogged}
 
     def _pending_counts(self) -> tuple[int, int]:
         """Return the number of pending pieces of feedback, and of pending attempts."""
@@ -316,7 +320,7 @@ class RowStore(Store):
         """Return the log's last position and its number of snapshots."""
 
     def _own_health(self) -> Mapping[str, float]:
-        """Return further figures of the log: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, ``queued``, and the true ``entries``."""
+        """Return further figures of the log: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, and the true ``entries``."""
         return {}
 
     @abc.abstractmethod

@@ -834,6 +834,7 @@ def test_health_gives_plain_numbers(store: Store) -> None:
     found = store.health()
     known = {"entries": 4, "position": 2, "pending_feedback": 1, "pending_attempts": 1, "snapshots": 1, "unlogged": 0}
     assert known == {name: found[name] for name in known}
+    assert store.process_health().items() <= found.items()
 
 
 def test_options_stand_in_the_url(tmp_path: Path) -> None:

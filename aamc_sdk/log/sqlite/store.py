@@ -291,8 +291,11 @@ class SqliteStore(PartitionedStore):
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),
                 "floors_to_clean": States(connection).counts()[1],
-                "queued": self._writer.queued,
             }
+
+    def process_health(self) -> Mapping[str, float]:
+        """Return the numbers of this process's entries that could not be logged, and that wait for their commit."""
+        return {**super().process_health(), "queued": self._writer.queued}
 
     def _forgotten_digests(self) -> Mapping[str, float]:
         with self._reading() as table:

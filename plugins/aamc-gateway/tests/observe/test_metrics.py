@@ -129,9 +129,10 @@ print(json.dumps(text.decode()))
 def test_the_gauges_of_all_workers_that_live_count(tmp_path: Path) -> None:
     worker = """
 import sys
+import numpy
 from aamc_gateway.observe.metrics import Metrics
 show, unlogged, staleness_s, is_open = (float(argument) for argument in sys.argv[1:])
-gauges = ({"unlogged": unlogged, "staleness_s": staleness_s}, {"breaker_open": {"cheap": is_open}, "queue_depth": {"cheap": 3.0}})
+gauges = ({"unlogged": numpy.int64(unlogged), "staleness_s": staleness_s}, {"breaker_open": {"cheap": is_open}, "queue_depth": {"cheap": 3.0}})
 sys.stdout.buffer.write(Metrics().text(*gauges)) if show else Metrics().share(*gauges)
 """
     parent = f"""
@@ -142,6 +143,8 @@ run = lambda *arguments: subprocess.Popen([sys.executable, "-c", {worker!r}, *ar
 living, dead = run("0", "2", "1.5", "1"), run("0", "4", "100", "0")
 living.wait(), dead.wait()
 worker_ended(dead.pid)
+unknown = run("0", "0", "nan", "0")
+unknown.wait()
 print(json.dumps(run("1", "1", "0.5", "0").communicate()[0].decode()))
 """
     result = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
@@ -149,7 +152,7 @@ print(json.dumps(run("1", "1", "0.5", "0").communicate()[0].decode()))
     assert value(found, "aamc_unlogged") == 3
     assert value(found, "aamc_staleness_seconds") == 1.5
     assert value(found, "aamc_breaker_open", model="cheap") == 1
-    assert value(found, "aamc_queue_depth", model="cheap") == 6
+    assert value(found, "aamc_queue_depth", model="cheap") == 9
 
 
 def test_costs_and_tokens_are_those_of_the_called_models() -> None:

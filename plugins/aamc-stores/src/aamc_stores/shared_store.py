@@ -160,12 +160,16 @@ class SharedStore(PartitionedStore):
 
         ``away`` is 1 while the server cannot be read, and from the first write that it did not take until it has taken the spool's entries again.
         """
-        waiting, refused = self._spool.counts()
-        spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued, "unlogged": self._unlogged}
         try:
-            return {**self._read(super().health), **spool, "away": int(bool(self._absence))}
+            return self._read(super().health)
         except StoreAwayError:
-            return {**spool, "away": 1}
+            return {**self.process_health(), "away": 1}
+
+    def process_health(self) -> Mapping[str, float]:
+        """Return numbers of this process's entries, those in its spool among them, and whether the server is away."""
+        waiting, refused = self._spool.counts()
+        spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued}
+        return {**super().process_health(), **spool, "away": int(bool(self._absence))}
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
         """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return their number.

@@ -38,18 +38,20 @@ async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, 
 
 async def share_gauges(gateway_of: Callable[[], Gateway]) -> None:
     """Note the gauges of this worker every few seconds for the ``/metrics`` of the others."""
+    level = logging.WARNING
     while True:
         gateway = gateway_of()
         if gateway.settings.observe.metrics:
             try:
                 await asyncio.to_thread(_share, gateway)
             except Exception as error:  # a store may raise anything; the next time will do
-                logger.debug("the gauges of this worker could not be noted: %s", error)
+                logger.log(level, "the gauges of this worker could not be noted, so /metrics of the others lacks them: %s", error)
+                level = logging.DEBUG
         await asyncio.sleep(_SHARE_S)
 
 
 def _share(gateway: Gateway) -> None:
-    gateway.metrics.share(_health(gateway), _present(gateway))
+    gateway.metrics.share(gateway.controller.process_health(), _present(gateway))
 
 
 async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:

@@ -180,7 +180,7 @@ def _child(metric: Any, *labels: str) -> Any:
 
 
 def _gauges(health: Mapping[str, float], present: Gauges) -> Gauges:
-    return {**present, **{name: {"": value} for name, value in sorted(health.items())}}
+    return {**present, **{name: {"": float(value)} for name, value in sorted(health.items())}}  # a store may have NumPy's numbers
 
 
 def _file_of(pid: int) -> Path:
@@ -196,14 +196,15 @@ def _of_other_workers() -> Iterator[Gauges]:
 
 
 def _total(workers: Iterable[Gauges]) -> Gauges:
-    """Return the sums or maxima of the gauges of all workers."""
+    """Return the sums or maxima of the gauges of all workers; unknown values (NaN) do not count."""
     found: dict[str, dict[str, float]] = {}
     for gauges in workers:
         for name, values in gauges.items():
             combined: Any = operator.add if name in _SUMMED else max
             total = found.setdefault(name, {})
             for model, value in values.items():
-                total[model] = combined(total[model], value) if model in total else value
+                known = total.get(model, math.nan)
+                total[model] = value if math.isnan(known) else known if math.isnan(value) else combined(known, value)
     return found
 
 
