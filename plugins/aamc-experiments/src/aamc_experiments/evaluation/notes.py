@@ -67,8 +67,8 @@ def growing_waits_note(routers: Sequence[str]) -> str:
     """Return a warning on routers whose waits grow until the end of the streams; empty for none."""
     if not routers:
         return ""
-    more = "longer streams would show worse figures, so lower the load, or raise evaluation.warm_up and evaluation.steps until they stay"
-    return f"The waits of {_some(routers)} still grow at the end of the streams: {more}."
+    more = "Unless an event is the cause, longer streams would show worse figures: lower the load, or raise evaluation.warm_up and evaluation.steps"
+    return f"The latencies of {_some(routers)} still grow at the end of the streams. {more}."
 
 
 def few_queries_note(queries: int, questions: int | None = None) -> str:
