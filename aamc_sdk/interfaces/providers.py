@@ -87,12 +87,14 @@ class WireRequest:
             and adds the candidate's parameters; an own value of the body has priority.
         headers: Further headers, such as ``anthropic-beta``.
         method: The HTTP method.
+        is_converted: Whether the body was converted from another dialect; any other one is the client's own, and passes as untouched as possible.
     """
 
     api: str
     body: Mapping[str, Any] | bytes
     headers: Mapping[str, str] = attrs.field(factory=dict)
     method: str = "POST"
+    is_converted: bool = False
 
 
 @attrs.frozen(kw_only=True, slots=False)  # quicker to construct

@@ -54,7 +54,7 @@ class OpenAI(ChatProvider, HttpProvider):
     def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
         """Return the fields that the server may refuse, and those that the options name; that of the usage in a stream is not the client's own."""
         body = request.body if isinstance(request.body, Mapping) else {}
-        refused = self._quirks(candidate).refused_fields if request.api == "chat" else ()
+        refused = self._refused_fields(request, self._quirks(candidate))
         names = dict.fromkeys((*self._omitted, *refused))
         return [name for name in names if body.get(name) is not None and name != "stream_options"]
 
@@ -72,7 +72,7 @@ class OpenAI(ChatProvider, HttpProvider):
         if request.api != "chat" or isinstance(body, bytes):
             return request
         quirks = self._quirks(candidate)
-        adapted = {name: value for name, value in body.items() if name not in (*quirks.refused_fields, *LIMITS)}
+        adapted = {name: value for name, value in body.items() if name not in (*self._refused_fields(request, quirks), *LIMITS)}
         parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
         limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
         if limits:
@@ -81,6 +81,10 @@ class OpenAI(ChatProvider, HttpProvider):
         if "messages" in body:
             adapted["messages"] = quirks.adapted(body["messages"])
         return attrs.evolve(request, body=adapted)
+
+    @staticmethod
+    def _refused_fields(request: WireRequest, quirks: ServerQuirks) -> Sequence[str]:
+        return quirks.refused_fields if request.api == "chat" and request.is_converted else ()
 
     def _quirks(self, candidate: Candidate) -> ServerQuirks:
         deployments = self._deployments.all

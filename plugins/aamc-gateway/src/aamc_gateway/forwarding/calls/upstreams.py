@@ -176,7 +176,7 @@ class Upstream:
             )
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
-        wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers)
+        wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers, is_converted=api != request.api)
         if api in self.apis and isinstance(self.wire, WireProvider):
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
         lost_content = any(name.partition(".")[0] in _CONTENT for name in dropped)
