@@ -2,7 +2,7 @@
 
 from aamc_sdk.serving.learner.component_state import restore, state_of
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.models.call import Call, price, settled_attempts
+from aamc_sdk.serving.models.call import Call, counted_calls, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient, conversation
 from aamc_sdk.serving.orchestration.orchestration import (
     LoggedOrchestrator,
@@ -43,6 +43,7 @@ __all__ = [
     "component_name",
     "components_from_file",
     "conversation",
+    "counted_calls",
     "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",

@@ -75,6 +75,29 @@ def test_a_call_that_no_step_reports_counts_towards_cost_budget_and_log(reported
     assert sum(attempt.cost_usd for attempt in done.log()[1]) == (2.0 if reported == "decided" else 0)
 
 
+class Paying(Orchestrator):
+    """Pays for a call, and then gives no step."""
+
+    async def run(self, task, budget):
+        await self.services.models.complete(self.services.pool.candidates[0], [{"role": "user", "content": "Hello"}])
+        await asyncio.Event().wait()
+        yield Step(content="never")
+
+
+def test_only_the_unfinished_calls_of_a_step_that_is_broken_off_are_not_counted():
+    models = ModelClient(lambda endpoint: OneDollar(None, None))
+    services = SimpleNamespace(pool=Pool([ModelSpec("a", endpoint={"provider": "echo"})]), models=models)
+
+    async def work():
+        found = start_orchestration(Paying({}, services), Query("task"), steps=3, cost_usd=5.0, seconds=0.1)
+        assert [step async for step in found.steps()] == []
+        return found
+
+    done = asyncio.run(work())
+    assert done.cost_usd == 1.0
+    assert "out of budget: a step was broken off at 0.1 s, and its unfinished calls are not counted," in done.ending()
+
+
 def test_a_step_in_progress_is_broken_off_at_the_limit():
     done = asyncio.run(work("wait"))
     assert (done.stop, done.broken_off, done.count) == ("out_of_budget", True, 0)

@@ -7,7 +7,8 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import attrs
@@ -17,8 +18,8 @@ from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.interfaces.threads import is_cancelled
 from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
-CALL_COSTS: ContextVar[list[float] | None] = ContextVar("call_costs", default=None)
-"""The known costs in USD of the calls made in this context and the tasks that it starts, in a list of whoever counts them."""
+_COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())
+"""The lists of the blocks of :func:`counted_calls` around a call."""
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 """The exceptions that cancel a call."""
@@ -126,8 +127,7 @@ class Call:
         else:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
-        costs = CALL_COSTS.get()
-        if costs is not None and not math.isnan(self.cost_usd):
+        for costs in () if math.isnan(self.cost_usd) else _COUNTED.get():
             costs.append(self.cost_usd)
         status, message = "ok", None
         failed = isinstance(error, Exception | SystemExit) or (isinstance(error, asyncio.CancelledError) and not is_cancelled())
@@ -158,6 +158,16 @@ class Call:
             status=status,
             error=error,
         )
+
+
+@contextmanager
+def counted_calls(costs: list[float]) -> Iterator[None]:
+    """Add the known costs in USD of the calls that the block and the tasks that it starts make to a list."""
+    token = _COUNTED.set((*_COUNTED.get(), costs))
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
 
 
 def settled_attempts(attempts: Sequence[Attempt], *, ended: bool, excused: Collection[str] = ()) -> Sequence[Attempt]:

@@ -20,7 +20,7 @@ import attrs
 from aamc_sdk.config import configure, load_yaml, option, set_option
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_type, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Deadline, Orchestrator, Step
-from aamc_sdk.serving.models.call import CALL_COSTS
+from aamc_sdk.serving.models.call import counted_calls
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
 
@@ -144,17 +144,15 @@ class Orchestration:
 
     async def _next(self, steps: AsyncIterator[Step], until: float) -> Any:
         """Return the next step; ``_END`` after the last one, or if the time limit breaks it off."""
-        counted = CALL_COSTS.set(self._call_costs)
+        left = Deadline(until - time.monotonic())
         try:  # in this task, and in none of its own, as an orchestrator may hold contexts that belong to it
-            with Deadline(until - time.monotonic()), component_errors(f"{self.orchestrator.message_name} failed"):
+            with counted_calls(self._call_costs), left, component_errors(f"{self.orchestrator.message_name} failed"):
                 return await anext(steps, _END)
         except AamcError:  # of the orchestrator; one of an agent may be a TimeoutError too
             raise
         except TimeoutError:
             self.break_off()
             return _END
-        finally:
-            CALL_COSTS.reset(counted)
 
     def break_off(self) -> None:
         """Record that the time limit broke off the step in progress."""
@@ -183,7 +181,7 @@ class Orchestration:
         """Return the reason for the end of the work, in words."""
         if self.stop == "truncated" and self.count < self.budget.steps:
             return "ended without a final step"
-        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its cost is not counted," if self.broken_off else ""
+        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its unfinished calls are not counted," if self.broken_off else ""
         return self.stop.replace("_", " ") + broken_off
 
     def document(self) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from aamc_agents.tool import AgentError, AgentTimeoutError
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 
-from aamc_sdk import Agent, AgentOutput, Candidate
+from aamc_sdk import Agent, AgentOutput, Candidate, ModelSpec
+from aamc_sdk.interfaces import Completion, Provider
+from aamc_sdk.serving import ModelClient
 
 TASK = Task(id="t", text="Add one and one.", reference="2", kind="sums")
 
@@ -423,3 +425,27 @@ def test_verdicts_without_cost_need_no_budget(executors) -> None:
     executor = executors()
     executor.budget_usd = 0.0
     assert len(executor.verify([(Task(id="t", text="?", verifier=_confused), "1")] * 3)) == 3
+
+
+class OneDollar(Provider):
+    async def complete(self, candidate: Any, messages: Any, **options: Any) -> Completion:
+        return Completion(message={"role": "assistant", "content": "done"}, cost_usd=1.0)
+
+    async def stream(self, candidate: Any, messages: Any, **options: Any) -> Any:
+        raise NotImplementedError
+        yield
+
+
+@pytest.mark.parametrize(("reported", "hangs", "cost"), [(0.0, False, 2.0), (2.5, False, 2.5), (0.0, True, 2.0)])
+def test_a_turn_costs_at_least_its_calls_of_models(turn: Callable[..., Activation], reported: float, hangs: bool, cost: float) -> None:
+    model, models = ModelSpec("a", endpoint={"provider": "echo"}), ModelClient(lambda endpoint: OneDollar({}, None))
+
+    async def act() -> AgentOutput:
+        for _ in range(2):
+            await models.complete(model, [{"role": "user", "content": "Hello"}])
+        if hangs:
+            await asyncio.Event().wait()
+        return AgentOutput("done", reported)
+
+    done = turn(lambda state: act(), timeout=0.2)
+    assert (done.cost, done.fault) == (cost, Fault.TIMEOUT if hangs else None)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict, Verifier
@@ -23,6 +24,7 @@ from aamc_puppeteer.episodes.spans import traced
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_sdk import Agent, Candidate, Pool
 from aamc_sdk.errors import AamcError, PoolError
+from aamc_sdk.serving import counted_calls
 
 
 def pool_of(agents: Sequence[Agent]) -> Pool:
@@ -205,7 +207,7 @@ class Executor:
     def activate_here(self, name: str, state: TaskState) -> Activation:
         """Run the turn of an agent that awaits nothing in the calling thread, without a timeout."""
         try:
-            traced(name, state, self._turn).send(None)
+            traced(name, state, partial(self._turn, [])).send(None)
         except StopIteration as ended:
             activation: Activation = ended.value
             return activation
@@ -213,12 +215,13 @@ class Executor:
 
     async def aactivate(self, name: str, state: TaskState, timeout: float) -> Activation:
         """Run an agent's turn in the running event loop, for at most ``timeout`` seconds."""
-        turn = asyncio.ensure_future(traced(name, state, self._turn))
+        costs: list[float] = []
+        turn = asyncio.ensure_future(traced(name, state, partial(self._turn, costs)))
         try:
             done, _ = await asyncio.wait([turn], timeout=timeout)
         finally:
             turn.cancel()
-        return turn.result() if done else failed(name, Fault.TIMEOUT, f"gave no answer in {timeout:g} s", timeout)
+        return turn.result() if done else failed(name, Fault.TIMEOUT, f"gave no answer in {timeout:g} s", timeout, sum(costs))
 
     def verify(self, answers: Sequence[tuple[Task, str | None]]) -> list[Verdict | None]:
         """Return the verdict on each answer; None for a task without a verifier.
@@ -269,10 +272,17 @@ class Executor:
 
     def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float, cancellation: Cancellation | None) -> list[Activation]:
         """Run turns in parallel, each for at most ``limit`` seconds; at 0 none is called."""
-        jobs = [(f"agent {name}", partial(traced, name, state, self._turn)) for name, state in turns if limit > 0]
+        costs: list[list[float]] = [[] for _ in turns]
+        jobs = [
+            (f"agent {name}", partial(traced, name, state, partial(self._turn, own)))
+            for (name, state), own in zip(turns, costs, strict=True)
+            if limit > 0
+        ]
         ended = self._run(jobs, limit, cancellation) if jobs else [None] * len(turns)
         late = f"gave no answer in {limit:g} s"
-        return [activation or failed(name, Fault.TIMEOUT, late, limit) for (name, _), activation in zip(turns, ended, strict=True)]
+        return [
+            activation or failed(name, Fault.TIMEOUT, late, limit, sum(own)) for (name, _), activation, own in zip(turns, ended, costs, strict=True)
+        ]
 
     def _key(self, name: str, state: TaskState) -> Any:
         if not deterministic(self._agents[name]):
@@ -306,14 +316,17 @@ class Executor:
                     del self._threads[name]
         return results
 
-    async def _turn(self, name: str, state: TaskState) -> Activation:
+    async def _turn(self, costs: list[float], name: str, state: TaskState) -> Activation:
+        """Run a turn, which costs at least its calls of models, whether the agent reports them or not; ``costs`` gets those of the calls."""
         began = time.perf_counter()
         output: object = None
         try:
-            output = await _result(self._agents[name].execute(visible_state(state)))
-            return checked(name, output, time.perf_counter() - began, self._max_characters, self._max_cost)
+            with counted_calls(costs):
+                output = await _result(self._agents[name].execute(visible_state(state)))
+            done = checked(name, output, time.perf_counter() - began, self._max_characters, self._max_cost)
+            return done if sum(costs) <= done.cost else attrs.evolve(done, cost=sum(costs))
         except BaseException as error:  # an agent, and the object it returns, may raise anything
-            cost = max(cost_of(error), cost_of(output))
+            cost = max(cost_of(error), cost_of(output), sum(costs))
             fault = Fault.TIMEOUT if isinstance(error, TimeoutError | asyncio.TimeoutError) else Fault.RAISED
             return failed(name, fault, short_error_text(error), time.perf_counter() - began, cost, public_error_text(name, error))
 
