@@ -173,7 +173,12 @@ def _message_without_thinking(message: JSON, model: str) -> dict[str, Any] | Non
 
 
 def _is_foreign_thinking(block: JSON, model: str) -> bool:
-    return block.get("type") in THINKING_BLOCKS and (carried_state(block) or {}).get("model") != model
+    return block.get("type") in THINKING_BLOCKS and not _is_own(block, model)
+
+
+def _is_own(block: JSON, model: str) -> bool:
+    """Return whether thinking carries state of a candidate."""
+    return bool(model) and (carried_state(block) or {}).get("model") == model
 
 
 def _is_blank(block: JSON) -> bool:
@@ -183,7 +188,7 @@ def _is_blank(block: JSON) -> bool:
 
 def _item_without_state(item: JSON, model: str) -> dict[str, Any] | None:
     """Return an item of responses without its id, by which the server looks it up; None for one that is nothing but state."""
-    if item.get("type") == "reasoning" and (carried_state({"signature": item.get("encrypted_content")}) or {}).get("model") == model:
+    if item.get("type") == "reasoning" and _is_own({"signature": item.get("encrypted_content")}, model):
         return dict(item)
     if lookup(_SECRET_ITEMS, item.get("type")):
         return None
