@@ -263,13 +263,14 @@ class RowStore(Store):
         """Return numbers of entries by state."""
         position, snapshots = self._counts()
         feedback, attempts = self._pending_counts()
+        own = dict(self._own_health())
         return {
-            "entries": position + feedback + attempts,
+            "entries": own.pop("placed", position) + feedback + attempts,
             "position": position,
             "pending_feedback": feedback,
             "pending_attempts": attempts,
             "snapshots": snapshots,
-            **self._own_health(),
+            **own,
             **self.process_health(),
         }
 
@@ -320,7 +321,7 @@ class RowStore(Store):
         """Return the log's last position and its number of snapshots."""
 
     def _own_health(self) -> Mapping[str, float]:
-        """Return further figures of the log: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, and the true ``entries``."""
+        """Return further figures of the log: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``; ``placed``: entries with a position."""
         return {}
 
     @abc.abstractmethod

@@ -286,7 +286,7 @@ class SqliteStore(PartitionedStore):
             table, divided = EntryTable(connection), Partitions(connection)
             start, _, dropped = table.bounds()
             return {
-                "entries": table.position - dropped + sum(table.pending_counts()),
+                "placed": table.position - dropped,
                 "start": start,
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),

@@ -217,11 +217,11 @@ class PostgresStore(SharedStore):
 
     def _own_health(self) -> Mapping[str, float]:
         floors = "SELECT count(*) FROM {snapshots} WHERE floor AND epoch < %s AND epoch > %s"
-        entries = "SELECT position - dropped + (SELECT count(*) FROM {pending}) FROM {version}"
+        placed = "SELECT position - dropped FROM {version}"
         with self._reading() as connection:
             state, partitions = self._entries.state(connection), self._partitions.all(connection)
             return {
-                "entries": self._tables.value(connection, entries),
+                "placed": self._tables.value(connection, placed),
                 "start": state.start,
                 "partitions": len(partitions),
                 "size_bytes": sum(each.size for each in partitions),

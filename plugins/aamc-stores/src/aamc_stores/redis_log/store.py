@@ -242,7 +242,7 @@ class RedisStore(SharedStore):
         with self._server.explained():
             placed = int(self._server.client.xlen(self._server.key("stream")))
         return {
-            "entries": placed + len(self.pending_rows()),
+            "placed": placed,
             "start": facts.start,
             "partitions": len(partitions),
             "size_bytes": sum(each.size for each in partitions),
