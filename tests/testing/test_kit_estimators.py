@@ -78,18 +78,6 @@ class InSample(FairEstimator):
         return np.full((1, len(self.services.pool)), 0.5)
 
 
-class NoFolds(FairEstimator):
-    def out_of_fold(self):
-        return None
-
-
-class Prior(NoFolds):
-    """Predicts a quality that no training changes."""
-
-    def quality(self, estimates, pool):
-        return np.full((len(estimates), len(pool)), 0.5)
-
-
 class SeesItsRows(FairEstimator):
     def out_of_fold(self):
         return np.full((len(self.means_without), len(self.services.pool)), self.mean)
@@ -226,7 +214,6 @@ class GlobalDraws(FairEstimator):
 
 def test_a_fair_estimator_passes_every_check(offer):
     assert failed(offer("estimator", FairEstimator), "estimator") == set()
-    assert failed(offer("estimator", Prior), "estimator") == set()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +226,6 @@ def test_a_fair_estimator_passes_every_check(offer):
         (MoreThanTheMean, "answer lengths for any pool"),
         (SlowestFirst, "answer lengths for any pool"),
         (InSample, "out of fold quality"),
-        (NoFolds, "out of fold quality"),
         (SeesItsRows, "out of fold quality"),
         (NeedsEveryOutcome, "training with missing outcomes"),
         (Unready, "untrained it estimates or says so"),

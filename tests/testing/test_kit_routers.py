@@ -18,7 +18,6 @@ from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
-from aamc_sdk.types import Feedback
 
 
 @attrs.frozen(kw_only=True)
@@ -347,14 +346,6 @@ class Unrevised(FairRouter):
         super().learn(attrs.evolve(experience, replaced=()))
 
 
-class Equal(FairRouter):
-    """Counts a guess as much as a user's own feedback."""
-
-    def learn(self, experience):
-        sure = [attrs.evolve(one, confidence=1.0) if isinstance(one, Feedback) else one for one in experience.entries]
-        super().learn(attrs.evolve(experience, entries=sure, replaced=[attrs.evolve(one, confidence=1.0) for one in experience.replaced]))
-
-
 class Remembering(FairRouter):
     """Learns feedback on decisions that it keeps in memory alone."""
 
@@ -664,7 +655,6 @@ class WholeDeltas(FairRouter):
         (CountsTwice, "learning does not depend on batches"),
         (Averaging, "learning does not depend on batches"),
         (Unrevised, "a revision replaces what it revises"),
-        (Equal, "feedback without weight or confidence counts nothing"),
         (Remembering, "learning survives a save"),
         (Crediting, "feedback counts for the candidate that it names"),
         (Personal, "learning survives a save"),

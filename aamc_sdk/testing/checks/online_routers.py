@@ -123,24 +123,6 @@ def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
     require(off <= max(off_of_both / 2, _ROUNDING), f"feedback that was revised from 1 to 0 does not count as feedback of 0: {advice}")
 
 
-def check_feedback_without_weight_or_confidence_counts_nothing(subject: Subject) -> None:
-    """A quality of weight 0 or confidence 0 has no effect, be it 0 or 1: weights say how much feedback counts, inferred feedback has little."""
-    log, request = example_log(8, feedback=False), _users_request(subject)
-
-    for name, weight, confidence in (("weight", 0.0, 1.0), ("confidence", 1.0, 0.0)):
-        scores = []
-        for quality in (0.0, 1.0):
-            judged = [
-                Feedback(decision_id=one.id, candidate=one.candidate, quality=quality, weight=weight, confidence=confidence) for one in log.decisions
-            ]
-            router = subject.reloaded(subject.trained)
-            router.learn(attrs.evolve(log, entries=[*log.attempts, *judged]))
-            scores.append(router.score(request))
-        alike = same_scores(scores[0], scores[1], 1e-9)
-        advice = "count each piece of feedback by its average_weight, which is weight times confidence"
-        require(alike, f"feedback of {name} 0 changes the scores: {advice}")
-
-
 def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> None:
     """Feedback on another candidate than the chosen one, such as after a fallback, is not learned as feedback on the chosen one."""
     log, request = example_log(8, feedback=False), _users_request(subject)

@@ -24,8 +24,8 @@ class OpenAIOptions(EndpointOptions):
 
     base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
-    limit_field: str = option(
-        "", "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens (default: by address and model).", choices=("", *LIMITS)
+    limit_field: str | None = option(
+        None, "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens; none: by address and model.", choices=LIMITS
     )
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
 
