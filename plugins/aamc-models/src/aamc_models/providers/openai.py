@@ -24,9 +24,7 @@ class OpenAIOptions(EndpointOptions):
 
     base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
-    limit_field: str | None = option(
-        None, "Field with the maximum tokens of an answer: max_tokens or max_completion_tokens; none: by address and model.", choices=LIMITS
-    )
+    limit_field: str = option("auto", "Field with the maximum tokens of an answer; auto: by address and model.", choices=("auto", *LIMITS))
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
 
     def __attrs_post_init__(self) -> None:
@@ -77,7 +75,7 @@ class OpenAI(ChatProvider, HttpProvider):
         limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
         if limits:
             own = LIMITS[0] if LIMITS[0] in parameters else quirks.limit_field
-            adapted[self.config.limit_field or own] = limits[0]
+            adapted[own if self.config.limit_field == "auto" else self.config.limit_field] = limits[0]
         if "messages" in body:
             adapted["messages"] = quirks.adapted(body["messages"])
         return attrs.evolve(request, body=adapted)
