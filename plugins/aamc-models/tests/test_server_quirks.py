@@ -59,8 +59,8 @@ def test_the_limit_of_an_answer_has_the_one_name_that_the_server_knows(
     ],
 )
 def test_openais_models_are_known_by_their_names(model: str, is_openai: bool) -> None:
-    assert quirks_of([LOCAL], [model]).is_openai is is_openai
-    assert not quirks_of([LOCAL], [model, "llama"]).is_openai
+    assert quirks_of((LOCAL,), (model,)).is_openai is is_openai
+    assert not quirks_of((LOCAL,), (model, "llama")).is_openai
 
 
 def test_only_openais_models_get_the_role_of_developers(provider: Any) -> None:
@@ -113,7 +113,7 @@ def test_the_limit_of_an_answer_cannot_be_omitted(provider: Any, limit: str) -> 
     ],
 )
 def test_mistrals_models_need_short_ids_of_tool_calls(address: str, model: str, needs: bool) -> None:
-    assert quirks_of([address], ["llama", model]).needs_short_ids is needs
+    assert quirks_of((address,), ("llama", model)).needs_short_ids is needs
 
 
 def tool_loop(*ids: str) -> list[dict[str, Any]]:
@@ -137,4 +137,4 @@ def test_a_call_and_its_result_have_the_same_short_id(provider: Any) -> None:
 
 @pytest.mark.parametrize("messages", ["Hi", None, [5], [{"role": "assistant", "tool_calls": 5}], [{"tool_calls": [5, {"id": 5}]}]])
 def test_messages_in_a_wrong_form_are_for_the_server_to_refuse(messages: Any) -> None:
-    assert quirks_of(["https://api.mistral.ai/v1"], ["m"]).adapted(messages) == messages
+    assert quirks_of(("https://api.mistral.ai/v1",), ("m",)).adapted(messages) == messages

@@ -163,7 +163,7 @@ class LiteLLM(ChatProvider):
         headers = {"extra_headers": dict(config.headers)} if config.headers else {}
         own.pop("stream_options", None)
         if "messages" in own:
-            own["messages"] = quirks_of([config.base_url], [self._model(candidate)]).adapted(own["messages"])
+            own["messages"] = quirks_of((config.base_url,), (self._model(candidate),)).adapted(own["messages"])
         guard = {"_skip_mcp_handler": True} if "tools" in own else {}  # a request's tools must not make LiteLLM call servers of its own
         return {**without_replaced_limits(parameters, own), **own, **config.settings, **server, **key, **headers, **fixed, **guard}
 

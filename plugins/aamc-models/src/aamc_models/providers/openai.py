@@ -70,7 +70,8 @@ class OpenAI(ChatProvider, HttpProvider):
         if request.api != "chat" or isinstance(body, bytes):
             return request
         quirks = self._quirks(candidate)
-        adapted = {name: value for name, value in body.items() if name not in (*self._refused_fields(request, quirks), *LIMITS)}
+        left_out = (*self._refused_fields(request, quirks), *LIMITS)
+        adapted = {name: value for name, value in body.items() if name not in left_out}
         parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
         limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
         if limits:
@@ -86,4 +87,4 @@ class OpenAI(ChatProvider, HttpProvider):
 
     def _quirks(self, candidate: Candidate) -> ServerQuirks:
         deployments = self._deployments.all
-        return quirks_of([each.base_url for each in deployments], [each.model or candidate.name for each in deployments])
+        return quirks_of(tuple([each.base_url for each in deployments]), tuple([each.model or candidate.name for each in deployments]))

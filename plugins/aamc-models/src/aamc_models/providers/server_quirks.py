@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +61,8 @@ class ServerQuirks:
         return {**message, **changed} if changed else message
 
 
-def quirks_of(addresses: Collection[str], models: Collection[str]) -> ServerQuirks:
+@lru_cache(maxsize=1024)  # each request asks for those of its candidate
+def quirks_of(addresses: tuple[str, ...], models: tuple[str, ...]) -> ServerQuirks:
     """Return the differences of servers by their addresses and the names of their models."""
     is_openai = are_at(addresses, f"{OPENAI_HOST}|{_AZURE_HOST}") or all(map(_OPENAI_MODEL.match, models))
     return ServerQuirks(is_openai, any(map(_MISTRAL.search, (*addresses, *models))))
