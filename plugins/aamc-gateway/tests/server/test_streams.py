@@ -18,7 +18,7 @@ from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_models.dialects import ChatEvents
 from aamc_models.testing import Script, StubServer
 
-from aamc_sdk.errors import ProviderError, StoreAwayError
+from aamc_sdk.errors import AamcError, ProviderError, StoreAwayError
 
 PATHS = {"chat/completions": "messages", "messages": "messages", "responses": "input", "completions": "prompt"}
 
@@ -86,10 +86,8 @@ def test_a_stream_that_breaks_ends_in_an_error_event(serve: Any, path: str, told
     assert (attempt.status, attempt.cost_source) == ("error", "estimated")
 
 
-@pytest.mark.parametrize(
-    ("kind", "told"), [("authentication", b"server_error"), ("configuration", b"server_error"), ("request", b"invalid_request_error")]
-)
-def test_an_error_of_a_model_s_key_in_a_stream_is_not_told_as_the_client_s(kind: str, told: bytes) -> None:
+def sent_when_failing(error: AamcError) -> list[bytes]:
+    """Return the bodies of a chat's stream that an error ends."""
     sent: list[bytes] = []
 
     async def send(message: Mapping[str, Any]) -> None:
@@ -98,10 +96,18 @@ def test_an_error_of_a_model_s_key_in_a_stream_is_not_told_as_the_client_s(kind:
     async def work() -> None:
         sender = EventSender(send, "chat", 100.0, lambda _: None)
         with sender:
-            await sender.write(b": a comment\n\n")
-        await sender.fail(ProviderError("model 'a' reported an error in its stream", kind=kind), Mock())
+            await sender.write(b": the first\n\n")
+        await sender.fail(error, Mock())
 
     asyncio.run(work())
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("authentication", b"server_error"), ("configuration", b"server_error"), ("request", b"invalid_request_error")]
+)
+def test_an_error_of_a_model_s_key_in_a_stream_is_not_told_as_the_client_s(kind: str, told: bytes) -> None:
+    sent = sent_when_failing(ProviderError("model 'a' reported an error in its stream", kind=kind))
     assert told in b"".join(sent)
 
 
@@ -222,18 +228,7 @@ def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> No
 
 
 def test_a_stream_that_a_log_which_is_away_ends_names_no_address_and_the_servers_log_does(caplog: pytest.LogCaptureFixture) -> None:
-    sent: list[bytes] = []
-
-    async def send(message: Mapping[str, Any]) -> None:
-        sent.append(message.get("body", b""))
-
-    async def work() -> None:
-        sender = EventSender(send, "chat", 1.0, lambda kind: None)
-        with sender:
-            await sender.write(b": the first\n\n")
-        await sender.fail(StoreAwayError("the log redis://own-host/0 cannot be reached"), Mock())
-
-    asyncio.run(work())
+    sent = sent_when_failing(StoreAwayError("the log redis://own-host/0 cannot be reached"))
     assert b"cannot be used now" in sent[-1]
     assert b"own-host" not in sent[-1]
     assert "own-host" in caplog.text

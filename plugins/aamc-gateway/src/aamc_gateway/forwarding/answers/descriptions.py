@@ -84,8 +84,10 @@ def with_requested_model(request: ClientRequest, answer: Mapping[str, Any]) -> M
 
 def start_with_requested_model(request: ClientRequest, events: bytes) -> bytes:
     """Return one or more events of a stream; the first one of ``messages`` names the requested model too."""
+    if request.dialect != "messages":
+        return events
     first, _, rest = events.partition(b"\n\n")
-    start = (object_of(first) if request.dialect == "messages" and b'"message_start"' in first else None) or {}
+    start = (object_of(first) if b'"message_start"' in first else None) or {}
     message = start.get("message")
     if not isinstance(message, dict):
         return events
