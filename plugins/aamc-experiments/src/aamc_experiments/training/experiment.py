@@ -257,18 +257,18 @@ class Experiment:
 
     def _remark_on_gaps(self, pool: Pool, outcomes: Outcomes | None) -> None:
         """Say which candidate is clearly better on the complete training rows than the one with the best mean, which is over its own known rows."""
-        if outcomes is None or outcomes.quality is None or outcomes.complete.all():
+        if outcomes is None or outcomes.quality is None or (complete := outcomes.complete).all():
             return
         best = int(np.nan_to_num(outcomes.means[:, 0], nan=-1.0).argmax())
-        gains = outcomes.quality[outcomes.complete] - outcomes.quality[outcomes.complete, best, None]
+        gains = outcomes.quality[complete] - outcomes.quality[complete, best, None]
         if len(gains) < MIN_COMPLETE:
             return
         better = int(gains.mean(axis=0).argmax())
         gain, error = gains[:, better].mean(), gains[:, better].std(ddof=1) / np.sqrt(len(gains))
         if gain > 2 * error:
             name, other = pool.names[best], pool.names[better]
-            complete = f"on the {len(gains):,} training rows with all outcomes, {other} has {gain:.3g} more quality than {name}"
-            self.progress.say(f"{complete}, whose mean over its own rows is the best; best-single and the reward follow these means: fill the gaps")
+            equal_rows = f"on the {len(gains):,} training rows with all outcomes, {other} has {gain:.3g} more quality than {name}"
+            self.progress.say(f"{equal_rows}, whose mean over its own rows is the best; best-single and the reward follow these means: fill the gaps")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""

@@ -219,7 +219,8 @@ class Collector:
 
     def _count_failure(self, kind: str, name: str, error: ProviderError) -> None:
         self.failed[name] += 1
-        self.errors = {**{other: text for other, text in self.errors.items() if other != name}, name: str(error)}
+        self.errors.pop(name, None)  # so that the last call's is last
+        self.errors[name] = str(error)
         self._in_a_row[name] += 1
         if error.kind in _HOPELESS or self._in_a_row[name] >= MAX_FAILURES:
             self.given_up[name] = str(error)

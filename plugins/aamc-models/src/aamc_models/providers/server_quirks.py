@@ -48,7 +48,9 @@ class ServerQuirks:
 
     def adapted(self, messages: object) -> Any:
         """Return messages in the words that the servers know; those in a wrong form as they are."""
-        return [self._message(each) if isinstance(each, dict) else each for each in messages] if isinstance(messages, list) else messages
+        if not isinstance(messages, list) or (self.is_openai and not self.needs_short_ids):
+            return messages
+        return [self._message(each) if isinstance(each, dict) else each for each in messages]
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] = {}
