@@ -1,6 +1,6 @@
 """Calibration of a router: the expected quality compared with the realised one.
 
-In a table every cell of an allowed candidate is a forecast. In streams only the cell of the candidate chosen at (1, 0, 0) is, where expectations are
+In a table every cell with an outcome is a forecast. In streams only the cell of the candidate chosen at (1, 0, 0) is, where expectations are
 recorded.
 
 Papers: Brier 1950, "Verification of Forecasts Expressed in Terms of Probability"; Guo et al. 2017, "On Calibration
@@ -41,7 +41,7 @@ def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) 
 def forecasts(comparison: Comparison, router: int) -> tuple[Floats, Floats]:
     """Return a router's expected and realised quality, ``[Q, M]`` each for a table, ``[Q, 1]`` each for streams.
 
-    A candidate that was not allowed has neither.
+    A cell of a table without an outcome, which may be that of a candidate that is not allowed, has neither.
     """
     expected = comparison.expected_quality[router].astype(np.float64)
     if comparison.is_table:
