@@ -24,7 +24,7 @@ from aamc_ppo.rollout import (
 )
 from aamc_ppo.router import PPORouter
 from aamc_ppo.training import StreamSource
-from aamc_ppo.trust import TRUST_FACTORS, Earned, choose_trust, compare_factors, error_of_streams, scale_correction
+from aamc_ppo.trust import TRUST_FACTORS, StreamRewards, choose_trust, compare_factors, error_of_streams, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
@@ -508,7 +508,7 @@ def test_a_smaller_part_of_the_correction_is_trusted_where_it_earns_a_standard_e
     noise = np.random.default_rng(1).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
     rewards = chance + np.vstack((np.zeros(256), noise - noise.mean(axis=1, keepdims=True) + np.array([[half], [most], [whole]])))
     one_each = np.ones(256, np.intp)  # each stream asks a question of its own
-    found = compare_factors({f: Earned(by_stream=of, by_row=of, decisions=one_each) for f, of in zip(TRUST_FACTORS, rewards, strict=True)})
+    found = compare_factors({f: StreamRewards(by_stream=of, by_row=of, decisions=one_each) for f, of in zip(TRUST_FACTORS, rewards, strict=True)})
     assert found.factor == expected
     assert found.gain == pytest.approx(found.reward[f"{expected:g}"] - found.reward["0"])
 

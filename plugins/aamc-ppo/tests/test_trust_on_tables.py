@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from aamc_ppo.trust import MIN_ROWS, Earned, compare_factors, error_of_rows
+from aamc_ppo.trust import MIN_ROWS, StreamRewards, compare_factors, error_of_rows
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "validation_steps": 8192}
 
@@ -24,8 +24,8 @@ def test_few_rows_confirm_no_gain():
 )
 def test_a_gain_must_exceed_its_error_over_streams_and_over_rows(over_streams, over_rows, stationary, factor):
     differ, each = np.linspace(-1, 1, 40), np.full(40, 10)
-    rule = Earned(by_stream=np.zeros(40), by_row=np.zeros(40), decisions=each)
-    policy = Earned(by_stream=1 + over_streams * differ, by_row=each * (1 + over_rows * differ), decisions=each)
+    rule = StreamRewards(by_stream=np.zeros(40), by_row=np.zeros(40), decisions=each)
+    policy = StreamRewards(by_stream=1 + over_streams * differ, by_row=each * (1 + over_rows * differ), decisions=each)
     assert compare_factors({0.0: rule, 1.0: policy}, stationary=stationary).factor == factor
 
 
@@ -39,7 +39,7 @@ def test_a_gain_must_exceed_its_error_over_streams_and_over_rows(over_streams, o
 def test_a_gain_that_is_not_confirmed_is_told_with_its_interval_or_the_lack_of_questions(rows, doubt):
     def earned(gain):
         differ, each = np.linspace(-1, 1, rows), np.ones(rows, np.intp)
-        return Earned(by_stream=gain * np.ones(rows), by_row=gain * (1 + 10 * differ), decisions=each)
+        return StreamRewards(by_stream=gain * np.ones(rows), by_row=gain * (1 + 10 * differ), decisions=each)
 
     found = compare_factors({0.0: earned(0.0), 0.5: earned(0.1), 1.0: earned(-0.2)}, stationary=True)
     assert str(found).endswith(doubt)

@@ -67,9 +67,7 @@ class PPOConfig:
     clip_epsilon: float = option(0.2, "Clip range of the probability ratio around 1.", above=0)
     value_clip: float = option(0.0, "Clip range of a value's change per update, in standard deviations of its first targets; 0: none.", at_least=0)
     value_weight: float = option(0.5, "Weight of the critic's loss.", at_least=0)
-    entropy_bonus: float = option(
-        0.025, "Initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule.", at_least=0
-    )
+    entropy_bonus: float = option(0.025, "Initial entropy weight, in reward per nat; 1 / temperature preserves a correct plug-in rule.", at_least=0)
     kl_limit: float = option(0.05, "KL divergence above which the policy's step is undone, in nats; falls with the step size; 0: none.", at_least=0)
     normalise_advantages: bool = option(True, "Scale each rollout's advantages to mean 0 and standard deviation 1.")
     gradient_clip: float = option(0.5, "Maximum norm of the policy's and of the critic's gradient.", above=0)
@@ -243,10 +241,9 @@ def gae(rewards: Floats, values: Floats, next_values: Floats, ended: NDArray[np.
 def differences_in_groups(figures: Any, group_size: int) -> Any:
     """Return each stream's figure less the mean of the others of its group, ``[T, n]``: x_i - mean_{j != i} x_j (8). Streams alone keep theirs.
 
-    The G streams of a group are adjacent and share preference, queries and random numbers, and differ in the draws of their policy. Their common
-    part, such as a hard query or the time of day, is not caused by a decision. The advantages of the others do not depend on a stream's own
-    action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!"; on equal inputs Mao et al.
-    2019, arXiv:1807.02264).
+    The G streams of a group are adjacent and share preference, queries and random numbers, and differ in the draws of their policy. The advantages
+    of the others do not depend on a stream's own action, so the gradient keeps its expectation (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a
+    Baseline for Free!"; on equal inputs Mao et al. 2019, arXiv:1807.02264).
     """
     if group_size == 1:
         return figures
@@ -333,9 +330,8 @@ class PPO:
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
 
-        Before each step but the first, the policy's last one is undone if it went further than ``kl_limit`` from the policy that played; the last
-        step of an update is not checked. The policy then rests until the next rollout, and its step size is halved; after an update without such a
-        step it grows by half, at most to ``learning_rate``.
+        If a step took the policy further than ``kl_limit`` from the policy that played, the next step undoes it. The policy then rests until the
+        next rollout, at half the step size; after an update without such a step it grows by half, at most to ``learning_rate``.
 
         Args:
             rollout: What the policy played.
@@ -346,29 +342,26 @@ class PPO:
         config = self.config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
-        for group, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
-            group["lr"] = config.learning_rate * remaining * rate
+        for part, rate in zip(self.adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
+            part["lr"] = config.learning_rate * remaining * rate
         batch, scale = self._batch(rollout), 1.0
         if config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
         groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
         order = self._tensor(rng.permutation(groups).ravel())
-        starts = range(0, len(order), config.minibatch)
-        minibatches = [{name: array[order[start : start + config.minibatch]] for name, array in batch.items()} for start in starts]
+        minibatches = [{name: array[rows] for name, array in batch.items()} for rows in order.split(config.minibatch)]
         figures: list[dict[str, float]] = []
-        learning, before = True, self._copy()
+        learning = True
+        before: dict[str, Tensor] = {}
         for _ in range(config.epochs):
             for number in rng.permutation(len(minibatches)):
                 step = self._gradient_step(minibatches[number], scale, entropy_bonus, limit, before if learning else None)
                 learning = learning and step["kl"] <= limit
                 figures.append(step)
         self.rate = float(np.float32(min(self.rate * 1.5, 1.0) if learning else self.rate / 2))  # 32 bits, as in checkpoints
-        means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
-        return means | {"rate": self.rate, "explained_variance": explained_variance(batch["value"], batch["target"])}
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
+        found = {"rate": self.rate, "explained_variance": explained_variance(batch["value"], batch["target"])}
+        return {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]} | found
 
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Return the decisions of a rollout as rows ``[B, ...]``, those of a group's step together, with advantages and the critic's targets.
@@ -414,10 +407,7 @@ class PPO:
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
     def _change_unit(self, unit: Array32) -> None:
-        """Measure values in a larger unit, without changing them: streams of a group differ ever more until a shared resource has recovered.
-
-        Adam begins anew: its step size would follow the former, larger gradients for thousands of steps.
-        """
+        """Measure values in a larger unit, without changing them. Adam begins anew: it would follow the former, larger gradients for long."""
         for name in ("critic_w2", "critic_b2"):
             self._critic[name].detach().mul_(float(self.scales["value_deviation"] / unit))
         self.scales["value_deviation"] = unit
@@ -441,7 +431,7 @@ class PPO:
 
         Normalised advantages are divided by their standard deviation sigma (``scale``), and so is the entropy bonus, which is in the same unit.
         If the policy is already beyond ``limit``, its last step is undone instead: it goes back to ``before``, which is otherwise set to the
-        policy as it is now. None lets the policy rest.
+        policy before this step. None lets the policy rest.
         """
         import torch
 
@@ -462,10 +452,10 @@ class PPO:
         if before is None or not kl <= limit:  # NaN too
             for name, tensor in self._policy.items():
                 tensor.grad = None
-                if before is not None:
+                if before:
                     tensor.detach().copy_(before[name])
         else:
-            before |= self._copy()
+            before |= {name: tensor.detach().clone() for name, tensor in self._policy.items()}
             torch.nn.utils.clip_grad_norm_(self._policy.values(), config.gradient_clip)
         torch.nn.utils.clip_grad_norm_(self._critic.values(), config.gradient_clip)
         self.adam.step()

@@ -57,7 +57,7 @@ class Trust:
 
 
 @attrs.frozen(kw_only=True)
-class Earned:
+class StreamRewards:
     """The rewards of decisions in streams, or differences of rewards of the same decisions.
 
     Attributes:
@@ -70,7 +70,7 @@ class Earned:
     by_row: Floats
     decisions: NDArray[np.intp]
 
-    def __sub__(self, other: Earned) -> Earned:
+    def __sub__(self, other: StreamRewards) -> StreamRewards:
         return attrs.evolve(self, by_stream=self.by_stream - other.by_stream, by_row=self.by_row - other.by_row)
 
     def mean(self) -> float:
@@ -101,7 +101,7 @@ def choose_trust(
     return compare_factors(rewards, stationary=stationary)
 
 
-def compare_factors(rewards: Mapping[float, Earned], *, stationary: bool = False) -> Trust:
+def compare_factors(rewards: Mapping[float, StreamRewards], *, stationary: bool = False) -> Trust:
     """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one whose gain is larger by a standard error.
 
     Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are of the
@@ -122,7 +122,7 @@ def compare_factors(rewards: Mapping[float, Earned], *, stationary: bool = False
         elif factor:
             doubts[above_rule.mean()] = _doubt(factor, above_rule.mean(), its_error)
     margin = NORMAL_QUANTILE * error
-    means = {f"{factor:g}": earned.mean() for factor, earned in rewards.items()}
+    means = {f"{factor:g}": own.mean() for factor, own in rewards.items()}
     doubt = "" if chosen else doubts[max(doubts)]
     return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means, doubt=doubt)
 
@@ -164,7 +164,7 @@ def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, A
 
 def greedy_rewards(
     policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int, rows: int
-) -> Earned:
+) -> StreamRewards:
     """Return the scalar rewards of the candidates of maximum utility in each step after ``warm_up``."""
     embedded = embed_candidates(policy, candidates)
     by_stream, by_row, decisions = np.zeros(len(observations)), np.zeros(rows), np.zeros(rows, np.intp)
@@ -174,8 +174,8 @@ def greedy_rewards(
         action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
         observations, _, _, _, info = streams.step(action)
         if t >= warm_up:
-            earned = (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1, dtype=np.float64)
-            by_stream += earned
-            by_row += np.bincount(info["row"], earned, minlength=rows)
+            step_reward = (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1, dtype=np.float64)
+            by_stream += step_reward
+            by_row += np.bincount(info["row"], step_reward, minlength=rows)
             decisions += np.bincount(info["row"], minlength=rows)
-    return Earned(by_stream=by_stream / (steps - warm_up), by_row=by_row, decisions=decisions)
+    return StreamRewards(by_stream=by_stream / (steps - warm_up), by_row=by_row, decisions=decisions)
