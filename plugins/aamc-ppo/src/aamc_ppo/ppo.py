@@ -348,9 +348,9 @@ class PPO:
         if config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
-        groups = np.arange(len(batch["action"])).reshape(-1, config.group_size)
-        order = self._tensor(rng.permutation(groups).ravel())
-        minibatches = [{name: array[rows] for name, array in batch.items()} for rows in order.split(config.minibatch)]
+        order = self._tensor(rng.permutation(np.arange(len(batch["action"])).reshape(-1, config.group_size)).ravel())
+        parts = [order[start : start + config.minibatch] for start in range(0, len(order), config.minibatch)]
+        minibatches = [{name: array[rows] for name, array in batch.items()} for rows in parts]
         figures: list[dict[str, float]] = []
         learning = True
         before: dict[str, Tensor] = {}
