@@ -10,9 +10,9 @@ RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir -
 
 FROM python:3.11-slim AS gateway
 COPY --from=build /opt/gateway /opt/gateway
-# State (the log, keys, budgets) is in /workspace: mount a volume there
+# State (the log, keys, budgets, the spool of a log on a server) is in /workspace: mount a volume there
 RUN useradd --create-home aamc && mkdir /workspace && chown aamc /workspace
-ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 XDG_STATE_HOME=/workspace
 USER aamc
 WORKDIR /workspace
 EXPOSE 8000

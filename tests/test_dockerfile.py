@@ -139,3 +139,8 @@ def test_the_compose_file_serves_on_this_machine_only_without_rights():
     assert any(volume.endswith(":/workspace") for volume in service["volumes"])
     (pool,) = [re.search(r":-\./(.*?)\}", volume)[1] for volume in service["volumes"] if "pool" in volume]
     assert (ROOT / pool).is_file()
+
+
+def test_the_spool_of_a_log_on_a_server_is_in_the_volume(gateway):
+    """The rest of the container is read-only under the compose file, and is deleted with the container."""
+    assert "XDG_STATE_HOME=/workspace" in last(gateway, "ENV").split()

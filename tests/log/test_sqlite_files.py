@@ -241,3 +241,17 @@ def test_a_log_that_cannot_be_opened_leaves_neither_a_connection_nor_a_copy(tmp_
         opened(tmp_path / "copy.db", read_only=True)
     assert raised.value is not None  # its traceback still holds the store
     assert list((tmp_path / "copies").iterdir()) == []
+
+
+def test_sqlites_own_backup_of_an_open_log_has_every_acknowledged_entry(tmp_path: Path) -> None:
+    """As docs/how-to/stores.md advises; a copy of the file alone lacks what is in the write-ahead log."""
+    with closing(opened(tmp_path / "log.db")) as store:
+        store.add_decisions(decision("d1"))
+        shutil.copy(tmp_path / "log.db", tmp_path / "copied.db")
+        with closing(sqlite3.connect(tmp_path / "log.db")) as source, closing(sqlite3.connect(tmp_path / "backup.db")) as target:
+            source.backup(target)
+    positions = {}
+    for name in ("copied.db", "backup.db"):
+        with closing(opened(tmp_path / name)) as copy:
+            positions[name] = copy.position()
+    assert positions == {"copied.db": 0, "backup.db": 1}
