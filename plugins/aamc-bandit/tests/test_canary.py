@@ -282,6 +282,21 @@ def test_a_canary_without_snapshots_stays_ended_after_a_restart(plugins, tmp_pat
             assert "ended" in controller.route("Hi").notes["canary"]
 
 
+def test_a_name_begins_another_trial_of_a_pair_whose_trial_has_ended(plugins, tmp_path, monkeypatch) -> None:
+    options = {"store": f"sqlite:{tmp_path}/log.db", "candidate": "counting", "max_failures": 1}
+    for name, has_ended in (("", False), ("", True), ("second", False), ("second", True), ("third", False)):
+        with serve(plugins, trial=name, **options) as controller:
+            router: Any = controller.router
+            assert (router.ended is not None) == has_ended
+            monkeypatch.setattr(router.challenger, "score", lambda request: 1 / 0)
+            controller.feedback(controller.route("Hi").id, quality=1.0)
+            assert "ended" in controller.route("Hi").notes["canary"]
+    with serve(plugins, **options) as controller:
+        trials = read_trials(controller.store).trials
+    assert [trial.candidate_version.partition("/")[2] for trial in trials] == ["", "second", "third"]
+    assert all(trial.ended is not None for trial in trials)
+
+
 def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path) -> None:
     subject = Subject("router", "canary", plugins, {"stable": "counting", "candidate": "fixed"})
     assert subject.make().train(subject.training()) == {"stable": {"rows": 60}, "candidate": {}}
