@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import DataError, StoreAwayError, check_type, router_error
+from aamc_sdk.errors import StoreAwayError, check_type, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
@@ -258,8 +258,6 @@ class MetaController:
         batch = queries_of(queries)
         if not batch:
             return []
-        if ids is not None and (not isinstance(ids, Collection) or isinstance(ids, str | Set) or len(ids) != len(batch)):
-            raise DataError(f"ids must be a sequence of {len(batch)} ids, one for each request, not {ids!r:.80}")
         self._guard.check()
         arguments = RouteArguments(
             batch,
@@ -317,7 +315,7 @@ class MetaController:
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
         with self._guard:
-            return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
+            return self._add_attempt(attempt_of(decision_id, figures))
 
     async def aattempt(self, decision_id: str, **figures: Unpack[AttemptKeywords]) -> int:
         """Record an attempt as :meth:`attempt` does, without blocking the event loop."""

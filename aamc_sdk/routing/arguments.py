@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Any, TypedDict
 
@@ -25,20 +25,6 @@ def _is_number(value: object) -> bool:
         return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
     except OverflowError:
         return False
-
-
-def _check_budget(arguments: object, field: object, value: Any) -> None:
-    if value is not None and not (_is_number(value) and value >= 0):
-        raise DataError(f"budget_usd must be a number of at least 0, in USD, not {value!r:.80}")
-
-
-def _check_floor(arguments: object, field: object, value: Any) -> None:
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
-        raise DataError(f"quality_floor must be a number from 0 to 1, not {value!r:.80}")
-
-
-def _check_state(arguments: object, field: object, value: Any) -> None:
-    check_type(value, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
 
 
 class RouteKeywords(TypedDict, total=False):
@@ -104,13 +90,23 @@ class RouteArguments:
 
     queries: Sequence[Query]
     preference: Preferences = None
-    ids: Sequence[str] | None = attrs.field(default=None, kw_only=True)
-    unavailable: Collection[str] = attrs.field(default=(), kw_only=True)
-    wait_ms: Mapping[str, float] | None = attrs.field(default=None, kw_only=True)
-    state: PoolState | None = attrs.field(default=None, validator=_check_state, kw_only=True)
-    budget_usd: float | None = attrs.field(default=None, validator=_check_budget, kw_only=True)
-    quality_floor: float | None = attrs.field(default=None, validator=_check_floor, kw_only=True)
-    episode: str | None = attrs.field(default=None, kw_only=True)
+    ids: Sequence[str] | None = None
+    unavailable: Collection[str] = ()
+    wait_ms: Mapping[str, float] | None = None
+    state: PoolState | None = None
+    budget_usd: float | None = None
+    quality_floor: float | None = None
+    episode: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_type(self.state, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
+        budget, floor, count = self.budget_usd, self.quality_floor, len(self.queries)
+        if budget is not None and not (_is_number(budget) and budget >= 0):
+            raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget!r:.80}")
+        if floor is not None and not (_is_number(floor) and 0 <= floor <= 1):
+            raise DataError(f"quality_floor must be a number from 0 to 1, not {floor!r:.80}")
+        if self.ids is not None and (not isinstance(self.ids, Collection) or isinstance(self.ids, str | Set) or len(self.ids) != count):
+            raise DataError(f"ids must be a sequence of {count} ids, one for each request, not {self.ids!r:.80}")
 
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
@@ -184,21 +180,22 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
     return [feedback if feedback.time else attrs.evolve(feedback, time=now) for feedback in given]
 
 
-def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
-    """Return the attempt with the given fields; None if all are None."""
+def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt:
+    """Return the attempt with the given fields; None stands for a field's default."""
     check_known(figures, AttemptKeywords.__annotations__, "an attempt has no argument", DataError)
     given = {name: value for name, value in figures.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, Real) and value != value:  # NaN, a mistake of the caller's, which Attempt would take for unknown
             raise DataError(f"{name} must be a number, not nan; leave it out if it is unknown")
-    return Attempt(decision_id, **given) if given else None
+    return Attempt(decision_id, **given)
 
 
 def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple[Feedback | None, Attempt | None]:
     """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
     check_known(given, FeedbackKeywords.__annotations__, "feedback has no argument", DataError)
-    attempt = attempt_of(decision_id, {name: given.get(name) for name in _FIGURES})
-    fields = {name: value for name, value in given.items() if name not in _FIGURES and value is not None}
+    fields = {name: value for name, value in given.items() if value is not None}
+    figures = {name: fields.pop(name) for name in _FIGURES if name in fields}
+    attempt = attempt_of(decision_id, figures) if figures else None
     if attempt is not None and not fields:
         return None, attempt
     if fields.get("tie") and "over" not in fields:
