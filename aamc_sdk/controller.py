@@ -68,7 +68,8 @@ class MetaController:
     """
 
     def __init__(self, components: ServedComponents, *, user_key: str | bytes | None = None) -> None:
-        self.store, self._store_errors, self._record = components.store, components.store_errors, components.record
+        self._components = components
+        self.store = components.store
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
             self._user_id = pseudonymizer(user_key)
@@ -165,9 +166,9 @@ class MetaController:
         """
         plugins = plugins or get_plugin_manager()
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        candidates = find_pool(pool, plugins)
-        given = preference is not None
-        components = make_components(settings, plugins, pool=candidates, store=store, preference_given=given, allow_untrained=allow_untrained)
+        components = make_components(
+            settings, plugins, pool=find_pool(pool, plugins), store=store, preference_given=preference is not None, allow_untrained=allow_untrained
+        )
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -260,14 +261,7 @@ class MetaController:
             return []
         self._guard.check()
         arguments = RouteArguments(
-            batch,
-            preference,
-            ids=ids,
-            unavailable=unavailable,
-            state=state,
-            budget_usd=budget_usd,
-            quality_floor=quality_floor,
-            episode=episode,
+            batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, quality_floor=quality_floor, episode=episode
         )
         return self._decider.decide(arguments)
 
@@ -292,7 +286,7 @@ class MetaController:
 
     def log_attempts(self, attempts: Sequence[Attempt], *, urgent: bool = False) -> Sequence[int]:
         """Log attempts, all or none; return their numbers. Also works while the controller closes, because calls may end then."""
-        with self._store_errors():
+        with self._components.store_errors():
             numbers = check_type(self.store.add_attempts(attempts), Sequence, "add_attempts must return the attempts' numbers")
         self._wake_learner(urgent=urgent)
         return numbers
@@ -407,7 +401,7 @@ class MetaController:
             StoreError: The store cannot forget, or the controller is closed.
         """
         check_name(user, "the user to forget")
-        with self._guard, self._store_errors():
+        with self._guard, self._components.store_errors():
             decisions = self.store.forget(self._user_id(user), tenant)
             self._wake_learner()
         return decisions
@@ -422,7 +416,7 @@ class MetaController:
             StoreError: The decision was made among candidates that are not in this pool.
         """
         self._guard.check()
-        return explain(self._record(decision_id), self.router, self.reward, self.pool)
+        return explain(self._components.record(decision_id), self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
         """Return plain numbers on the log, and on a router that learns from it.
@@ -433,7 +427,7 @@ class MetaController:
         - ``is_learner``: 1 if this process learns from the log, 0 if it applies the deltas of another process.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
-        with self._store_errors():
+        with self._components.store_errors():
             health = dict(self.store.health())
             if self.learner is None:
                 return health
@@ -445,7 +439,7 @@ class MetaController:
 
     def process_health(self) -> dict[str, float]:
         """Return those numbers of :meth:`health` that differ between processes with the same log, without reading it."""
-        with self._store_errors():
+        with self._components.store_errors():
             health = dict(self.store.process_health())
         return health if self.learner is None else {**health, **self.learner.health()}
 
@@ -485,7 +479,7 @@ class MetaController:
     def _add_feedback(self, entries: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the attempt that it reports, and return whether each is new."""
         with self._guard:
-            with self._store_errors():
+            with self._components.store_errors():
                 new = check_type(self.store.add_feedback(entries), list, "add_feedback must return a list of whether each piece is new")
             self._wake_learner()
             if self.learner is None:
