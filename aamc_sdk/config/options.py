@@ -175,10 +175,9 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
-    _check_names(cls, options, where)
-    _check_kinds(cls, options, where)
+    _check_options(cls, options, where)
     chosen: Mapping[str, Any] = getattr(cls, "presets", {}).get(preset or "", {})
-    _check_names(cls, chosen, f"preset {preset!r}: {where}")
+    _check_options(cls, chosen, f"preset {preset!r}: {where}")
     merged = {**chosen, **options}
     try:
         return _converter().structure(merged, cls)
@@ -188,35 +187,42 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None:
-    check_known(options, [field.name for field in attrs.fields(cls)], f"{owner} has no option", ConfigError)
-
-
-def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
+def _check_options(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
+    """Check the names of options, and the values that cattrs would convert: a text is a sequence too."""
     fields = attrs.fields_dict(cls)
+    check_known(options, fields, f"{where} has no option", ConfigError)
+    hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
     for key, value in options.items():
         hint = _without_none(hints[key])
         if value is None and hint is not hints[key]:
             continue
         if value in ("none", "None") and hint is not hints[key] and hint is not str:  # as descriptions of options say it
             raise ConfigError(f"{where}: {key}: write null instead of {value!r}")
-        kind = get_origin(hint)
         choices = fields[key].metadata.get("choices")
         if choices is not None and not isinstance(value, str):  # YAML reads words such as on and no as truth values
             raise ConfigError(f"{where}: {key} must be one of {one_of(choices)}, not {value!r}")
-        if kind in _LISTS and not isinstance(value, list | tuple):  # a string is a sequence too
-            raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
-        if kind in _MAPPINGS and not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
-        if kind in _LISTS and attrs.has(item := get_args(hint)[0]):
+        kind, items = get_origin(hint), get_args(hint)
+        if kind in _LISTS:
+            if not isinstance(value, list | tuple):
+                raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
             for entry in value:
-                _check_group(item, entry, f"each of {key}", where)
-        if kind in _MAPPINGS and attrs.has(item := get_args(hint)[1]):
+                _check_group(items[0], entry, f"each of {key}", where)
+        elif kind in _MAPPINGS:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
             for name, entry in value.items():
-                _check_group(item, entry, f"{key}.{name}", where)
-        if attrs.has(hint):  # options that an option groups
+                _check_group(items[1], entry, f"{key}.{name}", where)
+        else:
             _check_group(hint, value, key, where)
+
+
+def _check_group(cls: Any, value: Any, key: str, where: str) -> None:
+    """Check the options that a value groups, if its type is a class of options."""
+    if not attrs.has(cls):
+        return
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}, not {value!r}")
+    _check_options(cls, value, f"{where}: {key}")
 
 
 @cache
@@ -227,13 +233,6 @@ def _type_hints(cls: type[Any]) -> Mapping[str, Any]:
         place = f"{cls.__module__}.{cls.__qualname__}"
         raise PluginError(f"the option {untyped[0]!r} of {place} has no type; write {untyped[0]}: int = option(...), for example")
     return hints
-
-
-def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}, not {value!r}")
-    _check_names(cls, value, f"{where}: {key}")
-    _check_kinds(cls, value, f"{where}: {key}")
 
 
 def _without_none(hint: Any) -> Any:
