@@ -59,12 +59,14 @@ class CommandTree(click.Group):
         path: The names of this group and its parents, such as ``"bench "``; ``""`` for the root.
 
     Attributes:
+        own: The core's commands in this group, with their summaries; they need no discovery of plugins.
         leaves_threads: Whether the program ends without waiting for its threads, as one of them may hang.
     """
 
     def __init__(self, path: str = "", **options: Any) -> None:
         super().__init__(**options)
         self.path = path
+        self.own: Mapping[str, str] = {} if path else COMMANDS
         self.leaves_threads = False
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
@@ -77,8 +79,7 @@ class CommandTree(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in alphabetical order."""
-        own = COMMANDS if not self.path else {}
-        return sorted({*own, *self.offered(ctx)})
+        return sorted({*self.own, *self.offered(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; while a shell completes words, its options complete component names."""
@@ -90,7 +91,7 @@ class CommandTree(click.Group):
         return command
 
     def _command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if not self.path and cmd_name in COMMANDS:  # the core's own commands need no discovery of plugins
+        if cmd_name in self.own:
             return getattr(importlib.import_module(f"aamc_sdk.cli.commands.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]  # a command
         path = self.offered(ctx).get(cmd_name)
         if path is None:
@@ -123,7 +124,7 @@ class CommandTree(click.Group):
 
     def _refuse_hidden(self, ctx: click.Context, args: list[str]) -> None:
         """Raise the PluginError of a command that can never run beside a shorter one, which would take the rest of its path as arguments."""
-        if not self.path and args[0] in COMMANDS:
+        if args[0] in self.own:
             return
         plugins = plugins_of(ctx)
         typed = f"{self.path}{' '.join(args)} "
@@ -136,8 +137,7 @@ class CommandTree(click.Group):
         summaries = {each.name: each.component.summary for each in plugins_of(ctx) if each.kind == "command"}
         rows = {}
         for name in self.list_commands(ctx):
-            own = COMMANDS.get(name) if not self.path else None
-            rows[name] = own or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands for {name}.")
+            rows[name] = self.own.get(name) or summaries.get(self.path + name) or SECTIONS.get(name, f"Commands for {name}.")
         grouped = {name for names in GROUPS.values() for name in names}
         groups = {"Commands": list(rows)} if self.path else {**GROUPS, "More": [name for name in rows if name not in grouped]}
         for heading, names in groups.items():
