@@ -250,11 +250,15 @@ def check_known(names: Iterable[object], known: Collection[str], what: str, rais
 def check_type(value: T, kind: type | UnionType, what: str, raises: type[Exception] = TypeError) -> T:
     """Return a value if it has a type, else raise; ``what`` says which one, such as ``"complete must return aamc_sdk.Completion"``."""
     if not isinstance(value, kind):
-        found = f"{value!r:.80}"
-        if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape:  # an array, and not a number of numpy's
-            found = f"an array of shape {value.shape} and type {value.dtype}"
-        raise raises(f"{what}, not {found}")
+        raise raises(f"{what}, not {value_text(value)}")
     return value
+
+
+def value_text(value: Any) -> str:
+    """Return a value for a message: the shape and type of an array, the beginning of the ``repr`` of anything else."""
+    if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape:  # not a number of numpy's
+        return f"an array of shape {value.shape} and type {value.dtype}"
+    return f"{value!r:.80}"
 
 
 def error_text(error: BaseException) -> str:

@@ -595,7 +595,7 @@ def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_a
     [
         ("fail", "RuntimeError: boom"),
         ("exit", "SystemExit: 4"),
-        ("nothing", "must return aamc_sdk.Scores, not NoneType"),
+        ("nothing", "must return aamc_sdk.Scores, not None"),
         ("write", "read-only: copy one before you change it"),
     ],
 )

@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, PluginError, check_known, nearest, one_of, read_errors, whole_number_hint
+from aamc_sdk.errors import ConfigError, PluginError, check_known, check_type, nearest, one_of, read_errors, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, frozenset, Sequence)
@@ -141,12 +141,10 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     if not text.strip():
         raise ConfigError(f"{path} is empty; write keys and values into it, or leave the file out")
-    content = parse_yaml(text, str(path))
+    content: dict[str, Any] | None = parse_yaml(text, str(path))
     if content is None:  # comments alone
         return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values, not {type(content).__name__}")
-    return content
+    return check_type(content, dict, f"{path} must hold keys and values", ConfigError)
 
 
 def set_option(options: dict[str, Any], assignment: str) -> None:

@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError, one_of
+from aamc_sdk.errors import PluginError, check_type, one_of, value_text
 from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"
@@ -249,8 +249,7 @@ def _own_notes(notes: Any, rows: int) -> list[dict[str, Any]]:
 
 def _check_scores(scores: Scores, request: RoutingRequest) -> None:
     """Check a router's scores, except for utility and probabilities: the draw checks the one that it uses."""
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    check_type(scores, Scores, "a router's score must return aamc_sdk.Scores")
     if scores.expected_quality is not None:
         _check_numbers(scores.expected_quality, request, "expected_quality")
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
@@ -262,8 +261,7 @@ def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
     """Check that an array of scores has one real number for each query and candidate, ``[B, M]``; ``name`` is its name in the error."""
     shape = request.mask.shape
     if getattr(array, "shape", None) != shape or array.dtype.kind not in "fiub":
-        found = f"{type(array).__name__} of shape {np.shape(array)} and type {np.asarray(array).dtype}"
-        raise PluginError(f"a router's {name} must be real numbers of shape {shape} (queries, candidates), not {found}")
+        raise PluginError(f"a router's {name} must be real numbers of shape {shape} (queries, candidates), not {value_text(array)}")
 
 
 def _check_known_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
@@ -292,7 +290,5 @@ def _nan_hint(request: RoutingRequest, unknown: NDArray[np.bool_]) -> str:
 def _check_spent(name: str, spent: Any, rows: int) -> None:
     """Check the cost or time of each decision itself, which the scores state."""
     amounts = np.asarray(spent)
-    right_shape = amounts.shape in ((), (rows,))
-    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
-        found = f"{spent!r:.80}" if right_shape else f"an array of shape {amounts.shape}"
-        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")
+    if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")

@@ -61,10 +61,9 @@ def _candidate(entry: Any, where: str) -> ModelSpec:
     where = f"{where} ({entry['name']})" if entry["name"] else where
     try:
         spec = configure(ModelSpec, {key: value for key, value in entry.items() if key != "endpoint"}, where=where)
+        return attrs.evolve(spec, endpoint=entry.get("endpoint"))
     except ConfigError as error:
         raise PoolError(str(error)) from error
-    try:
-        return attrs.evolve(spec, endpoint=entry.get("endpoint"))
     except PoolError as error:
         raise PoolError(f"{where}: {error}") from error
 
@@ -107,9 +106,7 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
     make = plugins.load("model_pool", name)
     try:
         with component_errors(f"model pool {name!r} cannot be made"):
-            pool = make()
+            pool: Pool = make()
     except PoolError as error:
         raise PoolError(f"model pool {name!r} cannot be made: {error}") from error
-    if not isinstance(pool, Pool):
-        raise PoolError(f"model pool {name!r} must return an aamc_sdk.Pool, not {type(pool).__name__}")
-    return pool
+    return check_type(pool, Pool, f"model pool {name!r} must return an aamc_sdk.Pool", PoolError)

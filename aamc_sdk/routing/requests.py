@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import check_type, component_errors, quantity
+from aamc_sdk.errors import check_type, component_errors, quantity, value_text
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
@@ -150,8 +150,7 @@ def _checked_quality(quality: Floats | None, shape: tuple[int, int], method: str
     if quality is None:
         return None
     if not isinstance(quality, np.ndarray) or quality.shape != shape or quality.dtype.kind != "f":
-        found = f"{quality.dtype} of shape {quality.shape}" if isinstance(quality, np.ndarray) else f"{quality!r:.80}"
-        raise ValueError(f"{method} must return floats of shape {shape} (queries, candidates), not {found}")
+        raise ValueError(f"{method} must return floats of shape {shape} (queries, candidates), not {value_text(quality)}")
     _check_unit(quality, f"{method} must return")
     return quality
 
@@ -165,8 +164,7 @@ def _check_unit(values: Floats, contract: str) -> None:
 def _checked_lengths(lengths: AnswerLengths | None, shape: tuple[int, int], method: str) -> AnswerLengths | None:
     if lengths is None:
         return None
-    if not isinstance(lengths, AnswerLengths):
-        raise TypeError(f"{method} must return aamc_sdk.types.AnswerLengths, not {type(lengths).__name__}")
+    check_type(lengths, AnswerLengths, f"{method} must return aamc_sdk.types.AnswerLengths")
     found = np.shape(lengths.tokens), np.shape(lengths.mean_tokens)
     if found != (shape, shape[1:]) or np.shape(lengths.fixed_latency) not in ((), shape[1:]):
         expected = f"tokens of shape {shape} (queries, candidates), mean_tokens of shape {shape[1:]}, and fixed_latency of that shape or one number"

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError, component_errors
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError, component_errors, value_text
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
 from aamc_sdk.types import ROUNDING, Floats, Outcomes, Preference, json_figures, read_only
@@ -182,7 +182,6 @@ def fit_reward(reward: Reward, outcomes: Outcomes) -> None:
         for method, arguments, expected, numbers in checks:
             found = getattr(reward, method)(*arguments)
             if getattr(found, "shape", None) != expected:
-                described = f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else f"{found!r:.80}"
-                raise TypeError(f"{method} of {shape} outcomes must return an array of shape {expected}, not {described}")
+                raise TypeError(f"{method} of {shape} outcomes must return an array of shape {expected}, not {value_text(found)}")
             if np.isnan(found[numbers]).any():
                 raise ValueError(f"{method} must return numbers for known outcomes, not NaN")

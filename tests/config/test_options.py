@@ -281,7 +281,7 @@ def test_a_yaml_file_holds_keys_and_values(tmp_path):
         path.write_text(content)
         assert load_yaml(path) == result
     path.write_text("[1]")
-    with pytest.raises(ConfigError, match="must hold keys and values, not list"):
+    with pytest.raises(ConfigError, match=r"must hold keys and values, not \[1\]"):
         load_yaml(path)
 
 

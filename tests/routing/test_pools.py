@@ -101,7 +101,7 @@ def test_a_pool_is_found_by_name_or_file(tmp_path):
 def test_a_function_that_returns_no_pool_is_an_error(monkeypatch):
     plugins = Plugins({"offering": Offering()}, discover=False)
     monkeypatch.setattr(plugins, "load", lambda kind, name: broken_pool)
-    with pytest.raises(PoolError, match=r"must return an aamc_sdk\.Pool, not list"):
+    with pytest.raises(PoolError, match=r"must return an aamc_sdk\.Pool, not \['a', 'b'\]"):
         find_pool("broken", plugins)
 
 

@@ -225,6 +225,7 @@ class Mistaken(Estimator):
 
 
 KNOWN = Estimates.unknown(2)
+QUALITY_SHAPE = "must return floats of shape (2, 3) (queries, candidates)"
 
 
 @pytest.mark.parametrize(
@@ -250,8 +251,8 @@ KNOWN = Estimates.unknown(2)
             {"estimates": attrs.evolve(KNOWN, complexity=np.array([0.5, 7.0]))},
             "complexity of estimate must be values from 0 to 1, or NaN if unknown, not 7.0",
         ),
-        ({"estimates": KNOWN, "quality": np.zeros(3)}, "quality must return floats of shape (2, 3) (queries, candidates), not float64 of shape (3,)"),
-        ({"estimates": KNOWN, "quality": [0.5]}, "quality must return floats of shape (2, 3) (queries, candidates), not [0.5]"),
+        ({"estimates": KNOWN, "quality": np.zeros(3)}, f"quality {QUALITY_SHAPE}, not an array of shape (3,) and type float64"),
+        ({"estimates": KNOWN, "quality": [0.5]}, f"quality {QUALITY_SHAPE}, not [0.5]"),
         ({"estimates": KNOWN, "quality": np.full((2, 3), 40.0)}, "quality must return values from 0 to 1, or NaN if unknown, not 40.0"),
     ],
 )
@@ -269,10 +270,13 @@ SHAPES = (
     ("returned", "problem"),
     [
         ({}, "KeyError: 'quality'"),
-        ({"quality": np.zeros((2, 4))}, "out_of_fold must return floats of shape (2, 3) (queries, candidates), not float64 of shape (2, 4)"),
-        ({"quality": np.zeros((5, 3))}, "out_of_fold must return floats of shape (2, 3) (queries, candidates), not float64 of shape (5, 3)"),
+        ({"quality": np.zeros((2, 4))}, f"out_of_fold {QUALITY_SHAPE}, not an array of shape (2, 4) and type float64"),
+        ({"quality": np.zeros((5, 3))}, f"out_of_fold {QUALITY_SHAPE}, not an array of shape (5, 3) and type float64"),
         ({"quality": np.full((2, 3), np.inf)}, "out_of_fold must return values from 0 to 1, or NaN if unknown, not inf"),
-        ({"quality": None, "lengths": np.ones((2, 3))}, "out_of_fold_lengths must return aamc_sdk.types.AnswerLengths, not ndarray"),
+        (
+            {"quality": None, "lengths": np.ones((2, 3))},
+            "out_of_fold_lengths must return aamc_sdk.types.AnswerLengths, not an array of shape (2, 3) and type float64",
+        ),
         ({"quality": None, "lengths": AnswerLengths(np.ones((2, 4)), np.ones(3))}, f"out_of_fold_lengths {SHAPES} (2, 4), (3,) and ()"),
     ],
 )

@@ -246,7 +246,7 @@ def test_the_map_of_an_installed_litellm_is_read_without_importing_it(aamc: Aamc
         (["--prices", "map.json"], "candidates: {", "pool.yaml is not YAML"),
         (["--prices", "map.json"], "candidates: []", "must have a list 'candidates'"),
         (["--prices", "map.json"], "", "pool.yaml is empty"),
-        (["--prices", "map.json"], "- name: a", "pool.yaml must hold keys and values, not list"),
+        (["--prices", "map.json"], "- name: a", "pool.yaml must hold keys and values, not [{'name': 'a'}]"),
     ],
 )
 def test_what_cannot_be_used_is_named(aamc: Aamc, arguments: list[str], content: str, message: str) -> None:

@@ -153,7 +153,7 @@ def test_no_complete_row_is_an_error(make_table: Any, routers: Any) -> None:
         ({"spent_ms": np.zeros(3)}, "router 'odd': a router's spent_ms must be"),
         ({"expected_quality": np.zeros((4, 7))}, r"router 'odd': a router's expected_quality must be real numbers of shape \(4, 2\)"),
         ({"utility": np.zeros((4, 7))}, r"router 'odd': a router's utility must be real numbers of shape \(4, 2\)"),
-        (None, "router 'odd' failed: TypeError: a router's score must return aamc_sdk.Scores, not NoneType"),
+        (None, "router 'odd' failed: TypeError: a router's score must return aamc_sdk.Scores, not None"),
         (ValueError("shape mismatch"), "router 'odd' failed: ValueError: shape mismatch"),
     ],
 )
