@@ -33,17 +33,8 @@ class Progress(Protocol):
         """Show one line to the user."""
 
 
-class NoProgress:
+class NoProgress(Progress):
     """Ignores all progress."""
-
-    def start(self, what: str, total: int) -> None:
-        """Do nothing."""
-
-    def advance(self, steps: int = 1, **figures: float) -> None:
-        """Do nothing."""
-
-    def say(self, line: str) -> None:
-        """Do nothing."""
 
 
 class TrainingEnvironment(Environment):
