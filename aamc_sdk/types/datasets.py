@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -11,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, check_type, value_text
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback
@@ -234,62 +233,60 @@ def check_dataset(dataset: Dataset, name: str) -> None:
     Raises:
         DataError: One does not; the message begins with the name.
     """
-    for why in itertools.chain(_wrong_rows(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
-        raise DataError(f"{name}: {why}")
+    try:
+        _check_rows(dataset)
+        _check_outcomes(dataset.outcomes, dataset)
+        _check_experience(dataset.experience)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
 
 
-def _wrong_rows(dataset: Dataset) -> Iterator[str]:
-    if len(dataset) and not isinstance(first := dataset.queries[0], Query):  # those of a log are read one by one, and all alike
-        yield f"queries must be aamc_sdk.Query objects, not {type(first).__name__}"
+def _check_rows(dataset: Dataset) -> None:
     rows = len(dataset)
+    if rows:  # those of a log are read one by one, and all alike
+        check_type(dataset.queries[0], Query, "queries must be aamc_sdk.Query objects", DataError)
     for name in ("complexity", "category", "tool_use"):
         column = getattr(dataset.labels, name)
         if column is not None and np.shape(column) != (rows,):
-            yield f"labels.{name} must have one row a query, {rows}, not be of shape {np.shape(column)}"
+            raise DataError(f"labels.{name} must have one row a query, {rows}, not be of shape {np.shape(column)}")
     for name in ("references", "groups"):
-        entries = rows if getattr(dataset, name) is None else len(getattr(dataset, name))
-        if entries != rows:
-            yield f"{name} must have one entry a query, {rows}, not {entries}"
+        entries = getattr(dataset, name)
+        if entries is not None and len(entries) != rows:
+            raise DataError(f"{name} must have one entry a query, {rows}, not {len(entries)}")
 
 
-def _wrong_outcomes(dataset: Dataset) -> Iterator[str]:
-    if dataset.outcomes is None:
+def _check_outcomes(outcomes: Outcomes | None, dataset: Dataset) -> None:
+    if outcomes is None:
         return
-    if not isinstance(dataset.outcomes, Outcomes):
-        yield f"outcomes must be aamc_sdk.Outcomes, not {type(dataset.outcomes).__name__}"
+    check_type(outcomes, Outcomes, "outcomes must be aamc_sdk.Outcomes", DataError)
     if not isinstance(dataset.pool, Pool):
-        yield "outcomes need a pool" if dataset.pool is None else f"the pool must be aamc_sdk.Pool, not {type(dataset.pool).__name__}"
-    shape = (len(dataset), len(dataset.pool or ()))
+        raise DataError(f"the pool of outcomes must be aamc_sdk.Pool, not {value_text(dataset.pool)}")
+    shape = (len(dataset), len(dataset.pool))
     for name, top in (("quality", 1), ("cost_usd", np.inf), ("latency_ms", np.inf)):
-        figures = getattr(dataset.outcomes, name)
+        figures = getattr(outcomes, name)
         if figures is None and name == "quality":
             continue
         if not isinstance(figures, np.ndarray) or figures.dtype.kind not in "fiub":
-            yield f"outcomes.{name} must be an array of numbers, not {_kind(figures)}"
-        if np.shape(figures) != shape:
-            yield f"outcomes.{name} must be of shape {shape} (queries, candidates), not {np.shape(figures)}"
+            raise DataError(f"outcomes.{name} must be an array of numbers, not {value_text(figures)}")
+        if figures.shape != shape:
+            raise DataError(f"outcomes.{name} must be of shape {shape} (queries, candidates), not {figures.shape}")
         wrong = (figures < 0) | (figures > top) | np.isinf(figures)
         if wrong.any():
             row, candidate = np.argwhere(wrong)[0]
             allowed = "from 0 to 1" if top == 1 else "finite and at least 0"
-            where = f"row {row}, candidate {dataset.pool.names[candidate]!r}" if dataset.pool else f"row {row}"
-            yield f"outcomes.{name} must be {allowed}, or NaN where unknown, not {figures[row, candidate]} ({where})"
+            where = f"row {row}, candidate {dataset.pool.names[candidate]!r}"
+            raise DataError(f"outcomes.{name} must be {allowed}, or NaN where unknown, not {figures[row, candidate]} ({where})")
 
 
-def _kind(value: object) -> str:
-    return f"one of type {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _wrong_experience(dataset: Dataset) -> Iterator[str]:
-    experience = dataset.experience
+def _check_experience(experience: Experience | None) -> None:
     if experience is None:
         return
     rows = len(experience.decisions)
     ids = Counter(decision.id for decision in experience.decisions)
     if len(experience.queries) != rows:
-        yield f"the experience must have one query a decision, {rows}, not {len(experience.queries)}"
+        raise DataError(f"the experience must have one query a decision, {rows}, not {len(experience.queries)}")
     if len(ids) < rows:
         twice = sorted(name for name, count in ids.items() if count > 1)
-        yield f"ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}"
+        raise DataError(f"ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}")
     if len({(item.id, item.revision) for item in experience.feedback}) < len(experience.feedback):
-        yield "ids of feedback must be unique within a revision, so that each piece counts once"
+        raise DataError("ids of feedback must be unique within a revision, so that each piece counts once")
