@@ -129,20 +129,14 @@ class RouteArguments:
         return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
 
-def _described(query: str | Query, given: RouteKeywords) -> Query:
+def _described(query: str | Query, given: Mapping[str, Any]) -> Query:
     """Return the query with the arguments that describe it."""
-    user, session, tenant, added = given.get("user"), given.get("session"), given.get("tenant"), names_of(given.get("needs"), "needs")
+    fields = {name: given[name] for name in ("user", "session", "tenant") if given.get(name) is not None}
+    if added := names_of(given.get("needs"), "needs"):
+        fields["needs"] = added | query.needs if isinstance(query, Query) else added
     if not isinstance(query, Query):
-        return Query(query, user=user, session=session, tenant=tenant, needs=added)
-    if user is None and session is None and tenant is None and not added:
-        return query
-    return attrs.evolve(
-        query,
-        user=query.user if user is None else user,
-        session=query.session if session is None else session,
-        tenant=query.tenant if tenant is None else tenant,
-        needs=query.needs | added,
-    )
+        return Query(query, **fields)
+    return attrs.evolve(query, **fields) if fields else query
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:
