@@ -36,7 +36,7 @@ class PoolArrays:
 
     usd_per_token: Floats = attrs.field(converter=read_only)
     cache_read_usd: Floats = attrs.field(converter=read_only)
-    usd_per_request: Floats | None
+    usd_per_request: Floats | None = attrs.field(converter=attrs.converters.optional(read_only))
     latency_ms: Floats = attrs.field(converter=read_only)
     service_ms: Floats = attrs.field(converter=read_only)
     window: Floats = attrs.field(converter=read_only)
@@ -50,26 +50,23 @@ class PoolArrays:
     def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
         """Return the arrays of a pool's candidates."""
         specs = [candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name) for candidate in pool]
-        per_request = np.array([spec.prices.request if spec.prices else 0.0 for spec in specs])
         usd_per_token = np.array([_usd_per_million(spec.prices) for spec in specs]).T.copy() / 1e6
+        cached = usd_per_token[2]
+        per_request = np.array([spec.prices.request if spec.prices else 0.0 for spec in specs])
         latency_ms = np.array([spec.latency.total_ms if spec.latency else np.nan for spec in specs])
-        service_ms = np.array([spec.latency.service_ms if spec.latency else np.nan for spec in specs])
         window = np.array([spec.context_window or np.inf for spec in specs])
-        complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
-        size = len(pool)
-        usd_per_request = read_only(per_request) if per_request.any() else None
         return cls(
-            usd_per_token,
-            np.where(np.isnan(usd_per_token[2]), np.fmax.reduce(usd_per_token[2], initial=0.0), usd_per_token[2]),
-            usd_per_request,
-            latency_ms,
-            service_ms,
-            window,
-            bool(np.isfinite(latency_ms).any()),
-            bool(np.isfinite(window).any()),
-            complete,
-            no_wait_ms=np.zeros(size),
-            all_allowed=np.ones(size, bool),
+            usd_per_token=usd_per_token,
+            cache_read_usd=np.where(np.isnan(cached), np.fmax.reduce(cached, initial=0.0), cached),
+            usd_per_request=per_request if per_request.any() else None,
+            latency_ms=latency_ms,
+            service_ms=np.array([spec.latency.service_ms if spec.latency else np.nan for spec in specs]),
+            window=window,
+            has_latency=bool(np.isfinite(latency_ms).any()),
+            has_windows=bool(np.isfinite(window).any()),
+            complete=bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all()),
+            no_wait_ms=np.zeros(len(specs)),
+            all_allowed=np.ones(len(specs), bool),
         )
 
 
