@@ -54,14 +54,12 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
-    flip = None
-    is_searched = False
+    flip, is_searched = None, False
     if router is not None and reward is not None and runner_up is not None and not utility[runner_up] > utility[chosen]:
         try:
-            is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
-            flip = _flip(router, reward, request, runner_up) if is_searched else None
+            if router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility):
+                flip, is_searched = _flip(router, reward, request, runner_up), True
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the decision is in the log, and can be explained without
-            is_searched = False
             logger.warning("no preference is searched at which the runner-up would have won: %s", router_error(record.decision.router, error))
     views = [
         CandidateView(
