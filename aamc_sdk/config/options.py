@@ -171,8 +171,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     Raises:
         ConfigError: An option is unknown, of the wrong type or out of its range; the message names the component as ``where``.
     """
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
+    check_type(options, Mapping, f"{where}: options must be keys and values", ConfigError)
     _check_options(cls, options, where)
     chosen: Mapping[str, Any] = getattr(cls, "presets", {}).get(preset or "", {})
     _check_options(cls, chosen, f"preset {preset!r}: {where}")
@@ -201,13 +200,11 @@ def _check_options(cls: type[Any], options: Mapping[str, Any], where: str) -> No
             raise ConfigError(f"{where}: {key} must be one of {one_of(choices)}, not {value!r}")
         kind, items = get_origin(hint), get_args(hint)
         if kind in _LISTS:
-            if not isinstance(value, list | tuple):
-                raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
+            check_type(value, list | tuple, f"{where}: {key} must be a list such as [a, b]", ConfigError)
             for entry in value:
                 _check_group(items[0], entry, f"each of {key}", where)
         elif kind in _MAPPINGS:
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
+            check_type(value, Mapping, f"{where}: {key} must be keys and values such as {{a: 1}}", ConfigError)
             for name, entry in value.items():
                 _check_group(items[1], entry, f"{key}.{name}", where)
         else:
@@ -218,8 +215,7 @@ def _check_group(cls: Any, value: Any, key: str, where: str) -> None:
     """Check the options that a value groups, if its type is a class of options."""
     if not attrs.has(cls):
         return
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}, not {value!r}")
+    check_type(value, Mapping, f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}", ConfigError)
     _check_options(cls, value, f"{where}: {key}")
 
 

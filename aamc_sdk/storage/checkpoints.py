@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, UnknownComponentError, component_errors, error_text
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, UnknownComponentError, check_type, component_errors, error_text
 from aamc_sdk.interfaces import BaseComponent, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
@@ -34,8 +34,7 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
         PluginError: The metrics are no mapping of JSON values, saving raised another error than the SDK's, or a router that requires training
             saves nothing.
     """
-    if not isinstance(training, Mapping):
-        raise PluginError(f"{kind} {name!r}: train must return a mapping of metrics, not {training!r:.80}")
+    check_type(training, Mapping, f"{kind} {name!r}: train must return a mapping of metrics", PluginError)
     with component_errors(f"{kind} {name!r}: train must return metrics that JSON can hold"):
         metrics = to_json(training, indent=1)
     make_folder(folder)
