@@ -26,7 +26,6 @@ from aamc_sdk.types import (
 
 T = TypeVar("T", bound=np.generic)
 _IDLE = PoolState()
-_DESCRIBED = ("complexity", "tool_use", "categories")
 
 
 def build_request(
@@ -119,20 +118,15 @@ def _checked_estimates(estimates: Estimates, rows: int) -> Estimates:
     contract = f"estimate must return the aamc_sdk.Estimates of {quantity(rows, 'query', 'queries')}"
     if len(check_type(estimates, Estimates, contract)) != rows:
         raise ValueError(f"{contract}, not those of {len(estimates)}")
-    embedding, described = estimates.embedding, (estimates.complexity, estimates.tool_use, estimates.categories)
-    shapes = [(rows,), (rows,), (rows, len(estimates.category_names))]
-    if [getattr(array, "shape", None) for array in described] != shapes:
-        expected, found = (", ".join(map("{} {}".format, _DESCRIBED, given)) for given in (shapes, map(_shape, described)))
-        raise ValueError(f"estimate must return arrays of the shapes {expected}, not {found}")
+    for name, shape in (("complexity", (rows,)), ("tool_use", (rows,)), ("categories", (rows, len(estimates.category_names)))):
+        array = getattr(estimates, name)
+        if getattr(array, "shape", None) != shape:
+            raise ValueError(f"estimate must return {name} of shape {shape}, not {value_text(array)}")
+    embedding = estimates.embedding
     if embedding is not None and (not isinstance(embedding, np.ndarray) or embedding.ndim != 2 or len(embedding) != rows):
-        raise ValueError(f"estimate must return an embedding of shape ({rows}, D), not {_shape(embedding)}")
+        raise ValueError(f"estimate must return an embedding of shape ({rows}, D), not {value_text(embedding)}")
     _check_unit(estimates.complexity, "complexity of estimate must be")
     return estimates
-
-
-def _shape(array: object) -> tuple[int, ...] | str:
-    """Return an array's shape; the type of anything else."""
-    return array.shape if isinstance(array, np.ndarray) else type(array).__name__
 
 
 def out_of_fold(estimator: Estimator, rows: int, pool: Pool) -> tuple[Floats | None, AnswerLengths | None]:

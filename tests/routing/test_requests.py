@@ -240,13 +240,16 @@ QUALITY_SHAPE = "must return floats of shape (2, 3) (queries, candidates)"
         ({"estimates": Estimates.unknown(3)}, "estimate must return the aamc_sdk.Estimates of 2 queries, not those of 3"),
         (
             {"estimates": attrs.evolve(KNOWN, complexity=np.zeros((2, 1)))},
-            "of the shapes complexity (2,), tool_use (2,), categories (2, 0), not complexity (2, 1), tool_use (2,), categories (2, 0)",
+            "estimate must return complexity of shape (2,), not an array of shape (2, 1) and type float64",
         ),
         (
             {"estimates": attrs.evolve(KNOWN, tool_use=[0.5, 0.5])},
-            "of the shapes complexity (2,), tool_use (2,), categories (2, 0), not complexity (2,), tool_use list, categories (2, 0)",
+            "estimate must return tool_use of shape (2,), not [0.5, 0.5]",
         ),
-        ({"estimates": attrs.evolve(KNOWN, embedding=np.zeros(2))}, "estimate must return an embedding of shape (2, D), not (2,)"),
+        (
+            {"estimates": attrs.evolve(KNOWN, embedding=np.zeros(2))},
+            "estimate must return an embedding of shape (2, D), not an array of shape (2,) and type float64",
+        ),
         (
             {"estimates": attrs.evolve(KNOWN, complexity=np.array([0.5, 7.0]))},
             "complexity of estimate must be values from 0 to 1, or NaN if unknown, not 7.0",
