@@ -7,6 +7,7 @@ is not a bool, 3.7 not an int. The error for an unknown key suggests the nearest
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -47,6 +48,8 @@ def option(
 
     The field raises ConfigError for a value that is not allowed, when the options are made.
     """
+    bounds = (("at least", at_least, operator.ge), ("above", above, operator.gt), ("at most", at_most, operator.le))
+    limits = [(word, limit, holds) for word, limit, holds in bounds if limit is not None]
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, float) and not math.isfinite(value):
@@ -55,15 +58,11 @@ def option(
             raise ConfigError(f"{attribute.name} must be one of {one_of(choices)}, not {value!r}{nearest(str(value), choices)}")
         if value is None or isinstance(value, str):
             return
-        if at_least is not None and not value >= at_least:
-            raise ConfigError(f"{attribute.name} must be at least {at_least:g}, not {value!r}")
-        if at_most is not None and not value <= at_most:
-            raise ConfigError(f"{attribute.name} must be at most {at_most:g}, not {value!r}")
-        if above is not None and not value > above:
-            raise ConfigError(f"{attribute.name} must be above {above:g}, not {value!r}")
+        for word, limit, holds in limits:
+            if not holds(value, limit):
+                raise ConfigError(f"{attribute.name} must be {word} {limit:g}, not {value!r}")
 
-    limits = (("at least", at_least), ("above", above), ("at most", at_most))
-    allowed = one_of(choices) if choices is not None else ", ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+    allowed = one_of(choices) if choices is not None else ", ".join(f"{word} {limit:g}" for word, limit, _ in limits)
     metadata = {"meaning": meaning, "choices": choices, "allowed": allowed}
     if isinstance(default, list | dict | set):
         return attrs.field(factory=lambda: type(default)(default), validator=check, metadata=metadata)
