@@ -6,18 +6,15 @@ import abc
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import attrs
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.training import Progress, Training
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from aamc_sdk.types import Candidate, Dataset, Decision, Query
+from aamc_sdk.types import Candidate, Dataset, Decision, Query
 
 
 @attrs.frozen

@@ -5,15 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from aamc_sdk.interfaces.models import ModelCaller
 from aamc_sdk.interfaces.threads import EventLoopThread
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import Floats, Outcomes, Pool
+from aamc_sdk.types import Floats, Outcomes, Pool
 
 
 @attrs.frozen(kw_only=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import NamedComponent
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import Pool
+from aamc_sdk.types import Pool
 
 
 @attrs.frozen
@@ -32,8 +30,6 @@ class ForeignSettings:
     pool: Pool | None = None
 
     def __attrs_post_init__(self) -> None:
-        from aamc_sdk.types import Pool
-
         check_type(self.content, Mapping, "the content of settings must be keys and values")
         check_type(self.pool, Pool | None, "the pool of settings must be aamc_sdk.Pool or None")
 

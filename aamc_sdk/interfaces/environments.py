@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.interfaces.components import BaseComponent
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from aamc_sdk.types import Dataset, Floats, RoutingRequest
+from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 
 class RoutingStreams(Protocol):

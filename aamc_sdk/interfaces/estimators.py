@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.training import Training
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Query
+from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Query
 
 
 class Estimator(BaseComponent):

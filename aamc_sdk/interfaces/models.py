@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from aamc_sdk.errors import check_type
+from aamc_sdk.types import Candidate
 from aamc_sdk.types.checks import is_amount
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import Candidate
 
 Message = Mapping[str, Any]
 """A message of the provider's dialect; of OpenAI's by default: ``{"role": "user", "content": "..."}``."""

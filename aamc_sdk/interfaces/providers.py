@@ -5,16 +5,14 @@ from __future__ import annotations
 import abc
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.models import Chunk, Completion, Message
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import Candidate
+from aamc_sdk.types import Candidate
 
 
 @attrs.frozen(kw_only=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces.components import BaseComponent
+from aamc_sdk.interfaces.store import Store
 from aamc_sdk.interfaces.training import Training
-
-if TYPE_CHECKING:
-    from aamc_sdk.interfaces.store import Store
-    from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
+from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
 
 @attrs.frozen(kw_only=True)

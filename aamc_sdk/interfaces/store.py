@@ -6,14 +6,12 @@ import abc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote_plus
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.components import NamedComponent, NoOptions
-
-if TYPE_CHECKING:
-    from aamc_sdk.types import Aggregate, Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 
 class Store(NamedComponent):

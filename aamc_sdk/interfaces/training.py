@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, component_errors
+from aamc_sdk.interfaces.components import Reward
 from aamc_sdk.interfaces.environments import Environment, RoutingStreams
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from aamc_sdk.interfaces.components import Reward
-    from aamc_sdk.types import Dataset, Floats, RoutingRequest
+from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 
 class Progress(Protocol):
