@@ -24,7 +24,7 @@ DISK_ADVICE = {
     "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
 }
 """Advice on errors of the disk, by a part of SQLite's message."""
-_open: dict[int, tuple[int, tuple[int, int]]] = {}
+_open: dict[int, tuple[int, tuple[int, int] | None]] = {}
 """The process, and the file's device and inode, of each open connection by its identity; a fork inherits it with SQLite's memory."""
 
 
@@ -34,8 +34,7 @@ class _Connection(sqlite3.Connection):
     def note(self) -> None:
         """Note the file; raises ForkedError if it was open in the parent when this process was forked."""
         (_, _, path) = self.execute("PRAGMA database_list").fetchone()
-        found = Path(path).stat()
-        file = found.st_dev, found.st_ino
+        file = file_identity(Path(path))
         if any(process != os.getpid() and inherited == file for process, inherited in list(_open.values())):
             raise ForkedError(f"{path} was open when this process was forked; close it before the fork, or start the process with 'spawn'")
         _open[id(self)] = os.getpid(), file
@@ -58,6 +57,21 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return the bytes of a file that are in use."""
+    query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    return int(connection.execute(query).fetchone()[0])
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def connect(address: str, *, reads_only: bool = False) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ from aamc_sdk.log.options import Retention
 from aamc_sdk.log.retention.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
 from aamc_sdk.log.retention.expiry import covered_position, is_oldest_expired, renewed_since
 from aamc_sdk.log.rows.row import DECISION, Row
+from aamc_sdk.log.sqlite.file import used_bytes
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Aggregate, Partition
@@ -40,12 +41,7 @@ class Partitions:
         if len(partitions) < 2:
             return None
         is_there = self._connection.execute("SELECT 1 FROM entries WHERE position = ?", (partitions[0].first,)).fetchone()
-        return partitions[0] if is_there is None or is_oldest_expired(partitions, retention, time.time(), self.size()) else None
-
-    def size(self) -> int:
-        """Return the bytes of the file that are in use."""
-        query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-        return int(self._connection.execute(query).fetchone()[0])
+        return partitions[0] if is_there is None or is_oldest_expired(partitions, retention, time.time(), used_bytes(self._connection)) else None
 
     def aggregates(self) -> list[Aggregate]:
         """Return the sums over the decisions that were dropped."""

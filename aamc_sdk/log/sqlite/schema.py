@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows.row import COLUMNS, KIND_COLUMNS, Row, columns_of
-from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import connect, sync, transaction, write_ahead
 
 logger = logging.getLogger(__name__)
 _VERSIONS = (
@@ -106,11 +106,7 @@ def make(path: Path) -> None:
         for name in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
             with suppress(OSError):  # if there is no folder, SQLite has raised the error already
                 Path(name).unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _move(source: Path, target: Path) -> None:

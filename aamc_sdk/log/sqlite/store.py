@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -30,7 +29,7 @@ from aamc_sdk.log.retention.expiry import renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import ExportedFile
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, transaction
+from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, sync, transaction, used_bytes
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -289,7 +288,7 @@ class SqliteStore(PartitionedStore):
                 "placed": table.position - dropped,
                 "start": start,
                 "partitions": len(divided.all()),
-                "size_bytes": divided.size(),
+                "size_bytes": used_bytes(connection),
                 "floors_to_clean": States(connection).counts()[1],
             }
 
@@ -326,11 +325,7 @@ class SqliteStore(PartitionedStore):
     def _sync(self) -> None:
         """Flush committed transactions to the disk."""
         with contextlib.suppress(FileNotFoundError):  # a file system without write-ahead logs
-            descriptor = os.open(f"{self._opened}-wal", os.O_RDONLY)  # SQLite locks other files, whose locks this would break
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(Path(f"{self._opened}-wal"))  # SQLite locks other files, whose locks this would break
 
     def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Make a change in a transaction between two groups of writes, and return its result."""

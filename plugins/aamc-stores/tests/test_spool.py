@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spool(path: Path) -> Iterator[Spool]:
-    with closing(Spool(path)) as opened:
+    with closing(Spool(path, "aamc")) as opened:
         yield opened
 
 
@@ -44,11 +44,17 @@ def waiting(spool: Spool) -> list[str]:
     return [entry[-1].id for _, entry in spool.first(100)]
 
 
+def refused(path: Path) -> list[tuple[str, str]]:
+    """Return the lines that were set aside, and why."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT line, refused FROM spool WHERE refused IS NOT NULL ORDER BY n").fetchall()
+
+
 def test_a_process_that_is_late_to_remove_takes_nothing_of_another(spool, path) -> None:
     """Two processes deliver the same entries; the one that comes last must not remove what came meanwhile."""
     spool.put([judged("d"), judged("e")])
     numbers = [number for number, _ in spool.first(100)]
-    with closing(Spool(path)) as other:
+    with closing(Spool(path, "aamc")) as other:
         other.remove(numbers)
         other.put([judged("f")])
     spool.remove(numbers)
@@ -60,7 +66,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
 
     def open_and_look(path: Path) -> int:
         together.wait()
-        with closing(Spool(path)) as spool:
+        with closing(Spool(path, "aamc")) as spool:
             return len(spool.first(1))
 
     with ThreadPoolExecutor(6) as threads:
@@ -108,14 +114,14 @@ def test_a_line_that_nobody_can_read_is_set_aside(spool, path) -> None:
     assert spool.first(1) == []
     spool.put([judged("d"), judged("e")])
     assert waiting(spool) == ["d/explicit", "e/explicit"]
-    ((line, why),) = spool.refused()
+    ((line, why),) = refused(path)
     assert (line, "not a log entry" in why) == ("{", True)
 
 
 def test_whatever_the_file_suffers_is_a_store_error(spool, path) -> None:
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP TABLE spool")
-    for use in (lambda: spool.put([judged("d")]), lambda: spool.first(1), lambda: spool.decision("d"), lambda: spool.remove([1]), spool.refused):
+    for use in (lambda: spool.put([judged("d")]), lambda: spool.first(1), lambda: spool.decision("d"), lambda: spool.remove([1]), spool.counts):
         with pytest.raises(StoreError, match="cannot be used"):
             use()
 
@@ -146,7 +152,7 @@ def test_asking_again_is_known_in_the_spool_and_another_request_is_refused(spool
 def test_another_process_that_delivers_at_once_changes_no_answer(spool, path, monkeypatch) -> None:
     """Between the moment when an entry is kept and the answer, another process may deliver and remove it."""
     writing = Spool._writing
-    other = Spool(path)
+    other = Spool(path, "aamc")
 
     @contextmanager
     def writing_and_delivered(self: Spool) -> Iterator[sqlite3.Connection]:
@@ -199,7 +205,7 @@ def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten
     with closing(sqlite3.connect(spool.path)) as connection, connection:
         connection.execute("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES ('decision', 'x', 'x', 'damaged', 'unreadable')")
     spool.forget(Erasure(*forgotten))
-    entries = [addition_of(line)[0] for line, why in spool.refused() if why == "refused"]
+    entries = [addition_of(line)[0] for line, why in refused(spool.path) if why == "refused"]
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left
 
 
@@ -209,7 +215,7 @@ def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool,
     for replaced in (False, True):
         for file in path.parent.glob("spool.db*"):
             file.unlink()
-        other = Spool(path) if replaced else None
+        other = Spool(path, "aamc") if replaced else None
         for put in (lambda: spool.put([judged("e")]), lambda: spool.put_decisions([decided("e")])):
             with pytest.raises(StoreAwayError, match=r"spool.db was deleted or replaced .* keep the program running until the server is back"):
                 put()
@@ -221,17 +227,17 @@ def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool,
 
 
 def test_entries_of_one_log_do_not_reach_another_that_has_the_same_spool(path) -> None:
-    with closing(Spool(path, prefix="shop")) as spool:
+    with closing(Spool(path, "shop")) as spool:
         spool.put([judged("d")])
         with pytest.raises(StoreAwayError, match=r"is that of the log with the prefix 'shop', not 'bank': name another file by the option spool"):
-            Spool(path, prefix="bank")
-    with closing(Spool(path, prefix="shop")) as again:
+            Spool(path, "bank")
+    with closing(Spool(path, "shop")) as again:
         assert waiting(again) == ["d/explicit"]
 
 
 def test_it_is_the_same_file_in_another_working_directory(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    spool = Spool(Path("spool.db"))
+    spool = Spool(Path("spool.db"), "aamc")
     monkeypatch.chdir("/")
     assert spool.put([judged("d")]) == [True]
     spool.close()
@@ -242,7 +248,7 @@ def test_a_spool_in_a_folder_behind_a_link_is_not_taken_over_by_itself(tmp_path,
     (tmp_path / "link").symlink_to(tmp_path / "real")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "link"))
     present, earlier = default_spools("redis://host/0", "redis://host/0", "aamc")  # a URL without a password
-    with closing(Spool(present)) as spool:
+    with closing(Spool(present, "aamc")) as spool:
         spool.put([judged("d")])
         spool.adopt(earlier)
         assert spool.counts() == (1, 0)

@@ -23,7 +23,7 @@ def decided(name: str) -> Records:
 
 
 def test_a_full_spool_refuses_a_write_whole_and_takes_more_when_entries_were_delivered(tmp_path):
-    with closing(Spool(tmp_path / "spool.db", max_bytes=200_000)) as spool:
+    with closing(Spool(tmp_path / "spool.db", "aamc", max_bytes=200_000)) as spool:
         taken = 0
         while spool.size < 180_000:
             spool.put([judged(n) for n in range(taken, taken + 50)])

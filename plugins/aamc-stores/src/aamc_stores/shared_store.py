@@ -74,7 +74,7 @@ class SharedStore(PartitionedStore):
         self._connect()
         self._epoch = self.batch(0, 0).epoch
         spool, earlier = default_spools(url, self.name, config.prefix)
-        self._spool = Spool(Path(config.spool or spool), round(1e6 * config.max_spool_mb), config.prefix)
+        self._spool = Spool(Path(config.spool or spool), config.prefix, round(1e6 * config.max_spool_mb))
         if not config.spool:
             self._spool.adopt(earlier)
         self._absence = ""

@@ -33,6 +33,7 @@ from aamc_sdk.log import (
     file_identity,
     line_of,
     transaction,
+    used_bytes,
     write_ahead,
 )
 
@@ -74,14 +75,14 @@ class Spool:
 
     Args:
         path: Its file.
-        max_bytes: Size beyond which it takes no more entries.
         prefix: The prefix of the log that the entries are for; the file keeps that of its first log.
+        max_bytes: Size beyond which it takes no more entries.
 
     Raises:
         SpoolError: Its file cannot be used; raised by every method.
     """
 
-    def __init__(self, path: Path, max_bytes: float = math.inf, prefix: str = "") -> None:
+    def __init__(self, path: Path, prefix: str, max_bytes: float = math.inf) -> None:
         self.path = path = path.resolve()  # the program may change its working directory
         self._max_bytes, self._prefix = max_bytes, prefix
         self._lock = ForkCheckedLock("the decision log")
@@ -155,7 +156,7 @@ class Spool:
     def size(self) -> int:
         """The bytes of its file that are in use."""
         with self._using() as connection:
-            return _size(connection)
+            return used_bytes(connection)
 
     def _check_there(self) -> None:
         """Check that the open file is the one at the path: no later process finds the entries of a deleted one."""
@@ -165,7 +166,7 @@ class Spool:
             raise SpoolError(f"the spool {self.path} {why}: {advice}")
 
     def _check_room(self, connection: sqlite3.Connection) -> None:
-        if _size(connection) >= self._max_bytes:
+        if used_bytes(connection) >= self._max_bytes:
             advice = "raise max_spool_mb, or see that the server comes back"
             raise SpoolError(f"the spool {self.path} is full ({self._max_bytes / 1e6:g} MB), so nothing more can wait for the server: {advice}")
 
@@ -210,11 +211,6 @@ class Spool:
         with suppress(DataError):  # damaged: unknown, as it is to the server
             return addition_of(found[0])[0] if found else None
         return None
-
-    def refused(self) -> list[tuple[str, str]]:
-        """Return the lines that the server refused or that cannot be read, and why."""
-        with self._using() as connection:
-            return connection.execute("SELECT line, refused FROM spool WHERE refused IS NOT NULL ORDER BY n").fetchall()
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Remove entries that the server has acknowledged."""
@@ -277,15 +273,10 @@ def _check_owner(connection: sqlite3.Connection, path: Path, prefix: str) -> Non
     """Check that the spool's entries are for the log of a prefix; a new spool is made that log's."""
     with transaction(connection):
         connection.execute("CREATE TABLE IF NOT EXISTS owner (prefix TEXT NOT NULL)")
-        connection.execute("INSERT INTO owner SELECT ? WHERE ? != '' AND NOT EXISTS (SELECT * FROM owner)", (prefix, prefix))
-        (owner,) = connection.execute("SELECT prefix FROM owner").fetchone() or (prefix,)
-    if prefix not in ("", owner):
+        connection.execute("INSERT INTO owner SELECT ? WHERE NOT EXISTS (SELECT * FROM owner)", (prefix,))
+        (owner,) = connection.execute("SELECT prefix FROM owner").fetchone()
+    if owner != prefix:
         raise SpoolError(f"the spool {path} is that of the log with the prefix {owner!r}, not {prefix!r}: name another file by the option spool")
-
-
-def _size(connection: sqlite3.Connection) -> int:
-    query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-    return int(connection.execute(query).fetchone()[0])
 
 
 def _lines_about(connection: sqlite3.Connection, decisions: Sequence[str], feedback: Sequence[str]) -> list[tuple[int, str]]:
