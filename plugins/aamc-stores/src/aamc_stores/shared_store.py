@@ -118,19 +118,18 @@ class SharedStore(PartitionedStore):
             StoreAwayError: It is not in the spool, and the server is away.
             UnknownDecisionError: The log has no decision of that id.
         """
-        row, away = None, None
         try:
             row = self._read(lambda: self._find(decision_id)) or self._spool.decision(decision_id)
             row = row or self._read(lambda: self._find(decision_id))  # it may have left the spool meanwhile
         except SpoolError:
             raise
-        except StoreAwayError as error:
-            row, away = self._spool.decision(decision_id), error
-        if row is not None:
-            return record_from(row)
-        if away is not None:
-            raise StoreAwayError(f"decision {decision_id!r} is not in the local spool, and unknown until the server is back: {away}") from away
-        raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+        except StoreAwayError as away:
+            row = self._spool.decision(decision_id)
+            if row is None:
+                raise StoreAwayError(f"decision {decision_id!r} is not in the local spool, and unknown until the server is back: {away}") from away
+        if row is None:
+            raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
+        return record_from(row)
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position; nothing while the server is away."""

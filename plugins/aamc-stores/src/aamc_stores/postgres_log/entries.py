@@ -48,7 +48,7 @@ _SIZE_SECONDS = 10.0
 """Time between two looks at the size of the newest partition."""
 _STATE = """
     SELECT position, start, (SELECT coalesce(max(epoch), 0) FROM {erasures}), (SELECT coalesce(max(number), 0) FROM {templates}),
-        newest.number, newest.first, newest.begun, extract(epoch FROM clock_timestamp())::float8
+        extract(epoch FROM clock_timestamp())::float8, newest.number, newest.first, newest.begun
     FROM {version} LEFT JOIN (SELECT * FROM {partitions} ORDER BY number DESC LIMIT 1) AS newest ON true
 """
 _ABOUT = """
@@ -103,16 +103,20 @@ _END = """UPDATE {version} SET position = %s; COMMIT"""
 
 @attrs.frozen
 class LogState:
-    """The log as a transaction finds it. ``number``, ``first`` and ``begun`` are of the newest partition."""
+    """The log as a transaction finds it."""
 
     position: int
     start: int  # the position of the last entry that retention has dropped
     epoch: int  # how often a user was forgotten
     templates: int
-    number: int | None
-    first: int | None
-    begun: float | None
     now: float  # the server's time, in seconds since the epoch
+    newest: Partition | None  # without its size; None in a log without decisions
+
+    @classmethod
+    def of(cls, found: Any) -> LogState:
+        """Return the state in the row that ``_STATE`` selects."""
+        position, start, epoch, templates, now, number, first, begun = found
+        return cls(position, start, epoch, templates, now, None if number is None else Partition(number, first, None, begun, 0))
 
 
 class Entries:
@@ -129,7 +133,7 @@ class Entries:
 
     def state(self, connection: psycopg.Connection) -> LogState:
         """Return the log's state."""
-        return LogState(*self._tables.run(connection, _STATE).fetchone())  # type: ignore[misc]  # it has one row
+        return LogState.of(self._tables.run(connection, _STATE).fetchone())
 
     @property
     def prepared(self) -> str:
@@ -167,7 +171,7 @@ class Entries:
 
     def _commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
         results.set_result(-2)
-        state = LogState(*results.fetchone())  # type: ignore[misc]  # it has one row
+        state = LogState.of(results.fetchone())
         results.set_result(-1)
         found = results.fetchall()
         found.sort(key=itemgetter(-1))  # the log's order, or the order of arrival
@@ -202,21 +206,18 @@ class Entries:
 
     def _newest(self, connection: psycopg.Connection, state: LogState) -> int:
         """Return the number of the partition for new decisions, which is made where one begins."""
-        newest = None
-        if state.number is not None:
-            assert state.first is not None
-            assert state.begun is not None
-            newest = Partition(state.number, state.first, None, state.begun, self._size_of(connection, state.number))
-        if not begins_partition(newest, state.now, self._retention):
-            assert newest is not None
-            return newest.number
+        newest = state.newest
+        if newest is not None:
+            newest = attrs.evolve(newest, size=self._size_of(connection, newest.number))
+            if not begins_partition(newest, state.now, self._retention):
+                return newest.number
         number = 0 if newest is None else newest.number + 1
         self._tables.make_child(connection, number)
         self._tables.run(connection, "INSERT INTO {partitions} VALUES (%s, %s, %s)", number, state.position + 1, state.now)
         return number
 
     def _size_of(self, connection: psycopg.Connection, number: int) -> int:
-        """Return the size of the newest partition in bytes, as it was lately."""
+        """Return the size of the newest partition in bytes, at most some seconds old."""
         known, looked, size = self._size
         if known != number or time.monotonic() > looked + _SIZE_SECONDS:
             query: LiteralString = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"

@@ -83,7 +83,7 @@ class Partitions:
     def _is_learned(self, connection: psycopg.Connection, number: int) -> bool:
         """Return whether the routers that still learn have learned all entries of a partition."""
         since = renewed_since(self._retention, float(self._tables.value(connection, _NOW)))
-        return self._last(connection, number) <= covered_position(self._states.covered(connection), since)
+        return self._last(connection, number) <= covered_position(self._states.renewed(connection), since)
 
     def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
         """Return the sums over the decisions of a partition, from all of its entries; None if it is not learned yet, or the store ends meanwhile."""
@@ -106,7 +106,7 @@ class Partitions:
         aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)
         now = float(self._tables.value(connection, _NOW))
-        self._states.make_floors(connection, renewed_since(self._retention, now))
+        self._states.raise_floors(connection, renewed_since(self._retention, now))
         child = self._tables.child(summed.number)
         late = self._tables.value(connection, "SELECT count(*) FROM {child} WHERE position > %s", summed.last, child=child)
         end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"

@@ -15,7 +15,7 @@ _DROP_OLDEST_NAMES = """DELETE FROM {snapshots} WHERE name NOT IN (
     SELECT name FROM {snapshots} GROUP BY name ORDER BY max(renewed) DESC, max(n) DESC LIMIT %s)"""
 _DROP_LOWER_FLOORS = """DELETE FROM {snapshots} WHERE floor AND name IN (
     SELECT name FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s)"""
-_MAKE_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
+_RAISE_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
     SELECT name, position, content, last, epoch, renewed, true FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s"""
 _EMPTY_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
     SELECT name, 0, '', '', %s, renewed, true FROM {snapshots} WHERE NOT floor ON CONFLICT DO NOTHING"""
@@ -74,15 +74,15 @@ class States:
         self._tables.run(connection, insert, name, delta.after, delta.position, delta.content, delta.epoch, delta.last)
         return True
 
-    def covered(self, connection: psycopg.Connection) -> list[tuple[int, float]]:
-        """Return position and last renewal, in seconds since the epoch, of each name's newest full state."""
+    def renewed(self, connection: psycopg.Connection) -> list[tuple[int, float]]:
+        """Return the position of each router's newest snapshot or floor, and when it was put last, in seconds since the epoch."""
         query = "SELECT max(position), extract(epoch FROM max(renewed))::float8 FROM {snapshots} GROUP BY name"
         return [(position, renewed) for position, renewed in self._tables.run(connection, query)]
 
-    def make_floors(self, connection: psycopg.Connection, since: float) -> None:
+    def raise_floors(self, connection: psycopg.Connection, since: float) -> None:
         """Keep the newest snapshot of each name that was renewed since some time as the name's floor."""
         self._tables.run(connection, _DROP_LOWER_FLOORS, since)
-        self._tables.run(connection, _MAKE_FLOORS, since)
+        self._tables.run(connection, _RAISE_FLOORS, since)
 
     def drop_unclean_floors(self, connection: psycopg.Connection, since: float) -> None:
         """Drop the floors that were learned with users who have been forgotten since, and were not renewed since a time."""

@@ -135,7 +135,6 @@ class Tables:
             "row": SQL(f"position, kind, id, decision_id, candidate, {_CONTENT} time, embedding, {_TAIL}"),
             "rule_row": SQL(f"partition, kind, id, decision_id, candidate, {_CONTENT} time, NULL::bytea, {_TAIL}"),  # no rule needs an embedding
             "pending_row": SQL("-1, kind, id, decision_id, candidate, content, NULL::bytea, time, NULL::bytea, revision, ''"),
-            "columns": SQL(", ").join(name for name, _ in columns),
             "columns_typed": SQL(", ").join(SQL("{} {}").format(*each) for each in columns),
             "columns_added": SQL(", ").join(SQL("ADD COLUMN {} {}").format(*each) for each in columns),
             "columns_set": SQL(", ").join(SQL("{} = %s").format(name) for name, _ in columns),

@@ -125,6 +125,13 @@ class LoadedExcerpt:
             yield "0", "EXISTS", *absent[start : start + _KEYS_AT_ONCE]
 
 
+def index_keys(server: RedisServer, row: Row) -> list[str]:
+    """Return the keys of the sets of decisions by user and by episode that have a decision."""
+    columns = columns_of(row)
+    members = {"user": columns["user_id"], "episode": columns["episode"]}
+    return [server.key(f"{name}:{member}") for name, member in members.items() if member]
+
+
 class Group:
     """The commands that write an excerpt's changes.
 
@@ -197,11 +204,9 @@ class Group:
         if row.embedding is not None:
             self.ops.append(["HSET", self._key(row), EMBEDDING, binary(row.embedding)])
             self.size += len(row.embedding)
-        columns = columns_of(row)
-        for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
-            if member:
-                self.ops.append(["SADD", self._server.key(f"{name}:{member}"), row.id])
-                self.size += ENTRY_BYTES
+        for key in index_keys(self._server, row):
+            self.ops.append(["SADD", key, row.id])
+            self.size += ENTRY_BYTES
 
     def _point(self, row: Row) -> None:
         """Name the decision of feedback that cannot be found by its id."""

@@ -42,7 +42,7 @@ def _plain_text(value: object) -> str:
     raise TypeError(f"objects of type {type(value).__name__} are not kept")
 
 
-packed, unpacked = msgspec.msgpack.Encoder(enc_hook=_plain_text).encode, msgspec.msgpack.Decoder().decode
+to_msgpack, from_msgpack = msgspec.msgpack.Encoder(enc_hook=_plain_text).encode, msgspec.msgpack.Decoder().decode
 """To and from MessagePack: lists, texts, numbers and, in arguments of scripts, results of :func:`aamc_stores.redis_log.server.binary`."""
 Unpack = Callable[[bytes], str]
 """Returns a content from its compressed form."""
@@ -92,7 +92,7 @@ def place_from(value: bytes) -> Place:
     decision_id, nul, field = value.decode().partition("\0")
     if not nul:  # version 2, whose JSON has no NUL
         return Place(*json.loads(value))
-    kind, name, revision = named(decision_id, field)
+    kind, name, revision = key_of(decision_id, field)
     return Place(kind, name, decision_id, revision)
 
 
@@ -127,14 +127,14 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     if row.kind == DECISION:
         columns = columns_of(row)
         values += [fingerprint_bytes(row.fingerprint) or row.fingerprint, columns["propensity"], columns["tenant"]]
-    return packed(values)
+    return to_msgpack(values)
 
 
 def plain_feedback(row: Row) -> tuple[str, str, bytes] | None:
     """Return decision, field and value of feedback without a revision, but for position and candidate; None where its id has a key of its own."""
     if not is_default(row):
         return None
-    value = packed((packed_uncompressed(row.content), row.time))
+    value = to_msgpack((packed_uncompressed(row.content), row.time))
     return row.decision_id, field_of(row), value[1:]  # without the array's first byte
 
 
@@ -150,10 +150,10 @@ def number_of(value: bytes) -> int:
 
 def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None) -> StoredEntry:
     """Return the entry that a field of a decision's hash holds."""
-    kind, name, revision = named(decision_id, field)
+    kind, name, revision = key_of(decision_id, field)
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
-    pending, candidate, content, made, *more = unpacked(value[_NUMBER_BYTES:])
+    pending, candidate, content, made, *more = from_msgpack(value[_NUMBER_BYTES:])
     text = partial(unpack, content)
     if kind != DECISION:
         return StoredEntry(Row(kind, name, decision_id, candidate, text, made, None, revision), number_of(value), pending)
@@ -163,13 +163,13 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
 
 def tenant_from(value: bytes) -> str | None:
     """Return the tenant of the decision that a value of this version holds."""
-    tenant: str | None = unpacked(value[_NUMBER_BYTES:])[-1]
+    tenant: str | None = from_msgpack(value[_NUMBER_BYTES:])[-1]
     return tenant
 
 
 def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:
     """Return candidate, time, a decision's propensity and compressed content of the entry that a value of this version holds."""
-    _, candidate, content, made, *more = unpacked(memoryview(value)[_NUMBER_BYTES:])
+    _, candidate, content, made, *more = from_msgpack(memoryview(value)[_NUMBER_BYTES:])
     return candidate, made, more[1] if more else None, content
 
 
@@ -193,8 +193,8 @@ def old_field_of(row: Row) -> str:
     return f"{row.kind}#{row.revision}/{row.id}" if row.revision else f"{row.kind}/{row.id}"
 
 
-def named(decision_id: str, field: str) -> tuple[str, str, int]:
-    """Return the kind, id and revision of the entry that a field holds."""
+def key_of(decision_id: str, field: str) -> tuple[str, str, int]:
+    """Return the key of the entry that a field holds, see :attr:`aamc_sdk.log.Row.key`."""
     if field == WHOLE:
         return DECISION, decision_id, 0
     first, _, rest = field.partition("/")

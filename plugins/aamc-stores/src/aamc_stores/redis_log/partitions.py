@@ -13,7 +13,6 @@ from aamc_sdk.log import (
     aggregate_key,
     aggregate_texts,
     aggregates_of,
-    columns_of,
     covered_position,
     is_oldest_expired,
     oldest_key,
@@ -21,7 +20,7 @@ from aamc_sdk.log import (
     without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
-from aamc_stores.redis_log.group import DecisionHash, LoadedExcerpt
+from aamc_stores.redis_log.group import DecisionHash, LoadedExcerpt, index_keys
 from aamc_stores.redis_log.keys import Place, is_default, number_of, place_from
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.scripts import BATCH
@@ -143,10 +142,8 @@ class RedisPartitions:
                 if row.kind == FEEDBACK and not is_default(row):
                     yield ["UNLINK", *self._feedback_keys(row.id)]
                 elif row.kind == DECISION:
-                    columns = columns_of(row)
-                    for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
-                        if member:
-                            yield ["SREM", self._server.key(f"{name}:{member}"), row.id]
+                    for key in index_keys(self._server, row):
+                        yield ["SREM", key, row.id]
             yield ["SREM", self._server.key("pending"), each.id]
         staying = {each.id for each in loaded.hashes.values() if each.decided is not None} - {each.id for each in going}
         for _, place in places:  # version 2 kept no feedback with its decision; the decision may be gone since an earlier batch

@@ -8,7 +8,7 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, OutcomeFields, OutcomeJoin, Row, columns_of, followed, outcome_fields, replaced_rows, revised_ids
 from aamc_stores.redis_log.group import LoadedExcerpt
-from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, packed, place_from, tenant_from
+from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, key_of, number_of, old_entry, outcome_from, place_from, tenant_from, to_msgpack
 from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
 from aamc_stores.redis_log.server import Facts, RedisServer
 from aamc_stores.redis_log.templates import LogTemplates
@@ -57,7 +57,7 @@ class RedisReader:
                 for _, entry in self._entries([(position, kept, value)], embeddings):
                     yield outcome_fields(entry.row)
             elif number_of(value) == position:
-                kind, name, _ = named(decision_id, field)
+                kind, name, _ = key_of(decision_id, field)
                 yield kind, decision_id, name, *outcome_from(value), embeddings.get(decision_id), None, None, None, None
 
     def tenants(self, after: int) -> Iterator[tuple[int, str, str | None]]:
@@ -84,12 +84,12 @@ class RedisReader:
 
     def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = (), *, all_feedback: bool = False) -> tuple[Facts, LoadedExcerpt]:
         """Return all entries on some decisions, of placed feedback only that of some ids unless all is asked for."""
-        found = self._read(EXCERPT, packed([decisions, list(feedback)]))
+        found = self._read(EXCERPT, to_msgpack([decisions, list(feedback)]))
         return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.known.unpack, None if all_feedback else set(feedback))
 
     def decisions(self, names: Sequence[str]) -> list[Row]:
         """Return some decisions with their embeddings, in log order."""
-        return self._in_order(self._read(DECISIONS, packed(names))[1])
+        return self._in_order(self._read(DECISIONS, to_msgpack(names))[1])
 
     def tombstones(self) -> Mapping[str, float]:
         """Return when each forgotten user was forgotten, by digest."""

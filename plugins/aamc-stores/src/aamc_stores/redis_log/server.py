@@ -23,7 +23,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
-from aamc_stores.redis_log.keys import number_of, packed, unpacked
+from aamc_stores.redis_log.keys import from_msgpack, number_of, to_msgpack
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, MOVE
 
 T = TypeVar("T")
@@ -168,7 +168,7 @@ class RedisServer:
         with self.explained():
             while (found := self._run(script, arguments)) is None:
                 self._run(APPLY, ())
-            return unpacked(found)
+            return from_msgpack(found)
 
     def commit(
         self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, entries: int = 0, always: bool = False
@@ -178,7 +178,7 @@ class RedisServer:
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
         """
-        return self.write(COMMIT_ALWAYS if always else COMMIT, packed(list(checks)), packed(ops), str(partition), str(size), entries=entries)
+        return self.write(COMMIT_ALWAYS if always else COMMIT, to_msgpack(list(checks)), to_msgpack(ops), str(partition), str(size), entries=entries)
 
     def write(self, script: str, *arguments: Any, entries: int = 0) -> int | None:
         """Run a script that keeps a journal, and apply the journal; one of many entries while the caller goes on.

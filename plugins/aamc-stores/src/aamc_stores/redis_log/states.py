@@ -10,14 +10,14 @@ import attrs
 
 from aamc_sdk.log import MAX_SNAPSHOTS, UNLEARNED, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.redis_log.keys import packed, unpacked
+from aamc_stores.redis_log.keys import from_msgpack, to_msgpack
 from aamc_stores.redis_log.scripts import DECISIONS
 from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, write_id
 
 _CONTENT_SECONDS = 3600
 """Time in which a snapshot's content that was written must be committed."""
 SNAPSHOTS, FLOORS = "snapshots", "floors"
-_NO_NAMES = packed([])
+_NO_NAMES = to_msgpack([])
 
 
 @attrs.frozen
@@ -119,7 +119,7 @@ class RedisStates:
             facts = self.facts()
             if not extends_chain(delta, self._newest(name)[0], facts.epoch):
                 return False
-            value = packed([delta.after, delta.position, delta.content, delta.epoch, delta.last])
+            value = to_msgpack([delta.after, delta.position, delta.content, delta.epoch, delta.last])
             ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], self._written()]
             return None if self._server.commit([self.check(facts)], ops) is None else True
 
@@ -156,7 +156,7 @@ class RedisStates:
     def _newest(self, name: str) -> tuple[int, list[StateDelta]]:
         """Return the position of the newest state of a name, 0 for none, and the deltas in order."""
         values = self._server.hash(f"deltas:{name}").values()
-        chain = sorted((StateDelta(*unpacked(value)) for value in values), key=lambda delta: delta.position)
+        chain = sorted((StateDelta(*from_msgpack(value)) for value in values), key=lambda delta: delta.position)
         states = [state.position for kind in (SNAPSHOTS, FLOORS) if (state := self.read(kind).get(name)) is not None]
         return max([*states, *(delta.position for delta in chain)], default=0), chain
 

@@ -22,8 +22,8 @@ from aamc_stores.redis_log.keys import (
     StoredEntry,
     decision_of,
     old_field_of,
-    packed,
     plain_feedback,
+    to_msgpack,
     value_of,
     with_number,
 )
@@ -104,7 +104,7 @@ class RedisStore(SharedStore):
             return False
         new = [(name, field, binary(value)) for name, field, value in filter(None, found)]
         size = sum(ENTRY_BYTES + 2 * len(field) + len(name) for name, field, _ in new)
-        return self._server.write(FEEDBACK, packed(new), write_id(), str(size), entries=len(new)) is not None
+        return self._server.write(FEEDBACK, to_msgpack(new), write_id(), str(size), entries=len(new)) is not None
 
     def _commit_by_rules(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         decisions = list(dict.fromkeys(name for write in writes for name in write.decisions))
