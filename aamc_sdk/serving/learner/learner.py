@@ -69,10 +69,11 @@ class Learner:
         self._requested = self._done = self._flushing = 0
         self._closed = self._away = False
         self._next_election = 0.0
-        self._consumer = LogConsumer(store, router, report)
+        self._consumer = LogConsumer(store, router)
         self._follower = Follower(store, self._consumer)
         self.is_learner = not self._consumer.shared
         self._start()
+        self._consumer.report = report
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
 
@@ -172,7 +173,7 @@ class Learner:
             return
         reached = -1
         while True:
-            self._catch_up(report=False)
+            self._catch_up()
             if self._stopped or self._away or self._knows(end):
                 return
             if self.position > reached:
@@ -187,7 +188,7 @@ class Learner:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or (self.is_learner and self._requested > self._done), self._pause())
                 requested = self._requested
-            self._catch_up(report=True)
+            self._catch_up()
             with self._changed:
                 self._done = requested
                 self._changed.notify_all()
@@ -200,10 +201,10 @@ class Learner:
             return self._consumer.snapshots.pause(self._consumer.point)
         return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
 
-    def _catch_up(self, report: bool) -> None:
+    def _catch_up(self) -> None:
         try:
             self._away, noted = False, time.monotonic()
-            while not self._stopped and self._is_elected() and self._consumer.learn_batch(report):
+            while not self._stopped and self._is_elected() and self._consumer.learn_batch():
                 self._consumer.save_if_due(caught_up=False)
                 if time.monotonic() >= noted + PROGRESS_SECONDS:
                     noted, end = time.monotonic(), self._store.position()

@@ -36,14 +36,16 @@ class LogConsumer:
         router: The served router; its initial state is never learned from the log.
         name: The name of the router's snapshots in the log.
         shared: Whether one process learns for all, and publishes its deltas.
+        report: Called with each feedback that is learned for the first time; None while the log is learned at the start.
         snapshots: The router's snapshots in the log.
         point: The point up to which the router has learned; while the log is learned again, that of the second router.
         complete_at: Time of the monotonic clock at which the router last knew the whole log.
         overtaken: Whether another process saved a state first, so that it may be the elected one now.
     """
 
-    def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
-        self._store, self._report = store, report
+    def __init__(self, store: Store, router: OnlineRouter) -> None:
+        self._store = store
+        self.report: Callable[[Feedback], None] | None = None
         self.router = self._learning = router
         self._initial_state = state_of(router)
         self.name = state_name(router, router.origin() or self._initial_state)  # users in the initial state stay in the name when they are forgotten
@@ -57,8 +59,8 @@ class LogConsumer:
         self.complete_at = time.monotonic()
         self.overtaken = False
 
-    def learn_batch(self, report: bool) -> bool:
-        """Learn the next batch of the log; return whether there was one. With ``report``, its feedback is reported, unless it was before."""
+    def learn_batch(self) -> bool:
+        """Learn the next batch of the log; return whether there was one."""
         at, read_at = self.point, time.monotonic()
         again = at.position < self._reported_position
         experience = read_experience(self._store, at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
@@ -73,9 +75,9 @@ class LogConsumer:
             return False
         self._learning.learn(experience)
         self.point = LogPoint(experience.position, at.epoch, experience.last or "")
-        if report and not again:
+        if self.report is not None and not again:
             for feedback in experience.feedback:
-                self._report(feedback)
+                self.report(feedback)
         return True
 
     def save_if_due(self, caught_up: bool) -> None:

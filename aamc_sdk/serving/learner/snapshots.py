@@ -187,13 +187,12 @@ class RouterSnapshots:
             return False
         if self._full_next:
             self._save_full(router, point)
-        elif self._delayed is not None:
-            self._save_delayed()
-        elif self._delta_bytes > MAX_DELTA_SHARE * self._full_bytes or self._full_due:
+            return True
+        if self._delayed is None and (self._delta_bytes > MAX_DELTA_SHARE * self._full_bytes or self._full_due):
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
             self._delayed = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._shared else 0.0), taken)
-            self._save_delayed()
+        self._save_delayed()
         return True
 
     def _save_full(self, router: OnlineRouter, point: LogPoint) -> None:

@@ -256,7 +256,7 @@ def test_a_learner_that_resigns_while_it_learns_a_replaced_log_takes_over_the_pu
     settle(late)
     first.learner._closed = False
     first.learner._next_election = 0.0
-    first.learner._catch_up(report=True)
+    first.learner._catch_up()
     assert not first.learner.is_learner
     assert judged(first.router) == judged(late.router) == single(first.store)
     late.learner.close()

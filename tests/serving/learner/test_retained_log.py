@@ -132,7 +132,7 @@ def test_a_process_that_lags_misses_nothing_of_what_was_dropped(store: SqliteSto
         assert store.retain() == 2
         judge(store, "bob2")
         behind._closed = False
-        behind._catch_up(report=True)
+        behind._catch_up()
         assert router.judged == {"a": 1.5, "b": 1.0, "c": 0.5}
 
 
