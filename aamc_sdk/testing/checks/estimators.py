@@ -140,15 +140,21 @@ def check_save_and_load(subject: Subject) -> None:
 
 
 def _estimated(subject: Subject, estimator: Estimator) -> tuple[Estimates, Floats | None]:
-    return estimator.estimate(subject.test_set.queries), _quality(estimator, subject)
+    """Return the estimates of the test rows, and their expected quality."""
+    estimates = estimator.estimate(subject.test_set.queries)
+    return estimates, estimator.quality(estimates, POOL)
+
+
+def _same_results(left: tuple[Estimates, Floats | None], right: tuple[Estimates, Floats | None]) -> bool:
+    return _same(left[0], right[0]) and equal(left[1], right[1], 1e-5)
 
 
 def check_another_process_estimates_the_same(subject: Subject) -> None:
     """A process that loads the saved state gives the same estimates and fingerprint, though ``hash()`` of a text and the order of sets differ."""
-    (here, quality), (there, other) = _estimated(subject, subject.reloaded(subject.trained)), in_another_process(subject, subject.trained, _estimated)
-    alike = _same(here, there) and equal(quality, other, 1e-5)
-    require(alike, "another process estimates differently: use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets")
-    require(here.fingerprint == there.fingerprint, "another process has another fingerprint: derive it by hashlib, not by hash()")
+    here, there = _estimated(subject, subject.reloaded(subject.trained)), in_another_process(subject, subject.trained, _estimated)
+    advice = "use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets"
+    require(_same_results(here, there), f"another process estimates differently: {advice}")
+    require(here[0].fingerprint == there[0].fingerprint, "another process has another fingerprint: derive it by hashlib, not by hash()")
 
 
 def check_estimating_from_several_threads(subject: Subject) -> None:
@@ -181,19 +187,12 @@ def check_an_earlier_result_stays_as_it_is(subject: Subject) -> None:
 
 def check_instances_share_nothing(subject: Subject) -> None:
     """Training another instance on other data changes no estimate of this one; other estimates have another fingerprint."""
-    queries = subject.test_set.queries
-    before, quality = copy.deepcopy(subject.trained.estimate(queries)), copy.deepcopy(_quality(subject.trained, subject))
-    other = subject.other
-    after = subject.trained.estimate(queries)
-    alike = _same(before, after) and equal(quality, _quality(subject.trained, subject), 1e-5)
+    before = copy.deepcopy(_estimated(subject, subject.trained))
+    other = _estimated(subject, subject.other)
+    alike = _same_results(before, _estimated(subject, subject.trained))
     require(alike, "training one instance changes another one's estimates: keep what is learned in the instance, not in its class or module")
-    same = _same(before, other.estimate(queries)) and equal(quality, _quality(other, subject), 1e-5)
-    distinct = same or before.fingerprint != other.estimate(queries).fingerprint
+    distinct = _same_results(before, other) or before[0].fingerprint != other[0].fingerprint
     require(distinct, "two trainings give different estimates under one fingerprint: derive it from the weights, since results are cached under it")
-
-
-def _quality(estimator: Estimator, subject: Subject) -> Floats | None:
-    return estimator.quality(estimator.estimate(subject.test_set.queries), POOL)
 
 
 def check_embeddings_of_texts(subject: Subject) -> None:

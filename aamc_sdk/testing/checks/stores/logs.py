@@ -31,17 +31,11 @@ def empty_store(subject: Subject, **options: Any) -> Iterator[Store]:
 @contextmanager
 def new_url(subject: Subject) -> Iterator[str]:
     """Return the URL of a new log, whose data goes afterwards; warnings of pending entries are kept out of the report."""
-    with _no_warnings(), tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
-        yield url
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep the log's warnings of pending entries out of the report: checks write such entries on purpose."""
     logger = logging.getLogger(rules.__name__)
-    before, logger.disabled = logger.disabled, True
+    before, logger.disabled = logger.disabled, True  # checks write such entries on purpose
     try:
-        yield
+        with tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
+            yield url
     finally:
         logger.disabled = before
 

@@ -99,13 +99,19 @@ def check_forgetting_leaves_no_bytes(subject: Subject) -> None:
     options = {"store_text": True} if has_option(subject, "store_text") else {}
     with new_url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
         store.add_decisions([with_query(each, text=text, user=user) for each in records(1)])
-        file = Path(url.partition(":")[2].partition("?")[0])
-        if not file.is_file():
-            skip("it keeps its log in no file of the kit's folder")
+        file = _file_of(url)
         _forget(store, user)
         contents = {path.name: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
         left = sorted(name for name, content in contents.items() if text.encode() in content or user.encode() in content)
         require(not left, f"forget must leave nothing of the user in the store's files: {', '.join(left)} still has the name or the text")
+
+
+def _file_of(url: str) -> Path:
+    """Return the file of a log; the check is skipped for a log elsewhere."""
+    file = Path(url.partition(":")[2].partition("?")[0])
+    if not file.is_file():
+        skip("it keeps its log in no file of the kit's folder")
+    return file
 
 
 def _forget(store: Store, user: str) -> int:
@@ -211,9 +217,7 @@ def check_files_that_are_no_log_are_refused(subject: Subject) -> None:
     with new_url(subject) as url:
         with closing(open_store(url, subject.plugins, subject.options)) as store:
             store.add_decisions(records(1))
-        file, noise = Path(url.partition(":")[2].partition("?")[0]), bytes(range(256))
-        if not file.is_file():
-            skip("it keeps its log in no file of the kit's folder")
+        file, noise = _file_of(url), bytes(range(256))
         require(subject.target.exists(url), "exists must return True for a log that is there")
         missing = f"{subject.name}:{file.with_name('missing')}"
         require(not subject.target.exists(missing), "exists must return False for a missing file, so that a wrong path is refused")
