@@ -175,13 +175,11 @@ def settled_attempts(attempts: Sequence[Attempt], *, ended: bool, excused: Colle
 
     A refusal counts as an error if another candidate answered the request, except for the candidates in ``excused``, whose request lost a part.
     """
-    statuses = [attempt.status for attempt in attempts]
-    if "refused" not in statuses:
-        return tuple(attempts)
+    statuses = {attempt.status for attempt in attempts}
     if "ok" in statuses:
         wrong = [attempt.status == "refused" and attempt.candidate not in excused for attempt in attempts]
         return [attrs.evolve(attempt, status="error") if is_wrong else attempt for attempt, is_wrong in zip(attempts, wrong, strict=True)]
-    return tuple(attempts) if ended else ()
+    return () if "refused" in statuses and not ended else tuple(attempts)
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
