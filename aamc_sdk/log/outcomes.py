@@ -192,6 +192,10 @@ class OutcomeJoin:
 
     The arguments are those of :meth:`aamc_sdk.log.RowStore.outcomes`.
 
+    Attributes:
+        needs_contents: Whether entries of decisions must have their content.
+        needs_embeddings: Whether entries of decisions must have their embedding.
+
     Raises:
         DataError: A time is not a number.
     """
@@ -202,6 +206,8 @@ class OutcomeJoin:
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
         self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # NumPy's numbers are no numbers to SQLite
         self._reader = reader
+        self.needs_contents = reader is not None
+        self.needs_embeddings = reader is not None and reader.needs_embeddings
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
         self._propensity: list[Floats] = [np.zeros(0)]
@@ -209,16 +215,6 @@ class OutcomeJoin:
         self._feedback: list[_Feedback] = []
         self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
         self._judged = 0
-
-    @property
-    def needs_contents(self) -> bool:
-        """Whether entries of decisions must have their content."""
-        return self._reader is not None
-
-    @property
-    def needs_embeddings(self) -> bool:
-        """Whether entries of decisions must have their embedding."""
-        return self._reader is not None and self._reader.needs_embeddings
 
     def add_entries(self, entries: Iterable[OutcomeFields], unpack: Unpack = list) -> None:
         """Add entries in log order; ``unpack`` returns their contents as JSON.
