@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Maximum number of snapshots in a log; beyond it, the least recently written are deleted."""
 EXPIRY_SECONDS = 3600.0
-"""Time between two searches for pending entries that came too long ago."""
+"""Time between two searches for pending entries that are too old."""
 EXPIRIES = 10
 """Expired entries are looked for once per ``max_pending`` / ``EXPIRIES`` added entries."""
 READ_AT_ONCE = 2_000

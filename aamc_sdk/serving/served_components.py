@@ -93,7 +93,7 @@ class ServedComponents:
             return check_type(self.store.record(decision_id), Record, "record must return aamc_sdk.types.Record, or raise UnknownDecisionError")
 
     def store_errors(self) -> AbstractContextManager[None]:
-        """Return a context in which whatever the store raises is an error of the SDK that names it."""
+        """Return a context that turns the store's exceptions into errors of the SDK that name it."""
         return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
 
@@ -265,12 +265,7 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
 
 
 def check_privileged(name: str, router: Router, option: str = "router") -> None:
-    """Refuse a router that must know outcomes in advance.
-
-    Args:
-        name: Its name in the error.
-        router: The router.
-        option: The option that named it.
+    """Refuse a router that must know outcomes in advance; the error has its name, and the option that named it.
 
     Raises:
         ConfigError: The router is privileged.

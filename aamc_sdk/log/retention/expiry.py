@@ -48,7 +48,7 @@ def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now
 
 
 def needed_gb(partitions: int, size: int, retention: Retention) -> float:
-    """Return the smallest useful ``max_gb`` where the present one leaves no room for decisions, else 0.
+    """Return the smallest useful ``max_gb`` if the present one leaves no room for decisions, else 0.
 
     If the newest partition alone is beyond the limit, most of the log is tables, learned states and sums, which no dropped partition frees.
     The smallest useful limit leaves decisions as much room again.

@@ -44,7 +44,7 @@ class States:
         floor = self._connection.execute("SELECT position, epoch FROM floors WHERE name = ?", (name,)).fetchone()
         newest = self._connection.execute(f"SELECT max(position) FROM ({_STATES}) WHERE name = ?", (name,)).fetchone()[0]  # noqa: S608  # constants
         afters = [after for (after,) in self._connection.execute("SELECT after FROM deltas WHERE name = ?", (name,))]
-        if floor is not None and floor[0] == new.position and floor[1] < new.epoch:  # without the users who were forgotten meanwhile
+        if floor is not None and floor[0] == new.position and floor[1] < new.epoch:  # learned without forgotten users
             update = "UPDATE floors SET content = ?, last = ?, epoch = ? WHERE name = ?"
             self._connection.execute(update, (new.content, new.last, new.epoch, name))
         elif (newest is None or newest < new.position) and replaces_deltas(new.position, afters, self._newest(name)):

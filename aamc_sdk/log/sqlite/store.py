@@ -402,13 +402,13 @@ class SqliteStore(PartitionedStore):
                 self._close_idle()
 
     def _close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         with contextlib.suppress(IndexError):  # another thread closed the last one
             while self._idle:
                 self._idle.pop().close()
 
     def _idle_connection(self) -> sqlite3.Connection | None:
-        """Return an open connection that nobody uses, if it is to the file that lies at the path and was not inherited by a fork."""
+        """Return an idle connection to the file that is at the path now; None if there is none, or in a forked child."""
         while self._idle and not self._writer.forked:
             with contextlib.suppress(IndexError):  # another thread took the last one
                 connection = self._idle.pop()

@@ -32,11 +32,11 @@ ELECTION_SECONDS = 1.0
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
 SLOW_CLOSE_SECONDS = 5.0
-"""Time after which closing says what it waits for: a router that hangs would keep a program from ending without a word."""
+"""Time after which a warning names the router that closing waits for."""
 RELOAD_SECONDS = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
 CLOSE_SECONDS = 10.0
-"""Maximum time for which closing goes on learning; the next start learns the rest."""
+"""Maximum time that closing spends on learning; the next start learns the rest."""
 PROGRESS_SECONDS = 10.0
 """Interval at which a message tells how far the log is learned, while much of it is left."""
 FEW_POSITIONS = 10_000
@@ -258,7 +258,7 @@ class Follower:
         self._cleaned_epoch = 0
 
     def follow(self) -> None:
-        """Apply the newest deltas, or load a published state where they do not continue from this one's.
+        """Apply the newest deltas, or load a published state if they do not continue from this one.
 
         Deltas continue only from a state in the log. A process that resigned before it published everything loads the log's state.
         """

@@ -1,4 +1,4 @@
-"""Checks of what a store returns of the decisions, attempts and feedback that were logged."""
+"""Checks of logged decisions, attempts and feedback."""
 
 from __future__ import annotations
 

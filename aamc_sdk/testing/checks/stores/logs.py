@@ -30,7 +30,7 @@ def empty_store(subject: Subject, **options: Any) -> Iterator[Store]:
 
 @contextmanager
 def new_url(subject: Subject) -> Iterator[str]:
-    """Return the URL of a new log, whose data goes afterwards; warnings of pending entries are kept out of the report."""
+    """Yield the URL of a new log and delete it afterwards; warnings of pending entries are kept out of the report."""
     logger = logging.getLogger(rules.__name__)
     before, logger.disabled = logger.disabled, True  # checks write such entries on purpose
     try:

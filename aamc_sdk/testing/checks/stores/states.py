@@ -1,4 +1,4 @@
-"""Checks of what a store keeps of a log: opened again, learned states, and what is left after forgetting and retention."""
+"""Checks of durability, learned states, forgetting and retention."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class SharedStore(PartitionedStore):
             raise
 
     def _deliver_about(self, writes: Sequence[Write[Any]]) -> None:
-        """Commit the entries of the spool on the decisions of some writes; what nobody can deliver keeps nobody from writing."""
+        """Commit the entries of the spool on the decisions of some writes; an entry that cannot be delivered stops no write."""
         try:
             if not self._spool.is_empty:
                 self._spooled.set()  # the rest may be of a process that has ended

@@ -54,12 +54,9 @@ _REFUSED = "SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT
 
 
 def default_spools(url: str, name: str, prefix: str) -> tuple[Path, Path]:
-    """Return the file for a server's log, in the user's folder for programs' state, and the one that earlier versions used.
+    """Return the file for a server's log, in the user's folder for programs' state, and the one that earlier versions named by the whole URL.
 
-    Args:
-        url: The server's URL, by which earlier versions named the file.
-        name: The URL without user and password, which may change while entries wait.
-        prefix: The log's prefix.
+    ``name`` is the URL without user and password, which may change while entries wait.
     """
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "aamc"
     present, earlier = (folder / f"spool-{hashlib.sha256(f'{each} {prefix}'.encode()).hexdigest()[:16]}.db" for each in (name, url))

@@ -31,7 +31,7 @@ class Leases:
         self._next_try = 0.0
 
     def holds(self, key: int) -> bool:
-        """Return whether this process holds a lock, after an attempt to take it where nobody does; False while the server is away."""
+        """Return whether this process holds a lock; take it first if it is free. False while the server is away."""
         with self._lock:
             try:
                 return self._holds(key)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _READ_AT_ONCE = 5000
 _NOW: LiteralString = "SELECT extract(epoch FROM now())::float8"
 _DROP_WAIT_MS = 500
-"""Time that a drop waits for those who read the log, such as a backup. Everyone else waits behind it, and it is tried again."""
+"""Time that a drop waits for readers, such as a backup. All other transactions wait behind it; a drop that fails is tried again."""
 _ALL: LiteralString = """SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun,
     coalesce(pg_total_relation_size(to_regclass(%s || number || '"')), 0) FROM {partitions} ORDER BY number"""
 _OUTCOMES: LiteralString = """SELECT kind, id, decision_id, candidate,

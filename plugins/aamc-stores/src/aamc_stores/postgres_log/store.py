@@ -34,7 +34,7 @@ _IDLE_TIMES = 6
 
 
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Whatever the server's default, each statement must see what was committed before it: the last writer's entries, once its lock is free."""
+"""Each statement must see all that was committed before it, so that a writer sees the entries of the writer that held the lock before."""
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _MOVE_END = "UPDATE {version} SET position = position + %s; COMMIT"
 
@@ -153,7 +153,7 @@ class PostgresStore(SharedStore):
         return count, after
 
     def _erase_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant. A search through a large log takes long, so nobody waits for it; the last ones come under the lock."""
+        """Erase some decisions of a tenant. The search through a large log takes long, so only the last part of it holds the lock."""
         assert erasure.tenant is not None
         with self._reading(bounded=False) as connection:
             names, reached = self._entries.of_tenant(connection, erasure.tenant, after, limit)
@@ -178,7 +178,7 @@ class PostgresStore(SharedStore):
             self._tables.run(connection, "INSERT INTO {exports} VALUES (%s, %s) ON CONFLICT (path) DO NOTHING", export.path, export.format)
 
     def discard_export(self, export: ExportedFile) -> None:
-        """Remember a file no longer."""
+        """Stop remembering an exported file."""
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)
 

@@ -32,7 +32,7 @@ _NEW = """
         partition INTEGER NOT NULL, position BIGINT,
         kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
         time DOUBLE PRECISION NOT NULL, revision BIGINT NOT NULL,
-        json TEXT, packed BYTEA,  -- the content, of version 3 and before, or since then
+        json TEXT, packed BYTEA,  -- the content: json up to version 3, packed since
         embedding BYTEA, fingerprint TEXT, digest BYTEA,  -- a fingerprint that is a SHA-256 is kept as its bytes
         {columns_typed}
     ) PARTITION BY LIST (partition);

@@ -103,7 +103,7 @@ class LoadedExcerpt:
         return [entry.row for entry in self.entries if entry.pending is pending]
 
     def checks(self, decisions: Iterable[str], feedback: Iterable[str] = ()) -> Iterator[Check]:
-        """Yield the checks that the hashes of decisions are as they were, and that nobody used the ids of feedback for others meanwhile."""
+        """Yield the checks that the decisions' hashes are unchanged, and that the ids of feedback still belong to the same decisions."""
         absent: list[str] = []
         counted: defaultdict[int, list[str]] = defaultdict(list)
         for name in decisions:
@@ -137,7 +137,7 @@ class Group:
 
     Attributes:
         ops: The commands, see :mod:`aamc_stores.redis_log.scripts`.
-        checks: What must be as it was read.
+        checks: The checks that the entries are as they were read.
         size: Bytes that the server needs for them, estimated.
         partition: The number of the partition that takes them.
     """

@@ -30,7 +30,7 @@ class Leases:
         self._lock = threading.Lock()
 
     def holds(self, name: str) -> bool:
-        """Return whether this process has the lease of a name; it takes one that nobody has, and renews its own."""
+        """Return whether this process has the lease of a name; it takes a free one, and renews its own."""
         with self._lock:
             now, until = time.monotonic(), self._until.get(name, 0.0)
             if now < until - LEASE_SECONDS * (1 - 1 / _RENEWALS):

@@ -59,7 +59,7 @@ class RedisPartitions:
         return [aggregate_from(text) for _, text in sorted(self._server.hash("aggregates").items())]
 
     def oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes, or has gone in part, so that its first place is gone."""
+        """Return the oldest partition if it is expired, or was dropped in part, so that its first place is gone."""
         partitions = self.partitions()
         if len(partitions) < 2:
             return None
@@ -70,11 +70,11 @@ class RedisPartitions:
         return partitions[0] if in_part or goes else None
 
     def drop(self, oldest: Partition) -> int | None:
-        """Drop a part of a partition, as the base class of the store says."""
+        """Drop a part of a partition as :meth:`aamc_sdk.log.PartitionedStore._drop_part` does."""
         return self._server.change(lambda: self._drop(oldest))[0]
 
     def _drop(self, oldest: Partition) -> tuple[int | None] | None:
-        """Try to drop; None where another process wrote meanwhile."""
+        """Try to drop; None if another process wrote meanwhile."""
         assert oldest.last is not None
         found, _, entries, _ = self._server.read(BATCH, str(oldest.first - 1), str(DROPPED_AT_ONCE), "0")
         facts = Facts.of(found)

@@ -137,7 +137,7 @@ class RedisServer:
         return self._prefix + name
 
     def epoch_check(self, facts: Facts) -> Check:
-        """Return the check that nobody was forgotten meanwhile."""
+        """Return the check that no user was forgotten meanwhile."""
         return str(facts.epoch or ""), "GET", self.key("epoch")
 
     def check_version(self) -> None:

@@ -81,7 +81,7 @@ class RedisStates:
             new = State(snapshot.position, number, snapshot.last, snapshot.epoch, facts.now, key)
             before, ops = (dict(kept), dict(floors)), list[Op]()
             floor, newest = floors.get(name), max((states[name].position for states in (kept, floors) if name in states), default=None)
-            if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # without who was forgotten meanwhile
+            if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # learned without forgotten users
                 floors[name] = new
             elif (newest is None or newest < new.position) and replaces_deltas(new.position, [delta.after for delta in chain], end):
                 kept[name] = new
@@ -106,7 +106,7 @@ class RedisStates:
         self._server.change(put)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the deltas that continue from a state, nothing where it is the newest, None where none does."""
+        """Return the deltas that continue from a state, empty if it is the newest, None if none does."""
         while True:
             facts, newest, chain = self.facts(), *self._newest(name)
             if facts.states == self.facts().states:

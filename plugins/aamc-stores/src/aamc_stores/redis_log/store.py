@@ -176,7 +176,7 @@ class RedisStore(SharedStore):
                 yield position, name
 
     def _commit_erased(self, names: Sequence[str], erasure: Erasure, is_last: bool, checks: Sequence[Check]) -> bool:
-        """Try to erase decisions; return whether nobody wrote to them meanwhile."""
+        """Try to erase decisions; return False, without a change, if another process wrote to them meanwhile."""
         facts, loaded = self._reader.excerpt(names)
         templates = LogTemplates(self._server)
         templates.update(facts)
@@ -216,7 +216,7 @@ class RedisStore(SharedStore):
         self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])
 
     def discard_export(self, export: ExportedFile) -> None:
-        """Remember a file no longer."""
+        """Stop remembering an exported file."""
         self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
 
     def _oldest_to_drop(self) -> Partition | None:

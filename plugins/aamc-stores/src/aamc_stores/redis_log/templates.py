@@ -52,5 +52,5 @@ class LogTemplates:
 
     @property
     def check(self) -> Check:
-        """The check that nobody has added templates meanwhile; taken before packing."""
+        """The check that no template was added meanwhile; taken before packing."""
         return str(len(self.known)), "HLEN", self._key
