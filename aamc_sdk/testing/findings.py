@@ -8,6 +8,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
+from functools import wraps
 from pathlib import Path
 from queue import SimpleQueue
 from traceback import extract_tb, walk_stack, walk_tb
@@ -101,6 +102,17 @@ def may_refuse(skipped: str = "") -> Iterator[None]:
 def skip(reason: str) -> NoReturn:
     """End a check that does not apply to the component; pytest counts it as skipped too."""
     raise SkipTest(reason)
+
+
+def after(precondition: Callable[[T], None], check: Callable[[T], None]) -> Callable[[T], None]:
+    """Return a check that is preceded by another function, which skips it where it does not apply."""
+
+    @wraps(check)
+    def checked(subject: T) -> None:
+        precondition(subject)
+        check(subject)
+
+    return checked
 
 
 def require_array(name: str, array: object, shape: tuple[int, ...] | None = None) -> None:

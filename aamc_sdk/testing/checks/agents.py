@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
-from collections.abc import Callable
 from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, require_asynchronous_iterator, require_reported
-from aamc_sdk.testing.findings import SignatureError, may_refuse, require, require_type, skip
+from aamc_sdk.testing.findings import SignatureError, after, may_refuse, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Decision, Query
 from aamc_sdk.types.checks import is_amount
@@ -114,19 +112,12 @@ def _work(orchestrator: Orchestrator) -> list[tuple[str, bool]]:
     return [(step.content, step.final) for step in _steps(orchestrator, Budget(steps=4))]
 
 
-def _if_trained(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
-    """Return a check of a trained orchestrator, which is skipped for one that cannot train on the kit's data, and says so."""
-
-    @functools.wraps(check)
-    def checked(subject: Subject) -> None:
-        with may_refuse("it does not train on the kit's data"):
-            _ = subject.trained
-        check(subject)
-
-    return checked
+def _skip_untrained(subject: Subject) -> None:
+    """Skip a check for an orchestrator that says that it cannot train on the kit's data."""
+    with may_refuse("it does not train on the kit's data"):
+        _ = subject.trained
 
 
-@_if_trained
 def check_save_and_load(subject: Subject) -> None:
     """An orchestrator that loads a saved state takes the same steps."""
     same = _work(subject.trained) == _work(subject.reloaded(subject.trained))
@@ -139,6 +130,5 @@ ORCHESTRATOR_CHECKS = (
     check_steps_lead_to_an_answer,
     check_the_budget_is_kept,
     check_the_same_seed_gives_the_same_steps,
-    *map(_if_trained, LEARNER_CHECKS),
-    check_save_and_load,
+    *(after(_skip_untrained, check) for check in (*LEARNER_CHECKS, check_save_and_load)),
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -15,7 +13,7 @@ from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.component_state import restore
 from aamc_sdk.testing.checks.components import require_same
 from aamc_sdk.testing.checks.scores import request_of, require_scores, same_scores
-from aamc_sdk.testing.findings import checks_in, must_raise, require, require_type, skip
+from aamc_sdk.testing.findings import after, checks_in, must_raise, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, RoutingRequest
@@ -23,16 +21,9 @@ from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, 
 _ROUNDING = 1e-6
 
 
-def _if_it_learns(check: Callable[[Subject], None]) -> Callable[[Subject], None]:
-    """Return a check that is skipped for a router that does not learn from the log."""
-
-    @functools.wraps(check)
-    def checked(subject: Subject) -> None:
-        if not issubclass(subject.target, OnlineRouter):
-            skip("it does not learn from the log: it is no OnlineRouter")
-        check(subject)
-
-    return checked
+def _skip_unless_it_learns(subject: Subject) -> None:
+    if not issubclass(subject.target, OnlineRouter):
+        skip("it does not learn from the log: it is no OnlineRouter")
 
 
 def _skip_without_snapshots(subject: Subject) -> None:
@@ -189,4 +180,4 @@ def _batches() -> list[Experience]:
     return batches
 
 
-ONLINE_CHECKS = tuple(map(_if_it_learns, checks_in(__name__)))
+ONLINE_CHECKS = tuple(after(_skip_unless_it_learns, check) for check in checks_in(__name__))
