@@ -25,7 +25,6 @@ FORKS.set_forkserver_preload(
         "aamc_gateway.server.processes.supervisor",
         "aamc_models.providers.anthropic",
         "aamc_models.providers.openai",
-        "uvicorn.lifespan.on",
     ]
 )
 

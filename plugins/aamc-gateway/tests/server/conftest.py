@@ -105,16 +105,20 @@ def running(launch: Launch) -> Iterator[Running]:
     started = threading.Event()
 
     async def serve() -> None:
-        serving = asyncio.ensure_future(server.serve([listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        started.set()
+        try:
+            await app.start()
+            serving = asyncio.ensure_future(server.serve([listener]))
+            while not server.started:
+                await asyncio.sleep(0.005)
+        finally:
+            started.set()
         await serving
+        await app.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     assert started.wait(30)
-    assert server.started, "the gateway cannot start; uvicorn's log says why"
+    assert server.started, "the gateway cannot start"
     try:
         yield Running(listener.getsockname()[1], app, loop)
     finally:

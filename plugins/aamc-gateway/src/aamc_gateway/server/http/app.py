@@ -49,20 +49,14 @@ class GatewayApp:
     @property
     def gateway(self) -> Gateway:
         """The gateway that new requests are served by."""
-        assert self._gateway is not None, "the application has not been started; its server must support ASGI lifespan events"
+        assert self._gateway is not None, "the application has not been started"
         return self._gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a connection of ASGI."""
-        if scope["type"] == "http":
-            gateway = self.gateway
-            with gateway:
-                await self._answer(gateway, scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1003})
+        """Answer a request."""
+        gateway = self.gateway
+        with gateway:
+            await self._answer(gateway, scope, receive, send)
 
     async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         start = ResponseStart(send)
@@ -112,22 +106,8 @@ class GatewayApp:
             raise Refused(f"{path} does not answer {method}; use {', '.join(sorted(allowed))}", status=405)
         raise Refused(f"there is no {path:.200}; see /v1/models and the documentation", status=404, kind="not_found")
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            await self.start()
-        except Exception as error:
-            if not isinstance(error, AamcError):
-                logger.exception("the gateway cannot start")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await asyncio.gather(self.gateway.close(), *self._closing)
-        await send({"type": "lifespan.shutdown.complete"})
-
     async def start(self) -> None:
-        """Make the gateway, on the event loop that serves it, unless it is made. A server's lifespan event calls it, too.
+        """Make the gateway, on the event loop that serves it.
 
         A reload meanwhile waits, or the gateway that it made would be replaced and stay open.
 
@@ -135,9 +115,12 @@ class GatewayApp:
             AamcError: It cannot start.
         """
         async with self._reloading:
-            if self._gateway is None:
-                self._gateway = await self._started()
-                self._first_settings = self._gateway.settings
+            self._gateway = await self._started()
+            self._first_settings = self._gateway.settings
+
+    async def close(self) -> None:
+        """Wait for the requests in progress, and close the gateway and those that reloads have replaced."""
+        await asyncio.gather(self.gateway.close(), *self._closing)
 
     async def _started(self) -> Gateway:
         """Return a new gateway; one that cannot start is closed, or each failed reload would leave its threads and its log open."""

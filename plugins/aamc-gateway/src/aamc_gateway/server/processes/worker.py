@@ -48,11 +48,6 @@ _YOUNG_OBJECTS = 10_000
 class Server(uvicorn.Server):
     """uvicorn's server, with the signals of :func:`serve_worker`."""
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve. An application that cannot start ends this, and not the process."""
-        with contextlib.suppress(SystemExit):
-            await super().serve(sockets)
-
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         """Leave signals to :func:`serve_worker`."""
@@ -66,7 +61,7 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
         loop="uvloop",
         http=limited_protocol(settings.limits),
         ws="none",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -79,7 +74,7 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
     )
 
 
-def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None] | None = None) -> None:
+def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve in this process until it is asked to end."""
     _limit_freed_memory()
     configure_logs(launch.settings().observe.logs)
@@ -101,11 +96,9 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     app = GatewayApp(make)
     server = Server(uvicorn_config(app, settings))
     uvloop.run(_serve(server, app, settings.shutdown_s, listener, started))
-    if not server.started:
-        raise SystemExit(1)  # the log says why
 
 
-async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: socket.socket, started: Callable[[], None] | None) -> None:
+async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve an application until a signal ends it; SIGHUP reloads its pool and configuration."""
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
@@ -123,16 +116,18 @@ async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: s
         signal.signal(number, partial(_end, server, shutdown_s))
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
-    await app.start()  # before uvicorn, which would log an error of its own
+    await app.start()
     serving = loop.create_task(server.serve([listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
-    if server.started and started is not None:
+    if server.started:
         started()
     sharing = loop.create_task(share_gauges(lambda: app.gateway)) if FOLDER in os.environ else None
     await serving
     if sharing is not None:
         sharing.cancel()
+    if not server.force_exit:
+        await app.close()
 
 
 def _limit_freed_memory() -> None:
