@@ -73,7 +73,7 @@ class SharedState:
         self._owed: deque[Settle] = deque(maxlen=_MAX_OWED)
         self._open: set[str] = set()  # the tokens of reservations that were not settled
         self._absence = ""
-        self._asks_at = 0.0
+        self._renews_at = time.monotonic() + self._renew_s
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-shared-state", daemon=True)
@@ -174,26 +174,18 @@ class SharedState:
             self._changed.notify()
 
     def _work(self) -> None:
-        renewed = time.monotonic()
         while True:
             with self._changed:
                 if not self._wanted and not self._closed:
-                    due = self._asks_at if self._absence else renewed + self._renew_s
-                    self._changed.wait(max(0.0, due - time.monotonic()))
+                    self._changed.wait(max(0.0, self._renews_at - time.monotonic()))
                 batch = [self._tasks.popleft() for _ in range(min(_AT_ONCE, len(self._tasks)))]
                 self._wanted = bool(self._tasks)
                 closed = self._closed and not self._tasks
             if batch:
                 self._apply(batch)
-            if self._absence:
-                if closed or time.monotonic() >= self._asks_at:
-                    self._ask()
-            elif time.monotonic() >= renewed + self._renew_s:
-                renewed = time.monotonic()
+            if time.monotonic() >= self._renews_at or (closed and self._absence):
                 self._renew()
             if closed:
-                if self._owed:
-                    self._apply([])
                 self._backend.close()
                 return
 
@@ -229,7 +221,6 @@ class SharedState:
             return error
 
     def _results(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        """Return the results of operations."""
         if self._absence:
             raise StoreAwayError(self._absence)
         try:
@@ -239,36 +230,24 @@ class SharedState:
             raise
 
     def _note_absence(self, error: StoreAwayError) -> None:
-        known, self._asks_at, self._absence = self._absence, time.monotonic() + _RETRY_S, str(error)
+        known, self._renews_at, self._absence = self._absence, time.monotonic() + _RETRY_S, str(error)
         if not known:
             logger.warning("%s", error)
 
-    def _ask(self) -> None:
-        """Ask the backend whether it is back, and apply what is owed."""
+    def _renew(self) -> None:
+        """Renew the lease; if the backend was away, apply what is owed."""
+        self._renews_at = time.monotonic() + self._renew_s
         try:
-            self._renew_lease()  # a write: a server that only reads is not back
+            self._backend.renew(self._open.union(operation.token for operation in self._owed))  # a write: a server that only reads is not back
         except StoreAwayError as error:
             self._note_absence(error)
             return
-        except Exception as error:  # it answers; each operation tells what is wrong
-            logger.debug("the shared state answers: %s", error)
-        logger.warning("the shared state is back")
-        self._absence = ""
-        if self._owed:
-            self._apply([])
-
-    def _renew(self) -> None:
-        if self._owed:
-            self._apply([])
-        try:
-            self._renew_lease()
-        except StoreAwayError as error:
-            self._note_absence(error)
-        except Exception as error:  # the next round tries again
+        except Exception as error:  # the backend answers; each operation tells what is wrong, and the next round tries again
             logger.debug("the lease could not be renewed: %s", error)
-
-    def _renew_lease(self) -> None:
-        self._backend.renew(self._open.union(operation.token for operation in self._owed))
+        if self._absence:
+            logger.warning("the shared state is back")
+            self._absence = ""
+            self._apply([])
 
 
 def is_lasting(store: Store) -> bool:
