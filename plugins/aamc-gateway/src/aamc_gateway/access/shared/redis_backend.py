@@ -40,22 +40,16 @@ class RedisBackend(Backend):
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
         """Apply operations in order and return their results."""
-        calls = [self._call(operation) for operation in operations]
         try:
             pipeline = self._client.pipeline(transaction=False)
-            for operation, (script, arguments) in zip(operations, calls, strict=True):
-                if script:
-                    pipeline.evalsha(_DIGESTS[script], 0, self._prefix, *arguments)
-                elif isinstance(operation, Delete):
-                    pipeline.delete(f"{self._prefix}value:{operation.key}")  # its group forgets it when it is the oldest
-                elif isinstance(operation, Get):
-                    pipeline.get(f"{self._prefix}value:{operation.key}")
+            for operation in operations:
+                self._send(pipeline, operation)
             replies = pipeline.execute(raise_on_error=False)
             if any(isinstance(reply, NoScriptError) for reply in replies):  # the server was started again
                 self._load_scripts()
             for index, reply in enumerate(replies):
                 if isinstance(reply, NoScriptError):
-                    replies[index] = self._client.eval(calls[index][0], 0, self._prefix, *calls[index][1])
+                    replies[index] = self._send(self._client, operations[index])
                 elif isinstance(reply, Exception):
                     raise reply
         except ResponseError as error:
@@ -86,24 +80,30 @@ class RedisBackend(Backend):
         """Close the connections."""
         self._client.close()
 
-    def _call(self, operation: Operation) -> tuple[str, tuple[Any, ...]]:
-        """Return the script of an operation and its arguments after the prefix; ``""`` for one that needs none."""
+    def _send(self, client: redis.Redis, operation: Operation) -> Any:
+        """Send an operation; return its reply, or nothing yet if the client is a pipeline."""
+
+        def run(script: str, *arguments: Any) -> Any:
+            return client.evalsha(_DIGESTS[script], 0, self._prefix, *arguments)
+
         match operation:
-            case Get() | Delete():
-                return "", ()
+            case Get():
+                return client.get(f"{self._prefix}value:{operation.key}")
+            case Delete():
+                return client.delete(f"{self._prefix}value:{operation.key}")  # its group forgets it when it is the oldest
             case Put():
                 expires = 0 if operation.expires == math.inf else round(1000 * operation.expires)
-                return PUT, (operation.key, operation.value, expires, operation.group, operation.max_bytes)
+                return run(PUT, operation.key, operation.value, expires, operation.group, operation.max_bytes)
             case Scan():
-                return SCAN, (operation.group,)
+                return run(SCAN, operation.group)
             case Read():
-                return READ, (json.dumps(list(operation.counters)),)
+                return run(READ, json.dumps(list(operation.counters)))
             case Reserve():
                 claims = [(c.counter, c.limit, c.amount, c.least, _finite(c.expires), c.before, c.weight) for c in operation.claims]
-                return RESERVE, (self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.enough)))
+                return run(RESERVE, self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.enough)))
             case Settle():
                 charges = [(charge, _finite(claim.expires)) for claim, charge in zip(operation.claims, operation.charges, strict=True)]
-                return SETTLE, (self._worker, operation.token, json.dumps(charges))
+                return run(SETTLE, self._worker, operation.token, json.dumps(charges))
 
 
 def _finite(expires: float) -> float:
