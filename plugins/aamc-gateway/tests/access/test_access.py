@@ -373,9 +373,9 @@ def test_the_calendar_knows_the_ends_of_months() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"tenants": {"acme": {"usd_per_dya": 1}}}, r"the limits of 'acme' has no option 'usd_per_dya'; did you mean 'usd_per_day'"),
+        ({"tenants": {"acme": {"usd_per_dya": 1}}}, r"access: tenants\.acme has no option 'usd_per_dya'; did you mean 'usd_per_day'"),
         ({"users": {"*": {"parallel_requests": 0}}}, "parallel_requests must be at least 1, not 0"),
-        ({"models": {"cheap": 3}}, "the limits of 'cheap': options must be keys and values, not 3"),
+        ({"models": {"cheap": 3}}, r"access: models\.cheap must be keys and values such as \{usd_per_day: 1\}, not 3"),
         ({"over_budget": "cheap"}, "over_budget must be one of cheaper, refuse, not 'cheap'"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aamc_gateway.access.settings import AccessSettings
+from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.server.gateway import with_endpoint_limits
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
@@ -25,7 +25,7 @@ def test_limits_add_up_over_deployments_and_the_lower_limit_counts() -> None:
     two = stub_candidate("two", "http://127.0.0.1:1/v1", requests_per_minute=10, deployments=[{"weight": 1.0}, {"requests_per_minute": 5}])
     free = stub_candidate("free", "http://127.0.0.1:1/v1", deployments=[{"tokens_per_minute": 5}, {"weight": 1.0}])
     own = stub_candidate("own", "http://127.0.0.1:1/v1", requests_per_minute=10, tokens_per_minute=100)
-    access = AccessSettings(models={"own": {"requests_per_minute": 3, "usd_per_day": 1.0}})
+    access = AccessSettings(models={"own": Limits(requests_per_minute=3, usd_per_day=1.0)})
     found = with_endpoint_limits(access, pool_from_dict({"candidates": [two, free, own]}, "a test")).models
     assert found["two"].requests_per_minute == 15
     assert "free" not in found

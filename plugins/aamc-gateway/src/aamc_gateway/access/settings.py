@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 from aamc_models import check_variable
 
-from aamc_sdk.config import configure, option
+from aamc_sdk.config import option
 
 REFUSE, CHEAPER = "refuse", "cheaper"
 """The values of ``over_budget``."""
@@ -34,15 +33,6 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def _limits(given: Mapping[str, Any]) -> Mapping[str, Limits]:
-    """Return limits by name."""
-    return {name: value if isinstance(value, Limits) else configure(Limits, value, where=f"the limits of {name!r}") for name, value in given.items()}
-
-
-def _by_name(meaning: str) -> Any:
-    return attrs.field(factory=dict, converter=_limits, metadata={"meaning": meaning})
-
-
 @attrs.frozen(kw_only=True)
 class AccessSettings:
     """The options of access: keys, budgets and limits."""
@@ -55,9 +45,9 @@ class AccessSettings:
         choices=[REFUSE, CHEAPER],
     )
     limits: Limits = attrs.field(factory=Limits, metadata={"meaning": "Limits of each key without own ones."})
-    tenants: Mapping[str, Any] = _by_name("Limits of tenants, by name; '*' stands for each other tenant.")
-    users: Mapping[str, Any] = _by_name("Limits of users, by name; '*' stands for each other user. A tenant's users are its own.")
-    models: Mapping[str, Any] = _by_name("Limits of candidates over all keys, by name.")
+    tenants: Mapping[str, Limits] = option({}, "Limits of tenants, by name; '*' stands for each other tenant.")
+    users: Mapping[str, Limits] = option({}, "Limits of users, by name; '*' stands for each other user. A tenant's users are its own.")
+    models: Mapping[str, Limits] = option({}, "Limits of candidates over all keys, by name.")
 
     def __attrs_post_init__(self) -> None:
         check_variable(self.admin_key_env, "admin_key_env", "AAMC_ADMIN_KEY")
