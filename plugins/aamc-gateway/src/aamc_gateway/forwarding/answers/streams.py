@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
+from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, wants_usage, without_usage
 
 from aamc_gateway.forwarding.answers.descriptions import start_with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
@@ -116,7 +116,8 @@ class _Relay:
         self._answer, self._exchange, self._call = answer, answer.exchange, call
         self.monitor = StreamMonitor(wire_request.api)
         self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
-        self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
+        self._dialect = request.dialect
+        self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
         many = wire_request.api in ("chat", "completions")

@@ -16,7 +16,6 @@ from aamc_models.dialects import (
     OUTPUT_LIMITS,
     claude_model,
     convert_request,
-    wants_usage,
     with_usage,
     without_foreign_state,
 )
@@ -53,14 +52,12 @@ class Prepared:
     Attributes:
         request: The request; its API is that of the answer, too.
         dropped: Fields that this dialect cannot express, that the model refuses beside its thinking, or that its provider leaves out.
-        hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
         is_altered: Whether the request lost content or state: a server that refuses it says nothing about its model.
     """
 
     request: WireRequest
     dropped: tuple[str, ...] = ()
-    hides_usage: bool = False
     max_tokens: int | None = None
     is_altered: bool = False
 
@@ -175,12 +172,11 @@ class Upstream:
                 model=self.name,
             )
             body, dropped = converted.body, tuple(converted.dropped)
-        hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
         wire_request = WireRequest(api=api, body=with_usage(api, body), headers=request.headers, is_converted=api != request.api)
         if api in self.apis and isinstance(self.wire, WireProvider):
             dropped = *dropped, *self.wire.dropped(self.candidate, wire_request)
         lost_content = any(name.partition(".")[0] in _CONTENT for name in dropped)
-        return Prepared(wire_request, dropped, hides_usage, limit, is_stripped or lost_content)
+        return Prepared(wire_request, dropped, limit, is_stripped or lost_content)
 
     def warn_of_refusal(self, prepared: Prepared, status: int | None, decision_id: str) -> None:
         """Warn that the server refused a request without some fields, once for the same ones. Not with its message, which may quote the prompt."""
@@ -230,11 +226,11 @@ class UpstreamCall:
             block.cost_source = "estimated"
 
 
-class Upstreams(Mapping[str, Upstream]):
+class Upstreams(dict[str, Upstream]):
     """The candidates that can be called, by name; ``default_tokens`` is the limit of an answer that a budget imposes."""
 
     def __init__(self, pool: Pool, models: ModelClient, default_tokens: int) -> None:
-        self._all = {c.name: Upstream(c, models, default_tokens) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
+        super().__init__((c.name, Upstream(c, models, default_tokens)) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None)
         self._capable: dict[str, Sequence[str]] = {}
 
     def check(self) -> None:
@@ -244,7 +240,7 @@ class Upstreams(Mapping[str, Upstream]):
             PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent, or
                 a limit of answers that is no number.
         """
-        for name, upstream in self._all.items():
+        for name, upstream in self.items():
             if not name.isprintable():
                 raise PoolError(f"candidate {name!r} has a character that no header can carry; rename it in the pool file")
             if name.startswith(PREFIX):
@@ -254,10 +250,10 @@ class Upstreams(Mapping[str, Upstream]):
                 if type(limit) is not int or limit < 1:
                     wanted = f"must be a number of tokens, such as 1000, not {limit!r:.80}{whole_number_hint(limit)}"
                     raise PoolError(f"candidate {name!r}: the parameter {field} {wanted}")
-        if not self._all:
+        if not self:
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
         errors = []
-        for name, upstream in self._all.items():
+        for name, upstream in self.items():
             if (problem := upstream.problem) is None:
                 return
             errors.append(f"{name}: {problem}")
@@ -268,22 +264,13 @@ class Upstreams(Mapping[str, Upstream]):
         if api.startswith("/"):
             api = "/"  # the paths of all APIs that pass through are alike
         if api not in self._capable:
-            self._capable[api] = tuple(name for name, upstream in self._all.items() if upstream.answers(api) is not None)
+            self._capable[api] = tuple(name for name, upstream in self.items() if upstream.answers(api) is not None)
         return self._capable[api]
 
     def check_api(self, request: ClientRequest) -> None:
         """Raise Refused if a request's API is not offered: by the model that it names, else by any."""
-        asked = [self._all[request.model]] if request.mode == "model" else list(self._all.values())
+        asked = [self[request.model]] if request.mode == "model" else self.values()
         if any(upstream.answers(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return
         whose = f"the provider of {request.model!r} has" if request.mode == "model" else "the models here have"
         raise Refused(f"{whose} no API {request.api!r:.100}; ask a model whose provider has it")
-
-    def __getitem__(self, name: str) -> Upstream:
-        return self._all[name]
-
-    def __iter__(self) -> Any:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
