@@ -76,4 +76,4 @@ class _Recording:
         if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
             user = user_hash(exchange.request)
             answer = CachedAnswer(served.candidate, served.cost_usd, served.decision_id, user, b"".join(self._parts))
-            await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record, exchange.gateway.erasable)
+            await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record)

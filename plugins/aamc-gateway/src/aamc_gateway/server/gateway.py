@@ -92,7 +92,7 @@ class Gateway:
             raise
         self.access = Access(settings.access, self.shared)
         self.erasable = ErasableValues(self.shared, components.store)
-        self.cache = AnswerCache(settings.cache, self.shared, [each.candidate for each in self.upstreams.values()])
+        self.cache = AnswerCache(settings.cache, self.shared, self.erasable, [each.candidate for each in self.upstreams.values()])
         self.figures = Figures(self.controller)
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)

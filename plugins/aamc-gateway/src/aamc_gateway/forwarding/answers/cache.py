@@ -72,8 +72,8 @@ class CachedAnswer:
 class AnswerCache:
     """Keeps answers of at most ``max_answer`` bytes, which are found as long as the candidates have the same endpoints and parameters."""
 
-    def __init__(self, settings: CacheSettings, shared: SharedState, candidates: Collection[ModelSpec]) -> None:
-        self._settings, self._shared = settings, shared
+    def __init__(self, settings: CacheSettings, shared: SharedState, erasable: ErasableValues, candidates: Collection[ModelSpec]) -> None:
+        self._settings, self._shared, self._erasable = settings, shared, erasable
         servers = repr([(each.name, each.endpoint, each.parameters) for each in candidates])
         self._servers = hashlib.sha256(servers.encode(errors="replace")).hexdigest()
         self._prices = repr([each.prices for each in candidates])
@@ -102,11 +102,7 @@ class AnswerCache:
             text = orjson.dumps([self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
-        return f"{self.group(request)}/{hashlib.sha256(text).hexdigest()}"
-
-    def group(self, request: ClientRequest) -> str:
-        """Return the name of the group of a tenant's answers."""
-        return f"cache/{hashlib.sha256((request.caller.tenant or '').encode()).hexdigest()[:32]}"
+        return f"{_group(request)}/{hashlib.sha256(text).hexdigest()}"
 
     async def find(self, key: str, request: ClientRequest) -> CachedAnswer | None:
         """Return the answer of a key, as events if the request asks for a stream; None if there is none, or the shared state is away."""
@@ -124,7 +120,7 @@ class AnswerCache:
         events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
-    async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record, erasable: ErasableValues) -> None:
+    async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record) -> None:
         """Keep an answer, unless it is too large, its tenant has too many, or the shared state is away.
 
         Args:
@@ -132,13 +128,17 @@ class AnswerCache:
             request: The request.
             answer: A whole answer, or all events of a stream if the request asked for one.
             record: The decision; the answer is deleted when the decision's user is forgotten.
-            erasable: The index of values to delete when their users are forgotten.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):
                 place = _place(key, request)
-                if await erasable.note(place, record, self._settings.ttl_s):
-                    await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(request), max_bytes=self._max_bytes)
+                if await self._erasable.note(place, record, self._settings.ttl_s):
+                    await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=_group(request), max_bytes=self._max_bytes)
+
+
+def _group(request: ClientRequest) -> str:
+    """Return the name of the group of a tenant's answers."""
+    return f"cache/{hashlib.sha256((request.caller.tenant or '').encode()).hexdigest()[:32]}"
 
 
 def user_hash(request: ClientRequest) -> str | None:
