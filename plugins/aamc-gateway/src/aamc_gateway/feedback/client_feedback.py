@@ -29,21 +29,8 @@ THUMBS = {"up": 1.0, "down": 0.0}
 """The quality that a click stands for."""
 THUMBS_SOURCE = "implicit:thumbs"
 """The source of thumbs events: a click is less considered than explicit feedback, so it counts only where there is none."""
-FIELDS = (
-    "decision_id",
-    "quality",
-    "over",
-    "tie",
-    "thumbs",
-    "candidate",
-    "confidence",
-    "source",
-    "revision",
-    "id",
-    "cost_usd",
-    "latency_ms",
-    "output_tokens",
-)
+_FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+FIELDS = ("decision_id", "quality", "over", "tie", "thumbs", "candidate", "confidence", "source", "revision", "id", *_FIGURES)
 ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
 """The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
@@ -51,7 +38,6 @@ _VOTE = re.compile(r"/vote(:|/|$)")
 FOREIGN = "of another tenant or user"
 """Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
-_FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 _CALL = 0
 """The number of the call that figures are of: a decision has them once."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -64,8 +64,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     body, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
     name = _model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
     if name is None:
-        message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
-        raise Refused(message)
+        raise Refused("the request must name a model: in its body, in the header x-aamc-model, or by ?model=")
     if name not in gateway.upstreams:
         if name.startswith(PREFIX):
             message = f"{scope['path']:.100} passes through to one model, so {name!r:.200} cannot answer it; name a model of the pool"
@@ -120,8 +119,8 @@ def _api(scope: Scope) -> str:
     path: str = scope["path"]
     if not _SAFE.fullmatch(path) or "/." in path:
         raise Refused(f"the path {path!r:.100} cannot be passed on; it may have letters, digits and . _ ~ - only")
-    pairs = [(key, value) for key, values in parse_qs(scope["query_string"].decode("latin-1")).items() for value in values if key != "model"]
-    query = "&".join(f"{quote(key)}={quote(value)}" for key, value in pairs)
+    pairs = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "model"]
+    query = urlencode(pairs, safe="/", quote_via=quote)
     return path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
