@@ -98,7 +98,7 @@ def running(launch: Launch) -> Iterator[Running]:
         return launch.again().gateway()
 
     settings = launch.settings()
-    app = GatewayApp(make)
+    app = GatewayApp(launch.gateway(), make)
     server = Server(uvicorn_config(app, settings))
     listener = socket.create_server(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()

@@ -453,26 +453,28 @@ def test_of_two_reloads_the_last_one_counts(serve: Any, monkeypatch: pytest.Monk
     assert served.gateway is made[1]
 
 
-def test_a_reload_while_the_gateway_starts_waits_and_leaves_no_other_open() -> None:
-    made: list[Gateway] = []
+def test_a_reload_while_the_gateway_starts_waits_and_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Launch().gateway(), Launch().gateway()
+    start = first.start
 
-    async def make_the_first_slowly() -> Gateway:
-        made.append(Launch().gateway())
-        if len(made) == 1:
-            await asyncio.sleep(0.2)
-        return made[-1]
+    async def start_slowly() -> None:
+        await asyncio.sleep(0.2)
+        await start()
+
+    async def make() -> Gateway:
+        return second
 
     async def main() -> None:
-        app = GatewayApp(make_the_first_slowly)
+        app = GatewayApp(first, make)
         await asyncio.gather(app.start(), app.reload())
         await asyncio.gather(*app._closing)
-        assert app.gateway is made[1]
+        assert app.gateway is second
         with pytest.raises(StoreError, match="closed"):
-            made[0].controller.route("Hello")
-        await app.gateway.close()
+            first.controller.route("Hello")
+        await app.close()
 
+    monkeypatch.setattr(first, "start", start_slowly)
     asyncio.run(main())
-    assert len(made) == 2
 
 
 def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +500,10 @@ def test_a_router_that_cannot_be_served_leaves_no_log(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_that_cannot_start_again_says_so_in_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_cannot_start_again_says_so_in_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aamc_gateway.server.processes.supervisor._end_with_supervisor", lambda: None)
     file = tmp_path / "serve.yaml"
     file.write_text("gateway: {limitz: 3}", encoding="utf-8")
     with socket.socket() as listener, pytest.raises(SystemExit) as ended:

@@ -19,22 +19,27 @@ from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator
 from aamc_gateway.server.http.routes import Route, all_routes
-from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
 _AT_START = ("host", "port", "workers", "shutdown_s", "limits.header_kb", "limits.header_s", "limits.write_s")
 """Settings that a reload does not change."""
-MakeGateway = Callable[[], Awaitable[Gateway]]
 
 
 class GatewayApp:
-    """The application that a worker serves."""
+    """The application that a worker serves.
 
-    def __init__(self, make: MakeGateway) -> None:
-        self._make = make
-        self._gateway: Gateway | None = None
-        self._first_settings: GatewaySettings | None = None
+    Args:
+        gateway: The gateway that serves first, not started yet.
+        make: Makes the gateway of a reload.
+
+    Attributes:
+        gateway: The gateway that serves new requests.
+    """
+
+    def __init__(self, gateway: Gateway, make: Callable[[], Awaitable[Gateway]]) -> None:
+        self.gateway, self._make = gateway, make
+        self._first_settings = gateway.settings
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._exact: dict[str, dict[str, Route]] = {}
@@ -45,12 +50,6 @@ class GatewayApp:
                 self._patterns.append((pattern, converters, route))
             else:
                 self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route))
-
-    @property
-    def gateway(self) -> Gateway:
-        """The gateway that new requests are served by."""
-        assert self._gateway is not None, "the application has not been started"
-        return self._gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -107,30 +106,17 @@ class GatewayApp:
         raise Refused(f"there is no {path:.200}; see /v1/models and the documentation", status=404, kind="not_found")
 
     async def start(self) -> None:
-        """Make the gateway, on the event loop that serves it.
-
-        A reload meanwhile waits, or the gateway that it made would be replaced and stay open.
+        """Start the gateway, on the event loop that serves it; a reload meanwhile waits.
 
         Raises:
             AamcError: It cannot start.
         """
         async with self._reloading:
-            self._gateway = await self._started()
-            self._first_settings = self._gateway.settings
+            await _start(self.gateway)
 
     async def close(self) -> None:
         """Wait for the requests in progress, and close the gateway and those that reloads have replaced."""
         await asyncio.gather(self.gateway.close(), *self._closing)
-
-    async def _started(self) -> Gateway:
-        """Return a new gateway; one that cannot start is closed, or each failed reload would leave its threads and its log open."""
-        gateway = await self._make()
-        try:
-            await gateway.start()
-        except BaseException:
-            await gateway.close()
-            raise
-        return gateway
 
     async def reload(self) -> None:
         """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place.
@@ -139,22 +125,31 @@ class GatewayApp:
         """
         async with self._reloading:
             try:
-                gateway = await self._started()
+                gateway = await self._make()
+                await _start(gateway)
             except AamcError as error:
                 logger.error("the configuration cannot be reloaded; the gateway keeps the old one: %s", error)  # noqa: TRY400  # it says what to do
                 return
             except Exception:
                 logger.exception("the configuration cannot be reloaded; the gateway keeps the old one")
                 return
-            old, self._gateway = self._gateway, gateway
-            if old is not None:
-                gateway.take_over(old)
-                task = asyncio.get_running_loop().create_task(old.close())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
-                if kept := [name for name in _AT_START if (get := attrgetter(name))(self._first_settings) != get(gateway.settings)]:
-                    logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
+            old, self.gateway = self.gateway, gateway
+            gateway.take_over(old)
+            task = asyncio.get_running_loop().create_task(old.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            if kept := [name for name in _AT_START if (get := attrgetter(name))(self._first_settings) != get(gateway.settings)]:
+                logger.warning("the reload leaves %s as at the start: restart to change it", " and ".join(kept))
             logger.warning("the configuration was reloaded")
+
+
+async def _start(gateway: Gateway) -> None:
+    """Start a gateway; one that cannot is closed, or each failed reload would leave its threads and its log open."""
+    try:
+        await gateway.start()
+    except BaseException:
+        await gateway.close()
+        raise
 
 
 class ResponseStart:

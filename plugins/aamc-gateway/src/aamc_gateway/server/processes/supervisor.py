@@ -103,9 +103,9 @@ def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
 def _end_with_supervisor() -> None:
     """End this worker as SIGTERM does once the process that started it is gone: workers that stay would keep the port."""
     supervisor = multiprocessing.parent_process()
-    if supervisor is not None:  # None where a test calls _work in its own process
-        supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    assert supervisor is not None, "a worker is started by a supervisor"
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Workers:

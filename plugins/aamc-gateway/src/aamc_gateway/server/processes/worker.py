@@ -79,28 +79,24 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     _limit_freed_memory()
     configure_logs(launch.settings().observe.logs)
     metrics = Metrics()
-    made = [launch.gateway(metrics)]  # before the event loop starts, and for the first time only
-    settings = made[0].settings
 
     async def make() -> Gateway:
-        if made:
-            return made.pop()
         if launch.in_memory:
             logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
         return await asyncio.wrap_future(run_on_own_thread(lambda: launch.again().gateway(metrics), "aamc-reload"))  # the end waits for no reload
 
+    app = GatewayApp(launch.gateway(metrics), make)
     linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
     gc.collect()
     gc.freeze()  # what was made until here stays, and need not be searched for garbage
     gc.set_threshold(_YOUNG_OBJECTS)
-    app = GatewayApp(make)
-    server = Server(uvicorn_config(app, settings))
-    uvloop.run(_serve(server, app, settings.shutdown_s, listener, started))
+    uvloop.run(_serve(app, listener, started))
 
 
-async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: socket.socket, started: Callable[[], None]) -> None:
+async def _serve(app: GatewayApp, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve an application until a signal ends it; SIGHUP reloads its pool and configuration."""
-    loop = asyncio.get_running_loop()
+    loop, settings = asyncio.get_running_loop(), app.gateway.settings
+    server = Server(uvicorn_config(app, settings))
     reloads: set[asyncio.Task[None]] = set()
 
     async def reload_all() -> None:
@@ -113,7 +109,7 @@ async def _serve(server: Server, app: GatewayApp, shutdown_s: float, listener: s
         task.add_done_callback(reloads.discard)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, partial(_end, server, shutdown_s))
+        signal.signal(number, partial(_end, server, settings.shutdown_s))
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
     await app.start()
