@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,11 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Decision, Preference, 
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
-    from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
     from aamc_gateway.server.gateway import Gateway
 
 _READ = frozenset(("messages", "model", "stream", "stream_options", "user"))
 """Fields of chat that have an effect."""
+_ADVICE = Advice(too_long="send a shorter text", too_expensive="lower its budget_usd, or ask a model")
 
 
 async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,12 +45,9 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         raise Refused(f"{request.model} reads text only; leave out images and files, or ask a model")
     if gateway.log_watch.is_away():
         raise refused_for_now("the decision log cannot be written now")
-    orchestrator = gateway.orchestrators[request.model[len(PREFIX) :]]
-    limit_usd = min(orchestrator.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
-    tokens, dropped = request.prompt_tokens(CHARACTERS_PER_TOKEN), await interpret(request.body_bytes, lambda: _unread_fields(request))
-    advice, user = Advice(too_long="send a shorter text", too_expensive="lower its budget_usd, or ask a model"), request.query.user
-    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, advice=advice)
-    work = Work(gateway, request, send, scope["route"], orchestrator, min(limit_usd, admission.budget_usd), admission, dropped)
+    dropped = await interpret(request.body_bytes, lambda: _unread_fields(request))
+    work = Work(gateway, request, send, scope["route"], dropped)
+    await work.admit()
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
         try:
             await work.run()
@@ -68,35 +65,33 @@ class Work:
         sender: Sends the answer where it is streamed.
     """
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        request: ClientRequest,
-        send: Send,
-        route: str,
-        orchestrator: ServedOrchestrator,
-        limit_usd: float,
-        admission: Admission,
-        dropped: Sequence[str],
-    ) -> None:
-        self._gateway, self._request, self._send, self._orchestrator, self._limit_usd = gateway, request, send, orchestrator, limit_usd
-        self._admission = admission
+    _admission: Admission
+    _limit_usd: float
+
+    def __init__(self, gateway: Gateway, request: ClientRequest, send: Send, route: str, dropped: Sequence[str]) -> None:
+        self._gateway, self._request, self._send, self._dropped = gateway, request, send, dropped
+        self._orchestrator = gateway.orchestrators[request.model[len(PREFIX) :]]
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
-        self._dropped = dropped
-        self._headers = [model_header(request.model), *([dropped_header(self._dropped)] if self._dropped else [])]
-        self.sender.headers = self._headers
+        self.sender.headers = [model_header(request.model), *([dropped_header(dropped)] if dropped else [])]
         self.served = served_request(request, route)
-        self._spent_usd, self._tokens, self._ended = 0.0, 0, False
+        self._spent_usd, self._tokens, self._has_role, self._ended = 0.0, 0, False, False
         self._records: Sequence[Record] = ()
+
+    async def admit(self) -> None:
+        """Reserve the orchestrator's budget, or the smaller one that the request gives."""
+        request, limit_usd = self._request, self._orchestrator.settings.budget_usd
+        limit_usd = limit_usd if request.budget_usd is None else min(limit_usd, request.budget_usd)
+        tokens, user, admit = request.prompt_tokens(CHARACTERS_PER_TOKEN), request.query.user, self._gateway.access.admit
+        self._admission = await admit(request.caller, max_cost_usd=limit_usd, tokens=tokens, user=user, advice=_ADVICE)
+        self._limit_usd = min(limit_usd, self._admission.budget_usd)
 
     async def run(self) -> None:
         """Work, and send the answer."""
-        request = self._request
+        request, how = self._request, self._orchestrator.settings.show_steps
         events = ChatEvents(request.dialect, request.model, shows_usage=wants_usage(request.body)) if request.stream else None
-        shown: list[str] = []
+        shown = ""
         waiting: Step | None = None
         orchestration: Orchestration | None = None
-        begun = False
         async with aclosing(self._orchestrator.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
             async for step in found:
                 if isinstance(step, Orchestration):
@@ -105,15 +100,19 @@ class Work:
                 self._spent_usd, self._tokens = self._spent_usd + step.cost_usd, self._tokens + step.tokens
                 if waiting is not None:
                     text = _described(waiting)
-                    shown.append(text)
-                    if events is not None and (delta := self._delta(text)):
-                        await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
-                        begun = True
+                    shown += text
+                    if events is not None and how != NONE:
+                        await self._write(events, {"reasoning_content" if how == REASONING else "content": text})
                 waiting = step
-        await self._answer(orchestration, shown, events, begun)
+        await self._answer(orchestration, shown, events)
 
-    async def _answer(self, orchestration: Orchestration | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
-        request = self._request
+    async def _write(self, events: ChatEvents, delta: Mapping[str, str]) -> None:
+        """Send a part of a streamed answer; the first one has the role."""
+        await self.sender.write(events.delta(delta if self._has_role else {"role": "assistant", **delta}))
+        self._has_role = True
+
+    async def _answer(self, orchestration: Orchestration | None, shown: str, events: ChatEvents | None) -> None:
+        request, how = self._request, self._orchestrator.settings.show_steps
         if orchestration is None or orchestration.answer is None:
             stop = "no step" if orchestration is None else orchestration.ending()
             name = f"the orchestrator {self._orchestrator.name!r}"
@@ -121,7 +120,7 @@ class Work:
                 why = f"budget_usd {self._limit_usd:g} covers no answer of {name} ({stop}); raise it, or name a model"
                 raise Refused(why, status=402, kind="budget")
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
-        headers = [*self._headers, *cost_header(self._spent_usd)]
+        headers = [*self.sender.headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
@@ -129,14 +128,12 @@ class Work:
         usage = {"prompt_tokens": 0, "completion_tokens": self._tokens, "total_tokens": self._tokens}
         if self._dropped:
             document["dropped"] = self._dropped
-        how = self._orchestrator.settings.show_steps
         if events is not None:
-            delta = {"content": orchestration.answer}
-            await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
+            await self._write(events, {"content": orchestration.answer})
             await self.sender.end(events.end(["stop"], usage, document))
         else:
-            text = "".join(shown) + orchestration.answer if how == CONTENT else orchestration.answer
-            answer = chat_completion(request.model, text, "".join(shown) if how == REASONING else "", usage)
+            text = shown + orchestration.answer if how == CONTENT else orchestration.answer
+            answer = chat_completion(request.model, text, shown if how == REASONING else "", usage)
             await send_json(self._send, convert_answer("chat", request.dialect, answer, request.model), headers=headers)
         self.end(200)
 
@@ -153,10 +150,6 @@ class Work:
                 controller.store.add_attempts(attempts)
 
         await self._gateway.log_watch.wait(asyncio.ensure_future(asyncio.to_thread(write)))
-
-    def _delta(self, text: str) -> dict[str, str]:
-        how = self._orchestrator.settings.show_steps
-        return {} if how == NONE else {"reasoning_content" if how == REASONING else "content": text}
 
     def _query(self) -> Query:
         """Return the task: the whole last human message, and those before it."""
