@@ -57,7 +57,7 @@ def check_origin(scope: Scope) -> None:
 async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /dashboard/login``: exchange an admin key for the cookie."""
     check_origin(scope)
-    key = (await read_small_json(gateway, scope, receive, '{"key": ...}')).get("key")
+    key = (await read_small_json(scope, receive, gateway.settings.limits, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
         await _count_failure(gateway, scope)
         raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")

@@ -107,14 +107,14 @@ def is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
-async def read_json(gateway: Any, scope: Scope, receive: Receive, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}') -> T:
+async def read_json(
+    scope: Scope, receive: Receive, limits: RequestLimits, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}'
+) -> T:
     """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
-    limits = gateway.settings.limits
     raw = await read_body(scope, receive, limits)
     return await interpret(len(raw), lambda: read(parse_object(raw, limits.nesting, example), raw))
 
 
-async def read_small_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
+async def read_small_json(scope: Scope, receive: Receive, limits: RequestLimits, example: str) -> dict[str, Any]:
     """Return a request's small body, an object such as the example."""
-    limits = gateway.settings.limits
     return parse_object(await read_body(scope, receive, limits, SMALL_BODY), limits.nesting, example)

@@ -29,14 +29,14 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """
-    request = await read_json(gateway, scope, receive, partial(_client_request, gateway, scope), '{"text": "Hello"}')
+    request = await read_json(scope, receive, gateway.settings.limits, partial(_client_request, gateway, scope), '{"text": "Hello"}')
     exchange = _UnansweredExchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
         document = explanation.to_dict() | {"classified": _classified(request)}
-        exchange.served.cost_usd = float(decision.notes.get("spent_usd") or 0.0)
+        exchange.served.cost_usd = exchange.spent_usd
         exchange.end(200)
     await send_json(send, plain(document), headers=exchange.headers())
 
