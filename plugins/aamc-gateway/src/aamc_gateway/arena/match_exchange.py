@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
@@ -18,10 +18,13 @@ from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream, Upstream
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
-from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE, ArenaSettings
+from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import WireReply
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
 
 _INSTRUCTION_TOKENS = 300
 """Maximum tokens of a judge's or writer's prompt besides the request and the answers."""
@@ -65,11 +68,11 @@ class MatchExchange(Exchange):
         entrants: The maximum number of candidates that are asked at once; None for all.
     """
 
-    def __init__(self, gateway: Any, request: ClientRequest, route: str) -> None:
+    def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
         whole = {name: value for name, value in request.body.items() if name not in ("stream", "stream_options")}
         super().__init__(gateway, attrs.evolve(request, stream=False, body=whole), route)
         self.served.streamed = request.stream
-        settings: ArenaSettings = gateway.settings.arena
+        settings = gateway.settings.arena
         if settings.aggregate == SYNTHESIZE:
             said = conversation_of(request.dialect, request.body)
             if said.tools or said.json or request.answers > 1:
@@ -87,10 +90,11 @@ class MatchExchange(Exchange):
             self.entrants = 1
             await super()._admit()
 
-    def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
+    def _demand(self) -> dict[str, Any]:
         """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer; no less is enough."""
         if self.entrants == 1:
-            return super()._demand(costs_usd)
+            return super()._demand()
+        costs_usd = self._max_costs
         count = len(costs_usd) if self.entrants is None else min(self.entrants, len(costs_usd))
         aggregating = self._aggregating_costs(count)
         most = [*_most_expensive(costs_usd.values())[:count], *aggregating]

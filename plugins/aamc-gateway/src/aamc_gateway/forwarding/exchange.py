@@ -100,7 +100,7 @@ class Exchange:
         """Reserve the maximum cost, and keep to the candidates that fit what was reserved."""
         gateway, request, access = self.gateway, self.request, self.gateway.access
         user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
-        demand = self._demand(self._max_costs) if access.is_limited(request.caller, user) else {}
+        demand = self._demand() if access.is_limited(request.caller, user) else {}
         try:
             admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=advice_for(request), **demand)
         except Refused as error:
@@ -113,9 +113,9 @@ class Exchange:
         if admission.budget_usd != math.inf:
             self._allowed = [name for name in self._names if admission.fits(self._max_costs[name])] or self._names
 
-    def _demand(self, costs_usd: Mapping[str, float]) -> dict[str, Any]:
+    def _demand(self) -> dict[str, Any]:
         """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
-        known = [cost for cost in costs_usd.values() if not math.isnan(cost)]  # candidates of unknown cost fit no budget
+        known = [cost for cost in self._max_costs.values() if not math.isnan(cost)]  # candidates of unknown cost fit no budget
         return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
