@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
 T = TypeVar("T")
-RUN = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
-STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
 
 
 def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that name the log, and ``--json``."""
-    return RUN(STORE(JSON(click.pass_context(command))))
+    run = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
+    store = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
+    return run(store(JSON(click.pass_context(command))))
 
 
 def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
     """Return the result of work on the shared state of the log that the options name."""
     from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
-    from aamc_gateway.server.processes.launch import STORE as DEFAULT
+    from aamc_gateway.server.processes.launch import STORE
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
 
-    store = open_store(url or (DEFAULT if run is None else Run.open(run).store_url), plugins_of(ctx), existing=existing)
+    store = open_store(url or (STORE if run is None else Run.open(run).store_url), plugins_of(ctx), existing=existing)
     try:
         if not is_lasting(store):
             raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}")

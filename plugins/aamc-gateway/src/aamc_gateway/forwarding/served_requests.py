@@ -30,7 +30,7 @@ def served_request(request: ClientRequest, route: str) -> RequestFigures:
     return RequestFigures(
         request_id=f"{_PROCESS}{next(_REQUESTS):08x}",
         route=route,
-        dialect=request.dialect if request.api == request.dialect else request.api,
+        dialect=request.api,
         key_id=caller.key_id,
         tenant=caller.tenant,
         streamed=request.stream,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
 
 from aamc_models.dialects import OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
 
@@ -17,9 +17,6 @@ from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _SESSION_HEADERS = (b"x-claude-code-session-id",)
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
@@ -39,10 +36,7 @@ _REQUIRED = {
     "responses": ("input", "previous_response_id", "prompt", "conversation"),
 }
 """The fields of an API of which a request has at least one."""
-_COUNTS = ("n", "best_of")
-"""The fields that ask for several answers."""
-_MAX_ANSWERS = 128
-_LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
+_LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(("n", "best_of"), (1, 128))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
 
 
@@ -56,8 +50,8 @@ class RequestReader:
         preferences: Mapping[str, Preference],
         orchestrators: Collection[str] = (),
     ) -> None:
-        self._preferences = preferences
-        self._settings, self._names, self._orchestrators = settings, frozenset(each.name for each in candidates), frozenset(orchestrators)
+        self._settings, self._preferences, self._orchestrators = settings, preferences, frozenset(orchestrators)
+        self._names = frozenset(each.name for each in candidates)
         self._known = self._names.union({ROUTE, ARENA}, (PREFIX + name for name in orchestrators))
         self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in candidates))
         self._session_header = settings.sessions.header.lower().encode("latin-1")
@@ -74,7 +68,6 @@ class RequestReader:
             PreferenceError: The preference cannot be used.
         """
         caller.check_models(self._known)
-        size = len(raw)
         own, passed = sorted_headers(headers, self._own_headers, PASSED_HEADERS)
         mode, model, in_model = self._model(body.get("model"))
         arguments = routing_arguments(in_model, own.get(_PREFERENCE), body.pop("aamc", None), self._preferences)
@@ -87,11 +80,11 @@ class RequestReader:
             dialect=dialect,
             api=api,
             body=body,
-            body_bytes=size,
+            body_bytes=len(raw),
             caller=caller,
             mode=mode,
             model=model,
-            query=self._query(said, mode, size, caller, user, session),
+            query=self._query(said, mode, len(raw), caller, user, session),
             preference=arguments.preference,
             quality_floor=arguments.quality_floor,
             budget_usd=arguments.budget_usd,
@@ -254,7 +247,9 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     _check_stream(body)
     if api == "embeddings" and body.get("stream"):
         raise Refused("embeddings are not streamed; leave stream out")
-    _check_tools(body.get("tools"))
+    tools = body.get("tools")
+    if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
+        raise Refused(f"tools must be a list of objects, not {tools!r:.80}")
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
@@ -290,11 +285,6 @@ def _check_messages(name: str, messages: Iterable[Any]) -> None:
                 raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
         if role == "user" and message.get("content") is None:
             raise Refused(f"{name}[{index}].content must be a text or a list of parts, as the role is user")
-
-
-def _check_tools(tools: Any) -> None:
-    if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
-        raise Refused(f"tools must be a list of objects, not {tools!r:.80}")
 
 
 def _check_stream(body: Mapping[str, Any]) -> None:

@@ -16,8 +16,6 @@ from aamc_gateway.server.http.model_endpoints import ask_endpoint
 from aamc_gateway.server.http.pass_through import PASSED, pass_through
 from aamc_gateway.server.http.route_endpoint import explain_route
 
-RouteScope = Literal["user", "admin", "public"]
-
 
 @attrs.frozen
 class Route:
@@ -33,7 +31,7 @@ class Route:
     path: str
     methods: tuple[str, ...]
     endpoint: RouteEndpoint
-    scope: RouteScope = "user"
+    scope: Literal["user", "admin", "public"] = "user"
 
 
 def all_routes() -> list[Route]:
