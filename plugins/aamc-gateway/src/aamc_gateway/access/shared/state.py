@@ -85,15 +85,7 @@ class SharedState:
         return found
 
     async def put(self, key: str, value: bytes, ttl_s: float = math.inf, *, group: str = "", max_bytes: int = 0) -> None:
-        """Keep a value for some time.
-
-        Args:
-            key: Its key.
-            value: The value.
-            ttl_s: Time that it is kept, in seconds.
-            group: The name of a group of values with a limited size; ``""`` for none.
-            max_bytes: The maximum size of the group's values; the oldest go first. 0 for no limit.
-        """
+        """Keep a value for some time in seconds; see :class:`Put` for its group."""
         await self.apply(Put(key, value, time.time() + ttl_s, group, max_bytes))
 
     async def delete(self, key: str) -> None:

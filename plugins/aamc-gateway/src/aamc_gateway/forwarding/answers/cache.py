@@ -123,11 +123,7 @@ class AnswerCache:
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record) -> None:
         """Keep an answer, unless it is too large, its tenant has too many, or the shared state is away.
 
-        Args:
-            key: The key of the request.
-            request: The request.
-            answer: A whole answer, or all events of a stream if the request asked for one.
-            record: The decision; the answer is deleted when the decision's user is forgotten.
+        It is a whole one, or all events of a stream if the request asked for one, and goes when the user of its decision is forgotten.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):

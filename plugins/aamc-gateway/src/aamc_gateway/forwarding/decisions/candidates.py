@@ -63,13 +63,8 @@ def cheapest(costs_usd: Mapping[str, float], allowed: Collection[str]) -> str | 
 def fallbacks(decision: Decision, costs_usd: Mapping[str, float], allowed: Collection[str], *, cheap_first: bool) -> list[str]:
     """Return the allowed candidates besides the chosen one, the best first.
 
-    The order is the router's. Where it has scored one candidate only, the expensive ones are first, or the cheap ones.
-
-    Args:
-        decision: The decision.
-        costs_usd: The maximum cost of an answer of each candidate.
-        allowed: The candidates that may be called.
-        cheap_first: Whether the cheap ones are first, as for the request of a title.
+    The order is the router's. Where it has scored one candidate only, the expensive ones are first, or the cheap ones, as for the request of a
+    title; ``costs_usd`` are the maximum costs of an answer.
     """
     order = decision.fallback_order if len(decision.utilities) > 1 else _by_cost(costs_usd, cheap_first)
     return [name for name in order if name != decision.candidate and name in allowed]

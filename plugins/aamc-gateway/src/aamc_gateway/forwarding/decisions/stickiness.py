@@ -97,14 +97,10 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
 
 
 async def remember_answer(gateway: Gateway, request: ClientRequest, origin: Origin, name: str, call_id: str | None = None) -> None:
-    """Remember the candidate that answered a conversation. Before the answer ends: its client may go on with it at another worker at once.
+    """Remember the candidate that answered a conversation of an origin, and the id of its last tool call.
 
-    Args:
-        gateway: The gateway.
-        request: The request.
-        origin: The origin of the conversation before it.
-        name: The candidate.
-        call_id: The id of its last tool call: conversations that begin alike, such as those of several agents, differ in it.
+    Call it before the answer ends: its client may go on at another worker at once. Conversations that begin alike, such as those of several agents,
+    differ in the ids of their calls.
     """
     mixed = origin.mixed or origin.candidate not in (None, name)
     keys = []
