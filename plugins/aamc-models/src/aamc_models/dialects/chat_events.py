@@ -41,13 +41,7 @@ class ChatEvents:
         return b"".join(self._events([{"index": index, "delta": dict(delta), "finish_reason": None}]))
 
     def end(self, finishes: Sequence[str], usage: Mapping[str, int] | None, document: Mapping[str, Any] | None = None) -> bytes:
-        """Return the last events.
-
-        Args:
-            finishes: Why each choice has ended.
-            usage: The usage; None if unknown.
-            document: The ``aamc`` object of the last event; none when None.
-        """
+        """Return the last events, with the finish reason of each choice, the usage if it is known, and the ``aamc`` object if one is given."""
         found = self._events([{"index": n, "delta": {}, "finish_reason": finish} for n, finish in enumerate(finishes)])
         if self._shows_usage:
             found += self._events([], usage or _NO_USAGE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
-from aamc_models.dialects.content import check_sendable, choice_number, chosen, creation_time, identity, is_set, text_of
+from aamc_models.dialects.content import check_sendable, choice_number, chosen, creation_time, identity, is_set, lookup, text_of
 from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
@@ -34,12 +34,12 @@ def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     lines = []
     for field, message in objects(body.get("messages"), "messages"):
         role, content = message.get("role"), message.get("content")
-        if not isinstance(role, str) or role not in _SPEAKERS:
+        if (speaker := lookup(_SPEAKERS, role)) is None:
             raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
         words = text_of(content, f"{field}.content", "\n")
         if role == "user":
             check_sendable(words, content, field)
-        lines.append((_SPEAKERS[role], words))
+        lines.append((speaker, words))
     sent = chosen(body, *_SAME)
     if body.get("max_completion_tokens") is not None:
         sent["max_tokens"] = body["max_completion_tokens"]

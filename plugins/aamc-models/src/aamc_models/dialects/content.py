@@ -71,11 +71,16 @@ def check_sendable(sent: object, content: object, field: str) -> None:
         raise DataError(f"{field}.content has no part that can be sent to this model; send images and files as data, or add text")
 
 
+def of_type(name: str, kind: object, field: str) -> str:
+    """Return the name under which an object is reported as dropped for its type, such as ``tools.web_search``."""
+    return f"{name}.{text(kind, f'{field}.type'):.40}"
+
+
 def functions_of(body: JSON, dropped: set[str]) -> Iterator[tuple[str, dict[str, Any], JSON]]:
     """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them."""
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type", "function") != "function":
-            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+            dropped.add(of_type("tools", tool["type"], field))
         else:
             yield f"{field}.function", mapping(tool.get("function"), f"{field}.function"), tool
     yield from ((field, function, {}) for field, function in objects(body.get("functions"), "functions"))
@@ -83,6 +88,10 @@ def functions_of(body: JSON, dropped: set[str]) -> Iterator[tuple[str, dict[str,
 
 OLD_CALL = "call_0"
 """The id of a ``function_call``, which has none; a message of the role ``function`` answers it."""
+
+
+CALL_ITEMS = ("function_call", "custom_tool_call")
+"""Types of the items of ``responses`` that are tool calls."""
 
 
 class ToolCall(NamedTuple):

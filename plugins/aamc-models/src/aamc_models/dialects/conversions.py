@@ -105,12 +105,11 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect)
-    given, dropped = mapping(body, "the body"), set[str]()
+    conversions, given, dropped = _dialect(dialect), mapping(body, "the body"), set[str]()
     if dialect == "chat":  # nothing is left out
         return Converted(chat.check_request(given, dropped))
     tracked = TrackedObject(given)
-    converted = _DIALECTS[dialect].request_to_chat(tracked, dropped)
+    converted = conversions.request_to_chat(tracked, dropped)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
 
 
@@ -140,9 +139,8 @@ def from_chat(
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect)
+    conversions, dropped = _dialect(dialect), set[str]()
     mapping(body, "the body")
-    dropped: set[str] = set()
     if dialect != "completions":  # a transcript may hold anything
         body = _with_results_after_calls(body)
     if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
@@ -150,7 +148,7 @@ def from_chat(
         dropped.add("reasoning_effort")
     tracked = TrackedObject(body)
     more = {"chat": (model,), "messages": (max_tokens, parameters or {}, claude_model)}.get(dialect, ())
-    converted = _DIALECTS[dialect].request_from_chat(tracked, dropped, *more)
+    converted = conversions.request_from_chat(tracked, dropped, *more)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
 
 
@@ -260,10 +258,10 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(target)
+    conversions = _dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    return _DIALECTS[target].answer_from_chat(answer_to_chat(source, answer), model)
+    return conversions.answer_from_chat(answer_to_chat(source, answer), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:

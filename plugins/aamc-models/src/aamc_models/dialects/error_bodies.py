@@ -77,12 +77,7 @@ def error_body(dialect: str, message: str, kind: str, status: int | None) -> dic
 def error_event(dialect: str, message: str, kind: str = "server", status: int | None = None, sequence_number: int = 0) -> bytes:
     """Return the server-sent event that ends a stream with an error; the official clients raise their API error on it.
 
-    Args:
-        dialect: The client's dialect.
-        message: What is wrong and what to do.
-        kind: The kind of a :class:`aamc_sdk.errors.ProviderError`.
-        status: The HTTP status that the error would have without a stream; None if unknown.
-        sequence_number: The number of the event in a stream of ``responses``.
+    The arguments are those of :func:`error_body`; events of ``responses`` have a ``sequence_number``.
     """
     body = error_body(dialect, message, kind, status)
     if dialect == "messages":

@@ -40,11 +40,7 @@ def object_of(event: bytes) -> dict[str, Any] | None:
 
 
 def event_of(data: dict[str, Any], name: str = "") -> bytes:
-    """Return a server-sent event.
-
-    Args:
-        data: Its data.
-        name: Its name; none for the dialects chat and completions.
+    """Return a server-sent event with a name, which those of chat and completions lack.
 
     Raises:
         DataError: The data cannot be written as JSON.
@@ -66,13 +62,7 @@ def strict_event(event: bytes) -> bytes:
 
 
 def last_events(events: Sequence[bytes], dialect: str, document: Mapping[str, Any] | None = None) -> bytes:
-    """Return the last events of a stream: the last JSON object with the ``aamc`` object, and ``[DONE]`` where the dialect has it.
-
-    Args:
-        events: The events.
-        dialect: The client's dialect.
-        document: The ``aamc`` object; none is added when None.
-    """
+    """Return the last events of a stream: the last JSON object with the ``aamc`` object, if one is given, and ``[DONE]`` where the dialect has it."""
     found = list(events)
     for position in reversed(range(len(found) if document is not None else 0)):
         data = json_object(data_of(found[position]))

@@ -69,6 +69,11 @@ def mapping(value: object, field: str) -> dict[str, Any]:
     return value
 
 
+def optional_mapping(value: object, field: str) -> dict[str, Any]:
+    """Return a value that must be a JSON object; an empty one for None."""
+    return {} if value is None else mapping(value, field)
+
+
 def items(value: object, field: str) -> list[Any]:
     """Return a value that must be a list; an empty one for None."""
     if value is None:

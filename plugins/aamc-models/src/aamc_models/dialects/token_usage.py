@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from aamc_models.dialects.content import chosen
 from aamc_models.dialects.events import event_of, object_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
@@ -115,8 +116,7 @@ class StreamedUsage:
 
     def to(self, dialect: str) -> dict[str, Any]:
         """Return the ``usage`` object in a dialect, with the cost that the server has put into its own."""
-        cost = {"cost": self._counts["cost"]} if "cost" in self._counts else {}
-        return {**usage_object(dialect, self.tokens), **cost}
+        return {**usage_object(dialect, self.tokens), **chosen(self._counts, "cost")}
 
 
 def usage_object(dialect: str, usage: Usage) -> dict[str, Any]:

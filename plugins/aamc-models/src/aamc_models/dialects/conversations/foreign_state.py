@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aamc_models.dialects.carried_state import CALL_STATE, carried_state
-from aamc_models.dialects.content import has_block, is_set, lookup, safe_id
+from aamc_models.dialects.content import CALL_ITEMS, has_block, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
 """The kinds of state that :func:`foreign_state` finds."""
 _CHAT_STATE = ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning", "audio", "provider_specific_fields", "extra_content")
-_STORED = {"previous_response_id": "previous_response_id", "conversation": "previous_response_id"}
+_STORED = ("previous_response_id", "conversation")
 _SECRET_ITEMS = {"reasoning": "encrypted_reasoning", "compaction": "encrypted_reasoning", "item_reference": "item_reference"}
-_CALLS = ("function_call", "custom_tool_call")
 _RESULTS = ("function_call_output", "custom_tool_call_output")
 
 
@@ -89,7 +88,7 @@ def last_call(dialect: str, entries: Sequence[Any]) -> str | None:
         found: object = [entry] if dialect == "responses" else entry.get("content" if dialect == "messages" else "tool_calls")
         calls = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
         if dialect != "chat":
-            calls = [each for each in calls if each.get("type") in ("tool_use", *_CALLS)]
+            calls = [each for each in calls if each.get("type") in ("tool_use", *CALL_ITEMS)]
         if calls:
             call_id = calls[-1].get("call_id" if dialect == "responses" else "id")
             return safe_id(call_id) if isinstance(call_id, str) else None
@@ -97,7 +96,7 @@ def last_call(dialect: str, entries: Sequence[Any]) -> str | None:
 
 
 def _response_state(body: JSON) -> set[str]:
-    found = {kind for name, kind in _STORED.items() if is_set(body.get(name))}
+    found = {"previous_response_id"} if any(is_set(body.get(name)) for name in _STORED) else set()
     if not isinstance(body.get("input"), list):
         return found
     last: object = ""
@@ -109,7 +108,7 @@ def _response_state(body: JSON) -> set[str]:
             found.update(_thinking_kinds({"signature": item.get("encrypted_content")}, "encrypted_reasoning"))
         elif secret and (last == "item_reference" or is_set(item.get("encrypted_content"))):
             found.add(secret)
-    if last in (*_CALLS, *_RESULTS):
+    if last in (*CALL_ITEMS, *_RESULTS):
         found.add("open_tool_calls")
     return found
 
@@ -168,22 +167,20 @@ def _message_without_thinking(message: JSON, model: str) -> dict[str, Any] | Non
     content = message.get("content")
     if message.get("role") != "assistant" or not isinstance(content, list):
         return dict(message)
-    kept = [block for block in content if not (isinstance(block, dict) and (_is_foreign_thinking(block, model) or _is_blank(block)))]
+    kept = [block for block in content if not isinstance(block, dict) or _is_portable(block, model)]
     return {**message, "content": kept} if kept else None
 
 
-def _is_foreign_thinking(block: JSON, model: str) -> bool:
-    return block.get("type") in THINKING_BLOCKS and not _is_own(block, model)
+def _is_portable(block: JSON, model: str) -> bool:
+    """Return whether a candidate accepts a block: neither thinking of another one nor a text of white space."""
+    if block.get("type") in THINKING_BLOCKS:
+        return _is_own(block, model)
+    return block.get("type") != "text" or not isinstance(block.get("text"), str) or bool(block["text"].strip())
 
 
 def _is_own(block: JSON, model: str) -> bool:
     """Return whether thinking carries state of a candidate."""
     return bool(model) and (carried_state(block) or {}).get("model") == model
-
-
-def _is_blank(block: JSON) -> bool:
-    """Return whether a block is a text of white space."""
-    return block.get("type") == "text" and isinstance(block.get("text"), str) and not block["text"].strip()
 
 
 def _item_without_state(item: JSON, model: str) -> dict[str, Any] | None:
@@ -192,5 +189,5 @@ def _item_without_state(item: JSON, model: str) -> dict[str, Any] | None:
         return dict(item)
     if lookup(_SECRET_ITEMS, item.get("type")):
         return None
-    own = item.get("type") in (None, "message", *_CALLS, *_RESULTS)
+    own = item.get("type") in (None, "message", *CALL_ITEMS, *_RESULTS)
     return {name: value for name, value in item.items() if not (own and name in ("id", "status"))}

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.carried_state import carried_signature
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
-from aamc_models.dialects.content import calls_of, chosen, identity, is_set, safe_id, signed_text, text_of
+from aamc_models.dialects.content import calls_of, chosen, identity, is_set, lookup, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
@@ -36,7 +36,7 @@ _TO_MESSAGES = {
 
 def finish_reason_of(stop_reason: object) -> str:
     """Return a ``stop_reason`` of Anthropic's as a ``finish_reason``."""
-    return _FROM_MESSAGES.get(stop_reason, "stop") if isinstance(stop_reason, str) else "stop"
+    return lookup(_FROM_MESSAGES, stop_reason) or "stop"
 
 
 def stop_reason_of(finish_reason: object, calls_tools: bool, stop_sequence: object) -> tuple[str, str | None]:
@@ -45,7 +45,7 @@ def stop_reason_of(finish_reason: object, calls_tools: bool, stop_sequence: obje
         return "tool_use", None
     if isinstance(stop_sequence, str) and finish_reason == "stop":
         return "stop_sequence", stop_sequence
-    return (_TO_MESSAGES.get(finish_reason, "end_turn") if isinstance(finish_reason, str) else "end_turn"), None
+    return lookup(_TO_MESSAGES, finish_reason) or "end_turn", None
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:

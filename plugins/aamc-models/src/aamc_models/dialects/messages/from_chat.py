@@ -20,6 +20,7 @@ from aamc_models.dialects.content import (
     image_url,
     is_set,
     lookup,
+    of_type,
     result_id,
     safe_id,
     service_tier,
@@ -230,7 +231,7 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
             return {"type": "document", "source": document, **({"title": title} if title else {}), **mark}
         dropped.add("file.file_data" if data else "file.file_id")
         return None
-    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    dropped.add(of_type("content", kind, field))
     return None
 
 

@@ -12,6 +12,11 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh":
 """Tokens of thinking for each effort."""
 MINIMUM_BUDGET = 1024
 """Anthropic accepts no smaller one."""
+_MINIMUM_TOP_P = 0.95
+THINKING_BLOCKS = ("thinking", "redacted_thinking")
+_SAMPLING_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": None}
+_EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
+"""Parameters of sampling, each with the one that Anthropic's models refuse beside it."""
 
 
 def budget_of(effort: object, max_tokens: int) -> int | None:
@@ -27,13 +32,6 @@ def budget_of(effort: object, max_tokens: int) -> int | None:
 def effort_of(budget: int) -> str:
     """Return the lowest effort whose budget covers a number of tokens; at most high, as few models know a higher one."""
     return next((effort for effort in ("low", "medium") if budget <= BUDGETS[effort]), "high")
-
-
-_MINIMUM_TOP_P = 0.95
-THINKING_BLOCKS = ("thinking", "redacted_thinking")
-_SAMPLING_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": None}
-_EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
-"""Parameters of sampling, each with the one that Anthropic's models refuse beside it."""
 
 
 def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped: set[str], rules: ClaudeRules) -> None:

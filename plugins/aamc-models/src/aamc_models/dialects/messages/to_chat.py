@@ -11,14 +11,15 @@ from aamc_models.dialects.content import (
     ignore,
     is_set,
     lookup,
+    of_type,
     plain_content,
     safe_id,
     service_tier,
     signed_text,
     text_of,
 )
-from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.thinking import effort_of
+from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_mapping, optional_text, text, whole_number, wrong
+from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, effort_of
 
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""
@@ -38,7 +39,7 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
         chat["stream_options"] = {"include_usage": True}  # a client of this dialect always expects usage
     chat.update(_tools(body, dropped))
     chat.update(_thinking(body, dropped))
-    metadata = mapping(body["metadata"], "metadata") if body.get("metadata") is not None else {}
+    metadata = optional_mapping(body.get("metadata"), "metadata")
     user = optional_text(metadata.get("user_id"), "metadata.user_id")
     if 0 < len(user) <= MAX_USER_ID:
         chat["user"] = user
@@ -107,7 +108,7 @@ def _assistant(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
     chat, unknown = assistant_message(content, f"{field}.content")
-    dropped.update(f"content.{text(kind, f'{place}.type'):.40}" for place, kind in unknown)
+    dropped.update(of_type("content", kind, place) for place, kind in unknown)
     return chat
 
 
@@ -123,7 +124,7 @@ def assistant_message(content: object, field: str) -> tuple[dict[str, Any], list
             texts.append(text(block.get("text"), f"{place}.text"))
         elif kind == "tool_use":
             calls.append(tool_call(block, place))
-        elif kind in ("thinking", "redacted_thinking"):
+        elif kind in THINKING_BLOCKS:
             thinking.append(dict(block))
         else:
             unknown.append((place, kind))
@@ -164,9 +165,9 @@ def _part(block: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
         part = _image(source, field) if kind == "image" else _document(block, source, field)
         if part:
             return [{**part, **mark}]
-        dropped.add(f"{kind}.{text(source.get('type'), f'{field}.source.type'):.40}")
+        dropped.add(of_type(str(kind), source.get("type"), f"{field}.source"))
         return []
-    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    dropped.add(of_type("content", kind, field))
     return []
 
 
@@ -199,7 +200,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type") not in (None, "custom"):
-            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+            dropped.add(of_type("tools", tool["type"], field))
             continue
         schema = mapping(tool.get("input_schema", {}), f"{field}.input_schema")
         function = {"name": text(tool.get("name"), f"{field}.name"), **chosen(tool, "description", "strict"), "parameters": schema}
@@ -216,9 +217,8 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         if choice.get("disable_parallel_tool_use") is True:
             chat["parallel_tool_calls"] = False
     if not tools:
-        dropped.update(["tool_choice"] if "tool_choice" in chat else [])
-        chat.pop("tool_choice", None)
-        chat.pop("parallel_tool_calls", None)
+        dropped.update(chat.keys() & {"tool_choice"})
+        return {}
     return chat
 
 
@@ -232,7 +232,7 @@ def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
             dropped.add(f"thinking.{thinking['type']}")
         elif thinking.get("type") != "disabled":
             raise wrong("thinking.type", "enabled, adaptive, between_tools or disabled", thinking.get("type"))
-    output = mapping(body["output_config"], "output_config") if body.get("output_config") is not None else {}
+    output = optional_mapping(body.get("output_config"), "output_config")
     if output.get("effort") is not None:
         chat["reasoning_effort"] = text(output["effort"], "output_config.effort")
     if output.get("format") is not None:

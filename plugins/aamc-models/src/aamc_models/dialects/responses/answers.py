@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.chat import chat_answer, first_choice
-from aamc_models.dialects.content import arguments_text, calls_of, creation_time, identity, signed_text, text_of
+from aamc_models.dialects.content import CALL_ITEMS, arguments_text, calls_of, chosen, creation_time, identity, lookup, signed_text, text_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, wrong
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
@@ -26,7 +26,7 @@ def finish_reason_of(response: Mapping[str, Any], calls_tools: bool) -> str:
 
 def status_of(finish_reason: object) -> tuple[str, dict[str, str] | None]:
     """Return the ``status`` and the ``incomplete_details`` of a response."""
-    reason = _TO_INCOMPLETE.get(finish_reason) if isinstance(finish_reason, str) else None
+    reason = lookup(_TO_INCOMPLETE, finish_reason)
     return ("incomplete", {"reason": reason}) if reason else ("completed", None)
 
 
@@ -68,7 +68,7 @@ def _token(token: JSON) -> dict[str, Any]:
 
 def logprobs_to_chat(logprobs: object) -> dict[str, Any] | None:
     """Return the log probabilities of a text part as those of a chat choice; None without."""
-    tokens = [token for _, token in objects(items(logprobs, "logprobs"), "logprobs")]
+    tokens = [token for _, token in objects(logprobs, "logprobs")]
     return {"content": tokens, "refusal": None} if tokens else None
 
 
@@ -102,15 +102,15 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
     refusals: list[str] = []
     calls: list[dict[str, Any]] = []
     thinking: list[dict[str, Any]] = []
-    logprobs: list[dict[str, Any]] = []
+    logprobs: list[Any] = []
     for field, item in objects(answer.get("output"), "output"):
         kind = item.get("type")
         if kind == "message":
             for place, part in objects(item.get("content"), f"{field}.content"):
                 texts.append(optional_text(part.get("text"), f"{place}.text"))
                 refusals.append(optional_text(part.get("refusal"), f"{place}.refusal"))
-                logprobs.extend((logprobs_to_chat(part.get("logprobs")) or {}).get("content", []))
-        elif kind in ("function_call", "custom_tool_call"):
+                logprobs.extend(items(part.get("logprobs"), "logprobs"))
+        elif kind in CALL_ITEMS:
             calls.append(tool_call(item, field))
         elif kind == "reasoning":
             thinking.append(thinking_block(item, field))
@@ -124,9 +124,8 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
         message["thinking_blocks"] = signed
     if calls:
         message["tool_calls"] = calls
-    probabilities = {"content": logprobs, "refusal": None} if logprobs else None
     reason = finish_reason_of(answer, bool(calls))
-    choice = {"index": 0, "message": message, "logprobs": probabilities, "finish_reason": reason}
+    choice = {"index": 0, "message": message, "logprobs": logprobs_to_chat(logprobs), "finish_reason": reason}
     return chat_answer(answer, [choice], usage_object("chat", usage_of("responses", answer)))
 
 
@@ -148,6 +147,5 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     status, details = status_of(choice.get("finish_reason"))
     name = model or optional_text(answer.get("model"), "model")
     response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
-    usage = reported_usage(answer)
-    counted = {**usage_object("responses", usage_of("chat", answer)), **({"cost": usage["cost"]} if "cost" in usage else {})}
+    counted = {**usage_object("responses", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")}
     return {**response, "incomplete_details": details, "usage": counted}

@@ -14,6 +14,7 @@ from aamc_models.dialects.content import (
     ignore,
     image_url,
     is_set,
+    of_type,
     result_id,
     text_of,
 )
@@ -105,7 +106,7 @@ def _parts(content: object, field: str, dropped: set[str]) -> list[dict[str, Any
         elif kind == "file":
             parts.append({"type": "input_file", **chosen(mapping(part.get("file"), f"{place}.file"), "filename", "file_data", "file_id")})
         else:
-            dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
+            dropped.add(of_type("content", kind, place))
     return parts
 
 
@@ -129,7 +130,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         return {"tools": tools, "tool_choice": choice}
     choice = mapping(choice, "tool_choice")
     if choice.get("type", "function") != "function":
-        dropped.add(f"tool_choice.{text(choice['type'], 'tool_choice.type'):.40}")
+        dropped.add(of_type("tool_choice", choice["type"], "tool_choice"))
         return {"tools": tools}
     function = mapping(choice.get("function"), "tool_choice.function") if is_set(choice.get("function")) else choice
     return {"tools": tools, "tool_choice": {"type": "function", "name": text(function.get("name"), "tool_choice.function.name")}}

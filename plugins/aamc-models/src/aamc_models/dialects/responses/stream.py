@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, error_of
-from aamc_models.dialects.content import creation_time, identity
+from aamc_models.dialects.content import CALL_ITEMS, creation_time, identity, lookup
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, optional_text, text
@@ -63,16 +63,16 @@ class ResponsesReader(ChatReader):
             yield from self._arguments(event, text(event.get("delta"), "delta"))
         elif kind == "response.output_item.done":
             yield from self._item_done(event, mapping(event.get("item"), "item"))
-        elif isinstance(kind, str) and kind in _ENDS:
+        elif status := lookup(_ENDS, kind):
             self.usage.note(event)
-            yield from self._response_end(_ENDS[kind], mapping(event.get("response"), "response"))
+            yield from self._response_end(status, mapping(event.get("response"), "response"))
         elif kind in ("response.failed", "error"):
             response = event.get("response")
             failed = response.get("error") if isinstance(response, dict) else None
             yield {"error": failed or event.get("error") or dict(event)}
 
     def _item(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
-        if item.get("type") in ("function_call", "custom_tool_call"):
+        if item.get("type") in CALL_ITEMS:
             call = tool_call({**item, "arguments": "", "input": ""}, "item")
             state = self._calls[_place(event)] = {"index": len(self._calls), "streamed": False}
             function = {"name": call["function"]["name"], "arguments": ""}
@@ -87,7 +87,7 @@ class ResponsesReader(ChatReader):
     def _item_done(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
         """Yield the fields that come with the end of an item: encrypted reasoning, or the arguments of a call that were not streamed."""
         state = self._calls.get(_place(event))
-        if item.get("type") in ("function_call", "custom_tool_call") and state is not None and not state["streamed"]:
+        if item.get("type") in CALL_ITEMS and state is not None and not state["streamed"]:
             yield from self._arguments(event, tool_call(item, "item")["function"]["arguments"])
         elif item.get("type") == "reasoning" and item.get("encrypted_content") is not None:
             yield self._thinking(thinking_block(item, "item"))
@@ -122,7 +122,7 @@ class ResponsesWriter(SingleAnswerWriter):
         self._base, self._created = "0", 0
         self._number = 0
         self._items: list[dict[str, Any]] = []
-        self._open: dict[str, Any] | None = None
+        self._open: dict[str, Any] = {}
         self._calls: dict[object, dict[str, Any]] = {}
 
     def _error(self, chunk: JSON) -> bytes:
@@ -162,16 +162,15 @@ class ResponsesWriter(SingleAnswerWriter):
             item = reasoning_item(block, "")
             if not item.get("encrypted_content"):
                 continue
-            if self._open is None or self._open["type"] != "reasoning":
+            if self._open.get("type") != "reasoning":
                 events += self._thought(item["summary"][0]["text"] if item["summary"] else "")
-            if self._open is not None:
-                self._open["encrypted_content"] = item["encrypted_content"]
+            self._open["encrypted_content"] = item["encrypted_content"]
             events += self._close()
         return events
 
     def _thought(self, piece: str) -> list[bytes]:
         events: list[bytes] = []
-        if self._open is None or self._open["type"] != "reasoning":
+        if self._open.get("type") != "reasoning":
             events += self._close()
             self._open = {"id": f"rs_{self._base}_{len(self._items)}", "type": "reasoning", "summary": []}
             events.append(self._begin(self._open))
@@ -188,7 +187,7 @@ class ResponsesWriter(SingleAnswerWriter):
     def _part(self, kind: str, part: dict[str, Any]) -> list[bytes]:
         """Return the events that begin a part of the message, or none if its last part is of that kind."""
         events: list[bytes] = []
-        if self._open is None or self._open["type"] != "message":
+        if self._open.get("type") != "message":
             events += self._close()
             self._open = message_item(f"msg_{self._base}_{len(self._items)}", [], "in_progress")
             events.append(self._begin(self._open))
@@ -201,15 +200,14 @@ class ResponsesWriter(SingleAnswerWriter):
 
     def _place(self) -> dict[str, Any]:
         """Return the position of the open message's last part."""
-        item = self._open or {}
-        return {**_place_of(item), "content_index": len(item["content"]) - 1}
+        return {**_place_of(self._open), "content_index": len(self._open["content"]) - 1}
 
     def _words(self, words: str, logprobs: object) -> list[bytes]:
         if not words:
             return []
         tokens = logprobs_from_chat(logprobs)
         events = self._part("output_text", text_part(""))
-        part = (self._open or {})["content"][-1]
+        part = self._open["content"][-1]
         part["text"] += words
         part["logprobs"] = [*part["logprobs"], *tokens] if tokens else part["logprobs"]
         return [*events, self._event("response.output_text.delta", **self._place(), delta=words, logprobs=tokens)]
@@ -218,7 +216,7 @@ class ResponsesWriter(SingleAnswerWriter):
         if not words:
             return []
         events = self._part("refusal", {"type": "refusal", "refusal": ""})
-        (self._open or {})["content"][-1]["refusal"] += words
+        self._open["content"][-1]["refusal"] += words
         return [*events, self._event("response.refusal.delta", **self._place(), delta=words)]
 
     def _call(self, call: dict[str, Any]) -> list[bytes]:
@@ -240,7 +238,7 @@ class ResponsesWriter(SingleAnswerWriter):
         return [done, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
 
     def _part_done(self) -> list[bytes]:
-        content = (self._open or {})["content"]
+        content = self._open["content"]
         if not content:
             return []
         part = content[-1]
@@ -253,7 +251,7 @@ class ResponsesWriter(SingleAnswerWriter):
     def _close(self) -> list[bytes]:
         """Return the events that end the open message or reasoning."""
         item = self._open
-        if item is None:
+        if not item:
             return []
         events: list[bytes] = []
         if item["type"] == "message":
@@ -264,7 +262,7 @@ class ResponsesWriter(SingleAnswerWriter):
             part = dict(item["summary"][0])
             events.append(self._event("response.reasoning_summary_text.done", **place, text=part["text"]))
             events.append(self._event("response.reasoning_summary_part.done", **place, part=part))
-        self._open = None
+        self._open = {}
         return [*events, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
 
 

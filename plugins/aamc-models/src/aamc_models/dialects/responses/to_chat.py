@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aamc_models.dialects.carried_state import carried_state
-from aamc_models.dialects.content import arguments_text, check_sendable, chosen, is_set, plain_content
-from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
+from aamc_models.dialects.content import CALL_ITEMS, arguments_text, check_sendable, chosen, is_set, of_type, plain_content
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_mapping, optional_text, text, to_json, whole_number, wrong
 from aamc_sdk.errors import DataError
 
 SAME = (
@@ -44,8 +44,9 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     for name in include:
         if name not in _CARRIED:
             dropped.add(f"include.{name:.60}")
-    reasoning = mapping(body["reasoning"], "reasoning") if body.get("reasoning") is not None else {}
-    chat.update({f"reasoning_{name}": value for name, value in chosen(reasoning, "effort").items()})
+    reasoning = optional_mapping(body.get("reasoning"), "reasoning")
+    if reasoning.get("effort") is not None:
+        chat["reasoning_effort"] = reasoning["effort"]
     chat.update(_answer_form(body))
     chat.update(_tools(body, dropped))
     if body.get("truncation") not in (None, "disabled"):
@@ -54,7 +55,7 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 
 def _answer_form(body: JSON) -> dict[str, Any]:
-    form = mapping(body["text"], "text") if body.get("text") is not None else {}
+    form = optional_mapping(body.get("text"), "text")
     chat = chosen(form, "verbosity")
     if form.get("format") is not None:
         shape = mapping(form["format"], "text.format")
@@ -80,7 +81,7 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
         if kind == "reasoning":
             pending.append(thinking_block(item, field))
             continue
-        is_call = kind in ("function_call", "custom_tool_call")
+        is_call = kind in CALL_ITEMS
         if pending and not is_call and item.get("role") != "assistant":
             dropped.add("content.thinking")
         if is_call:
@@ -93,7 +94,7 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
                 message.update(_thoughts(pending))
             chat.append(message)
         else:
-            dropped.add(f"input.{text(kind, f'{field}.type'):.40}")
+            dropped.add(of_type("input", kind, field))
         pending = []
     if pending:
         dropped.add("content.thinking")
@@ -160,7 +161,7 @@ def _part(part: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
         return [{"type": "file", "file": chosen(part, "filename", "file_data")}]
     if kind == "input_audio":
         return [{"type": "input_audio", "input_audio": mapping(part.get("input_audio"), f"{field}.input_audio")}]
-    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    dropped.add(of_type("content", kind, field))
     return []
 
 
@@ -179,7 +180,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type") != "function":
-            dropped.add(f"tools.{text(tool.get('type'), f'{field}.type'):.40}")
+            dropped.add(of_type("tools", tool.get("type"), field))
             continue
         text(tool.get("name"), f"{field}.name")
         tools.append({"type": "function", "function": chosen(tool, "name", "description", "parameters", "strict")})
@@ -194,5 +195,5 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         if choice.get("type") == "function":
             chat["tool_choice"] = {"type": "function", "function": {"name": text(choice.get("name"), "tool_choice.name")}}
         else:
-            dropped.add(f"tool_choice.{text(choice.get('type'), 'tool_choice.type'):.40}")
+            dropped.add(of_type("tool_choice", choice.get("type"), "tool_choice"))
     return chat
