@@ -130,8 +130,8 @@ def _check_prose(text: str) -> None:
 def _runs(text: str) -> Iterator[str]:
     """Yield possible expressions in prose; never a part of a larger one, such as ``3 + 4`` in ``2^3 + 4`` or ``(9) + 1`` in ``sqrt(9) + 1``."""
     for run in _RUN.finditer(text):
-        found = run[0].lstrip(_NO_START).rstrip(_NO_END)
-        begin = run.end() - len(run[0].lstrip(_NO_START))
+        rest = run[0].lstrip(_NO_START)
+        found, begin = rest.rstrip(_NO_END), run.end() - len(rest)
         before, after = text[max(begin - _MARGIN, 0) : begin], text[begin + len(found) : begin + len(found) + _MARGIN]
         if found and not _GOES_ON_BEFORE.search(before) and not _GOES_ON_AFTER.match(after):
             yield found

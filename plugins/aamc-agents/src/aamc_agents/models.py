@@ -103,8 +103,7 @@ class ChatModel:
         self._lock = threading.Lock()
         self._controller()  # its errors belong here
         if config.endpoint:
-            endpoint = Endpoint.of(config.endpoint)
-            self._services.make("provider", endpoint.provider, endpoint.options)
+            self._provider(Endpoint.of(config.endpoint))  # likewise
 
     async def ask(self, prompt: str, system: str = "") -> ModelReply:
         """Return the model's reply to a prompt.
@@ -135,11 +134,7 @@ class ChatModel:
             raise AgentError(UNCONFIGURED)
 
     def max_cost_usd(self, characters: int) -> float:
-        """Return the estimated maximum cost of a call in USD; NaN if a model has no prices.
-
-        Args:
-            characters: Maximum characters of the prompt.
-        """
+        """Return the estimated maximum cost in USD of a call with a prompt of this many characters; NaN if a model has no prices."""
         controller = self._controller()
         try:
             specs = [self._fixed()] if controller is None else [self._complete(candidate) for candidate in controller.pool]
