@@ -13,7 +13,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -146,12 +146,15 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
         env={"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"},
         start_new_session=True,
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     watching = asyncio.create_task(_watch(process, limits, folder))
     late = False
     printed = complaints = b""
     try:
         reading = _read(process, process.stdout, limits), _read(process, process.stderr, limits)
-        done = asyncio.gather(*reading, _feed(process, programs), process.wait())
+        done = asyncio.gather(*reading, _feed(process.stdin, programs), process.wait())
         printed, complaints, *_ = await asyncio.wait_for(done, limits.seconds)
     except asyncio.TimeoutError:
         late = True
@@ -169,7 +172,8 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
         full = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders"
         error = f"{full}, or folders nested deeper than a path can be or without read permission"
     else:
-        error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
+        last_line = "".join(trace.strip().splitlines()[-1:])
+        error = last_line or f"it ended with code {process.returncode}" if process.returncode else None
     return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()), late=late)
 
 
@@ -180,18 +184,17 @@ async def _watch(process: asyncio.subprocess.Process, limits: SandboxLimits, fol
     _kill(process)
 
 
-async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) -> None:
-    if process.stdin is not None:
-        with suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(json.dumps(list(programs)).encode())
-            await process.stdin.drain()
-        process.stdin.close()
+async def _feed(stdin: asyncio.StreamWriter, programs: Sequence[str]) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):
+        stdin.write(json.dumps(list(programs)).encode())
+        await stdin.drain()
+    stdin.close()
 
 
-async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: SandboxLimits) -> bytes:
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader, limits: SandboxLimits) -> bytes:
     """Return the output of a program; stop a program that writes too much."""
     content = b""
-    while stream is not None and (chunk := await stream.read(_CHUNK)):
+    while chunk := await stream.read(_CHUNK):
         content += chunk
         if len(content) >= limits.printed_bytes:
             _kill(process)
@@ -204,10 +207,6 @@ def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def _last(lines: Iterable[str]) -> str:
-    return next((line.strip() for line in reversed(list(lines)) if line.strip()), "")
 
 
 def code_in(text: str) -> str:
