@@ -76,11 +76,7 @@ class Collector:
         self._stopping.set()
 
     async def run(self, prompts: Sequence[Prompt], advance: Callable[[], object] = lambda: None) -> None:
-        """Work through the prompts.
-
-        Args:
-            prompts: The prompts, each text once.
-            advance: Is called after each prompt.
+        """Work through the prompts, each text once, and call ``advance`` after each.
 
         Raises:
             AamcError: The judge failed; calls in progress are finished and kept first.

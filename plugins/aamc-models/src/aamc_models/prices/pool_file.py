@@ -72,15 +72,9 @@ class PoolFile:
             raise PoolError(str(error)) from error
 
     def fill(self, prices: PriceMap, today: date, *, replace: bool = False) -> list[Priced]:
-        """Fill in prices, context windows and abilities by the endpoints' models; prices get a comment with date and source.
+        """Fill in prices, context windows and abilities by the endpoints' models, and return the result for each candidate.
 
-        Args:
-            prices: The map.
-            today: The date of the comment.
-            replace: Whether to overwrite prices that the file has. Its context windows and abilities stay.
-
-        Returns:
-            The result for each candidate.
+        Prices get a comment with the date, ``today``, and the source. ``replace`` overwrites prices that the file has.
         """
         return [self._fill(number, prices, today, replace) for number in range(len(self._content["candidates"]))]
 

@@ -45,8 +45,6 @@ _PRICES = {
     "cache_write": "cache_creation_input_token_cost",
     "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
 }
-
-
 _TOO_MUCH = 1e9
 """Minimum price in USD that counts as an error of the map."""
 
@@ -108,13 +106,9 @@ class PriceMap:
         return cls(content, source)
 
     def find(self, endpoint: Endpoint, name: str) -> ListedModel | None:
-        """Return the model of an endpoint; None if the map has no price of it.
+        """Return the model of an endpoint, which has the candidate's ``name`` unless the endpoint names it; None if the map has no price of it.
 
         At a known vendor's address only the vendor's own prices count, elsewhere the model's plain name.
-
-        Args:
-            endpoint: The endpoint.
-            name: The candidate's name, which is the model's name if the endpoint has none.
         """
         for key, vendor in _keys(endpoint, name):
             entry = self._models.get(key)

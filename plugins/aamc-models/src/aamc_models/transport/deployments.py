@@ -9,8 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 
+import attrs
+
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
-from aamc_sdk.interfaces import EndpointState
+from aamc_sdk.interfaces import EndpointState, Usage
 
 LONGEST_REST_S = 300.0
 """Maximum time in seconds for which a server is not called since it said so: a wrong date must not end it."""
@@ -85,13 +87,12 @@ class CircuitBreaker:
             self._probing = False
 
 
+@attrs.define
 class Use:
     """An amount taken from a limit at a time."""
 
-    __slots__ = ("amount", "at")
-
-    def __init__(self, at: float, amount: float) -> None:
-        self.at, self.amount = at, amount
+    at: float
+    amount: float
 
 
 class RateLimit:
@@ -195,11 +196,12 @@ class DeploymentTurn:
         """Whether the deployment has a limit of tokens."""
         return self._used is not None
 
-    def count(self, tokens: float) -> None:
-        """Replace the estimated tokens by those of the answer."""
+    def count(self, usage: Usage) -> None:
+        """Replace the estimated tokens by those of the answer, if they are known."""
+        if self.deployment.tokens is None or self._used is None or usage.prompt_tokens is None or usage.output_tokens is None:
+            return
         with self._deployments.lock:
-            if self.deployment.tokens is not None and self._used is not None:
-                self.deployment.tokens.correct(self._used, tokens)
+            self.deployment.tokens.correct(self._used, usage.prompt_tokens + usage.output_tokens)
 
     def answering(self) -> None:
         """Note that a stream has begun: others need not wait for the end of a probe's."""

@@ -26,13 +26,14 @@ from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import ProviderError
-from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, WireRequest
+from aamc_sdk.interfaces import EndpointState, WireProvider, WireReply, WireRequest
 
 T = TypeVar("T")
-_JSON_APIS = frozenset({"chat", "completions", "count_tokens", "embeddings", "messages", "responses"})
 _LONG_ANSWER = 2**20
 """Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
 _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
+"""The dialect in which the answers of an API report usage."""
+_JSON_APIS = frozenset((*_USAGE_DIALECTS, "count_tokens"))
 _LAST_EVENTS = 16
 """Number of events at the end of a stream among which its finish is, before the usage and the last one: to read all of them would cost 5 us each."""
 _HELD_S = 1.0
@@ -59,16 +60,17 @@ class HttpProvider(WireProvider):
     def __init__(self, config: EndpointOptions, services: Services) -> None:
         super().__init__(config, services)
         self._deployments = Deployments(config)
+        deployments = self._deployments.all
         self._sessions = HttpSessions()
-        self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
+        self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in deployments}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
         self._key_headers = {  # headers of the options have priority
-            each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in self._given} for each in self._deployments.all
+            each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in self._given} for each in deployments
         }
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
-        self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
-        self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
+        self._limits_tokens = any(deployment.tokens is not None for deployment in deployments)
+        self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in deployments])
 
     def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
         """Return the APIs of servers by their addresses, when the options name none; by default, those in ``paths``."""
@@ -139,7 +141,7 @@ class HttpProvider(WireProvider):
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
                 answer = checked_answer(content, api=request.api)
                 if turn.counts_tokens and request.api in _USAGE_DIALECTS:
-                    _count(turn, usage_of(_USAGE_DIALECTS[request.api], answer))
+                    turn.count(usage_of(_USAGE_DIALECTS[request.api], answer))
             turn.succeed()
             return WireReply(status=status, headers=headers, body=content if answer is None else strict_json(content), answer=answer)
 
@@ -194,7 +196,7 @@ class HttpProvider(WireProvider):
             turn.drop()
             stream.close()
             if monitor is not None:
-                _count(turn, monitor.usage)
+                turn.count(monitor.usage)
 
     async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:
         """Return the result of the first attempt that succeeds."""
@@ -315,8 +317,3 @@ def _judge(turn: DeploymentTurn, dialect: str | None, events: Iterable[bytes]) -
         if not monitor.finished:
             turn.fail("cut its answer: its stream ended before the answer did")
     turn.succeed()  # nothing, if it has failed
-
-
-def _count(turn: DeploymentTurn, usage: Usage) -> None:
-    if usage.prompt_tokens is not None and usage.output_tokens is not None:
-        turn.count(usage.prompt_tokens + usage.output_tokens)

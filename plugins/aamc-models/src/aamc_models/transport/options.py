@@ -87,15 +87,10 @@ def shown_address(base_url: str) -> str:
 
 
 def check_variable(name: str, option: str = "api_key_env", example: str = "OPENAI_API_KEY") -> None:
-    """Check the name of an environment variable with a key; the message does not show it, as it may be the key.
-
-    Args:
-        name: The name; ``""`` for none.
-        option: The option that gives it, for the message.
-        example: A name, for the message.
+    """Check the name of an environment variable with a key, given by an option; ``""`` is none.
 
     Raises:
-        ConfigError: It is no such name.
+        ConfigError: It is no such name. The message does not show it, as it may be the key.
     """
     if name and not _VARIABLE.fullmatch(name):
         raise ConfigError(f"{option} must be the name of an environment variable, such as {example}; put the key into that variable")

@@ -33,13 +33,7 @@ class Judge(abc.ABC):
 
     @abc.abstractmethod
     async def qualities(self, prompt: Prompt, answers: Mapping[str, str], ask: Ask) -> Mapping[str, float | None]:
-        """Return the quality of each answer from 0 to 1, by candidate; None where it is unknown.
-
-        Args:
-            prompt: The prompt.
-            answers: The answers, by candidate; those of failed calls are missing.
-            ask: Asks the judge's model.
-        """
+        """Return the quality of each answer from 0 to 1, by candidate; None where it is unknown. Answers of failed calls are missing."""
 
 
 class SingleJudge(Judge):
