@@ -7,7 +7,7 @@ import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from concurrent.futures import Future
 from typing import Any, cast
 
 import attrs
@@ -71,6 +71,10 @@ class StubServer:
         active: The number of requests without the end of their answer.
     """
 
+    _loop: asyncio.AbstractEventLoop
+    _stopped: asyncio.Event
+    _thread: threading.Thread
+
     def __init__(self, scripts: Mapping[str, Script] | None = None, *, default: Script | None = None, port: int = 0, host: str = "127.0.0.1") -> None:
         self.scripts = dict(scripts or {})
         self.default = default or Script()
@@ -80,9 +84,7 @@ class StubServer:
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._changed = threading.Condition()
         self._waiting = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[_Connection] = set()
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -130,31 +132,25 @@ class StubServer:
 
     def __enter__(self) -> StubServer:
         """Start the server in a thread."""
-        ready = threading.Event()
-        failed: list[BaseException] = []
+        started: Future[None] = Future()
 
         async def main() -> None:
             try:
                 server = await self.start()
             except OSError as error:
-                failed.append(error)
+                started.set_exception(error)
                 return
-            finally:
-                ready.set()
+            started.set_result(None)
             await self._stopped.wait()
             await self.stop(server)
 
         self._thread = threading.Thread(target=lambda: asyncio.run(main()), name="stub", daemon=True)
         self._thread.start()
-        ready.wait()
-        if failed:
-            raise failed[0]
+        started.result()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the server and close its connections."""
-        assert self._loop is not None
-        assert self._thread is not None
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
