@@ -31,6 +31,9 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a request of Anthropic's messages as canonical chat."""
     chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
+    for name in ("temperature", "top_p"):
+        if name in chat:
+            number(chat[name], name)
     if body.get("max_tokens") is not None:
         chat["max_tokens"] = whole_number(body["max_tokens"], "max_tokens")
     if is_set(body.get("stop_sequences")):
@@ -38,7 +41,7 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     if body.get("stream") is True:
         chat["stream_options"] = {"include_usage": True}  # a client of this dialect always expects usage
     chat.update(_tools(body, dropped))
-    chat.update(_thinking(body, dropped))
+    chat.update(_effort_and_format(body, dropped))
     metadata = optional_mapping(body.get("metadata"), "metadata")
     user = optional_text(metadata.get("user_id"), "metadata.user_id")
     if 0 < len(user) <= MAX_USER_ID:
@@ -222,7 +225,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     return chat
 
 
-def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
+def _effort_and_format(body: JSON, dropped: set[str]) -> dict[str, Any]:
     chat: dict[str, Any] = {}
     if body.get("thinking") is not None:
         thinking = mapping(body["thinking"], "thinking")
@@ -239,7 +242,4 @@ def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
         shape = mapping(output["format"], "output_config.format")
         schema = mapping(shape.get("schema"), "output_config.format.schema")
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-    for name in ("temperature", "top_p"):
-        if body.get(name) is not None:
-            number(body[name], name)
     return chat
