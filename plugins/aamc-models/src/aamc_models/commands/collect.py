@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aamc_sdk.types import ModelSpec
 
 NO_LIMIT = float("inf")
-LEAST_PRICE, GREATEST_PRICE = 0.001, 10_000.0
+MIN_PRICE, MAX_PRICE = 0.001, 10_000.0
 """Prices beyond these, in USD per million tokens, are probably meant in another unit."""
 
 
@@ -193,7 +193,7 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
     for candidate in plan.candidates:
         amounts = [] if candidate.prices is None else [candidate.prices.input, candidate.prices.output]
         for amount in amounts:
-            if 0 < amount < LEAST_PRICE or amount > GREATEST_PRICE:
+            if 0 < amount < MIN_PRICE or amount > MAX_PRICE:
                 click.echo(f"{candidate.name} costs {amount:g} USD per million tokens; is that price in another unit?", err=True)
     unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
@@ -209,7 +209,7 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
 
 
 def _calls_at_once(candidate: ModelSpec, tokens: int) -> int | None:
-    """Return the number of calls of so many tokens that the deployments' limits of tokens allow at once; None without a limit."""
+    """Return the number of calls, each of this many tokens, that the deployments' token limits allow at once; None without a limit."""
     if candidate.endpoint is None:
         return None
     options = candidate.endpoint.options

@@ -94,7 +94,7 @@ class StreamMonitor:
             return _DONE if data_of(event) == b"[DONE]" else _NOTHING
         try:
             return self._read(data)
-        except DataError:  # whoever asked may still be able to read it
+        except DataError:  # the client may be able to read it
             return _NOTHING
 
     def _read(self, data: dict[str, Any]) -> Seen:

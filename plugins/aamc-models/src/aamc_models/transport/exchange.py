@@ -45,7 +45,7 @@ async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tupl
 
 
 class EventSplitter:
-    """Splits chunks of bytes into events of at most so many bytes, each with the empty line that ends it."""
+    """Splits chunks of bytes into events of at most ``max_bytes``, each with the empty line that ends it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

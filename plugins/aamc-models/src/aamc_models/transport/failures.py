@@ -169,7 +169,7 @@ def _advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
 
 
 def _public_text(failure: Failure) -> str:
-    """Return a failure for clients of a server of ours, as the end of a sentence: only about the request itself, they get the upstream's words."""
+    """Return a failure for clients of the gateway, as the end of a sentence; they see the server's message only if it refused the request."""
     is_resting = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # it was not called
     text = "rests after failures" if is_resting else _PUBLIC.get(failure.kind, "failed")
     if failure.status is not None:
