@@ -207,21 +207,18 @@ class ChatModel:
         return _reply(completion, spec, sum(len(message["content"]) for message in messages))
 
     def _controller(self) -> MetaController | None:
-        """Return the router: the given one, else that of the options, opened if necessary; None for a fixed model."""
+        """Return the router: the given one, else that of the options, opened if necessary; None for a fixed model.
+
+        A router of the options logs to memory: nobody asks for an agent's inner calls later.
+        """
         if self._given is not None:
             return self._given
         with self._lock:
-            if self._named is None:
-                self._named = self._named_controller()
+            if self._named is None and self.config.run:
+                self._named = MetaController.load(self.config.run, store="memory:")
+            elif self._named is None and self.config.router:
+                self._named = MetaController.build(router=self.config.router, pool=self.config.pool, seed=self._services.seed)
             return self._named
-
-    def _named_controller(self) -> MetaController | None:
-        """Return the controller of the options, or None. It logs to memory: an agent's inner calls are never asked for later."""
-        if self.config.run:
-            return MetaController.load(self.config.run, store="memory:")
-        if self.config.router:
-            return MetaController.build(router=self.config.router, pool=self.config.pool, seed=self._services.seed)
-        return None
 
 
 def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:

@@ -71,9 +71,6 @@ class LedgerEntry:
     time: float = 0.0
 
 
-_NUMBERS = ("cost_usd", "latency_ms")
-
-
 class CallLedger:
     """The calls of a collection, by key.
 
@@ -162,4 +159,4 @@ class CallLedger:
 
 
 def _entry(content: dict[str, Any]) -> LedgerEntry:
-    return LedgerEntry(**{**content, **{name: math.nan for name in _NUMBERS if content.get(name) is None}})
+    return LedgerEntry(**{**content, **{name: math.nan for name in ("cost_usd", "latency_ms") if content.get(name) is None}})

@@ -279,10 +279,6 @@ def _show(document: Mapping[str, Any]) -> None:
     if document["unjudged"]:
         unknown = f"{quantity(document['unjudged'], 'quality is', 'qualities are')} unknown"
         click.echo(f"{unknown}, as the judge gave none", err=True)
-    _show_costs(document)
-
-
-def _show_costs(document: Mapping[str, Any]) -> None:
     costs: dict[str, Any] = document["costs"]
     judge = f", {costs['judge']:.3g} of it for the judge" if costs["judge"] else ""
     unknown = f"; the cost of {costs['unknown']} calls is unknown" if costs["unknown"] else ""

@@ -41,7 +41,8 @@ def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:
     State that thinking carries for the candidate, ``model``, returns to the fields where its server wrote it.
     """
     plain = {name: value for name, value in body.items() if name != "top_k"}
-    dropped.update(["top_k"] if is_set(body.get("top_k")) else [])
+    if is_set(body.get("top_k")):
+        dropped.add("top_k")
     plain["messages"] = [_plain_message(message, field, dropped, model) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
@@ -56,7 +57,8 @@ def _plain_message(message: JSON, field: str, dropped: set[str], model: str) -> 
     if any(is_set(message.get(name)) for name in _THOUGHTS):
         restored, is_complete = restored_state(message, model)
         plain.update(restored)
-        dropped.update(() if is_complete else ("content.thinking",))
+        if not is_complete:
+            dropped.add("content.thinking")
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
         plain["content"] = parts

@@ -89,16 +89,7 @@ class PriceMap:
         Raises:
             DataError: The file is missing or is not such a map.
         """
-        source = "" if path is None else path.name
-        if path is None:
-            found = find_spec("litellm")
-            if found is None or not found.submodule_search_locations:
-                raise DataError(
-                    "litellm, which brings the prices, is not installed; name its file model_prices_and_context_window.json with --prices, "
-                    "or install it in an environment of its own: pip install litellm"
-                )
-            path = Path(found.submodule_search_locations[0]) / INSTALLED_FILE
-            source = f"litellm {metadata.version('litellm')}"
+        path, source = _installed() if path is None else (path, path.name)
         with read_errors(path, "give LiteLLM's price map, a JSON file", ValueError, RecursionError):
             content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not any(isinstance(entry, dict) and _PRICES["input"] in entry for entry in content.values()):
@@ -120,6 +111,17 @@ class PriceMap:
         """Return up to three names of the map that end with the model's name, such as other vendors' of an open model."""
         model = _model(endpoint, name)
         return [key for key in self._models if key != model and key.endswith(f"/{model.rpartition('/')[2]}")][:3]
+
+
+def _installed() -> tuple[Path, str]:
+    """Return the map of the installed package ``litellm``, and its name with the version."""
+    found = find_spec("litellm")
+    if found is None or not found.submodule_search_locations:
+        raise DataError(
+            "litellm, which brings the prices, is not installed; name its file model_prices_and_context_window.json with --prices, "
+            "or install it in an environment of its own: pip install litellm"
+        )
+    return Path(found.submodule_search_locations[0]) / INSTALLED_FILE, f"litellm {metadata.version('litellm')}"
 
 
 def _first(endpoint: Endpoint, name: str) -> Any:

@@ -17,7 +17,6 @@ from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Message
 
-ANTHROPIC_ADDRESS = "https://api.anthropic.com"
 _VERSION = "2023-06-01"
 """The version of the API, see https://docs.anthropic.com/en/api/versioning."""
 
@@ -26,7 +25,7 @@ _VERSION = "2023-06-01"
 class AnthropicOptions(EndpointOptions):
     """The options of an endpoint of the provider ``anthropic``."""
 
-    base_url: str = option(ANTHROPIC_ADDRESS, "Address of the server, with or without /v1.")
+    base_url: str = option("https://api.anthropic.com", "Address of the server, with or without /v1.")
     api_key_env: str = option("ANTHROPIC_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
     max_output_tokens: int = option(
         DEFAULT_MAX_TOKENS, "Maximum tokens of an answer whose request does not limit them; the API requires a limit.", at_least=1

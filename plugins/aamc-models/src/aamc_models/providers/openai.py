@@ -15,14 +15,12 @@ from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireRequest
 
-OPENAI_ADDRESS = "https://api.openai.com/v1"
-
 
 @attrs.frozen(kw_only=True)
 class OpenAIOptions(EndpointOptions):
     """The options of an endpoint of the provider ``openai``."""
 
-    base_url: str = option(OPENAI_ADDRESS, "Address of the server, with /v1 if it has that.")
+    base_url: str = option("https://api.openai.com/v1", "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
     limit_field: str = option("auto", "Field with the maximum tokens of an answer; auto: by address and model.", choices=("auto", *LIMITS))
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.carried_state import CALL_STATE, carried_state
 from aamc_models.dialects.content import CALL_ITEMS, has_block, is_set, lookup, safe_id
-from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
+from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
@@ -36,9 +36,8 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     if dialect == "responses":
         return frozenset(_response_state(body))
     found: set[str] = {"container"} if is_set(body.get("container")) else set()
-    messages = items(body.get("messages"), "messages")
-    for index, message in enumerate(messages):
-        message = mapping(message, f"messages[{index}]")
+    messages = [message for _, message in objects(body.get("messages"), "messages")]
+    for message in messages:
         if message.get("role") == "assistant":
             found.update(_message_state(dialect, message))
     if messages and _is_open(messages[-1]):

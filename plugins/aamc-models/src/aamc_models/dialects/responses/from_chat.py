@@ -30,9 +30,12 @@ _SAME = (*SAME, "metadata", "top_logprobs")
 def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a canonical request as one of OpenAI's responses."""
     sent: dict[str, Any] = {**chosen(body, *_SAME), "input": _input(body, dropped), "store": body.get("store") is True}
-    for name, limit in list(chosen(body, "max_completion_tokens", "max_tokens").items())[:1]:
+    limits = chosen(body, "max_completion_tokens", "max_tokens")
+    if limits:
+        name, limit = next(iter(limits.items()))
         sent["max_output_tokens"] = max(whole_number(limit, name), MINIMUM_TOKENS)
-        dropped.update([name] if limit < MINIMUM_TOKENS else [])
+        if limit < MINIMUM_TOKENS:
+            dropped.add(name)
     include = ["message.output_text.logprobs"] if body.get("logprobs") is True else []
     if body.get("reasoning_effort") is not None:
         sent["reasoning"] = {"effort": text(body["reasoning_effort"], "reasoning_effort")}
