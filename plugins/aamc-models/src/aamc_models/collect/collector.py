@@ -81,10 +81,9 @@ class Collector:
         Raises:
             AamcError: The judge failed; calls in progress are finished and kept first.
         """
-        needs = [await self.row_maximum_usd(prompt) for prompt in prompts]
-        # What costs nothing more comes first, so that it is in the result wherever the rest ends.
-        for chosen in ([prompt for prompt, usd in zip(prompts, needs, strict=True) if bool(usd) == costs] for costs in (False, True)):
-            rows = iter(chosen)
+        maximum_usd = {prompt.text: await self.row_maximum_usd(prompt) for prompt in prompts}
+        for costs in (False, True):  # prompts without further cost come first, so that they are in the result wherever the rest ends
+            rows = iter([prompt for prompt in prompts if bool(maximum_usd[prompt.text]) == costs])
             ended = await asyncio.gather(*(self._work(rows, advance) for _ in range(self.plan.concurrency)), return_exceptions=True)
             for error in ended:
                 if isinstance(error, BaseException):
@@ -165,7 +164,7 @@ class Collector:
         key = self.plan.key(kind, candidate, text)
         if (known := self.ledger.find(key)) is not None:
             return known
-        for patience in reversed(range(MAX_PAUSES + 1)):
+        for pauses in range(MAX_PAUSES + 1):
             try:
                 async with self._own_places[candidate.name], self._places:
                     if self.stopped or candidate.name in self.given_up:
@@ -174,7 +173,7 @@ class Collector:
                 self._in_a_row[candidate.name] = 0
                 return self.ledger.find(key)
             except ProviderError as error:
-                if error.kind not in _PASSING or may_be_billed(error) or error.retry_after_s is None or not patience:
+                if error.kind not in _PASSING or may_be_billed(error) or error.retry_after_s is None or pauses == MAX_PAUSES:
                     self._count_failure(kind, candidate.name, error)
                     return None
                 with suppress(asyncio.TimeoutError):

@@ -105,23 +105,22 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
     pool = find_pool(given["pool"], plugins)
     asked = pool if given["candidates"] is None else pool.subset(split_names(given["candidates"], "--candidates", "small,large"))
     judge = make_judge(given["spec"], pool, asked)
-    judging = None if judge.model is None else pool.candidates[pool.index(judge.model)]
+    judging = [] if judge.model is None else [pool.candidates[pool.index(judge.model)]]
     models = make_services(pool, plugins).models
     assert isinstance(models, ModelClient)
-    called = [*asked, *([] if judging is None else [judging])]
-    for candidate in called:
-        models.provider(candidate)
-    unpriced = {candidate.name for candidate in called if getattr(candidate, "prices", None) is None}
+    for candidate in (*asked, *judging):
+        models.provider(candidate)  # an error for one without an endpoint
+    called = [candidate for candidate in (*asked, *judging) if isinstance(candidate, ModelSpec)]
+    unpriced = {candidate.name for candidate in called if candidate.prices is None}
     if unpriced and not given["allow_unknown_cost"]:
         raise PoolError(
             f"without prices the cost of {one_of(unpriced)} is unknown; add them with aamc models prices, or allow it with --allow-unknown-cost"
         )
     options = request_parameters(given["assignments"])
     for candidate in called:
-        check_parameters(candidate.name, {**getattr(candidate, "parameters", {}), **options})
+        check_parameters(candidate.name, {**candidate.parameters, **options})
     limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
-    judging = judging if isinstance(judging, ModelSpec) else None
-    return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
+    return Collection(pool=asked, judge=judge, judge_model=called[-1] if judging else None, options=options, **limits), models
 
 
 async def _collect(
