@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import Call, ModelClient
-    from aamc_sdk.types import Candidate, Pool
+    from aamc_sdk.types import Candidate, ModelSpec, Pool
 
 PROMPT = "Reply with the single word: ready"
 _SHOWN = 300
@@ -117,10 +117,12 @@ def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
 
 
 async def _check(models: ModelClient, candidate: Candidate, seconds: float, deployment: int | None) -> Checked:
-    endpoint = getattr(candidate, "endpoint", None)
-    if endpoint is None:
+    from aamc_sdk.types import ModelSpec
+
+    if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
         advice = "add an endpoint to the pool file, such as {provider: openai, ...}"
         return Checked(candidate=candidate.name, error="it has no endpoint", advice=advice)
+    endpoint = candidate.endpoint
     own = endpoint.options["deployments"][0] if deployment is not None else {}
     model = own.get("model") if isinstance(own, Mapping) else None
     model = str(model or endpoint.options.get("model") or candidate.name)
@@ -129,10 +131,10 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float, depl
     call = models.call(candidate)
     unset: Sequence[str] = ()
     try:
-        provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
+        provider = models.provider(candidate)
         unset = models.unset_keys(candidate)
         async with call:
-            stream = provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters)
+            stream = provider.stream(candidate, [{"role": "user", "content": PROMPT}], **candidate.parameters)
             try:
                 await asyncio.wait_for(_collect(stream, call, pieces), seconds)
             except asyncio.TimeoutError:
@@ -171,10 +173,10 @@ def _advice_on_keys(unset: Sequence[str]) -> str:
     return f'{names} is not set, and the server answered without a key: set it, or write api_key_env: ""' if unset else ""
 
 
-def _advice_on_cost(candidate: Candidate, call: Call) -> str:
+def _advice_on_cost(candidate: ModelSpec, call: Call) -> str:
     if not math.isnan(call.cost_usd):
         return ""
-    if getattr(candidate, "prices", None) is None:
+    if candidate.prices is None:
         return "its cost is unknown: add prices, as aamc models prices does"
     return "its cost is unknown: the server reports no tokens"
 
