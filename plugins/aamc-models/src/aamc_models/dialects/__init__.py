@@ -1,8 +1,8 @@
 """Conversions between the dialects of model APIs, as pure functions and small classes without I/O.
 
 The dialects are ``chat`` (OpenAI's chat completions), ``messages`` (Anthropic's), ``responses`` (OpenAI's) and ``completions`` (OpenAI's older
-one). ``chat`` is the canonical form: every other conversion goes through it. Bodies are JSON objects. Input of the wrong form raises a
-:class:`aamc_sdk.errors.DataError` that names the field, and nothing else.
+one). ``chat`` is the canonical form: every other conversion goes through it. Bodies are JSON objects. A field of a wrong type or
+value raises a :class:`aamc_sdk.errors.DataError` that names it, and nothing else.
 """
 
 from __future__ import annotations

@@ -100,11 +100,7 @@ class Converted:
 
 
 def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
-    """Return a request as OpenAI chat, with the extensions that :func:`from_chat` understands (``thinking_blocks``, ``cache_control``).
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
-    """
+    """Return a request as OpenAI chat, with the extensions that :func:`from_chat` understands (``thinking_blocks``, ``cache_control``)."""
     conversions, given, dropped = _dialect(dialect), mapping(body, "the body"), set[str]()
     if dialect == "chat":  # nothing is left out
         return Converted(chat.check_request(given, dropped))
@@ -135,9 +131,6 @@ def from_chat(
         reasons: Whether the model reasons; without it, a ``reasoning_effort`` is left out, since servers refuse it for other models.
         claude_model: The model whose rules a request of ``messages`` follows, see :func:`aamc_models.dialects.messages.claude_rules.claude_rules`.
         model: The candidate, as :func:`convert_answer` names it; state that its server demands back, and clients of other dialects return, is for it.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
     """
     conversions, dropped = _dialect(dialect), set[str]()
     mapping(body, "the body")
@@ -201,9 +194,6 @@ def convert_request(
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
     Even then, a request of ``messages`` loses fields that contradict the candidate's parameters, or gets their thinking, or that is switched off.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(target)
     if source == target:
@@ -225,11 +215,7 @@ def convert_request(
 
 
 def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a whole answer as an OpenAI chat completion.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
-    """
+    """Return a whole answer as an OpenAI chat completion."""
     return _dialect(dialect).answer_to_chat(mapping(answer, "the answer"))
 
 
@@ -254,9 +240,6 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
         target: The dialect to return.
         answer: The answer.
         model: The model's name in the returned answer; that of the answer when empty.
-
-    Raises:
-        DataError: A field has a wrong type or value; the message names it.
     """
     conversions = _dialect(target)
     if source == target:

@@ -55,11 +55,7 @@ class Conversation:
 
 
 def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
-    """Return the conversation of a request.
-
-    Raises:
-        DataError: A field has a wrong type; the message names it.
-    """
+    """Return the conversation of a request."""
     check_dialect(dialect)
     system: list[str] = []
     people: list[str] = []
@@ -98,9 +94,6 @@ def transcript_of(dialect: str, body: Mapping[str, Any]) -> list[tuple[str, str]
     """Return the role, ``"user"`` or ``"assistant"``, and the whole text of each message that has text.
 
     Envelopes of coding agents are left out of messages that have more text.
-
-    Raises:
-        DataError: A field has a wrong type; the message names it.
     """
     check_dialect(dialect)
     found = []

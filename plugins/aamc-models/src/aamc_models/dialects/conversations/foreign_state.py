@@ -26,9 +26,6 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     - ``"open_tool_calls"``: the last message is a tool's result, or a call without one.
     - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them. One that carries the state of a tool
       call is of the kind ``"thinking"`` or ``"encrypted_reasoning"`` too.
-
-    Raises:
-        DataError: A field has a wrong type; the message names it.
     """
     check_dialect(dialect)
     if dialect == "completions":
@@ -122,9 +119,6 @@ def without_foreign_state(dialect: str, body: Mapping[str, Any], *, earlier_only
         body: The request.
         earlier_only: Keep state from after the last human message, for a conversation that stays on its model and was on another one before.
         model: The candidate that gets the request: thinking that carries its own state stays.
-
-    Raises:
-        DataError: A field has a wrong type; the message names it.
     """
     check_dialect(dialect)
     if dialect == "completions":
