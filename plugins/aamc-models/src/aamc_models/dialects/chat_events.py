@@ -11,15 +11,14 @@ from aamc_models.dialects.events import last_events
 from aamc_models.dialects.token_usage import reported_usage
 from aamc_sdk.types import new_ids
 
+_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
 
 def chat_completion(model: str, text: str, reasoning: str, usage: Mapping[str, int] | None) -> dict[str, Any]:
     """Return an answer as a chat completion."""
     message = {"role": "assistant", "content": text, **({"reasoning_content": reasoning} if reasoning else {})}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     return {**chat_head(model, "chat.completion"), "choices": [choice], "usage": dict(usage or _NO_USAGE)}
-
-
-_NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 class ChatEvents:

@@ -19,6 +19,10 @@ from aamc_sdk.interfaces import Message
 
 _VERSION = "2023-06-01"
 """The version of the API, see https://docs.anthropic.com/en/api/versioning."""
+_BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})
+"""Types of blocks that only Anthropic's dialect has."""
+_OPTIONS = frozenset({"stop_sequences", "system", "thinking"})
+"""Options that only Anthropic's dialect has."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,12 +82,6 @@ class Anthropic(ChatProvider, HttpProvider):
             converted = convert_request("messages", "messages", body, parameters=own, claude_model=claude_model(candidate))
         self._warn(candidate, tuple(converted.dropped))
         return converted.body
-
-
-_BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})
-"""Types of blocks that only Anthropic's dialect has."""
-_OPTIONS = frozenset({"stop_sequences", "system", "thinking"})
-"""Options that only Anthropic's dialect has."""
 
 
 def _is_anthropic(messages: Sequence[Message], options: Mapping[str, Any]) -> bool:

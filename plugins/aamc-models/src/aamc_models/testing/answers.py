@@ -14,6 +14,8 @@ import orjson
 from aamc_models.testing.script import Script
 
 Body = Mapping[str, Any]
+STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+"""Anthropic's name of each finish reason."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,10 +167,6 @@ def _message(reply: Reply) -> dict[str, Any]:
     stop = {"stop_reason": STOP_REASONS[reply.finish], "stop_sequence": None}
     head = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model}
     return {**head, "content": message_blocks(reply), **stop}
-
-
-STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
-"""Anthropic's name of each finish reason."""
 
 
 def message_blocks(reply: Reply) -> list[dict[str, Any]]:

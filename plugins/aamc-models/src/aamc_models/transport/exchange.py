@@ -30,6 +30,8 @@ _HOP_HEADERS = frozenset({"connection", "content-encoding", "content-length", "k
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 _TAIL = 3
 """Bytes of an end that may lie in the chunk before."""
+_CONTENT = {"chat": "choices", "completions": "choices", "messages": "content", "responses": "output"}
+"""The list that holds the content of an answer, by API."""
 
 
 async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
@@ -185,14 +187,6 @@ def _shown(body: bytes) -> str:
     return repr(body[:400].decode(errors="replace"))[:80]
 
 
-def _is_choice(choice: Any) -> bool:
-    return isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
-
-
-_CONTENT = {"chat": "choices", "completions": "choices", "messages": "content", "responses": "output"}
-"""The list that holds the content of an answer, by API."""
-
-
 def checked_answer(body: bytes, *, api: str) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
@@ -216,3 +210,7 @@ def checked_answer(body: bytes, *, api: str) -> dict[str, Any]:
 def _has_content(answer: Mapping[str, Any], key: str) -> bool:
     content = answer.get(key)
     return isinstance(content, list) and (key != "choices" or all(map(_is_choice, content)))
+
+
+def _is_choice(choice: Any) -> bool:
+    return isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
