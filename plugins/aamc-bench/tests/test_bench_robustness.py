@@ -116,12 +116,12 @@ def test_shift_measures_both_by_the_same_scales(measured: Path) -> None:
 
 
 def test_training_rows_lack_what_is_held_out_and_test_rows_are_nothing_else(trained: Path) -> None:
-    world = TrainedRun.open(trained, []).world
-    narrow = without(world, ["code"])
-    counts = {name: dict(zip(*np.unique(split.labels.category, return_counts=True), strict=True)) for name, split in world.splits.items()}
+    setup = TrainedRun.open(trained, []).setup
+    narrow = without(setup, ["code"])
+    counts = {name: dict(zip(*np.unique(split.labels.category, return_counts=True), strict=True)) for name, split in setup.splits.items()}
     for name in ("train", "validation"):
         assert set(narrow.splits[name].labels.category) == set(counts[name]) - {"code"}
-        assert len(narrow.splits[name]) == len(world.splits[name]) - counts[name].get("code", 0)
+        assert len(narrow.splits[name]) == len(setup.splits[name]) - counts[name].get("code", 0)
     assert set(narrow.splits["test"].labels.category) == {"code"}
     assert len(narrow.splits["test"]) == counts["test"]["code"]
     assert len(narrow.env.dataset("test")) == counts["test"]["code"]

@@ -42,12 +42,12 @@ def settings(outcomes) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def world(settings) -> ExperimentSetup:
+def setup(settings) -> ExperimentSetup:
     return make_setup(settings, get_plugin_manager())
 
 
-def stage_of(settings: Settings, world: ExperimentSetup) -> NewcomerExperiment:
-    return NewcomerExperiment(settings, get_plugin_manager(), NoProgress(), world, [NEW], Path("nothing is left out"))
+def stage_of(settings: Settings, setup: ExperimentSetup) -> NewcomerExperiment:
+    return NewcomerExperiment(settings, get_plugin_manager(), NoProgress(), setup, [NEW], Path("nothing is left out"))
 
 
 def test_newcomers_follow_from_the_seed_and_leave_two_others() -> None:
@@ -88,13 +88,13 @@ def test_only_missing_cells_are_completed_by_what_is_expected() -> None:
     assert (whole.latency_ms[missing[:, column], column] == request.expected.latency_ms[missing[:, column], column]).all()
 
 
-def test_each_level_knows_what_its_name_says(settings, world) -> None:
-    stage = stage_of(settings, world)
+def test_each_level_knows_what_its_name_says(settings, setup) -> None:
+    stage = stage_of(settings, setup)
     known = {level: stage.known(level) for level in (DESCRIBED, "10", FULL)}
     assert known[DESCRIBED]["train"].pool.names == ("small", "large")
     new = [known["10"][split].outcomes.known_quality[:, known["10"][split].pool.index(NEW)] for split in ("train", "validation")]
     assert [np.isfinite(column).sum() for column in new] == [10, 0]
-    assert known[FULL]["train"] is world.splits["train"]
+    assert known[FULL]["train"] is setup.splits["train"]
 
 
 def _failing(dataset: Dataset) -> Dataset:
@@ -105,9 +105,9 @@ def _failing(dataset: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize(("level", "sees"), [(DESCRIBED, False), (FULL, True)])
-def test_by_description_alone_training_sees_no_outcome_of_a_newcomer(settings, world, level, sees) -> None:
-    changed = attrs.evolve(world, splits={**world.splits, "train": _failing(world.splits["train"])})
-    first, second = (_expectations(stage_of(settings, one), level) for one in (world, changed))
+def test_by_description_alone_training_sees_no_outcome_of_a_newcomer(settings, setup, level, sees) -> None:
+    changed = attrs.evolve(setup, splits={**setup.splits, "train": _failing(setup.splits["train"])})
+    first, second = (_expectations(stage_of(settings, one), level) for one in (setup, changed))
     assert np.isfinite(first).all()
     assert (first == second).all() != sees
 
@@ -116,37 +116,37 @@ def _expectations(stage: NewcomerExperiment, level: str) -> np.ndarray:
     return stage.compare(*stage.train(level), level, available=True).expected_quality[:2]  # greedy's and knn's
 
 
-def test_a_newcomer_that_is_not_available_is_never_chosen(settings, world) -> None:
-    stage = stage_of(settings, world)
+def test_a_newcomer_that_is_not_available_is_never_chosen(settings, setup) -> None:
+    stage = stage_of(settings, setup)
     trained = stage.train(DESCRIBED)
     shares = {}
     for available in (False, True):
         comparison = stage.compare(*trained, DESCRIBED, available=available)
-        shares[available] = sample_of(comparison, world, settings, [NEW], available=available).figures["new_share"][:, 0]
+        shares[available] = sample_of(comparison, setup, settings, [NEW], available=available).figures["new_share"][:, 0]
     assert (shares[False] == 0).all()
     assert shares[True][2] > 0  # the oracle knows better
 
 
-def test_without_newcomers_the_frontier_begins_at_the_cheapest_of_the_others(settings, world) -> None:
+def test_without_newcomers_the_frontier_begins_at_the_cheapest_of_the_others(settings, setup) -> None:
     cheapest = "small"
-    stage = attrs.evolve(stage_of(settings, world), newcomers=[cheapest])
+    stage = attrs.evolve(stage_of(settings, setup), newcomers=[cheapest])
     comparison = stage.compare(*stage.train(DESCRIBED), DESCRIBED, available=False)
     others, before = of_others(comparison, [cheapest]), comparison.realised(0)
     assert others.candidates.tolist() == ["middle", "large"]
     assert np.array_equal(others.realised(0).cost_usd, before.cost_usd)
     assert np.array_equal(others.realised(0).known_quality, before.known_quality)
     changed = attrs.evolve(comparison, quality=np.where(comparison.candidates == cheapest, 1.0 - comparison.quality, comparison.quality))
-    aiq, same = (sample_of(one, world, settings, [cheapest], available=False).figures["aiq"] for one in (comparison, changed))
+    aiq, same = (sample_of(one, setup, settings, [cheapest], available=False).figures["aiq"] for one in (comparison, changed))
     assert np.array_equal(aiq, same)  # what the absent candidate would have done counts for nothing
 
 
-def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, world) -> None:
-    stage = stage_of(settings, world)
+def test_errors_of_what_is_expected_are_those_of_the_newcomers_alone(settings, setup) -> None:
+    stage = stage_of(settings, setup)
     comparison = stage.compare(*stage.train(FULL), FULL, available=True)
     column = comparison.candidates.tolist().index(NEW)
     comparison.expected_quality[0, :, column] = 0.75
     quality = comparison.quality[:, column]  # 0 or 1
-    figures = sample_of(comparison, world, settings, [NEW], available=True).figures
+    figures = sample_of(comparison, setup, settings, [NEW], available=True).figures
     wrong = (quality == 0).mean()
     assert figures["new_mae"][0, 0] == pytest.approx(0.75 * wrong + 0.25 * (1 - wrong))
     assert figures["new_brier"][0, 0] == pytest.approx(0.75**2 * wrong + 0.25**2 * (1 - wrong))

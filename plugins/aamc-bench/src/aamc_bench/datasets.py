@@ -36,14 +36,14 @@ class DatasetsBenchmark(Benchmark):
         """Return the datasets of the command line, with absolute paths so that the benchmark can be resumed anywhere; by default one."""
         return [str(Source.of(dataset, "--dataset").absolute()) for dataset in datasets or ("synthetic",)]
 
-    def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
+    def check_setup(self, setup: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a run's data does not suit the benchmark."""
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
         """Return the options after a check that a run on each dataset can begin."""
         options = self.options(**given)
         for dataset in options["datasets"]:
-            self.check_world(try_to_begin(settings_on(options, dataset, options["seeds"][0])), options)
+            self.check_setup(try_to_begin(settings_on(options, dataset, options["seeds"][0])), options)
         return options
 
     def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:

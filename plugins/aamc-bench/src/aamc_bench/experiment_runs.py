@@ -45,10 +45,10 @@ class RoutersLeftOut(AamcError):
 class TolerantExperiment(Experiment):
     """An experiment that leaves out routers whose training fails; its folder is a job's."""
 
-    def routers(self, world: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
+    def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return the trained routers, without those whose training failed."""
-        choices = self.trainable(world)
-        return train_each(choices, lambda name: self.router(name, choices[name], world, requests), self.run.folder, self.progress)
+        choices = self.trainable(setup)
+        return train_each(choices, lambda name: self.router(name, choices[name], setup, requests), self.run.folder, self.progress)
 
 
 def train_each(names: Iterable[str], train: Callable[[str], Router], folder: Path, progress: Progress) -> dict[str, Router]:
@@ -135,7 +135,7 @@ def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
 
 
 def try_to_begin(settings: Mapping[str, Any]) -> ExperimentSetup:
-    """Begin a run in a temporary folder and return its world, so that an error of all jobs comes once, before the first.
+    """Begin a run in a temporary folder and return its setup, so that an error of all jobs comes once, before the first.
 
     Raises:
         AamcError: The data cannot be read, or an option of a component is wrong.

@@ -59,21 +59,21 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
     Raises:
         DataError: No row has outcomes of all candidates, or there are too few candidates.
     """
-    world = make_setup(settings, plugins)
-    pool, train, rows = world.services.pool, world.splits["train"], held_out(world)
+    setup = make_setup(settings, plugins)
+    pool, train, rows = setup.services.pool, setup.splits["train"], held_out(setup)
     if train.outcomes is None or rows.outcomes is None or len(pool) < MINIMUM_CANDIDATES:
         raise DataError(
             f"bench bandit replays measured outcomes of at least {MINIMUM_CANDIDATES} candidates, and {settings.dataset.public_name} has none"
         )
     means = train.outcomes.means
-    rewards = world.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]
+    rewards = setup.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]
     best = int(np.nanargmax(rewards))
 
     def trained(rows: Dataset, known: Pool) -> Estimator | None:
         """Return an estimator that is trained on rows, with the outcomes of a pool if the rows have any; None without one."""
         if (choice := settings.estimator) is None:
             return None
-        services = attrs.evolve(world.services, pool=known)
+        services = attrs.evolve(setup.services, pool=known)
         estimator: Estimator = plugins.make("estimator", choice.name, services, choice.options, settings.preset)
         estimator.train(Training(dataset=rows, progress=progress))
         return estimator
@@ -95,16 +95,16 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
         outcomes=rows.outcomes.take(allowed),
         best=best,
         training=Training(dataset=without_outcomes, request=request_of(estimator, without_outcomes)),
-        services=world.services,
+        services=setup.services,
         known_outcomes=train.outcomes if knowledge == OUTCOMES else None,
     )
 
 
-def held_out(world: ExperimentSetup) -> Dataset:
+def held_out(setup: ExperimentSetup) -> Dataset:
     """Return the validation and test rows whose outcomes are all known; without outcomes if the data has none."""
-    parts = [world.splits[name].take(np.flatnonzero(world.splits[name].complete)) for name in ("validation", "test")]
+    parts = [setup.splits[name].take(np.flatnonzero(setup.splits[name].complete)) for name in ("validation", "test")]
     queries = [query for part in parts for query in part.queries]
     if not queries or any(part.outcomes is None for part in parts):
         return Dataset(queries)
     columns = [[getattr(part.outcomes, field) for part in parts] for field in ("known_quality", "cost_usd", "latency_ms")]
-    return Dataset(queries, world.services.pool, Outcomes(*map(np.concatenate, columns)))
+    return Dataset(queries, setup.services.pool, Outcomes(*map(np.concatenate, columns)))

@@ -87,9 +87,9 @@ class RobustnessBenchmark(Benchmark):
         run, settings = options["run"], options["settings"]
         if run is not None and SHIFT not in options["kinds"]:
             return options
-        world = try_to_begin(settings) if run is None else make_setup(RunFolder.open(Path(run)).settings, get_plugin_manager())
+        setup = try_to_begin(settings) if run is None else make_setup(RunFolder.open(Path(run)).settings, get_plugin_manager())
         asked = given.get("kinds") is not None or given.get("groups") is not None
-        if SHIFT in options["kinds"] and asked and (count := len(categories_of(world.splits["train"]))) < options["groups"]:
+        if SHIFT in options["kinds"] and asked and (count := len(categories_of(setup.splits["train"]))) < options["groups"]:
             needed = f"shift holds out {options['groups']} groups of categories in turn"
             raise DataError(f"{needed}, and the training rows name {count} categories; ask for fewer (--groups), or leave shift out of --kinds")
         return options

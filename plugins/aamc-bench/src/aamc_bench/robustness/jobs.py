@@ -34,10 +34,10 @@ from aamc_sdk.types import Dataset, Query, RoutingRequest
 
 @attrs.frozen(eq=False)
 class TrainedRun:
-    """A run's trained estimator and routers, with the world to measure them in."""
+    """A run's trained estimator and routers, with the setup to measure them in."""
 
     run: RunFolder
-    world: ExperimentSetup
+    setup: ExperimentSetup
     estimator: Estimator | None
     routers: Mapping[str, Router]
 
@@ -50,12 +50,12 @@ class TrainedRun:
         """
         run, plugins = RunFolder.open(folder), get_plugin_manager()
         services = run.services(plugins)
-        world, held = make_setup(run.settings, plugins, run.fingerprints[1:]), without_left_out(routers, run.folder)
-        return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
+        setup, held = make_setup(run.settings, plugins, run.fingerprints[1:]), without_left_out(routers, run.folder)
+        return cls(run, setup, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
 
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, or the same with other texts."""
-        queries = self.world.splits["test"].queries if queries is None else queries
+        queries = self.setup.splits["test"].queries if queries is None else queries
         return build_request(
             queries, self.run.pool, self.run.settings.preference.array, estimator=self.estimator, candidate_means=self.run.candidate_means
         )
@@ -63,7 +63,7 @@ class TrainedRun:
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""
         run = self.run
-        return Measurement(self.world, self.routers, request, run.candidate_means, settings or run.settings, progress=progress).compare()
+        return Measurement(self.setup, self.routers, request, run.candidate_means, settings or run.settings, progress=progress).compare()
 
 
 CLEAN, ESTIMATES = "none", "estimates"
@@ -86,11 +86,11 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
         episodes: The number of episodes.
     """
     trained = TrainedRun.open(folder.parent / run, routers)
-    settings, world = trained.run.settings, trained.world
-    how, seed, test = settings.evaluation, settings.seed, world.splits["test"]
-    rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
+    settings, setup = trained.run.settings, trained.setup
+    how, seed, test = settings.evaluation, settings.seed, setup.splits["test"]
+    rows = _rows(test, episodes, how.steps, seed) if setup.env.stationary else np.arange(len(test))
     questions, test = question_units(test.queries)[rows], test.take(rows)
-    trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
+    trained = attrs.evolve(trained, setup=attrs.evolve(setup, splits={"test": test}))
     queries = test.queries if kind not in KINDS else [attrs.evolve(query, text=disturb(query.text, kind, level, seed)) for query in test.queries]
     request = trained.request(queries)
     if kind == ESTIMATES:
@@ -99,7 +99,7 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     if comparison.is_table:  # noise changes texts; the question without it is the unit of resampling
         comparison = attrs.evolve(comparison, stream=np.unique(questions, return_inverse=True)[1].ravel())
     folder.mkdir(exist_ok=True)
-    Sample.of(comparison, world.services.reward, how, seed).save(folder / SAMPLE)
+    Sample.of(comparison, setup.services.reward, how, seed).save(folder / SAMPLE)
     write_arrays(folder / CHOICES, {"chosen": comparison.chosen[:, HEADLINE], "unit": comparison.stream})
 
 
@@ -129,42 +129,42 @@ def shift(folder: Path, progress: Progress, run: str, routers: Sequence[str], gr
         The group's categories, and the number of queries; None if the data has fewer categories than groups.
     """
     home = TrainedRun.open(folder.parent / run, routers)
-    categories = divide(home.world.splits["train"], groups, home.run.settings.seed)[group]
+    categories = divide(home.setup.splits["train"], groups, home.run.settings.seed)[group]
     if not categories:
         return None
     begun = (folder / "run.yaml").exists()
     if not begun:
         shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that was stopped before its first file was complete
-    away = ShiftExperiment(_settings(home.run.settings, list(home.routers)), home.world, categories, folder, progress, resumed=begun)
+    away = ShiftExperiment(_settings(home.run.settings, list(home.routers)), home.setup, categories, folder, progress, resumed=begun)
     away.complete()
-    compared = TrainedRun(home.run, without(home.world, categories), home.estimator, home.routers)
+    compared = TrainedRun(home.run, without(home.setup, categories), home.estimator, home.routers)
     comparisons = {HOME: compared.play(compared.request(), progress), AWAY: Comparison.load(folder / "decisions.npz")}
     how, seed = home.run.settings.evaluation, home.run.settings.seed
     for name, comparison in comparisons.items():
         same_range = attrs.evolve(comparison, candidate_means=home.run.candidate_means)
-        Sample.of(same_range, home.world.services.reward, how, seed).save(folder / f"{name}.npz")
+        Sample.of(same_range, home.setup.services.reward, how, seed).save(folder / f"{name}.npz")
     return {"categories": categories, "queries": len(comparisons[HOME].queries)}
 
 
 class ShiftExperiment(Experiment):
-    """A run that is trained without some categories of a world and tested on only these, with the scales of the world."""
+    """A run that is trained without some categories of a setup and tested on only these, with the scales of the setup."""
 
     def __init__(
-        self, settings: Settings, world: ExperimentSetup, categories: Sequence[str], folder: Path, progress: Progress, *, resumed: bool
+        self, settings: Settings, setup: ExperimentSetup, categories: Sequence[str], folder: Path, progress: Progress, *, resumed: bool
     ) -> None:
         super().__init__(settings, get_plugin_manager(), folder, progress, resumed=resumed)
-        self._rows = without(world, categories)
+        self._rows = without(setup, categories)
 
     def make_setup(self, fingerprints: Sequence[TrainingFingerprint]) -> ExperimentSetup:
-        """Return the given world without the held-out rows."""
+        """Return the given setup without the held-out rows."""
         return self._rows
 
 
-def without(world: ExperimentSetup, categories: Sequence[str]) -> ExperimentSetup:
-    """Return a world without some categories in its training and validation rows, and with only these in its test rows."""
-    splits = {name: _of_categories(split, categories, held_out=name == "test") for name, split in world.splits.items()}
-    world.env.prepare(splits)
-    return attrs.evolve(world, splits=splits)
+def without(setup: ExperimentSetup, categories: Sequence[str]) -> ExperimentSetup:
+    """Return a setup without some categories in its training and validation rows, and with only these in its test rows."""
+    splits = {name: _of_categories(split, categories, held_out=name == "test") for name, split in setup.splits.items()}
+    setup.env.prepare(splits)
+    return attrs.evolve(setup, splits=splits)
 
 
 def divide(dataset: Dataset, groups: int, seed: int) -> list[list[str]]:

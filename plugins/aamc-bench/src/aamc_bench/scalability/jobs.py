@@ -135,16 +135,16 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
     """
     experiment = _experiment(folder, progress, settings, size)
     with locked(experiment.run.folder):
-        world = experiment.begin()
-        requests = experiment.requests(world, experiment.estimator(world))
+        setup = experiment.begin()
+        requests = experiment.requests(setup, experiment.estimator(setup))
         choices = experiment.compared()
-        routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
+        routers = train_each(choices, lambda name: experiment.router(name, choices[name], setup, requests), folder, progress)
         point = experiment.settings.preference.array[None]
         means, given = experiment.run.candidate_means, experiment.settings
-        comparison = Measurement(world, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
+        comparison = Measurement(setup, routers, requests["test"], means, given, progress=progress, preferences=point).compare()
         comparison.save(folder / "decisions.npz")
     resamplings = comparison.resamplings(experiment.settings.evaluation.resamples, experiment.settings.seed)
-    figures = utilities(comparison, world.services.reward, resamplings)
+    figures = utilities(comparison, setup.services.reward, resamplings)
     return [{"router": name, "candidates": size, "queries": len(comparison.queries), **figures[name]} for name in routers]
 
 
@@ -210,8 +210,8 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     """
     run, plugins = RunFolder.open(folder.parent / trained / RUN), get_plugin_manager()
     services, means = run.services(plugins), run.candidate_means
-    estimator, world = run.estimator(plugins, services), make_setup(run.settings, plugins)
-    queries = world.splits["test"].queries
+    estimator, setup = run.estimator(plugins, services), make_setup(run.settings, plugins)
+    queries = setup.splits["test"].queries
     queries = [queries[n % len(queries)] for n in range(n_queries)]
     estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
     routers = {name: run.router(plugins, services, name) for name in without_left_out(run.router_names, folder.parent / trained)}

@@ -77,13 +77,13 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
             "settings": settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given).to_dict(),
         }
 
-    def check_world(self, world: ExperimentSetup, options: Mapping[str, Any]) -> None:
+    def check_setup(self, setup: ExperimentSetup, options: Mapping[str, Any]) -> None:
         """Raise if a dataset has too few candidates.
 
         Raises:
             DataError: The message gives their number.
         """
-        choose_newcomers(world.services.pool, options["newcomers"], options["seeds"][0])
+        choose_newcomers(setup.services.pool, options["newcomers"], options["seeds"][0])
 
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         """Return one for each level of training's knowledge of the newcomers, from the lowest to the highest."""

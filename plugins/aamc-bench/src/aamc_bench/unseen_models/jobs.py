@@ -193,14 +193,14 @@ class NewcomerExperiment:
         return means
 
 
-def sample_of(comparison: Comparison, world: ExperimentSetup, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
+def sample_of(comparison: Comparison, setup: ExperimentSetup, settings: Settings, newcomers: Sequence[str], *, available: bool) -> Sample:
     """Return the sample of a comparison of the available candidates, with three further metrics of the newcomers.
 
     ``new_brier`` and ``new_mae`` are the mean squared and mean absolute errors of their expected quality, ``new_share`` is the share
     of queries for which they are chosen at the headline's preference.
     """
     seed = resampling_seed(comparison, settings)
-    sample = Sample.of(comparison if available else of_others(comparison, newcomers), world.services.reward, settings.evaluation, seed)
+    sample = Sample.of(comparison if available else of_others(comparison, newcomers), setup.services.reward, settings.evaluation, seed)
     columns = [comparison.candidates.tolist().index(name) for name in newcomers]
     error = comparison.expected_quality[:, :, columns] - comparison.quality[:, columns]
     chosen = np.isin(comparison.chosen[:, HEADLINE], columns).astype(np.float64)
