@@ -61,11 +61,11 @@ class Sample:
     @classmethod
     def of(cls, comparison: Comparison, reward: Reward, how: Evaluation, seed: int) -> Sample:
         """Return the sample of a comparison; the resamples follow from the seed."""
-        yardsticks = References.of(comparison, Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data())
+        references = References.of(comparison, Resampling.bootstrap(comparison.stream, how.resamples, seed).with_data())
         rows, rewards = [], []
         for position in range(len(comparison.routers)):
             router = RealisedOutcomes.of(comparison, position, reward, how.success_threshold)
-            rows.append(_figures(comparison, position, router, yardsticks))
+            rows.append(_figures(comparison, position, router, references))
             rewards.append(router.reward[HEADLINE])
         stream = comparison.stream
         unit = question_names(comparison.queries, stream, seed) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
@@ -116,15 +116,15 @@ def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
     return [sample.of_routers(shared) for sample in samples]
 
 
-def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, yardsticks: References) -> dict[str, Floats]:
+def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, references: References) -> dict[str, Floats]:
     """Return a router's metrics, ``[1 + B]``: the headline's, and those of its frontier relative to the best single candidate."""
-    found = statistics(comparison, position, router, yardsticks)
+    found = statistics(comparison, position, router, references)
     best = np.max([point["mean_quality"] for point in found.frontier], axis=0)
     return {
         **found.headline,
-        "relative_quality": best / yardsticks.candidates.quality.max(axis=1),
+        "relative_quality": best / references.candidates.quality.max(axis=1),
         **{f"cost_at_{share}": values for share, values in found.cost_at_quality.items()},
-        **accuracy_gains(comparison, router, yardsticks.resampling),
+        **accuracy_gains(comparison, router, references.resampling),
     }
 
 

@@ -34,7 +34,7 @@ DAY_S = 86400.0
 MIDNIGHT = 20000 * DAY_S
 MAXIMUM_DELAY = 20
 """The maximum delay of a report, in requests."""
-DEARER = 1.5
+PRICE_RISE = 1.5
 """The factor on the cost of the best candidate after it has drifted."""
 BURSTS, BURST_SHARE = 8, 0.05
 """The number of bursts of a bursty day, and the share of the day that they take."""
@@ -76,7 +76,7 @@ Change = Callable[[BudgetStream, ReplayData, np.random.Generator], BudgetStream]
 def drift(stream: BudgetStream, data: ReplayData, rng: np.random.Generator) -> BudgetStream:
     """From the middle on, half of the answers of the best candidate fail, and each costs half as much again as its price says."""
     outcomes, cost = degraded(stream.outcomes, best_of(data), rng), stream.outcomes.cost_usd.copy()
-    cost[int(DEGRADES * len(cost)) :, best_of(data)] *= DEARER
+    cost[int(DEGRADES * len(cost)) :, best_of(data)] *= PRICE_RISE
     return attrs.evolve(stream, outcomes=attrs.evolve(outcomes, cost_usd=cost), reward=outcomes.known_quality)
 
 

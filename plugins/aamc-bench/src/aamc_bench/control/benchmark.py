@@ -76,17 +76,7 @@ class ControlBenchmark(Benchmark):
         Raises:
             ConfigError: There is no such scenario, or an option is wrong.
         """
-        chosen: dict[str, Any] = {}
-        for assignment in assignments:
-            set_option(chosen, assignment)
-        if unknown := sorted(chosen.keys() - {"environment", "reward", "router"}):
-            raise ConfigError(f"--set {unknown[0]}...: only options of environment, reward and router can be set, such as environment.load=1.5")
-        for section, value in chosen.items():
-            if not isinstance(value, dict):
-                raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
-        for key, why in REFUSED.items():
-            if key in chosen.get("environment", {}):
-                raise ConfigError(f"environment.{key} {why}")
+        chosen = _options_by_section(assignments)
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
         if scenarios is None:
             names = [name for name in SCENARIOS if name != "default"]
@@ -186,6 +176,26 @@ class ControlBenchmark(Benchmark):
             for name, seeds in untrusted.items()
             if seeds
         ]
+
+
+def _options_by_section(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the options of ``--set`` by section: environment, reward and router.
+
+    Raises:
+        ConfigError: An assignment is not of an option that can be set.
+    """
+    chosen: dict[str, Any] = {}
+    for assignment in assignments:
+        set_option(chosen, assignment)
+    if unknown := sorted(chosen.keys() - {"environment", "reward", "router"}):
+        raise ConfigError(f"--set {unknown[0]}...: only options of environment, reward and router can be set, such as environment.load=1.5")
+    for section, value in chosen.items():
+        if not isinstance(value, dict):
+            raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
+    for key, why in REFUSED.items():
+        if key in chosen.get("environment", {}):
+            raise ConfigError(f"environment.{key} {why}")
+    return chosen
 
 
 def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
