@@ -190,11 +190,9 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     rows = complete_rows(outcomes, compared.request.mask, compared.request.pool.names)
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
     outcomes = outcomes.where(request.mask | outcomes.complete[:, None])
-    points, progress = compared.points(outcomes.with_substitutes(outcomes.known)), compared.progress
-    progress.start(compared.stage, len(compared.routers) * len(rows))
-    decisions = {}
-    for name, router in compared.routers.items():
-        decisions[name] = _decide_table(name, router, request, outcomes, points, compared.seed, progress)
+    points = compared.points(outcomes.with_substitutes(outcomes.known))
+    compared.progress.start(compared.stage, len(compared.routers) * len(rows))
+    decisions = {name: _decide_table(compared, name, request, outcomes, points) for name in compared.routers}
     return comparison_of(compared, points, decisions, rows, question_units(request.queries), outcomes)
 
 
@@ -234,14 +232,14 @@ def most_missing(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequence
     return {"candidate": names[worst], "missing": int(gaps[:, worst].sum()), "queries_without": int(complete + added[worst])}
 
 
-def _decide_table(
-    name: str, router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress
-) -> RouterDecisions:
+def _decide_table(compared: ComparisonRequest, name: str, request: RoutingRequest, outcomes: Outcomes, points: Floats) -> RouterDecisions:
+    """Let a router decide the complete rows of a table at all points."""
+    router, seed = compared.routers[name], compared.seed
     decided = RouterDecisions.empty(len(points), len(request), len(request.pool))
+    groups = _scored_alike(points, router)
     for start in range(0, len(request), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
-        groups = _scored_alike(points, router)
         ids = decision_ids(seed, rows) if router.samples else ()
         with router_errors(name):
             scored = router.score_each(part, points[[group[0] for group in groups]])
@@ -252,7 +250,7 @@ def _decide_table(
                 decided.spent_ms[cells] = scores.spent_ms
                 if QUALITY_ALONE in group:
                     decided.record_scores(rows, scores, part)
-        progress.advance(len(rows))
+        compared.progress.advance(len(rows))
     return decided
 
 
@@ -285,8 +283,8 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
         PreferenceError: The headline preference weighs only latency, which is not known.
         PluginError: A router or the environment failed, scores cannot be used, or the environment gave two routers different queries.
     """
-    points, progress = compared.points(), compared.progress
-    progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
+    points = compared.points()
+    compared.progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     decisions, found = {}, list[Floats]()
     for name, router in compared.routers.items():
@@ -301,7 +299,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
                 streams=np.tile(np.arange(streams), len(played_points)),
                 preferences=np.repeat(played_points, streams, axis=0),
             )
-            found = _play_streams(name, router, vector, decided, played_rows, compared.seed, warm_up, progress)
+            found = _play_streams(compared, name, vector, decided, played_rows, warm_up)
             vector.close()
         decisions[name] = decided
     # any router's will do: it depends on the queries and random numbers alone
@@ -310,13 +308,14 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
 
 
 def _play_streams(
-    name: str, router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, warm_up: int, progress: Progress
+    compared: ComparisonRequest, name: str, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, warm_up: int
 ) -> list[Floats]:
     """Play all streams to their end; after the warm-up, record decisions, and the row of each query in ``played_rows [steps, streams]``.
 
     Returns:
         The quality that each candidate would have had, ``[streams, M]`` a step; empty if the streams do not tell it.
     """
+    router, seed = compared.routers[name], compared.seed
     steps, streams = played_rows.shape
     points = len(decided.chosen)
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
@@ -333,7 +332,7 @@ def _play_streams(
             scores = router.score(request)
             chosen = draw(scores, request, router.samples, seed, ids).chosen
         info = vector.step(chosen)[4]
-        progress.advance(1)
+        compared.progress.advance(1)
         if step < 0:
             continue
         decided.record_scores(now, scores, request, quality_alone)
