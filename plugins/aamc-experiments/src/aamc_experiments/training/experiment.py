@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
@@ -21,6 +19,7 @@ from aamc_experiments.run_folder import LASTING_ERRORS, Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_fold, split_requests, write_out_of_fold
+from aamc_experiments.training.remarks import data_remarks
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import (
@@ -34,9 +33,9 @@ from aamc_sdk.errors import (
     router_errors,
     split_advice,
 )
-from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Reward, Router, Training
+from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Router, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import LinearReward, out_of_fold
+from aamc_sdk.routing import out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.storage import (
     RESUME_FOLDER,
@@ -49,14 +48,7 @@ from aamc_sdk.storage import (
     read_json_object,
     save_component,
 )
-from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
-
-NEARLY_EQUAL = 1.5
-"""The ratio of the maximum mean cost or latency to the minimum below which a run remarks on the reward's range."""
-
-
-MIN_COMPLETE = 20
-"""Minimum number of complete training rows on which candidates are compared, if others have gaps."""
+from aamc_sdk.types import Dataset, RoutingRequest
 
 
 @runtime_checkable
@@ -229,46 +221,9 @@ class Experiment:
         self.run.begin(self.settings, setup.services.pool, setup.services.reward, details, [fingerprint_of(setup.splits), *fingerprints])
         means = typical_outcomes(train, setup.services.pool).means
         self.run.write_candidate_means(means)
-        self._remark_on_costs(setup.services.pool, means[:, 1])
-        self._remark_on_ranges(setup.services.reward)
-        self._remark_on_gaps(setup.services.pool, train.outcomes)
+        for remark in data_remarks(setup, means, None if self.goal is Goal.ESTIMATOR else self.settings.preference):
+            self.progress.say(remark)
         return setup
-
-    def _remark_on_costs(self, pool: Pool, costs: Floats) -> None:
-        """Say which candidates have no known cost, ``[M]``: such a run trains, and then many routers decide nothing."""
-        unknown = [name for name, cost in zip(pool.names, costs, strict=True) if np.isnan(cost)]
-        if unknown and self.settings.preference.cost > 0 and self.goal is not Goal.ESTIMATOR:
-            what = f"the costs of {', '.join(unknown)} are unknown"
-            self.progress.say(f"{what}, so most routers cannot decide requests whose preference weighs cost; name a --pool with prices")
-
-    def _remark_on_ranges(self, reward: Reward) -> None:
-        """Say which ranges of the reward are so narrow that small differences between candidates count much."""
-        preference = self.settings.preference
-        if not isinstance(reward, LinearReward) or not preference.quality or self.goal is Goal.ESTIMATOR:
-            return
-        for option, what, scale, weight in (
-            ("cost_usd", "costs", reward.cost, preference.cost),
-            ("latency_ms", "latencies", reward.latency, preference.latency),
-        ):
-            if weight and not getattr(reward.config, option) and scale.minimum < scale.maximum < NEARLY_EQUAL * scale.minimum:
-                differ = f"the candidates' mean {what} differ by {1 - scale.minimum / scale.maximum:.1%} only"
-                counts = f"the preference lets that difference count like {weight / preference.quality:.2g} of quality"
-                self.progress.say(f"{differ}, and {counts}; for less, add --set reward.{option}=[0,{scale.maximum:.3g}]")
-
-    def _remark_on_gaps(self, pool: Pool, outcomes: Outcomes | None) -> None:
-        """Say which candidate is clearly better on the complete training rows than the one with the best mean, which is over its own known rows."""
-        if outcomes is None or outcomes.quality is None or (complete := outcomes.complete).all():
-            return
-        best = int(np.nan_to_num(outcomes.means[:, 0], nan=-1.0).argmax())
-        gains = outcomes.quality[complete] - outcomes.quality[complete, best, None]
-        if len(gains) < MIN_COMPLETE:
-            return
-        better = int(gains.mean(axis=0).argmax())
-        gain, error = gains[:, better].mean(), gains[:, better].std(ddof=1) / np.sqrt(len(gains))
-        if gain > 2 * error:
-            name, other = pool.names[best], pool.names[better]
-            equal_rows = f"on the {len(gains):,} training rows with all outcomes, {other} has {gain:.3g} more quality than {name}"
-            self.progress.say(f"{equal_rows}, whose mean over its own rows is the best; best-single and the reward follow these means: fill the gaps")
 
     def _sees_only_estimates(self) -> bool:
         """Return whether the router learns about a query only from an estimator's estimates."""
@@ -317,20 +272,29 @@ class Experiment:
             return checkpoint_metadata(folder, kind).get("config")
         return unstructure(configure(self.plugins.load(kind, choice.name).Config, choice.options, preset=self.settings.preset, where=choice.name))
 
-    def _is_trained(self, kind: str, choice: Choice, folder: Path) -> bool:
-        """Return whether a folder of the run holds the trained component of its settings.
+    def _trained(self, kind: str, choice: Choice, folder: Path, services: Services) -> Any:
+        """Return the trained component of a folder of the run, copied from a checkpoint if the settings name one; None to train it.
 
         Raises:
             CheckpointError: It was trained with other options, such as before ``run.yaml`` was edited.
         """
-        if not is_complete(folder):
-            return False
+        if is_complete(folder):
+            self._check_config(kind, choice, folder)
+            return load_component(folder, kind, self.plugins, services)
+        checkpoint = find_checkpoint(choice.name, kind)
+        if checkpoint is None:
+            return None
+        component = load_component(checkpoint, kind, self.plugins, services)
+        copy_out_of_fold(checkpoint, folder)
+        save_component(folder, kind, component_name(choice.name, kind), component, self.plugins, _training_metrics(checkpoint))
+        return component
+
+    def _check_config(self, kind: str, choice: Choice, folder: Path) -> None:
         trained, asked = checkpoint_metadata(folder, kind).get("config") or {}, plain(self._config(kind, choice)) or {}
         changed = [f"{key} {trained[key]!r:.40}, not {asked[key]!r:.40}" for key in trained.keys() & asked.keys() if trained[key] != asked[key]]
         if changed:
             other = f"{folder} was trained with {'; '.join(sorted(changed))} as run.yaml says"
             raise CheckpointError(f"{other}: restore run.yaml, or train with the new options in another folder (--out)")
-        return True
 
     def _resolved(self, choices: Mapping[str, Choice], env: Environment) -> dict[str, Any]:
         estimator = self.settings.estimator
@@ -346,13 +310,8 @@ class Experiment:
         if choice is None:
             return None
         folder = self.run.folder / "estimator"
-        checkpoint = find_checkpoint(choice.name, "estimator")
-        if self._is_trained("estimator", choice, folder):
-            return load_component(folder, "estimator", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
-        if checkpoint is not None:
-            component: Estimator = load_component(checkpoint, "estimator", self.plugins, setup.services)
-            copy_out_of_fold(checkpoint, folder)
-            save_component(folder, "estimator", component_name(choice.name, "estimator"), component, self.plugins, _training_metrics(checkpoint))
+        component: Estimator | None = self._trained("estimator", choice, folder, setup.services)
+        if component is not None:
             return component
         component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
         with component_errors(f"{component.message_name} failed", passes=OSError):
@@ -399,17 +358,13 @@ class Experiment:
     def router(self, name: str, choice: Choice, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> Router:
         """Return a trained router: this folder's own, a checkpoint's, or one trained now."""
         folder = self.run.folder / "routers" / name
-        checkpoint = find_checkpoint(choice.name, "router")
-        if self._is_trained("router", choice, folder):
-            return load_component(folder, "router", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
-        if checkpoint is not None:
-            component: Router = load_component(checkpoint, "router", self.plugins, setup.services)
-            metrics: Mapping[str, Any] = _training_metrics(checkpoint)
-        else:
-            component = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
-            with router_errors(name):
-                metrics = component.train(self._training(setup, folder, requests))
-        save_component(folder, "router", component_name(choice.name, "router"), component, self.plugins, metrics)
+        component: Router | None = self._trained("router", choice, folder, setup.services)
+        if component is not None:
+            return component
+        component = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
+        with router_errors(name):
+            metrics = component.train(self._training(setup, folder, requests))
+        save_component(folder, "router", choice.name, component, self.plugins, metrics)
         return component
 
     def compare(self, setup: ExperimentSetup, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
