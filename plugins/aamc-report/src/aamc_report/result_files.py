@@ -11,7 +11,7 @@ from aamc_experiments.run_folder import RunFolder
 
 from aamc_report.results import Difference, Gate, Results, bounds, entry_errors, number
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import TRAINING, read_json
+from aamc_sdk.storage import TRAINING, read_json_object
 from aamc_sdk.types import Preference
 
 INTERVALS = ("ci95", "model_share_ci95", "cost_at_quality_ci95")
@@ -61,16 +61,14 @@ def _read_gate(found: Mapping[str, Any]) -> Gate:
 
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:
-    content = read_json(path, MEASURE_AGAIN)
-    routers = content.get("routers") if isinstance(content, Mapping) else None
-    data = content.get("data") if isinstance(content, Mapping) else None
+    content = read_json_object(path, MEASURE_AGAIN)
+    routers, data = content.get("routers"), content.get("data")
     if not (isinstance(data, Mapping) and isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))):
         raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {MEASURE_AGAIN}")
     _check_figures(path, "data", {key: data.get(key) for key in COUNTS})
     for name, metrics in routers.items():
         _check_figures(path, f"routers.{name}", metrics)
-    found: Mapping[str, Any] = content
-    return found
+    return content
 
 
 def _check_figures(path: Path, where: str, figures: Mapping[str, Any], intervals: bool = False) -> None:
@@ -133,10 +131,10 @@ def _read_trainings(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]
     for path in (folder / "estimator" / TRAINING, *sorted(folder.glob(f"routers/*/{TRAINING}"))):
         if not path.is_file():
             continue
-        content = read_json(path)
-        curve, kept = (content.get("curve") or [], content.get("limits")) if isinstance(content, Mapping) else (None, None)
+        advice = "delete the file to report without its curve, or train again"
+        content = read_json_object(path, advice)
+        curve, kept = content.get("curve") or [], content.get("limits")
         if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
-            advice = "delete the file to report without its curve, or train again"
             raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; {advice}")
         if curve:
             curves[path.parent.name] = curve
