@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
+from aamc_experiments.commands.options import CONFIG, SET, notify_finished, settings_from_options
 from aamc_experiments.commands.orchestrator_evaluation import evaluate_orchestrator
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
 from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, split_names
@@ -173,8 +173,8 @@ def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool)
         names = run.router_names if routers is None else split_names(routers)
         request = _request(options, names, run.preference(options["preference"]))
         metrics = evaluate_run(run, request, plugins_of(ctx), shown)
-        if out is not None and (out / "decisions.npz").exists():
-            plugins_of(ctx).notify("aamc_run_finished", folder=out)
+        if out is not None:
+            notify_finished(ctx, out)
     show_metrics(metrics, run.router_name, as_json)
     if request.gate:
         click.echo(metrics["gate"]["why"], err=True)
@@ -191,8 +191,8 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
     with progress() as shown, TemporaryDirectory() as folder:
         experiment = Experiment(settings, plugins_of(ctx), out or Path(folder) / "evaluation", shown)
         metrics = experiment.complete()
-        if out is not None and (out / "decisions.npz").exists():
-            plugins_of(ctx).notify("aamc_run_finished", folder=out)
+        if out is not None:
+            notify_finished(ctx, out)
     if options["n_episodes"] is not None and not metrics["data"].keys() & {"warm_up", "pairs"}:
         click.echo("--n-episodes is without effect: the outcomes are those of a table, not of a simulator", err=True)
     show_metrics(metrics, experiment.router_name, as_json)

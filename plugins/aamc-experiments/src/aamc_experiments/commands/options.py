@@ -189,3 +189,9 @@ def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, 
         folder = job.run.folder
         begun = (folder / "run.yaml").exists()
         raise Interrupted(f"interrupted; continue with: aamc {command} --resume {folder}" if begun else "interrupted before anything began") from None
+
+
+def notify_finished(ctx: click.Context, folder: Path) -> None:
+    """Tell the plugins that a run or an evaluation is finished; users' comparisons have no ``decisions.npz``, and no report."""
+    if (folder / "decisions.npz").exists():
+        plugins_of(ctx).notify("aamc_run_finished", folder=folder)

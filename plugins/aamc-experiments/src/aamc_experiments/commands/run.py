@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from aamc_experiments.commands.options import complete, experiment_options, open_experiment
-from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
+from aamc_experiments.commands.options import complete, experiment_options, notify_finished, open_experiment
+from aamc_sdk.cli import JSON, OUT, RESUME
 
 
 @click.command()
@@ -39,8 +39,7 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
             metrics = complete(experiment, "run")
             is_latest = point_latest(folder)
             with profile.stage("report") if profile else nullcontext():
-                if (folder / "decisions.npz").exists():  # not of users' comparisons
-                    plugins_of(ctx).notify("aamc_run_finished", folder=folder)
+                notify_finished(ctx, folder)
     show_metrics(metrics, experiment.router_name, as_json)
     if profile:
         show_profile(profile.write(folder))

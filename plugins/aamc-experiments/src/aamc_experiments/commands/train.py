@@ -42,14 +42,14 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
     from aamc_sdk.cli import progress, write_json_line
     from aamc_sdk.config import NO_ESTIMATOR
 
-    estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
-    if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):
+    estimator, orchestrated = options.get("estimator") not in (None, NO_ESTIMATOR), names_orchestrator(options)
+    if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or orchestrated):
         raise click.UsageError("choose what to train: --router NAME, --estimator NAME or --orchestrator NAME")
     goal = Goal.ESTIMATOR if estimator and not options.get("router") else Goal.ROUTER
     began, is_latest = time.monotonic(), True
     with progress() as shown:
         job: Experiment | OrchestratorTraining
-        if names_orchestrator(options):
+        if orchestrated:
             job = open_orchestrator_training(ctx, options, form, shown)
             metrics = complete(job, "train")
         else:
