@@ -24,7 +24,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
 from aamc_sdk.storage import RESUME_FOLDER, TRAINING, is_complete, load_component, locked, read_json_object, save_component
-from aamc_sdk.types import Dataset, normalized_text
+from aamc_sdk.types import Dataset, Pool, normalized_text
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
 """Settings without a meaning for orchestrators."""
@@ -69,11 +69,7 @@ class OrchestratorTraining:
         trained_with = self.resumed and self.settings.pool  # the folder's copy counts: the file may have changed
         pool = self.run.pool if trained_with else find_pool(self.settings.pool or "default", self.plugins)
         services = make_services(pool, self.plugins, self.settings)
-        start = self.settings.continue_from
-        if start is None:
-            component: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
-        else:
-            component = load_component(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, services, self.choice.options)
+        component = self._component(services)
         splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:
             check_unchanged(splits, self.run.splits, self.run.folder)
@@ -88,6 +84,27 @@ class OrchestratorTraining:
         )
         with component_errors(f"{component.message_name} failed", passes=OSError):
             component.prepare(training)
+        self._begin(component, services.pool, splits)
+        try:
+            with component_errors(f"{component.message_name} failed", passes=OSError):
+                metrics = component.train(training)
+        except LASTING_ERRORS:
+            if not self.resumed:
+                self.run.discard_unless_begun(ORCHESTRATOR)
+            raise
+        save_component(folder, ORCHESTRATOR, self.choice.name, component, self.plugins, metrics)
+
+    def _component(self, services: Services) -> Orchestrator:
+        """Return the orchestrator to train: a new one, or the trained one that the settings continue."""
+        start = self.settings.continue_from
+        if start is None:
+            made: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
+            return made
+        trained: Orchestrator = load_component(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, services, self.choice.options)
+        return trained
+
+    def _begin(self, component: Orchestrator, pool: Pool, splits: Mapping[str, Dataset]) -> None:
+        """Write ``run.yaml`` and the files next to it."""
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
@@ -97,16 +114,9 @@ class OrchestratorTraining:
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
+        start = self.settings.continue_from
         fingerprints = [fingerprint_of(splits), *([] if start is None else checkpoint_fingerprints([Path(start) / ORCHESTRATOR], strict=False))]
-        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details, fingerprints)
-        try:
-            with component_errors(f"{component.message_name} failed", passes=OSError):
-                metrics = component.train(training)
-        except LASTING_ERRORS:
-            if not self.resumed:
-                self.run.discard_unless_begun(ORCHESTRATOR)
-            raise
-        save_component(folder, ORCHESTRATOR, self.choice.name, component, self.plugins, metrics)
+        self.run.begin(self.settings, pool if self.settings.pool else None, None, details, fingerprints)
 
 
 def _choice(settings: Settings) -> Choice:
