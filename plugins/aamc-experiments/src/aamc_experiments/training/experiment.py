@@ -116,17 +116,17 @@ class Experiment:
         Raises:
             DataError: The settings name a router that these rows cannot train.
         """
-        unfit = self._unfit(setup)
+        unsuitable = self._unsuitable(setup)
         for name in self._named_routers():
-            if name in unfit:
-                raise DataError(f"{name} {unfit[name]}; use one that these rows can train: {one_of(self._fit(setup.splits['train']))}")
-        return {name: choice for name, choice in self.compared().items() if name not in unfit}
+            if name in unsuitable:
+                raise DataError(f"{name} {unsuitable[name]}; use one that these rows can train: {one_of(self._suitable(setup.splits['train']))}")
+        return {name: choice for name, choice in self.compared().items() if name not in unsuitable}
 
     def _named_routers(self) -> list[str]:
         """Return the routers of :meth:`compared` that the user named, unlike the usual baselines."""
         return [self.router_name, *(self.settings.routers or ())]
 
-    def _unfit(self, setup: ExperimentSetup) -> dict[str, str]:
+    def _unsuitable(self, setup: ExperimentSetup) -> dict[str, str]:
         """Return the routers of :meth:`compared` that the training rows cannot train, with the reasons.
 
         Raises:
@@ -139,18 +139,18 @@ class Experiment:
                 if find_checkpoint(choice.name, "router") is None:
                     requires = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires
                     self._check_estimator(name, requires)
-                    if why := _why_unfit(requires, setup.splits["train"]):
+                    if why := _why_unsuitable(requires, setup.splits["train"]):
                         self._left_out[name] = why
         return self._left_out
 
-    def _fit(self, train: Dataset) -> list[str]:
+    def _suitable(self, train: Dataset) -> list[str]:
         """Return the installed routers that these training rows can train."""
         found = []
         for name in self.plugins.names("router"):
             with suppress(PluginError):  # a router that cannot be loaded cannot be recommended
                 router = self.plugins.load("router", name)
                 lacks_estimator = router.requires.estimator and self.settings.estimator is None
-                if router.requires.training and not lacks_estimator and not _why_unfit(router.requires, train):
+                if router.requires.training and not lacks_estimator and not _why_unsuitable(router.requires, train):
                     found.append(name)
         return found
 
@@ -203,7 +203,7 @@ class Experiment:
         if self.goal is Goal.COMPARISON and setup.splits["test"].groups is None:
             setup.check_outcomes("test")
         choices, train = self.trainable(setup), setup.splits["train"]
-        for name, why in self._unfit(setup).items():
+        for name, why in self._unsuitable(setup).items():
             self.progress.say(f"{name} is left out: it {why}")
         if self.settings.estimator is None and self._sees_only_estimates():
             known = one_of(self.plugins.names("estimator"))
@@ -240,20 +240,20 @@ class Experiment:
         """
         return make_setup(self.settings, self.plugins, fingerprints)
 
-    def _named(self) -> list[tuple[str, Choice]]:
+    def _components(self) -> list[tuple[str, Choice]]:
         """Return the kind and choice of every component."""
         estimator = [] if self.settings.estimator is None else [("estimator", self.settings.estimator)]
         return [*estimator, *(("router", choice) for choice in self.compared().values())]
 
     def _checkpoints(self) -> list[Path]:
         """Return the distinct folders of the checkpoints that the experiment takes over."""
-        found = (find_checkpoint(choice.name, kind) for kind, choice in self._named())
+        found = (find_checkpoint(choice.name, kind) for kind, choice in self._components())
         return list(dict.fromkeys(folder for folder in found if folder is not None))
 
     def _check_components(self) -> None:
         """Check options, device and estimator of all components, before the data is read."""
         check_device = self.settings.device == "cuda" and not self.resumed  # the other devices are always available
-        for kind, choice in self._named():
+        for kind, choice in self._components():
             self._config(kind, choice)
             if kind == "router":
                 name = component_name(choice.name, "router")
@@ -389,7 +389,7 @@ class Experiment:
         )
 
 
-def _why_unfit(requires: Requirements, train: Dataset) -> str:
+def _why_unsuitable(requires: Requirements, train: Dataset) -> str:
     """Return the reason why training rows cannot train a router with these requirements; an empty text if they can."""
     if train.only_compared:
         return f"learns from outcomes, and {train.source} holds comparisons alone" if requires.outcomes else ""

@@ -18,13 +18,7 @@ MIN_COMPLETE = 20
 
 
 def data_remarks(setup: ExperimentSetup, means: Floats, preference: Preference | None) -> Iterator[str]:
-    """Yield the remarks on an experiment's training rows.
-
-    Args:
-        setup: The setup of the experiment.
-        means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
-        preference: The preference of the routers; None if none is trained.
-    """
+    """Yield the remarks on an experiment's training rows, their means ``[M, 3]``, and the preference of the routers; None if none is trained."""
     pool = setup.services.pool
     if preference is not None:
         yield from _unknown_costs(pool, means[:, 1], preference)
