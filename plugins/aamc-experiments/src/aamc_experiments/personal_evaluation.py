@@ -193,13 +193,11 @@ class PersonalMeasurement:
         taken = self.dataset.experience.take(rows)
         row_of = taken.rows
         in_turn_order = sorted(taken.feedback, key=lambda feedback: row_of[feedback.decision_id])
-        estimates = taken.estimates if self.estimator is None else self.estimator.estimate(taken.queries)
-        if (
-            self.estimator is not None
-            and estimates.embedding is None
-            and (found := self.estimator.embed([query.text for query in taken.queries])) is not None
-        ):
-            estimates = attrs.evolve(estimates, embedding=found)
+        estimates = taken.estimates
+        if self.estimator is not None:
+            estimates = self.estimator.estimate(taken.queries)
+            if estimates.embedding is None:
+                estimates = attrs.evolve(estimates, embedding=self.estimator.embed([query.text for query in taken.queries]))
         return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *in_turn_order])
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from aamc_report.formats import Format, milliseconds, per_thousand, whole
-from aamc_report.results import Results, entry_errors
-from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
+from aamc_report.results import Results, bounds, entry_errors, number
+from aamc_report.tables import Cell, Column, Table, TableRow
 
 COLUMNS = (
     Column("Answers", "", "Number of test rows with a known length."),
@@ -35,8 +34,7 @@ def length_tables(results: Results) -> list[Table]:
 
 def _row(name: str, figures: Mapping[str, Any]) -> TableRow:
     def cell(key: str, write: Format) -> Cell:
-        value, (low, high) = figures.get(key), figures.get(f"{key}_ci95") or UNKNOWN
-        return Cell(math.nan if value is None else float(value), write, (low, high))
+        return Cell(number(figures.get(key)), write, bounds(figures.get(f"{key}_ci95")))
 
     lengths = [cell(key, whole) for key in ("n", "mean_tokens", "expected_tokens", "mae_tokens", "mae_tokens_of_mean")]
     return TableRow([name], [*lengths, cell("mae_cost_usd", per_thousand), cell("mae_latency_ms", milliseconds)])
