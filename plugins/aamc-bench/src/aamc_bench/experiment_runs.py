@@ -31,11 +31,7 @@ LEFT_OUT = "left_out.json"
 
 
 class RoutersLeftOut(AamcError):
-    """Raised at the end of a benchmark that had to leave routers out; the others were measured.
-
-    Args:
-        left_out: Each job's key, router and reason.
-    """
+    """Raised at the end of a benchmark that had to leave routers out, with each job's key, router and reason; the others were measured."""
 
     def __init__(self, left_out: Iterable[Mapping[str, str]]) -> None:
         first, *others = [f"{one['router']} in {one['job']}: {one['why']}" for one in left_out]
@@ -52,13 +48,7 @@ class TolerantExperiment(Experiment):
 
 
 def train_each(names: Iterable[str], train: Callable[[str], Router], folder: Path, progress: Progress) -> dict[str, Router]:
-    """Train routers one after the other and return those whose training succeeded.
-
-    Args:
-        names: The routers' names.
-        train: Trains the router of a name.
-        folder: The job's folder, in which ``left_out.json`` gives the failures.
-        progress: Where to report.
+    """Train routers one after the other and return those whose training succeeded; ``left_out.json`` in the job's folder gives the failures.
 
     Raises:
         Exception: All failed: the last one's exception.

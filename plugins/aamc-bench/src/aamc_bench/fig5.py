@@ -69,11 +69,7 @@ CLAIMS_NOTE = (
 
 
 class FigureFive(Benchmark):
-    """``aamc reproduce fig5``; one run takes the place of a grid of jobs.
-
-    Args:
-        plugins: The plugins, which get the event of the finished run.
-    """
+    """``aamc reproduce fig5``; one run takes the place of a grid of jobs, and the plugins get its event."""
 
     command = "reproduce fig5"
     document_name = "fig5"

@@ -20,14 +20,7 @@ MAXIMUM_EPISODES = 10_000
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on only
-    """Comma-separated numbers, such as ``0,1,2``.
-
-    Args:
-        number: ``int`` or ``float``.
-        minimum: The minimum.
-        maximum: The maximum.
-        minimum_open: Whether the minimum itself is excluded.
-    """
+    """Comma-separated numbers, such as ``0,1,2``, from a minimum to a maximum; ``minimum_open`` excludes the minimum itself."""
 
     name = "numbers"
 
@@ -85,11 +78,7 @@ SEEDS = click.option("--seeds", type=Numbers(int), callback=checked_seeds, metav
 
 
 def run_options(estimator: str = "tce") -> Callable[[F], F]:
-    """Return a decorator that adds the options of a run, of its folder, and of JSON output.
-
-    Args:
-        estimator: The command's default estimator, for its help.
-    """
+    """Return a decorator that adds the options of a run, of its folder, and of JSON output; ``estimator`` is the default in its help."""
     return add_options(
         click.option("--estimator", metavar="NAME", help=f"Estimator name, or none (default: {estimator})."),
         click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),

@@ -176,9 +176,6 @@ def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """Return the summary of each dataset, and the questions shared by each pair.
 
     Near-duplicates are grouped across all datasets, as experiments group them to keep each group in one split.
-
-    Args:
-        datasets: Datasets by name.
     """
     groups = Groups.of(*datasets.values())
     return {

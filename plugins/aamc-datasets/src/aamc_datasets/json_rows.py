@@ -31,12 +31,7 @@ def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:
 
 
 def parse_rows(file: Path, rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T]) -> list[T]:
-    """Parse each row of a file with a function.
-
-    Args:
-        file: The file.
-        rows: Its rows, each with its place for error messages.
-        parse: The function.
+    """Parse each row of a file with a function; a row comes with its place for error messages.
 
     Raises:
         DataError: There is no row, or ``parse`` refuses one; the message gives its place.

@@ -56,12 +56,9 @@ def _edge(along: float) -> float:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
-    """Write each label, in their order, at a place where it covers no label, line or point; a label without such a place is left out.
+    """Write each label, in their order, where it covers no label, line or point ``[N, 2]`` to avoid; a label without such a place is left out.
 
-    Args:
-        axes: The axes, complete except for the labels.
-        labels: The labels.
-        avoid: Points to keep visible, ``[N, 2]``.
+    The axes must be complete except for the labels.
     """
     axes.figure.canvas.draw()  # fixes the layout and with it the positions of points
     centres = axes.transData.transform(avoid)

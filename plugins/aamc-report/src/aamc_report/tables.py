@@ -143,11 +143,7 @@ class Table:
         return attrs.evolve(self, columns=[self.columns[position] for position in kept], rows=rows)
 
     def divided(self, count: int) -> dict[tuple[str, ...], Table]:
-        """Return a table for each combination of the rows' first names, without the columns of these names.
-
-        Args:
-            count: How many of the names.
-        """
+        """Return a table for each combination of the rows' first ``count`` names, without the columns of these names."""
         rows: dict[tuple[str, ...], list[TableRow]] = {}
         for row in self.rows:
             rows.setdefault(tuple(row.names[:count]), []).append(attrs.evolve(row, names=row.names[count:]))

@@ -93,15 +93,9 @@ TRAFFIC: Mapping[str, Change] = {"stationary": stationary, "drift": drift, "burs
 
 
 def make_budget_stream(traffic: str, data: ReplayData, steps: int, share: float, seed: int, number: int) -> BudgetStream:
-    """Return a stream.
+    """Return a stream of one of ``TRAFFIC``, in which each row of the data occurs at most once.
 
-    Args:
-        traffic: One of ``TRAFFIC``.
-        data: The rows; each occurs at most once.
-        steps: The maximum number of requests.
-        share: The budget: 0 is the cost of the cheapest candidate on each request, 1 that of the candidate with the best mean quality.
-        seed: The run's seed.
-        number: The stream's number.
+    Its budget is a share of the way from the cost of the cheapest candidate on each request to that of the candidate with the best mean quality.
     """
     order, events = (np.random.default_rng((seed, number, part)) for part in range(2))
     rows = order.permutation(len(data.request))[:steps]

@@ -153,15 +153,7 @@ SCENARIOS: Mapping[str, Change] = {
 
 
 def make_stream(scenario: str, data: ReplayData, steps: int, seed: int, number: int) -> Stream:
-    """Return a stream of a scenario.
-
-    Args:
-        scenario: One of ``SCENARIOS``.
-        data: The rows; each occurs at most once.
-        steps: The maximum number of decisions.
-        seed: The run's seed.
-        number: The stream's number.
-    """
+    """Return a stream of one of ``SCENARIOS``, in which each row of the data occurs at most once."""
     order, events = (np.random.default_rng((seed, number, part)) for part in range(2))
     rows = order.permutation(len(data.request))[:steps]
     outcomes = data.outcomes.take(rows)

@@ -74,12 +74,9 @@ def _interpolated(file: Mapping[str, Any], name: str, points: Floats) -> Floats:
 
 
 def by_unit(each: Sequence[Floats]) -> Floats:
-    """Return the means over each seed's streams, ``[U, scenarios, R + 1, P]``; the streams themselves if there is only one seed.
+    """Return the means over the streams of each seed's ``[scenarios, R + 1, streams, P]``; the streams themselves if there is only one seed.
 
-    Seeds are the units of intervals: the streams of one seed share its estimator and rows.
-
-    Args:
-        each: The values of each seed, ``[scenarios, R + 1, streams, P]``.
+    Seeds are the units of intervals, ``[U, scenarios, R + 1, P]``: the streams of one seed share its estimator and rows.
     """
     return np.stack([one.mean(axis=2) for one in each]) if len(each) > 1 else np.moveaxis(each[0], 2, 0)
 

@@ -52,13 +52,7 @@ class ScenarioWorld:
 
     @classmethod
     def of(cls, pool: Pool, options: Mapping[str, Any], seed: int, scales: Mapping[str, Any] | None = None) -> ScenarioWorld:
-        """Build the environment; its option noise is the error of ``greedy``'s estimates alone.
-
-        Args:
-            pool: The candidates.
-            options: Options of environment ``queue``.
-            seed: The seed of queries and outcomes.
-            scales: Options of reward ``linear``.
+        """Build environment ``queue``, whose option noise is the error of ``greedy``'s estimates alone; ``scales`` are options of reward ``linear``.
 
         Raises:
             ConfigError: An option is wrong.

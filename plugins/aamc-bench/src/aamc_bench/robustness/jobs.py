@@ -74,16 +74,7 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     """Measure a run's routers under one kind and level of noise, and save the sample and the choices in the job's folder.
 
     An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Episodes have the same queries and
-    random events under every noise, so that differences are paired.
-
-    Args:
-        folder: The job's folder.
-        progress: Where to report.
-        run: The run's folder; a relative path is below the jobs' folder.
-        routers: The routers to measure.
-        kind: ``"none"``, ``"estimates"``, or a kind of text noise.
-        level: The standard deviation of the error of estimates, or the share of a text noise.
-        episodes: The number of episodes.
+    random events under every noise, so that differences are paired. The path of the run may be relative to the jobs' folder.
     """
     trained = TrainedRun.open(folder.parent / run, routers)
     settings, setup = trained.run.settings, trained.setup
@@ -115,15 +106,7 @@ HOME, AWAY = "home", "away"
 
 
 def shift(folder: Path, progress: Progress, run: str, routers: Sequence[str], group: int, groups: int) -> dict[str, Any] | None:
-    """Train a run's routers again without a group of categories, and measure both on its test rows.
-
-    Args:
-        folder: The job's folder, which becomes a run of the routers that are trained without the group.
-        progress: Where to report.
-        run: The given run's folder; a relative path is below the jobs' folder.
-        routers: The routers to measure.
-        group: The group's number, from 0.
-        groups: The number of groups.
+    """Train a run's routers again without a group of categories, as a run in the job's folder, and measure both on the given run's test rows.
 
     Returns:
         The group's categories, and the number of queries; None if the data has fewer categories than groups.

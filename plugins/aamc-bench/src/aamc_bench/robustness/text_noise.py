@@ -69,12 +69,5 @@ KINDS: dict[str, Callable[[str, float, Random], str]] = {"typos": typos, "case":
 
 
 def disturb(text: str, kind: str, share: float, seed: int) -> str:
-    """Return a text with one kind of noise.
-
-    Args:
-        text: The text.
-        kind: A key of ``KINDS``.
-        share: From 0 to 1: the share of the words, or the probability that the text is changed.
-        seed: The seed; all randomness follows from it and the text.
-    """
+    """Return a text with one of ``KINDS`` of noise; the share is that of its words, or the probability that the text is changed."""
     return KINDS[kind](text, share, Random(f"{seed}/{kind}/{text}"))  # noqa: S311  # typos, no secrets

@@ -122,13 +122,7 @@ RUN = "run"
 
 
 def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
-    """Train routers in a pool of some size and compare them there at the headline's preference.
-
-    Args:
-        folder: The folder for the pool, its world and the run.
-        progress: Where to report.
-        settings: The benchmark's settings; the pool grows from theirs.
-        size: The number of candidates.
+    """Train routers in a pool of some size, grown from the pool of the settings, and compare them there at the headline's preference.
 
     Returns:
         For each router its name, the size, and its :func:`utilities`.
@@ -166,11 +160,6 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
 def utilities(comparison: Comparison, reward: Reward, resamplings: Sequence[Resampling]) -> dict[str, dict[str, Any]]:
     """Return each router's mean utility at the headline's preference, and its share of the way from random to oracle.
 
-    Args:
-        comparison: With ``random`` and ``oracle`` among its routers.
-        reward: The reward that is the utility.
-        resamplings: The resamples of each of the comparison's units.
-
     Returns:
         By router ``utility`` and ``share``, (utility - random's) / (oracle's - random's); null if these two are equal.
     """
@@ -196,13 +185,7 @@ WARM_UP = 20
 
 
 def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> list[dict[str, Any]]:
-    """Time the decisions of each router of a training job, except routers that cannot be served.
-
-    Args:
-        folder: Unused: the job keeps no files.
-        progress: Where to report.
-        trained: The key of the training job, whose folder is next to this one's.
-        n_queries: The number of decisions timed one at a time.
+    """Time ``n_queries`` decisions of each router of a training job, given by its key, except routers that cannot be served.
 
     Returns:
         For each router its name, the size, and the milliseconds of a decision: ``single_ms`` (median), ``single_p95_ms``

@@ -84,14 +84,9 @@ HELD_OUT = "held out"
 
 
 def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newcomers: int, level: str) -> list[dict[str, Any]]:
-    """Train at one level of knowledge, measure on the test rows, and save a sample for each level with this training.
+    """Train at one level of knowledge, measure on the test rows, and save a sample ``LEVEL.npz`` for each level with this training.
 
-    Args:
-        folder: The folder for the samples, ``LEVEL.npz``.
-        progress: Where to report.
-        settings: The run's settings.
-        newcomers: The number of newcomers, which the seed chooses.
-        level: ``"description"`` (which also measures ``"without"``), a number of outcomes, or ``"all"``.
+    A training with descriptions also measures the level without newcomers; further levels are numbers of outcomes, and all of them.
 
     Returns:
         For each level its name, the newcomers' names, and the number of measured test rows.

@@ -148,12 +148,7 @@ class ScoreTable:
     output_tokens: Floats | None = None
 
     def dataset(self, options: CostOptions, source: str, prices: Mapping[str, Prices] | None = None) -> Dataset:
-        """Return the table as a dataset.
-
-        Args:
-            options: The assumptions about costs.
-            source: The origin of the table.
-            prices: Prices by candidate; prices in the options override them.
+        """Return the table as a dataset; prices in the options override the given ones.
 
         Raises:
             DataError: A candidate has neither a cost nor a price.

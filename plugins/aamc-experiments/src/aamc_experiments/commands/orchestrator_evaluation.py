@@ -14,13 +14,7 @@ from aamc_sdk.errors import ConfigError, component_errors
 
 
 def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder: Path | None, as_json: bool) -> None:
-    """Evaluate an orchestrator and show the results.
-
-    Args:
-        ctx: The command's context.
-        options: The options of ``aamc evaluate``.
-        folder: The folder of a trained orchestrator; None for the newest, else an untrained one.
-        as_json: Whether to print JSON.
+    """Evaluate the orchestrator of a folder, or without one the newest trained one, else an untrained one, and show the results.
 
     Raises:
         ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.

@@ -170,14 +170,7 @@ def promotion(
 
 
 def _result(name: str, figures: Mapping[str, Any], units: int, left: float) -> dict[str, Any]:
-    """Return the result of one router.
-
-    Args:
-        name: The router's name.
-        figures: Its figures.
-        units: The number of queries or streams.
-        left: The oracle's mean reward minus the best single candidate's; NaN if unknown.
-    """
+    """Return the result of one router, on a number of queries or streams; ``left`` is the oracle's reward gap, NaN if unknown."""
     clear = all(_is_clear(figures["ci95"][test]) for test in figures["tests"])
     too_few = f"it takes at least {MIN_UNITS} independent queries or streams to tell, and there are {units}"
     passed, why = (clear, _findings(figures, left)) if units >= MIN_UNITS else (False, too_few)

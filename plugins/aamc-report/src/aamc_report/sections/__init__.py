@@ -35,13 +35,7 @@ DRAWINGS: tuple[Drawing[Results], ...] = (
 
 
 def sections(results: Results, pictures: Mapping[str, Picture], texts: Mapping[str, str]) -> list[Section]:
-    """Return the page's sections.
-
-    Args:
-        results: The run's results.
-        pictures: The drawn figures, by name.
-        texts: The known texts of disputed questions, by the SHA-256 of each.
-    """
+    """Return the page's sections, with the drawn figures by name, and the known texts of disputed questions by the SHA-256 of each."""
 
     def drawn(*drawings: Drawing[Results]) -> list[Picture]:
         return [pictures[drawing.name] for drawing in drawings if drawing.name in pictures]

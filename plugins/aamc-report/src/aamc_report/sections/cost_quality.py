@@ -67,12 +67,7 @@ def draw(results: Results) -> Figure:
 
 
 def draw_plane(routers: Sequence[Series], models: Mapping[str, Floats]) -> Figure:
-    """Draw the plane; its cost axis is logarithmic where costs differ much.
-
-    Args:
-        routers: The routers.
-        models: Mean cost in USD and quality of single candidates, ``[2]`` each.
-    """
+    """Draw routers, and single candidates by mean cost in USD and quality, ``[2]`` each; the cost axis is logarithmic where costs differ much."""
     figure = new_figure(4.9)
     axes = figure.subplots()
     axes.set_xlabel("mean cost of 1,000 queries, USD")
@@ -152,18 +147,9 @@ def _labels(routers: Sequence[Series], models: Mapping[str, Floats]) -> list[Lab
 
 
 def hull_band(comparison: Comparison, router: int, resampling: Resampling, at_cost_usd: Floats) -> Floats:
-    """Return the 95% interval of the quality of a router's hull at each of K costs, cost by cost.
+    """Return the 95% interval of the quality of a router's hull at each of K costs, cost by cost, ``[2, K]``.
 
     Each resample has its own hull, so the band includes the variation of costs. Below a resample's cheapest point its hull is constant.
-
-    Args:
-        comparison: The routers' decisions.
-        router: The router's position.
-        resampling: The resamples.
-        at_cost_usd: Mean costs, ``[K]``.
-
-    Returns:
-        Low and high, ``[2, K]``.
     """
     outcomes = comparison.realised(router)
     cost, quality = (resampling.means(values[SWEEP].T) for values in (outcomes.cost_usd, outcomes.known_quality))

@@ -48,11 +48,6 @@ UNKNOWN = Cause("Failed", "The outcomes of other candidates are unknown: only th
 def failure_causes(comparison: Comparison, router: int, threshold: float) -> Mapping[Cause, Rows]:
     """Return the queries that a router failed by each cause, ``[Q]``; each failure has one cause.
 
-    Args:
-        comparison: The routers' decisions.
-        router: The router's position.
-        threshold: The minimum quality of a success.
-
     Returns:
         Only causes that the data can tell apart: ``UNKNOWN`` where the other candidates' quality is not known. ``AVOIDABLE`` stands
         for ``OVERRATED`` and ``TRADED`` where a router does not state the expected quality of its choice and of a candidate that

@@ -38,11 +38,6 @@ def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Disput
     Disagreement is the probability that two routers, drawn with replacement, choose differently. Equally disputed questions are
     ordered by the difference of the choices' qualities, the largest first.
 
-    Args:
-        comparison: The routers' decisions.
-        headline: The position of the run's router.
-        maximum: The maximum number of questions.
-
     Returns:
         Only questions on which routers disagree, each text once. Routers that choose the same candidate for all questions, at
         random, or knowing the outcome do not count, though their choice is shown.
@@ -90,12 +85,7 @@ def shown_disputes(results: Results) -> list[DisputedQuestion]:
 
 
 def section(results: Results, texts: Mapping[str, str]) -> Section:
-    """Return the section of disputed questions; empty if routers disagree on none.
-
-    Args:
-        results: The run's results.
-        texts: The known texts of these questions, by the SHA-256 of each.
-    """
+    """Return the section of disputed questions, with the known texts by the SHA-256 of each; empty if routers disagree on none."""
     found = shown_disputes(results)
     questions = [attrs.evolve(each, text=_excerpt(texts[each.sha256])) if each.sha256 in texts else each for each in found]
     notes = ["Ordered by the probability that two routers choose differently, then by the difference of their choices' qualities."]
