@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +72,7 @@ def text(row: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def bounded_number(value: Any, name: str, maximum: float = sys.float_info.max, minimum: float = 0.0) -> float:
+def bounded_number(value: Any, name: str, maximum: float, minimum: float = 0.0) -> float:
     """Return a number from ``minimum`` to ``maximum``; None becomes NaN.
 
     Raises:
@@ -83,8 +82,7 @@ def bounded_number(value: Any, name: str, maximum: float = sys.float_info.max, m
         return math.nan
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not minimum <= value <= maximum:
-        wanted = f"a finite number of at least {minimum:g}" if maximum == sys.float_info.max else f"a number from {minimum:g} to {maximum:g}"
-        raise DataError(f"{name} must be {wanted}, not {value!r:.80}")
+        raise DataError(f"{name} must be a number from {minimum:g} to {maximum:g}, not {value!r:.80}")
     return float(value)
 
 

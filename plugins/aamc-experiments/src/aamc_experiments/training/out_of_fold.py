@@ -33,7 +33,7 @@ class OutOfFold:
     lengths: AnswerLengths | None = None
 
 
-def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, lengths: AnswerLengths | None = None) -> None:
+def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, lengths: AnswerLengths | None) -> None:
     """Write the out-of-fold quality of the training rows, ``[Q, M]``, and the lengths of their answers, into an estimator's folder."""
     rows, candidates = split_hash(setup.splits["train"]), setup.services.pool.names
     known: dict[str, Any] = {}
