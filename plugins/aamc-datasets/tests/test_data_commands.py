@@ -230,7 +230,7 @@ def test_a_bug_is_reported_with_its_line_and_package(aamc: Aamc, native: str, mo
 
 
 def test_a_format_that_fails_is_reported_with_its_line(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_datasets.outcomes.outcomes_format.parse_rows", None)
+    monkeypatch.setattr("aamc_datasets.outcomes.outcomes_format.read_outcome_rows", None)
     status, _, err = aamc("inspect", native)
     assert status == 1
     assert re.fullmatch(r"aamc: dataset format 'outcomes' failed: .* \(in outcomes_format.py:\d+ of aamc_datasets, aamc --debug .*\)\n", err)

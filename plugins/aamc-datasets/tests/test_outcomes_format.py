@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from aamc_datasets.outcomes.outcome_rows import parse_rows
+from aamc_datasets.outcomes.outcome_rows import read_outcome_rows
 from aamc_datasets.outcomes.outcomes_format import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -356,4 +356,4 @@ def test_a_row_may_have_other_keys(tmp_path: Path) -> None:
     rows = [{"query": f"q{n}", "outcomes": {"a": {"quality": 1.0}}, **dict.fromkeys(names, "x")} for n in range(2)]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert [row.query.text for row in parse_rows(file)] == ["q0", "q1"]
+    assert [row.query.text for row in read_outcome_rows(file)] == ["q0", "q1"]

@@ -51,7 +51,7 @@ class OutcomeRow:
     reference: str | None
 
 
-def parse_rows(file: Path) -> Iterator[OutcomeRow]:
+def read_outcome_rows(file: Path) -> Iterator[OutcomeRow]:
     """Yield the rows of a file.
 
     Raises:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aamc_datasets.outcomes.outcome_rows import OutcomeRow, parse_rows
+from aamc_datasets.outcomes.outcome_rows import OutcomeRow, read_outcome_rows
 from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
@@ -40,7 +40,7 @@ class OutcomesFormat(DatasetFormat):
             DataError: The path does not exist, has another format, or contains an invalid row; the message gives the line.
         """
         file = single_file(path, "outcomes", SUFFIXES, preferred="outcomes")
-        rows = list(parse_rows(file))
+        rows = list(read_outcome_rows(file))
         if not rows:
             raise DataError(f"{file} is empty; give at least one line with a query and its outcomes")
         pool = _pool(file, rows)
