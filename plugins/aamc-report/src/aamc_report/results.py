@@ -135,10 +135,10 @@ class Results:
         kept = sorted(counts, key=lambda name: -counts[name])[:MAXIMUM_CATEGORIES]
         return {name: n for name, n in counts.items() if name in kept}
 
-    def of_category(self, router: str, category: str, metric: str) -> Estimate:
-        """Return a metric of one category's queries."""
+    def success_in(self, category: str, router: str) -> Estimate:
+        """Return a router's success rate on the queries of a category."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
-        return number(figures.get(metric)), bounds((figures.get("ci95") or {}).get(metric))
+        return number(figures.get("success_rate")), bounds((figures.get("ci95") or {}).get("success_rate"))
 
     def model_share(self, router: str, model: str) -> Estimate:
         """Return the share of queries for which a router chose a model."""

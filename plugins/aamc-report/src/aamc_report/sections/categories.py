@@ -20,14 +20,13 @@ SHADES = ("#e8eef5", "#7fb0d6", "#0a5c9e")
 """From the lowest rate to 100%."""
 MAXIMUM_NUMBERS = 16
 """With more routers, a colour bar replaces the numbers."""
-METRIC = "success_rate"
 
 
 def success_tables(results: Results) -> list[Table]:
     """Return a row for each category, with its number of queries and each router's success rate; nothing without categories."""
     rows = []
     for name, n in results.shown_categories.items():
-        rates = (results.of_category(router, name, METRIC) for router in results.routers)
+        rates = (results.success_in(name, router) for router in results.routers)
         rows.append(TableRow([name], [Cell(n), *(Cell(rate, percent, interval) for rate, interval in rates)]))
     caption = f"Success rate at the preference, by the category of the query.{omission_note(results)}"
     return [Table(caption, ["Category"], [Column("Queries"), *map(Column, results.routers)], rows)] if rows else []
@@ -37,7 +36,7 @@ def draw(results: Results) -> Figure | None:
     """Draw the map; None without categories."""
     if not results.shown_categories:
         return None
-    rates = np.array([[results.of_category(router, name, METRIC)[0] for router in results.routers] for name in results.shown_categories])
+    rates = np.array([[results.success_in(name, router)[0] for router in results.routers] for name in results.shown_categories])
     figure = new_figure(1.3 + 0.24 * len(results.shown_categories))
     axes = figure.subplots()
     scale, shades = Normalize(float(np.nanmin(rates, initial=0.9)), 1.0), LinearSegmentedColormap.from_list("rates", SHADES)
