@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pytest
 from aamc_bench.control import benchmark, jobs
-from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
+from aamc_bench.control.benchmark import ControlBenchmark, mean_and_interval, summary
 from aamc_bench.control.jobs import REWARDS_FILE, ScenarioWorld
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, present_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
@@ -189,10 +189,10 @@ def test_shares_of_the_gap_and_their_intervals_by_hand() -> None:
 
 
 def test_intervals_are_over_seeds_or_over_the_streams_of_one() -> None:
-    mean, low, high = interval([np.array([0.0, 2.0]), np.array([3.0, 3.0])])
+    mean, low, high = mean_and_interval([np.array([0.0, 2.0]), np.array([3.0, 3.0])])
     assert (mean, high - mean) == pytest.approx((2.0, 12.7062 * 1.0), rel=1e-4)  # Student's t with one degree of freedom
     assert low == pytest.approx(2 * mean - high)
-    assert interval([np.array([1.0, 3.0])])[0] == 2.0
+    assert mean_and_interval([np.array([1.0, 3.0])])[0] == 2.0
 
 
 @pytest.mark.usefixtures("short")

@@ -203,20 +203,20 @@ def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
     names = list(rewards[0])
     policies = {}
     for name in names:
-        mean, low, high = interval([found[name] for found in rewards])
+        mean, low, high = mean_and_interval([found[name] for found in rewards])
         policies[name] = {"mean_reward": mean, "ci95": [low, high]}
-    gap, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
+    gap, low, _ = mean_and_interval([found[REFERENCE] - found[GREEDY] for found in rewards])
     scale = max(1.0, *(abs(float(found[GREEDY].mean())) for found in rewards))
     if low <= 0 or gap < MIN_GAP * scale:  # the reference is not better than greedy, or by too little, so there is nothing to close
         return {"policies": policies, "gap_closed": None}
     closed = {}
     for name in names:
-        mean, low, high = interval([_linearised(found[name] - found[GREEDY], found[REFERENCE] - found[GREEDY]) for found in rewards])
+        mean, low, high = mean_and_interval([_linearised(found[name] - found[GREEDY], found[REFERENCE] - found[GREEDY]) for found in rewards])
         closed[name] = {"mean": mean, "ci95": [low, high]}
     return {"policies": policies, "gap_closed": closed}
 
 
-def interval(values: Sequence[Floats]) -> tuple[float, float, float]:
+def mean_and_interval(values: Sequence[Floats]) -> tuple[float, float, float]:
     """Return mean and 95% interval: Student's over seeds, or over the streams ``[n]`` of the only one."""
     units = np.array([value.mean() for value in values]) if len(values) > 1 else values[0]
     low, high = student_interval(units) or (math.nan, math.nan)
