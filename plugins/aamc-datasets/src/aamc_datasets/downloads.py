@@ -127,7 +127,7 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None, progress: Pro
 
 
 def _fault(file: Path) -> str:
-    """Return what a file is in place of a dataset; empty for a dataset."""
+    """Return the reason why a file is no dataset; ``""`` if it may be one."""
     with file.open("rb") as content:
         start = content.read(_PIECE).lstrip()
     return "empty" if not start else "a web page" if start.startswith(b"<") else ""
@@ -164,7 +164,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
 
 
 def _wait_s(retry_after: str, attempt: int) -> float:
-    """Return the seconds to wait for a busy server: what it asks for, or else twice as long each time."""
+    """Return the seconds to wait for a busy server: those of its header ``Retry-After``, else twice as many for each attempt."""
     return min(float(retry_after) if retry_after.isdecimal() else 2.0**attempt, SECONDS)
 
 

@@ -73,7 +73,7 @@ class EarlierExport:
 
 
 class LateEntries:
-    """Attempts and feedback that came after their decision's partition had ended, in a temporary file that nobody else sees."""
+    """Attempts and feedback that came after their decision's partition had ended, in a temporary file of this process."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -6,7 +6,7 @@ In reading order:
 - ``data``: reading datasets, splits, near-duplicates, fingerprints of training rows
 - ``typical_outcomes``, ``leak_guard``, ``setup``: the mean outcomes of candidates, the rows to test on, data with environment and reward
 - ``training``: the training order, orchestrators, out-of-fold expectations, time profiles
-- ``measurement``, ``evaluation``: comparisons, metrics with intervals, the promotion gate
+- ``measurement``, ``evaluation``, ``personal_evaluation``: comparisons, metrics with intervals, the promotion gate, comparisons of users
 - ``estimator_evaluation``: the score of an estimator on labels and outcomes
 - ``off_policy``: estimates from decision logs
 - ``target_preferences``: the preference that meets a target

@@ -198,7 +198,7 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
 
 
 NOT_LATEST = "runs/latest still names another run; use this one with --run {}"
-"""What to say of a run that :func:`point_latest` has not linked."""
+"""The message about a run that :func:`point_latest` has not linked."""
 
 
 def point_latest(folder: Path, runs: Path = Path("runs")) -> bool:

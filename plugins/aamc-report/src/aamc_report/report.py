@@ -60,7 +60,7 @@ def title(results: Results) -> str:
 
 
 RIVALS = ("llm-only", "best-single")
-"""Compared with the strongest model any saving looks good; the best single model is the one to beat."""
+"""The baselines of the summary."""
 
 
 def summary(results: Results) -> str:

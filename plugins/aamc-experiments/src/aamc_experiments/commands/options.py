@@ -192,6 +192,6 @@ def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, 
 
 
 def notify_finished(ctx: click.Context, folder: Path) -> None:
-    """Tell the plugins that a run or an evaluation is finished; users' comparisons have no ``decisions.npz``, and no report."""
+    """Notify the plugins of a finished run or evaluation; one of users' comparisons has no ``decisions.npz``, and no report."""
     if (folder / "decisions.npz").exists():
         plugins_of(ctx).notify("aamc_run_finished", folder=folder)

@@ -78,7 +78,7 @@ HASH = "sha256"
 """The array of ``decisions.npz`` with the hash of the others."""
 
 MEASURE_AGAIN = "complete the run with: aamc run --resume and its folder; if it is an evaluation, run aamc evaluate again with another --out"
-"""What to do about damaged results."""
+"""The advice of errors about damaged results."""
 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]

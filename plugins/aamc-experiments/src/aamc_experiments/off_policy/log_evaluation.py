@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
 
 SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported")
-"""The keys of the figures that tell how much a log says about a router."""
+"""The keys of the figures of overlap between a router and the logged one."""
 MAX_DEVIATION = 4.0
 """The maximum deviation of the mean weight from 1, in standard errors, that chance explains."""
 

@@ -284,7 +284,7 @@ def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
 
 
 def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) -> Any:
-    """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
+    """Decode a content as a decoder of :func:`_decoder` does, also with half a surrogate pair."""
     fields = decode_entry(content, _ANY, name)
     shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
     return msgspec.convert(fields | shared, decoder.type)

@@ -27,7 +27,7 @@ def forecast_errors(expected: Floats, realised: Floats, resampling: Resampling) 
 
     Args:
         expected: The forecasts, ``[Q, K]``; NaN for none.
-        realised: What they forecast, ``[Q, K]``.
+        realised: The realised qualities, ``[Q, K]``.
         resampling: The resamples of the Q rows.
 
     Returns:
