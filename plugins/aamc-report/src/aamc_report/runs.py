@@ -220,8 +220,7 @@ def _plane(runs: Runs, note: str) -> Picture:
         for n, (name, results) in enumerate(runs.items())
     ]
     caption = f"Each run's own router: large markers at its run's preference, and the hull of its frontier, both with 95% intervals. {note}"
-    drawing = Drawing[None]("frontiers", PLANE, caption, lambda _: draw_plane(series, {}))
-    picture = drawing.picture(None)
+    picture = Drawing[Sequence[Series]]("frontiers", PLANE, caption, lambda routers: draw_plane(routers, {})).picture(series)
     assert picture is not None  # a plane is always drawn
     return picture
 

@@ -238,9 +238,9 @@ def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[
         now, then = about_split(split), before.get(name)
         if not isinstance(then, Mapping):
             raise DataError(f"{folder / 'run.yaml'} is damaged: 'splits' does not describe the {name} rows; restore the file, or train again")
+        added = {"references_sha256": "right answers", **{f"{field}_sha256": field for field in split.row_fields}}
         changed = [content for key, content in HASHED.items() if key in now and now[key] != then.get(key)]
-        added = [name for name in ("references", *split.row_fields) if (key := f"{name}_sha256") in now and then.get(key) not in (None, now[key])]
-        changed += ["right answers" if name == "references" else name for name in added]
+        changed += [content for key, content in added.items() if key in now and then.get(key) not in (None, now[key])]
         if changed:
             why = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
             raise DataError(f"{why}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")
