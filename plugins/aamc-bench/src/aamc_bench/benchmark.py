@@ -156,14 +156,7 @@ class Benchmark(ABC):
         return ()
 
     def run(self, out: Path | None, resume: Path | None, as_json: bool, workers: int | None = None, **given: Any) -> None:
-        """Run the benchmark in a new folder or resume it, write its results, and show them.
-
-        Args:
-            out: The folder to write; a new one under ``runs/`` when None.
-            resume: The folder to resume.
-            as_json: Whether to show the JSON document instead of the tables.
-            workers: Jobs at a time; None for as many as there are cores.
-            given: The options of the command line.
+        """Run the benchmark in a new folder or resume it, see :func:`open_experiment`; write its results, and show its tables or its JSON document.
 
         Raises:
             JobsFailed: Some jobs failed; the results, also in the error's ``document``, are made of the others.

@@ -76,13 +76,9 @@ def slug(text: str) -> str:
 
 
 def run_grid(jobs: Sequence[GridJob], folder: Path, workers: int | None, progress: Progress) -> dict[str, Any]:
-    """Do the jobs that have no result yet, several at a time, and return all results by key.
+    """Do the jobs of an experiment's folder that have no result yet, and return all results by key.
 
-    Args:
-        jobs: The jobs, with distinct keys.
-        folder: The experiment's folder; the jobs' files are in ``jobs/`` below it.
-        workers: Jobs at a time, which share the cores evenly; None for as many as there are cores.
-        progress: Where to report.
+    As many jobs as there are workers, by default one for each core, run at a time and share the cores evenly.
 
     Raises:
         JobsFailed: After all jobs, if some failed.

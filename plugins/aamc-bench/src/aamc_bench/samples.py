@@ -97,10 +97,7 @@ class Sample:
 def question_names(queries: NDArray[np.str_], units: Integers, seed: int) -> NDArray[np.str_]:
     """Return the name of the question of each row of a table, ``[Q]``: equal in the comparisons of all seeds, but for rows without text.
 
-    Args:
-        queries: The hash of each text, ``[Q]``.
-        units: The number of each row's question in this comparison, ``[Q]``.
-        seed: The seed of the comparison.
+    The rows are given by the hashes of their texts and the numbers of their questions in this seed's comparison, ``[Q]`` each.
     """
     hashes, query = np.unique(queries, return_inverse=True)
     numbers, unit = np.unique(units, return_inverse=True)

@@ -39,13 +39,7 @@ def existing(path: str, wanted: str) -> Path:
 
 
 def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, preferred: str = "") -> Path:
-    """Return the file that a path names: the path itself, or in a folder the preferred file or the only one with a suffix.
-
-    Args:
-        path: A file or a folder, given by a user.
-        format_name: The format, for error messages.
-        suffixes: The suffixes of the format's files.
-        preferred: The file name, without suffix, that counts where a folder contains several files.
+    """Return the file that a path names: the path itself, or in a folder the preferred file (without suffix), or the only one with a suffix.
 
     Raises:
         DataError: There is no such file, or more than one.

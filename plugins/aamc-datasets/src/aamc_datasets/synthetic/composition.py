@@ -172,10 +172,7 @@ class Composition:
 class Composer:
     """Draws compositions from a grammar; the same seed gives the same sequence.
 
-    Args:
-        grammar: The grammar.
-        seed: The seed.
-        shares: Relative frequencies of categories; those that are not named do not occur. Without any, all are equal.
+    Categories that the relative frequencies ``shares`` do not name do not occur; without any, all are equally frequent.
     """
 
     def __init__(self, grammar: Grammar, seed: int, shares: Mapping[str, float] | None = None) -> None:

@@ -155,12 +155,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
 def compose_splits(sizes: Mapping[str, int], seed: int, shares: Mapping[str, float] | None = None) -> dict[str, Dataset]:
     """Compose distinct texts for each split.
 
-    The hash of a text determines its split, so a training text is never a test text, for any seed and size.
-
-    Args:
-        sizes: Number of texts by split.
-        seed: The same seed gives the same texts; a larger size only adds texts.
-        shares: Relative frequencies of categories; those that are not named do not occur. Without any, all are equal.
+    The hash of a text determines its split, so a training text is never a test text, for any seed and size. A larger size only adds texts.
     """
     composer = Composer(load_grammar(), seed, shares)
     compositions: dict[str, list[Composition]] = {split: [] for split in sizes}

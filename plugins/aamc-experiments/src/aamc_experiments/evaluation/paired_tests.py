@@ -55,13 +55,7 @@ def paired_comparisons(
 
 
 def randomisation_test(differences: Floats, unit: Integers, seed: int) -> Floats:
-    """Return the two-sided p of each of K columns of paired differences, ``[K]``.
-
-    Args:
-        differences: The differences, ``[Q, K]``.
-        unit: The unit of each row, ``[Q]``; rows of one unit change sign together.
-        seed: The seed of the random exchanges.
-    """
+    """Return the two-sided p of each of K columns of paired differences ``[Q, K]``, ``[K]``; rows of one unit change sign together."""
     totals = np.column_stack([np.bincount(unit, column) for column in differences.T])
     observed = np.abs(totals.sum(axis=0)) * (1 - ROUNDING)
     rng = np.random.default_rng(seed)

@@ -111,14 +111,7 @@ class LoggedDecisions:
 
 
 def read_log(store: Store, failure_quality: float | None = 0.0, since: float | None = None, until: float | None = None) -> LoggedDecisions:
-    """Return the decisions of a log that count.
-
-    Args:
-        store: The log.
-        failure_quality: The quality of a failed call without feedback; None for unknown.
-        since: Time of the first decisions, in seconds since the epoch; None for all.
-        until: Time before which decisions were made; None for all.
-    """
+    """Return the decisions of a log that count; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
     found = read_outcome_columns(store, COLUMNS, since, until)
     logged = found.outcomes
     quality = np.where(logged.failed & ~logged.judged, np.nan if failure_quality is None else failure_quality, logged.quality)

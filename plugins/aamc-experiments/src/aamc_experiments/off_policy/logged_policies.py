@@ -44,7 +44,8 @@ class LoggedPolicies:
     def readable(self, router: Router, *, of_run: bool) -> NDArray[np.bool_]:
         """Return whether a router can be evaluated on each recorded request, ``[n]``.
 
-        Texts and embeddings that a router reads go with their user, and a router is not evaluated on what it was trained on.
+        Texts and embeddings that a router reads go with their user. A router of the run, unlike one made for this evaluation, is not evaluated on
+        decisions that it was trained on.
         """
         fresh = ~self.trained if of_run or self.estimator is not None else np.ones(len(self.log), dtype=bool)
         if router.requires.text or self.estimator is not None:
@@ -53,11 +54,6 @@ class LoggedPolicies:
 
     def probabilities(self, name: str, router: Router, *, of_run: bool) -> Floats:
         """Return the probability of each candidate under a router in each readable request, ``[n, K]``; 0 in the others.
-
-        Args:
-            name: The router's name.
-            router: The router.
-            of_run: Whether the router is the run's, and not one made for this evaluation.
 
         Raises:
             ConfigError: The router lacks training, reads texts that the log lacks, or does not know its probabilities.

@@ -190,13 +190,7 @@ def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict
 def read_evaluation_tasks(folder: Path | None, source: Source | None, plugins: Plugins, services: Services) -> Dataset:
     """Read the tasks to evaluate an orchestrator on: its own test tasks, or others. Tasks that it was trained on are left out.
 
-    Near-duplicates of these stay, as :func:`read_tasks` keeps only equal texts together.
-
-    Args:
-        folder: The folder of its training; None for an untrained one.
-        source: Other tasks; None for its own test tasks.
-        plugins: The plugins that offer components.
-        services: The orchestrator's services.
+    Near-duplicates of these stay, as :func:`read_tasks` keeps only equal texts together. An untrained orchestrator has no folder.
 
     Raises:
         ConfigError: There is neither a training nor a source.

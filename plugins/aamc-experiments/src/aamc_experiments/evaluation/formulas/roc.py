@@ -44,9 +44,7 @@ BLOCKS = 100
 def choice_figures(margin: Floats, user: NDArray[np.intp]) -> dict[str, Any]:
     """Return AUC and accuracy with 95% intervals, and the numbers of pairs and users; None where there is no pair.
 
-    Args:
-        margin: Score of the preferred answer minus that of the other one, ``[N]``.
-        user: The number of each pair's user, ``[N]``.
+    A margin is the score of the preferred answer minus that of the other one, ``[N]``; each pair has the number of its user, ``[N]``.
     """
     users = np.unique(user)
     measures: dict[str, Callable[[Floats], float]] = {"preference_auc": choice_auc, "preference_accuracy": choice_accuracy}

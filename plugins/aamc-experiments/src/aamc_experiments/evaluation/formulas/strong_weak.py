@@ -45,10 +45,7 @@ def strong_weak(comparison: Comparison, router: int, resampling: Resampling) -> 
 def ranked(advantage: Floats, gain: Floats, resampling: Resampling) -> dict[str, Floats]:
     """Return APGR and CPT of a ranking on each of B resamples, ``[B]``; NaN if there is no gap to recover.
 
-    Args:
-        advantage: The rank score of each query, the maximum first, ``[Q]``.
-        gain: The strong candidate's quality minus the weak one's, ``[Q]``.
-        resampling: The resamples.
+    Queries are ranked by ``advantage [Q]``, the maximum first; ``gain [Q]`` is the strong candidate's quality minus the weak one's.
     """
     order = np.argsort(-advantage, kind="stable")
     descending = advantage[order]
