@@ -30,8 +30,17 @@ class Progress(Protocol):
         """Show one line to the user."""
 
 
-class NoProgress(Progress):
+class NoProgress:
     """Ignores all progress."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
 
 
 class TrainingEnvironment(Environment):
