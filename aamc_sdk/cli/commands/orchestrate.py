@@ -83,7 +83,8 @@ def orchestrate(
             log()  # before the first call
         began = time.monotonic()
         try:
-            _solve(ctx, orchestration)
+            with closing(orchestration.orchestrator), console(stderr=True).status("working") as status:
+                _run(ctx, orchestration, status.console.print)
         except (Exception, KeyboardInterrupt):
             _save_unfinished(orchestration, path, log)
             raise
@@ -159,15 +160,6 @@ def _check_outputs(trajectory: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another folder")
         if not os.access(place if place.exists() else place.parent, os.W_OK):
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
-
-
-def _solve(ctx: click.Context, orchestration: Orchestration) -> None:
-    """Work on the task, and close the orchestrator."""
-    try:
-        with console(stderr=True).status("working") as status:
-            _run(ctx, orchestration, status.console.print)
-    finally:
-        orchestration.orchestrator.close()
 
 
 def _save(orchestration: Orchestration, path: Path, log: Callable[[], Store] | None) -> None:
