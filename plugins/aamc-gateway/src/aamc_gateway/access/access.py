@@ -222,9 +222,10 @@ def _key_in(headers: Headers) -> str:
 def _check_local(headers: Headers) -> None:
     """Refuse a request to a gateway without keys from another machine, or from another site's page in a browser."""
     for name, value in headers:
+        if name not in (b"host", b"origin", b"x-forwarded-for", b"forwarded"):
+            continue
         text = value.decode("latin-1").lower()
-        own = _is_loopback(_host_of(text.rpartition("://")[2]))
-        if (name in (b"host", b"origin") and not own) or name in (b"x-forwarded-for", b"forwarded"):
+        if name in (b"x-forwarded-for", b"forwarded") or not _is_loopback(_host_of(text.rpartition("://")[2])):
             found = f"{name.decode()} {text[:100]!r}"
             why = f"a gateway without keys answers requests of this machine only, not those with {found}; make a key with: aamc keys add NAME"
             raise Refused(why, status=403, kind="permission")
@@ -240,7 +241,7 @@ def _host_of(address: str) -> str:
 @lru_cache(256)  # the same few hosts are looked at for each request
 def _is_loopback(host: str) -> bool:
     """Return whether a name or address is this machine's own."""
-    if host in ("localhost",) or host.endswith(".localhost"):
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -172,11 +172,10 @@ def sorted_headers(
     found_own: dict[bytes, str] = {}
     found_passed: dict[str, str] = {}
     for name, value in headers:
-        text = value.decode("latin-1")
         if name in own:
-            found_own[name] = text
+            found_own[name] = value.decode("latin-1")
         elif name in passed:
-            known = name.decode("ascii")
+            known, text = name.decode("ascii"), value.decode("latin-1")
             found_passed[known] = f"{found_passed[known]}, {text}" if name in _LISTS and known in found_passed else text
         elif name.startswith(_OWN_PREFIX):
             names = sorted(each.decode("latin-1") for each in own if each.startswith(_OWN_PREFIX))
