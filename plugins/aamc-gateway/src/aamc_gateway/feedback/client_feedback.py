@@ -98,7 +98,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")
     source = str(given.get("source", THUMBS_SOURCE))
     given["source"] = source if is_implicit(source) else f"implicit:{source}"
-    return {**given, "quality": THUMBS[thumbs], "thumbs": thumbs}
+    return {**given, "quality": THUMBS[thumbs], "revision": time.time_ns() // 1_000_000 - _FIRST_REVISION}
 
 
 def _is_foreign(query: Query, caller: Caller) -> bool:
@@ -119,7 +119,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         UnknownDecisionError: It would have to wait for its decision, and not ``may_wait``.
     """
     given = read_feedback(body, caller)
-    thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
+    decision_id = given.pop("decision_id")
     record = _record(controller, decision_id)
     foreign = record is not None and _is_foreign(record.query, caller)
     waits, kept_on = record is None or foreign, f"{decision_id}/{FOREIGN}" if foreign else decision_id
@@ -130,8 +130,6 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
     if isinstance(given.get("id"), str) and given["id"]:
         given["id"] = kept_on + given["id"].removeprefix(decision_id)
-    if thumbs is not None:
-        given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
     call = {name: given.pop(name) for name in _FIGURES if name in given}
     if call and "candidate" in given:
         call["candidate"] = given["candidate"]
