@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -59,7 +60,7 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
     return RoutingArguments(
         preference=_preference(given.get("preference"), named),
         quality_floor=_number(given, "quality_floor", 1.0),
-        budget_usd=_number(given, "budget_usd", float("inf")),
+        budget_usd=_number(given, "budget_usd", math.inf),
         user=_name(given, "user"),
         session=_name(given, "session"),
     )
@@ -81,7 +82,7 @@ def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= at_most:
-        limit = "" if at_most == float("inf") else f" to {at_most:g}"
+        limit = "" if at_most == math.inf else f" to {at_most:g}"
         raise Refused(f"{name} must be a number from 0{limit}, not {value!r:.80}")
     return float(value)
 

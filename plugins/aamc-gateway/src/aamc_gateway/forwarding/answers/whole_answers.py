@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,7 +21,7 @@ from aamc_models.dialects import (
     usage_of,
 )
 
-from aamc_gateway.forwarding.answers.descriptions import HeaderList, cost_header, printable, with_requested_model
+from aamc_gateway.forwarding.answers.descriptions import cost_header, printable, with_requested_model
 from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
@@ -58,11 +58,11 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     await exchange.infer_feedback()
 
 
-async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = None) -> None:
+async def send_reply(send: Send, reply: WireReply, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send an answer, with further headers."""
     kind = JSON if reply.answer is not None else printable(reply.headers.get("content-type", "application/json"))  # official clients require it
     kept = [(name.encode(), printable(reply.headers[name])) for name in _KEPT if name in reply.headers]
-    await send_body(send, reply.body, kind, reply.status, [*(headers or ()), *kept])
+    await send_body(send, reply.body, kind, reply.status, [*headers, *kept])
 
 
 async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
