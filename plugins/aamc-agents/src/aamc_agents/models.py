@@ -122,11 +122,7 @@ class ChatModel:
         return await self._call_recorded(controller, decision, sent)
 
     def check(self) -> None:
-        """Check that there is a model to call.
-
-        Raises:
-            AgentError: No model is configured, or the options name none of the pool's.
-        """
+        """Raise AgentError if no model is configured, or the options name none of the pool's."""
         controller = self._controller()
         if controller is None:
             self._fixed()

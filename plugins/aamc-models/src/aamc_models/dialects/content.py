@@ -62,11 +62,7 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def check_sendable(sent: object, content: object, field: str) -> None:
-    """Check that something of a user's message can be sent: the model would answer an empty question, and the client pay.
-
-    Raises:
-        DataError: The message has content, and nothing of it is sent.
-    """
+    """Raise DataError if nothing of a user's content is sent: the model would answer an empty question, and the client pay."""
     if content and not sent:
         raise DataError(f"{field}.content has no part that can be sent to this model; send images and files as data, or add text")
 

@@ -65,11 +65,7 @@ class EndpointOptions:
 
 
 def check_address(base_url: str) -> None:
-    """Check the address of a server.
-
-    Raises:
-        ConfigError: It is no HTTP address.
-    """
+    """Raise ConfigError unless a text is the HTTP address of a server."""
     try:
         parts = urlsplit(base_url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -97,11 +93,7 @@ def check_variable(name: str, option: str = "api_key_env", example: str = "OPENA
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Check the headers of an endpoint.
-
-    Raises:
-        ConfigError: A name or a value cannot be sent.
-    """
+    """Raise ConfigError if the name or the value of a header cannot be sent."""
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ConfigError(f"headers: {name!r:.80} must be the name of a header, and its value one line of text")

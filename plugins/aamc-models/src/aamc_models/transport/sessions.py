@@ -22,7 +22,7 @@ class HttpSessions:
     """
 
     def __init__(self) -> None:
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Open] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _OpenSession] = WeakKeyDictionary()
 
     async def session(self) -> aiohttp.ClientSession:
         """Return the session of the running event loop."""
@@ -33,7 +33,7 @@ class HttpSessions:
                 ended.forgotten.detach()
             lifetime = _lifetime()
             session = await anext(lifetime)
-            held = self._open[loop] = _Open(session, lifetime, finalize(self, _forget, session, loop))
+            held = self._open[loop] = _OpenSession(session, lifetime, finalize(self, _forget, session, loop))
         return held.session
 
     async def close(self) -> None:
@@ -44,7 +44,7 @@ class HttpSessions:
             await held.lifetime.aclose()
 
 
-class _Open(NamedTuple):
+class _OpenSession(NamedTuple):
     """A session, its closer, and the finalizer that closes it when the provider is garbage-collected."""
 
     session: aiohttp.ClientSession
