@@ -41,11 +41,6 @@ _OF_ATTEMPT = (
 class Collector:
     """Works through prompts. Answers that the ledger has are not asked for again.
 
-    Args:
-        plan: The plan.
-        models: Calls the models.
-        ledger: Keeps every call.
-
     Attributes:
         answers: The answers, by prompt and candidate.
         qualities: Their qualities, by prompt and candidate; None where the judge does not know it.

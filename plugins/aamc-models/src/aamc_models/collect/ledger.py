@@ -72,10 +72,7 @@ class LedgerEntry:
 
 
 class CallLedger:
-    """The calls of a collection, by key.
-
-    Args:
-        folder: The ledger's folder.
+    """The calls of a collection, by key, in a folder.
 
     Attributes:
         entries: All calls that have ended, failed and lost ones included.

@@ -233,14 +233,7 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
 
 
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
-    """Return a whole answer in another dialect; the same answer if the dialects are the same and no model is given.
-
-    Args:
-        source: The dialect of the answer.
-        target: The dialect to return.
-        answer: The answer.
-        model: The model's name in the returned answer; that of the answer when empty.
-    """
+    """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty."""
     conversions = _dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}

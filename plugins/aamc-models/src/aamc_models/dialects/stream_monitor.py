@@ -143,11 +143,7 @@ def _is_work_of_the_server(event: dict[str, Any]) -> bool:
 
 
 def answer_bytes(answer: Mapping[str, Any]) -> int:
-    """Return the bytes of text, reasoning and tool calls in a chat completion, as many as a stream of it has.
-
-    Raises:
-        DataError: A choice is no object.
-    """
+    """Return the bytes of text, reasoning and tool calls in a chat completion, as many as a stream of it has."""
     return sum(_message_bytes(choice.get("message")) for _, choice in objects(answer.get("choices"), "choices"))
 
 

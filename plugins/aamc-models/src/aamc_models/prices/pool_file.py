@@ -46,14 +46,7 @@ class Priced:
 
 
 class PoolFile:
-    """A pool file.
-
-    Args:
-        path: The file.
-
-    Raises:
-        PoolError: It cannot be used as a pool.
-    """
+    """A pool file; one that cannot be used as a pool raises PoolError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

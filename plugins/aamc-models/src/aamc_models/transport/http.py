@@ -81,11 +81,7 @@ class HttpProvider(WireProvider):
         """Return the headers that carry a key; without one, ``key`` is ``""``."""
 
     def address(self, base_url: str, api: str) -> str:
-        """Return the address of an API.
-
-        Raises:
-            Failure: The API is unknown.
-        """
+        """Return the address of an API; an unknown one is a Failure."""
         path = self.paths.get(api, api)
         if not path.startswith("/") or ".." in path:
             raise Failure(f"has no API {api!r}", "request")
