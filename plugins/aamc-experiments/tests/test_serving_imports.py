@@ -17,6 +17,7 @@ EXPERIMENTS_ONLY = {
     "aamc_experiments.data",
     "aamc_experiments.data.near_duplicates",
     "aamc_experiments.data.splits",
+    "aamc_experiments.data.training_fingerprint",
     "aamc_experiments.evaluation",
     "aamc_experiments.training.experiment",
     "aamc_experiments.leak_guard",

@@ -1,6 +1,5 @@
 """Datasets of experiments: reading, dividing into splits, near-duplicates, and fingerprints of training rows."""
 
-from aamc_experiments.data.near_duplicates import TrainingFingerprint, decision_name
 from aamc_experiments.data.splits import (
     SPLITS,
     Groups,
@@ -16,6 +15,7 @@ from aamc_experiments.data.splits import (
     split_hash,
     split_rows,
 )
+from aamc_experiments.data.training_fingerprint import TrainingFingerprint, decision_name
 
 __all__ = [
     "SPLITS",
