@@ -28,20 +28,21 @@ def estimated_tokens(text: str | int) -> int:
     return math.ceil((text if isinstance(text, int) else len(text)) / CHARACTERS_PER_TOKEN)
 
 
-def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN) -> int:
+def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN, file_bytes: int = _FILE_BYTES) -> int:
     """Return the bytes of the texts in a JSON value, such as messages, from which their tokens are estimated.
 
-    A file in base64 counts as 6,000 bytes, those of an image's 1,500 tokens. Roles, ids and the like do not count.
+    Roles, ids and the like do not count.
 
     Args:
         value: The value.
         field_bytes: The bytes that each number, and each field of an object besides its texts, counts: about a token, as a prompt may be token ids.
+        file_bytes: The bytes that a file in base64 counts: those of an image's 1,500 tokens.
     """
     size, waiting = 0, [value]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, str):
-            size += _FILE_BYTES if _FILE.match(inner) else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
+            size += file_bytes if _FILE.match(inner) else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
         elif isinstance(inner, Mapping):
             waiting += [each for name, each in inner.items() if name not in _NO_TEXTS or not isinstance(each, str)]
             size += field_bytes * len(inner)

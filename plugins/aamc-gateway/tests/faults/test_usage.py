@@ -164,6 +164,98 @@ def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
     assert measured == [*range(1, 65), 80, 96]
 
 
+async def leave(url: str, body: dict[str, Any], events: int) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/chat/completions", json=body) as answer:
+        for _ in range(events):
+            await answer.content.readuntil(b"\n\n")
+
+
+def test_hidden_reasoning_does_not_grow_with_the_text_of_an_aborted_answer(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(text="word " * 16, output_tokens=2020, reasoning_tokens=2000)
+    gateway = serve({"good": {}})
+    ask_all(gateway.url, [chat()] * 30)
+    stub.scripts["good"] = Script(text="word " * 2000, chunks=100, pace_ms=20)
+    asyncio.run(leave(gateway.url, chat(stream=True, max_completion_tokens=8192), 82))
+    asyncio.run(leave(gateway.url, chat(stream=True, max_completion_tokens=100), 82))
+    *_, long, limited = entries(gateway, "attempt")
+    assert (long["status"], long["cost_source"]) == ("cancelled", "estimated")
+    assert long["output_tokens"] == pytest.approx(4000, rel=0.1)
+    assert limited["output_tokens"] <= 100
+
+
+def test_visible_reasoning_is_not_added_to_the_text_of_an_answer(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(text="word " * 16, thinking="word " * 1600, output_tokens=2020, reasoning_tokens=2000)
+    gateway = serve({"good": {}})
+    ask_all(gateway.url, [chat()] * 30)
+    stub.scripts["good"] = Script(text="word " * 1600, usage="never")
+    ask_all(gateway.url, [chat()])
+    assert entries(gateway, "attempt")[-1]["output_tokens"] == pytest.approx(2000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "fields", "parameters", "limit"),
+    [
+        ("chat", {"max_tokens": 300}, {}, 300),
+        ("chat", {"max_tokens": 300, "n": 2}, {}, 600),
+        ("chat", {}, {"max_completion_tokens": 300}, 300),
+        ("chat", {"max_tokens": 400}, {"max_completion_tokens": 300}, 400),
+        ("messages", {"max_tokens": 300}, {}, 300),
+        ("completions", {"prompt": ["a", "b"], "max_tokens": 300}, {}, 600),
+    ],
+)
+def test_an_estimate_does_not_exceed_the_limit_of_the_answers(
+    serve: Any, stub: StubServer, answers: str, fields: Any, parameters: Any, limit: int
+) -> None:
+    stub.scripts["good"] = Script(text="word " * 16, output_tokens=100)
+    gateway = serve({"good": {"parameters": parameters, "apis": ["chat", "completions"]}})
+    for body in [body_of(answers, "good")] * 10:
+        asyncio.run(exchange(gateway.url, answers, body))
+    stub.scripts["good"] = Script(text="word " * 2000, usage="never")
+    asyncio.run(exchange(gateway.url, answers, {**body_of(answers, "good"), **fields}))
+    attempt = entries(gateway, "attempt")[-1]
+    assert (attempt["output_tokens"], attempt["cost_source"]) == (limit, "estimated")
+
+
+IMAGES = {
+    "in base64": {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4000, "detail": "low"}},
+    "by its address": {"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}},
+}
+
+
+@pytest.mark.parametrize(("image", "tokens"), [("in base64", 85), ("by its address", 1100)])
+def test_images_do_not_change_the_estimate_of_a_text(serve: Any, stub: StubServer, image: str, tokens: int) -> None:
+    stub.scripts["good"] = Script(prompt_tokens=tokens + 10)
+    gateway = serve({"good": {}})
+    seen = [{"type": "text", "text": "What is this?"}, IMAGES[image]]
+    ask_all(gateway.url, [{"model": "good", "messages": [{"role": "user", "content": seen}]}] * 30)
+    stub.scripts["good"] = Script(usage="never")
+    for content in ("word " * 8000, seen, [*seen, IMAGES[image]], "word " * 8000):
+        ask_all(gateway.url, [{"model": "good", "messages": [{"role": "user", "content": content}]}])
+    *_, text, one, two, text_again = [attempt["prompt_tokens"] for attempt in entries(gateway, "attempt")]
+    assert [text, text_again] == pytest.approx([10_000, 10_000], rel=0.01)
+    assert [one, two] == pytest.approx([tokens + 10, 2 * tokens + 10], abs=0.1 * tokens + 15)
+
+
+def test_the_template_of_a_server_does_not_grow_with_the_prompt(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(prompt_tokens=100)
+    gateway = serve({"good": {}})
+    ask_all(gateway.url, [chat(text="Hi")] * 30)
+    stub.scripts["good"] = Script(usage="never")
+    for text in ("Hi", "word " * 8000):
+        ask_all(gateway.url, [chat(text=text)])
+    *_, short, long = [attempt["prompt_tokens"] for attempt in entries(gateway, "attempt")]
+    assert [short, long] == pytest.approx([100, 10_100], rel=0.05)
+
+
+def test_the_ratio_of_long_prompts_is_learned(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(prompt_tokens=2000)
+    gateway = serve({"good": {}})
+    ask_all(gateway.url, [chat(text="日本" * 500)] * 10)
+    stub.scripts["good"] = Script(usage="never")
+    ask_all(gateway.url, [chat(text="日本" * 5000)])
+    assert entries(gateway, "attempt")[-1]["prompt_tokens"] == pytest.approx(20_000, rel=0.1)
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_request_that_all_candidates_refuse_is_no_failure_of_theirs(serve: Any, stub: StubServer, streamed: bool) -> None:
     stub.scripts |= {"picky": Script(fault="status", status=400), "strict": Script(fault="status", status=422), "good": Script()}

@@ -270,7 +270,7 @@ class Exchange:
         if prepared.is_altered:
             self._excused.add(upstream.name)
         block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
-        call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
+        call = UpstreamCall(upstream, prepared, request, block, held, self.gateway.usage_estimator)
         self.served.calls.append(call.figures)
         return call
 

@@ -28,7 +28,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest, output_limit
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import ModelSpec, Pool
 
@@ -207,23 +207,39 @@ class UpstreamCall:
         figures: What metrics and logs see of it.
     """
 
-    __slots__ = ("_estimator", "block", "figures", "held", "prepared", "upstream")
+    __slots__ = ("_asked", "_estimator", "block", "figures", "held", "prepared", "upstream")
 
-    def __init__(self, upstream: Upstream, prepared: Prepared, block: Call, held: Reservation | None, estimator: UsageEstimator) -> None:
-        self.upstream, self.prepared, self.block, self.held, self._estimator = upstream, prepared, block, held, estimator
+    def __init__(
+        self, upstream: Upstream, prepared: Prepared, asked: ClientRequest, block: Call, held: Reservation | None, estimator: UsageEstimator
+    ) -> None:
+        self.upstream, self.prepared, self.block, self.held = upstream, prepared, block, held
+        self._asked, self._estimator = asked, estimator
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
     def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], int], *, finished: bool) -> None:
         """Set usage and cost inside the block: as reported, else estimated from the bytes that came; nothing where nothing came."""
+        asked, block = self._asked, self.block
         if not finished and not answer_bytes() and reported.prompt_tokens is None:
             return
-        body, block = self.prepared.request.body, self.block
-        given = body if isinstance(body, dict) else {}
-        block.usage, estimated = self._estimator.usage(self.upstream.name, given, answer_bytes, reported, finished=finished)
+        body, name, media = self._body(), self.upstream.name, asked.media if asked.has_media else None
+        usage, estimated = self._estimator.usage(name, body, answer_bytes, reported, finished=finished, media=media)
+        block.usage = self._limited(usage, reported) if estimated else usage
         if finished and not math.isnan(cost_usd):
             block.cost_usd = cost_usd
         elif estimated:
             block.cost_source = "estimated"
+
+    def _body(self) -> Mapping[str, Any]:
+        body = self.prepared.request.body
+        return body if isinstance(body, dict) else {}
+
+    def _limited(self, estimated: Usage, reported: Usage) -> Usage:
+        """Return an estimate whose answer does not exceed the limit of the request, unless the server has reported more."""
+        limit = output_limit(self._body()) or output_limit(self.upstream.candidate.parameters)
+        if limit is None:
+            return estimated
+        at_most = max(limit * self._asked.answers, reported.output_tokens or 0)
+        return attrs.evolve(estimated, output_tokens=min(estimated.output_tokens or 0, at_most))
 
 
 class Upstreams(dict[str, Upstream]):

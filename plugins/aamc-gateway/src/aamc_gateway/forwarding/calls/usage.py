@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from aamc_sdk.interfaces import Usage
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
+
+if TYPE_CHECKING:
+    from aamc_gateway.requests.media import Media
 
 _PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
 _LEARNED_BYTES = 200_000
@@ -19,30 +22,65 @@ _LEARNED_FIRST, _LEARNED_LATER = 64, 16
 """The ratio is learned from a candidate's first 64 answers, and then from every 16th: measuring texts takes longer than the rest of a bill."""
 _DECAY = 0.98
 _PRIOR_TOKENS = 200.0
+_SHORT_BYTES = 1_000
+"""Texts below this size say little of the ratio: a server's template alone may add 100 tokens."""
 
 
 class _Ratio:
-    """Bytes per token, a decaying mean that begins at 4."""
+    """Tokens per unit, a decaying mean that begins with some units of known tokens."""
+
+    def __init__(self, units: float = CHARACTERS_PER_TOKEN * _PRIOR_TOKENS, tokens: float = _PRIOR_TOKENS) -> None:
+        self._units, self._tokens = units, tokens
+
+    def learn(self, units: float, tokens: float) -> None:
+        self._units, self._tokens = _DECAY * self._units + units, _DECAY * self._tokens + tokens
+
+    def tokens(self, units: float) -> float:
+        return units * self._tokens / self._units
+
+
+class _Texts:
+    """Tokens of texts: those of their bytes, at first a quarter, and a mean number beside them, such as hidden reasoning or a server's template."""
 
     def __init__(self) -> None:
-        self._bytes, self._tokens = CHARACTERS_PER_TOKEN * _PRIOR_TOKENS, _PRIOR_TOKENS
+        self._of_bytes, self._beside = _Ratio(), _Ratio(1, 0)
 
-    def learn(self, size: int, tokens: int) -> None:
-        self._bytes, self._tokens = _DECAY * self._bytes + size, _DECAY * self._tokens + tokens
+    def learn(self, size: int, tokens: int, reasoning: int = 0) -> None:
+        """Learn from a text's tokens; those of reasoning may be of text that is among its bytes, or hidden."""
+        expected = min(tokens, self._of_bytes.tokens(size))
+        of_bytes = max(tokens - reasoning, expected)
+        if size < _SHORT_BYTES or of_bytes > size:  # no token has less than a byte
+            of_bytes = expected
+        self._of_bytes.learn(size, of_bytes)
+        self._beside.learn(1, tokens - of_bytes)
 
     def tokens(self, size: int) -> int:
-        return math.ceil(size * self._tokens / self._bytes) if self._bytes > 0 else 0
+        return math.ceil(self._of_bytes.tokens(size) + self._beside.tokens(1)) if size else 0
 
 
 class _Learned:
-    """The ratios of one candidate, and the number of its answers with usage."""
+    """The ratios of one candidate, that of media to their maximum tokens too, and the number of its answers with usage."""
 
     def __init__(self) -> None:
-        self.prompts, self.answers, self.count = _Ratio(), _Ratio(), 0
+        self.prompts, self.answers, self.media, self.count = _Texts(), _Texts(), _Ratio(), 0
+
+    def learn_prompt(self, body: Mapping[str, Any], media: Media | None, tokens: int) -> None:
+        """Learn from a prompt's tokens: the ratio of texts from one without media."""
+        if media is None:
+            if size := prompt_bytes(body):
+                self.prompts.learn(size, tokens)
+        elif media.tokens:  # nothing is known of a file that is named by its id
+            self.media.learn(media.tokens, max(tokens - self.prompts.tokens(prompt_bytes(body, file_bytes=0)), 0))
+
+    def prompt_tokens(self, body: Mapping[str, Any], media: Media | None) -> int:
+        """Return the estimated tokens of a prompt."""
+        if media is None:
+            return self.prompts.tokens(prompt_bytes(body))
+        return self.prompts.tokens(prompt_bytes(body, file_bytes=0)) + math.ceil(self.media.tokens(media.tokens))
 
 
 class UsageEstimator:
-    """Learns each model's ratio of bytes to tokens from calls with usage, and estimates the usage of others."""
+    """Learns from calls with usage how many tokens each model's texts and media have, and estimates the usage of others."""
 
     def __init__(self) -> None:
         self._learned = defaultdict[str, _Learned](_Learned)
@@ -52,7 +90,14 @@ class UsageEstimator:
         self._learned.update((name, earlier._learned[name]) for name in candidates)
 
     def usage(
-        self, candidate: str, body: Mapping[str, Any], answer_bytes: Callable[[], int], reported: Usage, *, finished: bool
+        self,
+        candidate: str,
+        body: Mapping[str, Any],
+        answer_bytes: Callable[[], int],
+        reported: Usage,
+        *,
+        finished: bool,
+        media: Media | None = None,
     ) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether they are estimated.
 
@@ -62,26 +107,27 @@ class UsageEstimator:
             answer_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
             reported: The tokens that the server has reported so far.
             finished: Whether the answer is complete. Until then, reported tokens of the answer are not final.
+            media: The images, documents and recordings of the request; None without any.
         """
         learned, prompt, output = self._learned[candidate], reported.prompt_tokens, reported.output_tokens
         if prompt is not None and output is not None and finished:
             learned.count += 1
             if learned.count <= _LEARNED_FIRST or learned.count % _LEARNED_LATER == 0:
                 if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
-                    learned.prompts.learn(prompt_bytes(body), prompt)
+                    learned.learn_prompt(body, media, prompt)
                 if output and (size := answer_bytes()):
-                    learned.answers.learn(size, output)
+                    learned.answers.learn(size, output, reported.reasoning_tokens or 0)
             return reported, False
         if prompt is None:
-            prompt = learned.prompts.tokens(prompt_bytes(body))
+            prompt = learned.prompt_tokens(body, media)
         if output is None or not finished:
             output = max(output or 0, learned.answers.tokens(answer_bytes()))
         return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
 
 
-def prompt_bytes(body: Mapping[str, Any]) -> int:
+def prompt_bytes(body: Mapping[str, Any], **counted: int) -> int:
     """Return the bytes of a request's prompt: the same for a streamed request and one that is not."""
-    return text_bytes([body[name] for name in _PROMPT_FIELDS if name in body])
+    return text_bytes([body[name] for name in _PROMPT_FIELDS if name in body], **counted)
 
 
 def tokens_of(usage: Usage) -> int:
