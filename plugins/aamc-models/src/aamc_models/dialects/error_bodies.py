@@ -128,27 +128,25 @@ def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
     return error_in(event) or (error_in(response) if isinstance(response, dict) else None)
 
 
-def broken_off(answer: Mapping[str, Any]) -> str | None:
-    """Return the message of the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
+def broken_off(answer: Mapping[str, Any]) -> object:
+    """Return the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
     if answer.get("status") in ("failed", "cancelled"):
-        return error_message(answer.get("error") or f"its status is {answer['status']}")
+        return answer.get("error") or f"its status is {answer['status']}"
     choices = answer.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and (message := error_of_choice(choice)) is not None:
-            return message
-    return None
+    found = (error_of_choice(choice) for choice in (choices if isinstance(choices, list) else ()) if isinstance(choice, dict))
+    return next((error for error in found if error is not None), None)
 
 
-def error_of_choice(choice: Mapping[str, Any]) -> str | None:
-    """Return the message of the error with which a choice, or its last chunk, has finished; None without one."""
+def error_of_choice(choice: Mapping[str, Any]) -> object:
+    """Return the error with which a choice, or its last chunk, has finished; None without one."""
     reason = choice.get("finish_reason")
-    return error_message(choice.get("error") or f"its finish reason is {reason}") if reason in BROKEN_OFF_REASONS else None
+    return choice.get("error") or f"its finish reason is {reason}" if reason in BROKEN_OFF_REASONS else None
 
 
-def broken_off_error(model: str, message: object, kind: str = "server", *, body: bytes = b"", status: int | None = None) -> ProviderError:
-    """Return the error for an answer that a model broke off with a message."""
+def broken_off_error(model: str, error: object, *, body: bytes = b"", status: int | None = None) -> ProviderError:
+    """Return the error for an answer that a model broke off with an error of its server."""
     public = f"model {model!r} broke its answer off with an error"
-    return ProviderError(f"{public}: {message}", kind=kind, body=body, status=status, public=public)
+    return ProviderError(f"{public}: {error_message(error)}", kind=kind_of(error), body=body, status=status, public=public)
 
 
 def error_message(error: object) -> str:

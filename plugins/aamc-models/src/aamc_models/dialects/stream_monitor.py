@@ -9,7 +9,7 @@ from aamc_models.dialects.chat import error_of
 from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_of_choice
+from aamc_models.dialects.error_bodies import error_message, error_of_choice, kind_of
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import objects
 from aamc_sdk.errors import DataError
@@ -106,8 +106,8 @@ class StreamMonitor:
             choices = chunk.get("choices")
             for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict):
-                    if (message := error_of_choice(choice)) is not None:
-                        return Seen(error=message)
+                    if (error := error_of_choice(choice)) is not None:
+                        return Seen(error=error_message(error), kind=kind_of(error))
                     content = self._choice(choice) or content
         if self._reader.finished:
             self.finished = True

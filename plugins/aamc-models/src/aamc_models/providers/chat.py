@@ -11,7 +11,7 @@ from aamc_models.dialects import answer_to_chat, broken_off, broken_off_error, r
 from aamc_models.dialects.chat import ChatReader, reasoning_of
 from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.error_bodies import error_in, error_of_choice, kind_of
+from aamc_models.dialects.error_bodies import error_in, error_of_choice
 from aamc_models.dialects.events import object_of
 from aamc_models.transport.options import shown_address
 from aamc_sdk import Candidate, Services
@@ -88,8 +88,8 @@ def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
 
 def _read_completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
     answer = reply.answer or {}
-    if (words := broken_off(answer)) is not None:
-        raise broken_off_error(candidate.name, words)
+    if (broken := broken_off(answer)) is not None:
+        raise broken_off_error(candidate.name, broken)
     try:
         chat = answer if api == "chat" else answer_to_chat(api, answer)
     except DataError as error:
@@ -134,10 +134,10 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
     for piece in pieces:
         reported = error_in(piece)
         if reported is not None:
-            raise broken_off_error(candidate.name, reported.get("message") or reported, kind_of(reported), body=event)
+            raise broken_off_error(candidate.name, reported, body=event)
         choice = _first_answer(piece.get("choices"))
-        if (words := error_of_choice(choice)) is not None:
-            raise broken_off_error(candidate.name, words, body=event)
+        if (broken := error_of_choice(choice)) is not None:
+            raise broken_off_error(candidate.name, broken, body=event)
         delta, reasoning = choice.get("delta"), ""
         delta = delta if isinstance(delta, dict) else {}
         content = _text_of(delta.get("content"))

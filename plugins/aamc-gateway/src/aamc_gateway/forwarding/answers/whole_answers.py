@@ -106,10 +106,12 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
             except DataError:  # it passes unread, as a response that goes on in the background
                 return 0
 
-        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), size, finished=True)
+        error = broken_off(answer)
+        finished = error is None or bool(answer.get("usage"))  # of one that failed without tokens only what came is paid
+        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), size, finished=finished)
         call.figures.finish_reason = finish_reason(api, answer)
-        if (message := broken_off(answer)) is not None:
-            raise broken_off_error(call.upstream.name, message, status=reply.status)
+        if error is not None:
+            raise broken_off_error(call.upstream.name, error, status=reply.status)
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":

@@ -1,0 +1,59 @@
+"""What answers cost that the stub does not give: failed ones, those in the background, with audio, or with tools of the server."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from aamc_models.testing import Script
+
+
+@contextmanager
+def upstream_of(answer: Mapping[str, Any], events: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Serve an answer, or these events where a stream is asked for; yield the fields of a candidate at this address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["content-length"]))
+            streamed = b'"stream":true' in asked
+            body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events) if streamed else json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream" if streamed else "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"deployments": [{"base_url": f"http://127.0.0.1:{server.server_port}/v1"}]}
+        server.shutdown()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_that_failed_without_tokens_is_free_and_keeps_its_kind(serve: Any, streamed: bool) -> None:
+    failed = {"id": "resp_1", "status": "failed", "error": {"code": "rate_limit_exceeded", "message": "Too many."}, "output": [], "usage": None}
+    with upstream_of(failed, [{"type": "response.failed", "response": failed}]) as fields:
+        running = serve(fields={"good": {"apis": ["responses"], **fields}}, good=Script())
+        answer = running.ask("/v1/responses", {"model": "good", "input": "hi " * 100_000, "stream": streamed})
+    (attempt,) = running.log().attempts
+    assert (answer.status, answer.json["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert (math.isnan(attempt.cost_usd), attempt.prompt_tokens, attempt.output_tokens) == (True, None, None)
+
+
+def test_a_response_that_failed_costs_the_tokens_that_it_reports(serve: Any) -> None:
+    usage = {"input_tokens": 100, "output_tokens": 10}
+    failed = {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "Oh."}, "output": [], "usage": usage}
+    with upstream_of(failed, []) as fields:
+        running = serve(fields={"good": {"apis": ["responses"], **fields}}, good=Script())
+        answer = running.ask("/v1/responses", {"model": "good", "input": "hi"})
+    (attempt,) = running.log().attempts
+    assert (answer.status, attempt.cost_source, attempt.prompt_tokens, attempt.output_tokens) == (502, "priced", 100, 10)
