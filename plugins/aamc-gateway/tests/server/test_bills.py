@@ -57,3 +57,14 @@ def test_a_response_that_failed_costs_the_tokens_that_it_reports(serve: Any) -> 
         answer = running.ask("/v1/responses", {"model": "good", "input": "hi"})
     (attempt,) = running.log().attempts
     assert (answer.status, attempt.cost_source, attempt.prompt_tokens, attempt.output_tokens) == (502, "priced", 100, 10)
+
+
+@pytest.mark.parametrize("reported", [None, {"input_tokens": 100, "output_tokens": 10}])
+def test_an_answer_that_goes_on_in_the_background_has_no_cost_yet(serve: Any, reported: Any) -> None:
+    response = {"id": "resp_1", "status": "completed" if reported else "queued", "output": [], "usage": reported}
+    with upstream_of(response, []) as fields:
+        running = serve(fields={"good": {"apis": ["responses"], **fields}}, good=Script())
+        answer = running.ask("/v1/responses", {"model": "good", "input": "hi", "background": True})
+    (attempt,) = running.log().attempts
+    assert (answer.status, "x-aamc-cost-usd" in answer.headers) == (200, reported is not None)
+    assert (math.isnan(attempt.cost_usd), attempt.cost_source) == ((True, "") if reported is None else (False, "priced"))

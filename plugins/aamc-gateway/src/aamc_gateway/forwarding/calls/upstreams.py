@@ -217,9 +217,14 @@ class UpstreamCall:
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
     def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], int], *, finished: bool) -> None:
-        """Set usage and cost inside the block: as reported, else estimated from the bytes that came; nothing where nothing came."""
+        """Set usage and cost inside the block: as reported, else estimated from the bytes that came.
+
+        Nothing is set where nothing came, and for an answer that goes on in the background, whose usage comes later.
+        """
         asked, block = self._asked, self.block
         if not finished and not answer_bytes() and reported.prompt_tokens is None:
+            return
+        if reported.output_tokens is None and asked.is_background:
             return
         body, name, media = self._body(), self.upstream.name, asked.media if asked.has_media else None
         usage, estimated = self._estimator.usage(name, body, answer_bytes, reported, finished=finished, media=media)
