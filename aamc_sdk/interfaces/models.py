@@ -43,7 +43,7 @@ class Usage:
         cache_write_1h_tokens: Those of them that the cache keeps for an hour.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
-        at_list_prices: Whether list prices apply. They do not for another service tier or speed, or for tools that the server bills.
+        at_list_prices: Whether list prices apply. They do not for another service tier or speed, audio, drawn images, or tools that the server bills.
 
     Raises:
         TypeError: ``at_list_prices`` is not a bool.

@@ -68,3 +68,45 @@ def test_an_answer_that_goes_on_in_the_background_has_no_cost_yet(serve: Any, re
     (attempt,) = running.log().attempts
     assert (answer.status, "x-aamc-cost-usd" in answer.headers) == (200, reported is not None)
     assert (math.isnan(attempt.cost_usd), attempt.cost_source) == ((True, "") if reported is None else (False, "priced"))
+
+
+AUDIO = {"prompt_tokens_details": {"audio_tokens": 900}, "completion_tokens_details": {"audio_tokens": 950}}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "counts", "source"),
+    [
+        ({"annotations": [], "executed_tools": None}, {}, "priced"),
+        ({}, AUDIO, "estimated"),
+        ({}, {"num_sources_used": 7}, "estimated"),
+        ({"annotations": [{"type": "url_citation"}]}, {}, "estimated"),
+        ({"executed_tools": [{"type": "search"}]}, {}, "estimated"),
+    ],
+)
+def test_audio_and_tools_of_a_chat_server_are_not_at_list_prices(serve: Any, streamed: bool, fields: Any, counts: Any, source: str) -> None:
+    message, usage = {"role": "assistant", "content": "Hi", **fields}, {"prompt_tokens": 1000, "completion_tokens": 1000, **counts}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    pieces = [{"choices": [{"index": 0, "delta": message}]}, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+    with upstream_of(whole, [*pieces, {"choices": [], "usage": usage}]) as address:
+        running = serve(fields={"good": address}, good=Script())
+        assert running.chat(stream=streamed).status == 200
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_source, attempt.cost_usd) == (source, pytest.approx(0.003))
+
+
+@pytest.mark.parametrize(
+    ("path", "usage", "source"),
+    [
+        ("images/generations", {"input_tokens": 50, "output_tokens": 1056, "input_tokens_details": {"text_tokens": 50, "image_tokens": 0}}, "priced"),
+        ("audio/transcriptions", {"input_tokens": 140, "output_tokens": 45, "input_token_details": {"audio_tokens": 140}}, "estimated"),
+    ],
+)
+def test_images_and_transcriptions_cost_the_tokens_that_they_report(serve: Any, path: str, usage: Any, source: str) -> None:
+    with upstream_of({"usage": usage}, []) as address:
+        running = serve(fields={"good": address}, good=Script())
+        answer = running.ask(f"/v1/{path}", {"model": "good", "prompt": "a cat"}, content_type="application/json")
+    (attempt,) = running.log().attempts
+    assert (answer.status, attempt.cost_source) == (200, source)
+    cost_usd = (usage["input_tokens"] + 2 * usage["output_tokens"]) / 1e6
+    assert [attempt.cost_usd, float(answer.headers["x-aamc-cost-usd"])] == pytest.approx([cost_usd] * 2)

@@ -78,11 +78,23 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("messages", {}, {"inference_geo": "us"}, False),
         ("messages", {}, {"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 3}}, True),
         ("messages", {}, {"server_tool_use": {"web_search_requests": 2}}, False),
+        ("chat", {}, {"prompt_tokens_details": {"audio_tokens": 0, "image_tokens": 9}, "completion_tokens_details": {"audio_tokens": 0}}, True),
+        ("chat", {}, {"prompt_tokens_details": {"audio_tokens": 900}}, False),
+        ("chat", {}, {"completion_tokens_details": {"audio_tokens": 950}}, False),
+        ("chat", {}, {"completion_tokens_details": {"image_tokens": 1290}}, False),
+        ("responses", {}, {"input_token_details": {"text_tokens": 0, "audio_tokens": 140}}, False),
+        ("chat", {}, {"num_sources_used": 0}, True),
+        ("chat", {}, {"num_sources_used": 7}, False),
+        ("chat", {"choices": [{"message": {"content": "Hi", "annotations": []}}]}, {}, True),
+        ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}}]}, {}, False),
+        ("chat", {"choices": [{"message": {"content": "Hi", "executed_tools": [{"type": "search"}]}}]}, {}, False),
     ],
 )
 def test_another_tier_or_speed_and_billed_tools_are_not_at_list_prices(dialect: str, fields: Any, counts: Any, expected: bool) -> None:
     assert usage_of(dialect, {**fields, "usage": counts}).at_list_prices is expected
     streamed = StreamedUsage(dialect)
+    for choice in fields.get("choices", []):
+        streamed.note_delta(choice["message"])
     streamed.note({**fields, "usage": counts})
     assert streamed.tokens.at_list_prices is expected
 

@@ -117,6 +117,7 @@ class StreamMonitor:
     def _choice(self, choice: dict[str, Any]) -> bool:
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
+        self._reader.usage.note_delta(delta)
         size = _message_bytes(delta)
         content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)
         if delta.get("tool_calls"):

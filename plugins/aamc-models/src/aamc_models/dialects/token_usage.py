@@ -30,6 +30,11 @@ _AT_LIST_PRICES = {
 """The values, in lower case, in answers or their usage, with which list prices apply; ``on_demand`` is Groq's."""
 _BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 """Items of responses that are calls of the server's own tools, billed besides tokens."""
+_BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_queries")
+"""Counts of searches and other tools in the usage of xAI and Perplexity, billed besides tokens."""
+_PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_ANSWER_DETAILS = ("completion_tokens_details", "output_tokens_details")
+"""The fields of the details of the prompt and of the answer in all APIs; the last one of the prompt is that of transcriptions."""
 
 
 def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,12 +55,36 @@ def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
 
 def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     """Return whether list prices apply to an answer with the fields of its usage."""
-    tools, output = answer.get("server_tool_use"), answer.get("output")
+    tools, output, choices = answer.get("server_tool_use"), answer.get("output"), answer.get("choices")
     if isinstance(tools, dict) and any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
         return False
     if isinstance(output, list) and any(isinstance(item, dict) and item.get("type") in _BILLED_CALLS for item in output):
         return False
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict) and _has_billed_work(message):
+            return False
+    for name in _BILLED_COUNTS:
+        if answer.get(name):
+            return False
+    if _has_media_tokens(answer):
+        return False
     return all(not isinstance(value := answer.get(name), str) or value.lower() in usual for name, usual in _AT_LIST_PRICES.items())
+
+
+def _has_media_tokens(counted: Mapping[str, Any]) -> bool:
+    """Return whether tokens of audio or of drawn images are counted, which have their own prices; images in prompts mostly cost the same as text."""
+    for name in _PROMPT_DETAILS:
+        if isinstance(details := counted.get(name), dict) and details.get("audio_tokens"):
+            return True
+    for name in _ANSWER_DETAILS:
+        if isinstance(details := counted.get(name), dict) and (details.get("audio_tokens") or details.get("image_tokens")):
+            return True
+    return False
+
+
+def _has_billed_work(message: Mapping[str, Any]) -> bool:
+    """Return whether tools of the server worked for a message or delta of chat: a search, whose sources it annotates, or Groq's."""
+    return bool(message.get("annotations") or message.get("executed_tools"))
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
@@ -100,6 +129,7 @@ class StreamedUsage:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._counts: dict[str, Any] = {}
+        self._has_billed_work = False
         self.tokens = Usage()
         self.cost_usd = math.nan
 
@@ -111,8 +141,15 @@ class StreamedUsage:
         if not isinstance(usage, dict):
             return False
         self._counts.update((name, count) for name, count in usage.items() if count or self._counts.get(name) is None)  # a last event may have zeros
-        self.tokens = usage_of(self._dialect, {**holder, "usage": self._counts})
+        usage_so_far = usage_of(self._dialect, {**holder, "usage": self._counts})
+        self.tokens = attrs.evolve(usage_so_far, at_list_prices=False) if self._has_billed_work else usage_so_far
         return True
+
+    def note_delta(self, delta: Mapping[str, Any]) -> None:
+        """Take a piece of an answer of chat, which may come before its usage: tools of the server may have worked for it."""
+        if _has_billed_work(delta):
+            self._has_billed_work = True
+            self.tokens = attrs.evolve(self.tokens, at_list_prices=False)
 
     def to(self, dialect: str) -> dict[str, Any]:
         """Return the ``usage`` object in a dialect, with the cost that the server has put into its own."""

@@ -140,6 +140,7 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
             raise broken_off_error(candidate.name, broken, body=event)
         delta, reasoning = choice.get("delta"), ""
         delta = delta if isinstance(delta, dict) else {}
+        reader.usage.note_delta(delta)
         content = _text_of(delta.get("content"))
         with suppress(DataError):  # the answer goes on without reasoning that cannot be read
             reasoning = reasoning_of(delta)
