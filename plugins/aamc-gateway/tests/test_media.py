@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, media_of, uploaded_media
+from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, Media, media_of, uploaded_media
 
 DATA = base64.b64encode(bytes(30_000)).decode()
 PDF = base64.b64encode(b"%PDF-1.4 /Type /Pages /Kids [] " + b"<< /Type /Page >> " * 2 + b"<</Type/Page/Parent 1>>" + bytes(90_000)).decode()
@@ -41,15 +41,16 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
     ],
 )
 def test_the_tokens_of_media_follow_from_their_kind(part: dict[str, Any], size: int, tokens: int) -> None:
-    assert media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}) == (size, tokens)
+    media = media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]})
+    assert (media.bytes, media.tokens) == (size, tokens)
 
 
 def test_an_uploaded_recording_has_as_many_tokens_as_one_in_base64() -> None:
-    assert uploaded_media("/audio/transcriptions", [20_000, 10_000]) == (30_000, len(DATA) // 300)
+    assert uploaded_media("/audio/transcriptions", [20_000, 10_000]) == Media(30_000, recordings=len(DATA) // 300)
 
 
 def test_a_tool_whose_schema_has_a_list_of_types_or_a_property_type_holds_no_media() -> None:
     schema = {"type": "object", "properties": {"type": {"type": ["string", "null"]}}}
     image = {"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}
     body = {"messages": [{"role": "user", "content": [image]}], "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
-    assert media_of(body) == (0, IMAGE_TOKENS)
+    assert media_of(body) == Media(0, images=IMAGE_TOKENS)

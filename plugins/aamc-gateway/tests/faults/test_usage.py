@@ -8,8 +8,10 @@ import math
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
+from aamc_gateway.requests.media import Media
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat, entries
 
@@ -162,6 +164,28 @@ def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
         usage = Usage(prompt_tokens=5, output_tokens=10)
         assert estimator.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
     assert measured == [*range(1, 65), 80, 96]
+
+
+@pytest.mark.parametrize("bytes_per_token", [2.0, 2.8, 4.0])
+@pytest.mark.parametrize("beside", [0, 100], ids=["no template", "template"])
+def test_short_texts_of_many_sizes_teach_the_ratio_of_long_ones(bytes_per_token: float, beside: int) -> None:
+    rng, estimator = np.random.default_rng(0), UsageEstimator()
+    for size in np.exp(rng.normal(math.log(300), 0.5, 800)).clip(20, 990).astype(int).tolist():
+        output = max(1, round(beside + size / bytes_per_token * math.exp(rng.normal(0, 0.15))))
+        estimator.usage("good", {}, lambda size=size: size, Usage(prompt_tokens=1, output_tokens=output), finished=True)  # type: ignore[misc]
+    for size in (20, 300, 4_000, 20_000):
+        estimate, _ = estimator.usage("good", {}, lambda size=size: size, Usage(), finished=False)  # type: ignore[misc]
+        assert estimate.output_tokens == pytest.approx(beside + size / bytes_per_token, rel=0.15, abs=15)
+
+
+def test_documents_do_not_change_the_estimate_of_an_image() -> None:
+    estimator, document, image = UsageEstimator(), Media(400_000, documents=100_000), Media(6_000, images=6_500)
+    for _ in range(30):
+        estimator.usage("good", {}, lambda: 1, Usage(prompt_tokens=2_000, output_tokens=1), finished=True, media=document)
+        estimator.usage("good", {}, lambda: 1, Usage(prompt_tokens=1_100, output_tokens=1), finished=True, media=image)
+    for media, tokens in ((document, 2_000), (image, 1_100)):
+        estimate, _ = estimator.usage("good", {}, lambda: 1, Usage(), finished=False, media=media)
+        assert estimate.prompt_tokens == pytest.approx(tokens, rel=0.1)
 
 
 async def leave(url: str, body: dict[str, Any], events: int) -> None:

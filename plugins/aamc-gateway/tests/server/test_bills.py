@@ -70,6 +70,27 @@ def test_an_answer_that_goes_on_in_the_background_has_no_cost_yet(serve: Any, re
     assert (math.isnan(attempt.cost_usd), attempt.cost_source) == ((True, "") if reported is None else (False, "priced"))
 
 
+@pytest.mark.parametrize(
+    "answer", [{"status": "failed", "error": {"code": "server_error", "message": "Oh."}}, {"status": "queued"}], ids=["failed", "background"]
+)
+def test_a_reported_cost_needs_no_tokens(serve: Any, answer: Any) -> None:
+    response = {"id": "resp_1", "output": [], "usage": None, "aamc": {"cost_usd": 0.25}, **answer}
+    with upstream_of(response, []) as fields:
+        running = serve(fields={"good": {"apis": ["responses"], **fields}}, good=Script())
+        running.ask("/v1/responses", {"model": "good", "input": "hi", "background": answer["status"] == "queued"})
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_usd, attempt.cost_source) == (0.25, "reported")
+
+
+def test_a_background_request_to_a_server_of_chat_is_estimated_without_tokens(serve: Any) -> None:
+    answer = {"id": "c1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 1000}, "finish_reason": "stop"}]}
+    with upstream_of(answer, []) as fields:
+        running = serve(fields={"good": {"apis": ["chat"], **fields}}, good=Script())
+        running.ask("/v1/responses", {"model": "good", "input": "hi", "background": True})
+    (attempt,) = running.log().attempts
+    assert (attempt.output_tokens, attempt.cost_source) == (1250, "estimated")
+
+
 AUDIO = {"prompt_tokens_details": {"audio_tokens": 900}, "completion_tokens_details": {"audio_tokens": 950}}
 
 

@@ -30,12 +30,24 @@ class Media(NamedTuple):
     """The images, documents and recordings of a request: their bytes in its body, and their maximum tokens."""
 
     bytes: int = 0
-    tokens: int = 0
+    images: int = 0
+    documents: int = 0
+    recordings: int = 0
+
+    @property
+    def tokens_by_kind(self) -> dict[str, int]:
+        """The maximum tokens of each kind that the request has."""
+        return {kind: tokens for kind, tokens in self._asdict().items() if kind != "bytes" and tokens}
+
+    @property
+    def tokens(self) -> int:
+        """The maximum tokens of all kinds."""
+        return self.images + self.documents + self.recordings
 
 
 def media_of(body: Mapping[str, Any]) -> Media:
     """Return the images, documents and recordings of a request; of a document that is not in the body, nothing is known."""
-    size, tokens, waiting = 0, 0, list(body.values())
+    size, images, documents, recordings, waiting = 0, 0, 0, 0, list(body.values())
     while waiting:
         part = waiting.pop()
         if isinstance(part, list):
@@ -44,22 +56,22 @@ def media_of(body: Mapping[str, Any]) -> Media:
             kind, data = part.get("type"), _data(part)
             kind = kind if isinstance(kind, str) else ""  # the schema of a tool may have a list of types, or a property of that name
             if kind in IMAGE_TYPES:
-                tokens += IMAGE_TOKENS
+                images += IMAGE_TOKENS
             elif kind in _DOCUMENTS and data:
-                tokens += _document_tokens(data)
+                documents += _document_tokens(data)
             elif kind == "input_audio":
-                tokens += len(data) // RECORDING_BYTES_PER_TOKEN
+                recordings += len(data) // RECORDING_BYTES_PER_TOKEN
             else:
                 waiting += part.values()
                 continue
             size += len(data)
-    return Media(size, tokens)
+    return Media(size, images, documents, recordings)
 
 
 def uploaded_media(api: str, sizes: Sequence[int]) -> Media:
     """Return the recordings or images in a form of an API, by the sizes of its files in bytes; nothing for other APIs."""
     if api.startswith("/audio/"):
-        return Media(sum(sizes), sum(sizes) * 4 // 3 // RECORDING_BYTES_PER_TOKEN)  # an upload is not in base64
+        return Media(sum(sizes), recordings=sum(sizes) * 4 // 3 // RECORDING_BYTES_PER_TOKEN)  # an upload is not in base64
     return Media(sum(sizes), len(sizes) * IMAGE_TOKENS) if api.startswith("/images/") else Media()
 
 

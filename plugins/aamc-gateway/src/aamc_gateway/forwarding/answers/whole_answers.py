@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,9 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
             except DataError:  # it passes unread, as a response that goes on in the background
                 return 0
 
-        error = broken_off(answer)
-        finished = error is None or bool(answer.get("usage"))  # of one that failed without tokens only what came is paid
-        call.bill(usage_of(api, answer), reported_cost(answer, reply.headers), size, finished=finished)
+        error, cost_usd = broken_off(answer), reported_cost(answer, reply.headers)
+        finished = error is None or bool(answer.get("usage")) or not math.isnan(cost_usd)  # of one that failed without these only what came is paid
+        call.bill(usage_of(api, answer), cost_usd, size, finished=finished)
         call.figures.finish_reason = finish_reason(api, answer)
         if error is not None:
             raise broken_off_error(call.upstream.name, error, status=reply.status)

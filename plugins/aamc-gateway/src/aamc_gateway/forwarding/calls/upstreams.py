@@ -221,17 +221,18 @@ class UpstreamCall:
 
         Nothing is set where nothing came, and for an answer that goes on in the background, whose usage comes later.
         """
-        asked, block = self._asked, self.block
+        asked, block, body = self._asked, self.block, self._body()
+        is_reported = finished and not math.isnan(cost_usd)
+        if is_reported:
+            block.cost_usd = cost_usd
         if not finished and not answer_bytes() and reported.prompt_tokens is None:
             return
-        if reported.output_tokens is None and asked.is_background:
+        if reported.output_tokens is None and body.get("background") is True:
             return
-        body, name, media = self._body(), self.upstream.name, asked.media if asked.has_media else None
+        name, media = self.upstream.name, asked.media if asked.has_media else None
         usage, estimated = self._estimator.usage(name, body, answer_bytes, reported, finished=finished, media=media)
         block.usage = self._limited(usage, reported) if estimated else usage
-        if finished and not math.isnan(cost_usd):
-            block.cost_usd = cost_usd
-        elif estimated:
+        if estimated and not is_reported:
             block.cost_source = "estimated"
 
     def _body(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 
 from aamc_sdk.interfaces import Usage
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
@@ -22,8 +23,8 @@ _LEARNED_FIRST, _LEARNED_LATER = 64, 16
 """The ratio is learned from a candidate's first 64 answers, and then from every 16th: measuring texts takes longer than the rest of a bill."""
 _DECAY = 0.98
 _PRIOR_TOKENS = 200.0
-_SHORT_BYTES = 1_000
-"""Texts below this size say little of the ratio: a server's template alone may add 100 tokens."""
+_PRIOR_VARIANCE = 3 * 200.0**2
+"""Weight of the prior of a quarter of a token per byte: that of a few texts whose sizes differ by 200 bytes."""
 
 
 class _Ratio:
@@ -40,43 +41,55 @@ class _Ratio:
 
 
 class _Texts:
-    """Tokens of texts: those of their bytes, at first a quarter, and a mean number beside them, such as hidden reasoning or a server's template."""
+    """Tokens of texts: a line over their bytes, by least squares with decaying weights, and a mean of hidden reasoning.
+
+    The line's constant is what a server adds to each text, such as its template. It begins with an empty text of no tokens.
+    """
 
     def __init__(self) -> None:
-        self._of_bytes, self._beside = _Ratio(), _Ratio(1, 0)
+        self._sums = np.array([1.0, 0.0, 0.0, 0.0, 0.0])  # of weights, x, y, x^2, xy for x bytes with y tokens
+        self._hidden = _Ratio(1, 0)
 
     def learn(self, size: int, tokens: int, reasoning: int = 0) -> None:
-        """Learn from a text's tokens; those of reasoning may be of text that is among its bytes, or hidden."""
-        expected = min(tokens, self._of_bytes.tokens(size))
-        of_bytes = max(tokens - reasoning, expected)
-        if size < _SHORT_BYTES or of_bytes > size:  # no token has less than a byte
-            of_bytes = expected
-        self._of_bytes.learn(size, of_bytes)
-        self._beside.learn(1, tokens - of_bytes)
+        """Learn from a text's tokens. Those of reasoning are among its bytes, or hidden: whichever is nearer to the line."""
+        expected = self._of_bytes(size)
+        hidden = reasoning if abs(tokens - reasoning - expected) < abs(tokens - expected) else 0
+        self._hidden.learn(1, hidden)
+        tokens -= hidden
+        self._sums = _DECAY * self._sums + (1, size, tokens, size * size, size * tokens)
 
     def tokens(self, size: int) -> int:
-        return math.ceil(self._of_bytes.tokens(size) + self._beside.tokens(1)) if size else 0
+        return math.ceil(self._of_bytes(size) + self._hidden.tokens(1)) if size else 0
+
+    def _of_bytes(self, size: int) -> float:
+        n, x, y, xx, xy = self._sums.tolist()
+        slope = (xy - x * y / n + _PRIOR_VARIANCE / CHARACTERS_PER_TOKEN) / (xx - x * x / n + _PRIOR_VARIANCE)
+        slope = min(max(slope, 0.0), 1.0)  # no token has less than a byte
+        constant = (y - slope * x) / n
+        return constant + slope * size if constant >= 0 else size * y / x
 
 
 class _Learned:
-    """The ratios of one candidate, that of media to their maximum tokens too, and the number of its answers with usage."""
+    """The tokens of one candidate's texts, and of media as ratios to their maximum; ``count`` is the number of its answers with usage."""
 
     def __init__(self) -> None:
-        self.prompts, self.answers, self.media, self.count = _Texts(), _Texts(), _Ratio(), 0
+        self.prompts, self.answers, self.media, self.count = _Texts(), _Texts(), defaultdict[str, _Ratio](_Ratio), 0
 
     def learn_prompt(self, body: Mapping[str, Any], media: Media | None, tokens: int) -> None:
-        """Learn from a prompt's tokens: the ratio of texts from one without media."""
+        """Learn from a prompt's tokens: texts from one without media, and media from one with a single kind of them."""
         if media is None:
             if size := prompt_bytes(body):
                 self.prompts.learn(size, tokens)
-        elif media.tokens:  # nothing is known of a file that is named by its id
-            self.media.learn(media.tokens, max(tokens - self.prompts.tokens(prompt_bytes(body, file_bytes=0)), 0))
+        elif len(media.tokens_by_kind) == 1:  # nothing is known of a file that is named by its id
+            ((kind, maximum),) = media.tokens_by_kind.items()
+            self.media[kind].learn(maximum, max(tokens - self.prompts.tokens(prompt_bytes(body, file_bytes=0)), 0))
 
     def prompt_tokens(self, body: Mapping[str, Any], media: Media | None) -> int:
         """Return the estimated tokens of a prompt."""
         if media is None:
             return self.prompts.tokens(prompt_bytes(body))
-        return self.prompts.tokens(prompt_bytes(body, file_bytes=0)) + math.ceil(self.media.tokens(media.tokens))
+        of_media = sum(self.media[kind].tokens(maximum) for kind, maximum in media.tokens_by_kind.items())
+        return self.prompts.tokens(prompt_bytes(body, file_bytes=0)) + math.ceil(of_media)
 
 
 class UsageEstimator:
