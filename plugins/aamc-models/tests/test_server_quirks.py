@@ -55,6 +55,8 @@ def test_the_limit_of_an_answer_has_the_one_name_that_the_server_knows(
     ("model", "is_openai"),
     [
         *[(name, True) for name in ("gpt-4o", "GPT-5", "gpt-35-turbo", "chatgpt-4o-latest", "ft:gpt-4o:acme::1", "o3", "azure/eu/gpt-5.5")],
+        *[(name, True) for name in ("gpt-6-luna", "openai/gpt-6.1-terra", "gpt-10")],
+        ("gpt-20b", False),
         *[(name, False) for name in ("gpt-oss-20b", "gpt-neox-20b", "me/gpt-j-6b", "gpt-4all", "o1ive", "ft:open-mistral-7b", "me/gpt-4o-distil")],
     ],
 )

@@ -17,7 +17,7 @@ _OPENAI_FIELDS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifi
 """Fields of OpenAI's own models, which some other servers refuse."""
 OPENAI_HOST = r"(?:.+\.)?api\.openai\.com"
 _AZURE_HOST = r".+\.(?:openai|cognitiveservices)\.azure\.\w+"
-_OPENAI_MODEL = re.compile(r"(?:.*\b(?:openai|azure)/(?:.*/)?)?(?:ft:)?(?:gpt-(?:[345]|35)(?:[.o-]|$)|chatgpt-|o[1-9](?:-|$))", re.IGNORECASE)
+_OPENAI_MODEL = re.compile(r"(?:.*\b(?:openai|azure)/(?:.*/)?)?(?:ft:)?(?:gpt-(?:[3-9]|[1-9][0-9])(?:[.o-]|$)|chatgpt-|o[1-9](?:-|$))", re.IGNORECASE)
 """The beginning of the names of OpenAI's models, which may be behind a proxy. A wrong match may lift the limit on which a budget relies."""
 _MISTRAL = re.compile(r"[sx]tral(?!i)", re.IGNORECASE)
 """A part of the names of Mistral's models, such as devstral and mixtral, and of its address."""
