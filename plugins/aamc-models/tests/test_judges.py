@@ -126,6 +126,15 @@ def test_pairwise_gives_the_mean_points() -> None:
     assert len(asked) == judge.calls(Prompt(text="?"), list(answers)) == 6
 
 
+def test_pairwise_knows_no_quality_of_an_answer_that_was_not_compared_with_every_other() -> None:
+    async def ask(text: str) -> str:
+        return "VERDICT: TIE" if "worst" in text else "No verdict."
+
+    answers = {"a": "wrong", "b": "right", "c": "", "d": "worst"}
+    qualities = asyncio.run(RubricJudge("judge", PAIRWISE, "a").qualities(Prompt(text="?"), answers, ask))
+    assert qualities == {"a": None, "b": None, "c": 0.0, "d": pytest.approx(2 / 3)}
+
+
 def test_equal_and_empty_answers_need_no_call() -> None:
     judge = RubricJudge("judge", PAIRWISE, "b")
     qualities, asked = judged(judge, Prompt(text="?"), {"a": "same", "b": " same", "c": " "}, {})

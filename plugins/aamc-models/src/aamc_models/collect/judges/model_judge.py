@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +48,8 @@ class RubricJudge(Judge):
       quality is 1. The quality is the share of the two comparisons that the answer wins or ties: how often it is as good as the best.
     - ``pairwise``: every two answers are compared. The quality is the mean of the points: 1 for a win, 0.5 for a tie.
 
-    An empty answer has quality 0. If the best candidate's answer is empty, the quality of the others is unknown.
+    An empty answer has quality 0. If the best candidate's answer is empty, the quality of the others is unknown. So is that of an answer without a
+    verdict on one of its comparisons.
 
     Args:
         model: The judge.
@@ -83,9 +85,10 @@ class RubricJudge(Judge):
         points = await asyncio.gather(*(self._points(prompt, answers[first], answers[second], ask) for first, second in pairs))
         won: dict[str, list[float]] = {name: [] for name in answers}
         for (first, second), found in zip(pairs, points, strict=True):
-            won[first] += found or []
-            won[second] += [1 - point for point in found or []]
-        return {name: sum(found) / len(found) if found else None for name, found in won.items()}
+            won[first] += found or [math.nan]  # means over different opponents cannot be compared
+            won[second] += [1 - point for point in found or [math.nan]]
+        means = {name: sum(found) / len(found) if found else math.nan for name, found in won.items()}
+        return {name: None if math.isnan(mean) else mean for name, mean in means.items()}
 
     async def _points(self, prompt: Prompt, first: str, second: str, ask: Ask) -> list[float] | None:
         """Return the first answer's points in both orders; None if a verdict is missing."""
