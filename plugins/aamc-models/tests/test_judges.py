@@ -15,6 +15,7 @@ from aamc_models.collect.judges.references import ExactJudge, NumericJudge
 from aamc_models.collect.prompts import Prompt
 
 from aamc_sdk import ModelSpec, Pool, Prices
+from aamc_sdk.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,11 @@ def test_numeric_allows_rounding() -> None:
     prompt = Prompt(text="?", answers=("0.3333333333",))
     assert asyncio.run(NumericJudge().quality(prompt, "about 0.33333333")) == 1.0
     assert asyncio.run(NumericJudge().quality(prompt, "about 0.333")) == 0.0
+
+
+def test_numeric_names_the_right_answer_without_a_number() -> None:
+    with pytest.raises(DataError, match=r"line 4: the right answer must have a number, not 'twenty-one'"):
+        NumericJudge().check([Prompt(text="?", answers=("21", "twenty-one"), location="line 4")])
 
 
 @pytest.mark.parametrize(

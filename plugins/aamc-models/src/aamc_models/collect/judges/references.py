@@ -47,10 +47,9 @@ class NumericJudge(ReferenceJudge):
         """Check that each prompt has a number as the right answer."""
         super().check(prompts)
         for prompt in prompts:
-            if any(last_number(reference) is None for reference in prompt.answers):
-                raise DataError(
-                    f"{prompt.location}: the right answer must have a number, not {prompt.answers[0]!r:.80}; use the judge exact for words"
-                )
+            for reference in prompt.answers:
+                if last_number(reference) is None:
+                    raise DataError(f"{prompt.location}: the right answer must have a number, not {reference!r:.80}; use the judge exact for words")
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return 1 for a right answer, else 0."""
