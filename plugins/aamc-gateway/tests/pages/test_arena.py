@@ -171,6 +171,18 @@ def test_vote_returns_the_answer_that_most_candidates_gave(serve: Serve, stub: S
         assert found.json["choices"][0]["message"]["content"].strip(" .") == "42"
 
 
+@pytest.mark.parametrize("arena", [{"aggregate": "vote"}, {}, {"judge": "middle"}], ids=["vote", "choose", "judge"])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_an_empty_answer_is_served_only_where_all_are_empty(serve: Serve, stub: StubServer, monkeypatch, arena: dict, in_parts: bool):
+    stub.scripts.update(small=Script(text="42"), middle=Script(text=""), large=Script(text=""))
+    if in_parts:  # as Mistral's reasoning models answer
+        patch_answers(monkeypatch, lambda message: message.update(content=[{"type": "text", "text": message["content"]}]))
+    gateway = serve({"arena": {"candidates": 3, **arena}}, router={"name": "llm-only"})
+    assert http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers["x-aamc-model"] == "small"
+    stub.scripts["small"] = Script(text="")
+    assert http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers["x-aamc-model"] == "large"
+
+
 CONVERSATION = [
     {"role": role, "content": text}
     for role, text in (("user", "What is 6 x 7?" + " Please." * 3000), ("assistant", "42"), ("user", [{"type": "text", "text": "And 6 x 8?"}]))

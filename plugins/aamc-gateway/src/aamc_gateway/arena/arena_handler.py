@@ -131,6 +131,7 @@ Answer the request."""
 async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
     """Return the answer to serve."""
     settings = exchange.settings
+    replies = [reply for reply in replies if reply.text.strip()] or replies  # reasoning models may spend their whole limit before they answer
     if len(replies) == 1:
         return replies[0]
     if settings.aggregate == SYNTHESIZE:

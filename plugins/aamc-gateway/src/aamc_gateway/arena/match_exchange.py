@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
+from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, text_of
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
@@ -37,27 +37,19 @@ class MatchReply:
     Attributes:
         call: Its call, which has ended.
         answer: The answer as a chat completion.
+        text: The text of the answer, and of its tool calls.
         attempt: The attempt to log.
     """
 
     call: UpstreamCall
     answer: Mapping[str, Any]
+    text: str
     attempt: Attempt
 
     @property
     def name(self) -> str:
         """The candidate's name."""
         return self.call.upstream.name
-
-    @property
-    def text(self) -> str:
-        """The text of the answer, and of its tool calls."""
-        parts = []
-        for choice in self.answer.get("choices") or ():
-            message = choice.get("message") or {}
-            parts.append(message.get("content") or "")
-            parts += [_described(call) for call in message.get("tool_calls") or ()]
-        return "\n".join(part for part in parts if isinstance(part, str) and part)
 
 
 class MatchExchange(Exchange):
@@ -145,6 +137,7 @@ class MatchExchange(Exchange):
                 bill_reply(call, reply, self.request.priced)
                 answer = answer_to_chat(call.prepared.request.api, answer_of(reply))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
+            text = _text(answer)
         except ProviderError as failed:
             error = failed
         except AamcError as failed:
@@ -153,7 +146,8 @@ class MatchExchange(Exchange):
             self.ended(call, cancelled=True)
             raise
         self.ended(call, error)
-        return error or MatchReply(call=call, answer=answer, attempt=self._attempts[-1])  # nothing has run since the block's end recorded it
+        # Nothing has run since the block's end recorded the attempt.
+        return error or MatchReply(call=call, answer=answer, text=text, attempt=self._attempts[-1])
 
     async def _record(self, attempt: Attempt) -> None:
         """Keep a call until the log gets all."""
@@ -195,6 +189,16 @@ def prompt_request(request: ClientRequest, prompt: str, max_tokens: int | None =
         answers=1,
         caches_for_an_hour=False,
     )
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    """Return the text of an answer and of its tool calls."""
+    parts = []
+    for choice in answer.get("choices") or ():
+        message = choice.get("message") or {}
+        parts.append(text_of(message.get("content"), "content"))
+        parts += [_described(call) for call in message.get("tool_calls") or ()]
+    return "\n".join(part for part in parts if part)
 
 
 def _described(call: Mapping[str, Any]) -> str:

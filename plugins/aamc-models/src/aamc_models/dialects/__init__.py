@@ -8,6 +8,7 @@ value raises a :class:`aamc_sdk.errors.DataError` that names it, and nothing els
 from __future__ import annotations
 
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
+from aamc_models.dialects.content import text_of
 from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of, new_messages, transcript_of
 from aamc_models.dialects.conversations.foreign_state import FOREIGN_STATE, foreign_state, last_call, without_foreign_state
 from aamc_models.dialects.conversions import (
@@ -66,6 +67,7 @@ __all__ = [
     "new_messages",
     "object_of",
     "reported_cost",
+    "text_of",
     "thinking_budget",
     "to_chat",
     "transcript_of",
