@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.testing import stub_candidate
-from aamc_models.testing import Script, StubServer
+from aamc_models.testing import Script, StubServer, playback
 
 from aamc_sdk.errors import ConflictError, DataError, StoreError
 from aamc_sdk.interfaces import EndpointState
@@ -20,6 +20,7 @@ from aamc_sdk.interfaces import EndpointState
 from .conftest import Running, running
 
 BREAKER = {"breaker_failures": 1, "breaker_rest_s": 100.0}
+ASK = [{"role": "user", "content": "hi"}]
 ONE_A_MINUTE = {"requests_per_minute": 1}
 
 
@@ -337,3 +338,20 @@ def test_embeddings_without_a_model_that_has_them_are_refused_beside_a_provider_
     with running(Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}")) as gateway:
         refused = gateway.ask("/v1/embeddings", {"model": "aamc/auto", "input": "x"})
         assert refused.status == 400, refused.json
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", ["chat", "responses", "completions", "messages"])
+def test_clients_of_openais_dialects_get_the_code_of_a_refusal(serve: Callable[..., Any], monkeypatch: Any, dialect: str, stream: bool) -> None:
+    told = {"message": "Too long.", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}
+    monkeypatch.setattr(playback, "error_answer", lambda *_: {"error": told})
+    gateway = serve(good=Script(fault="status", status=400))
+    path, question = {
+        "chat": ("chat/completions", {"messages": ASK}),
+        "responses": ("responses", {"input": "hi"}),
+        "completions": ("completions", {"prompt": "hi"}),
+        "messages": ("messages", {"messages": ASK, "max_tokens": 9}),
+    }[dialect]
+    refused = gateway.ask(f"/v1/{path}", {"model": "good", "stream": stream, **question})
+    own = {"type": "invalid_request_error", "message": "model 'good' refused the request (400 Bad Request): Too long."}
+    assert (refused.status, refused.json["error"]) == (400, own if dialect == "messages" else told)

@@ -308,7 +308,8 @@ class Exchange:
             if error.kind == "unexpected":
                 logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
-            self._failures.append((error, call.prepared.request.api == self.request.api))
+            one_form = (call.prepared.request.api == "messages") == (self.request.api == "messages")  # OpenAI's dialects have the same errors
+            self._failures.append((error, one_form))
             self.gateway.metrics.fallbacks.labels(call.upstream.name, error.kind).inc()
         elif cancelled:
             figures.error_kind = "cancelled"

@@ -52,12 +52,12 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[
     """Return the error of a request by the errors of its calls.
 
     Args:
-        failures: Each call's error, and whether it was made in the client's dialect, so that the client understands the upstream's own error.
+        failures: Each call's error, and whether its dialect has the client's form of errors, so that the client understands the upstream's own.
         refusals: Why other candidates were not called.
     """
     errors = [error for error, _ in failures]
     telling = next((error for kind in _FINAL for error in errors if error.kind == kind), errors[-1])
-    own_dialect = dict(failures)[telling]
+    one_form = dict(failures)[telling]
     refused = telling.kind == "request"
     status = _status_of(telling)
     if status in (401, 403, 407):  # the client would take it for its own key
@@ -65,7 +65,7 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
     told = list(dict.fromkeys(map(public_message, [*errors, *refusals])))
     message = told[0] if len(told) == 1 else failures_text("no candidate answered", told)
-    body = json_object(telling.body) if own_dialect and refused else None
+    body = json_object(telling.body) if one_form and refused else None
     is_error = body is not None and isinstance(body.get("error"), dict)
     return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
 
