@@ -182,6 +182,13 @@ def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(up
     assert len(alone.asked) == 1
 
 
+@pytest.mark.parametrize(("status", "error"), [(429, QUOTA), (402, {"message": "Insufficient Balance"})])
+def test_an_account_without_credit_is_not_called_a_wrong_key(upstream, provider, status: int, error: dict) -> None:
+    found = failed(sent, provider(base_url=upstream(reply({"error": error}, status)).url))
+    assert (found.kind, found.public.partition(" (")[0]) == ("authentication", "model 'small' has no credit left at its server")
+    assert str(found).endswith(f"{error['message']}; add credit to the account of the key, or raise the limit of its spending")
+
+
 def test_calls_are_shared_by_load_and_weight(upstream, provider) -> None:
     servers = [upstream(then(hang, reply())), upstream(then(hang, reply()))]
     weights = [{"base_url": servers[0].url, "weight": 3}, {"base_url": servers[1].url, "weight": 1.0}]

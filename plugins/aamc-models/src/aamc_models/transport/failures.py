@@ -43,6 +43,8 @@ _OTHER_THAN_MODEL = re.compile(
 """Errors with status 404 about an ability that the model lacks (OpenRouter), or about a stored object, with its id (OpenAI, Anthropic)."""
 _WRONG_KEY = re.compile("(incorrect|invalid) api key|api key (not valid|expired)", re.IGNORECASE)
 """The beginning of the messages with which Gemini and xAI refuse a key by status 400."""
+_NO_CREDIT = "no credit"
+"""A refused key whose account is without credit, in messages; its kind is ``authentication``."""
 _ADVICE = {
     "connection": "check that the server runs, and base_url",
     "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
@@ -52,6 +54,7 @@ _ADVICE = {
     "request": "check base_url, model and key of the endpoint, and the candidate's parameters",
     "cancelled": "read the stream faster, or raise timeout_seconds of the endpoint",
     "failed": "check base_url, model and key",
+    _NO_CREDIT: "add credit to the account of the key, or raise the limit of its spending",
 }
 _PUBLIC = {
     "connection": "cannot be reached",
@@ -62,6 +65,7 @@ _PUBLIC = {
     "configuration": "is not known to its server",
     "request": "refused the request",
     "cancelled": "broke off: its answer was read too slowly",
+    _NO_CREDIT: "has no credit left at its server",
 }
 
 
@@ -153,16 +157,21 @@ def provider_error(failure: Failure, candidate: str, place: str, key_env: str, k
     if failure.retry_after_s is not None:
         failure = attrs.evolve(failure, retry_after_s=min(failure.retry_after_s, LONGEST_REST_S))
     text = f"model {candidate!r} {place} {failure.text[:ERROR_CHARACTERS]}"
-    if advice := _advice_on(failure.kind, key_env, key_is_set):
+    if advice := _advice_on(_cause(failure), key_env, key_is_set):
         text += f"; {advice}"
     public = f"model {candidate!r} {_public_text(failure)}"
     return ProviderError(text, kind=failure.kind, status=failure.status, body=failure.body, retry_after_s=failure.retry_after_s, public=public)
 
 
-def _advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
+def _cause(failure: Failure) -> str:
+    """Return the kind of a failure, or that the account has no credit."""
+    return _NO_CREDIT if failure.kind == "authentication" and failure.status in (402, 429) else failure.kind
+
+
+def _advice_on(cause: str, key_env: str, key_is_set: bool) -> str:
     """Return what to do about a failure; ``""`` for a broken answer, whose message says it."""
-    if kind != "authentication":
-        return _ADVICE.get(kind, "")
+    if cause != "authentication":
+        return _ADVICE.get(cause, "")
     if not key_env:
         return "set api_key_env of the endpoint to the variable with your API key"
     return f"check the key in ${key_env}" if key_is_set else f"set ${key_env} to your API key"
@@ -171,7 +180,7 @@ def _advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
 def _public_text(failure: Failure) -> str:
     """Return a failure for clients of the gateway, as the end of a sentence; they see the server's message only if it refused the request."""
     is_resting = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # it was not called
-    text = "rests after failures" if is_resting else _PUBLIC.get(failure.kind, "failed")
+    text = "rests after failures" if is_resting else _PUBLIC.get(_cause(failure), "failed")
     if failure.status is not None:
         text += f" ({failure.status} {phrases.get(failure.status, '')}".rstrip() + ")"
     if failure.kind == "request" and failure.body:
