@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import pytest
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_models.dialects import ChatEvents
-from aamc_models.testing import Script, StubServer
+from aamc_models.testing import Script, StubServer, playback
 
 from aamc_sdk.errors import AamcError, ProviderError, StoreAwayError
 
@@ -55,6 +55,27 @@ def test_usage_is_hidden_from_clients_that_did_not_ask(serve: Any, stub: StubSer
     asked = streamed(running, "chat/completions", stream_options={"include_usage": True}).events
     assert asked[-1]["usage"]["completion_tokens"] == 16
     assert all(received.body["stream_options"] == {"include_usage": True} for received in stub.requests)
+
+
+TOOL = {"name": "look_up", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        *((path, {}) for path in PATHS),
+        ("chat/completions", {"tools": [{"type": "function", "function": TOOL}]}),
+        ("responses", {"tools": [{"type": "function", **TOOL}]}),
+    ],
+)
+def test_a_whole_answer_of_a_server_that_does_not_stream_is_sent_as_events(serve: Any, monkeypatch: Any, path: str, fields: Any) -> None:
+    monkeypatch.setattr(playback, "STREAMED", frozenset())
+    running = serve(fields={"good": {"apis": ["chat", "completions"]}}, good=Script(text="In Paris.", prompt_tokens=50, output_tokens=20))
+    answer = streamed(running, path, **fields)
+    expected = b"look_up" if fields else b"In Paris."
+    assert (answer.status, expected in answer.body, answer.events[-1]["aamc"]["model"]) == (200, True, "good")
+    (attempt,) = running.log().attempts
+    assert (attempt.status, attempt.prompt_tokens, attempt.output_tokens, attempt.cost_source) == ("ok", 50, 20, "priced")
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from codecs import BOM_UTF8
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from aamc_models.dialects.error_bodies import error_in, error_in_body, kind_of, status_of
-from aamc_models.dialects.events import data_of
+from aamc_models.dialects.events import DONE, data_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import Failure, refusal
 from aamc_models.transport.options import EndpointOptions
@@ -113,7 +114,7 @@ class EventStream:
     async def _begin(self) -> None:
         """Wait for the first event; comments, with which a server keeps a connection alive, are none."""
         await _check_status(self._response)
-        await _check_stream(self._response)
+        self.first = await _whole_events(self._response)
         while all(map(_is_comment, self.first)):
             events = await self.more()
             if not events:
@@ -148,14 +149,32 @@ def reported(error: Mapping[str, Any], body: bytes) -> Failure:
     return Failure(f"answered with an error: {error.get('message') or error}", kind, status_of(error), body, wanted_s)
 
 
-async def _check_stream(response: aiohttp.ClientResponse) -> None:
+async def _whole_events(response: aiohttp.ClientResponse) -> list[bytes]:
+    """Return the events of a whole answer, as a server that cannot stream sends it; none of a stream."""
     if not any(kind in response.content_type for kind in ("json", "html", "xml")):
-        return  # some servers name no type, or a wrong one
+        return []  # some servers name no type, or a wrong one
     body = await _body(response, MAX_ERROR_BYTES)
-    error = error_in(json_object(body))
+    answer = json_object(body) or {}
+    error = error_in(answer)
     if error is not None:
         raise reported(error, body)
+    if answer.get("choices") and _has_content(answer, "choices"):
+        answer["choices"] = list(map(_as_delta, answer["choices"]))
+        if answer.get("object") == "chat.completion":
+            answer["object"] = "chat.completion.chunk"
+        return [b"data: %b\n\n" % json.dumps(answer).encode(), DONE]  # any text and number that the server sent
     raise Failure(f"did not answer with a stream of events but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
+
+
+def _as_delta(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a choice of a chat completion as that of a chunk; one of an older completion has the same form in both."""
+    message, streamed = choice.get("message"), {name: value for name, value in choice.items() if name != "message"}
+    if not isinstance(message, dict):
+        return streamed
+    delta = {name: value for name, value in message.items() if value is not None}
+    if isinstance(calls := delta.get("tool_calls"), list):
+        delta["tool_calls"] = [{"index": number, **call} if isinstance(call, dict) else call for number, call in enumerate(calls)]
+    return {**streamed, "delta": delta}
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
