@@ -232,7 +232,7 @@ def test_anthropics_key_version_and_paths(stub, provider, monkeypatch) -> None:
     for address in (stub.url, f"{stub.url}/", f"{stub.url}/v1", f"{stub.url}/v1/"):
         calling = provider("anthropic", base_url=address)
         assert calling.apis == {"messages", "count_tokens"}
-        request = WireRequest(api="count_tokens", body={"messages": MESSAGES[1:]}, headers={"anthropic-beta": "x"})
+        request = WireRequest(api="count_tokens", body={"messages": MESSAGES[1:]}, headers={"anthropic-beta": "x", "Anthropic-Version": "2026-10-21"})
         assert asyncio.run(calling.send(CANDIDATE, request)).answer["input_tokens"] > 0
         headers = {name.lower(): value for name, value in stub.requests[-1].headers.items()}
         assert (headers["x-api-key"], headers["anthropic-version"], headers["anthropic-beta"]) == ("abc", "2023-06-01", "x")

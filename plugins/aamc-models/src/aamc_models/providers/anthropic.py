@@ -18,7 +18,7 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Message
 
 _VERSION = "2023-06-01"
-"""The version of the API, see https://docs.anthropic.com/en/api/versioning."""
+"""The version of the API, see https://docs.anthropic.com/en/api/versioning; that of the client's library would refuse parameters of the candidate."""
 _BLOCKS = frozenset({"document", "image", "redacted_thinking", "thinking", "tool_result", "tool_use"})
 """Types of blocks that only Anthropic's dialect has."""
 _OPTIONS = frozenset({"stop_sequences", "system", "thinking"})
