@@ -166,9 +166,9 @@ class Dataset:
         source: The dataset's origin, for reports.
         cost_note: The origin of the costs, where they were not measured.
         groups: The group of each row, such as its user; the rows of one group stay in one split, and each row is a decision of the experience.
-            None: rows with equal or similar questions stay together.
+            None, and rows with an empty group: rows with equal or similar questions stay together.
         question_groups: The number of each row's group of near-duplicate questions, ``[Q]``, which folds of the rows keep together. Experiments
-            set it for rows without groups. None: only equal questions stay together.
+            set it for rows without groups, or with outcomes. None: only equal questions stay together.
         row_fields: Names of the fields that a subclass adds with one value a row.
     """
 

@@ -22,10 +22,10 @@ from aamc_sdk.types import Dataset
 REQUESTS = 40
 
 
-def serve(url: str, requests: int = REQUESTS) -> None:
+def serve(url: str, requests: int = REQUESTS, users: int = 3) -> None:
     """Log requests, most of them with feedback; the second piece of the first decision's feedback revises the first."""
     with MetaController.build(router="random", pool=POOL, store=url, seed=0) as controller:
-        decisions = [controller.route(f"Question {n} about topic {n % 7}", user=f"user-{n % 3}") for n in range(requests)]
+        decisions = [controller.route(f"Question {n} about topic {n % 7}", user=f"user-{n % users}") for n in range(requests)]
         for n, decision in enumerate(decisions):
             if n % 4 != 1:
                 controller.feedback(decision.id, quality=n / requests, cost_usd=0.5, latency_ms=20.0)
@@ -68,6 +68,15 @@ def test_a_log_without_texts_is_divided_by_time(tmp_path: Path, caplog: pytest.L
         assert {item.decision_id for item in split.experience.feedback} <= {decision.id for decision in split.experience.decisions}
         assert split.outcomes.quality.shape == (len(split), len(POOL))
     assert "keeps no texts" in caplog.text
+
+
+@pytest.mark.parametrize("store_text", ["true", "false"])
+def test_the_rows_of_a_log_with_many_users_are_divided_by_user(store_text: str, tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text={store_text}"
+    serve(url, users=10)
+    found = read(url)
+    assert isinstance(found, Dataset)
+    assert found.groups == [f"user-{n % 10}" for n in range(REQUESTS)]
 
 
 def test_a_large_log_is_read_in_batches_that_a_server_can_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

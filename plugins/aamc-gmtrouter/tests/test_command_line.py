@@ -12,6 +12,7 @@ from aamc_experiments.personal_evaluation import SUPPORT
 from click.testing import CliRunner
 from taste_world import TasteWorld, WorldSettings
 
+from aamc_sdk import MetaController
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import DataError
 
@@ -103,6 +104,25 @@ def test_a_model_that_the_pool_lacks_is_an_error(folder: Path) -> None:
     )
     assert isinstance(result.exception, DataError)
     assert "names the models model-2" in str(result.exception)
+
+
+@pytest.mark.parametrize("store_text", ["true", "false"])
+def test_a_log_with_many_users_is_divided_by_user_and_its_users_are_known_later(folder: Path, store_text: str) -> None:
+    url = f"sqlite:log.db?store_text={store_text}"
+    users = [json.loads(line)["user_id"] for line in (folder / "unseen.jsonl").read_text().splitlines()]
+    with MetaController.build(router="random", pool="pool.yaml", store=url, seed=0) as controller:
+        for turn in range(12):
+            for number, user in enumerate(users):
+                decision = controller.route(f"Question {turn} of number {number}", user=user)
+                controller.feedback(decision.id, quality=float((decision.candidate < "model-2") == (number % 2 == 0)))
+    options = ["--dataset", f"log:{url}", "--pool", "pool.yaml", "--set", "router.steps=1", "--out", "run"]
+    trained, _ = invoke("train", "--router", "gmtrouter", *options)
+    assert (trained["metrics"]["users"], trained["metrics"]["held_out_users"]) == (14, 5)  # 2 of 20 in validation, 3 of 14
+    tested, _ = invoke("evaluate", "run")
+    assert tested["data"]["users"] == 4
+    assert tested["routers"]["gmtrouter"]["by_support"]["10"]["preference_auc"] > 0.8
+    tested, _ = invoke("evaluate", "run", "--dataset", "interactions:unseen.jsonl")
+    assert tested["data"]["users"] == 4  # those of the test rows
 
 
 def test_too_few_users_are_an_error(folder: Path) -> None:

@@ -177,6 +177,7 @@ def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 
     Near-duplicates are grouped across all datasets, as experiments group them to keep each group in one split.
     """
+    datasets = {name: attrs.evolve(dataset, groups=None) for name, dataset in datasets.items()}  # questions count, not users
     groups = Groups.of(*datasets.values())
     return {
         "schema": 1,

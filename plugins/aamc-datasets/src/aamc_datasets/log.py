@@ -2,13 +2,15 @@
 
 A row is a decision. Outcomes are known where there is feedback on the quality of the chosen candidate, and NaN elsewhere; experience has
 every decision, attempt and piece of feedback in its latest revision. A log keeps texts only with its store's option ``store_text``; without any
-text, rows are divided by time into train, validation and test, since questions cannot be compared.
+text, rows are divided by time into train, validation and test, since questions cannot be compared. Where no user made more than a tenth of the
+decisions, rows are divided by user instead.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import attrs
@@ -19,10 +21,12 @@ from aamc_sdk.errors import DataError, quantity
 from aamc_sdk.interfaces import Store, public_url
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, open_store, outcomes_of, read_batches
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.types import Outcomes
+from aamc_sdk.types import Outcomes, Query, tenant_user
 
 logger = logging.getLogger(__name__)
 _SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+_LARGEST_USER = 0.1
+"""The share of decisions above which one user's rows make the splits uneven; that of the validation split."""
 
 
 class LogFormat(DatasetFormat):
@@ -49,11 +53,13 @@ class LogFormat(DatasetFormat):
             outcomes=_outcomes(experience, list(names)),
             experience=experience,
             source=log_name,
+            groups=_users(experience.queries),
         )
         if any(query.text for query in whole.queries):
             return whole
-        logger.warning("log %s keeps no texts, so only routers that read none learn from it; log with the store's option store_text=true", log_name)
-        return _divided_by_time(whole)
+        lost = "routers and estimators learn nothing from its queries, but from embeddings of their own estimator that it has"
+        logger.warning("log %s keeps no texts, so %s; log with the store's option store_text=true", log_name, lost)
+        return whole if whole.groups is not None else _divided_by_time(whole)
 
 
 def _whole(store: Store) -> Experience:
@@ -67,6 +73,13 @@ def _whole(store: Store) -> Experience:
     rows = [row for row in entries if row.kind != FEEDBACK or latest[row.id] is row]
     decisions = [row for row in rows if row.kind == DECISION]
     return Batch(last.position, rows, decisions, last.epoch, batches[0].follows, start=last.start).experience()
+
+
+def _users(queries: Sequence[Query]) -> list[str] | None:
+    """Return the user of each query, empty for none; None if there are no users, or too few to divide the rows by user."""
+    users = ["" if query.user is None else tenant_user(query.user, query.tenant) for query in queries]
+    most = max(Counter(filter(None, users)).values(), default=len(users))
+    return users if most <= _LARGEST_USER * len(users) else None
 
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:

@@ -11,11 +11,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, decision_name, read_splits, read_whole, row_names
+from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, decision_name, group_name, read_splits, read_whole, row_names
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import Dataset
+from aamc_sdk.types import Dataset, tenant_user
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,11 @@ def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
 
 
 def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
-    """Return the names of training rows: their questions or decisions, and their groups, by which rows with groups are compared."""
+    """Return the names of training rows: their questions or decisions, and their groups or users, by which rows with groups are compared."""
     trained = [splits[name] for name in ("train", "validation") if name in splits]
-    grouped = [rows for rows in trained if rows.groups is not None]
-    return [name for rows in (*grouped, *(attrs.evolve(rows, groups=None) for rows in trained)) for name in _names(rows)]
+    groups = {group for rows in trained for group in rows.groups or () if group}
+    users = {tenant_user(query.user, query.tenant) for rows in trained for query in rows.queries if query.user is not None}
+    return [*map(group_name, groups | users), *(name for rows in trained for name in _names(attrs.evolve(rows, groups=None)))]
 
 
 def _names(rows: Dataset) -> list[str]:

@@ -74,7 +74,8 @@ class UserTurns:
         assert dataset.groups is not None
         turns: dict[str, dict[str, list[int]]] = {}
         for row, (user, decision) in enumerate(zip(dataset.groups, dataset.experience.decisions, strict=True)):
-            turns.setdefault(user, {}).setdefault(decision.episode or decision.id, []).append(row)
+            if user:
+                turns.setdefault(user, {}).setdefault(decision.episode or decision.id, []).append(row)
         rows = [list(own.values()) for own in turns.values()]
         most = max(SUPPORT)
         return cls(list(turns), rows, [most if len(own) > most else len(own) // 2 for own in rows])
@@ -106,6 +107,8 @@ def predicted_pairs(dataset: Dataset, turns: UserTurns, pool: Pool) -> Predicted
         if row not in wanted or feedback.tie:
             continue
         user, name = number[dataset.groups[row]], feedback.candidate or experience.decisions[row].candidate
+        if not {name, feedback.over or name} <= set(pool.names):  # a log may have decisions on models that are gone
+            continue
         if feedback.over is not None:
             compared.append((user, row, row, name, feedback.over))
         elif feedback.quality != 0.5:
@@ -115,7 +118,8 @@ def predicted_pairs(dataset: Dataset, turns: UserTurns, pool: Pool) -> Predicted
         both = list(product(*rated[user]))[:MAX_RATED_PAIRS]
         compared += [(user, good[0], bad[0], good[1], bad[1]) for good, bad in both]
     if not compared:
-        raise DataError(f"no user of {dataset.source} preferred one answer to another in their later turns; give longer histories")
+        advice = "give longer histories, or estimate from a log what routers would have earned, with --logs URL"
+        raise DataError(f"no user of {dataset.source} preferred one answer to another in their later turns; {advice}")
     users = np.array([pair[0] for pair in compared], dtype=np.intp)
     return PredictedPairs(
         user=users,

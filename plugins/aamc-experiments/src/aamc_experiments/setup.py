@@ -66,12 +66,14 @@ def check_outcomes(rows: Dataset, name: str, option: str) -> None:
 
 
 def check_known_models(rows: Dataset, pool: Pool) -> None:
-    """Check that users' rows name only models of the pool.
+    """Check that users' comparisons name only models of the pool; a log may have decisions on retired ones.
 
     Raises:
         DataError: They name another one.
     """
-    unknown = [] if rows.groups is None or rows.pool is None else [name for name in rows.pool.names if name not in pool.names]
+    unknown = (
+        [] if rows.groups is None or not rows.only_compared or rows.pool is None else [name for name in rows.pool.names if name not in pool.names]
+    )
     if unknown:
         advice = "describe them in the --pool FILE, or leave their rows out"
         raise DataError(f"{rows.source} names the models {one_of(unknown)}, which the pool lacks (it has: {one_of(pool.names)}); {advice}")

@@ -6,11 +6,23 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.data import decision_name
-from aamc_experiments.data.splits import split_groups
+from aamc_experiments.data.splits import read_splits, split_groups
 from aamc_experiments.leak_guard import fingerprint_of, leave_out_trained_rows
+from aamc_experiments.settings import read_settings
 
-from aamc_sdk import Dataset, Decision, Estimates, Experience, Preference, Query
+from aamc_sdk import Dataset, DatasetFormat, Decision, Estimates, Experience, ModelSpec, Outcomes, Pool, Preference, Query
 from aamc_sdk.errors import DataError
+
+
+class Given(DatasetFormat):
+    """A dataset that is there already."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def read(self, path: str) -> Dataset:
+        return self._dataset
+
 
 TRAINED = Dataset([Query("one"), Query("two")], groups=["ann", "bob"])
 
@@ -43,3 +55,31 @@ def test_rows_of_groups_without_text_are_known_by_their_decisions() -> None:
     experience = Experience(2, queries, Estimates.unknown(2), [Decision(name, "a", 1.0, Preference()) for name in ("d1", "d2")])
     fingerprint = fingerprint_of({"train": attrs.evolve(TRAINED, queries=queries, experience=experience)})
     assert fingerprint.contains([decision_name("d2"), decision_name("d1")]).tolist() == [True, False]
+
+
+def test_rows_without_a_group_are_divided_by_their_questions() -> None:
+    queries = [Query(f"question {n // 2}") for n in range(200)]
+    groups = ["" if n < 100 else f"user {n % 10}" for n in range(200)]
+    unknown = np.full((200, 1), np.nan)
+    rows = Dataset(queries, pool=Pool([ModelSpec("a")]), outcomes=Outcomes(unknown, unknown, unknown), groups=groups)
+    splits = read_splits(read_settings({"dataset": "a"}), lambda _: Given(rows))
+    assert sum(len(split) for split in splits.values()) == 200
+    sides = [{group or query.text for group, query in zip(split.groups or (), split.queries, strict=True)} for split in splits.values()]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 60
+    for split in splits.values():  # folds keep questions together
+        assert len(set(split.question_groups.tolist())) == len({query.text for query in split.queries})
+
+
+def test_rows_of_groups_with_a_question_of_other_test_rows_are_left_out() -> None:
+    users = Dataset([Query(f"question {n // 3}") for n in range(60)], groups=[f"user {n % 3}" for n in range(60)])
+    given = {"a": users, "b": Dataset([Query("question 0"), Query("question 1")])}
+    splits = read_splits(read_settings({"dataset": "a", "test_dataset": "b"}), lambda source: Given(given[source.name]))
+    assert sum(len(split) for split in splits.values()) == 60 - 6 + 2
+    assert not {query.text for name in ("train", "validation") for query in splits[name].queries} & {"question 0", "question 1"}
+
+
+def test_the_fingerprint_knows_the_users_of_rows_that_are_divided_by_question() -> None:
+    trained = Dataset([Query("one", user="ann"), Query("two", user="bob", tenant="acme"), Query("three")])
+    tested = Dataset([Query(text) for text in ["four", "five", "six", "seven"]], groups=["ann", "acme\0bob", "bob", ""])
+    kept = leave_out_trained_rows(tested, [fingerprint_of({"train": trained})], strict=False)
+    assert kept.rows.groups == ["bob", ""]

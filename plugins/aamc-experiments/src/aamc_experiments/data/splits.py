@@ -70,28 +70,27 @@ class Groups:
 
     @classmethod
     def of(cls, *datasets: Dataset | None) -> Groups:
-        """Group the questions of all datasets together; a dataset with groups of its own keeps these."""
+        """Group the questions of all datasets together; a dataset with groups of its own keeps these, too."""
         given = [dataset for dataset in datasets if dataset is not None]
-        own = {name: name for dataset in given if dataset.groups is not None for name in row_names(dataset)}
-        return cls(own | group_names(name for dataset in given if dataset.groups is None for name in row_names(dataset)))
+        own = {name: name for dataset in given for name in map(group_name, set(dataset.groups or ()) - {""})}
+        return cls(own | group_names(normalized_text(query.text) for dataset in given for query in dataset.queries))
 
     def names(self, dataset: Dataset) -> list[str]:
         """Return the name of each row's group, ``[Q]``."""
         return [self.by_question[name] for name in row_names(dataset)]
 
     def numbered(self, dataset: Dataset) -> Dataset:
-        """Return a dataset with the number of each row's group of near-duplicates; one with groups of its own as it is."""
-        if dataset.groups is not None:
+        """Return a dataset with the number of each row's group of near-duplicates; users' comparisons, of which no fold is made, as they are."""
+        if dataset.groups is not None and dataset.outcomes is None:
             return dataset
+        names = self.names(attrs.evolve(dataset, groups=None))
         numbers: dict[str, int] = {}
-        return attrs.evolve(
-            dataset, question_groups=np.array([numbers.setdefault(name, len(numbers)) for name in self.names(dataset)], dtype=np.intp)
-        )
+        return attrs.evolve(dataset, question_groups=np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp))
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
-        """Return the rows of a split whose groups have no held-out row; warn of the others."""
-        held = set(self.names(held_out)) - {""}
-        rows = np.array([row for row, group in enumerate(self.names(split)) if group not in held], dtype=np.intp)
+        """Return the rows of a split whose groups, or questions if those have no groups, have no held-out row; warn of the others."""
+        held, compared = set(self.names(held_out)) - {""}, split if held_out.groups else attrs.evolve(split, groups=None)
+        rows = np.array([row for row, group in enumerate(self.names(compared)) if group not in held], dtype=np.intp)
         if len(rows) == len(split):
             return split
         left_out = len(split) - len(rows)
@@ -101,10 +100,14 @@ class Groups:
 
 def row_names(dataset: Dataset) -> list[str]:
     """Return the name of each row, ``[Q]``: its question, or a hash of its group. Rows of one name stay in one split."""
-    if dataset.groups is None:
-        return [normalized_text(query.text) for query in dataset.queries]
-    hashes = {group: text_hash(f"group {group}") for group in set(dataset.groups)}
-    return [hashes[group] for group in dataset.groups]
+    groups = dataset.groups or [""] * len(dataset)
+    names = {group: group_name(group) for group in set(groups)}
+    return [names[group] if group else normalized_text(query.text) for group, query in zip(groups, dataset.queries, strict=True)]
+
+
+def group_name(group: str) -> str:
+    """Return the name of a group's rows, a hash."""
+    return text_hash(f"group {group}")
 
 
 def read_whole(source: Source, readers: Readers) -> Dataset:
@@ -269,7 +272,7 @@ def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> di
     Raises:
         DataError: A split with a positive share gets no row.
     """
-    names = [group or f"row {row} without text" for row, group in enumerate(groups)]
+    names = _named(groups)
     digests = [hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()[:8] for name in names]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
     members = {"train": place >= test + VALIDATION_SHARE, "validation": (place >= test) & (place < test + VALIDATION_SHARE), "test": place < test}
@@ -283,12 +286,18 @@ def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> di
     return {name: np.flatnonzero(rows) for name, rows in members.items()}
 
 
+def _named(groups: Sequence[str]) -> list[str]:
+    """Return the groups, with a name for each row without text."""
+    return [group or f"row {row} without text" for row, group in enumerate(groups)]
+
+
 def split_groups(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> dict[str, NDArray[np.intp]]:
     """Divide rows by whole groups, such as users, in the order of a hash of the seed and the group; a positive share gets at least one group.
 
     Raises:
         DataError: There are fewer groups than splits.
     """
+    groups = _named(groups)
     ordered = sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest())
     held = {name: max(1, round(share * len(ordered))) if share > 0 else 0 for name, share in (("test", test), ("validation", VALIDATION_SHARE))}
     if sum(held.values()) >= len(ordered):

@@ -214,7 +214,10 @@ def complete_rows(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequenc
     gaps = (allowed & ~outcomes.known).sum(axis=0)
     most = ", ".join(f"{names[m]} ({gaps[m]} of {len(outcomes.known)})" for m in np.argsort(-gaps, kind="stable")[:3] if gaps[m])
     needed = "an outcome of every candidate that is allowed (quality, cost, and latency where there is any)"
-    raise DataError(f"no test query has {needed}; most gaps: {most}; fill the gaps, or take a smaller pool")
+    advice = "fill the gaps, or take a smaller pool"
+    if (outcomes.known.sum(axis=1) <= 1).all():
+        advice += "; for a log, which has the outcomes of chosen candidates alone: aamc evaluate RUN --logs URL"
+    raise DataError(f"no test query has {needed}; most gaps: {most}; {advice}")
 
 
 def most_missing(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequence[str]) -> dict[str, Any] | None:

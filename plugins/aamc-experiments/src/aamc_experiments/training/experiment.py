@@ -199,8 +199,8 @@ class Experiment:
         self._check_components()
         fingerprints = checkpoint_fingerprints(self._checkpoints(), self.settings.evaluation.strict)
         setup = self.make_setup(fingerprints)
-        self._personal = setup.splits["train"].groups is not None
-        if self.goal is Goal.COMPARISON and setup.splits["test"].groups is None:
+        self._personal = setup.splits["test"].groups is not None
+        if self.goal is Goal.COMPARISON and not self._personal:
             setup.check_outcomes("test")
         choices, train = self.trainable(setup), setup.splits["train"]
         for name, why in self._unsuitable(setup).items():
