@@ -12,7 +12,7 @@ from aamc_sdk.interfaces import Training
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.testing import assert_conforms
-from aamc_sdk.types import Dataset, Estimates, Floats
+from aamc_sdk.types import Dataset, Estimates, Floats, Outcomes
 
 POOL = Pool([ModelSpec("a"), ModelSpec("b"), ModelSpec("c")])
 SERVICES = Services(pool=POOL, reward=LinearReward(), make=lambda *_: None)
@@ -52,6 +52,17 @@ def test_training_data_without_judgements_is_warned_of(router: type, caplog: pyt
     assert not caplog.messages
     made.train(Training(dataset=Dataset([Query("q")], POOL, source="a table")))
     assert caplog.messages == ["a table has no judgement of a user, so all models have equal scores for users without ratings of their own"]
+
+
+def test_rows_of_outcomes_with_users_are_their_judgements(caplog: pytest.LogCaptureFixture) -> None:
+    made = UserRidge(UserBaselineConfig(), SERVICES)
+    queries = [Query("q", user=user) for user in ("ann", "bob", None)]
+    outcomes = Outcomes(np.array([[1.0, 0, np.nan], [0, 1.0, np.nan], [0, 0, 1.0]]), np.zeros((3, 3)), np.zeros((3, 3)))
+    assert made.train(Training(dataset=Dataset(queries, POOL, outcomes, source="a table"))) == {"users": 2}
+    assert not caplog.messages
+    assert scores(made, "ann") == pytest.approx([1 / 3, -1 / 3, 0])
+    assert scores(made, "bob") == pytest.approx([-1 / 3, 1 / 3, 0])
+    assert not scores(made, "carl").any()
 
 
 def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -238,7 +239,7 @@ def test_hashed_words_warn_once_about_a_log_without_texts(trial: WorldTrial, cap
     assert len(caplog.messages) == 1
 
 
-def test_a_log_without_texts_teaches_nothing_by_the_embeddings_of_another_estimator(trial: WorldTrial) -> None:
+def test_a_log_without_texts_teaches_nothing_by_the_embeddings_of_another_estimator(trial: WorldTrial, caplog: pytest.LogCaptureFixture) -> None:
     dataset = trial.dataset(trial.world.training_users)
     assert dataset.experience is not None
     silent = [attrs.evolve(query, text="") for query in dataset.queries]
@@ -246,6 +247,7 @@ def test_a_log_without_texts_teaches_nothing_by_the_embeddings_of_another_estima
     logged = attrs.evolve(dataset, queries=silent, experience=attrs.evolve(dataset.experience, queries=silent, estimates=others))
     found = trial.router.train(Training(dataset=logged, request=build_request(silent, trial.pool, QUALITY, estimator=trial.estimator)))
     assert found["users"] == len(trial.world.training_users)
+    assert "has no texts, and no embeddings of the router's estimator" in caplog.text
     assert all(judged.query is None for history in trial.router._users.values() for judged in history.judgements)
 
 
@@ -384,6 +386,37 @@ def test_a_table_of_outcomes_without_users_teaches_what_all_users_have_in_common
     request = build_request(held_out.queries, SPECIALISTS, QUALITY)
     assert (router.score(request).utility.argmax(axis=1) == np.arange(20) % 2).all()
     assert router.score(request).notes[0]["judged_turns"] == 0  # no row became a user
+
+
+def test_rows_of_a_user_in_a_table_of_outcomes_are_turns_of_that_user() -> None:
+    rows, service = opinions(300), make_services(SPECIALISTS, get_plugin_manager())
+    router = GMTRouter(GMTRouterConfig(model="preference"), service)
+    found = router.train(Training(dataset=rows, validation=opinions(60, first=300)))
+    assert (found["users"], found["judgements"]) == (20, 300)
+    asked = opinions(20, first=360)
+    service.reward.fit(asked.outcomes)
+    request = build_request(asked.queries, SPECIALISTS, QUALITY)
+    preferred = router.score(request).utility[:, 0] - router.score(request).utility[:, 1]
+    assert preferred == pytest.approx(np.where(np.arange(20) % 2, -1.0, 1.0), abs=0.2)  # the difference of qualities
+    assert router.score(request).notes[0]["judged_turns"] == 15
+
+
+def opinions(rows: int, first: int = 0) -> Dataset:
+    """Return outcomes for twenty users: each answer to any question pleases every second user."""
+    users = [f"user {(first + row) % 20}" for row in range(rows)]
+    quality = np.array([[n % 2 == 0, n % 2 == 1, np.nan] for n in range(first, first + rows)], dtype=float)
+    outcomes = Outcomes(quality, np.full((rows, 3), 0.001), np.full((rows, 3), np.nan))
+    return Dataset([Query("Which one?", user=user) for user in users], SPECIALISTS, outcomes, source="opinions")
+
+
+def test_held_out_users_are_never_those_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(GMTRouter, "_trained_network", lambda self, model, users, held_out, training: seen.append((users, held_out)) or (None, {}))
+    router = GMTRouter(GMTRouterConfig(), make_services(SPECIALISTS, get_plugin_manager()))
+    both = attrs.evolve(opinions(60, first=200), queries=[Query("Question", user=f"user {row % 25}") for row in range(60)])
+    router.train(Training(dataset=opinions(200), validation=both))
+    ((users, held_out),) = seen
+    assert (len(users), len(held_out)) == (20, 5)
 
 
 def test_measured_qualities_set_the_weight_of_preferences_against_cost() -> None:

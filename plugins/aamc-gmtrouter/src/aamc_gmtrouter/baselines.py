@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from aamc_experiments.typical_outcomes import Vote, bradley_terry
 
-from aamc_gmtrouter.history import UserHistory, UserJudgement, histories, history_changes, keep_history, user_key
+from aamc_gmtrouter.history import UserHistory, UserJudgement, histories, history_changes, keep_history, row_histories, user_key, users_of
 from aamc_gmtrouter.saved_state import packed, unpacked
 from aamc_sdk import Experience, OnlineRouter, Query, RoutingRequest, Scores, Services, Store, Training, option
 from aamc_sdk.storage import read_json, write_json
@@ -63,12 +63,18 @@ class UserBaseline(OnlineRouter):
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Fit the scores that all users share."""
-        experience = training.dataset.experience
-        found = {} if experience is None else histories(experience, self.config.history)
+        dataset, limit = training.dataset, self.config.history
+        found = {} if dataset.experience is None else histories(dataset.experience, limit)
+        if not found and (known := users_of(dataset)):
+            unknown, rng = np.full((len(dataset), 1), np.nan), np.random.default_rng(self.services.seed)
+            rows = row_histories(dataset, self.services.pool.names, unknown, rng, limit)
+            found = {name: history for name, history in rows.items() if name in known}
         if not found:
             why = "has no judgement of a user, so all models have equal scores for users without ratings of their own"
             logger.warning("%s %s", training.dataset.source, why)
         self._common = self.fit_common([each for history in found.values() for each in history.judgements])
+        own = {name: tuple(attrs.evolve(each, query=None) for each in history.judgements) for name, history in found.items()}
+        self._users = {name: UserHistory(judgements) for name, judgements in own.items()}
         return {"users": len(found)}
 
     def fit_common(self, items: list[UserJudgement]) -> dict[str, float]:

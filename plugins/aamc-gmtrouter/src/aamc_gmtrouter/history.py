@@ -2,7 +2,7 @@
 
 A router sees feedback as an :class:`aamc_sdk.types.Experience`: from dataset ``interactions``, from a log, or while it serves. A comparison is
 a judgement of its own; a rating is one too, on the side of its candidate if above a half, against it if below, and none at exactly a half.
-Judgements of one decision, or of one episode, belong to one turn. Rows of an outcome table are judgements of unknown users, one a row.
+Judgements of one decision, or of one episode, belong to one turn. Each row of an outcome table is a turn of its user, or of an unknown one.
 """
 
 from __future__ import annotations
@@ -158,19 +158,20 @@ def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
     return {key: UserHistory(history.judgements, *described(queries[key])) for key, history in found.items() if history.judgements}
 
 
-def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng: np.random.Generator) -> dict[str, UserHistory]:
-    """Return a history for each row of an outcome table, by the row's name: the row counts as a new user who compared its answers.
+def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng: np.random.Generator, limit: int) -> dict[str, UserHistory]:
+    """Return the histories of an outcome table: each row is a turn in which its user compared the answers, or an unknown user, by the row's name.
 
     Args:
         dataset: Q queries with the outcomes of M candidates.
         names: The candidates' names, M of them.
         embedding: Embeddings of the queries, ``[Q, D]``.
         rng: Draws the order of the rows, because tables are sorted, and at most ``ROW_PAIRS`` of each row's pairs of different quality.
+        limit: The maximum number of turns of a user.
     """
-    found: dict[str, UserHistory] = {}
+    found: dict[str, list[UserJudgement]] = {}
     quality = None if dataset.outcomes is None else dataset.outcomes.quality
     if quality is None:
-        return found
+        return {}
     for row in rng.permutation(len(quality)).tolist():
         pairs = np.argwhere(quality[row][:, None] > quality[row][None, :])
         drawn = pairs if len(pairs) <= ROW_PAIRS else pairs[rng.choice(len(pairs), ROW_PAIRS, replace=False)]
@@ -178,8 +179,13 @@ def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng
         won = [(names[better], names[worse]) for better, worse in drawn]
         if won:
             judged = (UserJudgement(f"{turn}: {better}, {worse}", turn, None, better, worse, 1.0, embedding[row]) for better, worse in won)
-            found[turn] = UserHistory(tuple(judged))
-    return found
+            found.setdefault(user_key(dataset.queries[row]) or turn, []).extend(judged)
+    return {name: UserHistory(last_turns(judged, limit)) for name, judged in found.items()}
+
+
+def users_of(dataset: Dataset) -> set[str]:
+    """Return the keys of the users of all queries."""
+    return {key for query in dataset.queries if (key := user_key(query)) is not None}
 
 
 def absolute(items: Iterable[UserJudgement]) -> list[UserJudgement]:

@@ -31,6 +31,7 @@ from aamc_gmtrouter.history import (
     names_in,
     row_histories,
     user_key,
+    users_of,
 )
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
@@ -191,7 +192,7 @@ class GMTRouter(OnlineRouter):
     def train(self, training: Training) -> Mapping[str, Any]:
         """Fit the preference model and the graph network to users' judgements; see the modules ``taste`` and ``graph``.
 
-        A table of outcomes without users teaches what all users have in common: each row is a turn of a user who is not seen again.
+        A table of outcomes teaches by the comparisons of each row, a turn of its user; without one, of a user who is not seen again.
 
         Raises:
             DataError: The data has neither a judgement of a user nor a row with two different qualities, or judges a model that the pool lacks.
@@ -201,8 +202,8 @@ class GMTRouter(OnlineRouter):
         embed = self._embed = hashed_words if estimator is None or self._hashes else required(estimator)
         self._estimator = "" if training.request is None else training.request.estimates.fingerprint
         users, held_out = (self._histories(split, embed) for split in (training.dataset, training.validation))
-        known_users = bool(users)
-        if not known_users:
+        from_table = not users
+        if from_table:
             users, held_out = self._rows(training.dataset, embed), self._rows(training.validation, embed)
         if not users:
             raise DataError(
@@ -210,6 +211,11 @@ class GMTRouter(OnlineRouter):
                 "log:URL with feedback, or a table of outcomes"
             )
         self._check_models({**users, **held_out}, training.dataset.source)
+        if not any(each.query is not None for history in users.values() for each in history.judgements):
+            why = "ratings teach gmtrouter which models a user prefers, but not for which queries"
+            logger.warning("%s has no texts, and no embeddings of the router's estimator, so %s", training.dataset.source, why)
+        known_users, validated = users.keys() & users_of(training.dataset), bool(held_out)
+        held_out = {name: history for name, history in held_out.items() if name not in known_users}  # they are not new
         descriptions = {candidate.name: candidate.description or candidate.name for candidate in self.services.pool}
         model = PreferenceModel.unfitted(users, descriptions, embed, self.config.dimensions)
         model.learn_contexts([history.context for history in held_out.values()], embed)
@@ -224,11 +230,11 @@ class GMTRouter(OnlineRouter):
         if self.config.model != "preference":
             network, figures = self._trained_network(model, list(reduced.values()), list(later.values()), training)
             metrics |= figures
-        if not known_users:
-            model.slope = metrics["slope"] = self._slope(training.validation if held_out else training.dataset, model, network, embed)
         with self._lock:
             self._model, self._network, self._known, self._all_changed = model, network, {}, True
-            self._users = reduced if known_users else {}
+            self._users = {name: history for name, history in reduced.items() if name in known_users}
+        if from_table:
+            model.slope = metrics["slope"] = self._slope(training.validation if validated else training.dataset, embed)
         return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator"}
 
     def _trained_network(
@@ -255,10 +261,10 @@ class GMTRouter(OnlineRouter):
         if dataset is None or dataset.outcomes is None:
             return {}
         embedding = np.asarray(embed([query.text or " " for query in dataset.queries]), dtype=np.float64)
-        rows = row_histories(dataset, self.services.pool.names, embedding, np.random.default_rng(self.services.seed))
+        rows = row_histories(dataset, self.services.pool.names, embedding, np.random.default_rng(self.services.seed), self.config.history)
         return {name: self._as_configured(history) for name, history in rows.items()}
 
-    def _slope(self, dataset: Dataset | None, model: PreferenceModel, network: Any, embed: Embed) -> float:
+    def _slope(self, dataset: Dataset | None, embed: Embed) -> float:
         """Return the quality per unit of utility within the rows of a table, by least squares; that of an unknown table if it is not positive."""
         assert dataset is not None
         assert dataset.outcomes is not None
@@ -266,10 +272,12 @@ class GMTRouter(OnlineRouter):
         assert quality is not None
         compared = np.flatnonzero(np.isfinite(quality).sum(axis=1) > 1).tolist()
         embedding = np.asarray(embed([dataset.queries[row].text or " " for row in compared]), dtype=np.float64)
-        known, features = _computed(model, network, NOBODY), model.features(self.services.pool.names)
+        model, network = self._trained(), self._network
+        features = model.features(self.services.pool.names)
         products = squares = 0.0
         for row, query in zip(compared, embedding, strict=True):
             seen = np.isfinite(quality[row])
+            known = self._user(dataset.queries[row], embed, model)
             utility = _utility(model, network, known, model.query(query), features)[seen]
             utility -= utility.mean()
             products, squares = products + float(utility @ quality[row, seen]), squares + float(utility @ utility)
