@@ -74,8 +74,9 @@ class Step:
         decision: The decision of the step; None for a step without one.
         content: The result of the step.
         cost_usd: Cost in USD.
-        tokens: Tokens used.
+        tokens: Tokens used, those of prompts included.
         final: Whether the content is the answer.
+        prompt_tokens: Those of the tokens that were prompts; a client of the gateway is told the others as generated ones.
     """
 
     decision: Decision | None
@@ -83,6 +84,7 @@ class Step:
     cost_usd: float = 0.0
     tokens: int = 0
     final: bool = False
+    prompt_tokens: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -113,6 +113,7 @@ class Unpriced(Shouter):
             "name": {"decision": "a"},
             "tokens": {"tokens": -1},
             "words": {"tokens": "7"},
+            "prompts": {"tokens": 7, "prompt_tokens": 8},
         }
         yield Step(**{"decision": None, "content": "thought", **changes[task.text]}) if task.text in changes else "thought"
 
@@ -402,6 +403,7 @@ def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(a
         ("name", "steps whose decision is an aamc_sdk.Decision or None, not 'a'"),
         ("tokens", "steps whose tokens are a whole number of at least 0, not -1"),
         ("words", "steps whose tokens are a whole number of at least 0, not '7'"),
+        ("prompts", "steps whose prompt_tokens are a part of their 7 tokens, not 8"),
     ],
 )
 def test_a_step_of_another_type_is_refused(aamc: Aamc, task: str, found: str) -> None:

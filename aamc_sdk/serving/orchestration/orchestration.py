@@ -167,6 +167,8 @@ class Orchestration:
             raise PluginError(f"{name} must yield steps with a cost in USD of at least 0, not {step.cost_usd!r:.80}")
         if not isinstance(step.tokens, Integral) or step.tokens < 0:
             raise PluginError(f"{name} must yield steps whose tokens are a whole number of at least 0, not {step.tokens!r:.80}")
+        if not isinstance(step.prompt_tokens, Integral) or not 0 <= int(step.prompt_tokens) <= int(step.tokens):
+            raise PluginError(f"{name} must yield steps whose prompt_tokens are a part of their {step.tokens} tokens, not {step.prompt_tokens!r:.80}")
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the lines that the terminal shows for a step."""

@@ -68,7 +68,7 @@ def test_the_cost_is_the_tokens_at_the_models_prices(serve_model, make_agent) ->
     server = serve_model("8")
     output = ask(make_agent("reasoner", endpoint=server.url, model="m-1", prices={"input": 3.0, "output": 15.0}))
     assert output.cost == pytest.approx((100 * 3 + 20 * 15) / 1e6)
-    assert dict(output.metadata) == {"model": "m-1", "tokens": 120, "tokens_counted": True}
+    assert dict(output.metadata) == {"model": "m-1", "tokens": 120, "prompt_tokens": 100, "tokens_counted": True}
 
 
 def test_uncounted_tokens_are_estimated_and_said_to_be(serve_model, make_agent) -> None:

@@ -35,6 +35,8 @@ def test_router_r1_answers_whole_and_streamed(gateway, server, tmp_path):
         assert whole.json()["choices"][0]["message"]["content"] == "Jane Austen"
         assert "small says: Austen" in whole.json()["choices"][0]["message"]["reasoning_content"]
         assert float(whole.headers["x-aamc-cost-usd"]) > 0
+        usage = whole.json()["usage"]
+        assert 0 < usage["prompt_tokens"] == usage["total_tokens"] - usage["completion_tokens"] < usage["total_tokens"]
         server.asked.clear()
         streamed = client.post("/v1/chat/completions", json=body(stream=True))
     events = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]

@@ -62,6 +62,7 @@ class ModelReply:
         tokens: Tokens of prompt and answer together.
         cost: Cost of the tokens in USD at the model's prices; NaN without prices.
         counted: Whether the server counted the tokens; otherwise they are estimated from the texts' lengths.
+        prompt_tokens: Tokens of the prompt.
     """
 
     text: str
@@ -69,12 +70,13 @@ class ModelReply:
     tokens: int
     cost: float
     counted: bool = True
+    prompt_tokens: int = 0
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The metadata of an agent's output."""
         unknown = {"cost_known": False} if math.isnan(self.cost) else {}
-        return {"model": self.model, "tokens": self.tokens, "tokens_counted": self.counted, **unknown}
+        return {"model": self.model, "tokens": self.tokens, "prompt_tokens": self.prompt_tokens, "tokens_counted": self.counted, **unknown}
 
 
 class ChatModel:
@@ -233,4 +235,4 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
         where = f"model {spec.name!r}" + ("" if spec.endpoint is None else f" at {spec.endpoint.options.get('base_url', spec.endpoint.provider)}")
         empty = ProviderError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", kind="protocol", public=public)
         raise AgentError(str(empty), 0.0 if math.isnan(cost) else cost) from empty
-    return ModelReply(text, spec.name, given + made, cost, counted)
+    return ModelReply(text, spec.name, given + made, cost, counted, given)

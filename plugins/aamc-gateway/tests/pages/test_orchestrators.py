@@ -109,6 +109,16 @@ def test_the_step_of_a_failed_agent_names_no_address_and_no_message_of_its_serve
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_the_usage_of_an_orchestrator_divides_prompts_from_answers(serve: Serve, stub: StubServer, stream: bool):
+    stub.scripts.update({name: Script(prompt_tokens=100, output_tokens=10) for name in ROLES.values()})
+    body = chat("aamc/puppeteer", TASK, stream=stream, **({"stream_options": {"include_usage": True}} if stream else {}))
+    found = http(f"{serve(team(stub)).url}/v1/chat/completions", body)
+    usage, calls = (found.events[-1] if stream else found.json)["usage"], len(stub.requests)
+    assert calls > 0
+    assert usage == {"prompt_tokens": 100 * calls, "completion_tokens": 10 * calls, "total_tokens": 110 * calls}
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_request_without_an_answer_is_an_error_in_the_log_and_counts_with_its_client_s_status(serve: Serve, stub: StubServer, stream: bool):
     stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="status", status=500)))
     gateway = serve(team(stub))

@@ -34,7 +34,7 @@ async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[S
             final = episode.dialogue.answer is not None
             content = str(episode.dialogue.answer) if final else call.text or call.shown_error
             cost = 0.0 if math.isnan(call.cost_usd) else call.cost_usd
-            yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, final=final)
+            yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, prompt_tokens=call.prompt_tokens, final=final)
 
 
 class RouterR1Orchestration(Orchestration):

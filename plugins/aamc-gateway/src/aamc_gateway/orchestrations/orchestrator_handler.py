@@ -74,7 +74,7 @@ class Work:
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self.sender.headers = [model_header(request.model), *([dropped_header(dropped)] if dropped else [])]
         self.served = served_request(request, route)
-        self._spent_usd, self._tokens, self._has_role, self._ended = 0.0, 0, False, False
+        self._spent_usd, self._tokens, self._prompt_tokens, self._has_role, self._ended = 0.0, 0, 0, False, False
         self._records: Sequence[Record] = ()
 
     async def admit(self) -> None:
@@ -98,6 +98,7 @@ class Work:
                     orchestration = step
                     continue
                 self._spent_usd, self._tokens = self._spent_usd + step.cost_usd, self._tokens + step.tokens
+                self._prompt_tokens += step.prompt_tokens
                 if waiting is not None:
                     text = _described(waiting)
                     shown += text
@@ -125,7 +126,8 @@ class Work:
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
             headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
-        usage = {"prompt_tokens": 0, "completion_tokens": self._tokens, "total_tokens": self._tokens}
+        given = self._prompt_tokens
+        usage = {"prompt_tokens": given, "completion_tokens": self._tokens - given, "total_tokens": self._tokens}
         if self._dropped:
             document["dropped"] = self._dropped
         if events is not None:
@@ -165,7 +167,8 @@ class Work:
         self._ended = True
         served = self.served
         served.end(status, error_kind)
-        served.note_answer(self._request.model, Usage(output_tokens=self._tokens), self._spent_usd, "reported")
+        usage = Usage(prompt_tokens=self._prompt_tokens, output_tokens=self._tokens - self._prompt_tokens)
+        served.note_answer(self._request.model, usage, self._spent_usd, "reported")
         self._admission.settle(self._spent_usd, self._tokens)
         self._gateway.observer.served(served)
 

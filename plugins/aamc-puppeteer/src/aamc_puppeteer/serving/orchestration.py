@@ -61,7 +61,8 @@ async def work_on(activate: Activate, choose: Choose, episode: Running, budget: 
         episode.check_end(budget, time.monotonic() - began)
         final = episode.stop is not None
         content = (answer(episode.state) or "") if final else activation.text
-        yield Step(decision=decision, content=content, cost_usd=activation.cost, tokens=activation.tokens, final=final)
+        tokens = {"tokens": activation.tokens, "prompt_tokens": activation.prompt_tokens}
+        yield Step(decision=decision, content=content, cost_usd=activation.cost, final=final, **tokens)
 
 
 def in_fixed_order(agents: Sequence[str]) -> Choose:
