@@ -102,6 +102,14 @@ def test_validation_is_part_of_the_spending(model: Path, tmp_path: Path) -> None
     assert metrics["spent_usd"] > 0
 
 
+def test_a_training_in_which_no_reward_differs_says_that_it_learned_nothing(model: Path, tmp_path: Path) -> None:
+    status, _, err = run_command(*arguments(model, tmp_path / "run", warm_start_epochs=0, rounds=0))
+    assert status == 0, err
+    assert "router-r1, validation before the first update: reward -1.000, exact match 0.0%, malformed 100.0%" in err
+    assert "router-r1 learned nothing from its rewards" in err
+    assert "100% were malformed" in err
+
+
 @pytest.mark.parametrize(("budget", "made"), [("0.0000001", range(1)), ("0.0003", range(1, 5))])
 def test_a_training_ends_once_its_budget_is_spent(budget: str, made: range, model: Path, tmp_path: Path) -> None:
     pool = tmp_path / "pool.yaml"

@@ -198,6 +198,10 @@ def base_arguments(folder: Path, device: str, seed: int, save_every: int, *, bf1
 
 
 REWARD = "episode_reward"
+LEARNED_NOTHING = (
+    "router-r1 learned nothing from its rewards: in every update, all episodes of each question had the same reward, and {malformed:.0%} were "
+    "malformed; train a longer warm start (warm_start_epochs), or start from a model that follows the protocol"
+)
 START = "start"
 """The stage before the first update."""
 
@@ -240,6 +244,8 @@ def train_grpo(job: Job, start: str, steps: int) -> None:
         select.say_spent(trainer.state.global_step)
     job.updates = trainer.state.global_step
     if trainer.is_world_process_zero():
+        if job.curve and not any(update.get("differing_groups", 1) for update in job.curve):
+            job.progress.say(LEARNED_NOTHING.format(malformed=np.mean([update["malformed"] for update in job.curve])))
         policy = merged(trainer)
         job.stages["last"] = job.stages.get(str(job.updates) if job.updates else START) or job.validate(policy, tokenizer)
         job.keep(policy, tokenizer, "last")
@@ -298,7 +304,9 @@ class EpisodeRollout:
         score(job.config, job.normalizer, everyone)
         first = trainer.accelerator.process_index * len(episodes)
         mine = everyone[first : first + len(episodes)]
-        job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone)})
+        rewards = np.reshape([episode.reward.total for episode in everyone if episode.reward is not None], (-1, job.config.group_size))
+        differing = float(np.mean(np.ptp(rewards, axis=1) > 0))  # an advantage is 0 where the rewards of a question are equal
+        job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone), "differing_groups": differing})
         return {
             "prompt_ids": [episode.prompt_ids for episode in episodes],
             "completion_ids": [episode.ids for episode in episodes],
@@ -345,6 +353,8 @@ class Select(TrainerCallback):
         found = job.validate(policy, self._tokenizer)
         if found:
             job.stages[stage] = found
+            shown = "reward {reward:.3f}, exact match {exact_match:.1%}, malformed {malformed:.1%}".format(**found)
+            job.progress.say(f"router-r1, validation {'before the first update' if stage == START else f'after update {stage}'}: {shown}")
         if stage == START and any(job.alphas) and job.start is None:
             return  # no cost has a scale yet, so this reward cannot be compared with later ones
         if found and found["reward"] > job.best:
