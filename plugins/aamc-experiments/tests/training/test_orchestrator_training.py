@@ -141,6 +141,18 @@ def test_a_dataset_that_fails_is_named(aamc, monkeypatch) -> None:
     assert "dataset format 'tiny' failed: KeyError: 'rows'" in " ".join(err.split())
 
 
+@pytest.mark.parametrize("name", [[], ["--orchestrator", "scored"]])
+def test_an_orchestrator_is_evaluated_with_the_models_of_a_pool(aamc, monkeypatch, name) -> None:
+    aamc("--orchestrator", "scored", "--out", "made")
+    monkeypatch.setattr(Scored, "evaluate", lambda self, *_: {"pool": list(self.services.pool.names)})
+    Path("pool.yaml").write_text("candidates: [{name: mine}]\n")
+    status, out, err = run_command("evaluate", "made", *name, "--pool", "pool.yaml", "--json")
+    assert status == 0, err
+    assert json.loads(out) == {"pool": ["mine"]}
+    status, _, err = run_command("evaluate", "--estimator", "made", "--pool", "pool.yaml")
+    assert (status, "--pool belongs to an orchestrator, or to --logs without RUN" in err) == (2, True)
+
+
 def test_an_evaluation_that_fails_names_the_orchestrator(aamc, plugins, monkeypatch) -> None:
     aamc("--orchestrator", "scored", "--out", "made")
     monkeypatch.setattr(Scored, "evaluate", lambda *_: {}["tasks"])

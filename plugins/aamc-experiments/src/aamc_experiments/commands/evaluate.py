@@ -29,6 +29,7 @@ COMPARISON_OPTIONS = ("dataset", "split", "out", "gate", "router", *BASELINE_OPT
 """Options without effect on a log."""
 NOT_OF_ORCHESTRATORS = ("router", "estimator", "split", "strict", "logs", "since", "until", "failure_quality", "n_episodes", "preference", "gate")
 """Options without a meaning for orchestrators."""
+NOT_THE_POOL = "--pool belongs to an orchestrator, or to --logs without RUN"
 ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 """Options without effect on an estimator alone."""
 
@@ -45,7 +46,7 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 )
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on tasks, trained in RUN or with --set orchestrator.KEY=VALUE.")
 @click.option(
-    "--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained); with --logs, without RUN: the candidates."
+    "--pool", metavar="NAME|FILE", help="With an orchestrator: models that it calls (default: as trained); with --logs, without RUN: the candidates."
 )
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
@@ -103,15 +104,18 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")
         evaluate_orchestrator(ctx, options, options["run"] if _given(ctx, "run") else None, as_json)
         return
-    if options["logs"] is None or _given(ctx, "run"):
-        _refuse(ctx, ("pool",), "--pool belongs to --orchestrator, or to --logs without RUN")
     if options["logs"] is not None:
+        if _given(ctx, "run"):
+            _refuse(ctx, ("pool",), NOT_THE_POOL)
         _refuse(ctx, COMPARISON_OPTIONS, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
         return
     _refuse(ctx, ("failure_quality", "since", "until"), "without --logs there is no log to read")
     if options["dataset"] is not None and options["split"] is not None:
         raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
+    goal = RunFolder.open(options["run"]).goal if options["router"] is None and options["estimator"] is None else None
+    if goal is not Goal.ORCHESTRATOR:
+        _refuse(ctx, ("pool",), NOT_THE_POOL)
     if options["router"] is not None:
         if _given(ctx, "run"):
             raise click.UsageError(f"--router names the trained router; leave out {options['run']}")
@@ -120,7 +124,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     elif options["estimator"] is not None:
         _refuse(ctx, ROUTING_OPTIONS, "--estimator without --router scores an estimator alone")
         _evaluate_estimator(ctx, options, as_json)
-    elif (goal := RunFolder.open(options["run"]).goal) is Goal.ESTIMATOR:
+    elif goal is Goal.ESTIMATOR:
         _refuse(ctx, ROUTING_OPTIONS, f"{options['run']} holds an estimator alone")
         _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
     elif goal is Goal.ORCHESTRATOR:
