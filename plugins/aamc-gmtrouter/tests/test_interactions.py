@@ -105,6 +105,12 @@ def test_a_long_history_keeps_its_latest_turns_and_says_so(tmp_path: Path, caplo
     assert "has 20 turns; the latest 5 are used" in caplog.text
 
 
+def test_the_last_of_different_descriptions_of_a_user_counts_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [user(item(query, "a", 1), context=context, own="kept") for query, context in (("q", "terse"), ("r", ""), ("s", "verbose"))]
+    assert {query.turns[0].content for query in read(tmp_path, *lines).queries} == {"verbose"}
+    assert caplog.messages == [f"{tmp_path / 'history.jsonl'}, line 3: user 'ann' has other contexts than before; the last ones count"]
+
+
 def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert set(read(tmp_path, user(name="empty"), user(item("你好", "a", "positive"))).groups or ()) == {"ann"}
     assert "1 user" in caplog.text
@@ -118,6 +124,8 @@ def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.
         ("{", "line 2 is not valid JSON"),
         ({"interactions": []}, "line 2: has no 'user_id'"),
         ({"user_id": "", "interactions": []}, "line 2: 'user_id' must be a name"),
+        (user(prefered_models=["a"]), "line 2: has the unknown key 'prefered_models'; did you mean 'preferred_models'"),
+        (user(item("q", "a", 1, time_stamp=1)), "line 2: interaction 1: has the unknown key 'time_stamp'; did you mean 'timestamp'"),
         ({"user_id": "x"}, "line 2: 'interactions' of user 'x' must be a list"),
         (user(item("q", "a", "great")), "line 2: interaction 1: 'user_feedback' must be a finite number or one of"),
         (user(item("q", "a", 3)), "line 2: a rating must be a number from 0 to 1, not 3"),

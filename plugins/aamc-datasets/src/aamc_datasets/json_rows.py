@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ from aamc_sdk.storage import json_lines
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
+_MISSPELT = 0.86
 MAX_USD = 1e12
 """Maximum cost; a larger number is in another unit or an error."""
 MAX_MS = 1e12
@@ -57,6 +60,23 @@ def require(row: Any, keys: tuple[str, ...], advice: str = "") -> None:
     for key in keys:
         if key not in row:
             raise DataError(f"has no {key!r}{nearest(key, row)} (it has: {one_of(row)}){advice}")
+
+
+def refuse_misspelt(row: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    """Check that a row has no misspelt key; other keys that are not among ``keys`` are its own.
+
+    Raises:
+        DataError: A key is similar to one of ``keys`` that the row lacks.
+    """
+    for key in map(str, row):
+        if key not in keys and (meant := _meant_key(key, keys)) is not None and meant not in row:
+            raise DataError(f"has the unknown key {key!r}; did you mean {meant!r}?")
+
+
+@lru_cache(1024)  # the rows of a file have the same keys
+def _meant_key(key: str, keys: tuple[str, ...]) -> str | None:
+    """Return the key that an unknown one is a misspelling of; None if it is a key of its own."""
+    return next(iter(get_close_matches(key, keys, n=1, cutoff=_MISSPELT)), None)
 
 
 def text(row: Mapping[str, Any], key: str) -> str:

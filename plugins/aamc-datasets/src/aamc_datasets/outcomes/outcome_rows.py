@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from aamc_datasets.columns import parquet_rows
-from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, require, text
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, refuse_misspelt, require, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest, unknown_name
@@ -20,7 +18,6 @@ from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 
 _KEYS = ("query", "outcomes", "category", "complexity", "tool_use", "reference", "user", "session", "needs", "prompt_tokens", "output_tokens")
-_MISSPELT = 0.86
 """Similarity from which on an unknown key of a row is a mistake; a row may have other keys, such as user_id or input_tokens."""
 _FIELDS = ("quality", "cost_usd", "latency_ms", "prompt_tokens", "output_tokens", "response")
 """The fields of a candidate's outcome; prompt_tokens, which ``aamc data collect`` notes, are not read."""
@@ -86,9 +83,7 @@ def _as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _row(location: str, content: Any) -> OutcomeRow:
     require(content, ("query", "outcomes"))
-    for key in map(str, content):
-        if key not in _KEYS and (meant := _meant_key(key)) is not None and meant not in content:
-            raise DataError(f"has the unknown key {key!r}; did you mean {meant!r}?")
+    refuse_misspelt(content, _KEYS)
     text(content, "query")
     if not isinstance(content["outcomes"], Mapping):
         raise DataError(f"'outcomes' must be an object by candidate, not {content['outcomes']!r:.80}")
@@ -101,12 +96,6 @@ def _row(location: str, content: Any) -> OutcomeRow:
         tool_use=_tool_use(content.get("tool_use")),
         reference=_optional_text(content, "reference"),
     )
-
-
-@lru_cache(1024)  # the rows of a file have the same keys
-def _meant_key(key: str) -> str | None:
-    """Return the key that an unknown one is a misspelling of; None if it is a key of its own."""
-    return next(iter(get_close_matches(key, _KEYS, n=1, cutoff=_MISSPELT)), None)
 
 
 def _query(content: Mapping[str, Any]) -> Query:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from aamc_datasets.json_rows import require, text
+from aamc_datasets.json_rows import refuse_misspelt, require, text
 
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.types import check_text
@@ -71,6 +71,7 @@ def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]
         DataError: A key is missing or a value cannot be used.
     """
     require(row, ("user_id",), "; give user_id and interactions, or judge, model and conversation")
+    refuse_misspelt(row, ("user_id", "interactions", "preferred_models", "context"))
     user = _identifier(row, "user_id")
     items = row.get("interactions")
     if not isinstance(items, list):
@@ -90,6 +91,7 @@ def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]
 def _interaction(item: Any, user: str, where: str, number: int) -> RatedAnswer:
     try:
         require(item, ("query", "model_used", "user_feedback"))
+        refuse_misspelt(item, ("query", "model_used", "user_feedback", "timestamp", "tstamp", "session"))
         rating, in_words = _rating(item, "user_feedback")
         return RatedAnswer(where, user, str(item.get("session") or ""), text(item, "query"), text(item, "model_used"), rating, in_words, _time(item))
     except DataError as error:
