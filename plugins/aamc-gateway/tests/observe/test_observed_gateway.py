@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -197,8 +198,6 @@ def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -
 
 
 def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_path: Path) -> None:
-    import signal
-
     with ForkedGateway(tmp_path, candidates(stub), settings={}) as gateway:
         assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         (tmp_path / "gateway.yaml").write_text("router: llm-only\ngateway: {workers: 2}\n")
@@ -207,6 +206,29 @@ def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_
         assert "the reload leaves workers as at the start: restart to change it" in gateway.output
         assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         wait_for(lambda: totals(gateway)["aamc_requests_total"] == 2)
+
+
+def test_a_change_of_prices_or_candidates_leaves_the_saving_of_the_past_as_it_was(stub: StubServer, tmp_path: Path) -> None:
+    small, large = (stub_candidate(name, f"{stub.url}/v1", input_price=price, output_price=price) for name, price in (("good", 1.0), ("large", 10.0)))
+    cheap = stub_candidate("large", f"{stub.url}/v1", input_price=0.1, output_price=0.1)
+    request = {**REQUEST, "model": "good"}
+    with ForkedGateway(tmp_path, [small, large], router="random") as gateway:
+
+        def saved_usd() -> float:
+            found: Any = httpx.get(f"{gateway.url}/admin/overview", timeout=60).json()
+            while found["left"]:
+                found = httpx.get(f"{gateway.url}/admin/overview", timeout=60).json()
+            return float(found["cost"]["saved_usd"])
+
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=request, timeout=60).status_code == 200
+        wait_for(lambda: totals(gateway)["aamc_saved_usd"] > 0)
+        before = totals(gateway)["aamc_saved_usd"]
+        assert saved_usd() == pytest.approx(before)
+        for reloads, pool in enumerate(([small, cheap], [small]), 1):
+            (tmp_path / "pool.yaml").write_text(json.dumps({"candidates": pool}))
+            gateway.process.send_signal(signal.SIGHUP)
+            wait_for(lambda number=reloads: gateway.output.count("was reloaded") == number)
+            assert saved_usd() == pytest.approx(before)
 
 
 def test_metrics_can_be_public_or_off(stub: StubServer, tmp_path: Path) -> None:

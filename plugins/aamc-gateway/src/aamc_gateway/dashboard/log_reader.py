@@ -19,9 +19,10 @@ import attrs
 import msgspec
 
 from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
+from aamc_gateway.dashboard.price_history import PriceHistory
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowStore, columns_of, decode_entry, read_batches
-from aamc_sdk.types import Feedback, Prices
+from aamc_sdk.types import Feedback
 
 AT_ONCE = 1000
 """Entries that are read at once."""
@@ -88,12 +89,13 @@ class LogReader:
     """Sums over the log. All methods may be called from any thread.
 
     Attributes:
+        history: The prices over time.
         since: The time of the first decision that was read, in seconds since the epoch; None for none.
         is_whole: Whether the log was read from its start.
     """
 
-    def __init__(self, store: Store, prices: Mapping[str, Prices] | None = None, max_entries: int = MAX_ENTRIES) -> None:
-        self._store, self._prices, self._max_entries = store, prices or {}, max_entries
+    def __init__(self, store: Store, history: PriceHistory, max_entries: int = MAX_ENTRIES) -> None:
+        self._store, self.history, self._max_entries = store, history, max_entries
         self._lock = threading.Lock()
         self._begin()
 
@@ -261,9 +263,10 @@ class LogReader:
         prompt, output = columns.get("prompt_tokens"), columns.get("output_tokens")
         tokens = None if prompt is None or output is None else Tokens(prompt, columns.get("cached_tokens") or 0, output)
         cost_usd = math.nan if columns["cost_usd"] is None else columns["cost_usd"]
+        number = self.history.number_at(decision.time)
         if tokens is not None and columns.get("cost_source") == "priced":
-            tokens = tokens._replace(written=written_tokens(self._prices.get(row.candidate), cost_usd, tokens))
-        return _Served(row.candidate, CountedAnswer(cost_usd, tokens), row.candidate != decision.candidate)
+            tokens = tokens._replace(written=written_tokens(self.history.price(number, row.candidate), cost_usd, tokens))
+        return _Served(row.candidate, CountedAnswer(cost_usd, tokens, number), row.candidate != decision.candidate)
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
         """Add feedback, in place of the revision that it replaces."""

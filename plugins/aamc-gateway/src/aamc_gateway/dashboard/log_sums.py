@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -73,15 +73,39 @@ class Tokens(NamedTuple):
 
 
 class CountedAnswer(NamedTuple):
-    """A successful call: its cost in USD (NaN if unknown), and its tokens (None if unknown)."""
+    """A successful call: its cost in USD (NaN if unknown), its tokens (None if unknown), and the number of the price list of its time."""
 
     cost_usd: float
     tokens: Tokens | None
+    price_list: int = 0
 
     @property
     def comparable(self) -> bool:
         """Whether the cost of the same answer by another model can be computed."""
         return self.tokens is not None and not math.isnan(self.cost_usd)
+
+
+@attrs.define
+class TokenSums(_Sums):
+    """Sums over the tokens of answers; see :class:`Tokens`."""
+
+    answers: int = 0
+    prompt: int = 0
+    cached: int = 0
+    output: int = 0
+    written: int = 0
+
+    def add(self, tokens: Tokens, sign: int) -> None:
+        """Add an answer's tokens, or with sign -1 take them away."""
+        self.answers += sign
+        self.prompt += sign * tokens.prompt
+        self.cached += sign * tokens.cached
+        self.output += sign * tokens.output
+        self.written += sign * tokens.written
+
+    def cost_usd(self, prices: Prices) -> float:
+        """Return the cost of the answers by list prices."""
+        return prices.cost_usd(self.prompt, self.output, self.cached, self.written) + (self.answers - 1) * prices.request
 
 
 @attrs.define
@@ -99,10 +123,7 @@ class CandidateSums(_Sums):
         estimated_costs: Calls whose cost was estimated without usage.
         compared: Answers of known cost and tokens, whose cost by another model can be computed.
         compared_usd: Cost of these.
-        prompt_tokens: Prompt tokens of these, cached ones included.
-        cached_tokens: Cached prompt tokens of these.
-        written_tokens: Prompt tokens of these that were written to a cache, as far as their price shows it.
-        output_tokens: Output tokens of these.
+        tokens: Tokens of these by the number of the price list of their time; written ones as far as their price shows them.
         latencies: Number of answers by latency bin.
         first_tokens: Number of answers by bin of the time to the first token.
         explicit: Qualities of explicit feedback.
@@ -121,10 +142,7 @@ class CandidateSums(_Sums):
     estimated_costs: int = 0
     compared: int = 0
     compared_usd: float = 0.0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    written_tokens: int = 0
-    output_tokens: int = 0
+    tokens: defaultdict[int, TokenSums] = attrs.field(factory=lambda: defaultdict(TokenSums))
     wins: float = 0.0
     comparisons: int = 0
     latencies: Counter[int] = attrs.field(factory=Counter)
@@ -140,10 +158,7 @@ class CandidateSums(_Sums):
         if answer.comparable and answer.tokens is not None:
             self.compared += sign
             self.compared_usd += sign * answer.cost_usd
-            self.prompt_tokens += sign * answer.tokens.prompt
-            self.cached_tokens += sign * answer.tokens.cached
-            self.written_tokens += sign * answer.tokens.written
-            self.output_tokens += sign * answer.tokens.output
+            self.tokens[answer.price_list].add(answer.tokens, sign)
 
     def replace_answer(self, answer: CountedAnswer) -> None:
         """Turn a served answer into one that was not, since a later call served."""
@@ -151,10 +166,9 @@ class CandidateSums(_Sums):
         if not math.isnan(answer.cost_usd):
             self.extra_usd += answer.cost_usd
 
-    def cost_by(self, prices: Prices) -> float:
-        """Return the cost of the compared answers by other list prices, with the same tokens, in USD."""
-        cost_usd = prices.cost_usd(self.prompt_tokens, self.output_tokens, self.cached_tokens, self.written_tokens)
-        return cost_usd + (self.compared - 1) * prices.request
+    def cost_by(self, prices: Sequence[Prices]) -> float:
+        """Return the cost of the compared answers, with the same tokens, by another model's prices in each price list, in USD."""
+        return sum(tokens.cost_usd(prices[number]) for number, tokens in self.tokens.items())
 
 
 @attrs.define

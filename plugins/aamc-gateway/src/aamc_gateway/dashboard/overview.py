@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,9 +13,11 @@ import attrs
 from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
+from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
+    from aamc_gateway.access.shared import SharedState
     from aamc_sdk import MetaController
 
 PERIODS = ("hour", "day", "month", "all")
@@ -34,18 +36,20 @@ class Baseline:
     Attributes:
         candidate: Its name; None if no candidate has prices.
         why: Why it is this one.
+        prices: Its prices in each list of the history, or those of another model that was the best one then.
     """
 
     candidate: str | None
     why: str
+    prices: Sequence[Prices] = ()
 
 
-def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
+def overview(reader: LogReader, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
     """Return the figures of a period."""
     now = time.time() if now is None else now
     whole, parts = reader.period(period, now)
-    prices = prices_of(pool)
-    best = Baseline(baseline, "you chose it") if baseline in prices else best_candidate(reader.total, reader.expected_quality(), prices)
+    names = sorted({name for prices in reader.history.lists for name in prices})
+    best = baseline_of(reader, baseline if baseline in names else None)
     return {
         "schema": 1,
         "period": period,
@@ -55,16 +59,16 @@ def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = 
         "position": reader.position,
         "decisions": whole.decisions,
         "fell_back": whole.fell_back,
-        "cost": cost_of(whole, best, prices),
+        "cost": cost_of(whole, best),
         "quality": _quality(_all_explicit(whole)),
-        "baselines": sorted(prices),
+        "baselines": names,
         "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
         "parts": [
             {
                 "begin": begin,
                 "decisions": sums.decisions,
                 "answers": {name: each.answers or each.chosen for name, each in sums.candidates.items() if each.answers or each.chosen},
-                **{key: value for key, value in cost_of(sums, best, prices).items() if key in ("total_usd", "baseline_usd", "saved_usd")},
+                **{key: value for key, value in cost_of(sums, best).items() if key in ("total_usd", "baseline_usd", "saved_usd")},
             }
             for begin, sums in parts
         ],
@@ -76,7 +80,18 @@ def prices_of(pool: Pool) -> dict[str, Prices]:
     return {spec.name: spec.prices for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
 
 
-def cost_of(sums: PeriodSums, best: Baseline, prices: Mapping[str, Prices]) -> dict[str, Any]:
+def baseline_of(reader: LogReader, chosen: str | None) -> Baseline:
+    """Return the chosen model; without one the best model of the pool, for the answers of each price list that of the pool of its time."""
+    history, expected = reader.history, reader.expected_quality()
+    bests = [Baseline(chosen, "you chose it") if chosen else best_candidate(reader.total, expected, prices) for prices in history.lists]
+    found = [history.price(number, best.candidate) for number, best in enumerate(bests) if best.candidate is not None]
+    last, names = bests[-1], {best.candidate for best in bests}
+    earlier = sorted(name for name in names - {last.candidate} if name)
+    why = f"{last.why}; earlier answers are compared with the best model of their time: {', '.join(earlier)}" if earlier else last.why
+    return Baseline(last.candidate, why, [prices for prices in found if prices is not None])
+
+
+def cost_of(sums: PeriodSums, best: Baseline) -> dict[str, Any]:
     """Return the cost of a period's answers, the cost of routing, and the savings against always using the best model.
 
     Both sides of the comparison cover the same answers: those of known cost and tokens. The cost of routing is everything that one model alone
@@ -88,7 +103,7 @@ def cost_of(sums: PeriodSums, best: Baseline, prices: Mapping[str, Prices]) -> d
     routing_usd = sums.deciding_usd + extra_usd
     compared = sum(each.compared for each in candidates)
     compared_usd = sum(each.compared_usd for each in candidates)
-    baseline_usd = None if best.candidate is None else sum(each.cost_by(prices[best.candidate]) for each in candidates)
+    baseline_usd = None if best.candidate is None else sum(each.cost_by(best.prices) for each in candidates)
     saved_usd = None
     if baseline_usd is not None and compared:
         spent_usd = compared_usd + routing_usd
@@ -160,17 +175,21 @@ def _quality(sums: QualitySums) -> dict[str, Any] | None:
 
 
 class Figures:
-    """Reads the log for a worker's dashboard: one request at a time, on a worker thread."""
+    """Reads the log for a worker's dashboard: one request at a time, on a worker thread; :meth:`start` comes first."""
 
     def __init__(self, controller: MetaController) -> None:
         self._controller = controller
-        self._reader = LogReader(controller.store, prices_of(controller.pool))
+        self._reader = LogReader(controller.store, PriceHistory([]))
         self._trials = TrialReader(controller.store)
         self._lock = asyncio.Lock()
 
+    async def start(self, shared: SharedState) -> None:
+        """Note the prices of the pool, so that the answers to come are compared at these, also once others hold."""
+        self._reader.history = await note_prices(shared, prices_of(self._controller.pool))
+
     async def overview(self, period: str, baseline: str) -> dict[str, Any]:
         """Return the figures of a period; ``baseline`` names the model that costs are compared with, ``""`` for the best one."""
-        return await self._read(lambda: overview(self._reader, self._controller.pool, period, baseline or None))
+        return await self._read(lambda: overview(self._reader, period, baseline or None))
 
     async def recent(self, limit: int) -> dict[str, Any]:
         """Return the newest decisions with their calls and feedback."""

@@ -72,7 +72,7 @@ function costs(found, label, again) {
   const actual = parts.map((part) => (spent += part.total_usd)), always = parts.map((part) => (other += part.baseline_usd ?? 0));
   return card("Cost and saving",
     h("label", {}, "Compared with always using ", choice),
-    note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at its list prices cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
+    note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at the list prices of their time cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
     some(parts) ? lines(`Cost since the start of ${found.period === "all" ? "the last 30 days" : "the period"}, in USD`, parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note(none(found)));
 }
 
