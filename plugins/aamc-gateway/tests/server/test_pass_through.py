@@ -205,6 +205,39 @@ def test_tokens_are_estimated_where_the_server_cannot_count(serve: Any, stub: St
     assert answer.json["input_tokens"] > 0
 
 
+def test_an_object_is_looked_up_at_the_server_that_has_it_without_a_model(serve: Any, stub: StubServer) -> None:
+    """The stub's answer on any path has the id stub-1."""
+    fields = {name: {"apis": ["chat", "responses"], "headers": {"x-whose": name}} for name in ("cheap", "dear")}
+    running = serve(fields=fields, cheap=Script(), dear=Script())
+    own, other, narrow = key(running, "a", tenant="acme"), key(running, "b", tenant="other"), key(running, "n", tenant="acme", models=["cheap"])
+    assert running.ask("/v1/files?model=dear", b"x", **own).status == 200
+    asked: tuple[tuple[str, str, Any], ...] = (
+        ("GET", "/v1/files/stub-1", None),
+        ("GET", "/v1/files/stub-1/content?limit=1", None),
+        ("POST", "/v1/batches", {"input_file_id": "stub-1"}),
+        ("POST", "/v1/responses/stub-1/cancel", None),
+    )
+    for method, path, body in asked:
+        assert running.ask(path, body, method=method, **own).status == 200, path
+        assert (stub.requests[-1].path, stub.requests[-1].headers["x-whose"]) == (path, "dear")
+    calls = len(stub.requests)
+    assert [running.ask("/v1/files/stub-1", method="GET", **who).status for who in (other, narrow)] == [404, 403]
+    unknown = running.ask("/v1/files/file-7", method="GET", **key(running, "root", admin=True))
+    assert (unknown.status, unknown.json["error"]["message"].partition(":")[0]) == (400, "the request must name a model")
+    assert len(stub.requests) == calls
+    assert running.ask("/v1/files/stub-1?model=cheap", method="GET", **own).status == 200
+    assert stub.requests[-1].headers["x-whose"] == "cheap"  # the request says whose server
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_in_the_background_is_looked_up_without_a_model(serve: Any, stub: StubServer, stream: bool) -> None:
+    running = serve(fields={"good": {"apis": ["responses"]}}, good=Script(), other=Script())
+    answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "hi", "background": True, "store": True, "stream": stream})
+    made = answer.events[-1]["response"]["id"] if stream else answer.json["id"]
+    assert running.ask(f"/v1/responses/{made}", method="GET").status == 200
+    assert stub.requests[-1].path == f"/v1/responses/{made}"
+
+
 def test_what_a_tenant_s_key_made_does_not_exist_for_the_keys_of_others(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
     own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")

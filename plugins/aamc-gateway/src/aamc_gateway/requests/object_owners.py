@@ -52,7 +52,7 @@ class ObjectOwners:
             return
         found = _PATH.match(api)
         is_list = found is not None and found[1] is None and method != "POST"
-        names = _ids([*(found.groups() if found else ()), *map(body.get, _NAMED)])
+        names = _named(body, api)
         if not (is_list or names) or not (caller.tenant or await self._access.has_tenants()):
             return
         if is_list:
@@ -62,6 +62,13 @@ class ObjectOwners:
             if (await self._found(name))[0] != (caller.tenant or ""):
                 message = f"there is no object {name!r:.200} that this key may use: it was not stored, is too old, or another tenant made it"
                 raise Refused(message, status=404, kind="not_found")
+
+    async def candidate_of(self, body: Mapping[str, Any], api: str) -> str | None:
+        """Return the candidate whose server has an object that a request names, in its path or body; None if it is unknown."""
+        for name in _named(body, api):
+            if (answered := await self.find(name)) is not None:
+                return answered.candidate
+        return None
 
     async def find(self, name: str) -> Answered | None:
         """Return the candidate that gave a stored response; None if it is unknown. :meth:`check` says whether a caller may use it."""
@@ -100,6 +107,12 @@ class ObjectOwners:
         found = await self._shared.get(f"owner:{name}")
         tenant, candidate = (None, None) if found is None else orjson.loads(found)
         return tenant, candidate
+
+
+def _named(body: Mapping[str, Any], api: str) -> list[str]:
+    """Return the ids of the objects that a request names, in its path or body."""
+    found = _PATH.match(api)
+    return _ids([*(found.groups() if found else ()), *map(body.get, _NAMED)])
 
 
 def _ids(values: Iterable[Any]) -> list[str]:

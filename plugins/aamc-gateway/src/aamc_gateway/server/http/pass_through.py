@@ -55,6 +55,8 @@ _PASSED_HEADERS = (b"content-type", b"accept", *PASSED_HEADERS)
 async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
     """Send a request to the model that it names, in its body, in the header ``x-aamc-model`` or by ``?model=``, and return the answer.
 
+    A request that names an object instead goes to the model whose server has it.
+
     Raises:
         Refused: It names no model, one that is unknown, an object of another tenant, or an unknown header of the gateway.
     """
@@ -62,7 +64,12 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     raw = await read_body(scope, receive, gateway.settings.limits)
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
     body, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    caller: Caller = scope["caller"]
+    api = _api(scope)
+    await gateway.owners.check(caller, body, api, scope["method"])
     name = _model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
+    if name is None:
+        name = await gateway.owners.candidate_of(body, api)
     if name is None:
         raise Refused("the request must name a model: in its body, in the header x-aamc-model, or by ?model=")
     if name not in gateway.upstreams:
@@ -70,7 +77,6 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
             message = f"{scope['path']:.100} passes through to one model, so {name!r:.200} cannot answer it; name a model of the pool"
             raise Refused(message, status=404, kind="model_not_found")
         raise unknown_model(name, gateway.upstreams)
-    caller: Caller = scope["caller"]
     caller.check_model(name, gateway.upstreams)
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
         why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
@@ -79,7 +85,6 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     user = gateway.reader.user(body or {"user": _value(raw, form.user)}, caller)
     if has_own_field:
         raw = orjson.dumps(body)
-    api = _api(scope)
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=api,
@@ -96,7 +101,6 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers=headers,
     )
-    await gateway.owners.check(caller, body, request.api, request.method)
     if request.method == "POST":
         await serve(gateway, request, scope, receive, send)
     else:
