@@ -139,4 +139,44 @@ def test_a_call_and_its_result_have_the_same_short_id(provider: Any) -> None:
 
 @pytest.mark.parametrize("messages", ["Hi", None, [5], [{"role": "assistant", "tool_calls": 5}], [{"tool_calls": [5, {"id": 5}]}]])
 def test_messages_in_a_wrong_form_are_for_the_server_to_refuse(messages: Any) -> None:
-    assert quirks_of(("https://api.mistral.ai/v1",), ("m",)).adapted(messages) == messages
+    for address, model in (("https://api.mistral.ai/v1", "m"), (LOCAL, "gemini-3")):
+        assert quirks_of((address,), (model,)).adapted(messages) == messages
+
+
+SIGNED = {"extra_content": {"google": {"thought_signature": "SIG"}}}
+UNSIGNED = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "needs"),
+    [
+        *[(name, True) for name in ("gemini-3-flash", "google/gemini-3.1-pro", "gemini-flash-latest", "Gemini-10-pro")],
+        *[(name, False) for name in ("gemini-2.5-pro", "gemini-1.5-flash", "gemini-2-flash", "gemma-3", "llama")],
+    ],
+)
+def test_the_first_call_of_a_message_without_its_signature_gets_that_which_gemini_accepts(provider: Any, model: str, needs: bool) -> None:
+    endpoint = provider("openai", base_url=LOCAL, model=model)
+    unsigned, signed = tool_loop("a", "b"), tool_loop("a", "b")
+    signed[1]["tool_calls"][0] |= SIGNED
+    first, second = sent(endpoint, {"messages": unsigned})["messages"][1]["tool_calls"]
+    assert (first, second) == ({**unsigned[1]["tool_calls"][0], **(UNSIGNED if needs else {})}, unsigned[1]["tool_calls"][1])
+    assert sent(endpoint, {"messages": signed})["messages"] == signed
+
+
+@pytest.mark.parametrize(
+    ("address", "needs"),
+    [
+        ("https://api.deepseek.com", True),
+        ("https://api.moonshot.ai/v1", True),
+        ("https://api.moonshot.cn/v1", True),
+        ("https://api.groq.com/openai/v1", False),
+        ("https://api.deepseek.com.example.com/v1", False),
+    ],
+)
+def test_a_conversation_with_tool_calls_has_reasoning_where_the_server_demands_it(provider: Any, address: str, needs: bool) -> None:
+    endpoint = provider("openai", base_url=address, model="deepseek-v4")
+    messages = [*tool_loop("a"), {"role": "assistant", "content": "b", "reasoning_content": "c"}, *ASK, *tool_loop("d")[1:]]
+    received, missing = sent(endpoint, {"messages": messages})["messages"], " " if needs else None
+    assert [message.get("reasoning_content") for message in received if message["role"] == "assistant"] == [missing, "c", missing]
+    talk = [*ASK, {"role": "assistant", "content": "b"}, *ASK]
+    assert sent(endpoint, {"messages": talk})["messages"] == talk

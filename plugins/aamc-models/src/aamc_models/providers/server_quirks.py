@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from aamc_models.dialects.carried_state import CALL_STATE
+
 LIMITS = ("max_completion_tokens", "max_tokens")
 """Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
 _OPENAI_FIELDS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity")
@@ -21,6 +23,14 @@ _OPENAI_MODEL = re.compile(r"(?:.*\b(?:openai|azure)/(?:.*/)?)?(?:ft:)?(?:gpt-(?
 """The beginning of the names of OpenAI's models, which may be behind a proxy. A wrong match may lift the limit on which a budget relies."""
 _MISTRAL = re.compile(r"[sx]tral(?!i)", re.IGNORECASE)
 """A part of the names of Mistral's models, such as devstral and mixtral, and of its address."""
+_GEMINI = re.compile(r"gemini-(?![12](?:\D|$))", re.IGNORECASE)
+"""A part of the names of Gemini's models from version 3 on."""
+_UNSIGNED = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+"""The state of a tool call without a signature: Google documents this value for conversations that lack the signature of a call."""
+_THINKING_HOSTS = r"(?:.+\.)?(?:deepseek\.com|moonshot\.(?:ai|cn))"
+"""The servers that demand reasoning back. Others have the same models, and some of these refuse the field."""
+_NO_REASONING = {"reasoning_content": " "}
+"""Stands for reasoning that a client has lost; the servers refuse an empty text."""
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
 
@@ -31,10 +41,14 @@ class ServerQuirks:
     Attributes:
         is_openai: Whether OpenAI's own models answer.
         needs_short_ids: Whether ids of tool calls must be nine letters and digits, as Mistral's models demand.
+        needs_signatures: Whether the first tool call of a message must have a signature, as Gemini's models demand.
+        needs_reasoning: Whether the model's messages must have their reasoning in a conversation with tool calls, as DeepSeek's server demands.
     """
 
     is_openai: bool
     needs_short_ids: bool
+    needs_signatures: bool
+    needs_reasoning: bool
 
     @property
     def limit_field(self) -> str:
@@ -50,9 +64,11 @@ class ServerQuirks:
         """Return messages in the words that the servers know; those in a wrong form as they are."""
         if not isinstance(messages, list) or (self.is_openai and not self.needs_short_ids):
             return messages
-        return [self._message(each) if isinstance(each, dict) else each for each in messages]
+        reasons = self.needs_reasoning and any(isinstance(each, dict) and each.get("tool_calls") for each in messages)
+        return [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
 
-    def _message(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, message: dict[str, Any], reasons: bool) -> dict[str, Any]:
+        """Return a message; in place of state that its client has lost, as most clients of chat do, it has what the server accepts."""
         changed: dict[str, Any] = {}
         if message.get("role") == "developer" and not self.is_openai:
             changed["role"] = "system"
@@ -60,6 +76,10 @@ class ServerQuirks:
             changed.update(_with_short_id(message, "tool_call_id"))
             if isinstance(calls := message.get("tool_calls"), list):
                 changed["tool_calls"] = [{**call, **_with_short_id(call, "id")} if isinstance(call, dict) else call for call in calls]
+        if reasons and message.get("role") == "assistant" and not message.get("reasoning_content"):
+            changed.update(_NO_REASONING)
+        if self.needs_signatures and isinstance(calls := {**message, **changed}.get("tool_calls"), list) and _lacks_signature(calls):
+            changed["tool_calls"] = [{**calls[0], **_UNSIGNED}, *calls[1:]]
         return {**message, **changed} if changed else message
 
 
@@ -67,12 +87,21 @@ class ServerQuirks:
 def quirks_of(addresses: tuple[str, ...], models: tuple[str, ...]) -> ServerQuirks:
     """Return the differences of servers by their addresses and the names of their models."""
     is_openai = are_at(addresses, f"{OPENAI_HOST}|{_AZURE_HOST}") or all(map(_OPENAI_MODEL.match, models))
-    return ServerQuirks(is_openai, any(map(_MISTRAL.search, (*addresses, *models))))
+    return ServerQuirks(
+        is_openai,
+        needs_short_ids=any(map(_MISTRAL.search, (*addresses, *models))),
+        needs_signatures=any(map(_GEMINI.search, models)),
+        needs_reasoning=are_at(addresses, _THINKING_HOSTS),
+    )
 
 
 def are_at(addresses: Collection[str], hosts: str) -> bool:
     """Return whether the hosts of all addresses match a pattern."""
     return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
+
+
+def _lacks_signature(calls: Sequence[Any]) -> bool:
+    return bool(calls) and isinstance(calls[0], dict) and not any(map(calls[0].get, CALL_STATE))
 
 
 def _with_short_id(value: Mapping[str, Any], field: str) -> dict[str, str]:
