@@ -49,6 +49,17 @@ def test_an_answer_of_messages_names_the_requested_model(serve: Any, provider: s
     assert (whole.json["model"], whole.headers["x-aamc-model"]) == (model, "good")
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_a_stream_of_messages_begins_with_the_tokens_of_its_prompt(serve: Any, provider: str) -> None:
+    """Some clients read them from the first event alone; servers of chat report them in the last one, so they are estimated."""
+    running = serve(fields={"good": {"provider": provider}}, good=Script(prompt_tokens=5000))
+    events = streamed(running, "messages", messages=[{"role": "user", "content": "x" * 400}]).events
+    (reported,) = [event["usage"] for event in events if event["type"] == "message_delta"]
+    first = events[0]["message"]["usage"]["input_tokens"]
+    assert first == 5000 if provider == "anthropic" else 100 <= first < 200
+    assert reported.get("input_tokens", first) == 5000
+
+
 def test_usage_is_hidden_from_clients_that_did_not_ask(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
     assert not any("usage" in event for event in streamed(running, "chat/completions").events)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from aamc_models.dialects import event_of, object_of
+from aamc_models.dialects import event_of, object_of, usage_of
 
 if TYPE_CHECKING:
     from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
@@ -83,7 +83,10 @@ def with_requested_model(request: ClientRequest, answer: Mapping[str, Any]) -> M
 
 
 def start_with_requested_model(request: ClientRequest, events: bytes) -> bytes:
-    """Return one or more events of a stream; the first one of ``messages`` names the requested model too."""
+    """Return one or more events of a stream; the first one of ``messages`` names the requested model too, and has the prompt's tokens.
+
+    These are estimated where the server has not reported them: some clients read them there alone, and others take those of the last event.
+    """
     if request.dialect != "messages":
         return events
     first, _, rest = events.partition(b"\n\n")
@@ -91,4 +94,7 @@ def start_with_requested_model(request: ClientRequest, events: bytes) -> bytes:
     message = start.get("message")
     if not isinstance(message, dict):
         return events
+    usage = message.get("usage")
+    if isinstance(usage, dict) and not usage_of("messages", message).prompt_tokens:
+        message = {**message, "usage": {**usage, "input_tokens": request.query.expected_prompt_tokens}}
     return event_of({**start, "message": with_requested_model(request, message)}, "message_start") + rest
