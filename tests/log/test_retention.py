@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aamc_sdk.log import Retention, begins_partition, covered_position, is_oldest_expired, renewed_since
-from aamc_sdk.log.retention.expiry import needed_gb
+from aamc_sdk.log.retention.expiry import ended_newest, needed_gb
 from aamc_sdk.types import Partition
 
 DAY = 24 * 3600.0
@@ -41,6 +41,21 @@ def test_the_oldest_goes_when_it_ended_too_long_ago():
     assert not is_oldest_expired(partitions, limits, NOON + 3 * DAY, 0)
     assert is_oldest_expired(partitions, limits, NOON + 3 * DAY + 1, 0)
     assert not is_oldest_expired(partitions[2:], limits, NOON + 1000 * DAY, 10**12)  # the newest still grows
+
+
+@pytest.mark.parametrize(
+    ("last_entry", "now", "ended"),
+    [
+        (NOON, NOON + 1.5 * DAY - 1, None),
+        (NOON, NOON + 1.5 * DAY, NOON + 0.5 * DAY),  # midnight
+        (0.0, NOON + 100 * DAY, NOON + 0.5 * DAY),
+        (NOON + 9 * DAY, NOON + 10 * DAY, NOON + 9 * DAY),  # of a log that an earlier version wrote
+        (NOON + 9 * DAY, NOON + 9.4 * DAY, None),
+        (NOON + 1e6 * DAY, NOON + 10 * DAY, NOON + 0.5 * DAY),  # a wrong time
+    ],
+)
+def test_the_newest_ends_with_its_day_or_its_last_entry_once_a_day_without_decisions_has_passed(last_entry, now, ended):
+    assert ended_newest(partition(0, NOON), last_entry, now) == ended
 
 
 def test_the_oldest_goes_when_the_log_is_too_large():

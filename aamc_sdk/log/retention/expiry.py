@@ -34,11 +34,22 @@ def begins_partition(newest: Partition | None, now: float, retention: Retention)
     return now // DAY_SECONDS > newest.begun // DAY_SECONDS or newest.size > largest
 
 
+def ended_newest(newest: Partition, last_entry: float, now: float) -> float | None:
+    """Return when the newest partition ended, if a whole UTC day has passed since without a decision; else None.
+
+    It ended with its UTC day, or with the log's last entry: one that an earlier version wrote has decisions of several days. ``last_entry`` is the
+    time of that entry, 0 if it is unknown; one in the future says nothing.
+    """
+    ended = max((newest.begun // DAY_SECONDS + 1) * DAY_SECONDS, last_entry if last_entry <= now else 0.0)
+    return ended if ended < now // DAY_SECONDS * DAY_SECONDS else None
+
+
 def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
     """Return whether the oldest partition is beyond the log's limits.
 
-    It ended when a later one began; the newest, which still grows, never expires. Uses the earliest start of all later partitions, so a wrong clock
-    cannot keep a partition. ``now`` is the time by the server's clock if there is a server, ``size`` the log's present one in bytes.
+    It ended when a later one began; the newest, which still grows, never expires, but ends, see :func:`ended_newest`. Uses the earliest start of all
+    later partitions, so a wrong clock cannot keep a partition. ``now`` is the time by the server's clock if there is a server, ``size`` the log's
+    present one in bytes.
     """
     if len(partitions) < 2:  # the newest stays
         return False

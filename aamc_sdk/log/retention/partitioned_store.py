@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.retention.expiry import DAY_SECONDS, JUMP_SECONDS, clock_offset, needed_gb
+from aamc_sdk.log.retention.expiry import DAY_SECONDS, JUMP_SECONDS, clock_offset, ended_newest, needed_gb
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.types import Partition
 
@@ -48,6 +48,7 @@ class PartitionedStore(RowStore):
         )
         if was_set:
             return 0
+        self._end_newest()
         decisions = self._retain()
         self._drop_expired()
         self._check_limit()
@@ -85,10 +86,28 @@ class PartitionedStore(RowStore):
         self._report(
             begun > time.time() + DAY_SECONDS,
             "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
-            "of the partition is dropped until a later one begins: after that day, or when this one is large. To keep the limit in days, export "
+            "of the partition is dropped until it ends: after that day, or when this one is large. To keep the limit in days, export "
             "the log and import it into a new one (aamc feedback export and import)",
             *(self.name, datetime.fromtimestamp(begun, timezone.utc).date()),
         )
+
+    def _end_newest(self) -> None:
+        """Begin an empty partition after a day without decisions, so that the one before it expires although no decision follows."""
+        newest, position = next(iter(self.partitions()[-1:]), None), self.position()
+        if self.config.retention.days is None or newest is None or newest.first > position:  # an empty one needs no other
+            return
+        last_entry = max((row.time for row in self.batch(position - 1, 1).rows), default=0.0)
+        ended = ended_newest(newest, last_entry, self._now())
+        if ended is not None:
+            self._begin_partition(newest.number + 1, ended)
+
+    @abc.abstractmethod
+    def _now(self) -> float:
+        """Return the time by which partitions begin, in seconds since the epoch: that of the server if there is one."""
+
+    @abc.abstractmethod
+    def _begin_partition(self, number: int, begun: float) -> None:
+        """Begin an empty partition with the next position; does nothing if another process has begun the one of that number."""
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""

@@ -35,6 +35,10 @@ class Partitions:
         query = "SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun, size FROM partitions ORDER BY number"
         return [Partition(*found) for found in self._connection.execute(query)]
 
+    def begin(self, number: int, begun: float) -> None:
+        """Begin an empty partition, unless it is there."""
+        self._connection.execute("INSERT OR IGNORE INTO partitions VALUES (?, ?, ?, 0)", (number, self._table.position + 1, begun))
+
     def oldest_to_drop(self, retention: Retention) -> Partition | None:
         """Return the oldest partition if it is expired, or was dropped in part, so that its first decision is gone; else None."""
         partitions = self.all()

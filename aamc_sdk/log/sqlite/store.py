@@ -198,6 +198,13 @@ class SqliteStore(PartitionedStore):
         self._vacuum(at_once=decisions > 0)
         return decisions
 
+    def _now(self) -> float:
+        return time.time()
+
+    def _begin_partition(self, number: int, begun: float) -> None:
+        if not self.config.read_only:
+            self._change(lambda connection: Partitions(connection).begin(number, begun))
+
     def _oldest_to_drop(self) -> Partition | None:
         with self._reading_connection() as connection:
             return Partitions(connection).oldest_to_drop(self.config.retention)

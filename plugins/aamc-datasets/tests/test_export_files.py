@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pyarrow.parquet as pq
 import pytest
 from aamc_datasets.parquet_export import export_files
@@ -94,6 +95,15 @@ def test_a_partition_that_retention_drops_keeps_its_complete_file(days, monkeypa
     assert decisions() == dict.fromkeys(FILES, 10)
     kept = FILES[:1] if at_once == 4 else []  # one that has gone whole is no partition any more
     assert ([file.name for file in found.kept], [file.name for file in found.files]) == (kept, FILES[1:])
+
+
+def test_a_partition_without_decisions_has_no_file(days, monkeypatch) -> None:
+    store = days()
+    store._begin_partition(3, START + 4 * DAY)
+    monkeypatch.setattr("time.time", lambda: START + 10 * DAY)
+    known = store.record("day 0 request 0")
+    store.add_decisions([attrs.evolve(known, decision=attrs.evolve(known.decision, id="new"), fingerprint="")])
+    assert [file.name for file in export(store).files] == [*FILES, "partition-000004.parquet"]
 
 
 def test_the_command_says_which_file_it_kept(days, monkeypatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from aamc_stores.postgres_log import entries as postgres_entries
 from aamc_stores.postgres_log.store import PostgresStore
 from aamc_stores.shared_store import SharedOptions
-from postgres_logs import age, begin_partition, decide, die_at_statement, ids, judge
+from postgres_logs import DAY, age, begin_partition, decide, die_at_statement, ids, judge
 
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import Retention
@@ -121,6 +121,26 @@ def test_a_reader_is_told_from_where_the_log_is_whole(log):
     assert store.experience(3).follows is None  # the entry at 3 is gone
     assert store.experience(4).follows == "feedback/b/explicit"
     assert store.experience(5).follows == ""  # beyond the end: another log
+
+
+def test_the_last_decisions_go_although_none_follows_and_the_log_goes_on_after_them(log):
+    store, other = log.open(), log.open()
+    decide(store, "a", "b", when=time.time() - 4 * DAY)
+    age(log.url, store, 4)
+    assert (store.retain(), ids(store), [each.decisions for each in store.aggregates()]) == (2, [], [2])
+    assert [(each.number, each.first, each.last) for each in store.partitions()] == [(1, 3, None)]
+    assert (store.retain(), len(log.tables()), store.health()["position"], store.health()["start"]) == (0, 1, 2, 2)
+    other._begin_partition(1, 0.0)  # another process that has seen the same
+    decide(other, "c")
+    assert (store.retain(), ids(store), [each.number for each in store.partitions()]) == (0, ["c"], [1, 2])
+
+
+def test_an_old_log_that_is_upgraded_ends_with_its_last_entry(log):
+    """Its newest partition has decisions of many days."""
+    store = log.open()
+    decide(store, "a")
+    age(log.url, store, 400)
+    assert (store.retain(), ids(store)) == (0, ["a"])
 
 
 def test_entries_that_come_while_sums_are_taken_count_once(log, monkeypatch):

@@ -263,6 +263,21 @@ def test_the_log_is_divided_and_what_nobody_holds_back_is_dropped(log):
     assert log().experience(found.start).decisions[0].id == names[dropped]
 
 
+def test_the_last_decisions_go_although_none_follows_and_the_log_goes_on_after_them(log):
+    store, other = log(retention={"days": 2.0}), log(retention={"days": 2.0})
+    long_ago = time.time() - 4 * 86_400
+    store.add_decisions(records("a", "b", when=long_ago))
+    assert store.retain() == 0
+    store._server.client.hset(f"{store.config.prefix}:partitions", "0", (1).to_bytes(8, "big") + repr(long_ago).encode())
+    assert (store.retain(), everything(store), [each.decisions for each in store.aggregates()]) == (2, ([], []), [2])
+    assert [(each.number, each.first, each.last) for each in store.partitions()] == [(1, 3, None)]
+    assert (store.retain(), store.health()["position"], store.health()["start"]) == (0, 2, 2)
+    other._begin_partition(1, 0.0)  # another process that has seen the same
+    other.add_decisions(records("c"))
+    assert (store.retain(), everything(store), [each.number for each in store.partitions()]) == (0, (["c"], []), [1, 2])
+    assert store.experience(2).position == 3
+
+
 def test_feedback_of_any_id_and_revision_goes_with_its_decision_and_later_places_are_skipped(log, monkeypatch):
     monkeypatch.setattr(redis_partitions, "DROPPED_AT_ONCE", 4)
     store = log(**SMALL)

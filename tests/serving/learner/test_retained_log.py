@@ -55,6 +55,18 @@ def test_a_router_keeps_what_it_learned_from_a_partition_that_is_gone(store: Sql
     assert (again.judged, again.made) == ({"a": 1.0, "b": 1.0, "c": 0.5}, 5)
 
 
+def test_a_router_keeps_what_it_learned_from_a_log_whose_last_decisions_are_gone(store: SqliteStore, clock: Clock) -> None:
+    two_days(store, clock)
+    assert learned(store, Changing()).judged == {"a": 1.0, "b": 0.5, "c": 0.5}
+    clock.now += DAY
+    assert (store.retain(), store.experience().decisions) == (4, [])
+    assert learned(store, Changing()).judged == {"a": 1.0, "b": 0.5, "c": 0.5}
+    judge(store, "bob2")
+    assert learned(store, Changing()).judged == {"a": 1.0, "b": 1.0, "c": 0.5}
+    store.forget("a")
+    assert learned(store, Changing()).judged == {"b": 1.0, "c": 0.5}
+
+
 def test_a_forgotten_user_goes_from_the_state_of_a_partition_that_is_gone(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
     two_days(store, clock)
     router = Changing()

@@ -118,7 +118,8 @@ def export_files(store: RowStore, folder: Path, selection: Selection) -> ExportR
     """
     exporter = _Exporter(store, folder.resolve(), selection, store.exports())
     end = store.position()  # first, so that the partitions have all decisions up to here
-    partitions = [each for each in store.partitions() if each.first <= end] if selection.is_all else []
+    nonempty = [each for each in store.partitions() if each.first <= (end if each.last is None else min(each.last, end))]
+    partitions = nonempty if selection.is_all else []
     if not partitions:
         return exporter.write_selected()
     counts: dict[Path, int | None] = {}

@@ -70,9 +70,19 @@ class Partitions:
         """Return the partitions, the oldest first."""
         return [Partition(*found) for found in self._tables.run(connection, _ALL, f'"{self._tables.prefix}_entries_')]
 
+    def now(self, connection: psycopg.Connection) -> float:
+        """Return the server's time in seconds since the epoch."""
+        return float(self._tables.value(connection, _NOW))
+
+    def begin(self, connection: psycopg.Connection, number: int, begun: float) -> None:
+        """Begin an empty partition, unless it is there."""
+        if number > max((each.number for each in self.all(connection)), default=-1):
+            self._tables.make_child(connection, number)
+            self._tables.run(connection, "INSERT INTO {partitions} SELECT %s, position + 1, %s FROM {version}", number, begun)
+
     def oldest_expired(self, connection: psycopg.Connection) -> Partition | None:
         """Return the oldest partition if it is expired."""
-        partitions, now = self.all(connection), float(self._tables.value(connection, _NOW))
+        partitions, now = self.all(connection), self.now(connection)
         return partitions[0] if is_oldest_expired(partitions, self._retention, now, sum(each.size for each in partitions)) else None
 
     def is_dropped(self, connection: psycopg.Connection, number: int) -> bool:
@@ -82,7 +92,7 @@ class Partitions:
 
     def _is_learned(self, connection: psycopg.Connection, number: int) -> bool:
         """Return whether the routers that still learn have learned all entries of a partition."""
-        since = renewed_since(self._retention, float(self._tables.value(connection, _NOW)))
+        since = renewed_since(self._retention, self.now(connection))
         return self._last(connection, number) <= covered_position(self._states.renewed(connection), since)
 
     def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
@@ -105,7 +115,7 @@ class Partitions:
             return None
         aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)
-        now = float(self._tables.value(connection, _NOW))
+        now = self.now(connection)
         self._states.raise_floors(connection, renewed_since(self._retention, now))
         child = self._tables.child(summed.number)
         late = self._tables.value(connection, "SELECT count(*) FROM {child} WHERE position > %s", summed.last, child=child)
@@ -135,7 +145,7 @@ class Partitions:
 
     def drop_expired(self, connection: psycopg.Connection) -> None:
         """Drop aggregates beyond their limit, and floors that hold a forgotten user and whose routers no longer learn."""
-        now = float(self._tables.value(connection, _NOW))
+        now = self.now(connection)
         if (oldest := oldest_key(self._retention, now)) is not None:
             self._tables.run(connection, 'DELETE FROM {aggregates} WHERE key COLLATE "C" < %s', oldest)
         self._states.drop_unclean_floors(connection, renewed_since(self._retention, now))

@@ -186,6 +186,14 @@ class PostgresStore(SharedStore):
         with self._writing(self._lock_key, self._states_key) as connection:
             self._partitions.drop_expired(connection)
 
+    def _now(self) -> float:
+        with self._reading() as connection:
+            return self._partitions.now(connection)
+
+    def _begin_partition(self, number: int, begun: float) -> None:
+        with self._writing(self._lock_key) as connection:
+            self._partitions.begin(connection, number, begun)
+
     def _oldest_to_drop(self) -> Partition | None:
         with self._reading() as connection:
             return self._partitions.oldest_expired(connection)

@@ -24,7 +24,7 @@ from aamc_stores.redis_log.group import DecisionHash, LoadedExcerpt, index_keys
 from aamc_stores.redis_log.keys import Place, is_default, number_of, place_from
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.scripts import BATCH
-from aamc_stores.redis_log.server import Facts, Op, RedisServer, partition_from
+from aamc_stores.redis_log.server import Facts, Op, RedisServer, binary, partition_from, partition_value
 from aamc_stores.redis_log.states import FLOORS, SNAPSHOTS, RedisStates
 
 DROPPED_AT_ONCE = 500
@@ -57,6 +57,12 @@ class RedisPartitions:
     def aggregates(self) -> list[Aggregate]:
         """Return the sums over the decisions that were dropped."""
         return [aggregate_from(text) for _, text in sorted(self._server.hash("aggregates").items())]
+
+    def begin(self, number: int, begun: float) -> None:
+        """Begin an empty partition, unless another process has begun one."""
+        newest, partitions = self._server.key("newest"), self._server.key("partitions")
+        ops: list[Op] = [[2, 1, partitions, str(number), binary(partition_value(begun))], ["SET", newest, str(number)]]
+        self._server.commit([(str(number - 1), "GET", newest)], ops, partition=number)
 
     def oldest_to_drop(self) -> Partition | None:
         """Return the oldest partition if it is expired, or was dropped in part, so that its first place is gone."""

@@ -219,6 +219,12 @@ class RedisStore(SharedStore):
         """Stop remembering an exported file."""
         self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
 
+    def _now(self) -> float:
+        return self._states.facts().now
+
+    def _begin_partition(self, number: int, begun: float) -> None:
+        self._partitions.begin(number, begun)
+
     def _oldest_to_drop(self) -> Partition | None:
         return self._partitions.oldest_to_drop()
 
