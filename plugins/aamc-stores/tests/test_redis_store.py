@@ -232,6 +232,18 @@ def test_another_process_reads_templates_that_it_has_not_seen_and_those_of_a_log
     assert [decision.router for decision in reader.experience().decisions] == ["another"]
 
 
+def test_a_log_that_comes_back_empty_is_an_error_in_the_log_once(log, caplog):
+    store = log()
+    store.add_decisions(records("a"))
+    assert len(everything(store)[0]) == 1
+    store._server.client.flushdb()
+    assert [everything(store), everything(store)] == [([], []), ([], [])]
+    assert caplog.text.count("is empty or another one now: its server came back without its data") == 1
+    store.add_decisions(records("b"))
+    assert everything(store) == (["b"], [])
+    assert caplog.text.count("is empty or another one now") == 1
+
+
 # Memory and retention
 
 

@@ -6,9 +6,12 @@ import asyncio
 import math
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
 from aamc_gateway.access import limit_claims
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.callers import Caller, Refused
@@ -16,10 +19,13 @@ from aamc_gateway.access.keys import add_key, revoke_key
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 from aamc_gateway.access.shared.state import backend_of
+from aamc_gateway.testing import GatewayProcess
 
 from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 
 
 def run(store: Store, test: Any, **settings: Any) -> None:
@@ -382,3 +388,25 @@ def test_the_calendar_knows_the_ends_of_months() -> None:
 def test_a_wrong_limit_is_explained(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configure(AccessSettings, given, where="access")
+
+
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
+def test_a_gateway_whose_server_comes_back_empty_stays_closed_and_says_why(store_url: str, tmp_path: Path, redis_server: Any) -> None:
+    with closing(open_store(store_url, get_plugin_manager())) as store:
+        made: list[str] = []
+
+        async def make(_: Access, shared: SharedState) -> None:
+            made.append((await add_key(shared, name="ci"))[1])
+
+        run(store, make)
+    with GatewayProcess(tmp_path, [{"name": "plain", "endpoint": {"provider": "echo"}}], router="random", store=store_url) as gateway:
+        headers = {"authorization": f"Bearer {made[0]}"}
+        assert httpx.get(f"{gateway.url}/v1/models", headers=headers).status_code == 200
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.flushdb()
+        until = time.monotonic() + 20
+        while httpx.get(f"{gateway.url}/v1/models", headers=headers).status_code == 200 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert httpx.get(f"{gateway.url}/v1/models").status_code == 401
+        ready = httpx.get(f"{gateway.url}/readyz")
+    assert ready.json() == {"status": "degraded", "problems": ["the shared state has lost keys: its server came back without its data"]}

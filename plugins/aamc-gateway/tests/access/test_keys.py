@@ -67,6 +67,24 @@ def test_a_key_that_has_not_changed_is_interpreted_once(store: Store, monkeypatc
     run(store, test)
 
 
+def test_a_key_that_its_server_has_lost_is_an_error_in_the_log_once(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr(keys_module, "FRESH_S", -1.0)
+
+    async def test(shared: SharedState) -> None:
+        (key, secret), (_, other) = await add_key(shared, name="ci"), await add_key(shared, name="other")
+        ring = KeyRing(shared, Limits())
+        assert await ring.find(secret) is not None
+        assert await ring.find(f"sk-aamc-{'0' * 12}-{secret[-43:]}") is None
+        assert not ring.is_lost
+        await shared.delete(f"key/{key.id}")
+        assert [await ring.find(secret), await ring.find(secret), ring.is_lost] == [None, None, True]
+        assert caplog.text.count(f"the key {key.id!r} is gone, and no key is ever deleted") == 1
+        assert await ring.find(other) is not None
+        assert not ring.is_lost
+
+    run(store, test)
+
+
 def test_only_the_keys_that_are_meant_are_interpreted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
     interpret = keys_module.Key.from_bytes

@@ -175,6 +175,11 @@ class Access:
             found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", limits))
         return found
 
+    @property
+    def keys_are_lost(self) -> bool:
+        """Whether the shared state has lost keys that this worker knew."""
+        return self._keys.is_lost
+
     async def has_tenants(self) -> bool:
         """Return whether a key has a tenant; once one has, that is so for good."""
         if not self._has_tenants and time.monotonic() > self._tenants_checked + FRESH_S:

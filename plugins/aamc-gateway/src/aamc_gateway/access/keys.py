@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ from aamc_sdk.errors import DataError, StoreAwayError, unknown_name
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
+logger = logging.getLogger(__name__)
 PREFIX = "sk-aamc-"
 """The prefix of every key, by which scanners of leaked secrets find it."""
 GROUP = "keys"
@@ -201,10 +203,15 @@ class _Known(NamedTuple):
 
 
 class KeyRing:
-    """The keys that a worker has read lately."""
+    """The keys that a worker has read lately.
+
+    Attributes:
+        is_lost: Whether a known key is gone: none is ever deleted, so the server of the shared state has lost its data.
+    """
 
     def __init__(self, shared: SharedState, default: Limits) -> None:
         self._shared, self._default = shared, default
+        self.is_lost = False
         self._known: dict[str, _Known] = {}
         self._unknown: dict[str, float] = {}
 
@@ -237,8 +244,12 @@ class KeyRing:
             if len(self._unknown) >= _MAX_UNKNOWN:
                 self._unknown.clear()
             self._unknown[key_id] = now
-            self._known.pop(key_id, None)
+            if self._known.pop(key_id, None) is not None and not self.is_lost:
+                self.is_lost = True
+                advice = "restore the server's data, or make keys anew with: aamc keys add"
+                logger.error("the key %r is gone, and no key is ever deleted: the server has lost keys, budgets and sessions; %s", key_id, advice)
             return None
+        self.is_lost = False
         if known is not None and value == known.value:  # most are; interpreting one takes longer than a request
             found = known._replace(read=now)
         else:

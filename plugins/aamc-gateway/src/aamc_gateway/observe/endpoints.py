@@ -72,6 +72,8 @@ async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
         (impairments if gateway.controller.store.is_away else failures).append(log)
     if shared:
         impairments.append(shared)
+    if gateway.access.keys_are_lost:
+        impairments.append("the shared state has lost keys: its server came back without its data")
     learner = gateway.controller.learner
     if learner is not None and learner.error is not None:
         impairments.append("the router failed to learn from the log, and has stopped")

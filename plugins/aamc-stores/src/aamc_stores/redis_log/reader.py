@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,8 @@ from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
 from aamc_stores.redis_log.server import Facts, RedisServer
 from aamc_stores.redis_log.templates import LogTemplates
 
+logger = logging.getLogger(__name__)
+_LOST = "its server came back without its data (appendonly no, or a failover to an empty replica), or the log was deleted; restore it if you can"
 _AT_ONCE = 5000
 """Entries that are read at once where no limit is given."""
 
@@ -98,7 +101,8 @@ class RedisReader:
     def _read(self, script: str, *arguments: Any) -> Any:
         """Return the result of a reading script, with the templates that it needs loaded."""
         found = self._server.read(script, *arguments)
-        self.templates.update(Facts.of(found[0]))
+        if self.templates.update(Facts.of(found[0])):
+            logger.error("the log %s is empty or another one now: %s", self._server.name, _LOST)
         return found
 
     def _entries(self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None]) -> Iterator[tuple[int, StoredEntry]]:

@@ -28,11 +28,12 @@ class LogTemplates:
         """Forget the known templates after a commit that failed."""
         self.known, self._first = Templates(), ""
 
-    def update(self, facts: Facts) -> None:
-        """Read the templates that are new since the last call; all of them if the log is another one now."""
+    def update(self, facts: Facts) -> bool:
+        """Read the templates that are new since the last call; all of them if the log is another one now, and return whether it is."""
         count, first = facts.templates
         with self._lock:
-            if count < len(self.known) or (self._first and first != self._first):
+            is_another = count < len(self.known) or bool(self._first and first != self._first)
+            if is_another:
                 self.discard()
             known = len(self.known)
             if count > known:
@@ -40,6 +41,7 @@ class LogTemplates:
                     found: list[bytes | None] = self._server.client.hmget(self._key, [str(number) for number in range(known + 1, count + 1)])  # type: ignore[assignment]  # never decoded
                 self.known.extend(content for content in found if content is not None)  # None: the log is being dropped
             self._first = first
+            return is_another
 
     def pack(self, row: Row, ops: list[Op]) -> bytes:
         """Return a compressed content; a new template is added to the commands that are to be committed with it."""
