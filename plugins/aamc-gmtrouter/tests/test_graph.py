@@ -20,6 +20,7 @@ from aamc_gmtrouter.taste.population import Population
 from taste_world import TasteWorld, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Services, Training
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.types import Candidate, Pool, Query
@@ -150,6 +151,8 @@ def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_s
     restore(copy, state_of(trial.router))
     folder = tmp_path / "saved"
     folder.mkdir()
+    with pytest.raises(CheckpointError, match=r"best.npz does not fit: attention.in_proj_bias should have shape \(24,\) and has \(96,\)"):
+        GMTRouter(attrs.evolve(trial.router.config, hidden=8), trial.services).load(folder)
     trial.router.save(folder)
     assert {"best.npz", "last.npz"} <= {path.name for path in folder.iterdir()}
     asked = [Query("query 1 1", user=user) for user in ("user-0", "nobody")]

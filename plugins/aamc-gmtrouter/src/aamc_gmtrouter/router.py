@@ -39,7 +39,7 @@ from aamc_gmtrouter.taste import FIT_ROWS, FIT_USERS, SLOPE, ModelFeatures, Pref
 from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
 logger = logging.getLogger(__name__)
@@ -398,12 +398,11 @@ class GMTRouter(OnlineRouter):
             self._users, self._known, self._changed, self._all_changed = users, {}, set(), False
 
     def _served_network(self, model: PreferenceModel, checkpoints: Mapping[str, Mapping[str, Any]], folder: Path) -> Any:
-        from aamc_gmtrouter.graph.network import ServedNetwork, check_parameters
+        from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
 
         if BEST not in checkpoints:
             raise CheckpointError(f"{folder} holds a graph network, which a router of model=preference does not serve; train again")
-        if wrong := check_parameters(self.config, model.dimensions, checkpoints[BEST]):
-            raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
+        check_parameters(checkpoints[BEST], parameters_of(GraphNetwork(self.config, model.dimensions)), folder / BEST)
         return ServedNetwork(self.config, model.dimensions, checkpoints[BEST])
 
 

@@ -18,7 +18,7 @@ from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.storage import read_arrays, read_json, under, write_arrays, write_json
 from aamc_sdk.types import Floats
 
 ARRAYS, NAMES = "model.npz", "gmtrouter.json"
@@ -47,8 +47,7 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, Any]]:
     """
     arrays, document = read_arrays(folder / ARRAYS), read_json(folder / NAMES)
     try:
-        reduction = Reduction(*(arrays[f"reduction_{field.name}"] for field in attrs.fields(Reduction)))
-        population = Population(*(arrays[f"population_{field.name}"] for field in attrs.fields(Population)))
+        reduction, population = Reduction(**under("reduction_", arrays)), Population(**under("population_", arrays))
         model = PreferenceModel(reduction, document["names"], population, dict(zip(document["traits"], arrays["traits"], strict=True)))
         model.slope = float(arrays.get("slope", SLOPE))
         model.set_contexts(dict(zip(document["contexts"], arrays["contexts"], strict=True)))

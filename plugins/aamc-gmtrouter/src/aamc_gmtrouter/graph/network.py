@@ -141,13 +141,3 @@ class ServedNetwork:
 def parameters_of(network: GraphNetwork) -> dict[str, NDArray[np.float32]]:
     """Return a network's parameters as arrays."""
     return {name: values.detach().cpu().numpy().copy() for name, values in network.state_dict().items()}
-
-
-def check_parameters(config: GMTRouterConfig, dimensions: int, parameters: Mapping[str, NDArray[np.float32]]) -> Sequence[str]:
-    """Return the names of parameters that are missing, unexpected or of another shape."""
-    expected = GraphNetwork(config, dimensions).state_dict()
-    return [
-        name
-        for name in sorted({*expected, *parameters})
-        if name not in expected or name not in parameters or tuple(expected[name].shape) != parameters[name].shape
-    ]

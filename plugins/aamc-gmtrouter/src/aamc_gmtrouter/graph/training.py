@@ -31,7 +31,7 @@ from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk import Services, Training
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, under
 from aamc_sdk.types import Floats
 
 logger = logging.getLogger(__name__)
@@ -257,19 +257,14 @@ class GraphTraining:
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         """Restore the result of :meth:`_state`."""
-        parts: dict[str, dict[str, NDArray[Any]]] = {"network": {}, "best": {}, "adam": {}}
         try:
-            for key, values in arrays.items():
-                part, _, name = key.partition("/")
-                if name:
-                    parts[part][name] = values
-            self._network.load_state_dict({name: torch.from_numpy(values) for name, values in parts["network"].items()})
+            self._network.load_state_dict({name: torch.from_numpy(values) for name, values in under("network/", arrays).items()})
             moments: dict[int, dict[str, torch.Tensor]] = {}
-            for key, values in parts["adam"].items():
+            for key, values in under("adam/", arrays).items():
                 place, _, name = key.partition("/")
                 moments.setdefault(int(place), {})[name] = torch.from_numpy(values)
             self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": moments})
-            self._best, self._best_losses, self._waited = parts["best"], arrays["best_losses"], int(arrays["waited"])
+            self._best, self._best_losses, self._waited = under("best/", arrays), arrays["best_losses"], int(arrays["waited"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
 
