@@ -37,7 +37,7 @@ def history(*turns: tuple[str, str, str]) -> UserHistory:
 
 
 def test_sessions_and_queries_lead_only_to_later_ones_of_the_same_user() -> None:
-    graph = user_graph([history(("t1", "s", "a"), ("t2", "s", "b"), ("t3", "r", "a")), history(("t4", "s", "a"))], MODEL, 10, multi_turn=True)
+    graph = user_graph([history(("t1", "s", "a"), ("t2", "s", "b"), ("t3", "r", "a")), history(("t4", "s", "a"))], MODEL, GMTRouterConfig())
     assert graph.edges[("session", "next", "session")].T.tolist() == [[0, 1]]
     assert graph.edges[("query", "next", "query")].T.tolist() == [[0, 1], [1, 2]]
     assert {name: len(found) for name, found in graph.features.items()} == {"user": 2, "session": 3, "query": 4, "response": 8, "model": 4}
@@ -46,7 +46,7 @@ def test_sessions_and_queries_lead_only_to_later_ones_of_the_same_user() -> None
 
 
 def test_responses_carry_the_rating_and_users_and_sessions_nothing() -> None:
-    graph = user_graph([history(("t1", "s", "a"))], MODEL, 10, multi_turn=True)
+    graph = user_graph([history(("t1", "s", "a"))], MODEL, GMTRouterConfig())
     assert graph.features["response"].tolist() == [[1, 1, 0], [-1, 0, -1]]
     assert not graph.features["user"].any()
     assert not graph.features["session"].any()
@@ -61,7 +61,7 @@ def test_a_step_predicts_at_most_as_many_pairs_as_the_option_says(count: int, ex
 
 
 def test_the_graph_holds_the_latest_turns_alone() -> None:
-    graph = user_graph([history(*((f"t{n}", f"s{n}", "a") for n in range(9)))], MODEL, 3, multi_turn=False)
+    graph = user_graph([history(*((f"t{n}", f"s{n}", "a") for n in range(9)))], MODEL, GMTRouterConfig(record_per_user=3, multi_turn=False))
     assert len(graph.features["query"]) == 3
     assert not graph.edges[("session", "next", "session")].size
 
@@ -69,16 +69,14 @@ def test_the_graph_holds_the_latest_turns_alone() -> None:
 def test_a_users_state_does_not_depend_on_other_users() -> None:
     network = GraphNetwork(GMTRouterConfig(), 2).eval()
     mine, other = history(("t1", "s", "a"), ("t2", "s", "b")), history(("t3", "s", "b"))
-    together = network.users(user_graph([mine, other], MODEL, 10, multi_turn=True))[0].detach().numpy()
-    alone = network.users(user_graph([mine], MODEL, 10, multi_turn=True))[0].detach().numpy()
+    together = network.users(user_graph([mine, other], MODEL, GMTRouterConfig()))[0].detach().numpy()
+    alone = network.users(user_graph([mine], MODEL, GMTRouterConfig()))[0].detach().numpy()
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_a_user_without_a_turn_has_the_same_state_alone_and_beside_others() -> None:
     network = GraphNetwork(GMTRouterConfig(), 2).eval()
-    alone, together = (
-        network.users(user_graph(each, MODEL, 10, multi_turn=True))[0] for each in ([history()], [history(), history(("t", "s", "a"))])
-    )
+    alone, together = (network.users(user_graph(each, MODEL, GMTRouterConfig()))[0] for each in ([history()], [history(), history(("t", "s", "a"))]))
     np.testing.assert_allclose(alone.detach().numpy(), together.detach().numpy(), atol=1e-6)
 
 
@@ -86,7 +84,7 @@ def test_a_context_is_the_users_feature_and_preferred_models_are_edges() -> None
     model = PreferenceModel(MODEL.reduction, MODEL.names, MODEL.population, TRAITS)
     model.set_contexts({"a developer": np.array([3.0, 4.0])})
     known = attrs.evolve(history(("t", "s", "a")), context="a developer", preferred=("b",))
-    graph = user_graph([history(), known], model, 10, multi_turn=True)
+    graph = user_graph([history(), known], model, GMTRouterConfig())
     assert graph.features["user"].tolist() == [[0, 0], [3, 4]]
     assert graph.edges["user", "prefers", "model"].T.tolist() == [[1, 0]]
     assert graph.features["model"].tolist() == [[0, 1], [1, 0]]  # b is the node of its own answer too
@@ -151,10 +149,10 @@ def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_s
     restore(copy, state_of(trial.router))
     folder = tmp_path / "saved"
     folder.mkdir()
-    with pytest.raises(CheckpointError, match=r"best.npz does not fit: attention.in_proj_bias should have shape \(24,\) and has \(96,\)"):
-        GMTRouter(attrs.evolve(trial.router.config, hidden=8), trial.services).load(folder)
     trial.router.save(folder)
     assert {"best.npz", "last.npz"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(CheckpointError, match=r"best.npz does not fit: attention.in_proj_bias should have shape \(24,\) and has \(96,\)"):
+        GMTRouter(attrs.evolve(trial.router.config, hidden=8), trial.services).load(folder)
     asked = [Query("query 1 1", user=user) for user in ("user-0", "nobody")]
     request = build_request(asked, trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
     found = trial.router.score(request)

@@ -96,9 +96,9 @@ def test_texts_in_any_language_have_hashed_embeddings() -> None:
 def test_wide_embeddings_are_reduced_and_missing_ones_are_zero() -> None:
     draw = np.random.default_rng(0)
     reduction = Reduction.fitted({"description": draw.normal(size=(5, 100)), "query": draw.normal(size=(50, 100))}, 8)
-    assert reduction("query", draw.normal(size=(3, 100)), 3).shape == (3, 8)
-    assert not reduction("query", None, 2).any()
-    assert not reduction("context", np.full((1, 100), np.nan), 1).any()
+    assert reduction("query", draw.normal(size=(3, 100))).shape == (3, 8)
+    assert not reduction("context", np.full((1, 100), np.nan)).any()
+    assert model().query(None).tolist() == [0.0, 0.0]
 
 
 def test_threads_may_drop_the_oldest_contexts_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,12 +150,11 @@ class UserRidge(UserBaseline):
 
     def own(self, items: tuple[UserJudgement, ...], names: tuple[str, ...]) -> Floats:
         """Return the weights of the models."""
-        place = {name: m for m, name in enumerate(dict.fromkeys([*names, *(name for each in items for name in (each.better, each.worse) if name)]))}
+        place = {name: m for m, name in enumerate(dict.fromkeys([*names, *(name for each in items for name, _ in each.sides)]))}
         rows, signs = np.zeros((len(items), len(place))), np.array([each.sign for each in items])
         for n, each in enumerate(items):
-            rows[n, place[each.better]] += 1
-            if each.worse is not None:
-                rows[n, place[each.worse]] -= 1
+            for name, side in each.sides:
+                rows[n, place[name]] += side
         weights = np.linalg.solve(rows.T @ rows + self.config.penalty * np.eye(len(place)), rows.T @ signs)
         return np.asarray(weights[: len(names)])
 

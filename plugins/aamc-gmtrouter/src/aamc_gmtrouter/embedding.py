@@ -73,13 +73,13 @@ class Reduction:
         """Width of the embeddings, D."""
         return int(self.basis.shape[0])
 
-    def __call__(self, kind: str, embedding: Floats | None, rows: int) -> Floats:
-        """Return reduced embeddings ``[rows, d]``; zeros for missing ones and for those of another width. Each row is the same in any batch."""
-        if embedding is None or embedding.shape[1] != self.width:
-            return np.zeros((rows, self.basis.shape[1]))
+    def __call__(self, kind: str, embedding: Floats) -> Floats:
+        """Return reduced embeddings ``[N, d]``; zeros for missing ones and for those of another width. Each row is the same in any batch."""
+        if embedding.shape[1] != self.width:
+            return np.zeros((len(embedding), self.basis.shape[1]))
         k = KINDS.index(kind)
         centred = np.asarray(embedding, dtype=np.float64) - self.centres[k]
-        reduced = np.stack([row @ self.basis for row in centred]) if rows else np.empty((0, self.basis.shape[1]))
+        reduced = np.stack([row @ self.basis for row in centred])
         return np.asarray(np.nan_to_num(self.scales[k] * reduced))
 
 

@@ -49,6 +49,11 @@ class UserJudgement:
     sign: float
     query: Floats | None
 
+    @property
+    def sides(self) -> tuple[tuple[str, float], ...]:
+        """The judged models: ``better`` with 1, and ``worse``, if there is one, with -1."""
+        return ((self.better, 1.0),) if self.worse is None else ((self.better, 1.0), (self.worse, -1.0))
+
 
 @attrs.frozen(eq=False)
 class UserHistory:
@@ -200,5 +205,5 @@ def absolute(items: Iterable[UserJudgement]) -> list[UserJudgement]:
 
 def names_in(items: Mapping[str, UserHistory]) -> list[str]:
     """Return the names of all judged models, sorted."""
-    judged = {name for history in items.values() for each in history.judgements for name in (each.better, each.worse) if name is not None}
+    judged = {name for history in items.values() for each in history.judgements for name, _ in each.sides}
     return sorted(judged | {name for history in items.values() for name in history.preferred})

@@ -102,7 +102,7 @@ class GMTRouter(OnlineRouter):
         utility, score, notes = np.empty(request.mask.shape), np.empty(request.mask.shape), []
         for row, query in enumerate(request.queries):
             known = self._user(query, embed, model)
-            reduced = model.query(None if embedding is None else embedding[row])
+            reduced = model.query(embedding[row])
             utility[row] = _utility(model, self._network, known, reduced, features)
             score[row] = shift[row] + weight[row] * (NEUTRAL + model.slope * utility[row])
             scale = model.slope * float(weight[row, 0])
@@ -149,7 +149,7 @@ class GMTRouter(OnlineRouter):
             self._embed = required(request.embed)
         return self._embed or (lambda texts: np.full((len(texts), self._trained().reduction.width), np.nan))
 
-    def _query_embeddings(self, request: RoutingRequest, embed: Embed) -> Floats | None:
+    def _query_embeddings(self, request: RoutingRequest, embed: Embed) -> Floats:
         found = request.estimates.embedding
         if not self._hashes and found is not None and np.isfinite(found).all():
             return found
@@ -408,7 +408,7 @@ class GMTRouter(OnlineRouter):
 
 def _computed(model: PreferenceModel, network: Any, history: UserHistory) -> _Known:
     state = None if network is None else network.user_state(history, model)
-    return _Known(history, model.user_vector(history, model.context(history.context)), state)
+    return _Known(history, model.user_vector(history), state)
 
 
 def _utility(model: PreferenceModel, network: Any, known: _Known, query: Floats, features: ModelFeatures) -> Floats:

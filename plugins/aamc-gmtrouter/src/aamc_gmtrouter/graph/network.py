@@ -107,8 +107,7 @@ class ServedNetwork:
     @torch.no_grad()
     def user_state(self, history: UserHistory, model: PreferenceModel) -> Tensor:
         """Return the state of a user from their own turns, ``[1, hidden]``."""
-        config = self._network.config
-        return self._network.users(user_graph([history], model, config.record_per_user, multi_turn=config.multi_turn))
+        return self._network.users(user_graph([history], model, self._network.config))
 
     @torch.no_grad()
     def states_without(self, history: UserHistory, model: PreferenceModel) -> tuple[Sequence[str], Tensor]:
@@ -117,7 +116,7 @@ class ServedNetwork:
         seen = last_turns(history.judgements, config.record_per_user)
         turns = list(dict.fromkeys(each.turn for each in seen))
         rest = [attrs.evolve(history, judgements=tuple(each for each in seen if each.turn != turn)) for turn in turns]
-        return turns, self._network.users(user_graph(rest, model, config.record_per_user, multi_turn=config.multi_turn))
+        return turns, self._network.users(user_graph(rest, model, config))
 
     @torch.no_grad()
     def influence(self, state: Tensor, without: Tensor, query: Floats, candidates: Floats) -> Floats:

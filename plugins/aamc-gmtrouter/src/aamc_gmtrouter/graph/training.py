@@ -85,10 +85,10 @@ class PredictionBatch:
         later, owners = later[: config.prediction_count], owners[: config.prediction_count]  # it may be below the number of users
         if not later:
             return None
-        vectors = [model.user_vector(history, model.context(history.context)) for history in visible]
+        vectors = [model.user_vector(history) for history in visible]
         names = [(each.better, each.worse) if each.sign > 0 else (each.worse, each.better) for each in later]
         return cls(
-            graph=user_graph(visible, model, config.record_per_user, multi_turn=config.multi_turn),
+            graph=user_graph(visible, model, config),
             user=np.array(owners),
             margin=np.array([model.margin(vectors[user], each) for user, each in zip(owners, later, strict=True)]),
             candidates=np.stack([[model.trait(name) for name in pair] for pair in names]),

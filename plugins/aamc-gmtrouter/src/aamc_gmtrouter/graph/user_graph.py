@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_gmtrouter.history import UserHistory, UserJudgement, last_turns
+from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk.types import Floats
 
@@ -57,24 +58,19 @@ class UserGraph:
     last_session: NDArray[np.int64]
 
 
-def user_graph(histories: Sequence[UserHistory], model: PreferenceModel, record_per_user: int, *, multi_turn: bool) -> UserGraph:
+def user_graph(histories: Sequence[UserHistory], model: PreferenceModel, config: GMTRouterConfig) -> UserGraph:
     """Return the graph of the last ``record_per_user`` turns of each user, from reduced histories.
 
     With ``multi_turn`` sessions and queries have an edge to the next one. The model gives the reduced embeddings of models and contexts.
     """
-    graph = _Graph(model, multi_turn)
+    graph = _Graph(model, config.multi_turn)
     for history in histories:
-        graph.add_user(history, last_turns(history.judgements, record_per_user))
+        graph.add_user(history, last_turns(history.judgements, config.record_per_user))
     return graph.arrays()
 
 
 class _Graph:
-    """Collects nodes and edges, one user after the other.
-
-    Args:
-        model: Gives the reduced embeddings of models and contexts.
-        multi_turn: Whether sessions and queries have an edge to the next one.
-    """
+    """Collects nodes and edges, one user after the other."""
 
     def __init__(self, model: PreferenceModel, multi_turn: bool) -> None:
         self._model, self._multi_turn, self._zero = model, multi_turn, np.zeros(model.dimensions)
@@ -88,8 +84,7 @@ class _Graph:
     def add_user(self, history: UserHistory, judgements: Sequence[UserJudgement]) -> None:
         """Add a user with these judgements."""
         self._places, self._latest = {}, {}
-        context = self._model.context(history.context)
-        user = self._node("user", "", self._zero if context is None else context)
+        user = self._node("user", "", self._model.context(history.context))
         for name in history.preferred:
             self._link(("user", "prefers", "model"), user, self._node("model", name, self._model.trait(name)))
         for each in judgements:
@@ -103,12 +98,11 @@ class _Graph:
         query = self._ordered_node("query", each.turn, self._zero if each.query is None else each.query)
         self._link(("user", "owns", "session"), user, session)
         self._link(("session", "includes", "query"), session, query)
-        for name, rating in ((each.better, each.sign), (each.worse, -each.sign)):
-            if name is not None:
-                trait = self._model.trait(name)
-                response = self._node("response", str(len(self._rows["response"])), np.concatenate(([rating], rating * trait)))
-                self._link(("query", "answered_by", "response"), query, response)
-                self._link(("response", "generated_by", "model"), response, self._node("model", name, trait))
+        for name, side in each.sides:
+            rating, trait = side * each.sign, self._model.trait(name)
+            response = self._node("response", str(len(self._rows["response"])), np.concatenate(([rating], rating * trait)))
+            self._link(("query", "answered_by", "response"), query, response)
+            self._link(("response", "generated_by", "model"), response, self._node("model", name, trait))
 
     def _node(self, kind: str, name: str, feature: Floats) -> int:
         """Return the place of a node of the current user; a new one is added."""

@@ -100,16 +100,14 @@ class PreferenceModel:
         if contexts:
             rows["context"] = np.asarray(embed(contexts), dtype=np.float64)
         reduction = Reduction.fitted(rows, dimensions)
-        traits = reduction("description", rows["description"], len(names))
+        traits = reduction("description", rows["description"])
         model = cls(reduction, names, Population.empty(traits.shape[1], len(names)), dict(zip(names, traits, strict=True)))
         model.learn_contexts(contexts, embed)
         return model
 
     def fit(self, histories: Sequence[UserHistory], limit: int = FIT_USERS) -> dict[str, float]:
         """Fit the population to the first ``limit`` users' reduced histories, and return figures of the fit."""
-        kept = histories[:limit]
-        seen = self.observations(kept, [self.context(history.context) for history in kept], FIT_JUDGEMENTS)
-        self.population, figures = fit_population(seen)
+        self.population, figures = fit_population(self.observations(histories[:limit], FIT_JUDGEMENTS))
         return figures
 
     @property
@@ -122,13 +120,13 @@ class PreferenceModel:
         new = [candidate for candidate in pool if candidate.name not in self.traits]
         if new:
             embedded = np.asarray(embed([candidate.description or candidate.name for candidate in new]), dtype=np.float64)
-            self.traits |= dict(zip([candidate.name for candidate in new], self.reduction("description", embedded, len(new)), strict=True))
+            self.traits |= dict(zip([candidate.name for candidate in new], self.reduction("description", embedded), strict=True))
 
     def learn_contexts(self, contexts: Sequence[str], embed: Embed) -> None:
         """Embed contexts that are not known yet."""
         if new := [text for text in dict.fromkeys(contexts) if text and text not in self._contexts]:
             embedded = np.asarray(embed(new), dtype=np.float64)
-            self._contexts |= dict(zip(new, self.reduction("context", embedded, len(new)), strict=True))
+            self._contexts |= dict(zip(new, self.reduction("context", embedded), strict=True))
             for text in list(self._contexts)[: max(0, len(self._contexts) - MAX_CONTEXTS)]:
                 self._contexts.pop(text, None)  # another thread may have dropped it
 
@@ -145,9 +143,9 @@ class PreferenceModel:
         """Set the reduced embeddings of known contexts."""
         self._contexts = dict(contexts)
 
-    def context(self, text: str) -> Floats | None:
-        """Return the reduced embedding of a context, ``[d]``; None for one that was not learned."""
-        return self._contexts.get(text)
+    def context(self, text: str) -> Floats:
+        """Return the reduced embedding of a context, ``[d]``; zeros for one that was not learned."""
+        return self._contexts.get(text, np.zeros(self.dimensions))
 
     def reduced(self, history: UserHistory) -> UserHistory:
         """Return a history whose queries are reduced embeddings ``[d]``, as all other methods expect."""
@@ -159,9 +157,8 @@ class PreferenceModel:
 
     def margin(self, user: UserVector, judgement: UserJudgement) -> float:
         """Return the predicted utility of the answer that a judgement prefers above the other one."""
-        names = (judgement.better, judgement.worse)
         query = np.zeros(self.dimensions) if judgement.query is None else judgement.query
-        utility = self.utility(user, query, self.features([name for name in names if name is not None]))
+        utility = self.utility(user, query, self.features([name for name, _ in judgement.sides]))
         rating = float(self.population.rating[0]) if judgement.worse is None else -float(utility[1])
         return judgement.sign * (float(utility[0]) + rating)
 
@@ -176,23 +173,21 @@ class PreferenceModel:
 
     def query(self, embedding: Floats | None) -> Floats:
         """Return the reduced embedding of one query, ``[d]``; zeros without one."""
-        return np.asarray(self.reduction("query", None if embedding is None else embedding[None], 1)[0])
+        return np.zeros(self.dimensions) if embedding is None else np.asarray(self.reduction("query", embedding[None])[0])
 
-    def user_vector(self, history: UserHistory, context: Floats | None = None) -> UserVector:
-        """Return the vector of a user, given the reduced embedding of the context, ``[d]``; None for none."""
+    def user_vector(self, history: UserHistory) -> UserVector:
+        """Return the vector of a user."""
         weights, counted = self.population, history.judgements[-MAX_JUDGEMENTS:]
-        c = np.zeros(self.dimensions) if context is None else context
-        direction = weights.description + c @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)
+        direction = weights.description + self.context(history.context) @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)
         own = {name: float(weights.preferred[0]) for name in history.preferred}
         if not counted or not weights.kernel.any():
             return UserVector(np.asarray(direction), own, np.empty(0), ())
-        seen = self.observations([history], [context], MAX_JUDGEMENTS)
+        seen = self.observations([history], MAX_JUDGEMENTS)
         first, second = kernels(seen)
         alpha = infer(weights.kernel[0] * first + weights.kernel[1] * second, weights.offset(seen), seen.y).alpha[0]
         for each, share in zip(counted, (weights.kernel[1] * alpha).tolist(), strict=True):
-            own[each.better] = own.get(each.better, 0.0) + share
-            if each.worse is not None:
-                own[each.worse] = own.get(each.worse, 0.0) - share
+            for name, side in each.sides:
+                own[name] = own.get(name, 0.0) + side * share
         return UserVector(np.asarray(direction + weights.kernel[0] * alpha @ seen.description[0]), own, alpha, counted)
 
     def utility(self, user: UserVector, query: Floats, features: ModelFeatures) -> Floats:
@@ -212,27 +207,25 @@ class PreferenceModel:
             )
         return found
 
-    def observations(self, histories: Sequence[UserHistory], contexts: Sequence[Floats | None], limit: int) -> Observations:
+    def observations(self, histories: Sequence[UserHistory], limit: int) -> Observations:
         """Return users' last ``limit`` judgements in arrays."""
         d, position = self.dimensions, {name: m for m, name in enumerate(self._column_names(histories))}
         shape = (len(histories), max([min(len(history.judgements), limit) for history in histories], default=0))
         description, query, identity = np.zeros((*shape, d)), np.zeros((*shape, d)), np.zeros((*shape, len(position)))
         preferred, rating, y, context = np.zeros((*shape, 2)), np.zeros(shape), np.zeros(shape), np.zeros((len(histories), d))
-        for u, (history, known) in enumerate(zip(histories, contexts, strict=True)):
-            context[u] = 0.0 if known is None else known
-            liked = self._mean_trait(history.preferred)
+        for u, history in enumerate(histories):
+            context[u], liked = self.context(history.context), self._mean_trait(history.preferred)
             for n, each in enumerate(history.judgements[-limit:]):
                 description[u, n] = self.trait(each.better) - self.trait(each.worse)
-                identity[u, n, position[each.better]] = 1.0
-                if each.worse is not None:
-                    identity[u, n, position[each.worse]] = -1.0
+                for name, side in each.sides:
+                    identity[u, n, position[name]] = side
                 preferred[u, n] = (each.better in history.preferred) - (each.worse in history.preferred), liked @ description[u, n]
                 query[u, n], rating[u, n], y[u, n] = 0.0 if each.query is None else each.query, float(each.worse is None), each.sign
         return Observations(description, identity, query, context, preferred, rating, y)
 
     def _column_names(self, histories: Sequence[UserHistory]) -> list[str]:
         """Return the models with weights, then others that the histories name: these only matter within a user."""
-        judged = {name for history in histories for each in history.judgements for name in (each.better, each.worse) if name is not None}
+        judged = {name for history in histories for each in history.judgements for name, _ in each.sides}
         return [*self.names, *sorted(judged - set(self.names))]
 
     def _mean_trait(self, names: Sequence[str]) -> Floats:
