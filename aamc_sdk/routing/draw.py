@@ -290,5 +290,7 @@ def _nan_hint(request: RoutingRequest, unknown: NDArray[np.bool_]) -> str:
 def _check_spent(name: str, spent: Any, rows: int) -> None:
     """Check the cost or time of each decision itself, which the scores state."""
     amounts = np.asarray(spent)
-    if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
-        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")
+    right_shape = amounts.shape in ((), (rows,))
+    if not right_shape or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+        found = f"{spent!r:.80}" if right_shape else value_text(amounts)
+        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {found}")

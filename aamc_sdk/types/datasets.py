@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, check_type, value_text
+from aamc_sdk.errors import DataError, value_text
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback
@@ -243,8 +243,8 @@ def check_dataset(dataset: Dataset, name: str) -> None:
 
 def _check_rows(dataset: Dataset) -> None:
     rows = len(dataset)
-    if rows:  # those of a log are read one by one, and all alike
-        check_type(dataset.queries[0], Query, "queries must be aamc_sdk.Query objects", DataError)
+    if rows and not isinstance(first := dataset.queries[0], Query):  # those of a log are read one by one, and all alike
+        raise DataError(f"queries must be aamc_sdk.Query objects, not {type(first).__name__}")
     for name in ("complexity", "category", "tool_use"):
         column = getattr(dataset.labels, name)
         if column is not None and np.shape(column) != (rows,):
@@ -258,9 +258,10 @@ def _check_rows(dataset: Dataset) -> None:
 def _check_outcomes(outcomes: Outcomes | None, dataset: Dataset) -> None:
     if outcomes is None:
         return
-    check_type(outcomes, Outcomes, "outcomes must be aamc_sdk.Outcomes", DataError)
+    if not isinstance(outcomes, Outcomes):
+        raise DataError(f"outcomes must be aamc_sdk.Outcomes, not {type(outcomes).__name__}")
     if not isinstance(dataset.pool, Pool):
-        raise DataError(f"the pool of outcomes must be aamc_sdk.Pool, not {value_text(dataset.pool)}")
+        raise DataError(f"outcomes need a pool, an aamc_sdk.Pool, not {type(dataset.pool).__name__}")
     shape = (len(dataset), len(dataset.pool))
     for name, top in (("quality", 1), ("cost_usd", np.inf), ("latency_ms", np.inf)):
         figures = getattr(outcomes, name)

@@ -24,7 +24,7 @@ DISK_ADVICE = {
     "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
 }
 """Advice on errors of the disk, by a part of SQLite's message."""
-_open: dict[int, tuple[int, tuple[int, int] | None]] = {}
+_open: dict[int, tuple[int, tuple[int, int]]] = {}
 """The process, and the file's device and inode, of each open connection by its identity; a fork inherits it with SQLite's memory."""
 
 
@@ -34,7 +34,8 @@ class _Connection(sqlite3.Connection):
     def note(self) -> None:
         """Note the file; raises ForkedError if it was open in the parent when this process was forked."""
         (_, _, path) = self.execute("PRAGMA database_list").fetchone()
-        file = file_identity(Path(path))
+        found = Path(path).stat()
+        file = found.st_dev, found.st_ino
         if any(process != os.getpid() and inherited == file for process, inherited in list(_open.values())):
             raise ForkedError(f"{path} was open when this process was forked; close it before the fork, or start the process with 'spawn'")
         _open[id(self)] = os.getpid(), file

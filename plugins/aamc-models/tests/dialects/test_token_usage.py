@@ -87,6 +87,8 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("chat", {}, {"num_sources_used": 7}, False),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": []}}]}, {}, True),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}}]}, {}, False),
+        ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "file"}]}}]}, {}, True),
+        ("responses", {}, {"input_tokens_details": {"image_tokens": 0}, "output_tokens_details": {"image_tokens": 1056}}, True),  # images API
         ("chat", {"choices": [{"message": {"content": "Hi", "executed_tools": [{"type": "search"}]}}]}, {}, False),
     ],
 )

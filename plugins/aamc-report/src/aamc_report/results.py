@@ -135,7 +135,7 @@ class Results:
         kept = sorted(counts, key=lambda name: -counts[name])[:MAXIMUM_CATEGORIES]
         return {name: n for name, n in counts.items() if name in kept}
 
-    def success_in(self, category: str, router: str) -> Estimate:
+    def success_in(self, router: str, category: str) -> Estimate:
         """Return a router's success rate on the queries of a category."""
         figures = (self.routers[router].get("per_category") or {}).get(category) or {}
         return number(figures.get("success_rate")), bounds((figures.get("ci95") or {}).get("success_rate"))

@@ -51,6 +51,7 @@ class CanaryOptions(RouterPairOptions):
     share: float = option(0.1, "Share of requests that the challenger serves.", at_least=0.0, at_most=1.0)
     share_file: str = option("", "File with the share, read again whenever it changes; overrides share.")
     by_user: bool = option(False, "Whether each user always gets the same router, the challenger for a share of the users.")
+    trial: str = option("", "Name of the trial: another one begins a new trial of the same routers, after one that has ended.")
     max_failures: int = option(
         5, "Failures of the challenger to score in this process that end the trial; 100 decisions without a failure cancel one.", at_least=1
     )
@@ -147,6 +148,13 @@ class Canary(RouterPair):
         if exceeded is not None:
             self._end(exceeded)
         super().learn(experience)
+
+    def described(self) -> dict[str, dict[str, str]]:
+        """Return the label and version of each router by role; the trial's name is part of the challenger's version."""
+        described = super().described()
+        if self.config.trial:
+            described["candidate"]["version"] += f"/{self.config.trial}"
+        return described
 
     def challenger_failed(self, why: str) -> None:
         """End the trial."""

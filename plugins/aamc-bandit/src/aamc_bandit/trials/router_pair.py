@@ -49,7 +49,6 @@ class RouterPairOptions:
 
     stable: Any = option("epsilon-greedy", "The stable router: its name, a checkpoint folder, or options with a name.")  # noqa: RUF009  # a text
     candidate: Any = option("thompson", "The challenger, in the same form.")  # noqa: RUF009  # likewise
-    trial: str = option("", "Name of the trial: another one begins a new trial of the same routers, after one that has ended.")
     timeout_ms: float = option(1000.0, "Time in which the challenger must score up to 100 requests of a service, in milliseconds.", above=0)
 
     def __attrs_post_init__(self) -> None:
@@ -213,11 +212,8 @@ class RouterPair(OnlineRouter):
         return router_label(getattr(self.config, role))
 
     def described(self) -> dict[str, dict[str, str]]:
-        """Return the label and version of each router by role, as decisions note them; the trial's name is part of the challenger's version."""
-        described = {role: {"router": self.label(role), "version": paired.version} for role, paired in self.routers().items()}
-        if self.config.trial:
-            described["candidate"]["version"] += f"/{self.config.trial}"
-        return described
+        """Return the label and version of each router by role, as decisions note them."""
+        return {role: {"router": self.label(role), "version": paired.version} for role, paired in self.routers().items()}
 
     @property
     def paired(self) -> tuple[InnerRouter, ...]:

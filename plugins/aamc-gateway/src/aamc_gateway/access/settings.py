@@ -8,6 +8,7 @@ import attrs
 from aamc_models import check_variable
 
 from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError, check_type
 
 REFUSE, CHEAPER = "refuse", "cheaper"
 """The values of ``over_budget``."""
@@ -51,6 +52,9 @@ class AccessSettings:
 
     def __attrs_post_init__(self) -> None:
         check_variable(self.admin_key_env, "admin_key_env", "AAMC_ADMIN_KEY")
+        for name in ("tenants", "users", "models"):
+            for key, limits in getattr(self, name).items():
+                check_type(limits, Limits, f"{name}.{key} must be aamc_gateway.access.Limits", ConfigError)
 
 
 @attrs.frozen(kw_only=True)

@@ -32,8 +32,8 @@ _BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call",
 """Items of responses that are calls of the server's own tools, billed besides tokens."""
 _BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_queries")
 """Counts of searches and other tools in the usage of xAI and Perplexity, billed besides tokens."""
-_PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_ANSWER_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_CHAT_ANSWER_DETAILS = "completion_tokens_details"
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", _CHAT_ANSWER_DETAILS, "output_tokens_details")
 """The fields of the details of the prompt and of the answer in all APIs; the last one of the prompt is that of transcriptions."""
 
 
@@ -72,19 +72,23 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
 
 
 def _has_media_tokens(counted: Mapping[str, Any]) -> bool:
-    """Return whether tokens of audio or of drawn images are counted, which have their own prices; images in prompts mostly cost the same as text."""
-    for name in _PROMPT_DETAILS:
-        if isinstance(details := counted.get(name), dict) and details.get("audio_tokens"):
-            return True
-    for name in _ANSWER_DETAILS:
-        if isinstance(details := counted.get(name), dict) and (details.get("audio_tokens") or details.get("image_tokens")):
+    """Return whether tokens of audio, or of images that a chat model draws, are counted, which have their own prices.
+
+    Images in prompts mostly cost the same as text, and those of a model for images are what its output price is for.
+    """
+    for name in _DETAILS:
+        if isinstance(details := counted.get(name), dict) and (
+            details.get("audio_tokens") or (name == _CHAT_ANSWER_DETAILS and details.get("image_tokens"))
+        ):
             return True
     return False
 
 
 def _has_billed_work(message: Mapping[str, Any]) -> bool:
     """Return whether tools of the server worked for a message or delta of chat: a search, whose sources it annotates, or Groq's."""
-    return bool(message.get("annotations") or message.get("executed_tools"))
+    sources = message.get("annotations")
+    cited = isinstance(sources, list) and any(isinstance(source, dict) and source.get("type") == "url_citation" for source in sources)
+    return cited or bool(message.get("executed_tools"))
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:

@@ -137,7 +137,7 @@ class StubServer:
         async def main() -> None:
             try:
                 server = await self.start()
-            except OSError as error:
+            except Exception as error:  # such as that of a port in use, or of one above 65535
                 started.set_exception(error)
                 return
             started.set_result(None)

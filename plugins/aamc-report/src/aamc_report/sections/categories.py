@@ -26,7 +26,7 @@ def success_tables(results: Results) -> list[Table]:
     """Return a row for each category, with its number of queries and each router's success rate; nothing without categories."""
     rows = []
     for name, n in results.shown_categories.items():
-        rates = (results.success_in(name, router) for router in results.routers)
+        rates = (results.success_in(router, name) for router in results.routers)
         rows.append(TableRow([name], [Cell(n), *(Cell(rate, percent, interval) for rate, interval in rates)]))
     caption = f"Success rate at the preference, by the category of the query.{omission_note(results)}"
     return [Table(caption, ["Category"], [Column("Queries"), *map(Column, results.routers)], rows)] if rows else []
@@ -36,7 +36,7 @@ def draw(results: Results) -> Figure | None:
     """Draw the map; None without categories."""
     if not results.shown_categories:
         return None
-    rates = np.array([[results.success_in(name, router)[0] for router in results.routers] for name in results.shown_categories])
+    rates = np.array([[results.success_in(router, name)[0] for router in results.routers] for name in results.shown_categories])
     figure = new_figure(1.3 + 0.24 * len(results.shown_categories))
     axes = figure.subplots()
     scale, shades = Normalize(float(np.nanmin(rates, initial=0.9)), 1.0), LinearSegmentedColormap.from_list("rates", SHADES)

@@ -49,7 +49,7 @@ class RedisBackend(Backend):
                 self._load_scripts()
             for index, reply in enumerate(replies):
                 if isinstance(reply, NoScriptError):
-                    replies[index] = self._send(self._client, operations[index])
+                    replies[index] = self._send(self._client, operations[index], whole=True)
                 elif isinstance(reply, Exception):
                     raise reply
         except ResponseError as error:
@@ -80,10 +80,12 @@ class RedisBackend(Backend):
         """Close the connections."""
         self._client.close()
 
-    def _send(self, client: redis.Redis, operation: Operation) -> Any:
-        """Send an operation; return its reply, or nothing yet if the client is a pipeline."""
+    def _send(self, client: redis.Redis, operation: Operation, *, whole: bool = False) -> Any:
+        """Send an operation, by its script's digest or with the ``whole`` script; return its reply, or nothing yet if the client is a pipeline."""
 
         def run(script: str, *arguments: Any) -> Any:
+            if whole:
+                return client.eval(script, 0, self._prefix, *arguments)
             return client.evalsha(_DIGESTS[script], 0, self._prefix, *arguments)
 
         match operation:
