@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aamc_gateway.access.access import Access
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 from click.testing import CliRunner
@@ -92,6 +93,37 @@ def test_a_rotated_key_has_another_secret_and_the_same_id() -> None:
     assert first[:20] == second[:20]
 
 
+def test_the_limits_of_a_key_change_and_its_secret_and_spending_stay() -> None:
+    secret = keys("add", "ci", "--usd-per-day", "1", "--requests-per-minute", "60").strip()
+    (before,) = listed()
+
+    async def spend(usd: float) -> None:
+        store = open_store("sqlite:aamc-gateway.db", get_plugin_manager())
+        shared = open_shared(store)
+        access = Access(AccessSettings(), shared)
+        admission = await access.admit(await access.caller([(b"x-api-key", secret.encode())]), max_cost_usd=usd)
+        admission.settle(usd)
+        await shared.close()
+        store.close()
+
+    asyncio.run(spend(0.75))
+    with pytest.raises(Refused):
+        asyncio.run(spend(0.75))
+    changed = json.loads(keys("set", "ci", "--usd-per-day", "2", "--parallel-requests", "3", "--expires", "30d", "--json"))
+    asyncio.run(spend(0.75))
+    (found,) = listed()
+    assert {name: limit for name, limit in found["limits"].items() if limit is not None} == {
+        "usd_per_day": 2.0,
+        "requests_per_minute": 60,
+        "parallel_requests": 3,
+    }
+    assert (found["id"], found["created"], found["spent_usd"]) == (before["id"], before["created"], {"day": 1.5})
+    assert (changed["limits"], changed["expires"]) == (found["limits"], found["expires"])
+    assert found["expires"] - found["created"] == pytest.approx(30 * 86400, abs=60)
+    keys("set", found["id"], "--expires", "60d")
+    assert listed()[0]["limits"] == found["limits"]
+
+
 def test_a_revoked_key_is_listed_as_such() -> None:
     keys("add", "ci")
     assert json.loads(keys("revoke", "ci", "--json"))["state"] == "revoked"
@@ -108,6 +140,9 @@ def test_a_revoked_key_is_listed_as_such() -> None:
         (["add", "ci", "--expires", "0d"], 2, "'0d' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "99999999999d"], 2, "'99999999999d' from now is after the year 9999; give a shorter duration"),
         (["add", "ci", "--usd-per-day", "-1"], 2, "-1"),
+        (["set", "first"], 2, "Name at least one limit, such as --usd-per-day 10, or --expires."),
+        (["set", "second", "--usd-per-day", "1"], 1, "the key 'second' is revoked"),
+        (["set", "first", "--usd-per-day", "nan"], 2, "nan"),
         (["add", ""], 1, "the name of a key must not be empty"),
         (["add", "a\nb"], 1, "the name of a key must be of printable characters, not 'a\\nb'"),
         (["add", "x" * 600], 1, "the name of a key must have at most 512 bytes in UTF-8, not 600"),
@@ -125,7 +160,7 @@ def test_a_wrong_argument_is_explained(arguments: list[str], status: int, messag
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["revoke", "ci"], ["rotate", "ci"]])
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "ci"], ["rotate", "ci"], ["set", "ci", "--usd-total", "1"]])
 def test_a_log_that_does_not_exist_is_not_made(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["keys", *arguments, "--store", "sqlite:typo.db"])

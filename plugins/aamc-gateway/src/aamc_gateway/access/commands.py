@@ -1,4 +1,4 @@
-"""``aamc keys``: make, list, revoke and rotate the keys of a gateway."""
+"""``aamc keys``: make, list, change, revoke and rotate the keys of a gateway."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
     return run(store(JSON(click.pass_context(command))))
 
 
+def _limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a key's budgets and limits."""
+    options = (
+        click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget per day (UTC)."),
+        click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget per calendar month (UTC)."),
+        click.option("--usd-total", type=Number(min=0), metavar="USD", help="Total budget."),
+        click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests per minute."),
+        click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers per minute."),
+        click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
     """Return the result of work on the shared state of the log that the options name."""
     from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
@@ -54,7 +69,7 @@ def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Ca
 
 @click.group()
 def keys() -> None:
-    """Make, list, revoke and rotate the keys of a gateway. Keys are kept as hashes, with the gateway's log."""
+    """Make, list, change, revoke and rotate the keys of a gateway. Keys are kept as hashes, with the gateway's log."""
 
 
 @keys.command()
@@ -66,12 +81,7 @@ def keys() -> None:
     metavar="A,B",
     help="Candidates and orchestrators (aamc/NAME) that the key may use (default: all); not checked, because the gateway's pool is unknown here.",
 )
-@click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget per day (UTC).")
-@click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget per calendar month (UTC).")
-@click.option("--usd-total", type=Number(min=0), metavar="USD", help="Total budget.")
-@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests per minute.")
-@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers per minute.")
-@click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
+@_limits
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key expires, such as 30d (default: never).")
 @click.option("--admin", is_flag=True, help="Also allow the dashboard, /metrics, and feedback and votes of an admin.")
 @_of_a_log
@@ -134,6 +144,36 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
         who = [found["name"], found["id"], state, found["tenant"], found["user"], ", ".join(found["models"])]
         table.add_row(*(cell or "" for cell in (*who, limits, spent, _date(found["expires"]))))
     print_table(table)
+
+
+@keys.command("set")
+@click.argument("key", metavar="NAME|ID")
+@_limits
+@click.option("--expires", type=Duration(), metavar="DURATION", help="Time from now after which the key expires, such as 30d.")
+@_of_a_log
+def set_limits(
+    ctx: click.Context, /, key: str, expires: float | None, run: Path | None, store: str | None, as_json: bool, **limits: float | None
+) -> None:
+    """Change limits of a key; its secret, its spending and the limits that are not named stay.
+
+    A key without limits of its own then has only the named ones, no longer the gateway's default limits. A running gateway follows within 2 seconds.
+
+    Example: aamc keys set anna --usd-per-day 10 --store sqlite:gateway.db
+    """
+    from aamc_gateway.access.keys import change_key
+    from aamc_sdk.cli import write_json_line
+    from aamc_sdk.config import unstructure
+
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if not given and expires is None:
+        raise click.UsageError("Name at least one limit, such as --usd-per-day 10, or --expires.")
+    until = None if expires is None else time.time() + expires
+    found = _with_shared(ctx, run, store, lambda shared: change_key(shared, key, given, until))
+    if as_json:
+        kept = None if found.limits is None else unstructure(found.limits)
+        write_json_line({"schema": 1, "id": found.id, "name": found.name, "limits": kept, "expires": found.expires})
+    else:
+        click.echo(f"Changed the key {found.name} ({found.id}).", err=True)
 
 
 @keys.command()

@@ -12,6 +12,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -175,15 +176,37 @@ async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[K
     """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and spending stay.
 
     Raises:
-        DataError: There is no such key, or it is not active, so its new secret would be refused.
+        DataError: There is no such key, or it is not active.
     """
-    key = await find_key(shared, which)
-    if (state := key.state(time.time())) != "active":
-        raise DataError(f"the key {key.name!r} ({key.id}) is {state}; make another one with: aamc keys add NAME")
+    key = await _active_key(shared, which)
     secret = new_key(key.id)
     key = attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)
     await write_key(shared, key)
     return key, secret
+
+
+async def change_key(shared: SharedState, which: str, limits: Mapping[str, float], expires: float | None = None) -> Key:
+    """Change some limits of a key, and when it expires if that is given. Id, secret, spending and other limits stay.
+
+    Raises:
+        DataError: There is no such key, or it is not active.
+    """
+    key = await _active_key(shared, which)
+    key = attrs.evolve(
+        key,
+        limits=attrs.evolve(key.limits or Limits(), **limits) if limits else key.limits,  # type: ignore[arg-type]  # by name
+        expires=key.expires if expires is None else expires,
+    )
+    await write_key(shared, key)
+    return key
+
+
+async def _active_key(shared: SharedState, which: str) -> Key:
+    """Return the active key of an id or name."""
+    key = await find_key(shared, which)
+    if (state := key.state(time.time())) != "active":
+        raise DataError(f"the key {key.name!r} ({key.id}) is {state}; make another one with: aamc keys add NAME")
+    return key
 
 
 async def revoke_key(shared: SharedState, which: str) -> Key:
