@@ -59,7 +59,8 @@ class UserBaseline(OnlineRouter):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score the candidates by name."""
-        return Scores(np.reshape([self._of(query, request.pool.names) for query in request.queries], request.mask.shape))
+        known = [self._users.get(user_key(query) or "", UserHistory()) for query in request.queries]
+        return Scores(np.reshape([self.own(history.judgements, request.pool.names) for history in known], request.mask.shape))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Fit the scores that all users share."""
@@ -88,10 +89,6 @@ class UserBaseline(OnlineRouter):
     def common(self, names: Iterable[str]) -> Floats:
         """Return the scores that all users share, ``[M]``."""
         return np.array([self._common.get(name, 0.0) for name in names])
-
-    def _of(self, query: Query, names: tuple[str, ...]) -> Floats:
-        history = self._users.get(user_key(query) or "", UserHistory())
-        return self.own(history.judgements, names)
 
     def learn(self, experience: Experience) -> None:
         """Add judgements to their users' histories; a later revision replaces the earlier one."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import hash_terms
-from aamc_sdk.types import Experience, Floats
+from aamc_sdk.types import Floats
 
 Embed = Callable[[Sequence[str]], Floats]
 KINDS = ("description", "query", "context")
@@ -95,11 +95,10 @@ def required(estimator: Callable[[Sequence[str]], Floats | None]) -> Embed:
     return embed
 
 
-def with_embeddings(experience: Experience, embed: Embed | None) -> Experience:
-    """Return an experience with an embedding of each query's text; NaN for an empty one, and unchanged without ``embed`` or without texts."""
-    texts = [query.text for query in experience.queries]
+def text_embeddings(texts: Sequence[str], embed: Embed | None) -> Floats | None:
+    """Return the embedding of each text, NaN for an empty one; None without ``embed`` or if all texts are empty."""
     if embed is None or not any(texts):
-        return experience
+        return None
     found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
     found[[not text for text in texts]] = np.nan
-    return attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=found))
+    return found

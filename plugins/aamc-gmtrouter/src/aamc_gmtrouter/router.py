@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_gmtrouter.embedding import Embed, hashed_words, required, with_embeddings
+from aamc_gmtrouter.embedding import Embed, hashed_words, required, text_embeddings
 from aamc_gmtrouter.history import (
     NEUTRAL,
     UserHistory,
@@ -291,7 +291,8 @@ class GMTRouter(OnlineRouter):
         logged = experience.estimates
         if logged.embedding is not None and not self._hashes and logged.fingerprint == self._estimator:
             return experience
-        return with_embeddings(attrs.evolve(experience, estimates=attrs.evolve(logged, embedding=None)), embed)
+        found = text_embeddings([query.text for query in experience.queries], embed)
+        return attrs.evolve(experience, estimates=attrs.evolve(logged, embedding=found))
 
     def _as_configured(self, history: UserHistory) -> UserHistory:
         """Return a history without the parts that the options switch off."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
-from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, is_answer_line, user_line
+from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, user_line
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
 from aamc_sdk.errors import ConfigError, DataError, quantity
 from aamc_sdk.storage import json_lines
@@ -116,7 +116,7 @@ def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer
     for line, row in json_lines(file):
         where = f"{file}, line {line}"
         try:
-            if is_answer_line(row):
+            if isinstance(row, Mapping) and "judge" in row:
                 answers += answer_line(row, where)
                 continue
             user, profile, own = user_line(row, where)

@@ -59,11 +59,6 @@ class UserProfile:
     preferred: tuple[str, ...] = ()
 
 
-def is_answer_line(row: Any) -> bool:
-    """Return whether a line has form 2."""
-    return isinstance(row, Mapping) and "judge" in row
-
-
 def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]]:
     """Return user, profile and rated answers of a line in form 1.
 
