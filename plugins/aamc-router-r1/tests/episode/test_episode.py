@@ -6,11 +6,14 @@ import math
 
 import pytest
 from aamc_models.testing import Script
+from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.episode.calls import ModelCall, lone_caller
 from policy_server import THOUGHT, ToolCalls, make, play
 
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import ConfigError, DataError, PoolError
-from aamc_sdk.interfaces import Budget
+from aamc_sdk.interfaces import Budget, Completion, Usage
+from aamc_sdk.types import ModelSpec, Prices
 
 SEARCH, ANSWER = f"{THOUGHT}<search> small: Who wrote Emma? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"
 
@@ -32,6 +35,20 @@ def test_the_cost_of_every_call_counts(server):
     assert episode.cost_usd == pytest.approx(expected)
     assert episode.calls[0].cost_usd == pytest.approx((100 + 20) * 1e-6)
     assert {call.cost_source for call in episode.calls} == {"priced"}
+
+
+@pytest.mark.parametrize(
+    ("cost_usd", "cost", "source"), [(math.nan, 0.00014, "estimated"), (0.00014, 0.00014, "estimated"), (0.0003, 0.0003, "reported")]
+)
+def test_a_cost_by_the_list_is_an_estimate_where_other_prices_apply(cost_usd, cost, source):
+    class Models:
+        async def complete(self, candidate, messages, **options):
+            usage = Usage(prompt_tokens=100, output_tokens=20, at_list_prices=False)
+            return Completion(message={"role": "assistant", "content": "Austen"}, usage=usage, finish_reason="stop", cost_usd=cost_usd)
+
+    small, about = ModelSpec("small", prices=Prices(1.0, 2.0)), ModelCall(role="model", round=0, candidate="small")
+    _, call = asyncio.run(lone_caller(Models(), PolicyOptions()).ask(small, [], 10, {}, about))
+    assert (call.cost_usd, call.cost_source) == (pytest.approx(cost), source)
 
 
 @pytest.mark.parametrize("stops", [True, False])

@@ -254,19 +254,17 @@ def _with_cost(call: ModelCall, candidate: Candidate, completion: Completion | N
     """Return a call with its tokens and cost; those that its answer does not report are estimated from ``prompt`` tokens and the answer's text."""
     if call.status == "error":
         return attrs.evolve(call, cost_usd=0.0, cost_source="estimated")  # a server that refuses a request bills nothing
-    usage, cost, source = Usage(), math.nan, ""
-    if completion is not None:
+    if completion is None:
+        usage, cost, known = Usage(prompt_tokens=prompt, output_tokens=0), math.nan, False  # the server may bill the prompt
+    else:
         usage, cost = completion.usage, completion.cost_usd
-    elif call.status == "cancelled":
-        usage = Usage(prompt_tokens=prompt, output_tokens=0)  # the server may bill the prompt
-    known = completion is not None and usage.prompt_tokens is not None and usage.output_tokens is not None
-    if not math.isnan(cost):
-        source = "priced" if cost == price(candidate, usage)[0] else "reported"
-    if completion is not None and not known:
-        usage = Usage(prompt_tokens=prompt, output_tokens=estimated_tokens(completion.text))
+        known = usage.prompt_tokens is not None and usage.output_tokens is not None
+        usage = usage if known else Usage(prompt_tokens=prompt, output_tokens=estimated_tokens(completion.text))
+    listed, source = price(candidate, usage)
     if math.isnan(cost):
-        cost, priced = price(candidate, usage)
-        source = priced and ("priced" if known else "estimated")
+        cost, source = listed, source if known else source and "estimated"
+    elif not known or cost != listed:
+        source = "reported"
     return attrs.evolve(call, prompt_tokens=usage.prompt_tokens or 0, output_tokens=usage.output_tokens or 0, cost_usd=cost, cost_source=source)
 
 
