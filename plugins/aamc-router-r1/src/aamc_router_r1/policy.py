@@ -101,7 +101,7 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
     if config.router_model_path:
         checkpoint = _checkpoint(Path(config.router_model_path))
     if checkpoint is not None:
-        return _of_one_call(ModelSpec(TRAINED, endpoint=Endpoint("router-r1", {"checkpoint": str(checkpoint)})), config)
+        return _of_one_call(ModelSpec(TRAINED, endpoint=Endpoint(TRAINED, {"checkpoint": str(checkpoint)})), config)
     raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
 
 
@@ -114,18 +114,22 @@ def trained_alphas(policy: Candidate, options: PolicyOptions) -> tuple[float, ..
     """Return the ``training_alphas`` of the options or of a policy that is a checkpoint: its prompts state one of these weights of the cost."""
     if isinstance(options, RouterR1Config) and options.training_alphas:
         return options.training_alphas
-    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
-    folder = Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
+    folder = _folder_of(policy)
     for place in () if folder is None else (folder, folder / ORCHESTRATOR, folder.parent):  # the parent of its checkpoint best or last
         if is_complete(place):
             return tuple(checkpoint_metadata(place, ORCHESTRATOR).get("config", {}).get("training_alphas", ()))
     return ()
 
 
+def _folder_of(policy: Candidate) -> Path | None:
+    """Return the folder of a policy that is a checkpoint; None for another policy."""
+    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
+    return Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
+
+
 def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
     """Return the policy; raise ConfigError for a checkpoint with ``calls`` above 1, since a checkpoint ends its turn after one search."""
-    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
-    if config.calls > 1 and endpoint is not None and endpoint.provider == TRAINED:
+    if config.calls > 1 and _folder_of(policy) is not None:
         raise ConfigError(f"a trained policy consults one model in a turn; set calls=1, not {config.calls}, or serve it with vLLM")
     return policy
 

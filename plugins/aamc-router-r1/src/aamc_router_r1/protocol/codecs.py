@@ -50,7 +50,8 @@ class TagsCodec(Codec):
         if self.continues:
             said = "".join(segment.text for segment in transcript)
             return [*asked, {"role": "assistant", "content": said}] if said else asked
-        return [*asked, *({"role": _role(segment), "content": segment.text if segment.by_policy else segment.text.strip()} for segment in transcript)]
+        turns = [("assistant", segment.text) if segment.by_policy else ("user", segment.text.strip()) for segment in transcript]
+        return [*asked, *({"role": role, "content": text} for role, text in turns)]
 
     def options(self, calls: int, may_route: bool) -> dict[str, Any]:
         """Return the stop sequences; with several calls in a turn, its end is known only afterwards."""
@@ -120,10 +121,6 @@ class ToolsCodec(Codec):
 def codec_of(name: str, names: ModelNames, continues: bool) -> Codec:
     """Return the codec ``tags`` or ``tools``."""
     return ToolsCodec(names) if name == TOOLS else TagsCodec(continues)
-
-
-def _role(segment: Segment) -> str:
-    return "assistant" if segment.by_policy else "user"
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:

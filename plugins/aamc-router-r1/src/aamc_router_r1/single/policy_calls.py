@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import MAX_USD
 
-from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions, ServerOptions
+from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions
 from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import prompt_of
 from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
@@ -79,8 +79,8 @@ class FirstCall:
 class RouteServer:
     """Asks a server by ``POST /route``, with the retries and the circuit breaker of a provider."""
 
-    def __init__(self, options: ServerOptions, aliases: Mapping[str, str], provider: WireProvider) -> None:
-        self._aliases, self._provider = aliases, provider
+    def __init__(self, options: RouterOptions, provider: WireProvider) -> None:
+        self._aliases, self._provider = options.aliases, provider
         self._server = ModelSpec(options.server_model)
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
@@ -167,4 +167,4 @@ def server_selector(options: RouterOptions, services: Services) -> Selector:
         raise ConfigError("router_r1_server_url needs the provider openai of aamc-models; install that package")
     if options.server_api == CHAT:
         return FirstCall(options, ModelSpec(options.server_model), provider)
-    return RouteServer(options, options.aliases, provider)
+    return RouteServer(options, provider)

@@ -73,11 +73,11 @@ def replies_of(config: RouterR1Config, services: Services, training: Training) -
     tasks = [task for split in splits for task in tasks_of(split, services.pool, [config.policy])]
     if chosen in (AUTO, SIMULATED):
         simulator: Simulator | None = (dataset.simulator or SimulatedReplies)(services.seed) if isinstance(dataset, RoutingDataset) else None
-        unknown = next((task for task in tasks if simulator is None or not simulator.simulates(task)), None)
-        if simulator is not None and unknown is None:
+        unknown = [] if simulator is None else [task for task in tasks if not simulator.simulates(task)]
+        if simulator is not None and not unknown:
             return simulator
         if chosen == SIMULATED:
-            what = "" if unknown is None or simulator is None else f" to {unknown.question!r:.80}"
+            what = f" to {unknown[0].question!r:.80}" if unknown else ""
             raise DataError(
                 f"{dataset.source} does not say what its models would reply{what}; add 'optimal_model' or the 'quality' of all models "
                 "to its records, or set orchestrator.replies=live or a file of recorded replies"
