@@ -237,18 +237,15 @@ def _numbered(file: Path) -> Iterator[tuple[str, Any]]:
         return
     with read_errors(file, "give JSON in UTF-8"):
         content = file.read_text(encoding="utf-8-sig")
-    rows = parse_json(content, str(file))
-    starts = _lines_of_elements(content)
-    for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
-        yield (f"{file}, line {starts[number]}" if number < len(starts) else str(file)), row
+    found = parse_json(content, str(file))
+    rows, lines = (found, _lines_of_elements(content)) if isinstance(found, list) else ([found], [1])
+    yield from ((f"{file}, line {line}", row) for line, row in zip(lines, rows, strict=True))
 
 
 def _lines_of_elements(content: str) -> list[int]:
-    """Return the line at which each element of a valid JSON list begins; empty if it is no list."""
+    """Return the line at which each element of a valid JSON list begins."""
     decoder, place = json.JSONDecoder(), content.find("[") + 1
     lines: list[int] = []
-    if not content.lstrip().startswith("["):
-        return [1]
     while True:
         while content[place] in " \t\r\n,":
             place += 1

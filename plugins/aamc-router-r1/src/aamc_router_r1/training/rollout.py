@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from aamc_router_r1.config import RouterR1Config, preference_of
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.dialogue import Dialogue
-from aamc_router_r1.protocol import ModelNames, render_prompt
+from aamc_router_r1.protocol import ModelNames, SubQuestion, render_prompt
 from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match, weighed_tokens
 from aamc_router_r1.tokens import plain_ids, prompt_ids
 from aamc_router_r1.training.replies import Replies, spec_of
@@ -117,7 +117,7 @@ class BatchPlayer:
         episode.spent_usd += 0.0 if math.isnan(cost_usd) else cost_usd
         episode.size_tokens += weighed_tokens(prices, tokens)
 
-    def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[Any]:
+    def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[SubQuestion]:
         """Add the policy's turn to an episode and return its calls."""
         spent_usd = self.prices.cost_usd(len(episode.prompt_ids) + len(episode.ids), len(ids))
         episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self._output_only else spent_usd
@@ -125,8 +125,7 @@ class BatchPlayer:
         episode.ids += ids
         episode.mask += [1] * len(ids)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
-        turn = episode.dialogue.take(text, len(ids))
-        return () if turn.blocked is not None or episode.dialogue.done else turn.calls
+        return episode.dialogue.take(text, len(ids)).calls
 
     def _observe(self, episode: PlayedEpisode) -> None:
         """Add the environment's last segment to an episode's tokens, masked."""
