@@ -51,12 +51,11 @@ class AnsweredQuestion:
     outcome: str = "answered"
 
 
-def summary(answers: Sequence[AnsweredQuestion], strongest: str | Sequence[str], seed: int = 0) -> dict[str, Any]:
+def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], seed: int = 0) -> dict[str, Any]:
     """Return the figures of a system: means with 95% intervals, by Wilson for shares of questions and by 1,000 bootstrap samples otherwise.
 
-    ``strongest`` is the strongest model, of all questions or of each.
+    ``strongest`` is the strongest model of each question.
     """
-    strong = [strongest] * len(answers) if isinstance(strongest, str) else strongest
     columns = {
         "f1": [each.f1 for each in answers],
         "mean_cost_usd": [each.cost_usd for each in answers],
@@ -74,7 +73,7 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: str | Sequence[str],
     intervals: dict[str, Any] = {name: list(wilson_interval(part / n, n)) if n else None for name, (part, n) in shares.items()}
     for name, values in columns.items():
         figures[name], intervals[name] = _mean(values, seed)
-    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strong, strict=True) if each.consulted]
+    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strongest, strict=True) if each.consulted]
     figures["strongest_share"], intervals["strongest_share"] = _share(calls, seed)
     return {
         "n": len(answers),

@@ -117,7 +117,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     @cached_property
     def _alphas(self) -> tuple[float, ...]:
         """The weights of the cost that the policy was trained for."""
-        return trained_alphas(policy_of(self.config, self.services.pool, self.checkpoint), self.config)
+        return trained_alphas(self.setup.policy, self.config)
 
     def _setup(self, policy: Candidate, names: ModelNames, models: Mapping[str, Candidate], quality: Mapping[str, Mapping[str, float]]) -> Setup:
         codec = codec_of(self.config.codec, names, self.config.continues)
@@ -135,16 +135,13 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
             raise ConfigError("router-r1 calls models, and there is no client for them; give the candidates endpoints in a pool file")
         return self.services.models
 
-    def prompt(self, task: Query, preference: Preference | None = None) -> str:
+    def prompt(self, task: Query) -> str:
         """Return the policy's prompt for a question."""
-        return self._prompt(task, self.setup.models.values(), self.quality, preference)
+        return self._prompt(task, self.setup.models.values(), self.quality)
 
-    def _prompt(
-        self, task: Query, models: Iterable[Candidate], quality: Mapping[str, Mapping[str, float]], preference: Preference | None = None
-    ) -> str:
-        config = self.config
-        shown = stated(preference or self.preference, self._alphas, config.show_preference)
-        return prompt_of(config, task, models, quality, shown, calls=config.calls)
+    def _prompt(self, task: Query, models: Iterable[Candidate], quality: Mapping[str, Mapping[str, float]]) -> str:
+        shown = stated(self.preference, self._alphas, self.config.show_preference)
+        return prompt_of(self.config, task, models, quality, shown, calls=self.config.calls)
 
     def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False) -> Episode:
         """Return a new episode.

@@ -95,15 +95,15 @@ class FactWorld:
         rng = np.random.default_rng((seed, 17))
         self.tables: list[NDArray[np.int64]] = [rng.permutation(entities) for _ in DOMAINS]
 
-    def tasks(self, n: int, seed: int, names: Sequence[str] = ()) -> list[RoutingTask]:
-        """Return tasks, the same for the same seed; their models' names are drawn from ``names``, those of training by default."""
+    def tasks(self, n: int, seed: int) -> list[RoutingTask]:
+        """Return tasks, the same for the same seed; their models' names are drawn from ``NAMES``."""
         rng = np.random.default_rng((self.seed, seed))
-        return [self.task(rng, names or NAMES) for _ in range(n)]
+        return [self.task(rng) for _ in range(n)]
 
-    def task(self, rng: np.random.Generator, names: Sequence[str]) -> RoutingTask:
+    def task(self, rng: np.random.Generator) -> RoutingTask:
         """Return a task with a pool of its own: a good specialist of each domain, worse rivals of up to two of them, and the generalist."""
         contested = rng.permutation(len(DOMAINS))[: rng.integers(3)].tolist()
-        drawn = draw_names(rng, len(DOMAINS) + len(contested) + 1, names)
+        drawn = draw_names(rng, len(DOMAINS) + len(contested) + 1)
         specialists, rivals, generalist = drawn[: len(DOMAINS)], drawn[len(DOMAINS) : -1], drawn[-1]
         levels = rng.integers(GOOD, len(LEVELS), size=len(DOMAINS)).tolist()
         quality = {name: {DOMAINS[domain]: LEVELS[levels[domain]]} for domain, name in enumerate(specialists)}
@@ -120,7 +120,7 @@ class FactWorld:
         asked, gold = f"item{truth.entity}", list(truth.facts())[-1][2]
         for hop in truth.hops:
             asked = f"the {DOMAINS[hop]} of {asked}"
-        specs = [described(name, truth.quality[name], name == truth.generalist) for name in order]
+        specs = [model_spec(name, truth.quality[name], name == truth.generalist) for name in order]
         alpha = float(rng.choice(ALPHAS))
         consultations, conclusion, answer = self.demonstrated(truth, alpha, rng)
         return RoutingTask(
@@ -168,7 +168,7 @@ def domain_of(truth: Truth, name: str, hop: int) -> str:
     return EVERYTHING if name == truth.generalist else DOMAINS[hop]
 
 
-def described(name: str, quality: Mapping[str, float], generalist: bool) -> ModelSpec:
+def model_spec(name: str, quality: Mapping[str, float], generalist: bool) -> ModelSpec:
     """Return a model. Its description holds domain, quality, and its name again, so a policy that finds the domain reads the name next."""
     price = GENERALIST_PRICE if generalist else SPECIALIST_PRICE
     domain, level = (EVERYTHING, GENERALIST_QUALITY) if generalist else next(iter(quality.items()))

@@ -52,9 +52,9 @@ def test_the_outcome_says_how_the_last_turn_ended(last, outcome):
 
 def test_a_long_turn_is_truncated():
     episode = dialogue(turn_tokens=10)
-    episode.take("<think>" + "x" * 400_000 + "</think><answer> a </answer>")
+    turn = episode.take("<think>" + "x" * 400_000 + "</think><answer> a </answer>")
     assert len(episode.transcript[0].text) == 40
-    assert episode.errors[0].kind == "unbalanced_tag"
+    assert turn.errors[0].kind == "unbalanced_tag"
     episode.take(ANSWER, tokens=10)  # counted by the server: not truncated
     assert episode.answer == "a"
 

@@ -10,7 +10,7 @@ from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.episode.calls import ModelCall, lone_caller
 from policy_server import THOUGHT, ToolCalls, make, play
 
-from aamc_sdk import Preference, Query
+from aamc_sdk import Query
 from aamc_sdk.errors import ConfigError, DataError, PoolError
 from aamc_sdk.interfaces import Budget, Completion, Usage
 from aamc_sdk.types import ModelSpec, Prices
@@ -241,18 +241,18 @@ def test_steps_come_as_they_are_done(server):
 
 
 @pytest.mark.parametrize(
-    ("options", "asked", "stated"),
+    ("preference", "stated"),
     [
-        ({}, None, "quality 1, low cost 0, low latency 0"),
-        ({"preference": [0.5, 0.25, 0.25]}, None, "quality 0.7, low cost 0.3, low latency 0"),
-        ({}, Preference(0.2, 0.7, 0.1), "quality 0.25, low cost 0.75, low latency 0"),
-        ({}, Preference(0.0, 0.0, 1.0), "quality 1, low cost 0, low latency 0"),
+        ([], "quality 1, low cost 0, low latency 0"),
+        ([0.5, 0.25, 0.25], "quality 0.7, low cost 0.3, low latency 0"),
+        ([0.2, 0.7, 0.1], "quality 0.25, low cost 0.75, low latency 0"),
+        ([0.0, 0.0, 1.0], "quality 1, low cost 0, low latency 0"),
     ],
 )
-def test_a_policy_of_several_weights_sees_the_nearest_preference_of_its_training(server, options, asked, stated):
-    router_r1 = make(server, training_alphas=[0.0, 0.3, 0.75], **options)
-    assert f"The user's preference: {stated}." in router_r1.prompt(Query("Who?"), asked)
-    assert asked is not None or router_r1.preference.cost == float(stated.split("low cost ")[1].split(",")[0])
+def test_a_policy_of_several_weights_sees_the_nearest_preference_of_its_training(server, preference, stated):
+    router_r1 = make(server, training_alphas=[0.0, 0.3, 0.75], preference=preference)
+    assert f"The user's preference: {stated}." in router_r1.prompt(Query("Who?"))
+    assert router_r1.preference.cost == float(stated.split("low cost ")[1].split(",")[0])
     router_r1.close()
 
 
@@ -262,8 +262,8 @@ def test_a_checkpoint_of_the_pool_states_a_weight_of_its_training(server, tmp_pa
     (tmp_path / "orchestrator").mkdir()
     (tmp_path / "orchestrator" / "component.json").write_text(json.dumps(about))
     trained = {"endpoint": {"provider": "router-r1", "checkpoint": str(tmp_path / place)}}
-    router_r1 = make(server, models={"policy": trained, "small": {}})
-    assert "The user's preference: quality 0.7, low cost 0.3, low latency 0." in router_r1.prompt(Query("Who?"), Preference(0.5, 0.5, 0.0))
+    router_r1 = make(server, models={"policy": trained, "small": {}}, preference=[0.5, 0.5, 0.0])
+    assert "The user's preference: quality 0.7, low cost 0.3, low latency 0." in router_r1.prompt(Query("Who?"))
     router_r1.close()
 
 

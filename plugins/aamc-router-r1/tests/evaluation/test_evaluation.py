@@ -159,19 +159,19 @@ def test_figures_of_a_system():
         AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0.1, seconds=1, tokens=10, rounds=2, consulted=["big", "small"]),
         AnsweredQuestion(answer=None, exact_match=0, f1=0, cost_usd=math.nan, seconds=3, tokens=30, malformed=True, outcome="malformed"),
     ]
-    found = summary(answers, "big")
+    found = summary(answers, ["big"] * 2)
     assert (found["exact_match"], found["mean_cost_usd"], found["mean_rounds"], found["mean_tokens"]) == (0.5, 0.1, 1, 20)
     assert (found["strongest_share"], found["malformed_share"], found["unknown_costs"]) == (0.5, 0.5, 1)
     assert found["calls_per_model"] == {"big": 0.5, "small": 0.5}
     assert found["outcomes"] == {"answered": 1, "malformed": 1}
-    assert summary(answers[1:], "big")["strongest_share"] is None
+    assert summary(answers[1:], ["big"])["strongest_share"] is None
 
 
 def test_the_calls_of_a_question_are_not_independent():
     def share(calls):
         names = [["big"] * calls, ["small"] * calls] * 50
         answers = [AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0, seconds=1, tokens=1, consulted=each) for each in names]
-        return summary(answers, "big")["ci95"]["strongest_share"]
+        return summary(answers, ["big"] * len(answers))["ci95"]["strongest_share"]
 
     assert share(4) == share(1) == pytest.approx([0.4, 0.6], abs=0.01)
 

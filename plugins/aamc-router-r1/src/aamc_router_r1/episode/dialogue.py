@@ -37,7 +37,6 @@ class Dialogue:
         rounds: Number of finished rounds.
         answer: The answer; None without.
         outcome: How it ended, see ``ANSWERED``; ``""`` before.
-        errors: The faults of the turns so far.
     """
 
     def __init__(self, names: ModelNames, options: PolicyOptions, count: Callable[[str], int] = estimated_tokens) -> None:
@@ -46,7 +45,6 @@ class Dialogue:
         self.rounds = 0
         self.answer: str | None = None
         self.outcome = ""
-        self.errors: list[ProtocolError] = []
         self._open = 0
 
     @property
@@ -72,7 +70,6 @@ class Dialogue:
             text = truncated(text, self.options.turn_tokens, self.count)
         turn = parse_turn(cut_turn(text, self.options.calls), self.names, may_route=self.may_route)
         self.transcript.append(Segment(turn.text, True))
-        self.errors.extend(turn.errors)
         if turn.answer is not None:
             self.answer, self.outcome = turn.answer, ANSWERED
         elif not self.may_route:
