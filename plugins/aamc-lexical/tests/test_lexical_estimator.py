@@ -86,18 +86,18 @@ def test_what_strangers_resemble_is_found_out_once_a_pool(make_estimator, traine
     trained.save(tmp_path)
     estimator = make_estimator()
     estimator.load(tmp_path)
-    described, embed_descriptions = [], estimator._describe
-    monkeypatch.setattr(estimator, "_describe", lambda strangers: described.append(strangers.names) or embed_descriptions(strangers))
-    pools = [Pool((*pool, ModelSpec(name, "writes poems", prices=Prices(price, price)))) for name, price in (("verse", 1.0), ("prose", 4.0))]
+    described, encode = [], estimator._encode
+    pools = [Pool((*pool, ModelSpec(name, f"writes {name}", prices=Prices(price, price)))) for name, price in (("verse", 1.0), ("prose", 4.0))]
     estimates = estimator.estimate(data[2].queries)
+    monkeypatch.setattr(estimator, "_encode", lambda texts: described.append(tuple(texts)) or encode(texts))
     first, again, other = (estimator.quality(estimates, asked) for asked in (pools[0], pools[0], pools[1]))
-    assert described == [("verse",), ("prose",)]
+    assert described == [("writes verse",), ("writes prose",)]
     assert np.array_equal(first, again)
     assert np.array_equal(first[:, : len(pool)], other[:, : len(pool)])
     assert not np.array_equal(first, other)
     estimator.load(tmp_path)
     assert np.array_equal(estimator.quality(estimates, pools[1]), other)
-    assert described[2:] == [("prose",)]
+    assert described[2:] == [("writes prose",)]
 
 
 def test_labels_are_learned_and_measured_on_validation_rows(training):
@@ -192,7 +192,7 @@ def test_the_same_text_again_is_not_computed_again(make_estimator, make_dataset,
     loaded = estimator.estimate([Query("sort a list")])
     assert np.isfinite(loaded.complexity).all()
     with monkeypatch.context() as patch:
-        patch.setattr(estimator, "_embed", lambda *_: pytest.fail("computed again"))
+        patch.setattr(estimator, "_encode", lambda *_: pytest.fail("computed again"))
         assert estimator.estimate([Query("sort a list")]) is loaded
     with pytest.raises(ValueError, match="read-only"):
         loaded.embedding[0] = 0.0

@@ -354,7 +354,7 @@ def test_another_graph_than_the_trained_one_is_refused(exported, graphs, make_es
 def test_the_same_text_again_is_not_computed_again(exported, monkeypatch):
     estimator, _ = exported
     first = estimator.estimate([Query("a text that is asked twice")])
-    monkeypatch.setattr(estimator, "_embed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(estimator, "_encode", lambda *_: pytest.fail("computed again"))
     assert estimator.estimate([Query("a text that is asked twice", user="another")]) is first
     with pytest.raises(ValueError, match="read-only"):
         first.complexity[0] = 0.0

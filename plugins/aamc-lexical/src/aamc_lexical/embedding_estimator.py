@@ -49,12 +49,8 @@ class EmbeddingEstimator(Estimator):
         """Train the embedding, if it is trainable, then the heads and experts."""
 
     @abc.abstractmethod
-    def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
-        """Return the embeddings ``[B, D]`` for heads and experts."""
-
-    @abc.abstractmethod
-    def _describe(self, pool: Pool) -> Floats:
-        """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
+    def _encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
+        """Return the encoder's embeddings, ``[B, W]``."""
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train every head that has labels and, with outcomes, the expected quality.
@@ -177,7 +173,8 @@ class EmbeddingEstimator(Estimator):
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         learned = self._trained()
         texts = [query.text for query in queries]
-        embedding = with_length(self._embed(texts, progress), texts, learned.text_length)
+        encoded = self._encode(texts, progress)
+        embedding = with_length(encoded if learned.projection is None else learned.projection(encoded), texts, learned.text_length)
         outputs = learned.heads(embedding)
         found = (outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use)
         return Estimates(*found, embedding, self._fingerprint(learned))
@@ -189,7 +186,7 @@ class EmbeddingEstimator(Estimator):
         """
         kept = self._resemblance
         if kept is None or kept[0] is not learned or kept[1] is not pool:
-            kept = self._resemblance = (learned, pool, learned.weights(pool, self._describe))
+            kept = self._resemblance = (learned, pool, learned.weights(pool, self._encode))
         return kept[2]
 
     def _embedding(self, estimates: Estimates) -> Floats:

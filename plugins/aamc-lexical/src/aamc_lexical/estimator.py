@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ class LexicalEstimator(EmbeddingEstimator):
         from aamc_lexical.lexicon import Lexicon
         from aamc_lexical.quality.experts import CategoryExpert, NeighbourExpert
         from aamc_lexical.trained_estimator import TrainedEstimator
-        from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
+        from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, smoothing_experts, with_lengths, with_quality
 
         targets, progress = data.targets, data.training.progress
         progress.start("words and quality", 2 + (self.config.folds if targets.candidates else 0))
@@ -93,9 +92,8 @@ class LexicalEstimator(EmbeddingEstimator):
         learned = TrainedEstimator(encoder=lexicon.fingerprint, heads=fitted.heads, category_names=targets.category_names, text_length=text_length)
         result = TrainingResult(learned, fitted.curve)
         if targets.candidates:
-            described = partial(embed_descriptions, embed=lexicon)
             measured_by = [kind for kind in (NeighbourExpert.kind, CategoryExpert.kind) if kind in fitted.experts]
-            result = with_quality(learned, fitted, data, self.config.folds, fit, described, measured_by)
+            result = with_quality(learned, fitted, data, self.config.folds, fit, lexicon, measured_by)
         result = with_lengths(result, data, self.config.folds, fitted.embed)
         self._lexicon = lexicon
         return result
@@ -108,13 +106,8 @@ class LexicalEstimator(EmbeddingEstimator):
         embedding = hashed_embedding([query.text for query in queries], self.config)
         return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{hashed_fingerprint(self.config)}")
 
-    def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
+    def _encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
         return self._known_terms()(texts)
-
-    def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.training.cross_fitting import embed_descriptions
-
-        return embed_descriptions(pool, self._known_terms())
 
     def _known_terms(self) -> Lexicon:
         self._trained()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from safetensors import numpy as safetensors
 from aamc_lexical.answer_lengths import LengthModel
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
-from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, encoded_descriptions, log_prices
 from aamc_lexical.quality.experts import (
     BroadExpert,
     CategoryExpert,
@@ -113,11 +113,8 @@ class TrainedEstimator:
         """The width of the embeddings for heads and experts."""
         return self.heads.width if self.lengths is None else len(self.lengths.center)
 
-    def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
-        """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
-
-        ``embed_descriptions`` embeds the descriptions of unseen candidates.
-        """
+    def weights(self, pool: Pool, encode: Callable[[Sequence[str]], Floats]) -> Floats:
+        """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``; ``encode`` is the encoder."""
         assert self.resemblance is not None  # every estimator with outcomes has it
         weights = np.zeros((len(pool), len(self.candidates)))
         places = {name: place for place, name in enumerate(self.candidates)}
@@ -126,7 +123,7 @@ class TrainedEstimator:
                 weights[m] = self.resemblance.known_weights[places[name]]
         if new := [m for m, name in enumerate(pool.names) if name not in places]:
             unseen = pool.subset([pool.names[m] for m in new])
-            weights[new] = self.resemblance.weights(embed_descriptions(unseen), log_prices(unseen.candidates))
+            weights[new] = self.resemblance.weights(encoded_descriptions(unseen, encode), log_prices(unseen.candidates))
         return weights
 
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import ExportableComponent, Progress, Services
-from aamc_sdk.types import Floats, Pool
+from aamc_sdk.types import Floats
 from aamc_tce.config import TCEConfig
 
 if TYPE_CHECKING:
@@ -100,14 +100,8 @@ class TaskComplexityEstimator(EmbeddingEstimator, ExportableComponent):
         self._folder = None
         return result
 
-    def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
-        embedding, projection = self._ready_encoder().embed(texts, progress), self._trained().projection
-        return embedding if projection is None else projection(embedding)
-
-    def _describe(self, pool: Pool) -> Floats:
-        from aamc_lexical.training import embed_descriptions
-
-        return embed_descriptions(pool, self._ready_encoder().embed)
+    def _encode(self, texts: Sequence[str], progress: Progress | None = None) -> Floats:
+        return self._ready_encoder().embed(texts, progress)
 
     def _ready_encoder(self) -> Embedder:
         """Return the embedder, loaded on first use."""

@@ -7,7 +7,7 @@ compromise between its own outcomes and those of similar candidates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import attrs
@@ -27,6 +27,14 @@ def log_prices(candidates: Sequence[Candidate]) -> Floats:
     """Return the logarithms of input and output price in USD per million tokens, ``[M, 2]``, NaN where unknown."""
     prices = [c.prices if isinstance(c, ModelSpec) else None for c in candidates]
     return np.array([(np.nan, np.nan) if p is None else (np.log(p.input + 0.01), np.log(p.output + 0.01)) for p in prices]).reshape(-1, 2)
+
+
+def encoded_descriptions(candidates: Iterable[Candidate], encode: Callable[[Sequence[str]], Floats]) -> Floats:
+    """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
+    texts = [candidate.description for candidate in candidates]
+    embedding = encode(texts).astype(np.float64)
+    embedding[[not text for text in texts]] = np.nan
+    return embedding
 
 
 @attrs.frozen(eq=False, slots=False)

@@ -13,13 +13,13 @@ from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distances
-from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
+from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, encoded_descriptions, log_prices
 from aamc_lexical.quality.cross_validation import fold_of, merge_groups
 from aamc_lexical.quality.experts import BroadExpert, CategoryExpert, ClusterExpert, Expert, LocalExpert, NeighbourExpert, candidate_means
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.training_rows import Rows, TrainingRows
-from aamc_sdk.types import Floats, Pool
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(eq=False)
@@ -84,14 +84,13 @@ def with_quality(
     data: TrainingRows,
     folds: int,
     fit: FitRows,
-    embed_descriptions: Callable[[Pool], Floats],
+    encode: Callable[[Sequence[str]], Floats],
     measured_by: Sequence[str] = (ClusterExpert.kind,),
 ) -> TrainingResult:
     """Add the expected quality to a trained estimator.
 
-    ``fitted`` are the parts fitted to all rows of the data, and ``fit`` fits new ones to some rows. ``embed_descriptions`` returns the embedding of
-    each candidate's description, ``[M, W]``, NaN without a description. The experts of kinds ``measured_by`` measure how far a query is from
-    the training rows.
+    ``fitted`` are the parts fitted to all rows of the data, and ``fit`` fits new ones to some rows. ``encode`` is the encoder, for the candidates'
+    descriptions. The experts of kinds ``measured_by`` measure how far a query is from the training rows.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
@@ -116,9 +115,9 @@ def with_quality(
     held_out[unasked] = blend(fitted.embed(unasked))  # the questions of these rows were not fitted, so their predictions are out of sample
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
-    resemblance = CandidateSimilarity.fit(embed_descriptions(known), log_prices(known.candidates), held_out[rows], quality)
+    resemblance = CandidateSimilarity.fit(encoded_descriptions(known, encode), log_prices(known.candidates), held_out[rows], quality)
     learned = attrs.evolve(learned, candidates=targets.candidates, blend=blend, resemblance=resemblance)
-    return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, embed_descriptions).T)
+    return TrainingResult(learned, fitted.curve, held_out @ learned.weights(pool, encode).T)
 
 
 def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: Callable[[Rows], Floats]) -> TrainingResult:
@@ -164,10 +163,3 @@ def _cross_fit(
         predictions[-1, held] = candidate_means(quality[others])
         distance[held] = distances(fitted.experts, measured_by, embedding)
     return predictions[:, asked], distance[asked]
-
-
-def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:
-    """Return the embedding of each candidate's description, ``[M, W]``; NaN without a description."""
-    embedding = embed([candidate.description for candidate in pool]).astype(np.float64)
-    embedding[[not candidate.description for candidate in pool]] = np.nan
-    return embedding

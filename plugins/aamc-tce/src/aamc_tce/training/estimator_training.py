@@ -20,7 +20,6 @@ from aamc_lexical.training import (
     Rows,
     TrainingResult,
     TrainingRows,
-    embed_descriptions,
     smoothing_experts,
     with_lengths,
     with_quality,
@@ -154,7 +153,7 @@ def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callabl
     )
     result = TrainingResult(learned, fitted.curve)
     if data.targets.candidates:
-        result = with_quality(learned, fitted, data, config.folds, strategy.fit, lambda pool: embed_descriptions(pool, encoder.embed))
+        result = with_quality(learned, fitted, data, config.folds, strategy.fit, encoder.embed)
     result = with_lengths(result, data, config.folds, fitted.embed)
     if (folder := checkpoint_folder(data)) is not None:
         shutil.rmtree(folder, ignore_errors=True)  # the caller saves the result
