@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from aamc_lexical.text_length import LengthFeature
+from aamc_lexical.text_length import LengthFeature, with_length
 
 from aamc_sdk import Dataset, Labels, Query, Training
 
@@ -12,7 +12,7 @@ SHORT, LONG = "x" * 10, "x" * 40
 def test_the_feature_is_the_logarithm_of_the_part_beyond_what_is_read():
     feature = LengthFeature.fit([SHORT, LONG, "x" * 160], 10)
     scale = np.sqrt((np.log(4) ** 2 + np.log(16) ** 2) / 2)
-    features = feature.appended_to(np.ones((4, 2), np.float32), ["", SHORT, LONG, "x" * 160])
+    features = with_length(np.ones((4, 2), np.float32), ["", SHORT, LONG, "x" * 160], feature)
     assert features.dtype == np.float32
     assert features[:, :2].tolist() == [[1, 1]] * 4
     assert features[:, 2] == pytest.approx([0, 0, np.log(4) / scale, np.log(16) / scale])

@@ -81,6 +81,10 @@ class TermExtractor:
         return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known))
 
 
+def _extractors(config: LexicalConfig) -> tuple[TermExtractor, ...]:
+    return TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
+
+
 @attrs.frozen(eq=False)
 class Lexicon:
     """Embeds texts; thread-safe.
@@ -122,7 +126,7 @@ class Lexicon:
         fewest = 1 if len(texts) < FEW_TEXTS else 2
         views: list[TermExtractor] = []
         rarity: list[float] = []
-        for view in (TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)):
+        for view in _extractors(config):
             found = Counter(chain.from_iterable(set(view.terms(read_text(text, config.max_characters))) for text in texts))
             by_name = Counter(dict(sorted(found.items())))  # the order of sets differs between processes
             often = [(term, count) for term, count in by_name.most_common(config.max_terms) if count >= fewest]
@@ -199,8 +203,7 @@ def _unit(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
     """Return the embeddings ``[B, dimensions]`` of B texts: the sum of the unit-length embeddings of words and of pieces."""
-    views = TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
-    read = [read_text(text, config.max_characters) for text in texts]
+    views, read = _extractors(config), [read_text(text, config.max_characters) for text in texts]
     return np.array([sum(_hashed(view, text, config.dimensions) for view in views) for text in read], np.float32).reshape(-1, config.dimensions)
 
 

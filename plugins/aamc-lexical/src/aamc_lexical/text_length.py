@@ -45,11 +45,7 @@ class LengthFeature:
         lengths = np.array([len(text) for text in texts], dtype=np.float64)
         return np.asarray(np.log(np.maximum(lengths / self.characters, 1.0)) / self.scale)
 
-    def appended_to(self, embedding: Floats, texts: Sequence[str]) -> Floats:
-        """Return embeddings ``[B, D]`` of texts with the feature as one more number, ``[B, D + 1]``."""
-        return np.column_stack((embedding, self.values(texts).astype(embedding.dtype)))
-
 
 def with_length(embedding: Floats, texts: Sequence[str], length: LengthFeature | None) -> Floats:
-    """Return the embeddings of texts, with their lengths appended if these are used."""
-    return embedding if length is None else length.appended_to(embedding, texts)
+    """Return the embeddings ``[B, D]`` of texts; with a length feature it is one more number, ``[B, D + 1]``."""
+    return embedding if length is None else np.column_stack((embedding, length.values(texts).astype(embedding.dtype)))
