@@ -85,10 +85,11 @@ class Embedder(abc.ABC):
         missing = [text for text in unique if text not in known]
         if len(missing) < MANY_TEXTS:
             known |= self._compute_few(missing)
-        elif self._cache is None:
+        elif (cache := self._cache) is None:
             known |= self._compute(missing, progress or NoProgress())
         else:
-            known |= self._cached(missing, self._cache, progress or NoProgress())
+            cached = cache.get(missing)
+            known |= cached | self._compute([text for text in missing if text not in cached], progress or NoProgress(), cache.put)
         with self._lock:
             self._remember(known)
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
@@ -103,10 +104,6 @@ class Embedder(abc.ABC):
                 self._finite([middle] * 8)
                 seconds = time.perf_counter() - start
         return seconds * sum(map(len, tokens)) / (8 * max(len(middle), 1))
-
-    def _cached(self, texts: list[str], cache: VectorCache, progress: Progress) -> dict[str, Vector]:
-        found = cache.get(texts)
-        return found | self._compute([text for text in texts if text not in found], progress, cache.put)
 
     def _finite(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         """Return the embeddings of tokenized texts after checking that half precision holds them."""

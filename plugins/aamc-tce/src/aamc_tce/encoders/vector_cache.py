@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -57,7 +57,9 @@ class VectorCache:
         self._guarded(lambda connection: connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows), make=True)
 
     def _read(self, connection: sqlite3.Connection, texts: Mapping[bytes, str], found: dict[str, Vector]) -> None:
-        for keys in _chunks(list(texts)):
+        wanted = list(texts)
+        for start in range(0, len(wanted), _KEYS_A_QUERY):
+            keys = wanted[start : start + _KEYS_A_QUERY]
             marks = ",".join("?" * len(keys))
             rows = connection.execute(f"SELECT key, vector, checksum FROM vectors WHERE key IN ({marks})", keys)  # noqa: S608  # only marks
             for key, raw, checksum in rows:
@@ -84,8 +86,3 @@ class VectorCache:
 def _key(text: str) -> bytes:
     """Return the key of a text; version 0.1, which read only the start of a long text, had another one."""
     return hashlib.sha256(b"head and tail " + text.encode()).digest()
-
-
-def _chunks(keys: list[bytes]) -> Iterator[list[bytes]]:
-    for start in range(0, len(keys), _KEYS_A_QUERY):
-        yield keys[start : start + _KEYS_A_QUERY]

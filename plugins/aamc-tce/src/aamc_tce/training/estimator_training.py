@@ -30,8 +30,7 @@ from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
 from aamc_tce.encoders.runtime import serving_embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder
-from aamc_tce.training import fine_tuning as training
-from aamc_tce.training import frozen_heads
+from aamc_tce.training import fine_tuning, frozen_heads
 from aamc_tce.training.fine_tuning import TextExamples
 from aamc_tce.training.training_schedule import HeadTraining
 
@@ -111,7 +110,7 @@ class FineTuning:
             name=name,
         )
         checkpoint = None if folder is None else folder / f"{name}.safetensors"
-        heads, curve = training.fit(job, checkpoint, resume=data.training.resume)
+        heads, curve = fine_tuning.fit(job, checkpoint, resume=data.training.resume)
         encoder.forget()
         experts = _head_experts(targets, heads)
 
