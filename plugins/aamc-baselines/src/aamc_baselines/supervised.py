@@ -25,7 +25,7 @@ from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Requirements, Reward, Router, Services, Training
 from aamc_sdk.routing import encode_queries
 from aamc_sdk.storage import read_arrays, write_arrays
-from aamc_sdk.types import Dataset, Estimates, Floats, RoutingRequest, Scores
+from aamc_sdk.types import Dataset, Floats, RoutingRequest, Scores
 
 FILE = "classifier.npz"
 WEIGHT_FLOOR = 1e-3
@@ -60,8 +60,8 @@ class Classifier:
         intercepts: ``[K]``.
     """
 
-    classes: np.ndarray[Any, np.dtype[np.str_]]
-    categories: np.ndarray[Any, np.dtype[np.str_]]
+    classes: NDArray[np.str_]
+    categories: NDArray[np.str_]
     projection: Floats
     center: Floats
     spread: Floats
@@ -78,16 +78,11 @@ def query_features(request: RoutingRequest, categories: tuple[str, ...], project
     features = encode_queries(request.queries, request.estimates, categories).astype(np.float64)
     if not projection.size:
         return features
-    embedding = _embedding(request.estimates, len(projection))
-    return np.column_stack((features, embedding @ projection))
-
-
-def _embedding(estimates: Estimates, width: int) -> Floats:
-    embedding = estimates.embedding
+    embedding, width = request.estimates.embedding, len(projection)
     if embedding is None or embedding.shape[1] != width:
         got = "none" if embedding is None else f"one of width {embedding.shape[1]}"
         raise EstimatesError(f"supervised was trained with an embedding of width {width} and got {got}; use the estimator that it was trained with")
-    return embedding
+    return np.column_stack((features, embedding @ projection))
 
 
 def inputs(features: Floats, preferences: Floats) -> Floats:

@@ -15,7 +15,7 @@ from aamc_sdk import Requirements
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Router, Services, Training
 from aamc_sdk.storage import read_arrays, under, write_arrays
-from aamc_sdk.types import Dataset, Floats, RoutingRequest, Scores
+from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest, Scores
 
 FILE = "quality.npz"
 ROWS_PER_BATCH = 1024
@@ -89,8 +89,7 @@ class UtilityRouter(Router):
         if not (examples.known.any() or compared):
             raise DataError(f"{self.name} learns from outcomes, and no training row has one; use an environment or dataset that gives them")
         self.learned = TrainedQuality(pool.names, features, self.fit(examples))
-        errors = self._errors(examples.means, training.validation, training.validation_request)
-        return errors | self._comparison_accuracy(training.validation, training.validation_request)
+        return self._validation_figures(examples.means, training.validation, training.validation_request)
 
     def fit(self, examples: Examples) -> QualityFunction:
         """Return the function, fitted to training rows."""
@@ -104,27 +103,18 @@ class UtilityRouter(Router):
         """
         return self.Function(**arrays)
 
-    def _errors(self, means: Floats, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
-        if validation is None or validation.outcomes is None or validation.pool is None or request is None or self.learned is None:
+    def _validation_figures(self, means: Floats, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
+        learned = self.learned
+        if validation is None or validation.pool is None or request is None or learned is None or validation.pool.names != learned.candidates:
             return {}
+        if validation.outcomes is None:
+            return _votes_predicted(learned, validation, validation.pool, request)
         quality = validation.outcomes.known_quality
         known = np.isfinite(quality)
-        if validation.pool.names != self.learned.candidates or request.pool.names != self.learned.candidates or not known.any():
+        if request.pool.names != learned.candidates or not known.any():
             return {}
-        predictions = {"validation_error": self.learned.quality(request), "validation_error_of_means": np.tile(means, (len(quality), 1))}
+        predictions = {"validation_error": learned.quality(request), "validation_error_of_means": np.tile(means, (len(quality), 1))}
         return {name: float(((predicted - quality)[known] ** 2).mean()) for name, predicted in predictions.items()}
-
-    def _comparison_accuracy(self, validation: Dataset | None, request: RoutingRequest | None) -> dict[str, Any]:
-        if validation is None or not validation.only_compared or validation.pool is None or request is None or self.learned is None:
-            return {}
-        features = self.learned.features(request)
-        pairs = examples_of(validation, validation.pool, features).comparisons
-        decided = pairs.won == 1.0  # a tie has no winner
-        if validation.pool.names != self.learned.candidates or not decided.any():
-            return {}
-        quality = self.learned.function.predict(features)
-        lead = quality[pairs.row, pairs.winner] - quality[pairs.row, pairs.loser]
-        return {"validation_votes_predicted": float((lead > 0)[decided].mean())}
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the utility with the predicted quality.
@@ -169,3 +159,14 @@ class UtilityRouter(Router):
             self.learned = TrainedQuality(candidates, QueryFeatures(**under("features/", saved)), self.restore(under("function/", saved)))
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / FILE} does not hold what {self.name} learns ({error}); train again") from error
+
+
+def _votes_predicted(learned: TrainedQuality, validation: Dataset, pool: Pool, request: RoutingRequest) -> dict[str, Any]:
+    features = learned.features(request)
+    pairs = examples_of(validation, pool, features).comparisons
+    decided = pairs.won == 1.0  # a tie has no winner
+    if not decided.any():
+        return {}
+    quality = learned.function.predict(features)
+    lead = quality[pairs.row, pairs.winner] - quality[pairs.row, pairs.loser]
+    return {"validation_votes_predicted": float((lead > 0)[decided].mean())}
