@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import math
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -22,6 +19,7 @@ from aamc_agents.tasks import Task, Verdict, Verifier
 from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, failed, public_error_text, short_error_text, visible_state
 from aamc_puppeteer.episodes.spans import traced
 from aamc_puppeteer.episodes.trajectory import STOP
+from aamc_puppeteer.episodes.worker_threads import Cancellation, WorkerThreads
 from aamc_sdk import Agent, Candidate, Pool
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.serving import counted_calls
@@ -45,101 +43,7 @@ def pool_of(agents: Sequence[Agent]) -> Pool:
     return pool
 
 
-T = TypeVar("T")
-Job = Callable[[], Coroutine[Any, Any, T]]
-"""Returns the coroutine to run."""
-
-
-class WorkerThread:
-    """A daemon thread with an event loop; it ends with the program even if it is blocked."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._ending = False
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs; a coroutine in it may have ended it."""
-        return self._thread.is_alive()
-
-    def submit(self, jobs: Sequence[Job[T]], limit: float) -> Future[list[T | None]]:
-        """Start jobs in parallel; the result of one that takes longer than ``limit`` seconds is None."""
-        return asyncio.run_coroutine_threadsafe(self._in_parallel(jobs, limit), self._loop)
-
-    async def _in_parallel(self, jobs: Sequence[Job[T]], limit: float) -> list[T | None]:
-        tasks = [asyncio.ensure_future(job()) for job in jobs]  # called here, since a thread that is abandoned may never come to it
-        try:
-            done, late = await asyncio.wait(tasks, timeout=limit)
-        except asyncio.CancelledError:
-            for task in () if self._ending else tasks:  # at the end all tasks are cancelled, and a second time would break off their cleaning up
-                task.cancel()
-            raise
-        for task in late:
-            task.cancel()
-        return [task.result() if task in done else None for task in tasks]
-
-    def abandon(self) -> None:
-        """Stop the event loop as soon as nothing blocks it."""
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._stop)
-
-    def close(self, seconds: float = 1.0) -> None:
-        """Stop the thread, and wait for at most ``seconds``."""
-        self.abandon()
-        self._thread.join(seconds)
-
-    def _stop(self) -> None:
-        if not self._ending:  # else it would end the wait for cancelled tasks, which may have processes to kill
-            self._loop.stop()
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            with contextlib.suppress(BaseException):  # raised by a task that an agent started
-                self._loop.run_forever()
-            self._ending = True
-            running = asyncio.all_tasks(self._loop)
-            for task in running:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
-        finally:
-            self._loop.close()
-
-
-_GRACE_S = 0.25
-"""Seconds after the timeout in which a turn may still end by itself, before its thread counts as blocked."""
 _MAX_CACHED = 200_000
-
-
-def deterministic(agent: Agent) -> bool:
-    """Return whether an agent always gives the same output for the same task and history, so that training may cache it."""
-    return getattr(agent, "deterministic", False) is True
-
-
-class Cancellation:
-    """Ends turns that another thread waits for; those that start later end at once.
-
-    Attributes:
-        cancelled: Whether :meth:`cancel` was called.
-    """
-
-    def __init__(self) -> None:
-        self._turns: list[Future[Any]] = []
-        self.cancelled = False
-
-    def add(self, turns: Future[Any]) -> None:
-        """Take turns that have started."""
-        self._turns.append(turns)  # first, so that cancel sees it or is seen here
-        if self.cancelled:
-            turns.cancel()
-
-    def cancel(self) -> None:
-        """End the turns."""
-        self.cancelled = True
-        for turns in list(self._turns):
-            turns.cancel()
 
 
 class OutOfBudgetError(AamcError):
@@ -168,7 +72,7 @@ class Executor:
         self._timeout = timeout
         self._max_characters = max_characters
         self._max_cost = max_cost
-        self._threads: dict[str, WorkerThread] = {}
+        self._threads = WorkerThreads()
         self._cache: dict[Any, Activation] = {}
         self._max_verdict_usd: dict[Any, float] = {}
         self.spent_usd = 0.0
@@ -242,7 +146,7 @@ class Executor:
                 verdicts = f"{len(batch)} verdicts may cost {reserved:.4g}"
                 raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD, and {verdicts})")
             jobs = [("verifiers", partial(_verify, *given[place])) for place in batch]
-            for place, ended in zip(batch, self._run(jobs, self._timeout), strict=True):
+            for place, ended in zip(batch, self._threads.run(jobs, self._timeout), strict=True):
                 found[place], succeeded = ended or (None, False)
                 cost = 0.0 if ended is None else ended[0].cost
                 self.spent_usd += cost
@@ -254,9 +158,7 @@ class Executor:
 
     def close(self) -> None:
         """End the threads."""
-        for thread in list(self._threads.values()):  # a turn that runs may replace its thread
-            thread.close()
-        self._threads.clear()
+        self._threads.close()
 
     def _covered(self, turns: Sequence[tuple[str, TaskState]]) -> int:
         """Return how many of these turns, from the first, may run in parallel within the rest of the budget."""
@@ -278,43 +180,18 @@ class Executor:
             for (name, state), own in zip(turns, costs, strict=True)
             if limit > 0
         ]
-        ended = self._run(jobs, limit, cancellation) if jobs else [None] * len(turns)
+        ended = self._threads.run(jobs, limit, cancellation) if jobs else [None] * len(turns)
         late = f"gave no answer in {limit:g} s"
         return [
             activation or failed(name, Fault.TIMEOUT, late, limit, sum(own)) for (name, _), activation, own in zip(turns, ended, costs, strict=True)
         ]
 
     def _key(self, name: str, state: TaskState) -> Any:
-        if not deterministic(self._agents[name]):
+        """Return the key of a turn in the cache; None unless the agent gives the same output for the same task and history."""
+        if getattr(self._agents[name], "deterministic", False) is not True:
             return None
         said = tuple(activation.fault if activation.output is None else activation.output.content for activation in state.history)
         return name, state.task, tuple(activation.agent for activation in state.history), said
-
-    def _run(self, jobs: Sequence[tuple[str, Job[T]]], limit: float, cancellation: Cancellation | None = None) -> list[T | None]:
-        """Run each job in the thread of its name; None for one that took too long or was cancelled."""
-        results: list[T | None] = [None] * len(jobs)
-        by_thread: dict[str, list[int]] = {}
-        for place, (name, _) in enumerate(jobs):
-            by_thread.setdefault(name, []).append(place)
-        running: dict[str, tuple[WorkerThread, Future[list[T | None]]]] = {}
-        for name, places in by_thread.items():
-            thread = self._threads.get(name)
-            if thread is None or not thread.alive:
-                thread = self._threads[name] = WorkerThread(name)
-            future = thread.submit([jobs[place][1] for place in places], limit)
-            running[name] = thread, future
-            if cancellation is not None:
-                cancellation.add(future)
-        wait([future for _, future in running.values()], limit + _GRACE_S)
-        for name, (thread, future) in running.items():
-            if future.done() and not future.cancelled():
-                for place, result in zip(by_thread[name], future.result(), strict=True):
-                    results[place] = result
-            elif cancellation is None or not cancellation.cancelled:  # else the thread is not blocked, and may run the turns of others
-                thread.abandon()
-                if self._threads.get(name) is thread:  # another call that it blocked may have abandoned it, too
-                    del self._threads[name]
-        return results
 
     async def _turn(self, costs: list[float], name: str, state: TaskState) -> Activation:
         """Run a turn, which costs at least its calls of models, whether the agent reports them or not; ``costs`` gets those of the calls."""

@@ -12,7 +12,8 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.executor import Cancellation, Executor, pool_of
+from aamc_puppeteer.episodes.executor import Executor, pool_of
+from aamc_puppeteer.episodes.worker_threads import Cancellation
 from aamc_sdk import Agent, Services
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, error_text, nearest, one_of
 from aamc_sdk.interfaces import Budget
