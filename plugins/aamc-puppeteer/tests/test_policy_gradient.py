@@ -95,25 +95,25 @@ def exact_reward(puppeteer: Puppeteer, learner: ReinforceLearner) -> torch.Tenso
     def log_probabilities(features: StateFeatures) -> torch.Tensor:
         return learner.log_probabilities(features, Visibility.full(*features.pair.shape[:2]))
 
-    return expected_reward(WORLD, puppeteer.parts()[1], log_probabilities)
+    return expected_reward(WORLD, puppeteer.policy.parts()[1], log_probabilities)
 
 
 def test_the_exact_reward_is_what_episodes_earn(puppeteer: Puppeteer) -> None:
-    learner, _ = puppeteer.parts()
+    learner, _ = puppeteer.policy.parts()
     earned = [discounted_returns(trajectory.rewards, RULE.discount)[0] for trajectory in puppeteer.play(WORLD.tasks(EPISODES, seed=5), sample=True)]
     error = np.std(earned) / np.sqrt(EPISODES)
     assert np.mean(earned) == pytest.approx(float(exact_reward(puppeteer, learner).detach()), abs=4 * error)
 
 
 def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) -> None:
-    learner, _ = puppeteer.parts()
+    learner, _ = puppeteer.policy.parts()
     actor = learner.policy.actor()
     exact = torch.cat([gradient.flatten() for gradient in torch.autograd.grad(exact_reward(puppeteer, learner), actor)]).numpy()
     tasks = WORLD.tasks(EPISODES, seed=7)
     batches = 40
     sampled = []
     for batch in range(batches):
-        _, actions = puppeteer.player().play(puppeteer.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
+        _, actions = puppeteer.player().play(puppeteer.policy.decide, tasks[batch::batches], 3, np.random.default_rng(batch))
         loss, _ = learner.loss(actions, deviation=1.0, entropy_weight=0.0)
         gradients = torch.autograd.grad(loss, actor)
         sampled.append(-torch.cat([gradient.flatten() for gradient in gradients]).numpy())
@@ -128,8 +128,8 @@ def test_the_sampled_gradient_is_the_exact_one_on_average(puppeteer: Puppeteer) 
 
 
 def test_a_logged_action_is_weighted_by_its_truncated_importance_ratio(puppeteer: Puppeteer) -> None:
-    learner, _ = puppeteer.parts()
-    _, batch = puppeteer.player().play(puppeteer.decide, WORLD.tasks(30, seed=3), 3, np.random.default_rng(0))
+    learner, _ = puppeteer.policy.parts()
+    _, batch = puppeteer.player().play(puppeteer.policy.decide, WORLD.tasks(30, seed=3), 3, np.random.default_rng(0))
     drawn = learner.log_probabilities(batch.features, batch.visibility).detach().exp().numpy()[np.arange(len(batch.action)), batch.action]
 
     def policy_loss(propensity: np.ndarray | None) -> float:
@@ -144,15 +144,15 @@ def test_agents_that_are_absent_in_training_leave_the_features_of_a_team_without
     agents = ["calculator", "python", "retriever", "file-reader"]
     tasks = [Task(id="1", text="Search the documents for a number."), Task(id="2", text="What is 2 + 3?")]
     whole = Puppeteer.of(agents, hidden=4)
-    whole.begin([task.text for task in tasks])
+    whole.policy.begin([task.text for task in tasks])
     served = Puppeteer.of(agents, hidden=4)
-    served.begin([task.text for task in tasks])
+    served.policy.begin([task.text for task in tasks])
     served.set_team(TeamOptions(agents=agents[:2]))
     absent = Visibility.full(2, 4)
     absent.present[:, 2:] = False
     try:
-        _, trained = whole.player().play(whole.decide, tasks, 1, np.random.default_rng(0), visibility=absent)
-        _, alone = served.player().play(served.decide, tasks, 1, np.random.default_rng(0))
+        _, trained = whole.player().play(whole.policy.decide, tasks, 1, np.random.default_rng(0), visibility=absent)
+        _, alone = served.player().play(served.policy.decide, tasks, 1, np.random.default_rng(0))
     finally:
         whole.close()
         served.close()

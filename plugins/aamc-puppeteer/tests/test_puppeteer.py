@@ -127,8 +127,8 @@ def test_with_nothing_to_spend_no_pipeline_works(puppeteer_of: Callable[..., Pup
 def test_an_error_of_the_policy_ends_the_episode_as_failed_and_its_turns_are_logged(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a"), updates=1, episodes=1)
     puppeteer.fit([Task(id="1", text="2", verifier=is_two)])
-    probabilities = puppeteer.probabilities
-    puppeteer.probabilities = lambda states: {}["weights"] if states[0].steps_left == 1 else probabilities(states)
+    probabilities = puppeteer.policy.probabilities
+    puppeteer.policy.probabilities = lambda states: {}["weights"] if states[0].steps_left == 1 else probabilities(states)
     orchestration = puppeteer.orchestration(Query(SUM.text), Budget(steps=3))
 
     async def work() -> None:
@@ -160,7 +160,7 @@ def test_training_meets_every_failure_and_stays_finite(puppeteer_of: Callable[..
     puppeteer = puppeteer_of(*bad, Says("fine"), updates=6, episodes=8, max_steps=3)
     curve = puppeteer.fit([SUM, Task(id="empty", text="", verifier=is_two)])["curve"]
     assert all(value == value for point in curve for value in point.values())
-    assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
+    assert all(parameter.isfinite().all() for parameter in puppeteer.policy.parts()[0].policy.parameters())
 
 
 def test_tasks_that_teach_nothing_are_refused(puppeteer_of: Callable[..., Puppeteer]) -> None:
@@ -197,7 +197,7 @@ def test_each_path_has_a_turn_of_its_own(puppeteer_of: Callable[..., Puppeteer],
 
 def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a"), Says("b"), paths=4)
-    puppeteer.probabilities = lambda states: np.array([[0.3, 0.3, 0.4] if state.history else [0.6, 0.3, 0.1] for state in states], np.float32)  # type: ignore[method-assign]  # a policy that is known
+    puppeteer.policy.probabilities = lambda states: np.array([[0.3, 0.3, 0.4] if state.history else [0.6, 0.3, 0.1] for state in states], np.float32)  # type: ignore[method-assign]  # a policy that is known
     steps = steps_of(puppeteer, SUM, Budget(steps=9))
     assert [step.final for step in steps] == [False, False, True]
     paths: list[Running] = []
@@ -213,7 +213,7 @@ def test_the_decision_to_stop_counts_in_a_paths_probability(puppeteer_of: Callab
     """Path a is more probable than b only without its end: 0.5 * 0.35 to stop, against 0.45 * 0.95 for c * 0.99 to stop."""
     rows = {(): [0.5, 0.45, 0.04, 0.01], ("a",): [0.32, 0.33, 0.0, 0.35], ("b",): [0.0, 0.0, 0.95, 0.05]}
     puppeteer = puppeteer_of(Says("a", "a"), Says("b", "b"), Says("c", "c"), paths=2, fork_depth=1)
-    puppeteer.probabilities = lambda states: np.array(  # type: ignore[method-assign]  # a policy that is known
+    puppeteer.policy.probabilities = lambda states: np.array(  # type: ignore[method-assign]  # a policy that is known
         [rows.get(tuple(turn.agent for turn in state.history), [0.0, 0.0, 0.01, 0.99]) for state in states], np.float32
     )
     paths: list[Running] = []

@@ -100,8 +100,8 @@ def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppetee
     with pytest.raises(Stopped):
         stopped.fit(tasks, folder=tmp_path, progress=StopAt(7))
     assert resumed.fit(tasks, folder=tmp_path, resume=True)["curve"] == metrics["curve"]
-    for name, parameter in whole.parts()[0].policy.state_dict().items():
-        assert (resumed.parts()[0].policy.state_dict()[name] == parameter).all()
+    for name, parameter in whole.policy.parts()[0].policy.state_dict().items():
+        assert (resumed.policy.parts()[0].policy.state_dict()[name] == parameter).all()
     others = puppeteer_of(loop, **{**options, "hidden": 9})
     with pytest.raises(CheckpointError, match="options"):
         others.fit(tasks, folder=tmp_path, resume=True)
@@ -134,7 +134,7 @@ def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[...,
     trained.save(tmp_path)
     loaded.load(tmp_path)
     state = TaskState(task=loop.tasks(1)[0], steps_left=4)
-    assert np.array_equal(trained.probabilities([state]), loaded.probabilities([state]))
+    assert np.array_equal(trained.policy.probabilities([state]), loaded.policy.probabilities([state]))
     (tmp_path / "policy.npz").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
         puppeteer_of(loop, **options).load(tmp_path)
@@ -187,9 +187,9 @@ def test_a_newcomer_is_used_by_its_description_where_it_is_the_best(puppeteer_of
 
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld) -> None:
     puppeteer = puppeteer_of(loop)
-    learner, _ = puppeteer.parts()
+    learner, _ = puppeteer.policy.parts()
     before = {name: parameter.clone() for name, parameter in learner.policy.state_dict().items()}
-    _, batch = puppeteer.player().play(puppeteer.decide, loop.tasks(2), 3, np.random.default_rng(0))
+    _, batch = puppeteer.player().play(puppeteer.policy.decide, loop.tasks(2), 3, np.random.default_rng(0))
     with pytest.raises(ConfigError, match="not finite"):
         learner.update(attrs.evolve(batch, returns=np.full(len(batch.returns), np.nan)), remaining=1.0)
     assert all((parameter == before[name]).all() for name, parameter in learner.policy.state_dict().items())
@@ -198,7 +198,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(puppeteer_of:
 def test_costs_of_any_size_are_learned_from(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld) -> None:
     puppeteer = puppeteer_of(loop, updates=2, episodes=4, cost_weight=1e40)
     puppeteer.fit(loop.tasks(4))
-    assert all(parameter.isfinite().all() for parameter in puppeteer.parts()[0].policy.parameters())
+    assert all(parameter.isfinite().all() for parameter in puppeteer.policy.parts()[0].policy.parameters())
 
 
 def test_training_files_hold_no_number_that_is_not_finite(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_training_continues_from_a_trained_policy(puppeteer_of: Callable[..., Pu
     again = puppeteer_of(SPECIALISTS, preset="quick", updates=0)
     again.load(tmp_path)
     again.fit(SPECIALISTS.tasks(200))
-    before, after = (each.parts()[0].policy.state_dict() for each in (puppeteer, again))
+    before, after = (each.policy.parts()[0].policy.state_dict() for each in (puppeteer, again))
     assert all(bool((before[name] == after[name]).all()) for name in before)
     again.config = attrs.evolve(again.config, updates=20)
     again.fit(SPECIALISTS.tasks(200, seed=3))
@@ -261,7 +261,7 @@ def test_a_log_is_learned_with_the_policy_that_served_it(puppeteer_of: Callable[
             store.add_attempts(attempts)
             store.add_feedback([(Feedback(decision_id=records[-1].decision.id, quality=1.0), None)])
         batch = puppeteer.logged(store.experience(limit=100)).batch
-    learned = puppeteer.decide(batch.features, batch.visibility)[np.arange(len(batch.action)), batch.action]
+    learned = puppeteer.policy.decide(batch.features, batch.visibility)[np.arange(len(batch.action)), batch.action]
     assert batch.propensity is not None
     late = batch.visibility.present.all(axis=1)
     np.testing.assert_array_equal(batch.visibility.described[:, -1, 0], ~late)  # whether the stop head sees the task
@@ -283,7 +283,7 @@ def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[...,
     tasks = swapped.tasks(120, seed=9)
 
     def chance() -> float:
-        first = puppeteer.probabilities([TaskState(task=task.without_truth(), steps_left=1) for task in tasks])
+        first = puppeteer.policy.probabilities([TaskState(task=task.without_truth(), steps_left=1) for task in tasks])
         return float(np.mean([row[puppeteer.pool.names.index(right[task.kind])] for row, task in zip(first, tasks, strict=True)]))
 
     before = chance()

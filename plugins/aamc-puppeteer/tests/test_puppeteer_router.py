@@ -126,7 +126,7 @@ def test_sampling_draws_from_the_policy_over_the_allowed_candidates(specialist: 
 
 
 def test_the_texts_of_served_queries_are_not_kept(specialist: PuppeteerRouter) -> None:
-    encoder = specialist._puppeteer.parts()[1]
+    encoder = specialist._policy.parts()[1]
     before = set(encoder._tasks)
     utilities(specialist, [f"A private question, number {n}" for n in range(5)])
     assert set(encoder._tasks) == before

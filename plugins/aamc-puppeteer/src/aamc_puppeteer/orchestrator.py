@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from aamc_agents.state import TaskState, answer
+from aamc_agents.state import answer
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
@@ -21,9 +21,6 @@ from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Decide, Player, Running, begin
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
-from aamc_puppeteer.policy.text_embedding import TextEmbedding
-from aamc_puppeteer.policy.visibility import Visibility
 from aamc_puppeteer.serving.decision_log import LoggedEpisodes, logged_episodes
 from aamc_puppeteer.serving.orchestration import PuppeteerOrchestration, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
@@ -32,18 +29,16 @@ from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.training_record import TrainingRecord
 from aamc_puppeteer.training.validation import baselines_of, compared, max_turns
-from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
+from aamc_sdk import Agent, Dataset, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, NoProgress, Progress, Step
-from aamc_sdk.routing import Array32, default_pool
+from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import TeamOptions, make_services
-from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Experience
 
 if TYPE_CHECKING:
     from aamc_puppeteer.training.job import Watch
-    from aamc_puppeteer.training.reinforce import ReinforceLearner
 
 
 TRAIN = "train one with: aamc train --orchestrator puppeteer"
@@ -69,10 +64,6 @@ class Puppeteer(Team, EvaluatedOrchestrator):
     default_dataset = "tasks:mixed"
 
     def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
-        self._embedding: TextEmbedding | None = None
-        self._learner: ReinforceLearner | None = None
-        self._trained_names: frozenset[str] = frozenset()
-        self._updates = 0
         self._record: TrainingRecord | None = None
         super().__init__(config, services, agents)
         if not self._any_team:
@@ -101,17 +92,6 @@ class Puppeteer(Team, EvaluatedOrchestrator):
 
     # Agents
 
-    def use(self, agents: Sequence[Agent]) -> None:
-        """Replace the agents. The policy stays, and scores a new agent from its description.
-
-        Raises:
-            PoolError: There is no agent, or two share a name.
-        """
-        super().use(agents)
-        self._encoder: Encoder | None = None
-        if self._learner is not None:
-            self._fit_to_agents()
-
     @classmethod
     def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
         """Return the options of an untrained puppeteer, whose agents work once each, in their order."""
@@ -138,7 +118,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
             DataError: The dataset has no tasks, or it is a log and the policy is untrained.
         """
         dataset = training.dataset
-        if dataset.experience is not None and not self._trained_names:
+        if dataset.experience is not None and not self.policy.trained:
             raise DataError(UNSERVED)
         self._settle_team(dataset)
         if dataset.experience is None:
@@ -161,7 +141,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         checks = [] if validation is None else tasks_of(validation)
         progress, budget_usd = training.progress, training.budget_usd
         with one_thread():
-            before = copy.deepcopy(self.begin([task.text for task in tasks])[0]) if self.trained else None
+            before = copy.deepcopy(self.policy.begin([task.text for task in tasks])[0]) if self.policy.trained else None
         metrics = self.fit(
             tasks,
             folder=training.folder,
@@ -232,12 +212,12 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         shown, config, estimate = progress or NoProgress(), self.config, self._estimate(tasks, budget_usd, validation_tasks)
         shown.say(estimate.in_words(budget_usd))
         with one_thread(), self._spending(budget_usd) as executor:
-            learner, _ = self.begin([task.text for task in tasks])
-            job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch, self._updates)
+            learner, _ = self.policy.begin([task.text for task in tasks])
+            job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch, self.policy.updates)
             if resume:
                 job.restore()
             job.run(shown)
-        self._updates += job.done
+        self.policy.updates += job.done
         spending = {"spent_usd": executor.spent_usd, "estimate": estimate.document()}
         return {"updates": job.done, "episodes": job.done * config.episodes, **spending, "curve": job.curve}
 
@@ -249,82 +229,35 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         """
         from aamc_puppeteer.training.job import one_thread
 
-        if not self._trained_names:
+        if not self.policy.trained:
             raise DataError(UNSERVED)
         config = self.config
         with one_thread():
-            learner, found = self.parts()[0], self.logged(experience)
+            learner, found = self.policy.parts()[0], self.logged(experience)
             curve, shown = [], progress or NoProgress()
             shown.start("puppeteer", config.updates)
             for step in range(config.updates):
-                rng = np.random.default_rng((self.services.seed, self._updates + step))
+                rng = np.random.default_rng((self.services.seed, self.policy.updates + step))
                 figures = learner.update(found.drawn(rng, config.episodes), 0.0)
                 curve.append({"step": step + 1, **figures})
                 shown.advance(1, **figures)
-        self._updates += config.updates
+        self.policy.updates += config.updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}
 
     def logged(self, experience: Experience) -> LoggedEpisodes:
-        """Return the usable episodes of a log, as the policy saw them in service.
-
-        Raises:
-            DataError: No episode of the log can be used.
-        """
-        return logged_episodes(experience, self.parts()[1], self.pool.names, self.config.rule, self._known)
+        """Return the usable episodes of a log, as the policy saw them in service; raise DataError if there is none."""
+        return logged_episodes(experience, self.policy.parts()[1], self.pool.names, self.config.rule, self.policy.known)
 
     def _estimate(self, tasks: Sequence[Task], budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
         self.check_agents()
         config = self.config
         practice = config.updates * config.episodes * config.max_steps
-        validation = max_turns(validation_tasks, config.max_steps, len(self.pool), continued=self.trained)
+        validation = max_turns(validation_tasks, config.max_steps, len(self.pool), continued=self.policy.trained)
         estimate = CostEstimate.of(self._agents, practice + validation, tasks)
         estimate.check(budget_usd, tasks)
         return estimate
-
-    @property
-    def trained(self) -> bool:
-        """Whether the policy was trained or loaded."""
-        return bool(self._trained_names)
-
-    def begin(self, texts: Sequence[str]) -> tuple[ReinforceLearner, Encoder]:
-        """Return the policy and the encoder for a training on tasks with these texts, with the present agents."""
-        if not self._trained_names:
-            self._initialise(texts)
-        learner, encoder = self.parts()
-        self._trained_names |= frozenset(self.pool.names)
-        encoder.learn_tasks(texts)
-        return learner, encoder
-
-    def _initialise(self, texts: Sequence[str]) -> None:
-        """Train the estimator on the texts of tasks and agents, and draw the policy's weights."""
-        self._embedding = TextEmbedding.trained(self._estimator(), texts, [*map(described, self.pool), *self.pool.names])
-        self._learner = None
-        self._fit_to_agents()
-
-    def _estimator(self) -> Estimator:
-        made: Estimator = self.services.make("estimator", self.config.estimator, self.config.estimator_options)
-        return made
-
-    def _fit_to_agents(self) -> None:
-        """Encode the present agents, and connect the policy, or a new one, to them."""
-        from aamc_puppeteer.policy.network import Policy
-        from aamc_puppeteer.training.reinforce import ReinforceLearner
-
-        assert self._embedding is not None
-        encoder = self._encoder = Encoder(list(self.pool), self._embedding)
-        sizes = (state_width(encoder.width), len(PAIR_NUMBERS), encoder.descriptions.shape[1], encoder.names.shape[1], encoder.width)
-        policy = Policy(*sizes, self.config.hidden, self.services.seed) if self._learner is None else self._learner.policy
-        self._learner = ReinforceLearner(self.config, policy, encoder.descriptions, encoder.names)
-
-    def parts(self) -> tuple[ReinforceLearner, Encoder]:
-        """Return the policy and the encoder; an untrained policy if there was no training."""
-        if self._learner is None:
-            self._initialise([])
-        assert self._learner is not None
-        assert self._encoder is not None
-        return self._learner, self._encoder
 
     # Working
 
@@ -341,18 +274,18 @@ class Puppeteer(Team, EvaluatedOrchestrator):
 
         with one_thread():
             trajectories, _ = self.player().play(
-                decide or self.decide,
+                decide or self.policy.decide,
                 tasks,
                 self.config.max_steps,
                 np.random.default_rng((self.services.seed, seed)),
                 sample=self.config.sample if sample is None else sample,
-                visibility=self._visibility(len(tasks)),
+                visibility=self.policy.visibility(len(tasks)),
             )
         return trajectories
 
     def player(self) -> Player:
         """Return a player of episodes with the present agents."""
-        return Player(self.parts()[1], self._executor, self.pool.names, self.config.rule)
+        return Player(self.policy.parts()[1], self._executor, self.pool.names, self.config.rule)
 
     async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each step as it is done; the content of the final step is the answer.
@@ -383,7 +316,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
     @property
     def default_steps(self) -> int:
         """The option ``max_steps``; without a training more than there are agents, so that a fixed order ends by itself."""
-        return self.config.max_steps if self._trained_names else len(self.pool) + 1
+        return self.config.max_steps if self.policy.trained else len(self.pool) + 1
 
     def orchestration(self, task: Query, budget: Budget) -> PuppeteerOrchestration:
         """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each.
@@ -391,29 +324,12 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         Raises:
             ConfigError: An agent cannot work, or there is a budget and an agent calls a model without prices, or several paths and no policy.
         """
-        if not self._trained_names and self.config.paths > 1:
+        if not self.policy.trained and self.config.paths > 1:
             raise ConfigError(UNDECIDED)
         self.check_agents()
         CostEstimate.of(self._agents, 0).check(budget.cost_usd)
-        choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
+        choose = by_policy(self) if self.policy.trained else in_fixed_order(self.pool.names)
         return PuppeteerOrchestration(self, task, budget, choose)
-
-    def probabilities(self, states: Sequence[TaskState]) -> Array32:
-        """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
-        return self.decide(self.parts()[1].encode(states), self._visibility(len(states)))
-
-    def decide(self, features: StateFeatures, visibility: Visibility) -> Array32:
-        """Return the policy's probabilities, ``[B, M + 1]``."""
-        return self.parts()[0].probabilities(features, visibility)
-
-    def _visibility(self, states: int) -> Visibility:
-        """Return the parts of B states that the policy sees in service, with all agents present."""
-        return Visibility.in_service(self._known, np.ones((states, len(self.pool)), bool))
-
-    @property
-    def _known(self) -> list[bool]:
-        """Whether each present agent is known from the training."""
-        return [name in self._trained_names for name in self.pool.names]
 
     # Evaluation
 
@@ -427,7 +343,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         """
         from aamc_puppeteer.evaluation import evaluate
 
-        if not self.trained:
+        if not self.policy.trained:
             raise CheckpointError(f"an untrained puppeteer has nothing to evaluate; {TRAIN}")
         if routers is not None:
             raise ConfigError("the puppeteer is compared with random actions and its best single agent; leave --routers out")
@@ -448,12 +364,8 @@ class Puppeteer(Team, EvaluatedOrchestrator):
     # Checkpoints
 
     def save(self, folder: Path) -> None:
-        """Write the policy, the estimator, and the names of the agents in the training."""
-        learner, _ = self.parts()
-        assert self._embedding is not None
-        write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
-        write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "updates": self._updates})
-        self._embedding.save(folder)
+        """Write the policy, and the record of its training."""
+        self.policy.save(folder)
         if self._record is not None:
             self._record.save(folder)
 
@@ -463,16 +375,4 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         Raises:
             CheckpointError: The files are missing or damaged, or have other sizes than the configuration's.
         """
-        import torch
-
-        arrays, about = read_arrays(folder / "policy.npz"), read_json(folder / "policy.json")
-        self._embedding = TextEmbedding.load(folder, self._estimator())
-        try:
-            self._trained_names, self._learner = frozenset(map(str, about["agents"])), None
-            self._updates = int(about.get("updates", 0))
-            self._fit_to_agents()
-            policy = self.parts()[0].policy
-            check_parameters(arrays, {name: values.numpy() for name, values in policy.state_dict().items()}, folder / "policy.npz")
-            policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'policy.json'} is damaged ({error!r}); train again") from error
+        self.policy.load(folder)

@@ -18,12 +18,11 @@ from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import LearningOptions, PuppeteerConfig
 from aamc_puppeteer.episodes.player import ActionBatch, sampled
-from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_puppeteer.policy.agent_policy import AgentPolicy
 from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions
-from aamc_sdk import Agent, Requirements, Router, RoutingRequest, Scores, Services, Training, option
+from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training, option
 from aamc_sdk.errors import PluginError
-from aamc_sdk.interfaces import AgentOutput
-from aamc_sdk.types import Candidate, Floats, Pool
+from aamc_sdk.types import Floats
 
 WHY = "The policy of puppeteer read the text and the candidates' descriptions; it knows the preference of its training alone."
 """The note of each decision."""
@@ -35,16 +34,6 @@ class PuppeteerRouterConfig(LearningOptions):
 
     estimator: str = option("lexical", "Estimator that embeds queries and candidates; it is trained on their texts.")
     estimator_options: Mapping[str, Any] = option({}, "The estimator's options.")
-
-
-class _Member(Agent):
-    """A candidate as an agent, which the policy describes and never runs."""
-
-    def __init__(self, candidate: Candidate) -> None:
-        self.spec = candidate
-
-    async def execute(self, state: Any) -> AgentOutput:
-        raise PluginError("router puppeteer calls no candidate")
 
 
 class PuppeteerRouter(Router):
@@ -59,24 +48,24 @@ class PuppeteerRouter(Router):
     def __init__(self, config: PuppeteerRouterConfig, services: Services) -> None:
         super().__init__(config, services)
         self._lock = threading.Lock()
-        self._pool, self._puppeteer = services.pool, self._untrained()
+        self._pool, self._policy = services.pool, self._untrained()
 
-    def _untrained(self) -> Puppeteer:
-        options = PuppeteerConfig(**attrs.asdict(self.config, recurse=False), max_steps=1, discount=1.0)
-        return Puppeteer(options, self.services, _members(self.services.pool))
+    def _untrained(self) -> AgentPolicy:
+        options = PuppeteerConfig(**attrs.asdict(self.config, recurse=False), discount=1.0)
+        return AgentPolicy(options, self.services, self.services.pool)
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the logarithm of the policy's probability of each candidate as its utility."""
-        if not self._puppeteer.trained:
+        if not self._policy.trained:
             raise PluginError("router puppeteer is not trained; train it with: aamc train --router puppeteer --dataset outcomes:FILE")
         if not len(request):
             return Scores(np.zeros(request.mask.shape))
         with self._lock:
             if request.pool is not self._pool:
                 if list(request.pool) != list(self._pool):
-                    self._puppeteer.use(_members(request.pool))
+                    self._policy.use(request.pool)
                 self._pool = request.pool
-            probabilities = self._puppeteer.probabilities([_state(query.text) for query in request.queries])[:, :-1].astype(np.float64)
+            probabilities = self._policy.probabilities([_state(query.text) for query in request.queries])[:, :-1].astype(np.float64)
         probabilities += np.finfo(np.float64).tiny
         allowed = probabilities * request.mask
         drawn = allowed / allowed.sum(axis=1, keepdims=True) if self.samples else None
@@ -89,13 +78,13 @@ class PuppeteerRouter(Router):
             DataError: No training row has an outcome with a known reward.
         """
         rows, reward = training.known_rewards(self.services.reward, "router puppeteer")
-        puppeteer = self._untrained()
-        curve = self._fit(puppeteer, [training.dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
+        policy = self._untrained()
+        curve = self._fit(policy, [training.dataset.queries[row].text for row in rows.tolist()], reward[rows], training)
         with self._lock:
-            self._pool, self._puppeteer = self.services.pool, puppeteer
+            self._pool, self._policy = self.services.pool, policy
         return {"updates": len(curve), "queries": len(rows), "curve": curve}
 
-    def _fit(self, puppeteer: Puppeteer, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
+    def _fit(self, policy: AgentPolicy, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
         """Take all gradient steps on rewards ``[Q, M]``, NaN where unknown; return the figures of each. To choose nobody earns the minimum."""
         from aamc_puppeteer.training.job import one_thread
 
@@ -103,7 +92,7 @@ class PuppeteerRouter(Router):
         earned = np.concatenate((np.where(known, reward, 0.0), np.full((len(reward), 1), np.nanmin(reward))), axis=1)
         curve: list[dict[str, float]] = []
         with one_thread():
-            learner, encoder = puppeteer.begin(texts)
+            learner, encoder = policy.begin(texts)
             features = encoder.encode([_state(text) for text in texts], known)
             training.progress.start("puppeteer", config.updates)
             for step in range(config.updates):
@@ -121,7 +110,7 @@ class PuppeteerRouter(Router):
 
     def save(self, folder: Path) -> None:
         """Write the policy and its estimator."""
-        self._puppeteer.save(folder)
+        self._policy.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read a saved policy.
@@ -129,14 +118,10 @@ class PuppeteerRouter(Router):
         Raises:
             CheckpointError: A file is missing or damaged, or has other sizes than the configuration's.
         """
-        puppeteer = self._untrained()
-        puppeteer.load(folder)
+        policy = self._untrained()
+        policy.load(folder)
         with self._lock:
-            self._pool, self._puppeteer = self.services.pool, puppeteer
-
-
-def _members(pool: Pool) -> list[Agent]:
-    return [_Member(candidate) for candidate in pool]
+            self._pool, self._policy = self.services.pool, policy
 
 
 def _state(text: str) -> TaskState:

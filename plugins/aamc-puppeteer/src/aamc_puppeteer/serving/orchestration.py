@@ -75,7 +75,7 @@ def by_policy(puppeteer: Team) -> Choose:
     episode, names, sample = new_ids(1)[0], (*puppeteer.pool.names, STOP), puppeteer.config.sample
 
     def choose(state: TaskState) -> tuple[str, Decision]:
-        probabilities, decision_id = puppeteer.probabilities([state]), new_ids(1)[0]
+        probabilities, decision_id = puppeteer.policy.probabilities([state]), new_ids(1)[0]
         uniforms = np.array([uniform(puppeteer.services.seed, decision_id)], np.float32)
         place = int((sampled if sample else greedy_actions)(probabilities, uniforms)[0])
         decision = Decision(

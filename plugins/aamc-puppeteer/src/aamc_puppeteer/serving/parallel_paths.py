@@ -88,7 +88,7 @@ def _forked(puppeteer: Team, paths: list[Running], running: Sequence[Running], l
     config, names = puppeteer.config, puppeteer.pool.names
     turns: list[tuple[Running, str, float]] = []
     others: list[tuple[float, Running, str, float]] = []
-    for path, row in zip(running, puppeteer.probabilities([path.state for path in running]), strict=True):
+    for path, row in zip(running, puppeteer.policy.probabilities([path.state for path in running]), strict=True):
         if row.argmax() == len(names):
             path.probabilities.append(float(row[-1]))
             path.path_probability *= float(row[-1])

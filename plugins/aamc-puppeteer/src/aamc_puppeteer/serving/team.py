@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,15 +13,15 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_puppeteer.episodes.worker_threads import Cancellation
+from aamc_puppeteer.policy.agent_policy import AgentPolicy
 from aamc_sdk import Agent, Services
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, error_text, nearest, one_of
 from aamc_sdk.interfaces import Budget
-from aamc_sdk.routing import Array32
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
 
 class Team(TeamOrchestrator):
-    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them."""
+    """Agents, how they are run, and the policy that chooses among them: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`."""
 
     config: PuppeteerConfig
 
@@ -30,6 +29,7 @@ class Team(TeamOrchestrator):
         super().__init__(config, services)
         self._executor = Executor({}, config.agent_timeout, config.max_characters)
         self._made: list[Agent] = []
+        self.policy = AgentPolicy(config, services)
         if agents is None:
             self._make_team(config.agents or DEFAULT_AGENTS, config.agent_options)
         else:
@@ -37,7 +37,11 @@ class Team(TeamOrchestrator):
         self._any_team = agents is None and not config.agents
 
     def use(self, agents: Sequence[Agent]) -> None:
-        """Replace the agents."""
+        """Replace the agents. The policy stays, and scores a new agent from its description.
+
+        Raises:
+            PoolError: There is no agent, or two share a name.
+        """
         self.pool = pool_of(agents)
         self.close()
         self._made = []
@@ -45,6 +49,7 @@ class Team(TeamOrchestrator):
         self._agents = tuple(agents)
         by_name = dict(zip(self.pool.names, agents, strict=True))
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
+        self.policy.use(self.pool)
 
     def set_team(self, team: TeamOptions) -> None:
         """Replace agents, their options and the number of paths."""
@@ -99,10 +104,6 @@ class Team(TeamOrchestrator):
     def forks(self, budget: Budget) -> bool:
         """Whether the work on a task with this budget has several paths."""
         return self.config.paths > 1 and budget.steps > 1
-
-    @abc.abstractmethod
-    def probabilities(self, states: Sequence[TaskState]) -> Array32:
-        """Return the probability of each agent, and of stopping, in each state, ``[B, M + 1]``."""
 
 
 def check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:
