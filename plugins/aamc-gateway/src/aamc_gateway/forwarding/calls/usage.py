@@ -62,7 +62,7 @@ class _Texts:
         return math.ceil(self._of_bytes(size) + self._hidden.tokens(1)) if size else 0
 
     def _of_bytes(self, size: int) -> float:
-        n, x, y, xx, xy = self._sums.tolist()
+        n, x, y, xx, xy = map(float, self._sums)
         slope = (xy - x * y / n + _PRIOR_VARIANCE / CHARACTERS_PER_TOKEN) / (xx - x * x / n + _PRIOR_VARIANCE)
         slope = min(max(slope, 0.0), 1.0)  # no token has less than a byte
         constant = (y - slope * x) / n
