@@ -157,9 +157,9 @@ def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
     estimator, measured = UsageEstimator(), []
     for number in range(1, 101):
 
-        def text_bytes(number: int = number) -> int:
+        def text_bytes(number: int = number) -> tuple[int, int]:
             measured.append(number)
-            return 40
+            return 40, 0
 
         usage = Usage(prompt_tokens=5, output_tokens=10)
         assert estimator.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
@@ -172,19 +172,32 @@ def test_short_texts_of_many_sizes_teach_the_ratio_of_long_ones(bytes_per_token:
     rng, estimator = np.random.default_rng(0), UsageEstimator()
     for size in np.exp(rng.normal(math.log(300), 0.5, 800)).clip(20, 990).astype(int).tolist():
         output = max(1, round(beside + size / bytes_per_token * math.exp(rng.normal(0, 0.15))))
-        estimator.usage("good", {}, lambda size=size: size, Usage(prompt_tokens=1, output_tokens=output), finished=True)  # type: ignore[misc]
+        estimator.usage("good", {}, lambda size=size: (size, 0), Usage(prompt_tokens=1, output_tokens=output), finished=True)  # type: ignore[misc]
     for size in (20, 300, 4_000, 20_000):
-        estimate, _ = estimator.usage("good", {}, lambda size=size: size, Usage(), finished=False)  # type: ignore[misc]
+        estimate, _ = estimator.usage("good", {}, lambda size=size: (size, 0), Usage(), finished=False)  # type: ignore[misc]
         assert estimate.output_tokens == pytest.approx(beside + size / bytes_per_token, rel=0.15, abs=15)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8])
+@pytest.mark.parametrize("bytes_per_token", [2.0, 4.0])
+def test_reasoning_that_came_as_text_is_no_hidden_one(bytes_per_token: float, share: float) -> None:
+    rng, estimator = np.random.default_rng(0), UsageEstimator()
+    for size in np.exp(rng.normal(math.log(6000), 0.8, 800)).astype(int).tolist():
+        output = max(1, round(size / bytes_per_token * math.exp(rng.normal(0, 0.2))))
+        usage = Usage(prompt_tokens=1, output_tokens=output, reasoning_tokens=int(share * output))
+        estimator.usage("good", {}, lambda size=size: (size, int(share * size)), usage, finished=True)  # type: ignore[misc]
+    for size in (200, 6_000, 60_000):
+        estimate, _ = estimator.usage("good", {}, lambda size=size: (size, 0), Usage(), finished=False)  # type: ignore[misc]
+        assert estimate.output_tokens == pytest.approx(size / bytes_per_token, rel=0.15, abs=200)
 
 
 def test_documents_do_not_change_the_estimate_of_an_image() -> None:
     estimator, document, image = UsageEstimator(), Media(400_000, documents=100_000), Media(6_000, images=6_500)
     for _ in range(30):
-        estimator.usage("good", {}, lambda: 1, Usage(prompt_tokens=2_000, output_tokens=1), finished=True, media=document)
-        estimator.usage("good", {}, lambda: 1, Usage(prompt_tokens=1_100, output_tokens=1), finished=True, media=image)
+        estimator.usage("good", {}, lambda: (1, 0), Usage(prompt_tokens=2_000, output_tokens=1), finished=True, media=document)
+        estimator.usage("good", {}, lambda: (1, 0), Usage(prompt_tokens=1_100, output_tokens=1), finished=True, media=image)
     for media, tokens in ((document, 2_000), (image, 1_100)):
-        estimate, _ = estimator.usage("good", {}, lambda: 1, Usage(), finished=False, media=media)
+        estimate, _ = estimator.usage("good", {}, lambda: (1, 0), Usage(), finished=False, media=media)
         assert estimate.prompt_tokens == pytest.approx(tokens, rel=0.1)
 
 

@@ -28,7 +28,7 @@ from aamc_models.dialects.events import DONE, event_of, last_events, object_of
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.messages.claude_rules import claude_model
 from aamc_models.dialects.messages.thinking import thinking_budget
-from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes
+from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes, reasoning_bytes
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "last_events",
     "new_messages",
     "object_of",
+    "reasoning_bytes",
     "reported_cost",
     "text_of",
     "thinking_budget",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from aamc_models.dialects.chat import error_of
@@ -36,7 +36,8 @@ class Seen(NamedTuple):
 
 
 _NOTHING, _CONTENT, _DONE = Seen(), Seen(content=True), Seen(done=True)
-_TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"))
+_REASONING = ("reasoning_content", "reasoning")
+_TEXTS = frozenset(("content", *_REASONING, "refusal", "tool_calls", "function_call"))
 _WITHOUT_TEXT = ("tool_calls", "function_call", "audio", "images")
 """Fields that are content even without text, such as a call without arguments; the bytes of media say nothing about their tokens."""
 
@@ -52,6 +53,7 @@ class StreamMonitor:
     Attributes:
         finish_reason: Why the answer ended, in the words of ``chat``: ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``; None before.
         text_bytes: Bytes of text, reasoning and tool arguments so far.
+        reasoning_bytes: Bytes of reasoning among them.
         last_call: The id of the last tool call so far, see :func:`aamc_models.dialects.last_call`; None without one.
         finished: Whether the answer has ended: each choice has a ``finish_reason``, or ``message_stop`` or ``response.completed`` came.
 
@@ -63,7 +65,7 @@ class StreamMonitor:
         self._reader = reader_of(dialect)
         self._has_last_event = dialect in ("messages", "responses")
         self.finish_reason: str | None = None
-        self.text_bytes = 0
+        self.text_bytes = self.reasoning_bytes = 0
         self.last_call: str | None = None
         self.finished = False
         self._open_choices: set[int] = set()
@@ -118,11 +120,13 @@ class StreamMonitor:
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
         self._reader.usage.note_delta(delta)
-        size = _message_bytes(delta)
+        size = _message_bytes(delta, _TEXTS)
         content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)
         if delta.get("tool_calls"):
             self.last_call = last_call("chat", [delta]) or self.last_call
         self.text_bytes += size
+        if any(delta.get(name) for name in _REASONING):
+            self.reasoning_bytes += _message_bytes(delta, _REASONING)
         number, reason = choice_number(choice), choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finish_reason = reason
@@ -145,9 +149,14 @@ def _is_work_of_the_server(event: dict[str, Any]) -> bool:
 
 def answer_bytes(answer: Mapping[str, Any]) -> int:
     """Return the bytes of text, reasoning and tool calls in a chat completion, as many as a stream of it has."""
-    return sum(_message_bytes(choice.get("message")) for _, choice in objects(answer.get("choices"), "choices"))
+    return sum(_message_bytes(choice.get("message"), _TEXTS) for _, choice in objects(answer.get("choices"), "choices"))
 
 
-def _message_bytes(message: object) -> int:
-    """Return the bytes of text, reasoning and tool calls in a message or a delta."""
-    return text_bytes([value for name, value in message.items() if name in _TEXTS and value], 0) if isinstance(message, dict) else 0
+def reasoning_bytes(answer: Mapping[str, Any]) -> int:
+    """Return the bytes of reasoning in a chat completion."""
+    return sum(_message_bytes(choice.get("message"), _REASONING) for _, choice in objects(answer.get("choices"), "choices"))
+
+
+def _message_bytes(message: object, names: Collection[str]) -> int:
+    """Return the bytes of these fields in a message or a delta."""
+    return text_bytes([value for name, value in message.items() if name in names and value], 0) if isinstance(message, dict) else 0

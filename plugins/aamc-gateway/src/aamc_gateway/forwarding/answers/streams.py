@@ -70,7 +70,7 @@ class StreamedAnswer(EventSender):
                     raise
                 finally:
                     monitor = relay.monitor
-                    call.bill(monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
+                    call.bill(monitor.usage, monitor.cost_usd, lambda: (monitor.text_bytes, monitor.reasoning_bytes), finished=monitor.finished)
                     call.figures.finish_reason = monitor.finish_reason or ""
         except ProviderError as error:
             exchange.ended(call, error)

@@ -18,6 +18,7 @@ from aamc_models.dialects import (
     finish_reason,
     json_object,
     last_call,
+    reasoning_bytes,
     reported_cost,
     usage_of,
 )
@@ -101,11 +102,12 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     if api in DIALECTS:
         answer = answer_of(reply)
 
-        def size() -> int:
+        def size() -> tuple[int, int]:
             try:
-                return answer_bytes(answer_to_chat(api, answer))
+                chat = answer_to_chat(api, answer)
+                return answer_bytes(chat), reasoning_bytes(chat)
             except DataError:  # it passes unread, as a response that goes on in the background
-                return 0
+                return 0, 0
 
         error, cost_usd = broken_off(answer), reported_cost(answer, reply.headers)
         finished = error is None or bool(answer.get("usage")) or not math.isnan(cost_usd)  # of one that failed without these only what came is paid
@@ -117,7 +119,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":
         prompt_tokens = usage_of("completions", reply.answer or json_object(reply.body) or {}).prompt_tokens
-        call.bill(Usage(prompt_tokens=prompt_tokens, output_tokens=0), reported_cost({}, reply.headers), lambda: 0, finished=True)
+        call.bill(Usage(prompt_tokens=prompt_tokens, output_tokens=0), reported_cost({}, reply.headers), lambda: (0, 0), finished=True)
     elif api.startswith("/"):
         _bill_passed(call, reply, priced)
 

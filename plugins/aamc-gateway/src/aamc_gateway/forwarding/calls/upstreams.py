@@ -216,8 +216,8 @@ class UpstreamCall:
         self._asked, self._estimator = asked, estimator
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
-    def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], int], *, finished: bool) -> None:
-        """Set usage and cost inside the block: as reported, else estimated from the bytes that came.
+    def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], tuple[int, int]], *, finished: bool) -> None:
+        """Set usage and cost inside the block: as reported, else estimated from the bytes that came, of which the second number is reasoning.
 
         Nothing is set where nothing came, and for an answer that goes on in the background, whose usage comes later.
         """
@@ -225,7 +225,7 @@ class UpstreamCall:
         is_reported = finished and not math.isnan(cost_usd)
         if is_reported:
             block.cost_usd = cost_usd
-        if not finished and not answer_bytes() and reported.prompt_tokens is None:
+        if not finished and not answer_bytes()[0] and reported.prompt_tokens is None:
             return
         if reported.output_tokens is None and body.get("background") is True:
             return

@@ -50,12 +50,9 @@ class _Texts:
         self._sums = np.array([1.0, 0.0, 0.0, 0.0, 0.0])  # of weights, x, y, x^2, xy for x bytes with y tokens
         self._hidden = _Ratio(1, 0)
 
-    def learn(self, size: int, tokens: int, reasoning: int = 0) -> None:
-        """Learn from a text's tokens. Those of reasoning are among its bytes, or hidden: whichever is nearer to the line."""
-        expected = self._of_bytes(size)
-        hidden = reasoning if abs(tokens - reasoning - expected) < abs(tokens - expected) else 0
+    def learn(self, size: int, tokens: int, hidden: int = 0) -> None:
+        """Learn from a text's tokens, and those of hidden reasoning beside it."""
         self._hidden.learn(1, hidden)
-        tokens -= hidden
         self._sums = _DECAY * self._sums + (1, size, tokens, size * size, size * tokens)
 
     def tokens(self, size: int) -> int:
@@ -106,7 +103,7 @@ class UsageEstimator:
         self,
         candidate: str,
         body: Mapping[str, Any],
-        answer_bytes: Callable[[], int],
+        answer_bytes: Callable[[], tuple[int, int]],
         reported: Usage,
         *,
         finished: bool,
@@ -117,7 +114,7 @@ class UsageEstimator:
         Args:
             candidate: The candidate's name.
             body: The request.
-            answer_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
+            answer_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came, and those of reasoning among them.
             reported: The tokens that the server has reported so far.
             finished: Whether the answer is complete. Until then, reported tokens of the answer are not final.
             media: The images, documents and recordings of the request; None without any.
@@ -128,13 +125,16 @@ class UsageEstimator:
             if learned.count <= _LEARNED_FIRST or learned.count % _LEARNED_LATER == 0:
                 if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
                     learned.learn_prompt(body, media, prompt)
-                if output and (size := answer_bytes()):
-                    learned.answers.learn(size, output, reported.reasoning_tokens or 0)
+                size, shown = answer_bytes() if output else (0, 0)
+                if size:
+                    reasoning = reported.reasoning_tokens or 0
+                    hidden = reasoning if shown < reasoning else 0  # no token has less than a byte; a summary has fewer bytes
+                    learned.answers.learn(size, output - hidden, hidden)
             return reported, False
         if prompt is None:
             prompt = learned.prompt_tokens(body, media)
         if output is None or not finished:
-            output = max(output or 0, learned.answers.tokens(answer_bytes()))
+            output = max(output or 0, learned.answers.tokens(answer_bytes()[0]))
         return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
 
 
