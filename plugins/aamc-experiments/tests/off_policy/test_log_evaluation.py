@@ -16,9 +16,9 @@ from aamc_experiments.off_policy import evaluate_log
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.training import Experiment
-from tiny import Tiny, TinyEstimator, TinyRouter
+from tiny import Tiny, TinyEstimator, TinyFormat, TinyRouter
 
-from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
+from aamc_sdk import Component, Dataset, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, StoreError
 from aamc_sdk.interfaces import NoProgress, OnlineRouter
 from aamc_sdk.log import SqliteStore
@@ -30,6 +30,7 @@ from aamc_sdk.types import Aggregate, Attempt, Feedback, Preference, Prices
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
 FIGURES = ("quality", "cost_usd", "latency_ms", "utility")
+BARE = Pool(attrs.evolve(candidate, latency=None) for candidate in POOL)
 COST = {name: 0.001 * 4**m for m, name in enumerate(POOL.names)}
 
 
@@ -242,14 +243,35 @@ class Careful(TinyRouter):
         return Scores(np.where(number == 0, 1 - hard, np.where(number == 1, hard, -1.0)))
 
 
+class Quick(TinyRouter):
+    """Chooses the candidate that is expected to be the quickest."""
+
+    requires = Requirements(training=True)
+
+    def score(self, request) -> Scores:
+        return Scores(-request.expected.latency_ms)
+
+
+class Bare(TinyFormat):
+    """Outcomes with latencies, of candidates without latency figures."""
+
+    def read(self, path: str) -> Dataset:
+        return attrs.evolve(super().read(path), pool=BARE)
+
+
 class CarefulRun:
+    @hookimpl
+    def aamc_datasets(self):
+        return [Component("bare", f"{__name__}:Bare", "No latency figures.")]
+
     @hookimpl
     def aamc_estimators(self):
         return [Component(name.lower(), f"{__name__}:{name}", "Texts of odd length are hard.") for name in ("Cautious", "Embedding")]
 
     @hookimpl
     def aamc_routers(self):
-        return [Component("careful", f"{__name__}:Careful", "Looks at the complexity.")]
+        names = {"careful": Careful, "quick": Quick}
+        return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
 @pytest.fixture
@@ -257,10 +279,10 @@ def careful(tmp_path) -> tuple[RunFolder, Plugins]:
     return careful_run(tmp_path, "cautious")
 
 
-def careful_run(tmp_path: Path, estimator: str) -> tuple[RunFolder, Plugins]:
+def careful_run(tmp_path: Path, estimator: str | None, **others: Any) -> tuple[RunFolder, Plugins]:
     """Make a run whose router depends on the run's own estimator."""
     found = Plugins({"core": builtin, "tiny": Tiny(), "routers": Routers(), "careful": CarefulRun()}, discover=False)
-    settings = {"router": "careful", "estimator": estimator, "environment": "table", "dataset": "tiny:200", "routers": []}
+    settings = {"router": "careful", "estimator": estimator, "environment": "table", "dataset": "tiny:200", "routers": [], **others}
     Experiment(read_settings(settings), found, tmp_path / "run", NoProgress()).complete()
     return RunFolder.open(tmp_path / "run"), found
 
@@ -297,6 +319,17 @@ def test_a_log_of_the_runs_own_estimator_is_evaluated_as_it_is(careful, tmp_path
         made = controller.route_batch([f"Question {n}" for n in range(400)])
         controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=QUALITY[decision.candidate]), None) for decision in made])
     assert evaluate_log(f"sqlite:{tmp_path}/own.db", plugins, run=run)["routers"]["careful"]["refused"] is None
+
+
+@pytest.mark.parametrize("estimator", ["cautious", None])
+def test_a_router_of_a_run_sees_the_mean_latencies_of_its_training_as_in_service(estimator, tmp_path) -> None:
+    run, plugins = careful_run(tmp_path, estimator, router="quick", dataset="bare:200")
+    url = make_log(plugins, f"sqlite:{tmp_path}/bare.db?store_text=true", pool=BARE)
+    row = evaluate_log(url, plugins, run=run, estimator=estimator)["routers"]["quick"]
+    assert row["refused"] is None
+    with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller:
+        served = controller.route("Question 1").candidate
+    assert row["quality"]["doubly_robust"]["value"] == pytest.approx(QUALITY[served], abs=0.05)
 
 
 @pytest.mark.parametrize(("text", "estimator", "reads"), [(False, None, "careful"), (True, "", "careful"), (True, None, "reader")])

@@ -92,7 +92,7 @@ def evaluate_log(
     again = None if estimator is None else _load(estimator, run, plugins, services)
     checkpoints = [] if run is None else [run.folder / "routers" / name for name in routers if name in run.router_names]
     trained = _trained(log, checkpoints if estimator is None else [*checkpoints, _estimator_folder(estimator, run)], strict)
-    policies = LoggedPolicies(log, services.pool, trained, preference, again, _fingerprint(run, plugins, services, routers))
+    policies = LoggedPolicies(log, services.pool, trained, preference, again, **_of_run(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, services.reward, preferences)
@@ -243,11 +243,15 @@ def _of_trained(trained: NDArray[np.bool_]) -> str:
     return f"{trained.sum()} of {quantity(len(trained), 'decision')} were trained on, or are near-duplicates of training rows"
 
 
-def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, routers: Mapping[str, Router]) -> str | None:
-    """Return the fingerprint of a run's own estimates; None where no router of the run depends on it."""
-    if run is None or not any(router.uses_estimates for name, router in routers.items() if name in run.router_names):
-        return None
-    return estimates_fingerprint(run.estimator(plugins, services))
+def _of_run(run: RunFolder | None, plugins: Plugins, services: Services, routers: Mapping[str, Router]) -> dict[str, Any]:
+    """Return what a run's routers see in service, as arguments of :class:`LoggedPolicies`; its estimates where one of them depends on these."""
+    if run is None:
+        return {}
+    means = dict(zip(run.pool.names, run.candidate_means, strict=True))
+    if not any(router.uses_estimates for name, router in routers.items() if name in run.router_names):
+        return {"means": means}
+    own = run.estimator(plugins, services)
+    return {"own": own, "fingerprint": estimates_fingerprint(own), "means": means}
 
 
 def _estimated(name: str, router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:

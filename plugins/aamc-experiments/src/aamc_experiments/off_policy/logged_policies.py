@@ -1,10 +1,12 @@
 """The policies of routers on the requests of a log.
 
 A router of a run must see the estimates of the run's own estimator: those of another one, or none, would make it another policy than the one in
-service.
+service. Likewise it sees the candidates' training means where neither the pool nor the log has a cost or latency.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import attrs
 import numpy as np
@@ -31,7 +33,9 @@ class LoggedPolicies:
         trained: Whether the run's routers or ``estimator`` were trained on each decision, ``[n]``.
         preference: The preference of all requests; each request's own when None.
         estimator: Estimates the log's texts again; the logged estimates count when None.
-        fingerprint: The fingerprint of the estimates that the run's routers see in service; None if it does not matter.
+        own: The run's own estimator, whose estimates its routers see in service; None without one, or where no router reads them.
+        fingerprint: The fingerprint of these estimates; None if it does not matter.
+        means: The mean quality, cost and latency of each candidate of the run in its training, ``[3]``.
     """
 
     log: LoggedDecisions
@@ -39,7 +43,9 @@ class LoggedPolicies:
     trained: NDArray[np.bool_]
     preference: Preference | None = None
     estimator: Estimator | None = None
+    own: Estimator | None = None
     fingerprint: str | None = None
+    means: Mapping[str, Floats] = attrs.field(factory=dict)
 
     def readable(self, router: Router, *, of_run: bool) -> NDArray[np.bool_]:
         """Return whether a router can be evaluated on each recorded request, ``[n]``.
@@ -74,6 +80,8 @@ class LoggedPolicies:
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
                 raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
+            if of_run and np.isnan([request.expected.cost_usd, request.expected.latency_ms]).any():
+                request = self._with_means(request)
             try:
                 probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(name, router, request)
             except EstimatesError as error:
@@ -99,6 +107,22 @@ class LoggedPolicies:
         latency_ms = filled(fresh.latency_ms + request.wait_ms, logged.latency_ms)
         expected = Outcomes(fresh.quality, filled(fresh.cost_usd, logged.cost_usd), latency_ms)
         return attrs.evolve(request, estimates=again.estimates, expected=expected)
+
+    def _with_means(self, request: RoutingRequest) -> RoutingRequest:
+        """Return a request with the costs and latencies that a run expects in service where they are unknown."""
+        means = np.array([self.means.get(name, np.full(3, np.nan)) for name in request.pool.names])
+        known, estimates = request.expected, request.estimates
+        served = build_request(
+            request.queries,
+            request.pool,
+            request.preferences,
+            estimates=estimates,
+            quality=known.quality,
+            candidate_means=means,
+            estimator=self.estimator or self.own,
+        ).expected
+        latency_ms = filled(known.latency_ms, served.latency_ms + request.wait_ms)
+        return attrs.evolve(request, expected=attrs.evolve(known, cost_usd=filled(known.cost_usd, served.cost_usd), latency_ms=latency_ms))
 
 
 def _choices(name: str, router: Router, request: RoutingRequest) -> Floats:
