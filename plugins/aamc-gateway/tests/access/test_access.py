@@ -240,6 +240,27 @@ def test_settling_twice_charges_once_and_an_unknown_cost_charges_what_was_held(s
     run(store, test)
 
 
+def test_a_budget_that_is_introduced_later_begins_with_what_was_spent_before(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: 1_800_000_000.0)
+    first, day = Caller(key_id="k", name="ci", tenant="acme"), Limits(usd_per_day=9.0)
+
+    async def spend(access: Access, shared: SharedState) -> None:
+        for _ in range(2):
+            (await access.admit(first, max_cost_usd=0.5, user="anna")).settle(0.2)
+
+    run(store, spend)
+    run(store, spend, tenants={"acme": day}, users={"anna": day})
+
+    async def exceed(access: Access, shared: SharedState) -> None:
+        for period, named in (("usd_per_day", "a day"), ("usd_per_month", "a month"), ("usd_total", "in all")):
+            error = await refused(access.admit(caller(**{period: 1.0}), max_cost_usd=0.3))
+            assert f"the budget of the key 'ci' has 0.2 USD left of 1 USD {named}" in str(error)
+        assert "tenant 'acme' has 0.1 USD left of 0.9 USD a month" in str(await refused(access.admit(first, max_cost_usd=0.15)))
+        assert "this user has 0.05 USD left of 0.45 USD a month" in str(await refused(access.admit(first, max_cost_usd=0.08, user="anna")))
+
+    run(store, exceed, tenants={"acme": Limits(usd_per_month=0.9)}, users={"anna": Limits(usd_per_month=0.45)})
+
+
 def test_tenant_and_user_budgets_hold_over_all_keys(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         one, two = Caller(key_id="1", name="one", tenant="acme"), Caller(key_id="2", name="two", tenant="acme")

@@ -73,7 +73,7 @@ def test_spending_under_the_gateway_s_default_limits_is_listed() -> None:
         store.close()
 
     asyncio.run(spend())
-    assert (listed()[0]["limits"], listed()[0]["spent_usd"]) == (None, {"day": 0.25})
+    assert (listed()[0]["limits"], listed()[0]["spent_usd"]) == (None, {"day": 0.25, "month": 0.25, "total": 0.25})
 
 
 def test_small_and_large_spending_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

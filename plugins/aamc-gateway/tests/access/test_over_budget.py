@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from pathlib import Path
 
@@ -9,8 +11,11 @@ import httpx
 import pytest
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
+from click.testing import CliRunner
 from forked_gateway import ForkedGateway
 from openai import APIStatusError, OpenAI
+
+from aamc_sdk.cli import aamc
 
 
 @pytest.mark.parametrize("policy", ["refuse", "cheaper"])
@@ -61,3 +66,29 @@ def test_a_request_that_fits_only_a_candidate_over_its_minute_limit_says_when_it
         assert refused.status_code == 503
         assert 0 < int(refused.headers["retry-after"]) <= 60
         assert "cheap is over a limit of its own; try again later" in refused.json()["error"]["message"]
+
+
+def test_a_monthly_budget_that_a_reload_introduces_counts_what_the_key_spent_before(tmp_path: Path) -> None:
+    made = CliRunner().invoke(aamc, ["keys", "add", "ci", "--store", f"sqlite:{tmp_path / 'state.db'}"], catch_exceptions=False)
+    headers = {"x-api-key": made.stdout.strip()}
+    body = {"model": "cheap", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
+    with StubServer({"cheap": Script(output_tokens=10, prompt_tokens=10)}) as stub:
+        candidates = [stub_candidate("cheap", f"{stub.url}/v1", input_price=0.0, output_price=1e4)]  # an answer costs 0.1 USD
+        with ForkedGateway(tmp_path, candidates, settings={}) as gateway:
+            for _ in range(2):
+                assert httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=60).status_code == 200
+            (tmp_path / "gateway.yaml").write_text("router: llm-only\ngateway: {access: {limits: {usd_per_month: 0.25}}}\n")
+            gateway.process.send_signal(signal.SIGHUP)
+            end = time.monotonic() + 60
+            while "was reloaded" not in gateway.output or _spent(tmp_path) != {"day": 0.2, "month": 0.2, "total": 0.2}:
+                assert time.monotonic() < end, gateway.output
+                time.sleep(0.1)
+            refused = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
+    assert refused.status_code == 402
+    assert "has 0.05 USD left of 0.25 USD a month" in refused.json()["error"]["message"]
+
+
+def _spent(folder: Path) -> dict[str, float]:
+    listed = CliRunner().invoke(aamc, ["keys", "list", "--json", "--store", f"sqlite:{folder / 'state.db'}"], catch_exceptions=False)
+    spent: dict[str, float] = json.loads(listed.stdout)["keys"][0]["spent_usd"]
+    return spent

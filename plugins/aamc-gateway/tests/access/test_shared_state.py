@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import signal
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from aamc_gateway.access.shared import Claim, Exceeded, SharedState, open_shared
+from aamc_gateway.access.shared import Claim, Exceeded, SharedState, is_lasting, open_shared
 from aamc_gateway.access.shared.operations import Get, Read, Reserve, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
@@ -163,6 +164,26 @@ def test_settling_twice_charges_once(store: Store) -> None:
         assert await shared.read(["c"]) == pytest.approx([0.5])
 
     run(store, test)
+
+
+@every_backend
+def test_a_charge_without_a_claim_counts_once_the_lease_is_renewed_or_at_the_end(store: Store) -> None:
+    async def charge(shared: SharedState) -> None:
+        for names in ("cd", "c"):
+            shared.charge([(name, math.inf) for name in names], 0.25)
+        end = time.monotonic() + 20
+        while not sum(await shared.read(["c"])) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        assert list(await shared.read(["c", "d"])) == [0.5, 0.25]
+        shared.charge([("c", math.inf)], 0.25)
+
+    run(store, charge, lease_s=1.0)
+
+    async def read(shared: SharedState) -> None:
+        assert list(await shared.read(["c", "d"])) == [0.75, 0.25]
+
+    if is_lasting(store):
+        run(store, read)
 
 
 @every_backend

@@ -16,7 +16,7 @@ from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.settings import CHEAPER
+from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
 
@@ -91,7 +91,7 @@ class Access:
 
     def is_limited(self, caller: Caller, user: str | None) -> bool:
         """Return whether a request of a caller for a user has a budget or another limit."""
-        return bool(self._holders(caller, caller.user or user))
+        return any(holder.limits != NO_LIMITS for holder in self._holders(caller, caller.user or user))
 
     async def admit(
         self,
@@ -164,15 +164,17 @@ class Access:
         return found
 
     def _holders(self, caller: Caller, user: str | None) -> list[Holder]:
+        """Return the key and the tenant of a request, whose spending counts without a limit too, and whoever else has limits."""
         settings = self._settings
         found = []
-        if caller.has_limits:
+        if caller.has_limits or caller.key_id:
             who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
             found.append(Holder("key", caller.key_id, who, caller.limits))
-        if caller.tenant is not None and (limits := _named(settings.tenants, caller.tenant)) is not None:
+        if caller.tenant is not None:
+            limits = _named(settings.tenants, caller.tenant) or NO_LIMITS
             found.append(Holder("tenant", caller.tenant, f"the tenant {caller.tenant!r}", limits))
-        if user is not None and (limits := _named(settings.users, user)) is not None:
-            found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", limits))
+        if user is not None and (own := _named(settings.users, user)) is not None:
+            found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", own))
         return found
 
     @property

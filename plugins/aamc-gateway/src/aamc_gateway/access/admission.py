@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, USD, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, USD, Demand, Holder, LimitedClaim, claims_of, counters_without_budget
 from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 
 
 class Reservation:
-    """The amounts that a request reserves on the counters of some holders.
+    """The amounts that a request reserves on the counters of some holders; their periods without a budget are charged too.
 
     Attributes:
         budget_usd: The cost that is held, in USD; infinity where no budget limits it.
     """
 
-    def __init__(self, shared: SharedState, token: str, claims: Sequence[LimitedClaim], granted: float) -> None:
-        self._shared, self._token, self._claims, self._granted = shared, token, claims, granted
+    def __init__(
+        self, shared: SharedState, holders: Sequence[Holder], began: float, token: str, claims: Sequence[LimitedClaim], granted: float
+    ) -> None:
+        self._shared, self._holders, self._began = shared, holders, began
+        self._token, self._claims, self._granted = token, claims, granted
         self._settled = False
         self.budget_usd = min((self._held(one) for one in claims if one.unit == USD), default=math.inf)
 
     @classmethod
-    async def make(cls, shared: SharedState, holders: Sequence[Holder], demand: Demand) -> Reservation | None:
-        """Reserve the maximum of a request; None if no holder has a limit.
+    async def make(cls, shared: SharedState, holders: Sequence[Holder], demand: Demand) -> Reservation:
+        """Reserve the maximum of a request.
 
         Raises:
             Refused: A limit has not enough left, or the shared state is away.
@@ -40,14 +43,14 @@ class Reservation:
         now = time.time()
         claims = [claim for holder in holders for claim in claims_of(holder, demand, now)]
         if not claims:
-            return None
+            return cls(shared, holders, now, "", (), math.inf)
         try:
             token, found = await shared.reserve([claim.claim for claim in claims], demand.enough_usd)
         except StoreAwayError as error:
             raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
             raise claims[found.claim].refusal(found, demand.advice)
-        return cls(shared, token, claims, found)
+        return cls(shared, holders, now, token, claims, found)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
         """Charge the actual amounts; NaN and None charge the reserved ones. It does not wait, so it cannot be cancelled. A repeat does nothing."""
@@ -55,6 +58,11 @@ class Reservation:
             return
         self._settled = True
         actual = {PARALLEL: 0.0, REQUESTS: None, TOKENS: tokens, USD: None if math.isnan(cost_usd) else cost_usd}
+        if cost_usd > 0:  # not NaN
+            for holder in self._holders:
+                self._shared.charge(counters_without_budget(holder, self._began), cost_usd)
+        if not self._claims:
+            return
         charges = [self._held(one) if (amount := actual[one.unit]) is None else float(amount) for one in self._claims]
         self._shared.settle(self._token, [one.claim for one in self._claims], charges)
 
@@ -97,8 +105,7 @@ class Admission:
         holder = Holder("model", model, f"the model {model!r}", limits)
         tokens = min(self._tokens, limits.tokens_per_minute or math.inf)  # a larger request takes all of a minute
         reservation = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens, advice=self._advice))
-        if reservation is not None:
-            self._calls.append(reservation)
+        self._calls.append(reservation)
         return reservation
 
     def settle(self, cost_usd: float, tokens: int | None = None) -> None:

@@ -126,7 +126,7 @@ def add(
 @keys.command("list")
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with their budgets and spending, also of keys with the gateway's default limits. It lists no spending of tenants and users.
+    """List the keys, with their budgets and what they spent today, this month and in all. It lists no spending of tenants and users.
 
     Example: aamc keys list --store sqlite:gateway.db
     """
@@ -237,16 +237,15 @@ def _show_secret(key: Key, secret: str, as_json: bool) -> None:
 async def _documents(shared: SharedState) -> list[dict[str, Any]]:
     """Return the documents of all keys, without secrets."""
     from aamc_gateway.access.keys import read_keys
-    from aamc_gateway.access.limit_claims import Holder, counters_of
-    from aamc_gateway.access.settings import Limits
+    from aamc_gateway.access.limit_claims import Holder, budgets_of, counters_of
+    from aamc_gateway.access.settings import NO_LIMITS
     from aamc_sdk.config import unstructure
 
     found, now, keys = [], time.time(), await read_keys(shared)
-    every_period = Limits(usd_per_day=0.0, usd_per_month=0.0, usd_total=0.0)  # the gateway's default limits are unknown here
-    counters = [counters_of(Holder("key", key.id, key.name, key.limits or every_period), now) for key in keys]
-    used = iter(await shared.read([name for each in counters for name in each.values()]))
-    for key, periods in zip(keys, counters, strict=True):
-        spent = {period: usd for period in periods if (usd := next(used)) or key.limits}
+    holders = [Holder("key", key.id, key.name, key.limits or NO_LIMITS) for key in keys]  # the gateway's default limits are unknown here
+    used = iter(await shared.read([name for holder in holders for name in counters_of(holder, now)]))
+    for key, holder in zip(keys, holders, strict=True):
+        spent = {period: usd for period, budget in budgets_of(holder.limits) if (usd := next(used)) or budget is not None}
         shown = {name: getattr(key, name) for name in ("id", "name", "created", "tenant", "user", "admin", "expires", "revoked")}
         limits = None if key.limits is None else unstructure(key.limits)
         found.append({**shown, "models": list(key.models), "limits": limits, "state": key.state(now), "spent_usd": spent})

@@ -128,8 +128,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         yield _claim(holder, REQUESTS, "minute", limits.requests_per_minute, 1.0, now)
     if limits.tokens_per_minute is not None:
         yield _claim(holder, TOKENS, "minute", limits.tokens_per_minute, demand.tokens, now)
-    budgets = (("day", limits.usd_per_day), ("month", limits.usd_per_month), ("total", limits.usd_total))
-    for period, limit in budgets:
+    for period, limit in budgets_of(limits):
         if limit is None:
             continue
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
@@ -138,10 +137,29 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 
 
-def counters_of(holder: Holder, now: float) -> dict[str, str]:
-    """Return the counters of a holder's budgets, by period."""
-    demand = Demand(0.0, 0.0, 0.0)
-    return {claim.period: claim.claim.counter for claim in claims_of(holder, demand, now) if claim.unit == USD}
+def counters_without_budget(holder: Holder, now: float) -> Sequence[tuple[str, float]]:
+    """Return the counters in USD, each with its expiry, of the periods without a budget: a later budget begins with what was spent before.
+
+    The total of a user is left out: it would be kept for good.
+    """
+    return _counters_without_budget(holder, int(now // 3600))
+
+
+@lru_cache(maxsize=10_000)  # each request of a key looks there
+def _counters_without_budget(holder: Holder, hour: int) -> Sequence[tuple[str, float]]:
+    periods = [period for period, budget in budgets_of(holder.limits) if budget is None and (period, holder.kind) != ("total", "user")]
+    claims = [_claim(holder, USD, period, math.inf, 0.0, 3600.0 * hour).claim for period in periods]
+    return [(claim.counter, claim.expires) for claim in claims]
+
+
+def counters_of(holder: Holder, now: float) -> list[str]:
+    """Return a holder's counters in USD, of the periods of :func:`budgets_of`."""
+    return [_claim(holder, USD, period, math.inf, 0.0, now).claim.counter for period, _ in budgets_of(holder.limits)]
+
+
+def budgets_of(limits: Limits) -> Sequence[tuple[str, float | None]]:
+    """Return the budget of each period in USD."""
+    return ("day", limits.usd_per_day), ("month", limits.usd_per_month), ("total", limits.usd_total)
 
 
 def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:

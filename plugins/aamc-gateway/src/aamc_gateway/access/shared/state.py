@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +46,8 @@ _RETRY_S = 1.0
 _PATIENCE_S = 0.02
 """Time that an operation nobody waits for is kept back, in seconds, so that the next one's transaction takes it along."""
 _MAX_OWED = 10_000
+_NO_LIMIT = 1e18
+"""A limit that nothing reaches; JSON has no infinity."""
 _Task = tuple[Operation, "asyncio.Future[Any] | None"]
 
 
@@ -72,6 +74,7 @@ class SharedState:
         self._timer: asyncio.TimerHandle | None = None
         self._owed: deque[Settle] = deque(maxlen=_MAX_OWED)
         self._open: set[str] = set()  # the tokens of reservations that were not settled
+        self._uncharged: defaultdict[tuple[str, float], float] = defaultdict(float)  # amounts by counter and expiry
         self._absence = ""
         self._renews_at = time.monotonic() + self._renew_s
         self._changed = threading.Condition()
@@ -107,6 +110,15 @@ class SharedState:
         """End a reservation: charge amounts in place of the reserved ones. It does not wait, so that it cannot be cancelled."""
         with suppress(StoreError):  # after closing, the reservation expires
             self._add((Settle(token, claims, charges), None))
+
+    def charge(self, counters: Sequence[tuple[str, float]], amount: float) -> None:
+        """Add an amount to counters that nothing limits, each with its expiry, at the next renewal: in some seconds, or once the backend is back.
+
+        What waits is lost with the process.
+        """
+        with self._changed:
+            for counter in counters:
+                self._uncharged[counter] += amount
 
     async def read(self, counters: Sequence[str]) -> Sequence[float]:
         """Return the charged and held amount of each counter."""
@@ -175,7 +187,7 @@ class SharedState:
                 closed = self._closed and not self._tasks
             if batch:
                 self._apply(batch)
-            if time.monotonic() >= self._renews_at or (closed and self._absence):
+            if time.monotonic() >= self._renews_at or (closed and (self._absence or self._uncharged)):
                 self._renew()
             if closed:
                 self._backend.close()
@@ -240,6 +252,15 @@ class SharedState:
             logger.warning("the shared state is back")
             self._absence = ""
             self._apply([])
+        self._charge_all()
+
+    def _charge_all(self) -> None:
+        """Charge what waits, by a reservation of nothing."""
+        with self._changed:
+            waiting, self._uncharged = self._uncharged, defaultdict(float)
+        if waiting:
+            token, claims = os.urandom(8).hex(), [Claim(counter, _NO_LIMIT, 0.0, 0.0, expires) for counter, expires in waiting]
+            self._apply([(Reserve(token, claims), None), (Settle(token, claims, [*waiting.values()]), None)])
 
 
 def is_lasting(store: Store) -> bool:
