@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -229,6 +230,19 @@ def test_a_change_of_prices_or_candidates_leaves_the_saving_of_the_past_as_it_wa
             gateway.process.send_signal(signal.SIGHUP)
             wait_for(lambda number=reloads: gateway.output.count("was reloaded") == number)
             assert saved_usd() == pytest.approx(before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are found in /proc")
+def test_all_processes_log_in_the_same_form(stub: StubServer, tmp_path: Path) -> None:
+    with ForkedGateway(tmp_path, candidates(stub), settings={"workers": 2, "observe": {"logs": {"format": "json"}}}) as gateway:
+        pid = gateway.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        worker = next(int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: "a worker ended" in gateway.output)
+        line = next(line for line in gateway.output.splitlines() if "a worker ended" in line)
+    found = json.loads(line)
+    assert (found["level"], found["message"]) == ("error", "a worker ended with status -9; another one starts")
 
 
 def test_metrics_can_be_public_or_off(stub: StubServer, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from aamc_models.testing import StubServer
 from pages.conftest import Serve, chat, http, logged
@@ -21,6 +23,17 @@ def test_a_trial_is_served_and_its_state_is_on_the_dashboard(serve: Serve, kind)
     assert (sum(trial["served"].values()), trial["judged"], trial["verdict"]) == (10, 10, "no difference yet")
     roles = [each["role"] for each in http(f"{gateway.url}/admin/posteriors").json["routers"]]
     assert roles == ["stable", "candidate"]
+
+
+def test_metrics_tell_that_a_trial_has_ended(serve: Serve, stub: StubServer):
+    gateway = serve(router={"name": "canary", "stable": "epsilon-greedy", "candidate": "thompson", "share": 0.5, "max_cost_ratio": 1e-6})
+    assert "\naamc_trial_ended 0.0\n" in http(f"{gateway.url}/metrics").body.decode()
+    for n in range(80):  # the limit counts from 20 calls of each router on
+        assert http(f"{gateway.url}/v1/chat/completions", chat(text=f"Question {n}")).status == 200
+    end = time.monotonic() + 60
+    while "\naamc_trial_ended 1.0\n" not in http(f"{gateway.url}/metrics").body.decode():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def file(stub: StubServer, algorithm: dict) -> dict:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.observe.metrics import TRIAL_ENDED
 from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError
@@ -51,7 +52,7 @@ async def share_gauges(gateway_of: Callable[[], Gateway]) -> None:
 
 
 def _share(gateway: Gateway) -> None:
-    gateway.metrics.share(gateway.controller.process_health(), _present(gateway))
+    gateway.metrics.share({**gateway.controller.process_health(), **_trial(gateway)}, _present(gateway))
 
 
 async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -127,8 +128,14 @@ def _resting(gateway: Gateway) -> frozenset[str]:
 
 
 def _health(gateway: Gateway) -> Mapping[str, float]:
-    """Return the numbers of the controller; none while its log is away."""
+    """Return the numbers of the controller, none while its log is away, and those of a trial."""
     try:
-        return gateway.controller.health()
+        return {**gateway.controller.health(), **_trial(gateway)}
     except AamcError:
-        return {}
+        return _trial(gateway)
+
+
+def _trial(gateway: Gateway) -> Mapping[str, float]:
+    """Return whether the canary that is served has ended; nothing for other routers."""
+    router = gateway.controller.router
+    return {TRIAL_ENDED: float(router.ended is not None)} if hasattr(router, "ended") else {}

@@ -34,6 +34,8 @@ PRESENT = {
     "queue_depth": "Calls beyond the concurrency of a candidate's endpoint, which wait for their turn there.",
 }
 """Gauges of candidates."""
+TRIAL_ENDED = "trial_ended"
+"""The gauge that is 1 once a canary's trial has ended."""
 _SUMMED = ("calls_in_flight", "is_learner", "queue_depth", "queued", "unlogged")
 """The gauges that are added up over the workers; of the others the maximum counts."""
 Gauges = Mapping[str, Mapping[str, float]]
@@ -224,4 +226,5 @@ class _Present:
                 yield gauge
             else:
                 unit = next((end for end in _UNITS if name.endswith(end)), "")
-                yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", "See MetaController.health.", value=values[""])
+                meaning = "1 once the canary's trial has ended." if name == TRIAL_ENDED else "See MetaController.health."
+                yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", meaning, value=values[""])

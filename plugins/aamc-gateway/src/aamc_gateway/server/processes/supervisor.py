@@ -20,6 +20,7 @@ from multiprocessing.synchronize import Semaphore
 import click
 
 from aamc_gateway.observe.metrics import FOLDER, worker_ended
+from aamc_gateway.observe.request_log import configure_logs
 from aamc_gateway.server.processes.launch import STORE, Launch
 from aamc_gateway.server.processes.worker import serve_worker
 from aamc_gateway.server.settings import GatewaySettings
@@ -70,6 +71,7 @@ def run(launch: Launch) -> None:
         AamcError: Something cannot be used, or the port is taken.
     """
     settings = launch.settings()
+    configure_logs(settings.observe.logs)
     with listening_socket(settings.host, settings.port) as listener:
         listener.set_inheritable(True)
         host, port = listener.getsockname()[:2]
@@ -94,6 +96,7 @@ def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
     """Serve in a worker process, and say when it does."""
     threading.Thread(target=_end_with_supervisor, name="aamc-supervisor", daemon=True).start()
     try:
+        configure_logs(launch.settings().observe.logs)
         serve_worker(launch.again(), listener, ready.release)
     except AamcError as error:  # the configuration may have changed since the start
         logger.error("a worker cannot start: %s", error)  # noqa: TRY400  # the traceback says nothing more
