@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,14 @@ def test_check_says_what_would_be_served() -> None:
     assert result.exit_code == 0
     served = "a free port of 127.0.0.1, router thompson, candidates echo-small, echo-large"
     assert result.output == f"OK: {served}; the log is in memory and ends with the process\n"
+
+
+def test_check_leaves_the_history_of_prices_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pool.yaml").write_text("candidates: [{name: a, prices: {input: 1, output: 2}, endpoint: {provider: echo}}]")
+    command = ["serve", "--check", "--port", "0", "--pool", str(tmp_path / "pool.yaml"), "--store", f"sqlite:{tmp_path / 'state.db'}"]
+    assert CliRunner().invoke(aamc, command).exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "state.db.gateway")) as kept:
+        assert kept.execute("SELECT count(*) FROM shared_values").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,6 @@ class Gateway:
             await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)
         except asyncio.TimeoutError:
             logger.warning("router %r has not scored a request within %g s; requests wait for it", self.controller.router_name, _CHECK_S)
-        await self.figures.start(self.shared)
         self.watch.start()
         self.erasable.start()
 
