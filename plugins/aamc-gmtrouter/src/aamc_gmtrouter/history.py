@@ -60,7 +60,6 @@ class UserHistory:
     """The judgements of one user, oldest first, and the user's own description.
 
     Attributes:
-        judgements: The judgements.
         context: The text that describes the user; empty for none.
         preferred: Names of models that the user prefers in general.
     """

@@ -88,10 +88,6 @@ class RouterR1Orchestration(Orchestration):
 class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
     """Answers questions by a policy, a language model that consults others.
 
-    Args:
-        config: The options.
-        services: Have the pool and the client for models.
-
     Raises:
         ConfigError: An option names no candidate of the pool.
     """
@@ -144,12 +140,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
         return prompt_of(self.config, task, models, quality, shown, calls=self.config.calls)
 
     def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False) -> Episode:
-        """Return a new episode.
-
-        Args:
-            task: The question.
-            budget: Its limits; those of the options count too.
-            on_loop: Whether it is played on the event loop of the services.
+        """Return a new episode within the budget and the limits of the options, ``on_loop`` if the event loop of the services plays it.
 
         Raises:
             ConfigError: The policy is not a candidate, or has no price and there is a budget.

@@ -155,9 +155,7 @@ def line(step: Mapping[str, Any]) -> Text:
 def page(episodes: Sequence[Mapping[str, Any]], title: str = "Router-R1") -> str:
     """Return episodes as one page of HTML, without scripts or outside files.
 
-    Args:
-        episodes: Their documents, with ``task``, ``answer`` and ``cost_usd`` in addition to those of :func:`document`.
-        title: The page's title.
+    Their documents have ``task``, ``answer`` and ``cost_usd`` in addition to those of :func:`document`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -83,12 +83,7 @@ class Truth:
 
 
 class FactWorld:
-    """A world: each domain has a fact about each entity, another entity.
-
-    Args:
-        seed: Seed of the facts and of the models' knowledge.
-        entities: Number of entities.
-    """
+    """A world: each domain has a fact about each entity, another entity. The seed draws the facts and the models' knowledge."""
 
     def __init__(self, seed: int, entities: int = 20) -> None:
         self.seed, self.entities = seed, entities

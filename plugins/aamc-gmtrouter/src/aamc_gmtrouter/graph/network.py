@@ -32,12 +32,7 @@ with warnings.catch_warnings():  # PyTorch Geometric 2.8 uses torch.jit at impor
 
 
 class GraphNetwork(nn.Module):
-    """The network of equations (1) to (3).
-
-    Args:
-        config: The options.
-        dimensions: Width of reduced embeddings, d.
-    """
+    """The network of equations (1) to (3), for reduced embeddings of d ``dimensions``."""
 
     def __init__(self, config: GMTRouterConfig, dimensions: int) -> None:
         super().__init__()
@@ -91,13 +86,7 @@ def tensor(values: Floats, device: torch.device) -> Tensor:
 
 
 class ServedNetwork:
-    """A trained network for one user at a time.
-
-    Args:
-        config: The options.
-        dimensions: Width of reduced embeddings, d.
-        parameters: The trained parameters by name.
-    """
+    """A trained network, given its parameters by name, for one user at a time."""
 
     def __init__(self, config: GMTRouterConfig, dimensions: int, parameters: Mapping[str, NDArray[np.float32]]) -> None:
         self._network = GraphNetwork(config, dimensions)

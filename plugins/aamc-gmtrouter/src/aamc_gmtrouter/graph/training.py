@@ -122,16 +122,7 @@ class TrainedGraph:
 
 
 class GraphTraining:
-    """One training of the network.
-
-    Args:
-        config: The options.
-        model: The preference model.
-        users: Reduced histories of training users.
-        validation: Reduced histories of validation users.
-        services: The pool, seed and device.
-        training: The folder of the checkpoints, whether to resume, and the progress.
-    """
+    """One training of the network, on the reduced histories of training and validation users."""
 
     def __init__(
         self,

@@ -28,10 +28,7 @@ class RatedAnswer:
 
     Attributes:
         where: The file and the line, for error messages.
-        user: The user.
         session: The conversation.
-        query: The text that was answered.
-        model: The model that answered.
         rating: A number on the file's scale, or from 0 to 1 for one in words.
         in_words: Whether the rating is in words.
         time: Seconds since the epoch; NaN if missing.

@@ -148,13 +148,7 @@ def _kernel(both: tuple[Floats, Floats], weights: Floats) -> Floats:
 
 
 class _NegativeEvidence:
-    """Returns minus the penalised evidence and its derivatives; each call starts from the sites of the call before.
-
-    Args:
-        seen: The judgements.
-        layout: The places of the weights.
-        variances: The variance of each weight.
-    """
+    """Returns minus the penalised evidence and its derivatives; each call starts from the sites of the call before."""
 
     def __init__(self, seen: Observations, layout: _Layout, variances: Floats) -> None:
         self._seen, self._layout, self._variances = seen, layout, variances

@@ -25,12 +25,8 @@ ANSWERED, NO_ANSWER, MALFORMED = "answered", "no_answer", "malformed"
 class Dialogue:
     """The state of one episode: take the policy's turn, inform it of the replies, until it is done.
 
-    A turn with a blocking error uses up a round, and the environment tells the policy what to correct.
-
-    Args:
-        names: The models that may be consulted.
-        options: Have the limits of rounds, calls and tokens.
-        count: Returns the tokens of a text; by default four characters are one.
+    A turn with a blocking error uses up a round, and the environment tells the policy what to correct. The options limit rounds, calls and
+    tokens, which ``count`` counts in a text; by default four characters are one.
 
     Attributes:
         transcript: The turns and informations so far.

@@ -53,18 +53,9 @@ def render_prompt(
     context: str = "",
     history: Sequence[Turn] = (),
 ) -> str:
-    """Return the prompt of an episode.
+    """Return the prompt of an episode, with the models that may be consulted and their measured quality by name and category.
 
-    Args:
-        question: The question to answer.
-        models: The models that may be consulted.
-        quality: Their measured quality, by name and category.
-        codec: ``"tags"`` or ``"tools"``.
-        rounds: Maximum number of routing rounds.
-        calls: Maximum number of models that one turn consults.
-        preference: Weights of quality, cost and latency; None to leave them out.
-        context: What is known of the user; ``""`` to leave it out.
-        history: Earlier turns of the conversation.
+    In at most ``rounds`` rounds, each turn consults at most ``calls`` models. ``context`` is what is known of the user.
     """
     models = list(models)
     rules = (_TAG_RULES if codec == TAGS else _TOOL_RULES).format(

@@ -52,12 +52,7 @@ class FirstCall:
         self._options, self._policy, self._client, self._quality = options, policy, client, quality or {}
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the model of the policy's first call.
-
-        Args:
-            query: The query.
-            pool: The candidates.
-            preference: The preference that the policy sees; None to leave it out.
+        """Return the model of the policy's first call; the prompt states the preference, unless it is None.
 
         Raises:
             AamcError: The policy did not answer, or gave no usable answer.

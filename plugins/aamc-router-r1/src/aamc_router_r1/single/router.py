@@ -92,10 +92,6 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
     Where it gives no usable answer in time, the fallback decides, and the decision's notes say so. The fallback learns from the log
     as it would on its own.
 
-    Args:
-        config: The options.
-        services: Have the pool and the client for models.
-
     Raises:
         ConfigError: The options name no usable policy or fallback.
     """
