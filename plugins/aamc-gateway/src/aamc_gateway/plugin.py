@@ -10,5 +10,5 @@ def aamc_commands() -> list[Component]:
         Component(
             "serve", "aamc_gateway.server.processes.command:serve", "Serve OpenAI's and Anthropic's APIs, and choose the model of each request."
         ),
-        Component("keys", "aamc_gateway.access.commands:keys", "Make, list, change, revoke and rotate the keys of a gateway."),
+        Component("keys", "aamc_gateway.access.commands:keys", "Make, list, change, revoke, rotate and move the keys of a gateway."),
     ]

@@ -431,3 +431,23 @@ def test_a_gateway_whose_server_comes_back_empty_stays_closed_and_says_why(store
         assert httpx.get(f"{gateway.url}/v1/models").status_code == 401
         ready = httpx.get(f"{gateway.url}/readyz")
     assert ready.json() == {"status": "degraded", "problems": ["the shared state has lost keys: its server came back without its data"]}
+
+
+def test_a_gateway_on_a_used_log_without_keys_warns_that_it_is_open(tmp_path: Path) -> None:
+    plain = [{"name": "plain", "endpoint": {"provider": "echo"}}]
+    with GatewayProcess(tmp_path, plain, router="random") as gateway:
+        body = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
+    assert "no keys" not in gateway.output
+    with GatewayProcess(tmp_path, plain, router="random") as gateway:
+        pass
+    assert "sqlite:state.db has decisions and no keys, so every request of this machine is answered" in gateway.output
+    with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager())) as store:
+
+        async def make(_: Access, shared: SharedState) -> None:
+            await add_key(shared, name="ci")
+
+        run(store, make)
+    with GatewayProcess(tmp_path, plain, router="random") as gateway:
+        pass
+    assert gateway.output.count("no keys") == 1  # the output of all three

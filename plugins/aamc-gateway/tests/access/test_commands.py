@@ -32,8 +32,8 @@ def keys(*arguments: str) -> str:
     return result.stdout
 
 
-def listed() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(keys("list", "--json"))["keys"]
+def listed(store: str = "sqlite:aamc-gateway.db") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(keys("list", "--json", "--store", store))["keys"]
     return found
 
 
@@ -167,3 +167,53 @@ def test_a_log_that_does_not_exist_is_not_made(arguments: list[str], folder: Pat
     assert ended.value.code == 1
     assert "there is no store at typo.db" in capsys.readouterr().err
     assert not list(folder.glob("typo.db*"))
+
+
+@pytest.mark.parametrize("store_url", ["sqlite", "redis", "postgres"], indirect=True)
+def test_keys_and_their_spending_move_to_another_store(store_url: str) -> None:
+    secret = keys("add", "ci", "--tenant", "acme", "--user", "ann", "--usd-total", "2", "--store", "sqlite:old.db").strip()
+    keys("add", "gone", "--store", "sqlite:old.db")
+    keys("revoke", "gone", "--store", "sqlite:old.db")
+    limits = {"tenants": {"acme": Limits(usd_per_month=3.0)}, "users": {"ann": Limits(usd_per_day=5.0)}}
+
+    async def spend(url: str, usd: float) -> None:
+        store = open_store(url, get_plugin_manager())
+        shared = open_shared(store)
+        access = Access(AccessSettings(**limits), shared)  # type: ignore[arg-type]  # by name
+        try:
+            admission = await access.admit(await access.caller([(b"x-api-key", secret.encode())]), max_cost_usd=usd)
+            admission.settle(usd)
+        finally:
+            await shared.close()
+            store.close()
+
+    asyncio.run(spend("sqlite:old.db", 1.5))
+    before = listed("sqlite:old.db")
+    keys("export", "keys.json", "--store", "sqlite:old.db")
+    assert secret[-43:] not in Path("keys.json").read_text()
+    for new in (2, 0):
+        assert json.loads(keys("import", "keys.json", "--store", store_url, "--json")) == {"schema": 1, "keys": 2, "new": new}
+        assert listed(store_url) == before
+    with pytest.raises(Refused, match=r"the key 'ci' has 0\.5 USD left"):
+        asyncio.run(spend(store_url, 0.6))
+    keys("set", "ci", "--usd-total", "100", "--store", store_url)
+    with pytest.raises(Refused, match=r"the tenant 'acme' has 1\.5 USD left"):
+        asyncio.run(spend(store_url, 1.6))
+    limits["tenants"] = {}
+    with pytest.raises(Refused, match=r"this user has 3\.5 USD left"):
+        asyncio.run(spend(store_url, 3.6))
+    asyncio.run(spend(store_url, 3.4))
+
+
+def test_an_import_of_keys_that_cannot_be_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    keys("add", "ci")
+    keys("export", "keys.json")
+    keys("add", "ci", "--store", "sqlite:new.db")
+    Path("other.json").write_text('{"decision": {}}')
+    Path("bad.json").write_text("{")
+    for name, message in (("keys", "there is another key named 'ci'"), ("other", "decision"), ("bad", "give a file of aamc keys export")):
+        with pytest.raises(SystemExit) as ended:
+            main(["keys", "import", f"{name}.json", "--store", "sqlite:new.db"])
+        assert ended.value.code == 1
+        assert message in capsys.readouterr().err
+    assert len(listed("sqlite:new.db")) == 1

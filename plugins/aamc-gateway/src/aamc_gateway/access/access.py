@@ -53,10 +53,14 @@ class Access:
 
     async def check_listening(self, host: str) -> None:
         """Raise ConfigError if a gateway without keys would listen beyond this machine."""
-        if not _is_loopback(host) and not await self._has_keys():
+        if not _is_loopback(host) and await self.is_open():
             named = "where URL is the log that aamc serve --store names"
             make = f"aamc keys add NAME --admin --store URL, {named}, or by the environment variable {self._settings.admin_key_env}"
             raise ConfigError(f"without keys the gateway listens on 127.0.0.1 only, not on {host!r}: make a key first, with {make}")
+
+    async def is_open(self) -> bool:
+        """Return whether requests need no key."""
+        return not self._needs_keys and not await self._has_keys()
 
     async def caller(self, headers: Headers) -> Caller:
         """Return the caller of a request, by ``Authorization: Bearer KEY``, ``x-api-key`` or ``api-key``.
@@ -68,7 +72,7 @@ class Access:
         """
         key = _key_in(headers)
         try:
-            if not self._needs_keys and not await self._has_keys():
+            if await self.is_open():
                 _check_local(headers)
                 return self._local
             if not key:

@@ -1,4 +1,4 @@
-"""``aamc keys``: make, list, change, revoke and rotate the keys of a gateway."""
+"""``aamc keys``: make, list, change, revoke, rotate and move the keys of a gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aamc_sdk.cli import JSON, Duration, Number, plugins_of, split_names
+from aamc_sdk.cli import JSON, Duration, InputFile, Number, plugins_of, split_names
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Ca
 
 @click.group()
 def keys() -> None:
-    """Make, list, change, revoke and rotate the keys of a gateway. Keys are kept as hashes, with the gateway's log."""
+    """Make, list, change, revoke, rotate and move the keys of a gateway. Keys are kept as hashes, with the gateway's log."""
 
 
 @keys.command()
@@ -209,6 +209,48 @@ def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, stor
 
     found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))
     _show_secret(found, secret, as_json)
+
+
+@keys.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_of_a_log
+def export(ctx: click.Context, /, file: Path, run: Path | None, store: str | None, as_json: bool) -> None:
+    """Write all keys to FILE, with their hashes (no secrets) and the spending of the keys, their tenants and their users.
+
+    Stop the gateway first, so that no spending is missing.
+
+    Example: aamc keys export keys.json --store sqlite:gateway.db
+    """
+    from aamc_gateway.access.key_transfer import export_keys
+    from aamc_sdk.cli import write_json_line
+    from aamc_sdk.storage import write_json
+
+    document = _with_shared(ctx, run, store, export_keys)
+    write_json(file, document)
+    if as_json:
+        write_json_line({"schema": 1, "keys": len(document["keys"])})
+    else:
+        click.echo(f"{len(document['keys'])} keys written to {file}.", err=True)
+
+
+@keys.command("import")
+@click.argument("file", type=InputFile())
+@_of_a_log
+def import_(ctx: click.Context, /, file: Path, run: Path | None, store: str | None, as_json: bool) -> None:
+    """Add the keys of FILE, made by aamc keys export: clients keep their secrets, and budgets what was spent. Known keys stay as they are.
+
+    Example: aamc keys import keys.json --store postgres://me@db/routing
+    """
+    from aamc_gateway.access.key_transfer import import_keys
+    from aamc_sdk.cli import write_json_line
+    from aamc_sdk.storage import read_json_object
+
+    document = read_json_object(file, "give a file of aamc keys export")
+    count, new = _with_shared(ctx, run, store, lambda shared: import_keys(shared, document, str(file)), existing=False)
+    if as_json:
+        write_json_line({"schema": 1, "keys": count, "new": new})
+    else:
+        click.echo(f"{count} keys read, {new} of them new.", err=True)
 
 
 def _check_name(name: str, what: str) -> None:

@@ -144,6 +144,7 @@ class Gateway:
                     name,
                 )
         await asyncio.to_thread(self._check_log)
+        await self._warn_if_open()
         try:
             await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)
         except asyncio.TimeoutError:
@@ -165,6 +166,13 @@ class Gateway:
             raise ConfigError(f"the gateway logs each decision, and {store.name} would only be read; leave out read_only")
         with self.components.store_errors():
             store.add_decisions([])  # refused by an export
+
+    async def _warn_if_open(self) -> None:
+        """Warn if the log was used before and there are no keys: those of a moved log stay where it was."""
+        store = self.components.store
+        if is_lasting(store) and await self.access.is_open() and await asyncio.to_thread(store.position) > 0:
+            what = f"{store.name} has decisions and no keys, so every request of this machine is answered, as an admin's"
+            logger.warning("%s: make a key with aamc keys add, or, if the log was moved here, move its keys with aamc keys export and import", what)
 
     def _check_scores(self) -> None:
         """Let the estimator describe a request, and the router score it unless that calls a model."""
