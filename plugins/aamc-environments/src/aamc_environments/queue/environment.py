@@ -115,8 +115,7 @@ class QueueEnvironment(StreamEnvironment):
             seed: The seed of outcomes.
         """
         environment = cls(config, Services(pool=pool, reward=reward, make=_no_component, seed=seed))
-        world = read_world(config.world)
-        environment.prepare({split: sample_queries(world, size, own) for split, (size, own) in queries.items()})
+        environment.prepare({split: sample_queries(environment._world, size, own) for split, (size, own) in queries.items()})
         outcomes = environment.dataset("train").outcomes
         assert outcomes is not None  # sampled just now
         reward.fit(outcomes)

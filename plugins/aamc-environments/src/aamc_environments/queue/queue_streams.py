@@ -246,29 +246,25 @@ class QueueStreams(Streams):
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
         service_ms = self._draws.service * self.service_ms.take(actions) * self.service_factors.take(self.row)
-        if self.resource is not None:
-            return self._serve_by(self.resource, actions, allowed, chance, service_ms, prompt_usd + answer_usd * (0.5 + self._draws.length))
-        queues = self._queues + actions
-        backlog_ms = self.backlog_ms.reshape(-1)
-        wait_ms = backlog_ms.take(queues)
-        backlog_ms[queues] = wait_ms + service_ms * allowed
+        cost_usd = prompt_usd + answer_usd * (0.5 + self._draws.length)
+        wait_ms: Floats | float = 0.0
+        if self.resource is None:
+            queues, backlog_ms = self._queues + actions, self.backlog_ms.reshape(-1)
+            wait_ms = backlog_ms.take(queues)
+            backlog_ms[queues] = wait_ms + service_ms * allowed
+        else:
+            streams, view = np.arange(self.num_envs), self.view
+            if view.wait_ms is not None:
+                wait_ms = view.wait_ms[streams, actions]
+            if view.added_usd is not None:
+                cost_usd = cost_usd + view.added_usd[streams, actions]
+            tokens = self._truth.prompt_tokens.take(self.row) + self._truth.output_tokens.take(self.row) * (0.5 + self._draws.length)
+            self.resource.serve(StepCalls(actions, allowed, service_ms, tokens, cost_usd))
         return Outcomes(
             quality=(self._draws.success < chance).astype(np.float64),
-            cost_usd=prompt_usd + answer_usd * (0.5 + self._draws.length),
+            cost_usd=cost_usd,
             latency_ms=wait_ms + service_ms + self._network_ms.take(actions),
         )
-
-    def _serve_by(
-        self, resource: Resource, actions: NDArray[np.intp], allowed: NDArray[np.bool_], chance: Floats, service_ms: Floats, cost_usd: Floats
-    ) -> Outcomes:
-        streams, view = np.arange(self.num_envs), self.view
-        wait_ms: Floats | float = 0.0 if view.wait_ms is None else view.wait_ms[streams, actions]
-        if self.view.added_usd is not None:
-            cost_usd = cost_usd + self.view.added_usd[streams, actions]
-        tokens = self._truth.prompt_tokens.take(self.row) + self._truth.output_tokens.take(self.row) * (0.5 + self._draws.length)
-        resource.serve(StepCalls(actions, allowed, service_ms, tokens, cost_usd))
-        quality = np.asarray(self._draws.success < chance, dtype=np.float64)
-        return Outcomes(quality, cost_usd, wait_ms + service_ms + self._network_ms.take(actions))
 
 
 def _visible_request(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:

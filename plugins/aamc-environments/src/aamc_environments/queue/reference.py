@@ -12,19 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.queue.queue_streams import BURST, QueueStreams
+from aamc_environments.queue.queue_streams import BURST, Arrivals, QueueStreams
 from aamc_environments.queue.relative_values import NotConvergedError, RelativeValues, SharedResource, solve
 from aamc_environments.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_sdk import Outcomes
 from aamc_sdk.types import Floats
-
-if TYPE_CHECKING:
-    from aamc_environments.queue.queue_streams import Arrivals
 
 ROWS = 300
 """Rows that stand for all queries."""
