@@ -8,6 +8,7 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 from aamc_agents.state import Activation, Fault, TaskState
 
 from aamc_sdk.errors import AamcError, public_message
@@ -93,16 +94,5 @@ def frozen(value: Any) -> Any:
 
 def visible_state(state: TaskState) -> TaskState:
     """Return the state for an agent: a copy without the task's reference, verifier, kind and difficulty."""
-    history = tuple(
-        Activation(
-            agent=turn.agent,
-            output=turn.output and AgentOutput(turn.output.content, turn.output.cost, turn.output.metadata),
-            fault=turn.fault,
-            error=turn.error,
-            public_error=turn.public_error,
-            seconds=turn.seconds,
-            cost=turn.cost,
-        )
-        for turn in state.history
-    )
-    return TaskState(task=state.task.without_truth(), history=history, steps_left=state.steps_left, seed=state.seed)
+    history = tuple(attrs.evolve(turn, output=turn.output and attrs.evolve(turn.output)) for turn in state.history)
+    return attrs.evolve(state, task=state.task.without_truth(), history=history)
