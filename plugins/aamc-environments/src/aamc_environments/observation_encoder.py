@@ -18,12 +18,7 @@ _PROMPT = QUERY_NUMBERS.index("log_prompt_tokens")
 
 
 class ObservationEncoder:
-    """Encodes rows of a request like :meth:`aamc_sdk.routing.features.Features.flat`.
-
-    Args:
-        request: All Q rows of a split as routers see them, with empty queues.
-        reward: Scales cost and latency.
-    """
+    """Encodes rows of a split, which routers see with empty queues, like :meth:`aamc_sdk.routing.features.Features.flat`."""
 
     def __init__(self, request: RoutingRequest, reward: Reward) -> None:
         features = encode(request, reward)
@@ -46,13 +41,9 @@ class ObservationEncoder:
         return int(self._flat.shape[1])
 
     def observe(self, rows: NDArray[np.intp], preferences: Floats, wait_ms: Floats | None, view: StepView = NO_CHANGE) -> Array32:
-        """Return observations ``[..., width]`` of rows ``[...]`` under preferences ``[..., 3]`` and waits ``[..., M]``.
+        """Return observations ``[..., width]`` of rows ``[...]`` under preferences ``[..., 3]`` and waits ``[..., M]``, None for empty queues.
 
-        Args:
-            rows: The rows.
-            preferences: The preferences.
-            wait_ms: The waits; None for empty queues.
-            view: What else the state of the pool changes; its waits are ignored.
+        The view is what else the state of the pool changes; its waits are ignored.
         """
         observation: Array32 = self._flat.take(rows, axis=0)
         observation[..., self._preference] = preferences

@@ -22,12 +22,7 @@ class ReplayOptions(StreamOptions):
 
 
 class ReplayStreams(Streams):
-    """Streams that read outcomes from a table.
-
-    Args:
-        setup: The setup of the streams.
-        outcomes: The table, ``[Q, M]``.
-    """
+    """Streams that read outcomes from a table, ``[Q, M]``."""
 
     def __init__(self, setup: StreamSetup, outcomes: Outcomes) -> None:
         self._outcomes = outcomes

@@ -14,11 +14,7 @@ from aamc_sdk.routing import Array32
 
 
 class StreamsVecEnv(VecEnv):
-    """Streams for Stable-Baselines3, thousands at once.
-
-    Args:
-        streams: The result of :meth:`aamc_sdk.interfaces.Environment.vector`.
-    """
+    """Streams of :meth:`aamc_sdk.interfaces.Environment.vector` for Stable-Baselines3, thousands at once."""
 
     def __init__(self, streams: Streams) -> None:
         self.streams = streams

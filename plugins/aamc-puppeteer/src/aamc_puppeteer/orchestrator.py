@@ -294,7 +294,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         :mod:`aamc_puppeteer.serving.parallel_paths`.
         """
         work = as_task(task)
-        async for step in fork(self, work, budget) if self.forks(budget) else self.steps(begin(0, work, budget.steps, 0), budget):
+        async for step in fork(self, work, budget, []) if self.forks(budget) else self.steps(begin(0, work, budget.steps, 0), budget):
             yield step
 
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:

@@ -107,12 +107,7 @@ class QueueEnvironment(StreamEnvironment):
     def sampled(cls, config: QueueOptions, pool: Pool, reward: LinearReward, queries: Mapping[str, tuple[int, int]], seed: int) -> QueueEnvironment:
         """Return the simulator with queries of its world's own distribution, and fit the reward to the outcomes of split ``"train"``.
 
-        Args:
-            config: The options.
-            pool: The candidates.
-            reward: The reward to fit.
-            queries: Number and seed of the queries of each split.
-            seed: The seed of outcomes.
+        ``queries`` has the number and the seed of the queries of each split; ``seed`` is that of outcomes.
         """
         environment = cls(config, Services(pool=pool, reward=reward, make=_no_component, seed=seed))
         environment.prepare({split: sample_queries(environment._world, size, own) for split, (size, own) in queries.items()})

@@ -90,9 +90,7 @@ class TrueOutcomes:
     def under(self, drift: Floats, price: Floats) -> Floats:
         """Return chance of success, USD of the prompt, and of an answer of mean length, ``[3, Q, M]``.
 
-        Args:
-            drift: Change of each candidate's log-odds, ``[M]``.
-            price: Each candidate's multiple of its list price, ``[M]``.
+        ``drift`` is the change of each candidate's log-odds, and ``price`` the multiple of its list price, ``[M]`` each.
         """
         return np.stack((sigmoid(self.log_odds + drift), self.prompt_usd * price, self.answer_usd * price))
 
@@ -139,14 +137,7 @@ class Arrivals:
 
 
 class QueueStreams(Streams):
-    """Streams whose candidates are queues.
-
-    Args:
-        setup: The setup of the streams.
-        truth: The true expectations of the split's rows.
-        arrivals: The arrival process.
-        schedule: The events.
-        resource: What calls share in place of queues; None for one first-come-first-served server a candidate.
+    """Streams whose candidates are queues with one first-come-first-served server each, unless calls share a resource.
 
     Attributes:
         service_ms: The candidates' mean service times, ``[M]``.

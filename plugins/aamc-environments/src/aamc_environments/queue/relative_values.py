@@ -86,12 +86,7 @@ class RelativeValues:
 
 
 def solve(resource: SharedResource, other: Floats, limit: float) -> RelativeValues:
-    """Return the relative values of a resource.
-
-    Args:
-        resource: The resource.
-        other: Reward of the best alternative, ``[K]``.
-        limit: Work beyond which no query uses it.
+    """Return the relative values of a resource against the best alternative's reward ``[K]``, up to a limit of work beyond which no query uses it.
 
     Raises:
         NotConvergedError: Policy iteration does not end.

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 class AgentPolicy:
-    """Chooses among agents by a network, which :mod:`aamc_puppeteer.policy.network` describes.
-
-    Args:
-        config: The options.
-        services: Makes the estimator.
-        agents: The agents as candidates, in order; :meth:`use` replaces them.
+    """Chooses among agents, given as candidates, by a network, which :mod:`aamc_puppeteer.policy.network` describes.
 
     Attributes:
         updates: Number of gradient steps so far.

@@ -81,12 +81,7 @@ def described(agent: Candidate) -> str:
 
 
 class Encoder:
-    """Computes the features of states for one set of agents.
-
-    Args:
-        agents: The agents as candidates, in order.
-        embed: The estimator's embedding of texts, ``[B, D]``.
-    """
+    """Computes the features of states for one set of agents; ``embed`` is the estimator's embedding of texts, ``[B, D]``."""
 
     def __init__(self, agents: Sequence[Candidate], embed: Embed) -> None:
         self._embed = embed

@@ -30,21 +30,16 @@ if TYPE_CHECKING:
     from aamc_puppeteer.serving.team import Team
 
 
-async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running] | None = None) -> AsyncIterator[Step]:
+async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]) -> AsyncIterator[Step]:
     """Work on a task along several paths, yielding each activation as it is done, and last the joined answer.
 
-    Args:
-        puppeteer: Decides.
-        task: The task.
-        budget: Limits of all paths together.
-        paths: An empty list that receives the paths as they start; at the end the most probable is first.
+    The empty list ``paths`` receives the paths as they start; at the end the most probable is first.
     """
     config = puppeteer.config
     check_judge(config, puppeteer.pool.names)
     allowed = budget.steps - (config.join == "judge")
     began = time.monotonic()
     turns_left, cost_usd = allowed, 0.0
-    paths = [] if paths is None else paths
     paths.append(begin(0, task, allowed, 0))
 
     def check_end() -> None:

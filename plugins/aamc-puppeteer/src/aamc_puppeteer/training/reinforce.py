@@ -44,26 +44,12 @@ _MIN_DEVIATION = 1e-3
 
 
 def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, episodes: int) -> Tensor:
-    """Return equation (10) for the K actions of ``episodes`` episodes.
-
-    Args:
-        log_probability: Log probability of each action, ``[K]``.
-        advantage: A, without gradient, ``[K]``.
-        weight: The power of gamma, ``[K]``.
-        episodes: N, including episodes without an action.
-    """
+    """Return equation (10) for K actions, with the power of gamma as their weight; N ``episodes`` include those without an action."""
     return -(weight * advantage * log_probability).sum() / episodes
 
 
 class ReinforceLearner:
-    """The policy under training, and one update.
-
-    Args:
-        config: The options.
-        policy: The policy, trained in place.
-        description: Features of the agents' descriptions, ``[M, *]``.
-        name: Features of the agents' names, ``[M, *]``.
-    """
+    """Trains a policy in place, for agents with these features of descriptions and names, ``[M, *]`` each."""
 
     def __init__(self, config: PuppeteerConfig, policy: Policy, description: Array32, name: Array32) -> None:
         self._config = config

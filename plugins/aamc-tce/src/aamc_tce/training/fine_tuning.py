@@ -28,12 +28,7 @@ EVALUATION_BATCH = 256
 
 
 class TextExamples:
-    """Texts with the encoder that is fine-tuned on them.
-
-    Args:
-        texts: The texts.
-        encoder: The encoder.
-        text_length: The length of a text as one more number of its embedding; None if it is not used.
+    """Texts with the encoder that is fine-tuned on them, and if it is used the length of a text as one more number of its embedding.
 
     Attributes:
         width: The number of features of a text, D.
@@ -55,14 +50,7 @@ class TextExamples:
 
 
 class Heads(nn.Module):
-    """A hidden layer and a linear head for each task.
-
-    Args:
-        width: Width of the embedding.
-        hidden: Units of the hidden layer.
-        sizes: Outputs of each head, by task.
-        dropout: Dropout rate of the embedding and of the hidden units.
-    """
+    """A hidden layer and a linear head for each task, of these ``sizes``; the embedding and the hidden units have dropout."""
 
     def __init__(self, width: int, hidden: int, sizes: dict[str, int], dropout: float) -> None:
         super().__init__()

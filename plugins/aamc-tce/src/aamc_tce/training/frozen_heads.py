@@ -56,12 +56,7 @@ class TargetArrays:
 
 
 class Loss:
-    """The weighted sum of the tasks' mean cross entropies over the known labels.
-
-    Args:
-        sizes: Outputs of each head, by task.
-        config: Options with the weight of each task.
-    """
+    """The weighted sum of the tasks' mean cross entropies over the known labels; ``sizes`` are the outputs of each head."""
 
     def __init__(self, sizes: Mapping[str, int], config: TCEConfig) -> None:
         weights = {"complexity": config.lambda_c, "tool_use": config.lambda_t, "quality": config.lambda_q}
@@ -135,12 +130,7 @@ class HeadNetwork:
 
 
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), on one vector.
-
-    Args:
-        weight_decay: The weight decay.
-        decayed: Whether it applies to a number, ``[P]``.
-    """
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on one vector, whose numbers ``decayed`` ``[P]`` have it."""
 
     def __init__(self, weight_decay: float, decayed: NDArray[np.bool_]) -> None:
         self._weight_decay, self._decayed = weight_decay, decayed

@@ -9,11 +9,7 @@ from aamc_puppeteer.doa.structs import AgentOutput, SystemState
 
 
 class AgentInterface(abc.ABC):
-    """An agent. Implement :meth:`execute`, and for asyncio also :meth:`aexecute`.
-
-    Args:
-        name: Its name, unique among the agents of an orchestrator.
-    """
+    """An agent, whose name is unique in an orchestrator. Implement :meth:`execute`, and for asyncio also :meth:`aexecute`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
