@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments.personal_evaluation import PersonalMeasurement
 from aamc_gmtrouter import router as gmtrouter
 from aamc_gmtrouter.history import described
 from aamc_gmtrouter.options import GMTRouterConfig
@@ -222,6 +223,18 @@ def test_a_log_without_texts_teaches_by_its_kept_embeddings(trial: WorldTrial) -
     silent = attrs.evolve(full, queries=[attrs.evolve(query, text="", user="silent") for query in full.queries])
     trial.router.learn(silent)
     assert (scores(trial, Query("query 3 12", user="silent")) == with_text).all()
+
+
+def test_a_log_without_texts_is_measured_by_its_kept_embeddings(trial: WorldTrial) -> None:
+    told = trial.dataset(trial.world.unseen_users)
+    assert told.experience is not None
+    silent = [attrs.evolve(query, text="") for query in told.queries]
+    logged = attrs.evolve(told.experience, queries=silent, estimates=trial.estimator.estimate(told.queries))
+    measured = [
+        PersonalMeasurement(routers={"own": trial.router}, dataset=dataset, pool=trial.pool, estimator=trial.estimator).write_metrics(None)["routers"]
+        for dataset in (told, attrs.evolve(told, queries=silent, experience=logged))
+    ]
+    assert measured[0] == measured[1]
 
 
 def test_hashed_words_warn_once_about_a_log_without_texts(trial: WorldTrial, caplog: pytest.LogCaptureFixture) -> None:

@@ -57,8 +57,8 @@ class LogFormat(DatasetFormat):
         )
         if any(query.text for query in whole.queries):
             return whole
-        lost = "routers and estimators learn nothing from its queries, but from embeddings of their own estimator that it has"
-        logger.warning("log %s keeps no texts, so %s; log with the store's option store_text=true", log_name, lost)
+        lost = "estimators learn nothing from it, and routers know its queries only by embeddings that their own estimator left in it"
+        logger.warning("log %s keeps no texts: %s; log with the store's option store_text=true", log_name, lost)
         return whole if whole.groups is not None else _divided_by_time(whole)
 
 

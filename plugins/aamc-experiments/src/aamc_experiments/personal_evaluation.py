@@ -23,7 +23,7 @@ from aamc_sdk.interfaces import Estimator, OnlineRouter, Router
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import write_arrays, write_json
-from aamc_sdk.types import Dataset, Experience, Floats, Pool
+from aamc_sdk.types import Dataset, Estimates, Experience, Floats, Pool, Query
 
 SUPPORT = (0, 1, 3, 10)
 """Numbers of a user's first turns that routers learn from."""
@@ -180,7 +180,10 @@ class PersonalMeasurement:
         """Return the better minus the worse answer's score for each number of support turns, ``[4, N]``."""
         asked, place = np.unique(pairs.rows, return_inverse=True)
         place = place.reshape(pairs.rows.shape)
-        request = build_request([self.dataset.queries[row] for row in asked], self.pool, _QUALITY_ALONE, estimator=self.estimator)
+        assert self.dataset.experience is not None
+        estimates = self._logged(self.dataset.experience.take(asked))
+        queries = [self.dataset.queries[row] for row in asked]
+        request = build_request(queries, self.pool, _QUALITY_ALONE, estimates=estimates, estimator=self.estimator)
         found, state = [], state_of(router) if isinstance(router, OnlineRouter) else b""
         for size in SUPPORT:
             if isinstance(router, OnlineRouter) and size:
@@ -199,10 +202,17 @@ class PersonalMeasurement:
         in_turn_order = sorted(taken.feedback, key=lambda feedback: row_of[feedback.decision_id])
         estimates = taken.estimates
         if self.estimator is not None:
-            estimates = self.estimator.estimate(taken.queries)
+            estimates = self._logged(taken) or self.estimator.estimate(taken.queries)
             if estimates.embedding is None:
                 estimates = attrs.evolve(estimates, embedding=self.estimator.embed([query.text for query in taken.queries]))
         return attrs.evolve(taken, estimates=estimates, made=len(taken.decisions), entries=[*taken.attempts, *in_turn_order])
+
+    def _logged(self, experience: Experience) -> Estimates | None:
+        """Return the logged estimates of decisions without texts, if the estimator made them: it cannot repeat them."""
+        if self.estimator is None or any(query.text for query in experience.queries):
+            return None
+        logged = experience.estimates
+        return logged if logged.fingerprint == self.estimator.estimate([Query("")]).fingerprint else None
 
 
 def _row(margins: Floats, pairs: PredictedPairs) -> dict[str, Any]:
