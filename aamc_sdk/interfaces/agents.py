@@ -76,7 +76,7 @@ class Step:
         cost_usd: Cost in USD.
         tokens: Tokens used, those of prompts included.
         final: Whether the content is the answer.
-        prompt_tokens: Those of the tokens that were prompts; a client of the gateway is told the others as generated ones.
+        prompt_tokens: Tokens of prompts among them; the others were generated.
     """
 
     decision: Decision | None
@@ -84,7 +84,7 @@ class Step:
     cost_usd: float = 0.0
     tokens: int = 0
     final: bool = False
-    prompt_tokens: int = 0
+    prompt_tokens: int = attrs.field(default=0, kw_only=True)
 
 
 @attrs.frozen(kw_only=True)

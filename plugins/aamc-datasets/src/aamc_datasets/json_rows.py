@@ -15,6 +15,7 @@ from aamc_sdk.types import check_text
 
 T = TypeVar("T")
 _MISSPELT = 0.86
+"""Similarity from which on an unknown key of a row is a mistake; a row may have other keys, such as user_id or input_tokens."""
 MAX_USD = 1e12
 """Maximum cost; a larger number is in another unit or an error."""
 MAX_MS = 1e12

@@ -89,6 +89,12 @@ def test_a_whole_answer_of_a_server_that_does_not_stream_is_sent_as_events(serve
     assert (attempt.status, attempt.prompt_tokens, attempt.output_tokens, attempt.cost_source) == ("ok", 50, 20, "priced")
 
 
+def test_a_whole_answer_of_a_server_that_does_not_stream_may_be_large(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(playback, "STREAMED", frozenset())
+    answer = streamed(serve(good=Script(text="In Paris. " * 120_000)), "chat/completions")
+    assert (answer.status, answer.body.count(b"In Paris.")) == (200, 120_000)
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_stream_of_another_dialect_has_the_closing_object_and_no_unasked_usage(serve: Any, asked: bool) -> None:
     running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())

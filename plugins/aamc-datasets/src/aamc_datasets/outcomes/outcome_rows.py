@@ -18,7 +18,6 @@ from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 
 _KEYS = ("query", "outcomes", "category", "complexity", "tool_use", "reference", "user", "session", "needs", "prompt_tokens", "output_tokens")
-"""Similarity from which on an unknown key of a row is a mistake; a row may have other keys, such as user_id or input_tokens."""
 _FIELDS = ("quality", "cost_usd", "latency_ms", "prompt_tokens", "output_tokens", "response")
 """The fields of a candidate's outcome; prompt_tokens, which ``aamc data collect`` notes, are not read."""
 Figures = tuple[float, float, float, float]

@@ -166,9 +166,9 @@ class CandidateSums(_Sums):
         if not math.isnan(answer.cost_usd):
             self.extra_usd += answer.cost_usd
 
-    def cost_by(self, prices: Sequence[Prices]) -> float:
+    def cost_by(self, prices: Sequence[Prices | None]) -> float:
         """Return the cost of the compared answers, with the same tokens, by another model's prices in each price list, in USD."""
-        return sum(tokens.cost_usd(prices[number]) for number, tokens in self.tokens.items())
+        return sum(tokens.cost_usd(own) for number, tokens in self.tokens.items() if (own := prices[number]) is not None)
 
 
 @attrs.define

@@ -41,7 +41,7 @@ class Baseline:
 
     candidate: str | None
     why: str
-    prices: Sequence[Prices] = ()
+    prices: Sequence[Prices | None] = ()
 
 
 def overview(reader: LogReader, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def prices_of(pool: Pool) -> dict[str, Prices]:
 def baseline_of(reader: LogReader, chosen: str | None) -> Baseline:
     """Return the chosen model; without one the best model of the pool, for the answers of each price list that of the pool of its time."""
     history, expected = reader.history, reader.expected_quality()
-    bests = [Baseline(chosen, "you chose it") if chosen else best_candidate(reader.total, expected, prices) for prices in history.lists]
-    found = [history.price(number, best.candidate) for number, best in enumerate(bests) if best.candidate is not None]
+    bests = [Baseline(chosen, "you chose it") if chosen else best_candidate(reader.total, expected, each) for each in history.lists]
+    prices = [None if best.candidate is None else history.price(number, best.candidate) for number, best in enumerate(bests)]
     last, names = bests[-1], {best.candidate for best in bests}
     earlier = sorted(name for name in names - {last.candidate} if name)
     why = f"{last.why}; earlier answers are compared with the best model of their time: {', '.join(earlier)}" if earlier else last.why
-    return Baseline(last.candidate, why, [prices for prices in found if prices is not None])
+    return Baseline(last.candidate, why, prices)
 
 
 def cost_of(sums: PeriodSums, best: Baseline) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.types import Prices
 
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
+logger = logging.getLogger(__name__)
 _GROUP = "prices"
 
 
@@ -45,12 +48,25 @@ class PriceHistory:
 
 
 async def note_prices(shared: SharedState, prices: Mapping[str, Prices]) -> PriceHistory:
-    """Return the history of prices that ends with the present ones, which are added to it if they differ from the last ones."""
-    kept = [json.loads(value) for value in (await shared.scan(_GROUP)).values()]
-    lists = [(since, {name: Prices(**each) for name, each in given.items()}) for since, given in sorted(kept, key=lambda one: one[0])]
-    if prices and (not lists or lists[-1][1] != prices):
-        now = time.time()
-        lists.append((now, {**prices}))
-        value = json.dumps([now, {name: attrs.asdict(each) for name, each in prices.items()}])
-        await shared.put(f"{_GROUP}/{now!r}", value.encode(), group=_GROUP)
+    """Return the history of prices that ends with the present ones, which are added to it if they differ from the last ones.
+
+    Lists that cannot be read are left out, and while the shared state is away the present prices are the only ones: a dashboard stops no gateway.
+    """
+    lists: list[tuple[float, Mapping[str, Prices]]] = []
+    try:
+        for value in (await shared.scan(_GROUP)).values():
+            try:
+                since, given = json.loads(value)
+                lists.append((float(since), {name: Prices(**each) for name, each in given.items()}))
+            except (AttributeError, TypeError, ValueError) as error:
+                logger.warning("the dashboard leaves out earlier prices that it cannot read: %r", error)
+        lists.sort(key=lambda one: one[0])
+        if prices and (not lists or lists[-1][1] != prices):
+            now = time.time()
+            lists.append((now, {**prices}))
+            kept = json.dumps([now, {name: attrs.asdict(each) for name, each in prices.items()}])
+            await shared.put(f"{_GROUP}/{now!r}", kept.encode(), group=_GROUP)
+    except StoreAwayError as error:
+        logger.warning("the dashboard knows the present prices alone, until the next start or reload: %s", error)
+        return PriceHistory([(time.time(), prices)])
     return PriceHistory(lists)

@@ -85,7 +85,7 @@ class EventStream:
     """The events of an answer whose head has come; ``first`` are those that came with the first one."""
 
     def __init__(self, response: aiohttp.ClientResponse, max_bytes: int) -> None:
-        self._response, self._splitter = response, EventSplitter(max_bytes)
+        self._response, self._splitter, self._max_bytes = response, EventSplitter(max_bytes), max_bytes
         self.first: list[bytes] = []
 
     @classmethod
@@ -114,7 +114,7 @@ class EventStream:
     async def _begin(self) -> None:
         """Wait for the first event; comments, with which a server keeps a connection alive, are none."""
         await _check_status(self._response)
-        self.first = await _whole_events(self._response)
+        self.first = await _whole_events(self._response, self._max_bytes)
         while all(map(_is_comment, self.first)):
             events = await self.more()
             if not events:
@@ -149,11 +149,11 @@ def reported(error: Mapping[str, Any], body: bytes) -> Failure:
     return Failure(f"answered with an error: {error.get('message') or error}", kind, status_of(error), body, wanted_s)
 
 
-async def _whole_events(response: aiohttp.ClientResponse) -> list[bytes]:
+async def _whole_events(response: aiohttp.ClientResponse, max_bytes: int) -> list[bytes]:
     """Return the events of a whole answer, as a server that cannot stream sends it; none of a stream."""
     if not any(kind in response.content_type for kind in ("json", "html", "xml")):
         return []  # some servers name no type, or a wrong one
-    body = await _body(response, MAX_ERROR_BYTES)
+    body = await _body(response, max_bytes if "json" in response.content_type else MAX_ERROR_BYTES)
     answer = json_object(body) or {}
     error = error_in(answer)
     if error is not None:
