@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk import Training, get_plugin_manager
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.testing import run_command
@@ -269,9 +270,8 @@ def test_the_warm_start_keeps_its_batch_size(micro_batch_size: int, processes: i
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
 def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
     rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []
-    job = SimpleNamespace(
-        alphas=alphas, start=None, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, validate=lambda *_: {"reward": next(rewards)}
-    )
+    job = SimpleNamespace(alphas=alphas, start=None, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, progress=NoProgress())
+    job.validate = lambda *_: {"reward": next(rewards), "exact_match": 0.5, "malformed": 0.0}
     job.keep, job.spends = lambda *_: found.append(job.best), lambda: False
     trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model), is_world_process_zero=lambda: True)
     select = Select(cast("Any", job), trainer, cast("Any", None))
