@@ -137,6 +137,12 @@ def test_a_call_and_its_result_have_the_same_short_id(provider: Any) -> None:
     assert sent(provider("openai", base_url=LOCAL), {"messages": messages})["messages"] == messages
 
 
+def test_mistrals_servers_get_no_reasoning_that_they_refuse(provider: Any) -> None:
+    messages = [*ASK, {"role": "assistant", "content": "a", "reasoning_content": "b"}, *ASK]
+    received = sent(provider("openai", base_url="https://api.mistral.ai/v1"), {"messages": messages})["messages"]
+    assert received == [*ASK, {"role": "assistant", "content": "a"}, *ASK]
+
+
 @pytest.mark.parametrize("messages", ["Hi", None, [5], [{"role": "assistant", "tool_calls": 5}], [{"tool_calls": [5, {"id": 5}]}]])
 def test_messages_in_a_wrong_form_are_for_the_server_to_refuse(messages: Any) -> None:
     for address, model in (("https://api.mistral.ai/v1", "m"), (LOCAL, "gemini-3")):

@@ -17,6 +17,7 @@ from aamc_models.dialects import (
     convert_request,
     finish_reason,
     from_chat,
+    plain_answer,
 )
 from aamc_models.dialects.events import data_of, event_of
 
@@ -400,3 +401,38 @@ def test_a_converted_response_says_that_no_server_keeps_it(source: str) -> None:
     assert convert_answer(source, "responses", answer)["store"] is False
     events = streamed("responses", {"content": "a"})
     assert [event["response"]["store"] for event in events if "response" in event] == [False, False, False]
+
+
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
+    {"type": "text", "text": "a"},
+    {"type": "reference", "reference_ids": [1]},
+]
+
+
+def test_an_answer_in_parts_becomes_text_and_thinking() -> None:
+    answer = {**chat({"content": PARTS}), "usage": {"total_tokens": 5}}
+    expected = {"content": "a", "reasoning_content": "Hm."}
+    assert plain_answer(answer) == {**answer, "choices": [{**answer["choices"][0], "message": expected}]}
+
+
+@pytest.mark.parametrize("content", ["a", None, [{"type": "image_url", "image_url": {"url": "https://x/a.png"}}, {"type": "text", "text": "a"}]])
+def test_an_answer_keeps_what_is_no_text(content: Any) -> None:
+    answer = chat({"content": content})
+    assert plain_answer(answer) == answer
+
+
+@pytest.mark.parametrize(
+    ("delta", "expected"),
+    [
+        ({"content": PARTS}, True),
+        ({"tool_calls": [call("a", "{}", None)]}, True),
+        ({"content": "a"}, False),
+        ({"tool_calls": [call("a", "{}")]}, False),
+    ],
+)
+def test_a_stream_in_a_servers_own_form_is_noticed(delta: dict[str, Any], expected: bool) -> None:
+    monitor = StreamMonitor("chat")
+    for each in (delta, {"content": "a"}):
+        monitor.feed(event_of({"choices": [{"index": 0, "delta": each}]}))
+    assert monitor.deviates is expected

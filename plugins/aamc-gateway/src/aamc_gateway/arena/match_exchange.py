@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, text_of
+from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
@@ -135,7 +135,7 @@ class MatchExchange(Exchange):
             async with call.block:
                 reply = await self._sent(call.upstream, call.prepared)
                 bill_reply(call, reply, self.request.priced)
-                answer = answer_to_chat(call.prepared.request.api, answer_of(reply))
+                answer = plain_answer(answer_to_chat(call.prepared.request.api, answer_of(reply)))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
             text = _text(answer)
         except ProviderError as failed:

@@ -7,6 +7,7 @@ value raises a :class:`aamc_sdk.errors.DataError` that names it, and nothing els
 
 from __future__ import annotations
 
+from aamc_models.dialects.chat import PlainChat, plain_answer
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
 from aamc_models.dialects.content import text_of
 from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of, new_messages, transcript_of
@@ -41,6 +42,7 @@ __all__ = [
     "ChatEvents",
     "Conversation",
     "Converted",
+    "PlainChat",
     "Seen",
     "StreamConverter",
     "StreamMonitor",
@@ -66,6 +68,7 @@ __all__ = [
     "last_events",
     "new_messages",
     "object_of",
+    "plain_answer",
     "reasoning_bytes",
     "reported_cost",
     "text_of",

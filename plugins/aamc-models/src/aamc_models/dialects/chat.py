@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 from aamc_models.dialects.carried_state import CALL_STATE, carried_signature, restored_state
 from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_message, kind_of
-from aamc_models.dialects.events import DONE, event_of
+from aamc_models.dialects.events import DONE, event_of, object_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 
@@ -21,6 +22,8 @@ MAX_STOPS = 4
 _TEXT_ROLES = ("system", "developer", "tool")
 """Roles whose content many servers take as a string only."""
 _CALLS = ("tool_calls", "function_call")
+_PLAIN_PARTS = ("text", "thinking", "reference")
+"""Types of the parts of Mistral's answers, whose text and thinking can be told in OpenAI's form."""
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -114,6 +117,30 @@ def named_answer(answer: JSON, model: str = "") -> dict[str, Any]:
     return {**answer, **({"model": model} if model else {})}
 
 
+def deviates(message: JSON) -> bool:
+    """Return whether an answer's message or delta is not in OpenAI's form: its text or thinking is in parts, or a piece of a call has no number."""
+    content, calls = message.get("content"), message.get("tool_calls")
+    if isinstance(content, list):
+        return all(isinstance(part, dict) and part.get("type") in _PLAIN_PARTS for part in content)
+    return isinstance(calls, list) and any(isinstance(call, dict) and type(call.get("index")) is not int for call in calls)
+
+
+def plain_answer(answer: JSON) -> JSON:
+    """Return a chat completion with its text as a string and its thinking as ``reasoning_content``; the same one if it is in this form."""
+    choices = [choice for _, choice in objects(answer.get("choices"), "choices")]
+    messages = [mapping(choice.get("message"), "message") for choice in choices]
+    if not any(isinstance(message.get("content"), list) for message in messages):
+        return answer
+    return {**answer, "choices": [{**choice, "message": _plain(message)} for choice, message in zip(choices, messages, strict=True)]}
+
+
+def _plain(message: JSON) -> dict[str, Any]:
+    if not (isinstance(message.get("content"), list) and deviates(message)):
+        return dict(message)
+    reasoning = reasoning_of(message)
+    return {**message, "content": text_of(message["content"], "content"), **({"reasoning_content": reasoning} if reasoning else {})}
+
+
 class ChatReader:
     """Reads the events of chat; the base class of other dialects' readers, which make chunks of chat of their events.
 
@@ -169,7 +196,7 @@ class ToolCallPieces:
 
         A call is held until its first arguments or the next call, since its name may come after its id or in pieces.
         """
-        for piece in self._pieces(delta):
+        for piece in self.pieces(delta):
             number = piece["number"]
             if self._held is not None and self._held["number"] != number:
                 yield from self.rest()
@@ -187,7 +214,7 @@ class ToolCallPieces:
             self._begun.add(held["number"])
             yield {**held, "id": made_id(held["id"])}
 
-    def _pieces(self, delta: JSON) -> Iterator[dict[str, Any]]:
+    def pieces(self, delta: JSON) -> Iterator[dict[str, Any]]:
         """Yield the pieces as they come; ``function_call`` is how old servers name one.
 
         Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call. So do, without ids, a name in the same
@@ -222,6 +249,27 @@ class ToolCallPieces:
                 "arguments": arguments,
                 **chosen(call, *CALL_STATE),
             }
+
+
+class PlainChat:
+    """Brings the events of a stream of chat into OpenAI's form: text as a string, thinking as ``reasoning_content``, a number for each tool call."""
+
+    def __init__(self) -> None:
+        self._pieces = defaultdict[int, ToolCallPieces](ToolCallPieces)
+
+    def feed(self, event: bytes) -> bytes:
+        """Return an event in this form."""
+        chunk = object_of(event)
+        if chunk is None or not chunk.get("choices"):
+            return event
+        return event_of({**chunk, "choices": [{**choice, "delta": self._delta(choice)} for _, choice in objects(chunk["choices"], "choices")]})
+
+    def _delta(self, choice: JSON) -> dict[str, Any]:
+        delta = _plain(mapping(choice.get("delta") or {}, "delta"))
+        if delta.get("tool_calls"):
+            pieces = self._pieces[choice_number(choice)].pieces({"tool_calls": delta["tool_calls"]})
+            delta["tool_calls"] = [{**call, "index": piece["number"]} for call, piece in zip(delta["tool_calls"], pieces, strict=True)]
+        return delta
 
 
 def _is_object(written: str) -> bool:

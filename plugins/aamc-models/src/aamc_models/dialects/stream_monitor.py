@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from aamc_models.dialects.chat import error_of
+from aamc_models.dialects.chat import deviates, error_of
 from aamc_models.dialects.content import choice_number
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
@@ -55,6 +55,7 @@ class StreamMonitor:
         text_bytes: Bytes of text, reasoning and tool arguments so far.
         reasoning_bytes: Bytes of reasoning among them.
         last_call: The id of the last tool call so far, see :func:`aamc_models.dialects.last_call`; None without one.
+        deviates: Whether a delta was not in OpenAI's form, see :class:`aamc_models.dialects.PlainChat`.
         finished: Whether the answer has ended: each choice has a ``finish_reason``, or ``message_stop`` or ``response.completed`` came.
 
     Raises:
@@ -67,7 +68,7 @@ class StreamMonitor:
         self.finish_reason: str | None = None
         self.text_bytes = self.reasoning_bytes = 0
         self.last_call: str | None = None
-        self.finished = False
+        self.finished = self.deviates = False
         self._open_choices: set[int] = set()
         self._ended_choices: set[int] = set()
 
@@ -122,7 +123,10 @@ class StreamMonitor:
         self._reader.usage.note_delta(delta)
         size = _message_bytes(delta, _TEXTS)
         content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)
-        if delta.get("tool_calls"):
+        calls = delta.get("tool_calls")
+        if calls or isinstance(delta.get("content"), list):
+            self.deviates = self.deviates or deviates(delta)
+        if calls:
             self.last_call = last_call("chat", [delta]) or self.last_call
         self.text_bytes += size
         if any(delta.get(name) for name in _REASONING):

@@ -73,6 +73,7 @@ class ServerQuirks:
         if message.get("role") == "developer" and not self.is_openai:
             changed["role"] = "system"
         if self.needs_short_ids:
+            message = {name: value for name, value in message.items() if name != "reasoning_content"}  # Mistral's servers refuse it
             changed.update(_with_short_id(message, "tool_call_id"))
             if isinstance(calls := message.get("tool_calls"), list):
                 changed["tool_calls"] = [{**call, **_with_short_id(call, "id")} if isinstance(call, dict) else call for call in calls]

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, wants_usage, without_usage
+from aamc_models.dialects import PlainChat, Seen, StreamConverter, StreamMonitor, last_events, wants_usage, without_usage
 
 from aamc_gateway.forwarding.answers.descriptions import start_with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
@@ -117,6 +117,7 @@ class _Relay:
         self.monitor = StreamMonitor(wire_request.api)
         self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
         self._dialect = request.dialect
+        self._plain = PlainChat() if wire_request.api == request.api == "chat" and request.mode != "model" else None
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
@@ -224,6 +225,9 @@ class _Relay:
             if not self._flowing:
                 found = [start_with_requested_model(self._exchange.request, each) for each in found]
             return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
+        if self._plain is not None and self.monitor.deviates:
+            with suppress(DataError):  # the client may be able to read it
+                event = self._plain.feed(event)
         if self._dialect == "responses" and not self._flowing:
             self._answer.note_response(event)
         if not self._flowing:

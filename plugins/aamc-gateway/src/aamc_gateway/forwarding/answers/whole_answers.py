@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +19,7 @@ from aamc_models.dialects import (
     finish_reason,
     json_object,
     last_call,
+    plain_answer,
     reasoning_bytes,
     reported_cost,
     usage_of,
@@ -152,6 +154,10 @@ def answer_of(reply: WireReply) -> Mapping[str, Any]:
 def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect."""
     api, name = call.prepared.request.api, call.upstream.name
+    if api == request.api == "chat" and request.mode != "model" and reply.answer is not None:
+        with suppress(DataError):  # the client may be able to read it
+            plain = plain_answer(reply.answer)
+            return reply if plain is reply.answer else attrs.evolve(reply, body=orjson.dumps(plain), answer=plain)
     if api == request.api and (api != "messages" or reply.answer is None):
         return reply
     try:

@@ -1,0 +1,81 @@
+"""Answers of chat in a vendor's own form: a client that let the router choose gets OpenAI's, one that named the model gets the vendor's."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import openai
+import pytest
+from aamc_models.testing import Script
+from server.conftest import Running
+
+THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+PARTS = [THINKING, {"type": "text", "text": "Paris"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+OTHER_CALL = {**CALL, "id": "call_2"}
+DELTAS: list[dict[str, Any]] = [
+    {"role": "assistant", "content": ""},
+    {"content": [THINKING]},
+    {"content": "Par"},
+    {"content": PARTS[1:]},
+    {"tool_calls": [CALL]},
+    {"tool_calls": [OTHER_CALL]},
+]
+USAGE = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
+
+
+class _Server(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if body.get("stream"):
+            choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in DELTAS]
+            choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+            chunks: list[dict[str, Any]] = [{"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]} for choice in choices]
+            chunks[-1]["usage"] = USAGE
+            self.reply("text/event-stream", "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
+        else:
+            message = {"role": "assistant", "content": PARTS, "tool_calls": [CALL]}
+            choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+            self.reply("application/json", json.dumps({"id": "c", "model": "m", "choices": [choice], "usage": USAGE}))
+
+    def reply(self, kind: str, content: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def running(serve: Any) -> Iterator[Running]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield serve(fields={"good": {"deployments": [{"base_url": f"http://127.0.0.1:{server.server_port}/v1"}]}}, good=Script())
+        server.shutdown()
+
+
+def test_a_routed_answer_has_its_text_as_a_string_and_its_thinking_apart(running: Running) -> None:
+    message = running.chat().json["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": "Paris", "reasoning_content": "Hm.", "tool_calls": [CALL]}
+    assert running.chat(model="good").json["choices"][0]["message"]["content"] == PARTS
+
+
+def test_a_routed_stream_has_texts_and_a_number_for_each_call(running: Running) -> None:
+    deltas = [choice["delta"] for event in running.chat(stream=True).events for choice in event["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "ParParis"
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm."
+    assert [delta["tool_calls"] for delta in deltas if "tool_calls" in delta] == [[{**CALL, "index": 0}], [{**OTHER_CALL, "index": 1}]]
+    named = [choice["delta"] for event in running.chat(model="good", stream=True).events for choice in event["choices"]]
+    assert named == [*DELTAS, {}]
+
+
+def test_openais_client_reads_a_routed_stream(running: Running) -> None:
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{running.port}/v1", api_key="none", max_retries=0)
+    with client.chat.completions.stream(model="aamc/auto", messages=[{"role": "user", "content": "Hi"}]) as stream:
+        message = stream.get_final_completion().choices[0].message
+    assert (message.content, [call.id for call in message.tool_calls or ()]) == ("ParParis", ["call_1", "call_2"])
