@@ -51,7 +51,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
 
     Args:
         config: The options.
-        services: Make the agents and the estimator.
+        services: Makes the agents and the estimator.
         agents: The agents, instead of those in ``config.agents``.
 
     Raises:
@@ -264,11 +264,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
     def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0, decide: Decide | None = None) -> list[Trajectory]:
         """Play an episode of each task, in parallel, without learning.
 
-        Args:
-            tasks: The tasks.
-            sample: Whether actions are drawn from the policy (default: the option ``sample``).
-            seed: Seed of all randomness.
-            decide: Replaces the policy.
+        Actions are drawn from the policy if ``sample`` (default: the option ``sample``); ``decide`` replaces the policy.
         """
         from aamc_puppeteer.training.job import one_thread
 

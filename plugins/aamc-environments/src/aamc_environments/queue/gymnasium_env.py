@@ -49,11 +49,7 @@ def make_streams(num_envs: int = 1, **options: Any) -> Streams:
 
 
 class QueueEnv(gymnasium.Env[Array32, np.int64]):
-    """One stream of the simulator; its reward is the preference-weighted one.
-
-    Args:
-        options: The arguments of :func:`standalone`.
-    """
+    """One stream of the simulator, with the arguments of :func:`standalone`; its reward is the preference-weighted one."""
 
     metadata = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 

@@ -123,17 +123,10 @@ def solve(resource: SharedResource, other: Floats, limit: float) -> RelativeValu
 
 
 def _improved(resource: SharedResource, other: Floats, groups: list[NDArray[np.intp]], loss: Floats, margin: Floats) -> tuple[Floats, Floats]:
-    """Return the policy that is best against the present values: the share of each class that uses the resource, and the mean reward.
+    """Return the best policy against the present values: the share of each class that uses the resource, ``[P, C, N]``, and rewards ``[P, N]``.
 
-    Args:
-        resource: The resource.
-        other: Reward of the best alternative, ``[K]``.
-        groups: The types of each class, C of them.
-        loss: Loss by the wait, ``[C, N]``.
-        margin: Value of use over going elsewhere, rewards apart, ``[P, C, N]``; minus infinity where use is not allowed.
-
-    Returns:
-        Shares ``[P, C, N]`` and rewards ``[P, N]``.
+    ``groups`` are the types of the C classes, ``loss`` is that by the wait, ``[C, N]``, and ``margin`` the value of use over going elsewhere, rewards
+    apart, ``[P, C, N]``; it is minus infinity where use is not allowed.
     """
     shares, reward = np.empty_like(margin), np.zeros((margin.shape[0], margin.shape[2]))
     for c, part in enumerate(groups):

@@ -20,13 +20,7 @@ _MIN_DEVIATION = 1e-3
 
 
 class TextEmbedding:
-    """An estimator's embedding, centred, and scaled to the norm of a text's hashed words.
-
-    Args:
-        estimator: Embeds texts.
-        centre: The vector to subtract, ``[D]`` or ``[1]``.
-        scale: The factor of the difference.
-    """
+    """An estimator's embedding minus a centre, ``[D]`` or ``[1]``, scaled to the norm of a text's hashed words."""
 
     def __init__(self, estimator: Estimator, centre: Array32, scale: float) -> None:
         self._estimator = estimator
