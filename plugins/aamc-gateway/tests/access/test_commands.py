@@ -117,7 +117,7 @@ def test_the_limits_of_a_key_change_and_its_secret_and_spending_stay() -> None:
         "requests_per_minute": 60,
         "parallel_requests": 3,
     }
-    assert (found["id"], found["created"], found["spent_usd"]) == (before["id"], before["created"], {"day": 1.5})
+    assert (found["id"], found["created"], found["spent_usd"]) == (before["id"], before["created"], {"day": 1.5, "month": 1.5, "total": 1.5})
     assert (changed["limits"], changed["expires"]) == (found["limits"], found["expires"])
     assert found["expires"] - found["created"] == pytest.approx(30 * 86400, abs=60)
     keys("set", found["id"], "--expires", "60d")

@@ -170,7 +170,7 @@ class Gateway:
     async def _warn_if_open(self) -> None:
         """Warn if the log was used before and there are no keys: those of a moved log stay where it was."""
         store = self.components.store
-        if is_lasting(store) and await self.access.is_open() and await asyncio.to_thread(store.position) > 0:
+        if is_lasting(store) and await asyncio.to_thread(store.position) > 0 and await self.access.is_open():
             what = f"{store.name} has decisions and no keys, so every request of this machine is answered, as an admin's"
             logger.warning("%s: make a key with aamc keys add, or, if the log was moved here, move its keys with aamc keys export and import", what)
 
