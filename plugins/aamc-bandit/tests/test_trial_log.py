@@ -90,7 +90,7 @@ def test_what_retention_dropped_stays_counted(tmp_path, monkeypatch) -> None:
             for number in range(5):
                 decide(store, f"{day}/{number}", role="stable" if number == 0 else None, user=f"u{day % 2}")
                 judge(store, f"{day}/{number}", number / 4)
-    monkeypatch.undo()
+    monkeypatch.setattr("time.time", lambda: 1_000_000_000 + 4.5 * DAY)  # the last day is not over for a day
     with closing(opened(tmp_path / "log.db", retention={"days": 1})) as store:
         before = continue_trials(store)
         assert store.retain() == 15

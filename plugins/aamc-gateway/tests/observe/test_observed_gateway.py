@@ -164,7 +164,7 @@ def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, 
 def test_what_a_stream_that_was_cut_cost_is_counted_as_the_log_has_it(stub: StubServer, tmp_path: Path) -> None:
     stub.scripts["good"] = Script(fault="late_error", text="word " * 400)
     with ForkedGateway(tmp_path, candidates(stub)) as gateway:
-        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good", "stream": True}, timeout=60)
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good", "stream": True, "max_tokens": 500}, timeout=60)
         assert "error" in answer.text
         wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
         counted = totals(gateway)
