@@ -297,6 +297,11 @@ def test_a_name_begins_another_trial_of_a_pair_whose_trial_has_ended(plugins, tm
     assert all(trial.ended is not None for trial in trials)
 
 
+def test_the_name_of_a_trial_is_valid_unicode(plugins) -> None:
+    with pytest.raises(ConfigError, match="trial must be valid Unicode"):
+        make(plugins, "canary", trial="a\ud800")
+
+
 def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path) -> None:
     subject = Subject("router", "canary", plugins, {"stable": "counting", "candidate": "fixed"})
     assert subject.make().train(subject.training()) == {"stable": {"rows": 60}, "candidate": {}}

@@ -135,6 +135,7 @@ def test_a_revoked_key_is_listed_as_such() -> None:
     [
         (["add", "ci", "--store", "memory:"], 1, "keys cannot be kept with memory:"),
         (["revoke", "nobody"], 1, "there is no active key of the name or id 'nobody'"),
+        (["revoke", ""], 1, "there is no active key of the name or id ''"),
         (["revoke", "second"], 1, "the key 'second' is revoked; aamc keys list shows the active ones"),
         (["add", "ci", "--expires", "soon"], 2, "'soon' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "0d"], 2, "'0d' is not a duration such as 30m, 12h, 30d or 4w"),

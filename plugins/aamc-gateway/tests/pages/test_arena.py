@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -252,6 +254,15 @@ def test_an_answer_that_the_client_could_not_read_has_failed(serve: Serve, stub:
     gateway = serve({"arena": {"candidates": 3}}, router={"name": "llm-only"})
     found = http(f"{gateway.url}/v1/messages", ASK["/v1/messages"])
     assert (found.status, found.headers.get("x-aamc-model") in ("small", "middle")) == (200, True)
+
+
+def test_an_answer_that_is_no_valid_unicode_has_failed(serve: Serve, stub: StubServer, monkeypatch):
+    monkeypatch.setattr(playback, "orjson", SimpleNamespace(dumps=lambda value: json.dumps(value).encode()))
+    patch_answers(monkeypatch, lambda message: message.update(content="a\ud800b"), model="large")
+    gateway = serve({"arena": {"candidates": 3}}, router={"name": "llm-only"})
+    for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
+        found = http(f"{gateway.url}{path}", ASK[path])
+        assert (found.status, found.headers.get("x-aamc-model") in ("small", "middle")) == (200, True)
 
 
 def patch_answers(monkeypatch, change: Callable[[dict], object], model: str = "") -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -93,6 +94,14 @@ def test_a_whole_answer_of_a_server_that_does_not_stream_may_be_large(serve: Any
     monkeypatch.setattr(playback, "STREAMED", frozenset())
     answer = streamed(serve(good=Script(text="In Paris. " * 120_000)), "chat/completions")
     assert (answer.status, answer.body.count(b"In Paris.")) == (200, 120_000)
+
+
+def test_a_whole_answer_that_is_no_valid_unicode_falls_back(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(playback, "STREAMED", frozenset())
+    monkeypatch.setattr(playback, "orjson", SimpleNamespace(dumps=lambda value: json.dumps(value).replace("BAD", "\\ud800").encode()))
+    running = serve(broken=Script(text="BAD"), good=Script())
+    for _ in range(4):
+        assert streamed(running, "chat/completions").events[-1]["aamc"]["model"] == "good"
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -37,7 +37,7 @@ from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.storage import plain
-from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, tenant_user
+from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, check_text, tenant_user
 
 FORGIVEN = 0.01
 """Failures that a decision without one makes up for, so that rare failures of a long trial never add up to its end."""
@@ -58,6 +58,10 @@ class CanaryOptions(RouterPairOptions):
     max_error_excess: float = option(0.05, "Rate of failed calls in excess of the stable router's above which the trial ends.", at_least=0.0)
     max_cost_ratio: float = option(10.0, "Mean cost of a call above which the trial ends, as a multiple of the stable router's.", above=0)
     max_latency_ratio: float = option(10.0, "Mean latency of a call above which the trial ends, as a multiple of the stable router's.", above=0)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        check_text(self.trial, "trial")
 
 
 class Canary(RouterPair):

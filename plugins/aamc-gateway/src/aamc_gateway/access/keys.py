@@ -120,10 +120,10 @@ class Key:
         return configure(cls, json.loads(value), where="the kept key")
 
 
-async def read_keys(shared: SharedState, which: str = "") -> list[Key]:
+async def read_keys(shared: SharedState, which: str | None = None) -> list[Key]:
     """Return all keys, or those of an id or name, in the order of their making; revoked and expired ones too."""
     found = list((await shared.scan(GROUP)).values())
-    if which:  # to interpret a key takes 0.2 ms
+    if which is not None:  # to interpret a key takes 0.2 ms
         found = [value for value in found if which in ((fields := json.loads(value))["id"], fields["name"])]
     return sorted(map(Key.from_bytes, found), key=lambda key: (key.created, key.id))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import WireReply
+from aamc_sdk.types import check_text
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -137,6 +139,7 @@ class MatchExchange(Exchange):
                 bill_reply(call, reply, self.request.priced)
                 answer = plain_answer(answer_to_chat(call.prepared.request.api, answer_of(reply)))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
+                check_text(json.dumps(answer, ensure_ascii=False), "the answer")  # as one that cannot be kept for the vote
             text = _text(answer)
         except ProviderError as failed:
             error = failed

@@ -162,7 +162,10 @@ async def _whole_events(response: aiohttp.ClientResponse, max_bytes: int) -> lis
         answer["choices"] = list(map(_as_delta, answer["choices"]))
         if answer.get("object") == "chat.completion":
             answer["object"] = "chat.completion.chunk"
-        return [b"data: %b\n\n" % json.dumps(answer).encode(), DONE]  # any text and number that the server sent
+        try:
+            return [b"data: %b\n\n" % json.dumps(answer, ensure_ascii=False).encode(), DONE]  # any number that the server sent
+        except UnicodeEncodeError as wrong:
+            raise Failure(f"answered with a text that is no valid Unicode ({wrong.reason})", "protocol", body=body) from wrong
     raise Failure(f"did not answer with a stream of events but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
 
 
