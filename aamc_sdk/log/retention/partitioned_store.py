@@ -101,13 +101,15 @@ class PartitionedStore(RowStore):
         if ended is not None:
             self._begin_partition(newest.number + 1, ended)
 
-    @abc.abstractmethod
     def _now(self) -> float:
         """Return the time by which partitions begin, in seconds since the epoch: that of the server if there is one."""
+        return time.time()
 
-    @abc.abstractmethod
     def _begin_partition(self, number: int, begun: float) -> None:
-        """Begin an empty partition with the next position; does nothing if another process has begun the one of that number."""
+        """Begin an empty partition with the next position; does nothing if another process has begun the one of that number.
+
+        Without an implementation, the last decisions of a log stay until the next one comes.
+        """
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""

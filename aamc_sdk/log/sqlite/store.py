@@ -198,9 +198,6 @@ class SqliteStore(PartitionedStore):
         self._vacuum(at_once=decisions > 0)
         return decisions
 
-    def _now(self) -> float:
-        return time.time()
-
     def _begin_partition(self, number: int, begun: float) -> None:
         if not self.config.read_only:
             self._change(lambda connection: Partitions(connection).begin(number, begun))

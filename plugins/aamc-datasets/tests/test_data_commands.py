@@ -219,7 +219,7 @@ def test_inspect_checks_what_a_format_reads(aamc: Aamc, native: str, monkeypatch
     assert (status, err) == (1, "aamc: dataset format 'outcomes' must return aamc_sdk.Dataset, or one for each split, not NoneType\n")
     monkeypatch.setattr(OutcomesFormat, "read", lambda self, path: Dataset(["text"]))  # type: ignore[list-item]  # as a plugin may
     status, _, err = aamc("inspect", native)
-    assert (status, err) == (1, f"aamc: {native}: queries must be aamc_sdk.Query objects, not 'text'\n")
+    assert (status, err) == (1, f"aamc: {native}: queries must be aamc_sdk.Query objects, not str\n")
 
 
 def test_a_bug_is_reported_with_its_line_and_package(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:

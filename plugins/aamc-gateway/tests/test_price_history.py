@@ -25,7 +25,7 @@ class Shared:
             raise StoreAwayError("the shared state is away")
         return {name: value for name, value in self.values.items() if name.startswith(f"{group}/")}
 
-    async def put(self, key: str, value: bytes, *, group: str) -> None:
+    def put_later(self, key: str, value: bytes, *, group: str) -> None:
         self.values[key] = value
 
 

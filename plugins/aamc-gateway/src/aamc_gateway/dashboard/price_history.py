@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.errors import StoreError
 from aamc_sdk.types import Prices
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ async def note_prices(shared: SharedState, prices: Mapping[str, Prices]) -> Pric
             now = time.time()
             lists.append((now, {**prices}))
             kept = json.dumps([now, {name: attrs.asdict(each) for name, each in prices.items()}])
-            await shared.put(f"{_GROUP}/{now!r}", kept.encode(), group=_GROUP)
-    except StoreAwayError as error:
+            shared.put_later(f"{_GROUP}/{now!r}", kept.encode(), group=_GROUP)
+    except StoreError as error:
         logger.warning("the dashboard knows the present prices alone, until the next start or reload: %s", error)
         return PriceHistory([(time.time(), prices)])
     return PriceHistory(lists)

@@ -91,6 +91,11 @@ class SharedState:
         """Keep a value for some time in seconds; see :class:`Put` for its group."""
         await self.apply(Put(key, value, time.time() + ttl_s, group, max_bytes))
 
+    def put_later(self, key: str, value: bytes, *, group: str) -> None:
+        """Keep a value for good, without waiting for it; it is lost if the backend is away."""
+        with suppress(StoreError):
+            self._add((Put(key, value, math.inf, group, 0), None))
+
     async def delete(self, key: str) -> None:
         """Remove a value, if there is one."""
         await self.apply(Delete(key))
