@@ -113,7 +113,7 @@ def test_a_log_with_many_users_is_divided_by_user_and_its_users_are_known_later(
     with MetaController.build(router="random", pool="pool.yaml", store=url, seed=0) as controller:
         for turn in range(12):
             for number, user in enumerate(users):
-                decision = controller.route(f"Question {turn} of number {number}", user=user)
+                decision = controller.route(f"Question {turn} of number {number}", user=user, decision_id=f"{turn}/{number}")
                 controller.feedback(decision.id, quality=float((decision.candidate < "model-2") == (number % 2 == 0)))
     options = ["--dataset", f"log:{url}", "--pool", "pool.yaml", "--set", "router.steps=1", "--out", "run"]
     trained, _ = invoke("train", "--router", "gmtrouter", *options)
