@@ -121,8 +121,7 @@ class CandidateSums(_Sums):
         extra_usd: Known cost of its other calls: failed, refused, cancelled, or an answer that was not served.
         unknown_costs: Calls of unknown cost, failed and refused ones left out.
         estimated_costs: Calls whose cost was estimated without usage.
-        compared: Answers of known cost and tokens, whose cost by another model can be computed.
-        compared_usd: Cost of these.
+        compared_usd: Cost of the answers of known cost and tokens, whose cost by another model can be computed.
         tokens: Tokens of these by the number of the price list of their time; written ones as far as their price shows them.
         latencies: Number of answers by latency bin.
         first_tokens: Number of answers by bin of the time to the first token.
@@ -140,7 +139,6 @@ class CandidateSums(_Sums):
     extra_usd: float = 0.0
     unknown_costs: int = 0
     estimated_costs: int = 0
-    compared: int = 0
     compared_usd: float = 0.0
     tokens: defaultdict[int, TokenSums] = attrs.field(factory=lambda: defaultdict(TokenSums))
     wins: float = 0.0
@@ -150,13 +148,17 @@ class CandidateSums(_Sums):
     explicit: QualitySums = attrs.field(factory=QualitySums)
     implicit: QualitySums = attrs.field(factory=QualitySums)
 
+    @property
+    def compared(self) -> int:
+        """The number of answers whose cost by another model can be computed."""
+        return sum(tokens.answers for tokens in self.tokens.values())
+
     def add_answer(self, answer: CountedAnswer, sign: int = 1) -> None:
         """Add an answer that was served, or with sign -1 take it away."""
         self.answers += sign
         if not math.isnan(answer.cost_usd):
             self.cost_usd += sign * answer.cost_usd
         if answer.comparable and answer.tokens is not None:
-            self.compared += sign
             self.compared_usd += sign * answer.cost_usd
             self.tokens[answer.price_list].add(answer.tokens, sign)
 

@@ -117,7 +117,7 @@ class _Relay:
         self.monitor = StreamMonitor(wire_request.api)
         self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
         self._dialect = request.dialect
-        self._plain = PlainChat() if wire_request.api == request.api == "chat" and request.mode != "model" else None
+        self._plain = PlainChat() if call.becomes_plain else None
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []

@@ -154,7 +154,7 @@ def answer_of(reply: WireReply) -> Mapping[str, Any]:
 def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect."""
     api, name = call.prepared.request.api, call.upstream.name
-    if api == request.api == "chat" and request.mode != "model" and reply.answer is not None:
+    if call.becomes_plain and reply.answer is not None:
         with suppress(DataError):  # the client may be able to read it
             plain = plain_answer(reply.answer)
             return reply if plain is reply.answer else attrs.evolve(reply, body=orjson.dumps(plain), answer=plain)

@@ -216,6 +216,11 @@ class UpstreamCall:
         self._asked, self._estimator = asked, estimator
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
+    @property
+    def becomes_plain(self) -> bool:
+        """Whether an answer of chat is brought into OpenAI's form: a client that did not name the model cannot know the forms of its vendor."""
+        return self.prepared.request.api == self._asked.api == "chat" and self._asked.mode != "model"
+
     def bill(self, reported: Usage, cost_usd: float, answer_bytes: Callable[[], tuple[int, int]], *, finished: bool) -> None:
         """Set usage and cost inside the block: as reported, else estimated from the bytes that came, of which the second number is reasoning.
 
