@@ -361,6 +361,31 @@ def test_a_result_that_cannot_be_kept_is_printed_as_one_document(aamc: Aamc, mon
     assert "aamc: cannot write trajectories.jsonl: no space left on device" in err
 
 
+@pytest.mark.parametrize("content", ['{"schema": 1, "task": {"text": "hello"}, "activations": []}\n', "a note\n", "[1]\n"])
+def test_a_file_of_something_else_is_refused_before_the_first_step(aamc: Aamc, content: str) -> None:
+    Path("trajectories.jsonl").write_text(content)
+    status, _, err = aamc("orchestrate", "hello", "--orchestrator", "shouter")
+    assert (status, "thought" in err) == (1, False)
+    assert "trajectories.jsonl holds something else than episodes of orchestrator 'shouter'; choose another file with --trajectory" in err
+    assert Path("trajectories.jsonl").read_text() == content
+
+
+def test_an_episode_follows_earlier_ones(aamc: Aamc) -> None:
+    Path("trajectories.jsonl").touch()
+    for count in (1, 2):
+        assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[0] == 0
+        assert [json.loads(line)["task"] for line in Path("trajectories.jsonl").read_text().splitlines()] == ["hello"] * count
+
+
+def test_decisions_are_logged_where_the_episode_cannot_be_kept(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(orchestration: Orchestration, path: Path) -> None:
+        raise OutputError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr(Orchestration, "keep", full)
+    assert aamc("orchestrate", "hello", "--orchestrator", "shouter", "--store", "sqlite:log.db")[0] == 1
+    assert [(attempt.decision_id, attempt.cost_usd) for attempt in logged_attempts(Path("log.db"))] == [("d0", 0.25), ("d1", 0.25)]
+
+
 def test_a_damaged_training_does_not_hide_the_others(aamc: Aamc) -> None:
     aamc("train", "--orchestrator", "shouter", "--out", "runs/good")
     broken = Path("runs/broken/orchestrator/component.json")

@@ -75,6 +75,7 @@ def orchestrate(
     _check_outputs(path, graph)
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
     orchestration = _orchestration(orchestrator, query, given)
+    orchestration.check_file(path)
     if graph is not None:
         orchestration.check_graph()
     with ExitStack() as opened:
@@ -163,12 +164,14 @@ def _check_outputs(trajectory: Path, graph: Path | None) -> None:
 
 
 def _save(orchestration: Orchestration, path: Path, log: Callable[[], Store] | None) -> None:
-    """Append the episode to a file, and write its decisions and their calls to the log, if there is one."""
-    orchestration.keep(path)
-    records, attempts = ((), ()) if log is None else orchestration.log()
-    if log is not None and records:
-        log().add_decisions(records)
-        log().add_attempts(attempts)
+    """Write the episode's decisions and their calls to the log, if there is one, and append it to a file; if one of them fails, the other is done."""
+    try:
+        records, attempts = ((), ()) if log is None else orchestration.log()
+        if log is not None and records:
+            log().add_decisions(records)
+            log().add_attempts(attempts)
+    finally:
+        orchestration.keep(path)
 
 
 def _save_unfinished(orchestration: Orchestration, path: Path, log: Callable[[], Store] | None) -> None:

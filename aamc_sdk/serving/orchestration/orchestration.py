@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_type, component_errors, write_errors
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, check_type, component_errors, write_errors
 from aamc_sdk.interfaces import Budget, Deadline, Orchestrator, Step
 from aamc_sdk.serving.models.call import counted_calls
 from aamc_sdk.storage import plain
@@ -205,6 +205,23 @@ class Orchestration:
         undecided_usd = sum(step.cost_usd for step in self._steps if step.decision is None) + self._unreported_usd
         error = None if self.answer is not None else f"no answer: {self.ending()}"
         return records, [*calls, Attempt(last.id, candidate=last.candidate, cost_usd=last_usd + undecided_usd, error=error)]
+
+    def check_file(self, path: Path) -> None:
+        """Check, before the first step, that :meth:`keep` will find no file with something else than its own episodes.
+
+        Raises:
+            OutputError: The file holds something else, or cannot be read.
+        """
+        if not path.is_file():
+            return
+        with write_errors(path, "choose another file with --trajectory"), path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline()
+        try:
+            found = json.loads(first or '{"task": ""}')
+        except ValueError:
+            found = None
+        if not (isinstance(found, dict) and isinstance(found.get("task"), str)):
+            raise OutputError(f"{path} holds something else than episodes of {self.orchestrator.message_name}; choose another file with --trajectory")
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""

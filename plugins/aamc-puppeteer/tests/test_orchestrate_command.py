@@ -152,6 +152,13 @@ def test_documents_can_be_searched(aamc: Aamc) -> None:
     assert "nine" in out
 
 
+def test_a_file_of_another_orchestrators_episodes_is_refused_before_the_first_step(aamc: Aamc) -> None:
+    Path("trajectories.jsonl").write_text('{"schema": 1, "task": "6 * 7", "answer": "42", "cost_usd": 0.0, "stop": "answered", "steps": []}\n')
+    status, out, err = aamc("orchestrate", "6 * 7", "--agents", "calculator")
+    assert (status, out) == (1, "")
+    assert "trajectories.jsonl holds something else than episodes" in err
+
+
 class TestAfterTraining:
     def test_the_orchestrator_trained_last_works(self, aamc: Aamc) -> None:
         status, out, err = aamc("train", "--orchestrator", "puppeteer", *SHORT, "--json")

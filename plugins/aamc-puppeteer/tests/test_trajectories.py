@@ -10,7 +10,7 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.episodes.player import Running
 from aamc_puppeteer.episodes.rewards import EpisodeReward
-from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, append_trajectories, read_trajectories, write_trajectories
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, append_trajectories, check_trajectories, read_trajectories, write_trajectories
 
 from aamc_sdk import AgentOutput
 from aamc_sdk.errors import DataError, OutputError
@@ -95,6 +95,8 @@ def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path: Path, conte
     path.write_text(content)
     with pytest.raises(OutputError, match="holds something else than episodes; choose another file"):
         append_trajectories(path, [EPISODE])
+    with pytest.raises(OutputError, match="holds something else than episodes; choose another file"):
+        check_trajectories(path)
     with pytest.raises(DataError, match="holds no trajectory"):
         list(read_trajectories(path))
     assert path.read_text() == content

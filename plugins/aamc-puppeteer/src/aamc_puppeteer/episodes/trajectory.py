@@ -109,15 +109,23 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
         with path.open("ab+") as file:
             if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
                 fcntl.flock(file, fcntl.LOCK_EX)
-            first, last = _ends(file)
-            broken = _incomplete(last)
-            if (first and not _is_episode(first)) or not (broken or _is_episode(last)):
-                raise OutputError(f"{path} holds something else than episodes; choose another file")
-            if broken:
+            last = _last_line(file, path)
+            if _incomplete(last):
                 file.truncate(file.seek(-len(last), os.SEEK_END))
             else:
                 file.write(b"\n")
             file.write(content)
+
+
+def check_trajectories(path: Path) -> None:
+    """Check that episodes can be appended to a file, which need not exist.
+
+    Raises:
+        OutputError: It cannot be read, or holds something else.
+    """
+    if path.is_file():
+        with write_errors(path, "choose another file"), path.open("rb") as file:
+            _last_line(file, path)
 
 
 def truncate_trajectories(path: Path, episodes: int) -> None:
@@ -194,6 +202,14 @@ def _ends(file: BinaryIO) -> tuple[bytes, bytes]:
         return b"", b""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content[: content.find(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+
+
+def _last_line(file: BinaryIO, path: Path) -> bytes:
+    """Return all that follows the last newline of a file of episodes, mostly nothing."""
+    first, last = _ends(file)
+    if (first and not _is_episode(first)) or not (_incomplete(last) or _is_episode(last)):
+        raise OutputError(f"{path} holds something else than episodes; choose another file")
+    return last
 
 
 def _is_episode(line: bytes) -> bool:

@@ -16,7 +16,7 @@ from rich.tree import Tree
 from aamc_puppeteer.analysis.terminal import describe, tree
 from aamc_puppeteer.episodes.player import Running, begin, greedy_actions, sampled
 from aamc_puppeteer.episodes.spans import episode_span
-from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, to_document
+from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, check_trajectories, to_document
 from aamc_puppeteer.serving.decision_log import logged
 from aamc_puppeteer.serving.parallel_paths import fork
 from aamc_puppeteer.tasks.sources import as_task
@@ -173,6 +173,10 @@ class PuppeteerOrchestration(Orchestration):
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
         """Return the decisions and turns of a single path that the policy chose; several paths are no sample of the policy."""
         return logged(self._decisions, self._paths[0].state, self._puppeteer.pool.names)
+
+    def check_file(self, path: Path) -> None:
+        """Check that the file holds nothing but episodes, see :func:`aamc_puppeteer.episodes.trajectory.check_trajectories`."""
+        check_trajectories(path)
 
     def keep(self, path: Path) -> None:
         """Append the episode of each path to a file."""
