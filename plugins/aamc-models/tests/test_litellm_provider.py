@@ -102,6 +102,16 @@ def test_failures_have_kinds_and_are_retried_where_that_helps(status: int, kind:
     assert (kind, calls) == (raised.value.kind, len(stub.requests))
 
 
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m"])
+def test_the_pause_that_a_server_wants_is_kept(model: str, make: Callable[..., Any], stub: StubServer) -> None:
+    stub.default = Script(fault="status", status=429, retry_after_s=30.0)
+    calling = make(model)
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(calling.send(spec(), request()))
+    assert (raised.value.retry_after_s, len(stub.requests)) == (30.0, 1)
+    assert calling.state().remaining == 0
+
+
 def test_a_key_that_a_server_repeats_is_in_no_error(make: Callable[..., Any], stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.default = Script(fault="status", status=401)
     made = make("openai/m", retries=0)

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from aamc_models.transport.retries import pause_s, reset_s, retry_after_s
+from aamc_models.transport.retries import pause_s, reset_s, wanted_pause_s
 
 from aamc_sdk import ModelSpec
 from aamc_sdk.errors import ProviderError
@@ -26,16 +26,23 @@ from aamc_sdk.interfaces import WireRequest
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "Mon, 99 Foo 2026 00:00:00 GMT"}, None),
-        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, None),
+        ({"retry-after": "0"}, None),
+        ({"retry-after-ms": "0", "retry-after": "7"}, 7.0),
+        ({"retry-after": "0", "x-ratelimit-reset-requests": "30s"}, 30.0),
     ],
 )
 def test_the_pause_that_a_server_wants_is_read(headers, seconds) -> None:
-    assert retry_after_s(headers) == seconds
+    assert wanted_pause_s(429, headers, {}) == seconds
+
+
+def test_only_an_answer_429_means_the_reset_of_its_limits() -> None:
+    assert wanted_pause_s(503, {"x-ratelimit-reset-requests": "30s"}, {}) is None
 
 
 def test_a_date_is_the_time_until_then() -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
-    assert retry_after_s({"retry-after": date}) == pytest.approx(3600, abs=60)
+    assert wanted_pause_s(503, {"retry-after": date}, {}) == pytest.approx(3600, abs=60)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +87,16 @@ class LimitError(Exception):
     """LiteLLM's error of an answer 429."""
 
     status_code = 429
-    response = SimpleNamespace(headers={"retry-after": "30"})
+    litellm_response_headers: Mapping[str, str]
+
+    def __init__(self, **headers: str) -> None:
+        self.litellm_response_headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def test_litellm_keeps_the_pause_that_a_server_wants(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("headers", [{"retry_after": "30"}, {"retry_after": "0", "retry_after_ms": "30000"}, {"x_ratelimit_reset_requests": "30s"}])
+def test_litellm_keeps_the_pause_that_a_server_wants(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]) -> None:
     monkeypatch.setattr("aamc_models.providers.litellm.find_spec", lambda name: True)  # it contradicts our pins
-    refused = AsyncMock(side_effect=LimitError)
+    refused = AsyncMock(side_effect=LimitError(**headers))
     made = provider("litellm", model="openai/m")
     made._litellm = SimpleNamespace(acompletion=refused, Timeout=TimeoutError, APIConnectionError=ConnectionError)
     request = WireRequest(api="chat", body={"messages": []})

@@ -19,7 +19,7 @@ from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import quirks_of
 from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
-from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
+from aamc_models.transport.retries import may_repeat, pause_s, wanted_pause_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import PluginError, ProviderError
 from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest, without_replaced_limits
@@ -195,7 +195,8 @@ class LiteLLM(ChatProvider):
             kind, status = "connection", None
         else:
             kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
-        wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
+        headers = getattr(error, "litellm_response_headers", None) or {}  # those of its response are mostly left out
+        wait = wanted_pause_s(status, headers, {})
         return self._explained(candidate, Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait))
 
     def _explained(self, candidate: Candidate, failure: Failure) -> ProviderError:

@@ -17,7 +17,7 @@ from aamc_models.dialects.events import DONE, data_of
 from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import Failure, refusal
 from aamc_models.transport.options import EndpointOptions
-from aamc_models.transport.retries import reset_s, retry_after_s
+from aamc_models.transport.retries import reset_s, wanted_pause_s
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit
@@ -187,10 +187,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         body = await _body(response, MAX_ERROR_BYTES)
     except Failure as error:
         body = error.body
-    wanted_s = retry_after_s(response.headers)
-    if wanted_s is None and response.status == 429:
-        wanted_s = reset_s(response.headers, error_in_body(body))
-    raise refusal(response.status, body, wanted_s)
+    raise refusal(response.status, body, wanted_pause_s(response.status, response.headers, error_in_body(body)))
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

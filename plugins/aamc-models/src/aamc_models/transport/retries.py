@@ -41,13 +41,16 @@ async def may_repeat(failure: Failure | ProviderError) -> bool:
     return permission is None or not may_be_billed(failure) or await permission()
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server wants to be left alone, in an answer's headers; None if it says nothing that can be read."""
+def wanted_pause_s(status: int | None, headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a server wants to be left alone, by the status, headers and error of its answer; None if it names no time to come.
+
+    No pause, such as until a time that has passed, names none: without back-off, the attempts would come at once.
+    """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):  # the first is OpenAI's own; the second has seconds or a date
         seconds = _seconds(headers.get(name, "")) * scale
-        if seconds >= 0:
+        if seconds > 0:
             return seconds
-    return None
+    return reset_s(headers, error) if status == 429 else None
 
 
 def reset_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
