@@ -208,6 +208,7 @@ TOO_LONG = {"error": {"message": "too long", "type": "BadRequestError", "code": 
         (reply({"code": "Wrong", "error": "Incorrect API key provided: a***b"}, 400), "authentication", "Bad Request: Incorrect API key provided"),
         (reply({"error": {"message": "'Invalid API key' is no title"}}, 400), "request", "Bad Request: 'Invalid API key' is no title"),
         (reply({"object": "error", "message": "too long", "code": 400}, 400), "request", "refused: 400 Bad Request: too long"),
+        (reply({"object": "error", "message": "too long", "code": 400}), "request", "answered with an error: too long"),
         (reply({"detail": [{"loc": ["body", "top_k"], "msg": "Not permitted"}, {"msg": "No"}]}, 400), "request", ": body.top_k: Not permitted; No"),
         (reply({"message": {"detail": [{"loc": ["body", "n"], "msg": "Not permitted"}]}}, 400), "request", ": body.n: Not permitted"),
         (then(begin(), send(b'{"choices": [', chunked=False), cut), "protocol", "cut or broke its answer"),

@@ -105,6 +105,8 @@ def test_the_end_of_a_stream_is_no_finish() -> None:
     [
         ("chat", b'data: {"error": {"message": "too much"}}\n\n'),
         ("completions", b'data: {"error": {"message": "too much"}}\n\n'),
+        ("chat", b'data: {"object": "error", "message": "too much", "type": "InternalServerError", "code": 500}\n\n'),
+        ("completions", b'data: {"object": "error", "message": "too much"}\n\n'),
         ("chat", b'data: {"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "too much"}}]}\n\n'),
         ("messages", event("error", error={"type": "overloaded_error", "message": "too much"})),
         ("responses", event("error", message="too much", code=None)),

@@ -11,7 +11,7 @@ import orjson
 
 from aamc_models.dialects.carried_state import CALL_STATE, carried_signature, restored_state
 from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
-from aamc_models.dialects.error_bodies import error_event, error_message, kind_of
+from aamc_models.dialects.error_bodies import error_event, error_in, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of, object_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
@@ -160,7 +160,7 @@ class ChatReader:
     def read(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks that an event becomes."""
         self.usage.note(event)
-        yield event
+        yield event if (error := error_in(event)) is None else {**event, "error": error}
 
     def _begin(self, source: JSON) -> None:
         """Take the id, the model and the time of an answer in another dialect."""

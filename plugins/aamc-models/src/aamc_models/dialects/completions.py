@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
 from aamc_models.dialects.content import check_sendable, choice_number, chosen, creation_time, identity, is_set, lookup, text_of
-from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS
+from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS, error_in
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 from aamc_models.dialects.token_usage import reported_usage
@@ -95,8 +95,8 @@ class CompletionsReader(ChatReader):
 
     def read(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks that an event becomes."""
-        if event.get("error"):
-            yield {"error": event["error"]}
+        if (error := error_in(event)) is not None:
+            yield {"error": error}
             return
         self._begin(event)
         for field, choice in objects(event.get("choices"), "choices"):

@@ -89,8 +89,11 @@ def error_event(dialect: str, message: str, kind: str = "server", status: int | 
 
 
 def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the error in an answer, in the form of OpenAI and Anthropic or of servers that give only a text; None without one."""
-    error = (answer or {}).get("error")
+    """Return the error in an answer, in the form of OpenAI and Anthropic, or of servers that give only a text or, as older vLLM, its fields."""
+    answer = answer or {}
+    if answer.get("object") == "error" and "error" not in answer:
+        return dict(answer)
+    error = answer.get("error")
     if isinstance(error, str) and error:
         return {"message": error}
     return error if isinstance(error, dict) and error else None
