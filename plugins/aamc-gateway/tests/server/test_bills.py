@@ -120,6 +120,7 @@ def test_audio_and_tools_of_a_chat_server_are_not_at_list_prices(serve: Any, str
     ("path", "usage", "source"),
     [
         ("images/generations", {"input_tokens": 50, "output_tokens": 1056, "input_tokens_details": {"text_tokens": 50, "image_tokens": 0}}, "priced"),
+        ("images/edits", {"input_tokens": 400, "output_tokens": 1056, "input_tokens_details": {"text_tokens": 12, "image_tokens": 388}}, "estimated"),
         ("audio/transcriptions", {"input_tokens": 140, "output_tokens": 45, "input_token_details": {"audio_tokens": 140}}, "estimated"),
     ],
 )

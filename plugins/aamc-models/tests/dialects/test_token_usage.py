@@ -89,6 +89,9 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}}]}, {}, False),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "file"}]}}]}, {}, True),
         ("responses", {}, {"input_tokens_details": {"image_tokens": 0}, "output_tokens_details": {"image_tokens": 1056}}, True),  # images API
+        ("responses", {}, {"input_tokens_details": {"image_tokens": 388, "text_tokens": 9}}, False),  # an edit of images
+        ("chat", {"model": "gpt-4o-mini-search-preview-2025-03-11"}, {}, False),
+        ("chat", {"model": "gpt-4o-mini"}, {}, True),
         ("chat", {"choices": [{"message": {"content": "Hi", "executed_tools": [{"type": "search"}]}}]}, {}, False),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,11 @@ _BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call",
 """Items of responses that are calls of the server's own tools, billed besides tokens."""
 _BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_queries")
 """Counts of searches and other tools in the usage of xAI and Perplexity, billed besides tokens."""
-_CHAT_ANSWER_DETAILS = "completion_tokens_details"
-_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", _CHAT_ANSWER_DETAILS, "output_tokens_details")
-"""The fields of the details of the prompt and of the answer in all APIs; the last one of the prompt is that of transcriptions."""
+_SEARCHING = re.compile("-search-(?:preview|api)")
+"""A part of the names of OpenAI's models that search for each answer, billed besides tokens, also where they cite nothing."""
+_PRICED_IMAGES = ("completion_tokens_details", "input_tokens_details")
+_DETAILS = ("prompt_tokens_details", "input_token_details", "output_tokens_details", *_PRICED_IMAGES)
+"""The fields of the details of the prompt and of the answer in all APIs; ``input_token_details`` is that of transcriptions."""
 
 
 def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,20 +69,19 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     for name in _BILLED_COUNTS:
         if answer.get(name):
             return False
-    if _has_media_tokens(answer):
+    if _has_media_tokens(answer) or _SEARCHING.search(str(answer.get("model"))):
         return False
     return all(not isinstance(value := answer.get(name), str) or value.lower() in usual for name, usual in _AT_LIST_PRICES.items())
 
 
 def _has_media_tokens(counted: Mapping[str, Any]) -> bool:
-    """Return whether tokens of audio, or of images that a chat model draws, are counted, which have their own prices.
+    """Return whether tokens of media are counted that have their own prices: audio, images that a chat model draws, or those in an edit's prompt.
 
-    Images in prompts mostly cost the same as text, and those of a model for images are what its output price is for.
+    Images in prompts of chat mostly cost the same as text, and those that a model for images draws are what its output price is for.
     """
     for name in _DETAILS:
-        if isinstance(details := counted.get(name), dict) and (
-            details.get("audio_tokens") or (name == _CHAT_ANSWER_DETAILS and details.get("image_tokens"))
-        ):
+        details = counted.get(name)
+        if isinstance(details, dict) and (details.get("audio_tokens") or (name in _PRICED_IMAGES and details.get("image_tokens"))):
             return True
     return False
 
