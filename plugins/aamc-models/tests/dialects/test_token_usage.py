@@ -48,11 +48,12 @@ def test_names_and_habits_of_other_servers() -> None:
         ({"completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}, 24, 20),
         ({"completion_tokens": 3, "total_tokens": 105}, 96, 93),
         ({"total_tokens": 105}, 96, 96),
+        ({"completion_tokens": "96", "total_tokens": 105}, 96, None),
         ({"completion_tokens": 3, "total_tokens": 12}, 3, None),
         ({"completion_tokens": 3, "total_tokens": 0}, 3, None),
         ({"completion_tokens": 3, "total_tokens": 12, "completion_tokens_details": {"reasoning_tokens": 2}}, 3, 2),
     ],
-    ids=["xAI", "Gemini", "Gemini, thinking only", "without reasoning", "wrong total", "OpenAI"],
+    ids=["xAI", "Gemini", "Gemini, thinking only", "unreadable", "without reasoning", "wrong total", "OpenAI"],
 )
 def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict[str, Any], output: int, reasoning: int | None) -> None:
     usage = usage_of("chat", {"usage": {"prompt_tokens": 9, **counts}})

@@ -118,7 +118,8 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str, prompt_d
         cached = written = None  # they are parts of the prompt: its rest, and so its cost, would be negative
     total = _count(counted.get("total_tokens"))
     if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0):
-        reasoning = total - prompt_tokens - (output_tokens or 0) if reasoning is None else reasoning
+        if reasoning is None and (output_tokens is not None or counted.get(answer) is None):  # nothing follows from a count that cannot be read
+            reasoning = total - prompt_tokens - (output_tokens or 0)
         output_tokens = total - prompt_tokens  # xAI counts reasoning apart from the answer, Gemini in the total alone
     return Usage(
         prompt_tokens=prompt_tokens,
