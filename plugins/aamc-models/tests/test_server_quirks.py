@@ -170,17 +170,18 @@ def test_the_first_call_of_a_message_without_its_signature_gets_that_which_gemin
 
 
 @pytest.mark.parametrize(
-    ("address", "needs"),
+    ("address", "options", "needs"),
     [
-        ("https://api.deepseek.com", True),
-        ("https://api.moonshot.ai/v1", True),
-        ("https://api.moonshot.cn/v1", True),
-        ("https://api.groq.com/openai/v1", False),
-        ("https://api.deepseek.com.example.com/v1", False),
+        ("https://api.deepseek.com", {}, True),
+        ("https://api.moonshot.ai/v1", {}, True),
+        ("https://api.moonshot.cn/v1", {}, True),
+        ("https://api.groq.com/openai/v1", {}, False),
+        ("https://api.deepseek.com.example.com/v1", {}, False),
+        ("https://proxy.example.com/v1", {"requires_reasoning": True}, True),
     ],
 )
-def test_a_conversation_with_tool_calls_has_reasoning_where_the_server_demands_it(provider: Any, address: str, needs: bool) -> None:
-    endpoint = provider("openai", base_url=address, model="deepseek-v4")
+def test_a_conversation_with_tool_calls_has_reasoning_where_the_server_demands_it(provider: Any, address: str, options: Any, needs: bool) -> None:
+    endpoint = provider("openai", base_url=address, model="deepseek-v4", **options)
     messages = [*tool_loop("a"), {"role": "assistant", "content": "b", "reasoning_content": "c"}, *ASK, *tool_loop("d")[1:]]
     received, missing = sent(endpoint, {"messages": messages})["messages"], " " if needs else None
     assert [message.get("reasoning_content") for message in received if message["role"] == "assistant"] == [missing, "c", missing]

@@ -24,6 +24,9 @@ class OpenAIOptions(EndpointOptions):
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
     limit_field: str = option("auto", "Field with the maximum tokens of an answer; auto: by address and model.", choices=("auto", *LIMITS))
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
+    requires_reasoning: bool = option(
+        False, "The server refuses tool loops without reasoning_content, as DeepSeek's and Moonshot's do; known by address, but not behind a proxy."
+    )
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -85,4 +88,5 @@ class OpenAI(ChatProvider, HttpProvider):
 
     def _quirks(self, candidate: Candidate) -> ServerQuirks:
         deployments = self._deployments.all
-        return quirks_of(tuple([each.base_url for each in deployments]), tuple([each.model or candidate.name for each in deployments]))
+        addresses, models = [each.base_url for each in deployments], [each.model or candidate.name for each in deployments]
+        return quirks_of(tuple(addresses), tuple(models), self.config.requires_reasoning)

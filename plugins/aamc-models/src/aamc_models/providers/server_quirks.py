@@ -85,14 +85,14 @@ class ServerQuirks:
 
 
 @lru_cache(maxsize=1024)  # each request asks for those of its candidate
-def quirks_of(addresses: tuple[str, ...], models: tuple[str, ...]) -> ServerQuirks:
-    """Return the differences of servers by their addresses and the names of their models."""
+def quirks_of(addresses: tuple[str, ...], models: tuple[str, ...], requires_reasoning: bool = False) -> ServerQuirks:
+    """Return the differences of servers by their addresses and the names of their models, and whether they are known to demand reasoning back."""
     is_openai = are_at(addresses, f"{OPENAI_HOST}|{_AZURE_HOST}") or all(map(_OPENAI_MODEL.match, models))
     return ServerQuirks(
         is_openai,
         needs_short_ids=any(map(_MISTRAL.search, (*addresses, *models))),
         needs_signatures=any(map(_GEMINI.search, models)),
-        needs_reasoning=are_at(addresses, _THINKING_HOSTS),
+        needs_reasoning=requires_reasoning or are_at(addresses, _THINKING_HOSTS),
     )
 
 
