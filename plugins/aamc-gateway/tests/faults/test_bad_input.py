@@ -118,11 +118,13 @@ def test_a_body_beyond_the_limit_is_refused(serve: Any, stub: StubServer) -> Non
     assert stub.counts("good").calls == 0
 
 
-def test_a_client_that_sends_all_of_a_too_large_body_first_reads_why(serve: Any) -> None:
+@pytest.mark.parametrize("last", [False, True], ids=["keep-alive", "close"])
+def test_a_client_that_sends_all_of_a_too_large_body_first_reads_why(serve: Any, last: bool) -> None:
     gateway = serve({"good": {}}, settings={"limits": {"body_mb": 1.0}})
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
+    headers = {"content-type": "application/json", **({"connection": "close"} if last else {})}  # as urllib sends it
     for _ in range(3):  # a reset would come in the middle of a body, or in place of the answer
-        connection.request("POST", "/v1/chat/completions", body=b"x" * 20_000_000, headers={"content-type": "application/json"})
+        connection.request("POST", "/v1/chat/completions", body=b"x" * 20_000_000, headers=headers)
         answer = connection.getresponse()
         assert (answer.status, "body_mb" in answer.read().decode()) == (413, True)
     connection.close()

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
+from weakref import proxy
 
 import orjson
 from aamc_models.dialects import error_body
@@ -62,8 +63,16 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._header_size > self.max_header_bytes:  # they came at once, with a part of the body perhaps
             raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
         super().on_headers_complete()
+        if not self.cycle.keep_alive:
+            self.cycle.transport = _LastTransport(self.transport, self.cycle)  # type: ignore[assignment]  # a cycle needs no more of it
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete and not self.cycle.keep_alive:
+            self.transport.close()
+            self._watch_end()
 
     def send_400_response(self, msg: str) -> None:
         if self._header_size > self.max_header_bytes:
@@ -136,6 +145,22 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+class _LastTransport:
+    """The transport of a connection's last request, which stays open after its answer until the request's body has come.
+
+    Closing while a body arrives resets the connection, and the client never reads why it was refused. The timers of the protocol limit the wait.
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self.write, self.is_closing, self._close = transport.write, transport.is_closing, transport.close
+        self._cycle = proxy(cycle)  # which holds this object: the two would keep each other
+
+    def close(self) -> None:
+        """Close the connection, unless a body still comes."""
+        if not (self._cycle.more_body and self._cycle.response_complete):
+            self._close()
 
 
 def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
