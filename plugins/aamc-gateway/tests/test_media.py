@@ -26,6 +26,7 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
             IMAGE_TOKENS,
         ),
         ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}, len(DATA), IMAGE_TOKENS),
+        ({"type": "image_generation_call", "id": "ig_1", "result": DATA}, len(DATA), IMAGE_TOKENS),
         ({"type": "tool_result", "content": [{"type": "image", "source": {"type": "base64", "data": DATA}}]}, len(DATA), IMAGE_TOKENS),
         ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}, len(PDF), 3 * PAGE_TOKENS),
         ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}, len(PDF) + 28, 3 * PAGE_TOKENS),

@@ -180,6 +180,17 @@ def test_the_bytes_of_documents_and_images_are_no_words_of_a_context_window(serv
     assert answer.status == 200, answer.body
 
 
+def test_an_image_that_a_model_drew_earlier_is_no_text_of_a_context_window(serve: Callable[..., Any]) -> None:
+    running = serve(None, {"small": {"context_window": 1000}}, small=Script())
+    drawn = {"role": "assistant", "content": "", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "a" * 20_000}}]}
+    ask = {"role": "user", "content": "Make it blue."}
+    answer = running.ask("/v1/chat/completions", {"model": "small", "max_tokens": 9, "messages": [ask, drawn, ask]})
+    assert answer.status == 200, answer.body
+    item = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "a" * 20_000}
+    answer = running.ask("/v1/responses", {"model": "small", "max_output_tokens": 9, "input": [ask, item, ask]})
+    assert answer.status == 200, answer.body
+
+
 def test_an_ability_that_no_model_declares_is_left_to_the_server(serve: Callable[..., Any]) -> None:
     running = serve(None, {"plain": {"abilities": ["code"]}}, plain=Script())
     assert running.chat(model="plain", tools=[TOOL]).status == 200

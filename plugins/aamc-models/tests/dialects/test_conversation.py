@@ -64,9 +64,11 @@ PDF = {"type": "document", "source": {"type": "base64", "media_type": "applicati
             False,
         ),
         ("responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "aaaa"}]}]}, False, True),
+        ("responses", {"input": [{"type": "image_generation_call", "id": "a", "result": "aaaa"}, {"role": "user", "content": "a"}]}, True, False),
+        ("chat", {"messages": [{"role": "assistant", "content": "", "images": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, True, False),
     ],
 )
-def test_images_and_files_are_found_in_results_of_tools_too(dialect: str, body: dict[str, Any], images: bool, files: bool) -> None:
+def test_images_and_files_are_found_in_results_and_answers_too(dialect: str, body: dict[str, Any], images: bool, files: bool) -> None:
     conversation = conversation_of(dialect, body)
     assert (conversation.images, conversation.files) == (images, files)
 

@@ -19,7 +19,7 @@ PAGE_TOKENS = 3_000 + IMAGE_TOKENS
 RECORDING_BYTES_PER_TOKEN = 300
 """Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 8,000 bytes, 10,700 in base64."""
 _DOCUMENTS = frozenset(("document", "file", "input_file"))
-_SOURCES = ("source", "image_url", "file", "input_audio")
+_SOURCES = ("source", "image_url", "file", "input_audio", "result")
 _DATA = ("data", "file_data", "url")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")

@@ -19,8 +19,9 @@ EARLIER = 2
 _TEXTS = ("text", "input_text", "output_text")
 _FORMATS = frozenset(("response_format", "text", "output_config"))
 """Fields that may ask for JSON."""
-IMAGE_TYPES = frozenset(("computer_screenshot", "image", "image_url", "input_image"))
-"""Types of the parts that are images, in all dialects."""
+DRAWN_IMAGE = "image_generation_call"
+IMAGE_TYPES = frozenset(("computer_screenshot", "image", DRAWN_IMAGE, "image_url", "input_image"))
+"""Types of the parts and items that are images, in all dialects."""
 _FILES = frozenset(("document", "file", "input_file", "input_audio"))
 
 
@@ -35,7 +36,7 @@ class Conversation:
         system: The system prompt, instructions of developers included.
         turns: Number of human messages in the whole conversation.
         tools: Whether tools are offered.
-        images: Whether an image is part of the conversation, results of tools included.
+        images: Whether an image is part of the conversation, results of tools and images that a model drew included.
         files: Whether a document or a recording is, likewise.
         json: Whether the answer must be JSON.
         max_tokens: The maximum tokens of the answer; None without a limit.
@@ -82,7 +83,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         system=instructions,
         turns=len(people),
         tools=tools,
-        images=not kinds.isdisjoint(IMAGE_TYPES),
+        images=not kinds.isdisjoint(IMAGE_TYPES) or _has_drawn_images(dialect, body),
         files=not kinds.isdisjoint(_FILES),
         json=_wants_json(body),
         max_tokens=limit,
@@ -147,6 +148,13 @@ def _kinds(parts: list[Any]) -> Iterator[str]:
                 yield kind
             if kind == "tool_result" and isinstance(inner, list):
                 yield from (one["type"] for one in inner if isinstance(one, Mapping) and isinstance(one.get("type"), str))
+
+
+def _has_drawn_images(dialect: str, body: JSON) -> bool:
+    """Return whether a model has drawn an image earlier: an item of responses, or a field of a message of chat, as OpenRouter has it."""
+    entries = body.get("input" if dialect == "responses" else "messages")
+    messages = [each for each in entries if isinstance(each, Mapping)] if isinstance(entries, list) else []
+    return any(message.get("type") == DRAWN_IMAGE or message.get("images") for message in messages)
 
 
 def _texts(content: object, field: str) -> list[str]:
