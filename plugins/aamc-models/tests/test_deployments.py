@@ -155,9 +155,9 @@ def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, pr
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("status", [400, 422, 429])
-def test_a_refused_request_and_a_rate_limit_open_no_breaker(upstream, provider, status) -> None:
-    calling = provider(base_url=upstream(reply({"error": {"message": "no"}}, status)).url, retries=0, breaker_failures=1)
+@pytest.mark.parametrize(("status", "message"), [(400, "no"), (422, "no"), (429, "no"), (403, "Your input was flagged for violence")])
+def test_a_refused_request_and_a_rate_limit_open_no_breaker(upstream, provider, status, message) -> None:
+    calling = provider(base_url=upstream(reply({"error": {"message": message}}, status)).url, retries=0, breaker_failures=1)
     failed(sent, calling)
     assert calling.state().available
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.cache import CachedAnswer
-from aamc_gateway.forwarding.failures import UnservedError
+from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.request_log import JsonFormatter, TextFormatter
@@ -118,6 +118,11 @@ def test_the_error_event_of_a_stream_names_no_address(serve: Serve, stub: Any) -
 def test_a_client_learns_why_its_request_was_refused(serve: Serve) -> None:
     answer = serve(broken=Script(fault="status", status=400)).chat()
     assert (answer.status, "The stub fails as its script says." in answer.json["error"]["message"]) == (400, True)
+
+
+def test_a_refused_content_is_no_refused_key() -> None:
+    refused, locked = ProviderError("flagged", kind="request", status=403), ProviderError("wrong key", kind="authentication", status=403)
+    assert [unserved([(error, True)]).status for error in (refused, locked)] == [400, 502]
 
 
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'

@@ -61,7 +61,7 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[
     refused = telling.kind == "request"
     status = _status_of(telling)
     if status in (401, 403, 407):  # the client would take it for its own key
-        status = 502
+        status = 400 if refused else 502
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
     told = list(dict.fromkeys(map(public_message, [*errors, *refusals])))
     message = told[0] if len(told) == 1 else failures_text("no candidate answered", told)

@@ -52,6 +52,8 @@ _STATUS_KINDS = {
     429: "rate_limit",
 }
 _STATUS = re.compile("[45][0-9]{2}")
+_REFUSED_CONTENT = re.compile("input was flagged|violates usage guidelines|content.?policy|request blocked", re.IGNORECASE)
+"""Messages with which OpenRouter and xAI refuse the content of a request by status 403, which otherwise refuses a key."""
 
 
 def error_body(dialect: str, message: str, kind: str, status: int | None) -> dict[str, Any]:
@@ -164,8 +166,10 @@ def status_of(error: Mapping[str, Any]) -> int | None:
     return int(code) if _STATUS.fullmatch(code) else None
 
 
-def kind_of_status(status: int) -> str:
+def kind_of_status(status: int, message: str) -> str:
     """Return the kind of an error with an HTTP status."""
+    if status == 403 and _REFUSED_CONTENT.search(message):
+        return "request"
     return _STATUS_KINDS.get(status) or ("server" if status >= 500 else "request")
 
 
@@ -177,4 +181,6 @@ def kind_of(error: object) -> str:
     if any("rate_limit" in name for name in names):  # servers end it in _error, _exceeded or -ed
         return "rate_limit"
     status = status_of(error)
-    return kind_of_status(status) if status is not None else next((_KINDS[name] for name in names if name in _KINDS), "server")
+    if status is not None:
+        return kind_of_status(status, error_message(error))
+    return next((_KINDS[name] for name in names if name in _KINDS), "server")

@@ -193,8 +193,10 @@ class LiteLLM(ChatProvider):
             kind, status = "timeout", None
         elif isinstance(error, self._litellm.APIConnectionError):
             kind, status = "connection", None
+        elif isinstance(status, int):
+            kind = "configuration" if status == 404 else refusal(status, text.encode(errors="replace"), None).kind
         else:
-            kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
+            kind = "failed"
         headers = getattr(error, "litellm_response_headers", None) or {}  # those of its response are mostly left out
         wait = wanted_pause_s(status, headers, {})
         return self._explained(candidate, Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait))

@@ -95,7 +95,8 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
 
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
-    kind, message = kind_of_status(status) if status >= 400 else "protocol", message_of(body)
+    message = message_of(body)
+    kind = kind_of_status(status, message) if status >= 400 else "protocol"
     is_quota = status == 429 and kind_of(error_in_body(body)) == "authentication"  # OpenAI refuses for an exhausted quota with 429
     if is_quota or (status == 400 and _WRONG_KEY.match(message)):
         kind = "authentication"
