@@ -167,6 +167,8 @@ def test_the_first_call_of_a_message_without_its_signature_gets_that_which_gemin
     first, second = sent(endpoint, {"messages": unsigned})["messages"][1]["tool_calls"]
     assert (first, second) == ({**unsigned[1]["tool_calls"][0], **(UNSIGNED if needs else {})}, unsigned[1]["tool_calls"][1])
     assert sent(endpoint, {"messages": signed})["messages"] == signed
+    unsigned[1]["reasoning_details"] = [{"type": "reasoning.encrypted", "data": "SIG"}]  # OpenRouter has the signature there
+    assert sent(endpoint, {"messages": unsigned})["messages"] == unsigned
 
 
 @pytest.mark.parametrize(

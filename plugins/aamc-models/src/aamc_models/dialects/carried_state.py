@@ -1,13 +1,13 @@
-"""State that servers of chat demand back, such as Gemini's thought signatures and DeepSeek's reasoning, in the signatures of blocks of thinking.
+"""State that servers of chat demand back, in the signatures of blocks of thinking.
 
-Clients of other dialects return the ``signature`` of such a block, or the ``encrypted_content`` of a reasoning item, as it is. The signature
-names the candidate: another one never gets its state.
+It is Gemini's thought signatures, DeepSeek's reasoning, or OpenRouter's details of reasoning. Clients of other dialects return the ``signature`` of
+such a block, or the ``encrypted_content`` of a reasoning item, as it is. The signature names the candidate: another one never gets its state.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -17,22 +17,44 @@ from aamc_models.dialects.fields import JSON, objects, to_json
 
 CALL_STATE = ("provider_specific_fields", "extra_content")
 """Fields of a tool call with state of its server; Gemini's thought signature is in ``extra_content``."""
+_TEXT_OF_DETAIL = {"reasoning.text": "text", "reasoning.summary": "summary"}
+"""The fields with the text of details of reasoning, by their types."""
 _MARK = "aamc"
 """The begin of such a signature; together with the JSON object after it, it is base64."""
 
 
-def carried_signature(model: str, *, reasoning: bool = False, calls: Iterable[JSON] = ()) -> str:
+def carried_signature(model: str, *, reasoning: bool = False, calls: Iterable[JSON] = (), details: Sequence[JSON] = ()) -> str:
     """Return the signature of a block of thinking that carries state; ``""`` without any.
 
     Args:
         model: The candidate.
         reasoning: Whether the thinking came as ``reasoning_content``. Servers with another name for it do not demand it, and refuse this one.
         calls: Tool calls of chat, or pieces of them; their ids must be known.
+        details: The details of the reasoning, see :func:`details_of`.
     """
     states = {safe_id(call["id"]): chosen(call, *CALL_STATE) for call in calls if any(is_set(call.get(name)) for name in CALL_STATE)}
-    if not (reasoning or states):
+    if not (reasoning or states or details):
         return ""
-    return _MARK + b64encode(to_json({"model": model, "reasoning": reasoning, "calls": states}, "tool_calls").encode()).decode()
+    state = {"model": model, "reasoning": reasoning, "calls": states, **({"details": details} if details else {})}
+    return _MARK + b64encode(to_json(state, "tool_calls").encode()).decode()
+
+
+def details_of(message: JSON) -> list[dict[str, Any]]:
+    """Return the details of the reasoning in a message or delta of chat: OpenRouter wants those of Gemini's models back, signed or encrypted."""
+    details = message.get("reasoning_details")
+    return [dict(detail) for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+
+
+def add_details(details: list[dict[str, Any]], pieces: Iterable[JSON]) -> None:
+    """Add the details of a delta to those before: the pieces of a text come one by one, and its signature last."""
+    for piece in pieces:
+        last = details[-1] if details else {}
+        if piece.get("type") not in _TEXT_OF_DETAIL or any(last.get(name) != piece.get(name) for name in ("type", "index")):
+            details.append(dict(piece))
+            continue
+        name = _TEXT_OF_DETAIL[piece["type"]]
+        details[-1] = {**last, **{field: value for field, value in piece.items() if value is not None}}
+        details[-1][name] = f"{last.get(name) or ''}{piece.get(name) or ''}"
 
 
 def carried_state(block: JSON) -> dict[str, Any] | None:
@@ -45,7 +67,8 @@ def carried_state(block: JSON) -> dict[str, Any] | None:
     except ValueError:
         return None
     calls = state.get("calls") if isinstance(state, dict) else None
-    return state if isinstance(calls, dict) and all(isinstance(each, dict) for each in calls.values()) else None
+    is_state = isinstance(calls, dict) and all(isinstance(each, dict) for each in calls.values()) and isinstance(state.get("details", []), list)
+    return state if is_state else None
 
 
 def restored_state(message: JSON, model: str) -> tuple[dict[str, Any], bool]:
@@ -55,6 +78,8 @@ def restored_state(message: JSON, model: str) -> tuple[dict[str, Any], bool]:
     fields: dict[str, Any] = {}
     if any(state.get("reasoning") for _, state in own):
         fields["reasoning_content"] = "".join(signed_text(block, "thinking_blocks") for block, state in own if state.get("reasoning"))
+    if details := [detail for _, state in own for detail in state.get("details", ())]:
+        fields["reasoning_details"] = details
     calls = [call for _, call in objects(message.get("tool_calls"), "tool_calls")]
     states = {call_id: each for _, state in own for call_id, each in state["calls"].items()}
     if states and calls:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from aamc_models.dialects.carried_state import CALL_STATE, carried_signature, restored_state
+from aamc_models.dialects.carried_state import CALL_STATE, add_details, carried_signature, details_of, restored_state
 from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_in, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of, object_of
@@ -340,6 +340,7 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         super().__init__(model)
         self._candidate = model
         self._carries_reasoning = False
+        self._details: list[dict[str, Any]] = []
         self._begun = False
         self._usage = StreamedUsage("chat")
         self._pieces = ToolCallPieces()
@@ -353,10 +354,11 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         blocks = [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")]
         events += self._reasoning(reasoning_of(delta), blocks)
         self._carries_reasoning = not blocks and (self._carries_reasoning or is_set(delta.get("reasoning_content")))
+        add_details(self._details, details_of(delta))
         words = text_of(delta.get("content"), "delta.content")
-        if self._carries_reasoning and (words or any(delta.get(name) for name in _CALLS) or choice.get("finish_reason")):
-            events += self._carrier(carried_signature(self._candidate, reasoning=True))
-            self._carries_reasoning = False
+        if words or any(delta.get(name) for name in _CALLS) or choice.get("finish_reason"):
+            events += self._carrier(carried_signature(self._candidate, reasoning=self._carries_reasoning, details=self._details))
+            self._carries_reasoning, self._details = False, []
         events += self._words(words, choice.get("logprobs"))
         events += self._refusal(optional_text(delta.get("refusal"), "delta.refusal"))
         calls = list(self._pieces.read(delta))

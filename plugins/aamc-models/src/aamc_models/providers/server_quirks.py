@@ -79,7 +79,8 @@ class ServerQuirks:
                 changed["tool_calls"] = [{**call, **_with_short_id(call, "id")} if isinstance(call, dict) else call for call in calls]
         if reasons and message.get("role") == "assistant" and not message.get("reasoning_content"):
             changed.update(_NO_REASONING)
-        if self.needs_signatures and isinstance(calls := {**message, **changed}.get("tool_calls"), list) and _lacks_signature(calls):
+        calls = {**message, **changed}.get("tool_calls")
+        if self.needs_signatures and not message.get("reasoning_details") and isinstance(calls, list) and _lacks_signature(calls):
             changed["tool_calls"] = [{**calls[0], **_UNSIGNED}, *calls[1:]]
         return {**message, **changed} if changed else message
 

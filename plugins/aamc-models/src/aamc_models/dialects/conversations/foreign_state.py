@@ -25,7 +25,7 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     - ``"encrypted_reasoning"``, ``"thinking"`` (signed blocks), ``"item_reference"``, ``"container"``: another model or server refuses them.
     - ``"open_tool_calls"``: the last message is a tool's result, or a call without one.
     - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them. One that carries the state of a tool
-      call is of the kind ``"thinking"`` or ``"encrypted_reasoning"`` too.
+      call or details of reasoning is of the kind ``"thinking"`` or ``"encrypted_reasoning"`` too.
     """
     check_dialect(dialect)
     if dialect == "completions":
@@ -63,7 +63,7 @@ def _thinking_kinds(block: JSON, signed: str) -> set[str]:
     state = carried_state(block)
     if state is None:
         return {signed if block.get("signature") or block.get("data") else "unsigned_thinking"}
-    return {"unsigned_thinking", signed} if state["calls"] else {"unsigned_thinking"}
+    return {"unsigned_thinking", signed} if state["calls"] or state.get("details") else {"unsigned_thinking"}
 
 
 def _is_open(message: JSON) -> bool:

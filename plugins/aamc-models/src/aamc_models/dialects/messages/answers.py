@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.carried_state import carried_signature
+from aamc_models.dialects.carried_state import carried_signature, details_of
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
 from aamc_models.dialects.content import calls_of, chosen, identity, is_set, lookup, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
@@ -84,7 +84,8 @@ def thinking_blocks(message: JSON, model: str) -> list[dict[str, Any]]:
     """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one, or one that carries a model's state."""
     blocks = [unnumbered(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
     reasoning, calls = "" if blocks else reasoning_of(message), [call for _, call in objects(message.get("tool_calls"), "tool_calls")]
-    signature = carried_signature(model, reasoning=bool(reasoning) and is_set(message.get("reasoning_content")), calls=calls)
+    carries_reasoning = bool(reasoning) and is_set(message.get("reasoning_content"))
+    signature = carried_signature(model, reasoning=carries_reasoning, calls=calls, details=details_of(message))
     if reasoning or signature:
         blocks.append({"type": "thinking", "thinking": reasoning, "signature": signature})
     return blocks

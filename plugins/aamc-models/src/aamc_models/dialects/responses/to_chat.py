@@ -83,7 +83,7 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
             continue
         is_call = kind in CALL_ITEMS
         if pending and not is_call and item.get("role") != "assistant":
-            dropped.add("content.thinking")
+            _end_thoughts(chat, pending, dropped)
         if is_call:
             _add_call(chat, tool_call(item, field), pending)
         elif kind in ("function_call_output", "custom_tool_call_output"):
@@ -97,8 +97,16 @@ def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
             dropped.add(of_type("input", kind, field))
         pending = []
     if pending:
-        dropped.add("content.thinking")
+        _end_thoughts(chat, pending, dropped)
     return chat
+
+
+def _end_thoughts(chat: list[dict[str, Any]], thoughts: list[dict[str, Any]], dropped: set[str]) -> None:
+    """Add thinking that nothing of the model follows to its message before, if it carries state, which may come after a call; drop other thinking."""
+    if chat and chat[-1]["role"] == "assistant" and all(carried_state(block) is not None for block in thoughts):
+        chat[-1].setdefault("thinking_blocks", []).extend(thoughts)
+    else:
+        dropped.add("content.thinking")
 
 
 def _thoughts(blocks: list[dict[str, Any]]) -> dict[str, Any]:
