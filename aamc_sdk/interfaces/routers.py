@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -95,6 +95,7 @@ class OnlineRouter(Router):
             not replay the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
+        state_options: The options that change what it learns from the log; None: all. If another option changes, it continues from its snapshot.
         learns_attempts: Whether decisions and attempts change its next decisions, such as by their costs: they are learned as soon as they are in
             the log. Otherwise it may take a second, or until the next feedback.
     """
@@ -102,6 +103,7 @@ class OnlineRouter(Router):
     snapshots: ClassVar[bool] = False
     learns_attempts: ClassVar[bool] = False
     state_schema: ClassVar[int] = 1
+    state_options: ClassVar[Sequence[str] | None] = None
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.

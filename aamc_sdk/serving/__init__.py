@@ -1,6 +1,6 @@
 """Serving: load a run or make components, decide requests, call models, learn online, run orchestrators."""
 
-from aamc_sdk.serving.learner.component_state import restore, state_of
+from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.call import Call, counted_calls, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient, conversation
@@ -56,6 +56,7 @@ __all__ = [
     "services_with_reward",
     "settled_attempts",
     "start_orchestration",
+    "state_name",
     "state_of",
     "trained_name",
 ]

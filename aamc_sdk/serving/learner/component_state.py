@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, component_errors
-from aamc_sdk.interfaces import BaseComponent, OnlineRouter
+from aamc_sdk.interfaces import BaseComponent, OnlineRouter, Router
 from aamc_sdk.storage import to_json
 
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
@@ -66,7 +66,12 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def state_name(router: OnlineRouter, origin: bytes) -> str:
-    """Return a digest of a router's class, state schema and configuration, and of its initial state or an identifier of that."""
-    described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
+def state_name(router: Router, origin: bytes) -> str:
+    """Return a digest of a router's class, state schema and options that change what it learns, and of its initial state or an identifier of that."""
+    options, schema = unstructure(router.config), None
+    if isinstance(router, OnlineRouter):
+        schema = router.state_schema
+        if router.state_options is not None:
+            options = {name: options[name] for name in router.state_options}
+    described = to_json([type(router).__module__, type(router).__qualname__, schema, options])
     return hashlib.sha256(described.encode() + origin).hexdigest()

@@ -479,6 +479,22 @@ def test_a_challenger_that_cannot_learn_ends_the_trial_and_the_stable_router_lea
             assert controller.route("Hi").notes["canary"]["ended"] == router.ended
 
 
+def test_another_trial_of_the_same_routers_keeps_what_they_learned(plugins, tmp_path) -> None:
+    """An earlier trial that has ended stays so."""
+    options = {"store": f"sqlite:{tmp_path}/log.db", "stable": "counting", "candidate": {"name": "counting", "sample": False}}
+    with serve(plugins, **options) as controller:
+        router: Any = controller.router
+        router.challenger_failed("fell over")
+        for _ in range(3):
+            controller.feedback(controller.route("Hi").id, quality=1.0)
+    for trial, share, has_ended in (("second", 0.5, False), ("", 0.2, True)):
+        with serve(plugins, trial=trial, share=share, **options) as controller:
+            router = controller.router
+            assert sum(router.stable.praise.values()) == 3.0
+            assert (router.ended is not None) == has_ended
+            assert controller.store.health()["snapshots"] == 1  # of one name
+
+
 @pytest.mark.parametrize("name", ["canary", "shadow"])
 @pytest.mark.parametrize("fails", ["attach", "origin", "prepare_replay", "save", "load", "learn"])
 def test_a_challenger_that_cannot_start_keeps_the_stable_router_from_nothing(name, fails, plugins, tmp_path, monkeypatch, caplog) -> None:

@@ -85,6 +85,35 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
             assert state_of(anew.router) == after
 
 
+@pytest.mark.parametrize(
+    ("router", "scoring", "learning"),
+    [
+        ({"name": "thompson"}, {"exploration_rate": 0.1, "cost_weight": 0.9, "blend": "linear", "sample": False}, {"discount": 0.9}),
+        ({"name": "epsilon-greedy"}, {"min_exploration": 0.2, "prior_alpha": 2.0}, {"failure_weight": 0.5}),
+        ({"name": "linear-thompson"}, {"mode": "linucb", "prior_sd": 0.5}, {"dimensions": 2}),
+        (
+            {"name": "paced", "usd_per_1k": 2.0},
+            {"usd_per_1k": 3.0, "horizon": 50, "router": {"name": "linear-thompson", "epsilon": 0.1}},
+            {"window": 64},
+        ),
+        (
+            {"name": "shadow"},
+            {"timeout_ms": 50.0, "candidate": {"name": "thompson", "min_samples": 3}},
+            {"candidate": {"name": "thompson", "window": 9}},
+        ),
+        ({"name": "canary", "stable": {"name": "paced"}}, {"share": 0.5, "trial": "second"}, {"stable": {"name": "paced", "router": "thompson"}}),
+    ],
+    ids=lambda given: given.get("name"),
+)
+def test_only_options_that_change_what_is_learned_make_another_state(router: dict, scoring: dict, learning: dict, pool: Pool, tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'log.db'}"
+    serve(router, pool, url, 10)
+    for changed, states in ((scoring, 1), (learning, 2)):
+        with build(router | changed, pool, url) as controller:
+            assert controller.learner.position == controller.store.position()
+            assert controller.store.health()["snapshots"] == states
+
+
 @pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
 @pytest.mark.parametrize("options", [{"discount": 1.0}, {"window": 5}], ids=["all", "window"])
 def test_a_revision_takes_the_place_of_the_earlier_feedback(router: str, options: dict, pool: Pool) -> None:

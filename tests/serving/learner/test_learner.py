@@ -334,6 +334,23 @@ def test_another_state_schema_has_a_snapshot_of_its_own() -> None:
     assert state_name(Later(), b"state") != state_name(Tally(), b"state")
 
 
+def test_options_that_only_score_leave_the_name_of_the_state_as_it_is() -> None:
+    @attrs.frozen
+    class Weights:
+        weight: float = 1.0
+        memory: float = 0.9
+
+    class Listed(Tally):
+        state_options = ("memory",)
+
+    def name(router: type[Tally], **options: float) -> str:
+        return state_name(router(Weights(**options)), b"state")
+
+    assert name(Listed, weight=2.0) == name(Listed)
+    assert name(Listed, memory=0.5) != name(Listed)
+    assert name(Tally, weight=2.0) != name(Tally)
+
+
 def test_an_upgrade_with_the_same_schema_learns_nothing_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judge(store, "ann1", "bob1")
     learned(store, Tally())

@@ -51,6 +51,11 @@ class OutcomeOptions:
     max_decision_weight: float = option(5.0, "Maximum total weight of all feedback on a candidate in one decision.", above=0)
     max_user_weight: float = option(1000.0, "Maximum total weight of feedback on one user's decisions in a day (UTC).", above=0)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of these options."""
+        return tuple(field.name for field in attrs.fields(OutcomeOptions))
+
 
 Places = dict[str, list[float]]
 """The clocks of a router's evidence when a piece of feedback was first counted, by candidate; a router may add keys of its own."""

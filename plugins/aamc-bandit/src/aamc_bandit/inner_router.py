@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
-from aamc_sdk.serving import check_privileged, component_name, find_checkpoint, state_of
+from aamc_sdk.serving import check_privileged, component_name, find_checkpoint, state_name, state_of
 from aamc_sdk.storage import checkpoint_metadata, load_state, to_json
 from aamc_sdk.types import Experience, Floats, Scores
 
@@ -55,6 +55,11 @@ def gives_snapshots(router: Router) -> bool:
     return router.snapshots if isinstance(router, OnlineRouter) else True
 
 
+def initial_name(router: Router) -> str:
+    """Return an identifier of a router's initial state and of the options that change what it learns from there."""
+    return state_name(router, (router.origin() if isinstance(router, OnlineRouter) else None) or state_of(router))
+
+
 def with_notes(scores: Scores, notes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the notes of an inner router's scores, each with one of the outer router."""
     inner: Sequence[Mapping[str, Any]] = scores.notes or [{}] * len(notes)
@@ -86,8 +91,8 @@ class WrappingRouter(OnlineRouter):
             self.wrapped.attach(log, user_id)
 
     def origin(self) -> bytes | None:
-        """Return the identifier of the wrapped router's initial state."""
-        return self.wrapped.origin() if isinstance(self.wrapped, OnlineRouter) else None
+        """Return an identifier of the wrapped router's initial state."""
+        return None if self.wrapped is None else initial_name(self.wrapped).encode()
 
     def prepare_replay(self, log: Store) -> None:
         """Prepare the wrapped router to replay the log."""

@@ -83,6 +83,7 @@ class LinearThompson(OnlineRouter):
     Config = LinearThompsonOptions
     snapshots = True
     state_schema = 3
+    state_options = (*OutcomeOptions.names(), "dimensions", "residual", "discount")
     config: LinearThompsonOptions
 
     def __init__(self, config: LinearThompsonOptions, services: Services) -> None:

@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter, with_notes
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter, initial_name, with_notes
 from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
@@ -56,6 +56,7 @@ class Paced(WrappingRouter):
     Config = PacedOptions
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
     state_schema = 3
+    state_options = ("window",)  # a changed limit holds from then on
     learns_attempts = True
     samples = True  # whatever the wrapped router does
     config: PacedOptions
@@ -164,6 +165,10 @@ class Paced(WrappingRouter):
         if not self.ledger.recent.curves():
             check_attainable(self.ledger.resources, typical_request(self.services.pool), self.config)
         super().attach(log, user_id)
+
+    def origin(self) -> bytes:
+        """Return an identifier of the wrapped router's initial state, of the limits and of what training learned about them."""
+        return to_json([initial_name(self.wrapped), list(self._limits) or self.ledger.limits, self.ledger.to_dict()]).encode()
 
     def prepare_replay(self, log: Store) -> None:
         """Drop the tenants that the log has forgotten."""

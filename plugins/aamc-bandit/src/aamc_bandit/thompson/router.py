@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
+from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger, OutcomeOptions
 from aamc_bandit.linear_utility import NEAR_TIE, linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta
@@ -99,6 +99,7 @@ class Thompson(OnlineRouter):
     Config = ThompsonOptions
     snapshots = True
     state_schema = 4
+    state_options = (*OutcomeOptions.names(), "enable_personalization", "shared_sessions", "discount", "window", "max_users", "max_sessions")
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)

@@ -36,7 +36,7 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
-from aamc_sdk.storage import plain
+from aamc_sdk.storage import plain, to_json
 from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, check_text, tenant_user
 
 FORGIVEN = 0.01
@@ -77,6 +77,7 @@ class Canary(RouterPair):
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
         self.ended: str | None = None
+        self._ended_trials: dict[str, str] = {}
         self._share = config.share
         self._share_file_time = 0
         self._calls = CallComparison()
@@ -165,13 +166,16 @@ class Canary(RouterPair):
         self._end(f"it {why}")
 
     def trial_state(self) -> dict[str, Any]:
-        """Return the calls so far, and why the trial has ended."""
-        return {"ended": self.ended, "calls": self._calls.to_dict()}
+        """Return an identifier of the trial, its calls so far, and why it and earlier trials have ended."""
+        trial = to_json(self.described())
+        ended = self._ended_trials | ({} if self.ended is None else {trial: self.ended})
+        return {"trial": trial, "ended": ended, "calls": self._calls.to_dict()}
 
     def set_trial_state(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a saved state; a trial that has ended in this process stays so."""
-        self.ended = self.ended or saved.get("ended")
-        self._calls = CallComparison(saved.get("calls"))
+        """Continue from a saved state, perhaps of an earlier trial; a trial that has ended in this process stays so."""
+        trial, self._ended_trials = to_json(self.described()), dict(saved.get("ended") or {})
+        self.ended = self.ended or self._ended_trials.get(trial)
+        self._calls = CallComparison(saved.get("calls") if saved.get("trial") == trial else None)
 
     def _drawn_from(self, stable: Scores, challenger: Scores, probabilities: Any, notes: list[dict[str, Any]]) -> Scores:
         both = [(self.stable, stable)] if challenger is stable else [(self.stable, stable), (self.challenger, challenger)]

@@ -10,7 +10,6 @@ start.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 import math
@@ -28,7 +27,7 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training, run_on_own_thread
 from aamc_sdk.routing import choice_probabilities
-from aamc_sdk.serving import state_of
+from aamc_sdk.serving import state_name, state_of
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
@@ -67,14 +66,14 @@ class RouterPair(OnlineRouter):
 
     Config = RouterPairOptions
     requires = InnerAttribute(Requirements(), _either_requires)
+    state_options = ()  # both routers name their own
     snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
         self._made: dict[str, InnerRouter] = {}
         self._making = threading.Lock()
-        self._serves = self._starting = False
-        self._start_failures: list[str] = []
+        self._serves = False
         self._unusable: str | None = None
         self._late: Future[Any] | None = None
 
@@ -123,27 +122,20 @@ class RouterPair(OnlineRouter):
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
-        self._serves = self._starting = True
+        self._serves = True
         self._each(lambda _, router: router.attach(log, user_id), "failed to start", unusable=True)
 
-    def origin(self) -> bytes | None:
-        """Return an identifier of both routers' initial states; None if the states themselves identify them."""
-        known = self._each(lambda _, router: router.origin(), "failed to identify its initial state", unusable=True)
-        if not any(known.values()):
-            return None
-        states = {"stable": known.get("stable") or state_of(self.stable), "candidate": known.get("candidate") or b""}
-        if not states["candidate"]:
-            with self._contained("failed to save its state"):
-                states["candidate"] = state_of(self.challenger)
-        initial = [hashlib.sha256(states[role]).hexdigest() for role in self.routers()]
-        return to_json([initial, self.described(), self.trial_state()]).encode()
+    def origin(self) -> bytes:
+        """Return an identifier of both routers' initial states."""
+        origins = self._each(lambda _, router: router.origin(), "failed to identify its initial state", unusable=True)
+        names = [state_name(self.stable, origins.get("stable") or state_of(self.stable))]
+        with self._contained("failed to save its state"):
+            names.append(state_name(self.challenger, origins.get("candidate") or state_of(self.challenger)))
+        return to_json(names).encode()
 
     def prepare_replay(self, log: Store) -> None:
         """Prepare both routers to replay the log from the start."""
         self._each(lambda _, router: router.prepare_replay(log), "failed to prepare to replay the log", unusable=True)
-        self._starting = False
-        while self._start_failures:
-            self.challenger_failed(self._start_failures.pop(0))
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn from all decisions, whichever router made them."""
@@ -259,7 +251,4 @@ class RouterPair(OnlineRouter):
             failure = f"{what}: {error!r}"
             if unusable:
                 self._unusable = f"it {failure}"
-            if self._starting:  # an ended trial would change the name of the snapshots
-                self._start_failures.append(failure)
-            else:
-                self.challenger_failed(failure)
+            self.challenger_failed(failure)

@@ -103,6 +103,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         lambda router: attrs.evolve(getattr(router.wrapped, "requires", Requirements()), text=True, history=True, cheap_rescoring=False),
     )
     uses_preference = False
+    state_options = ("use_router_r1_rewards", "cost_reward_alpha")  # the fallback names its own
     wrapped: Router | None = None
     """The fallback."""
 
