@@ -235,6 +235,16 @@ def test_the_command_says_it_in_json_and_in_a_table(aamc) -> None:
     assert "better" in aamc("canary", "--store", "sqlite:log.db")[1]
 
 
+def test_the_command_names_each_trial_of_two_routers(aamc) -> None:
+    log = open_store("sqlite:log.db", get_plugin_manager())
+    for version in ("0a", "0a/second"):
+        decide(log, version, note={**CANARY, "candidate": {**CANARY["candidate"], "version": version}})
+    log.close()
+    trials = json.loads(aamc("canary", "--store", "sqlite:log.db", "--json")[1])["trials"]
+    assert [trial["trial"] for trial in trials] == ["", "second"]
+    assert "second" in aamc("canary", "--store", "sqlite:log.db")[1]
+
+
 def test_a_log_without_a_trial_is_an_error_that_says_what_to_do(aamc) -> None:
     open_store("sqlite:log.db", get_plugin_manager()).close()
     status, _, err = aamc("canary", "--store", "sqlite:log.db")

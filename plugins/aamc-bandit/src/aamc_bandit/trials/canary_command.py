@@ -70,6 +70,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
         difference = figure_cell(row["difference"], row["ci95"], "{:+.3f}".format)
         verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
-            row["kind"], row["stable"], quality["stable"], row["candidate"], quality["candidate"], str(row["compared"]), difference, verdict
+            f"{row['kind']} {row['trial']}".strip(),
+            row["stable"],
+            quality["stable"],
+            row["candidate"],
+            quality["candidate"],
+            str(row["compared"]),
+            difference,
+            verdict,
         )
     print_table(table)

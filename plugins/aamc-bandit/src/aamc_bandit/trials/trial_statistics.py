@@ -97,6 +97,11 @@ class Trial:
     candidate_version: str = attrs.field(default="", kw_only=True)
     users: set[str] = attrs.field(factory=set, kw_only=True)
 
+    @property
+    def name(self) -> str:
+        """The name that option ``trial`` gives it; ``""`` for none."""
+        return self.candidate_version.partition("/")[2]
+
     def add(self, judgement: JudgedDecision, known_bound: float = MIN_BOUND) -> None:
         """Add a decision with feedback, or leave it out if its |g| could have exceeded the bound known beforehand.
 
@@ -160,7 +165,7 @@ def trial_document(trial: Trial) -> dict[str, Any]:
     """Return a trial with its verdict, as ``aamc canary --json`` prints it."""
     fields = attrs.asdict(trial, filter=attrs.filters.exclude("judgements", "users"))
     judged = len(trial.judgements) + sum(trial.left_out.values())
-    return {**fields, "judged": judged, "compared": len(trial.judgements), **trial.verdict()}
+    return {**fields, "trial": trial.name, "judged": judged, "compared": len(trial.judgements), **trial.verdict()}
 
 
 def betting_terms(judgements: list[JudgedDecision]) -> tuple[Floats, Floats, Floats]:

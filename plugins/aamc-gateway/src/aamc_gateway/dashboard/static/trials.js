@@ -8,7 +8,7 @@ export async function show() {
   const state = serving.ended ? h("p", { class: "bad" }, `The trial has ended: ${serving.ended}.`) : h("p", {}, serving.kind === "canary" ? `A canary runs: the new router serves ${percent(serving.share)} of the requests.` : "A shadow runs: the new router only decides, and the stable one serves.");
   const between = (row) => (row.ci95 ? `${number(row.difference)} (${number(row.ci95[0])} to ${number(row.ci95[1])})` : "–");
   return [card("Canary and shadow", state, trials.length ? table("Trials in the log. The 95% interval of the difference holds at every look.", [
-    ["new router", (row) => row.candidate], ["stable router", (row) => row.stable, "left"],
+    ["new router", (row) => (row.trial ? `${row.candidate} (${row.trial})` : row.candidate)], ["stable router", (row) => row.stable, "left"],
     ["verdict", (row) => (row.ended ? `ended: ${row.ended}` : row.verdict ?? row.why), "wrap"],
     ["difference", between], ["quality of new", (row) => percent(row.quality.candidate)], ["of stable", (row) => percent(row.quality.stable)],
     ["compared", (row) => `${whole(row.compared)} of ${whole(row.judged)} judged`],
