@@ -297,6 +297,15 @@ def test_the_files_of_a_batch_are_its_tenant_s_also_where_an_admin_looks_first(s
     assert [running.ask("/v1/files/stub-1?model=good", method="GET", **who).status for who in (own, plain)] == [200, 404]
 
 
+@pytest.mark.parametrize("path", ["batches/batch-1", "files/file-1", "responses/resp-1"])
+def test_an_object_of_a_model_that_has_left_the_pool_is_not_found_and_the_message_says_why(serve: Any, path: str) -> None:
+    running, owner = serve(good=Script()), Caller(key_id="k")
+    asyncio.run_coroutine_threadsafe(running.gateway.owners.note(owner, "gone", [path.partition("/")[2]]), running.loop).result(30)
+    refused = running.ask(f"/v1/{path}", method="GET")
+    assert refused.status == 404
+    assert "the model 'gone' keeps this object, and is no longer in the gateway's pool" in refused.json["error"]["message"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_response_is_continued_and_read_by_keys_of_its_tenant_only(serve: Any, stub: StubServer, stream: bool) -> None:
     running = serve(fields={"good": {"apis": ["responses"]}}, good=Script())

@@ -70,6 +70,9 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     name = _model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
     if name is None:
         name = await gateway.owners.candidate_of(body, api)
+        if name is not None and name not in gateway.upstreams:
+            message = f"the model {name!r} keeps this object, and is no longer in the gateway's pool; an administrator may add it again"
+            raise Refused(message, status=404, kind="not_found")
     if name is None:
         raise Refused("the request must name a model: in its body, in the header x-aamc-model, or by ?model=")
     if name not in gateway.upstreams:
