@@ -13,6 +13,7 @@ from aamc_gateway.dashboard.overview import overview, prices_of
 from aamc_gateway.dashboard.price_history import PriceHistory
 
 from aamc_sdk import MetaController
+from aamc_sdk.errors import DataError
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 
@@ -241,6 +242,11 @@ def test_the_baseline_is_the_most_expensive_model_until_qualities_are_known(cont
     cost = overview(reader, "day")["cost"]
     assert cost["baseline"] == "large"
     assert "most expensive" in cost["baseline_why"]
+
+
+def test_an_unknown_baseline_is_refused(controller):
+    with pytest.raises(DataError, match=r"no model with prices is named 'larg'; did you mean 'large'\? \(there are: large, small\)"):
+        overview(reader_of(controller), "day", "larg")
 
 
 def test_past_answers_are_compared_at_the_prices_and_with_the_best_model_of_their_time(controller, pool):

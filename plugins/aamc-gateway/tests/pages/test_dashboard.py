@@ -279,6 +279,7 @@ def test_the_files_are_part_of_the_package_and_have_a_strict_policy(serve: Serve
         assert not any(word in found.headers["content-security-policy"] for word in ("unsafe", "*", "http"))
     assert http(f"{gateway.url}/dashboard/static/../pages.py").status == 404
     assert http(f"{gateway.url}/admin/overview?period=week").status == 400
+    assert http(f"{gateway.url}/admin/overview?baseline=nobody").status == 400
     assert http(f"{gateway.url}/admin/decisions/unknown").status == 404
 
 

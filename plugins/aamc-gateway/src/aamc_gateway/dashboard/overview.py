@@ -14,6 +14,7 @@ from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
 from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
+from aamc_sdk.errors import DataError, check_known
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 if TYPE_CHECKING:
@@ -45,11 +46,17 @@ class Baseline:
 
 
 def overview(reader: LogReader, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
-    """Return the figures of a period."""
+    """Return the figures of a period.
+
+    Raises:
+        DataError: No pool had the baseline with prices.
+    """
     now = time.time() if now is None else now
     whole, parts = reader.period(period, now)
     names = sorted({name for prices in reader.history.lists for name in prices})
-    best = baseline_of(reader, baseline if baseline in names else None)
+    if baseline is not None:
+        check_known([baseline], names, "no model with prices is named", DataError, "there are")
+    best = baseline_of(reader, baseline)
     return {
         "schema": 1,
         "period": period,
