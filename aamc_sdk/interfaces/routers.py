@@ -49,6 +49,7 @@ class Router(BaseComponent):
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
         uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
+        waits_for_calls: Whether scoring waits for network calls, which may cost money; so for an :class:`AsyncRouter`, and a router that wraps one.
         trust: The validation of a trained policy against ``greedy``, its starting rule: the trust ``factor`` (0: it decides like ``greedy``), the
             mean ``gain`` in reward, and its ``ci95``; None without such a validation.
     """
@@ -57,6 +58,7 @@ class Router(BaseComponent):
     privileged: ClassVar[bool] = False
     uses_preference: bool = True
     uses_estimates: ClassVar[bool] = True
+    waits_for_calls: bool = False
     trust: Mapping[str, Any] | None = None
 
     @property
@@ -154,6 +156,8 @@ class OnlineRouter(Router):
 
 class AsyncRouter(Router):
     """A router that waits for network calls, such as one that calls a language model."""
+
+    waits_for_calls = True
 
     @abc.abstractmethod
     async def ascore(self, request: RoutingRequest) -> Scores:

@@ -10,9 +10,11 @@ from aamc_bandit.inner_router import InnerRouter
 from aamc_bandit.pacing.options import PacedOptions
 from aamc_bandit.pacing.router import Paced
 from aamc_bandit.trials.canary import Canary, CanaryOptions
+from aamc_bandit.trials.router_pair import RouterPairOptions
+from aamc_bandit.trials.shadow import Shadow
 
 from aamc_sdk.errors import PluginError
-from aamc_sdk.interfaces import Requirements, Router, Services
+from aamc_sdk.interfaces import AsyncRouter, Requirements, Router, Services
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.testing import POOL
 from aamc_sdk.types import RoutingRequest, Scores
@@ -37,6 +39,13 @@ class NeedsNothing(Router):
         return Scores(np.zeros(request.mask.shape))
 
 
+class Asking(AsyncRouter):
+    """A router that waits for a model."""
+
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+
 def services_of(*routers: type[Router]) -> Services:
     made = Services(pool=POOL, reward=LinearReward(), make=lambda kind, name, options: {each.__name__: each for each in routers}[name](None, made))
     return made
@@ -55,3 +64,11 @@ def test_a_wrapping_router_needs_the_data_that_the_wrapped_one_needs() -> None:
     assert Paced(PacedOptions(router="NeedsTraining"), services).requires == needed
     assert Canary(options, services).requires == needed
     assert attrs.evolve(InnerRouter.of("NeedsTraining", services), trained=True).requires == Requirements(cheap_rescoring=True)
+
+
+def test_a_wrapping_router_waits_for_calls_where_a_wrapped_one_does() -> None:
+    services = services_of(Asking, NeedsNothing)
+    for name, waits in (("Asking", True), ("NeedsNothing", False)):
+        assert Paced(PacedOptions(router=name), services).waits_for_calls == waits
+        assert Canary(CanaryOptions(stable="NeedsNothing", candidate=name), services).waits_for_calls == waits
+        assert Shadow(RouterPairOptions(stable=name, candidate="NeedsNothing"), services).waits_for_calls == waits

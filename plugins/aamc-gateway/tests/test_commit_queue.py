@@ -138,6 +138,26 @@ def test_requests_that_come_at_once_go_to_threads_when_decisions_begin_to_wait(
     assert sum(on_loop) == 1
 
 
+def test_a_router_that_waits_for_calls_never_scores_on_the_event_loop(
+    controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, threads = controller.router.score, list[threading.Thread]()
+
+    def noted(request: Any) -> Scores:
+        threads.append(threading.current_thread())
+        return score(request)
+
+    async def main() -> None:
+        await asyncio.gather(*(commits.start(f"query {n}") for n in range(3)))
+
+    monkeypatch.setattr(controller.router, "score", noted)
+    monkeypatch.setattr(controller.router, "waits_for_calls", True)
+    monkeypatch.setattr(commits._choices, "mean_ms", 0.0)
+    asyncio.run(main())
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
+
+
 @pytest.mark.parametrize(("seconds", "threads"), [(0.0, {False, True}), (0.03, {True})])
 def test_decisions_that_wait_leave_the_event_loop_free(
     controller: MetaController, commits: CommitQueue, monkeypatch: pytest.MonkeyPatch, seconds: float, threads: Any

@@ -75,6 +75,7 @@ class WrappingRouter(OnlineRouter):
     """A router around another one, which is trained, saved and closed with it, and learns from the log as it would on its own."""
 
     snapshots = InnerAttribute(True, lambda outer: outer.wrapped is None or gives_snapshots(outer.wrapped))
+    waits_for_calls = InnerAttribute(False, lambda outer: outer.wrapped is not None and outer.wrapped.waits_for_calls)
 
     @property
     @abc.abstractmethod

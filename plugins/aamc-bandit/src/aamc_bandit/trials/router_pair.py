@@ -68,6 +68,7 @@ class RouterPair(OnlineRouter):
     requires = InnerAttribute(Requirements(), _either_requires)
     state_options = ()  # both routers name their own
     snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
+    waits_for_calls = InnerAttribute(False, lambda pair: any(paired.router.waits_for_calls for paired in pair.paired))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)

@@ -33,7 +33,7 @@ from aamc_sdk.errors import (
     router_errors,
     split_advice,
 )
-from aamc_sdk.interfaces import AsyncRouter, Environment, Estimator, Progress, Requirements, Router, Services, Training
+from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint
@@ -405,7 +405,7 @@ def _check_estimates(name: str, router: Router, request: RoutingRequest) -> None
     Raises:
         EstimatesError: The request lacks an estimate that the router needs.
     """
-    if not (router.privileged or isinstance(router, AsyncRouter)):
+    if not (router.privileged or router.waits_for_calls):
         with router_errors(name):
             router.score(request.take(slice(0, 1)))
 

@@ -34,7 +34,7 @@ from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, ProviderError, file_errors, unknown_name
-from aamc_sdk.interfaces import AsyncRouter, run_on_own_thread
+from aamc_sdk.interfaces import run_on_own_thread
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import ModelSpec, Pool, PoolState
@@ -177,7 +177,7 @@ class Gateway:
     def _check_scores(self) -> None:
         """Let the estimator describe a request, and the router score it unless that calls a model."""
         try:
-            if isinstance(self.controller.router, AsyncRouter):
+            if self.controller.router.waits_for_calls:
                 estimates_fingerprint(self.controller.estimator)
             else:
                 self.controller.draw("Good morning")

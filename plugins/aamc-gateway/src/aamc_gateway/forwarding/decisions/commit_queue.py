@@ -21,7 +21,6 @@ import attrs
 from aamc_gateway.futures import deliver
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 logger = logging.getLogger(__name__)
@@ -124,7 +123,7 @@ class CommitQueue:
         processor's cache. A request that is ``forced`` to one candidate, such as the model that it names, does not wait for slow choices of others.
         """
         draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
-        if isinstance(self._controller.router, AsyncRouter):
+        if self._controller.router.waits_for_calls:
             return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
         await asyncio.sleep(0)
         began = time.time()

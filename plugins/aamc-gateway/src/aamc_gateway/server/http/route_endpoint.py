@@ -17,7 +17,6 @@ from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
 from aamc_gateway.server.http.answers import send_json
-from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.storage import plain
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class _UnansweredExchange(Exchange):
         try:
             await super()._admit()
         except Refused as error:
-            if error.kind != "budget" or isinstance(self.gateway.controller.router, AsyncRouter):
+            if error.kind != "budget" or self.gateway.controller.router.waits_for_calls:
                 raise
             self._admission = await self.gateway.access.admit(self.request.caller, max_cost_usd=0.0, user=self.request.query.user)
             self._allowed = self._names
