@@ -138,14 +138,17 @@ class Learner:
         slow = threading.Timer(SLOW_CLOSE_SECONDS, self._warn_of_learning)
         slow.daemon = True
         slow.start()
-        if not self._closed and self.is_learner:
-            with suppress(PluginError):  # a failure to learn was reported when it happened
-                self.flush(CLOSE_SECONDS)
-        with self._changed:
-            closed, self._closed = self._closed, True
-            self._changed.notify_all()
-        self._thread.join()
-        slow.cancel()
+        try:
+            if not self._closed and self.is_learner:
+                with suppress(PluginError):  # a failure to learn was reported when it happened
+                    self.flush(CLOSE_SECONDS)
+            with self._changed:
+                closed, self._closed = self._closed, True
+                self._changed.notify_all()
+            self._thread.join()
+        finally:
+            slow.cancel()
+            slow.join()
         if not closed and self.is_learner and self.error is None:
             try:
                 self._consumer.save_at_end()

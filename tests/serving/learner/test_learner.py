@@ -110,6 +110,20 @@ def test_closing_says_what_it_waits_for(store: Store, monkeypatch: pytest.Monkey
     assert router.made == 1
 
 
+def test_no_timer_outlives_closing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    learner = Learner(store, Tally(), lambda _: None)
+    with monkeypatch.context() as changed:
+        changed.setattr(learner, "flush", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learner.close()
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+    learner.close()
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
 def learned(store: Store, router: Tally) -> Tally:
     """Let a router learn the whole log, and return it."""
     Learner(store, router, lambda _: None).close()
