@@ -206,6 +206,19 @@ def test_keys_and_their_spending_move_to_another_store(store_url: str) -> None:
     asyncio.run(spend(store_url, 3.4))
 
 
+def test_an_import_adds_to_any_spending_that_the_gateway_counts() -> None:
+    keys("add", "rich")
+    keys("add", "other")
+    keys("export", "keys.json")
+    document = json.loads(Path("keys.json").read_text())
+    rich, other = (key["id"] for key in document["keys"])
+    for spent in ({rich: 1e16}, {rich: 1e16, other: 2.0}):
+        document["spent_usd"] = {f"key/{key}|usd|total": usd for key, usd in spent.items()}
+        Path("keys.json").write_text(json.dumps(document))
+        keys("import", "keys.json")
+    assert [key["spent_usd"] for key in listed()] == [{"total": 1e16}, {"total": 2.0}]
+
+
 def test_an_import_of_keys_that_cannot_be_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     keys("add", "ci")
     keys("export", "keys.json")

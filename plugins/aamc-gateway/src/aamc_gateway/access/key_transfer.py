@@ -11,7 +11,7 @@ import attrs
 from aamc_gateway.access.keys import Key, read_keys, write_key
 from aamc_gateway.access.limit_claims import Demand, Holder, claims_of
 from aamc_gateway.access.settings import Limits
-from aamc_gateway.access.shared import Claim
+from aamc_gateway.access.shared import NO_LIMIT, Claim
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.types import tenant_user
@@ -19,7 +19,7 @@ from aamc_sdk.types import tenant_user
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
-_EVERY_BUDGET = Limits(usd_per_day=1e15, usd_per_month=1e15, usd_total=1e15)
+_EVERY_BUDGET = Limits(usd_per_day=NO_LIMIT, usd_per_month=NO_LIMIT, usd_total=NO_LIMIT)
 """Budgets of every period, which no spending exceeds: those of tenants and users are in the gateway's configuration."""
 
 

@@ -46,7 +46,7 @@ _RETRY_S = 1.0
 _PATIENCE_S = 0.02
 """Time that an operation nobody waits for is kept back, in seconds, so that the next one's transaction takes it along."""
 _MAX_OWED = 10_000
-_NO_LIMIT = 1e18
+NO_LIMIT = 1e18
 """A limit that nothing reaches; JSON has no infinity."""
 _Task = tuple[Operation, "asyncio.Future[Any] | None"]
 
@@ -264,7 +264,7 @@ class SharedState:
         with self._changed:
             waiting, self._uncharged = self._uncharged, defaultdict(float)
         if waiting:
-            token, claims = os.urandom(8).hex(), [Claim(counter, _NO_LIMIT, 0.0, 0.0, expires) for counter, expires in waiting]
+            token, claims = os.urandom(8).hex(), [Claim(counter, NO_LIMIT, 0.0, 0.0, expires) for counter, expires in waiting]
             self._apply([(Reserve(token, claims), None), (Settle(token, claims, [*waiting.values()]), None)])
 
 
