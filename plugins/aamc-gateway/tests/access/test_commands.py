@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.commands import REMOVABLE
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 from click.testing import CliRunner
@@ -124,6 +126,20 @@ def test_the_limits_of_a_key_change_and_its_secret_and_spending_stay() -> None:
     assert listed()[0]["limits"] == found["limits"]
 
 
+def test_a_limit_of_a_key_can_be_removed_again() -> None:
+    keys("add", "ci", "--usd-per-day", "1", "--requests-per-minute", "60", "--expires", "30d")
+    keys("set", "ci", "--remove", "usd-per-day", "--remove", "expires", "--parallel-requests", "3")
+    (found,) = listed()
+    assert {name: limit for name, limit in found["limits"].items() if limit is not None} == {"requests_per_minute": 60, "parallel_requests": 3}
+    assert found["expires"] is None
+    removed = json.loads(keys("set", "ci", "--remove", "requests-per-minute", "--remove", "parallel-requests", "--json"))
+    assert removed["limits"] is None  # so the gateway's default limits hold
+
+
+def test_each_limit_of_a_key_can_be_removed() -> None:
+    assert {name.replace("-", "_") for name in REMOVABLE} == {field.name for field in attrs.fields(Limits)} | {"expires"}
+
+
 def test_a_revoked_key_is_listed_as_such() -> None:
     keys("add", "ci")
     assert json.loads(keys("revoke", "ci", "--json"))["state"] == "revoked"
@@ -141,7 +157,9 @@ def test_a_revoked_key_is_listed_as_such() -> None:
         (["add", "ci", "--expires", "0d"], 2, "'0d' is not a duration such as 30m, 12h, 30d or 4w"),
         (["add", "ci", "--expires", "99999999999d"], 2, "'99999999999d' from now is after the year 9999; give a shorter duration"),
         (["add", "ci", "--usd-per-day", "-1"], 2, "-1"),
-        (["set", "first"], 2, "Name at least one limit, such as --usd-per-day 10, or --expires."),
+        (["set", "first"], 2, "Name at least one limit, such as --usd-per-day 10, or --expires, or --remove usd-per-day."),
+        (["set", "first", "--usd-per-day", "1", "--remove", "usd-per-day"], 2, "--usd-per-day and --remove usd-per-day contradict each other"),
+        (["set", "first", "--remove", "usd"], 2, "'usd' is not one of 'usd-per-day'"),
         (["set", "second", "--usd-per-day", "1"], 1, "the key 'second' is revoked"),
         (["set", "first", "--usd-per-day", "nan"], 2, "nan"),
         (["add", ""], 1, "the name of a key must not be empty"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+REMOVABLE = ("usd-per-day", "usd-per-month", "usd-total", "requests-per-minute", "tokens-per-minute", "parallel-requests", "expires")
+
 
 def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that name the log, and ``--json``."""
@@ -150,13 +152,23 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
 @click.argument("key", metavar="NAME|ID")
 @_limits
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time from now after which the key expires, such as 30d.")
+@click.option("--remove", type=click.Choice(REMOVABLE), multiple=True, help="Limit, or expiry, to remove; may be repeated.")
 @_of_a_log
 def set_limits(
-    ctx: click.Context, /, key: str, expires: float | None, run: Path | None, store: str | None, as_json: bool, **limits: float | None
+    ctx: click.Context,
+    /,
+    key: str,
+    expires: float | None,
+    remove: tuple[str, ...],
+    run: Path | None,
+    store: str | None,
+    as_json: bool,
+    **limits: float | None,
 ) -> None:
-    """Change limits of a key; its secret, its spending and the limits that are not named stay.
+    """Change or remove limits of a key; its secret, its spending and the limits that are not named stay.
 
-    A key without limits of its own then has only the named ones, no longer the gateway's default limits. A running gateway follows within 2 seconds.
+    A key without limits of its own then has only the named ones, no longer the gateway's default limits. A key whose last own limit is removed has
+    the default ones again. A running gateway follows within 2 seconds.
 
     Example: aamc keys set anna --usd-per-day 10 --store sqlite:gateway.db
     """
@@ -164,11 +176,14 @@ def set_limits(
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.config import unstructure
 
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    if not given and expires is None:
-        raise click.UsageError("Name at least one limit, such as --usd-per-day 10, or --expires.")
     until = None if expires is None else time.time() + expires
-    found = _with_shared(ctx, run, store, lambda shared: change_key(shared, key, given, until))
+    given = {name: value for name, value in {**limits, "expires": until}.items() if value is not None}
+    removed = [name.replace("-", "_") for name in remove]
+    if not (given or removed):
+        raise click.UsageError("Name at least one limit, such as --usd-per-day 10, or --expires, or --remove usd-per-day.")
+    if both := [name for name, field in zip(remove, removed, strict=True) if field in given]:
+        raise click.UsageError(f"--{both[0]} and --remove {both[0]} contradict each other; leave one of them out.")
+    found = _with_shared(ctx, run, store, lambda shared: change_key(shared, key, {**given, **dict.fromkeys(removed)}))
     if as_json:
         kept = None if found.limits is None else unstructure(found.limits)
         write_json_line({"schema": 1, "id": found.id, "name": found.name, "limits": kept, "expires": found.expires})

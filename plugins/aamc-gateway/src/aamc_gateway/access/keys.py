@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from aamc_gateway.access.callers import Caller
-from aamc_gateway.access.settings import Limits
+from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import DataError, StoreAwayError, unknown_name
 
@@ -185,18 +185,17 @@ async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[K
     return key, secret
 
 
-async def change_key(shared: SharedState, which: str, limits: Mapping[str, float], expires: float | None = None) -> Key:
-    """Change some limits of a key, and when it expires if that is given. Id, secret, spending and other limits stay.
+async def change_key(shared: SharedState, which: str, changes: Mapping[str, float | None]) -> Key:
+    """Change some limits of a key, or ``expires``; None removes one. Id, secret, spending and other limits stay.
+
+    After its last own limit is removed, the key gets those of the settings.
 
     Raises:
         DataError: There is no such key, or it is not active.
     """
     key = await _active_key(shared, which)
-    key = attrs.evolve(
-        key,
-        limits=attrs.evolve(key.limits or Limits(), **limits) if limits else key.limits,  # type: ignore[arg-type]  # by name
-        expires=key.expires if expires is None else expires,
-    )
+    limits = attrs.evolve(key.limits or NO_LIMITS, **{name: limit for name, limit in changes.items() if name != "expires"})  # type: ignore[arg-type]
+    key = attrs.evolve(key, limits=None if limits == NO_LIMITS else limits, expires=changes.get("expires", key.expires))
     await write_key(shared, key)
     return key
 
