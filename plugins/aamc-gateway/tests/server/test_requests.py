@@ -508,6 +508,16 @@ def test_a_json_answer_is_sent_as_json_whatever_its_server_calls_it() -> None:
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"
 
 
+def test_a_key_with_a_limit_of_requests_sends_ten_times_as_much_feedback(serve: Any) -> None:
+    running = serve(good=Script())
+    limited = key(running, "limited", limits=Limits(requests_per_minute=1, usd_total=0.0001))
+    free = key(running, "free")
+    known = {"decision_id": running.chat(headers=free).headers["x-aamc-decision-id"], "quality": 1}
+    statuses = [running.ask("/v1/feedback", {**known, "revision": revision}, **limited).status for revision in range(12)]
+    assert statuses[:10] + statuses[-1:] == [200] * 10 + [429]
+    assert running.ask("/v1/feedback", {**known, "revision": 99}, **free).status == 200
+
+
 def test_feedback_on_unknown_decisions_counts_as_a_request_of_its_key(serve: Any) -> None:
     running = serve(good=Script())
     limited, free = key(running, "limited", limits=Limits(requests_per_minute=3)), key(running, "free")

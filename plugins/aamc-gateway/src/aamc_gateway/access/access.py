@@ -16,17 +16,19 @@ from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
+from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, Limits
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.settings import AccessSettings, Limits
+    from aamc_gateway.access.settings import AccessSettings
     from aamc_gateway.access.shared import SharedState
 
 Headers = Sequence[tuple[bytes, bytes]]
 """The headers of an ASGI scope, with names in lower case."""
 _MIN_ADMIN_KEY = 20
+FEEDBACK_PER_REQUEST = 10
+"""Pieces of feedback that count as one request: an answer may get some from its user and from judges, and revisions."""
 _FULL_S = 0.25
 """Time for which a worker remembers which candidates are over their limits, in seconds."""
 _MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an administrator makes one with: aamc keys add NAME"
@@ -143,6 +145,19 @@ class Access:
             yield
         finally:
             admission.settle(0.0, 0)
+
+    async def admit_feedback(self, caller: Caller) -> None:
+        """Count a piece of feedback by the limits of requests per minute, each times ``FEEDBACK_PER_REQUEST``; requests and budgets are not affected.
+
+        Raises:
+            Refused: There was too much feedback in the last minute.
+        """
+        holders = [
+            Holder(each.kind, f"feedback/{each.id}", f"feedback of {each.label}", Limits(requests_per_minute=FEEDBACK_PER_REQUEST * most))
+            for each in self._holders(caller, caller.user)
+            if (most := each.limits.requests_per_minute) is not None
+        ]
+        (await Reservation.make(self._shared, holders, Demand(0.0, 0.0, 0.0))).settle(0.0, 0)
 
     def cheaper(self, costs_usd: Mapping[str, float], left_usd: float) -> Sequence[str]:
         """Return the candidates that cost no more than a budget has left, where ``over_budget`` sends requests to a cheaper one; else none."""
