@@ -451,3 +451,21 @@ def test_a_gateway_on_a_used_log_without_keys_warns_that_it_is_open(tmp_path: Pa
     with GatewayProcess(tmp_path, plain, router="random") as gateway:
         pass
     assert gateway.output.count("no keys") == 1  # the output of all three
+
+
+def test_the_spending_of_keys_tenants_and_users_stands_beside_their_budgets(store: Store) -> None:
+    limits = {"tenants": {"acme": Limits(usd_per_month=3.0), "new": Limits(usd_total=9.0)}, "users": {"ann": Limits(usd_per_day=5.0)}}
+
+    async def test(access: Access, shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci", tenant="acme", limits=Limits(usd_total=2.0))
+        caller = await access.caller(bearer(secret))
+        for user, usd in (("ann", 0.5), ("ben", 0.25)):
+            (await access.admit(caller, max_cost_usd=1.0, user=user)).settle(usd)
+        found = {(row["kind"], row["name"]): (row["tenant"], row["budget_usd"], row["spent_usd"]) for row in await access.spending()}
+        none = {"day": None, "month": None, "total": None}
+        assert found.pop(("key", "ci"))[:2] == ("acme", none | {"total": 2.0})
+        assert found.pop(("tenant", "acme"))[:2] == ("acme", none | {"month": 3.0})
+        assert found.pop(("user", "ann")) == ("acme", none | {"day": 5.0}, {"day": 0.5, "month": 0.0, "total": 0.0})
+        assert found == {("tenant", "new"): ("new", none | {"total": 9.0}, {"day": 0.0, "month": 0.0, "total": 0.0})}
+
+    run(store, test, **limits)

@@ -81,7 +81,7 @@ BODIES = {
 READ = (
     *("/v1/models", "/v1/models/{name}", "/v1/batches", "/v1/batches/{name}", "/v1/messages/batches/{name}", "/v1/files", "/v1/files/{name}"),
     *("/v1/responses/{name}", "/v1/conversations/{name}", "/v1/arena/{name}", "/dashboard", "/dashboard/static/{name}", "/dashboard/session"),
-    *("/admin/overview", "/admin/decisions", "/admin/decisions/{name}", "/admin/posteriors", "/admin/trials", "/admin/arena"),
+    *("/admin/overview", "/admin/decisions", "/admin/decisions/{name}", "/admin/posteriors", "/admin/trials", "/admin/spending", "/admin/arena"),
     *("/metrics", "/healthz", "/readyz"),
 )
 """The paths that are read, by GET."""

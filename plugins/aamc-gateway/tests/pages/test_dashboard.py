@@ -186,7 +186,8 @@ def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, browser:
 
 def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(serve: Serve, browser: Browser):
     gateway = serve(keys=True)
-    for path in ("/admin/overview", "/admin/decisions", "/admin/posteriors", "/admin/trials", "/admin/arena", "/admin/decisions/x"):
+    for name in ("overview", "decisions", "posteriors", "trials", "spending", "arena", "decisions/x"):
+        path = f"/admin/{name}"
         assert http(gateway.url + path).status == 401
     assert http(f"{gateway.url}/admin/overview", authorization=f"Bearer {ADMIN}").status == 200
 

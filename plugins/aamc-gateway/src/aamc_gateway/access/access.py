@@ -10,12 +10,12 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
-from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of
-from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of, read_keys
+from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, budgets_of, claims_of, counters_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, Limits
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -200,6 +200,30 @@ class Access:
     def keys_are_lost(self) -> bool:
         """Whether the shared state has lost keys that this worker knew."""
         return self._keys.is_lost
+
+    async def spending(self) -> list[dict[str, Any]]:
+        """Return budgets and spending in USD of the active keys, of tenants, and of the users that keys or the settings name.
+
+        Other users are counted under digests of their names, so they cannot be listed. Users without spending are left out.
+        """
+        now, settings = time.time(), self._settings
+        callers = [key.caller(settings.limits) for key in await read_keys(self._shared) if key.state(now) == "active"]
+        if self._admin_digest:
+            callers.append(self._admin)
+        elif not callers:
+            callers.append(self._local)
+        tenants = {caller.tenant for caller in callers} | (settings.tenants.keys() - {"*"})
+        callers += [Caller(tenant=tenant, user=user) for tenant in tenants for user in (None, *(settings.users.keys() - {"*"}))]
+        found = {holder.scope: (holder, caller) for caller in callers for holder in self._holders(caller, caller.user)}
+        used = iter(await self._shared.read([counter for holder, _ in found.values() for counter in counters_of(holder, now)]))
+        rows = []
+        for holder, caller in found.values():
+            budgets = dict(budgets_of(holder.limits))
+            spent = {period: next(used) for period in budgets}
+            if holder.kind != "user" or any(spent.values()):
+                name = {"key": caller.name, "tenant": caller.tenant, "user": caller.user}[holder.kind]
+                rows.append({"kind": holder.kind, "name": name, "tenant": caller.tenant, "budget_usd": budgets, "spent_usd": spent})
+        return sorted(rows, key=lambda row: (row["kind"], row["name"], row["tenant"] or ""))
 
     async def has_tenants(self) -> bool:
         """Return whether a key has a tenant; once one has, that is so for good."""

@@ -128,7 +128,7 @@ def add(
 @keys.command("list")
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with their budgets and what they spent today, this month and in all. It lists no spending of tenants and users.
+    """List the keys, with their budgets and what they spent today, this month and in all. The dashboard shows tenants and users too.
 
     Example: aamc keys list --store sqlite:gateway.db
     """

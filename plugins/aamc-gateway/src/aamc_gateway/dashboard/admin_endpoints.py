@@ -56,6 +56,11 @@ async def trial_figures(gateway: Gateway, scope: Scope, receive: Receive, send: 
     await send_safe_json(send, await gateway.figures.trials())
 
 
+async def spending_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``GET /admin/spending``."""
+    await send_safe_json(send, {"schema": 1, "spending": await gateway.access.spending()})
+
+
 def _argument(scope: Scope, name: str, default: str) -> str:
     given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(name)
     return given[-1] if given else default

@@ -76,13 +76,21 @@ function costs(found, label, again) {
     some(parts) ? lines(`Cost since the start of ${found.period === "all" ? "the last 30 days" : "the period"}, in USD`, parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note(none(found)));
 }
 
+function budgets(spending) {
+  const cell = (name) => (row) => usd(row.spent_usd[name]) + (row.budget_usd[name] === null ? "" : ` of ${usd(row.budget_usd[name])}`);
+  const name = (row) => `${row.kind} ${row.name}${row.tenant && row.kind !== "tenant" ? ` (${row.tenant})` : ""}`;
+  return card("Budgets", table("Spending of keys, tenants and users, and their budgets (UTC)", [
+    ["whose", name], ["today", cell("day")], ["this month", cell("month")], ["in all", cell("total")],
+  ], spending));
+}
+
 export async function show(period, again) {
-  const found = await request(`/admin/overview?period=${period}&baseline=${encodeURIComponent(baseline)}`);
+  const [found, { spending }] = await Promise.all([request(`/admin/overview?period=${period}&baseline=${encodeURIComponent(baseline)}`), request("/admin/spending")]);
   const names = found.candidates.map((each) => each.name);
   nameColours([...new Set([...found.baselines, ...names])].sort());
   const shown = names.filter((name) => found.parts.some((part) => part.answers[name]));
   const label = (time) => (period === "hour" || period === "day" ? moment(time, false) : new Date(1000 * time).toLocaleDateString("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" }));
   const traffic = card("Traffic by model", legend(shown), some(found.parts) ? stackedBars(`Answers by model${found.period === "all" ? " in the last 30 days" : ""}`, found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note(none(found)));
   const since = found.is_whole || !found.since ? null : note(`The log is longer: these figures begin with the decisions of ${moment(found.since)}.`);
-  return [unread(found.left), tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), since];
+  return [unread(found.left), tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), spending.length ? budgets(spending) : null, since];
 }

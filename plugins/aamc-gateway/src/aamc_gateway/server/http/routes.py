@@ -61,6 +61,7 @@ def all_routes() -> list[Route]:
         Route("/admin/decisions/{id}", ("GET",), admin_endpoints.decision_figures, "admin"),
         Route("/admin/posteriors", ("GET",), admin_endpoints.posterior_figures, "admin"),
         Route("/admin/trials", ("GET",), admin_endpoints.trial_figures, "admin"),
+        Route("/admin/spending", ("GET",), admin_endpoints.spending_figures, "admin"),
         Route("/admin/feedback", ("POST",), feedback, "admin"),
         Route("/admin/arena", ("GET",), arena.next_match, "admin"),
         Route("/admin/arena/{id}/vote", ("POST",), arena.vote, "admin"),
