@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import CheckpointError, component_errors
+from aamc_sdk.errors import CheckpointError, PluginError, check_known, component_errors
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter, Router
 from aamc_sdk.storage import to_json
 
@@ -67,11 +67,16 @@ def without_collections() -> Iterator[None]:
 
 
 def state_name(router: Router, origin: bytes) -> str:
-    """Return a digest of a router's class, state schema and options that change what it learns, and of its initial state or an identifier of that."""
+    """Return a digest of a router's class, state schema and options that change what it learns, and of its initial state or an identifier of that.
+
+    Raises:
+        PluginError: The router has no option that it lists.
+    """
     options, schema = unstructure(router.config), None
     if isinstance(router, OnlineRouter):
         schema = router.state_schema
         if router.state_options is not None:
+            check_known(router.state_options, options, f"{router.message_name}: state_options names the unknown option", PluginError)
             options = {name: options[name] for name in router.state_options}
     described = to_json([type(router).__module__, type(router).__qualname__, schema, options])
     return hashlib.sha256(described.encode() + origin).hexdigest()

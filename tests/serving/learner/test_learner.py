@@ -363,6 +363,9 @@ def test_options_that_only_score_leave_the_name_of_the_state_as_it_is() -> None:
     assert name(Listed, weight=2.0) == name(Listed)
     assert name(Listed, memory=0.5) != name(Listed)
     assert name(Tally, weight=2.0) != name(Tally)
+    Listed.state_options = ("memmory",)
+    with pytest.raises(PluginError, match="state_options names the unknown option 'memmory'; did you mean 'memory'"):
+        name(Listed)
 
 
 def test_an_upgrade_with_the_same_schema_learns_nothing_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
