@@ -70,6 +70,17 @@ def test_rows_without_a_group_are_divided_by_their_questions() -> None:
         assert len(set(split.question_groups.tolist())) == len({query.text for query in split.queries})
 
 
+def test_test_rows_with_questions_that_other_users_asked_in_training_are_counted(caplog) -> None:
+    users = [f"user {n}" for n in range(10)]
+    shared, own = [Query("What is the capital of France?")] * 10, [Query(f"{user}'s question") for user in users]
+    splits = read_splits(read_settings({"dataset": "a"}), lambda _: Given(Dataset([*shared, *own], groups=users * 2)))
+    assert sorted(query.text for query in splits["test"].queries if "capital" in query.text) == [shared[0].text] * 2
+    assert "2 of 4 test rows have questions, or near-duplicates of questions, that other users asked in training" in caplog.text
+    caplog.clear()
+    read_splits(read_settings({"dataset": "a"}), lambda _: Given(Dataset([*own, *own], groups=users * 2)))
+    assert caplog.text == ""
+
+
 def test_rows_of_groups_with_a_question_of_other_test_rows_are_left_out() -> None:
     users = Dataset([Query(f"question {n // 3}") for n in range(60)], groups=[f"user {n % 3}" for n in range(60)])
     given = {"a": users, "b": Dataset([Query("question 0"), Query("question 1")])}

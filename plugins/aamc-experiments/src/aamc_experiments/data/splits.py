@@ -37,6 +37,8 @@ LARGE_GROUP = 0.1
 def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     """Read the training, validation and test rows; no question or near-duplicate, or no group of a dataset with groups, is in two of them.
 
+    Test rows with groups may share questions with other groups' training rows; a warning gives their number.
+
     Without a test dataset, a hash of seed and question divides the rows 70/10/20, near-duplicates together. With one,
     it divides them 90/10 into training and validation, and rows with questions of the test dataset are left out.
     The rows of each split name their groups of near-duplicates, for folds.
@@ -55,6 +57,7 @@ def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
     for name, split in splits.items():
         if not len(split):
             raise DataError(f"the {name} split of {settings.dataset.public_name} has no row of its own; give it rows that no later split has")
+    groups.warn_of_shared_questions(splits["test"], splits["train"])
     return {name: groups.numbered(split) for name, split in splits.items()}
 
 
@@ -96,6 +99,15 @@ class Groups:
         left_out = len(split) - len(rows)
         logger.warning("%d of %s left out: held-out questions or near-duplicates of them", left_out, quantity(len(split), f"{name} row"))
         return split.take(rows)
+
+    def warn_of_shared_questions(self, test: Dataset, train: Dataset) -> None:
+        """Warn of test rows with groups, such as users, whose questions or near-duplicates of them other groups asked in training."""
+        if test.groups is None:
+            return
+        trained = set(self.names(attrs.evolve(train, groups=None))) - {""}
+        if shared := sum(name in trained for name in self.names(attrs.evolve(test, groups=None))):
+            what = "have questions, or near-duplicates of questions, that other users asked in training"
+            logger.warning("%d of %s %s: results on them do not carry over to new questions", shared, quantity(len(test), "test row"), what)
 
 
 def row_names(dataset: Dataset) -> list[str]:
