@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_a_log_with_texts_is_one_dataset(tmp_path: Path) -> None:
     assert (np.argmax(known, axis=1)[known.any(axis=1)] == np.array(chosen)[known.any(axis=1)]).all()
     assert found.outcomes.quality[0, chosen[0]] == 1.0  # the revision
     assert found.outcomes.cost_usd[known].tolist() == [0.5] * (REQUESTS * 3 // 4)
+
+
+def test_a_log_wholly_dropped_by_retention_is_not_called_unused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?retention={{days: 1}}"
+    serve(url)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 5 * 86_400)
+    with closing(open_store(url, get_plugin_manager())) as store:
+        assert store.retain() == REQUESTS
+    with pytest.raises(DataError, match=f"retention has dropped all {REQUESTS} decisions of the log .*; serve more requests, or keep them longer"):
+        read(url)
 
 
 def test_a_log_without_texts_is_divided_by_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

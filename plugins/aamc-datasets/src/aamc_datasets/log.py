@@ -43,7 +43,10 @@ class LogFormat(DatasetFormat):
             raise DataError("no log was given; name its store's URL after the format's colon, such as log:sqlite:state.db")
         with closing(open_store(path, get_plugin_manager(), existing=True)) as store:
             experience = _whole(store)
+            dropped = 0 if experience.decisions else sum(each.decisions for each in store.aggregates())
         log_name = public_url(path)
+        if dropped:
+            raise DataError(f"retention has dropped all {quantity(dropped, 'decision')} of the log {log_name}; serve more requests, or keep them longer")
         if not experience.decisions:
             raise DataError(f"the log {log_name} has no decision yet; serve some requests first")
         names = dict.fromkeys(name for record in experience.records for name in record.candidates)

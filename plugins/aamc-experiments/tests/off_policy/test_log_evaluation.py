@@ -388,7 +388,7 @@ def test_a_log_without_known_probabilities_is_not_to_be_judged_but_drawn(plugins
         evaluate_log(log, plugins, names=["uniform"])
 
 
-def test_decisions_that_retention_has_dropped_are_counted_beside_the_others(log, plugins, monkeypatch) -> None:
+def test_decisions_that_retention_has_dropped_are_counted_beside_the_others(log, plugins, monkeypatch, tmp_path) -> None:
     day = datetime.now(timezone.utc).date()
     sums = [Aggregate(str(day), name, "a", decisions=1500, judged=500, quality=400.0, costs=1000, cost_usd=2.0) for name in ("acme", None)]
     monkeypatch.setattr(SqliteStore, "aggregates", lambda store: [*sums, Aggregate("2026-01-01", None, "a", decisions=1)])
@@ -398,6 +398,9 @@ def test_decisions_that_retention_has_dropped_are_counted_beside_the_others(log,
     assert any("has dropped 3,001 decisions" in note for note in evaluate_log(log, plugins, names=["uniform"])["notes"])
     with pytest.raises(DataError, match=r"no decision in that time; retention has dropped 1 decision of that time \(none judged\)"):
         evaluate_log(log, plugins, names=["uniform"], until=begin - 86_400)
+    empty = make_log(plugins, f"sqlite:{tmp_path}/empty.db", decisions=0)
+    with pytest.raises(DataError, match=r"empty\.db has no decision left; retention has dropped 3,001 decisions \("):
+        evaluate_log(empty, plugins, names=["uniform"])
 
 
 def test_yardsticks_and_no_routers_at_all_are_refused(log, plugins) -> None:

@@ -122,11 +122,13 @@ def _decisions(
     Raises:
         DataError: None of them can be used.
     """
+    log_name, period = public_url(url), "" if since is until is None else " of that time"
     with closing(open_store(url, plugins, existing=True)) as store:
         log = read_log(store, failure_quality, since, until)
-        log_name, dropped = public_url(url), list(_dropped([each for each in store.aggregates() if is_within(_begin(each.day), since, until)]))
-    if not log.total and (since is not None or until is not None):
-        raise DataError(f"{log_name} has no decision in that time; {dropped[0] if dropped else 'give an earlier --since or a later --until'}")
+        dropped = list(_dropped([each for each in store.aggregates() if is_within(_begin(each.day), since, until)], period))
+    if not log.total and (period or dropped):
+        advice = dropped[0] if dropped else "give an earlier --since or a later --until"
+        raise DataError(f"{log_name} has no decision {'in that time' if period else 'left'}; {advice}")
     if not log.total:
         raise DataError(f"the log {log_name} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
@@ -140,13 +142,13 @@ def _begin(day: str) -> float:
     return datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
 
 
-def _dropped(sums: Sequence[Aggregate]) -> Iterator[str]:
-    """Yield a remark on the decisions that retention has dropped, if there are some."""
+def _dropped(sums: Sequence[Aggregate], period: str) -> Iterator[str]:
+    """Yield a remark on the decisions of a period that retention has dropped, if there are some."""
     count, judged, costs = (sum(getattr(each, name) for each in sums) for name in ("decisions", "judged", "costs"))
     if count:
         figures = [f"mean quality {sum(each.quality for each in sums) / judged:.3f} of {judged:,}"] if judged else []
         figures += [f"mean cost {sum(each.cost_usd for each in sums) / costs:.3g} USD of {costs:,}"] if costs else []
-        yield f"retention has dropped {quantity(count, 'decision')} of that time ({', '.join(figures) or 'none judged'}), which no estimate counts"
+        yield f"retention has dropped {quantity(count, 'decision')}{period} ({', '.join(figures) or 'none judged'}), which no estimate counts"
 
 
 def _iso(when: float | None) -> str | None:
