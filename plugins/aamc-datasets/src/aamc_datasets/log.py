@@ -46,7 +46,8 @@ class LogFormat(DatasetFormat):
             dropped = 0 if experience.decisions else sum(each.decisions for each in store.aggregates())
         log_name = public_url(path)
         if dropped:
-            raise DataError(f"retention has dropped all {quantity(dropped, 'decision')} of the log {log_name}; serve more requests, or keep them longer")
+            shown = quantity(dropped, "decision")
+            raise DataError(f"retention has dropped all {shown} of the log {log_name}; serve more requests, or keep them longer")
         if not experience.decisions:
             raise DataError(f"the log {log_name} has no decision yet; serve some requests first")
         names = dict.fromkeys(name for record in experience.records for name in record.candidates)
