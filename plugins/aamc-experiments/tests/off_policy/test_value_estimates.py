@@ -86,6 +86,15 @@ def test_what_is_impossible_is_cut_off_the_interval_of_a_possible_estimate():
     assert found.ci95[0] < found.value < found.ci95[1] == 1
 
 
+def test_differences_that_no_outcomes_have_are_cut_off_their_interval_too():
+    values, choices = np.array([1.0] * 2 + [0.0] * 38), logs_of(40, [0.05, 0.95], [1.0, 0.0], [0] * 2 + [1] * 38)
+    found = estimate(values, choices, np.full((40, 2), UNKNOWN), 0.0, 1.0)
+    assert found["ips"].difference_ci95[1] == 1
+    assert found["snips"].difference_ci95[0] == -1
+    assert found["doubly_robust"].value > 1  # beyond what is possible, so it keeps its intervals
+    assert found["doubly_robust"].difference_ci95[1] > 1
+
+
 CASES = {
     "mild": ([0.25] * 4, np.eye(4)[3], [0.3, 0.5, 0.6, 0.7], 200),
     "strong": ([0.855] + [0.145 / 9] * 9, np.eye(10)[1], [0.6, 0.85] + [0.5] * 8, 2000),

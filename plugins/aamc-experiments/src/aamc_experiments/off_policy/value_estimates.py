@@ -46,12 +46,16 @@ class Estimate:
     difference_ci95: list[float]
 
     def within(self, low: float, high: float) -> Estimate:
-        """Return the estimate with its interval cut to a range.
+        """Return the estimate with its intervals cut to the values and differences that outcomes in a range can have.
 
-        An estimate outside the range, because of large weights, keeps its interval: cut to a point, it would look certain.
+        An estimate outside the range, because of large weights, keeps its intervals: cut to a point, it would look certain.
         """
-        possible = low <= self.value <= high
-        return attrs.evolve(self, ci95=np.clip(self.ci95, low, high).tolist()) if possible else self
+        if not low <= self.value <= high:
+            return self
+        width = high - low
+        return attrs.evolve(
+            self, ci95=np.clip(self.ci95, low, high).tolist(), difference_ci95=np.clip(self.difference_ci95, -width, width).tolist()
+        )
 
 
 def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float) -> dict[str, Estimate]:
