@@ -53,9 +53,7 @@ class Estimate:
         if not low <= self.value <= high:
             return self
         width = high - low
-        return attrs.evolve(
-            self, ci95=np.clip(self.ci95, low, high).tolist(), difference_ci95=np.clip(self.difference_ci95, -width, width).tolist()
-        )
+        return attrs.evolve(self, ci95=np.clip(self.ci95, low, high).tolist(), difference_ci95=np.clip(self.difference_ci95, -width, width).tolist())
 
 
 def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float) -> dict[str, Estimate]:
