@@ -108,9 +108,10 @@ def test_damaged_weights_are_one_line_with_the_way_out(tiny_distilbert, tmp_path
         TorchEncoder(str(tmp_path / "encoder"), layers=1, max_length=16, device=CPU)
 
 
-def test_a_folder_that_is_missing_is_not_looked_for_on_the_hub(tmp_path):
-    with pytest.raises(AamcError, match=f"there is no folder {tmp_path}/encoder; name an encoder on the hub"):
-        TorchEncoder(str(tmp_path / "encoder"), layers=1, max_length=16, device=CPU)
+@pytest.mark.parametrize("missing", ["./encoder", "/x/encoder", "checkpoints/tce/encoder"])
+def test_a_folder_that_is_missing_is_not_looked_for_on_the_hub(missing):
+    with pytest.raises(AamcError, match=f"there is no folder {missing}; name an encoder on the hub"):
+        TorchEncoder(missing, layers=1, max_length=16, device=CPU)
 
 
 def test_an_encoder_whose_numbers_are_nan_has_damaged_weights(tiny):

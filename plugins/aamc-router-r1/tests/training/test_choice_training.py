@@ -84,7 +84,7 @@ def bytewise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def options(folder: Path, **changed: Any) -> ChoiceOptions:
+def options(folder: Path | str, **changed: Any) -> ChoiceOptions:
     given = {"batch_size": 16, "micro_batch_size": 16, "warm_start_epochs": 6.0, "epochs": 4.0, "learning_rate": 0.003, **changed}
     return ChoiceOptions(model=str(folder), **given)
 
@@ -341,7 +341,10 @@ def test_errors_say_what_to_do(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="specialists has none; use a dataset with outcomes"):
         untrained(options(tiny)).train(training)
     with pytest.raises(ConfigError, match="is not a causal language model"):
-        trained(table(4), options(tmp_path / "nowhere"))
+        trained(table(4), options(tmp_path))
+    for missing in (str(tmp_path / "nowhere"), "./nowhere", "checkpoints/router/nowhere"):  # none is a name that the hub could have
+        with pytest.raises(ConfigError, match=f"there is no folder {missing}; name a folder with a causal language model"):
+            trained(table(4), options(missing))
     with pytest.raises(CheckpointError, match=r"files\.json"):
         untrained(options(tiny)).load(tmp_path)
 

@@ -35,6 +35,8 @@ WARM_START = "warm_start"
 
 def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a causal language model and its tokenizer; raise ConfigError if the folder or name holds none."""
+    if (folder.startswith((".", "/", "~")) or folder.count("/") > 1) and not Path(folder).is_dir():  # transformers would ask the hub for it
+        raise ConfigError(f"there is no folder {folder}; name a folder with a causal language model, or a model on the hub")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller reports
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)

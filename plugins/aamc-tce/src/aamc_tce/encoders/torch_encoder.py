@@ -222,7 +222,7 @@ def _pretrained(name: str) -> tuple[Any, Any, set[str]]:
         AamcError: They cannot be loaded, or files are missing.
     """
     place = resolve(name)
-    if place.startswith((".", "/", "~")) and not Path(place).is_dir():
+    if (place.startswith((".", "/", "~")) or place.count("/") > 1) and not Path(place).is_dir():
         raise AamcError(f"there is no folder {place}; name an encoder on the hub, a folder with its files, or bundled")
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # likewise
