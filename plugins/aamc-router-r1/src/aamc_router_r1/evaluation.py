@@ -23,7 +23,7 @@ from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
 from aamc_sdk.cli import INTERVALS, figure_cell, new_table
-from aamc_sdk.errors import ConfigError, write_errors
+from aamc_sdk.errors import ConfigError, ProviderError, quantity, write_errors
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import ModelSpec, Pool, wilson_interval
@@ -147,6 +147,7 @@ def evaluate(
 
     Raises:
         ConfigError: The policy, or a model that may be consulted, has no endpoint.
+        ProviderError: Every call failed.
     """
     pool, policy, options = services.pool, setup.policy, setup.options
     tasks = tasks_of(dataset, pool, () if options.consult_policy else [policy.name])
@@ -194,6 +195,9 @@ def evaluate(
         return episodes, dict(zip(asked, calls, strict=True))
 
     episodes, direct = services.loop.run(work())
+    calls = [*(call for episode in episodes for call in episode.calls), *direct.values()]
+    if calls and all(call.status != "ok" for call in calls):
+        raise ProviderError(f"all {quantity(len(calls), 'call')} failed, such as: {calls[0].error}; check the endpoints of the pool")
     systems = {"router-r1": [_of_episode(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]}
     for name, candidates in chosen.items():
         systems[name] = [_of_call(direct[candidate, row], golds[row]) for row, candidate in enumerate(candidates)]

@@ -94,6 +94,16 @@ def test_failed_calls_are_counted(files, server, capsys):
     assert systems["random"]["unknown_costs"] == 0  # a failed call costs nothing, as in an episode
 
 
+def test_an_evaluation_whose_every_call_failed_fails(files, server, capsys):
+    for name in ("policy", "small", "big"):
+        server.turns.pop(name, None)
+        server.scripts[name] = Script(fault="status")
+    assert run(files, "--json", "--routers", "random") == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["message"].startswith("all 40 calls failed, such as: ")
+    assert error["hint"] == "check the endpoints of the pool"
+
+
 def test_baselines_choose_among_the_models_that_the_policy_can_consult(files, server, capsys):
     content = pool_of(server, policy={"prices": {"input": 10.0, "output": 99.0}}, small={}, big={"prices": {"input": 10.0, "output": 20.0}})
     (files / "pool.yaml").write_text(yaml.safe_dump(content))
