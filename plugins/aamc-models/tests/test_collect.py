@@ -241,6 +241,14 @@ def test_a_retry_that_is_not_made_since_the_server_rests_costs_nothing(collect: 
     assert json.loads(out)["costs"]["unknown"] == stub.counts("right").calls == 1
 
 
+def test_a_model_that_does_not_answer_is_named_while_it_is_waited_for(collect: Collect, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_models.collect.collector.SLOW_CALL_S", 0.1)
+    Path("models.yaml").write_text(Path("models.yaml").read_text().replace("retries: 0", "retries: 0, timeout_seconds: 1"))
+    stub.scripts["wrong"] = Script(fault="hang")
+    _, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
+    assert "wrong has not answered for 0.1 s; its endpoint's timeout_seconds limits the wait" in err
+
+
 def test_a_call_without_usage_counts_at_its_maximum(collect: Collect, stub: StubServer) -> None:
     stub.scripts["right"] = Script(text="42", usage="never")
     status, out, _ = collect("--judge", "numeric", "--candidates", "right", "--limit", "2", "--json")

@@ -19,6 +19,7 @@ from aamc_models.collect.prompts import Prompt
 from aamc_models.transport.failures import may_be_billed
 from aamc_models.transport.retries import repeats_need
 from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, ModelSpec
 
@@ -28,6 +29,8 @@ MAX_PAUSES = 5
 """Pauses of one call that its server, or the endpoint's own limit, wants; a failure after that counts."""
 MAX_PAUSE_S = 60.0
 """Maximum length of a pause in seconds."""
+SLOW_CALL_S = 30.0
+"""Time in seconds after which a call without an answer is reported."""
 _HOPELESS = ("authentication", "configuration")
 _PASSING = ("rate_limit", "server")
 """The kinds of errors that pass with time."""
@@ -60,6 +63,7 @@ class Collector:
         self.given_up: dict[str, str] = {}
         self.stopped = ""
         self.budget = CollectionBudget(plan.budget_usd, sum(entry.charged_usd for entry in ledger.entries))
+        self._progress: Progress = NoProgress()
         self._in_a_row: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._places = asyncio.Semaphore(plan.concurrency)
@@ -70,21 +74,23 @@ class Collector:
         self.stopped = self.stopped or why
         self._stopping.set()
 
-    async def run(self, prompts: Sequence[Prompt], advance: Callable[[], object] = lambda: None) -> None:
-        """Work through the prompts, each text once, and call ``advance`` after each.
+    async def run(self, prompts: Sequence[Prompt], progress: Progress) -> None:
+        """Work through the prompts, each text once, and report each to ``progress``, as well as calls that take long.
 
         Raises:
             AamcError: The judge failed; calls in progress are finished and kept first.
         """
+        self._progress = progress
+        progress.start("prompts", len(prompts))
         maximum_usd = {prompt.text: await self.row_maximum_usd(prompt) for prompt in prompts}
         for costs in (False, True):  # prompts without further cost come first, so that they are in the result wherever the rest ends
             rows = iter([prompt for prompt in prompts if bool(maximum_usd[prompt.text]) == costs])
-            ended = await asyncio.gather(*(self._work(rows, advance) for _ in range(self.plan.concurrency)), return_exceptions=True)
+            ended = await asyncio.gather(*(self._work(rows) for _ in range(self.plan.concurrency)), return_exceptions=True)
             for error in ended:
                 if isinstance(error, BaseException):
                     raise error
 
-    async def _work(self, rows: Iterator[Prompt], advance: Callable[[], object]) -> None:
+    async def _work(self, rows: Iterator[Prompt]) -> None:
         for prompt in rows:
             if self.stopped:
                 return
@@ -93,7 +99,7 @@ class Collector:
             except BaseException:
                 self.stop("an error")
                 raise
-            advance()
+            self._progress.advance(1, usd=self.budget.spent_usd)
 
     async def _row(self, prompt: Prompt) -> None:
         """Get and judge the answers to one prompt, within one reservation, so that every answer can be judged."""
@@ -194,16 +200,22 @@ class Collector:
             await self.ledger.add(begun)
             return True
 
+        def report() -> None:
+            self._progress.say(f"{candidate.name} has not answered for {SLOW_CALL_S:g} s; its endpoint's timeout_seconds limits the wait")
+
         provider = self.models.provider(candidate)
         begun = LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time())
         await self.ledger.add(begun)
         async with self.models.call(candidate, key, record) as call:
+            slow = asyncio.get_running_loop().call_later(SLOW_CALL_S, report)
             try:
                 with repeats_need(repeat):
                     answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self.plan.parameters(kind, candidate))
             except ProviderError as error:
                 unbilled = not may_be_billed(error)
                 raise
+            finally:
+                slow.cancel()
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
             said.update(text=answer.text, finish_reason=answer.finish_reason)
 

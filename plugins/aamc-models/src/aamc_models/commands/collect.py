@@ -137,8 +137,7 @@ async def _collect(
         return
     try:
         with progress() as shown, _stop_on_signals(collector):
-            shown.start("prompts", len(prompts))
-            await collector.run(prompts, lambda: shown.advance(1, usd=collector.budget.spent_usd))
+            await collector.run(prompts, shown)
     except asyncio.CancelledError:  # by the second Ctrl-C
         collector.stopped = "an interruption"
     finally:
