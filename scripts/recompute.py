@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm, t
 
 Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]
@@ -367,6 +368,11 @@ def agree(place: Place, interval: list[float] | None, drawn: Array, noise: float
     return bool(lower and known[last - inner] - slack <= high <= known[last - outer] + slack)
 
 
+def draws_of(units: int) -> int:
+    """Return the number of units of a resample, with which the interval of a mean has the width of Student's."""
+    return 1 if units < 2 else max(round((units - 1) * float(norm.ppf(0.975) / t.ppf(0.975, units - 1)) ** 2), 1)
+
+
 def check(folder: Path, resamples: int = 0) -> list[str]:
     """Return the differences between a folder's ``metrics.json`` and its ``decisions.npz``."""
     arrays = load(folder / "decisions.npz")
@@ -390,7 +396,8 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
     rng, found = np.random.default_rng(2), []
     for unit in units(arrays) if resamples else ():
         members = [np.flatnonzero(unit == number) for number in range(unit.max() + 1)]
-        draws = [recompute(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
+        drawn = draws_of(len(members))
+        draws = [recompute(np.concatenate([members[i] for i in rng.integers(len(members), size=drawn)])) for _ in range(resamples)]
         if len(members) < 2:  # no interval follows from a single unit
             draws = [{} for _ in draws]
         found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})

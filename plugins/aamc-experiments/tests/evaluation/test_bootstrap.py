@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, two_way
-from aamc_experiments.evaluation.bootstrap import BLOCK
+from aamc_experiments.evaluation.bootstrap import BLOCK, draws_of
 
 
 def test_counting_every_unit_once_gives_the_plain_figures() -> None:
@@ -28,13 +28,24 @@ def test_a_unit_brings_all_its_values() -> None:
     np.testing.assert_allclose(resampling.percentile(values, 0.5), [2.0, 3.0])
 
 
-def test_a_resample_draws_as_many_units_as_there_are_and_the_seed_says_which() -> None:
+def test_the_seed_decides_which_units_a_resample_draws() -> None:
     unit = np.arange(30)
     first, again, other = (Resampling.bootstrap(unit, 2 * BLOCK + 1, seed).weights for seed in (1, 1, 2))
     assert first.shape == (2 * BLOCK + 1, 30)
-    assert (first.sum(axis=1) == 30).all()
+    assert (first.sum(axis=1) == 27).all()
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_a_resample_of_few_units_draws_fewer_as_students_quantiles_are_larger() -> None:
+    assert [draws_of(units) for units in (2, 3, 5, 10, 30, 1000)] == [1, 1, 2, 7, 27, 997]  # 9 (1.960 / 2.262)^2 = 6.8
+
+
+@pytest.mark.parametrize(("units", "coverage"), [(2, 0.5), (3, 0.75), (5, 0.93), (7, 0.94), (10, 0.94), (30, 0.95)])
+def test_the_interval_of_a_mean_of_few_units_covers_it(units: int, coverage: float) -> None:
+    values = np.random.default_rng(5).normal(size=(units, 4000))
+    low, high = np.quantile(Resampling.bootstrap(np.arange(units), 1000, 0).means(values), (0.025, 0.975), axis=0)
+    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(coverage, abs=0.02)
 
 
 def test_the_interval_of_a_mean_is_two_standard_errors_wide_on_each_side() -> None:

@@ -5,7 +5,8 @@ the data itself is that of the resample in which every unit counts once (the clu
 its rows, as questions are a sample, or a stream of a simulation, as the queries of one stream share queues. In a simulation both are
 drawn at random, see :func:`two_way`.
 
-Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
+Papers: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13); Bickel, Goetze and van Zwet 1997,
+"Resampling Fewer Than n Observations" (the m out of n bootstrap, see :func:`draws_of`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from aamc_sdk.types import Floats
 
 BLOCK = 50
 """The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
+NORMAL_QUANTILE = 1.959964
+"""The 97.5% quantile of the normal distribution."""
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
@@ -49,7 +52,7 @@ class Resampling:
 
     @classmethod
     def bootstrap(cls, unit: NDArray[np.integer[Any]], resamples: int, seed: int) -> Resampling:
-        """Return resamples that draw U units with replacement.
+        """Return resamples that draw :func:`draws_of` U units with replacement.
 
         With a single unit the weights are NaN, so that no figure has an interval: one unit does not show how much units
         differ, and resamples of it would give intervals of width 0.
@@ -57,10 +60,10 @@ class Resampling:
         units = int(unit.max()) + 1
         if units < 2:
             return cls(np.full((resamples, units), np.nan), unit)
-        rng = np.random.default_rng(seed)
+        rng, draws = np.random.default_rng(seed), draws_of(units)
         weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, so never 256 times
         for row in weights:
-            row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
+            row[:] = np.bincount(rng.integers(units, size=units)[:draws], minlength=units)
         return cls(weights, unit)
 
     def with_data(self) -> Resampling:
@@ -104,6 +107,17 @@ class Resampling:
         borders = [0, *range(1 if self.data_first else BLOCK, len(self.weights), BLOCK), len(self.weights)]
         for start, end in pairwise(borders):
             yield self.weights[start:end].astype(np.float64)
+
+
+def draws_of(units: int) -> int:
+    """Return the number of draws of a resample: fewer than the n units, so that the interval of a mean has the width of Student's.
+
+    The mean of m draws has the standard error s sqrt((n - 1) / (n m)). For m = (n - 1) (z / t)^2 that is t / z times s / sqrt(n), where t and z are
+    the 97.5% quantiles of Student's distribution with n - 1 degrees of freedom and of the normal one.
+    """
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types, and is slow to import
+
+    return max(round((units - 1) * (NORMAL_QUANTILE / float(stdtrit(units - 1, 0.975))) ** 2), 1)
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
