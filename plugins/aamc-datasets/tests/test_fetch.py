@@ -20,7 +20,7 @@ class Host:
 
     def __init__(self) -> None:
         self.content, self.break_after, self.ranges, self.paths = ROWS, 0, [], []
-        self.etag, self.refuses_ranges_from = '"v1"', 0
+        self.etag, self.date, self.refuses_ranges_from = '"v1"', "", 0
         self.errors: list[int] = []
         host = self
 
@@ -40,11 +40,14 @@ class Host:
                 if asked and host.refuses_ranges_from and len(host.ranges) >= host.refuses_ranges_from - 1:
                     self.send_error(416)
                     return
-                if asked and self.headers.get("If-Range") == host.etag:
+                if asked and self.headers.get("If-Range") == (host.date or host.etag):
                     begin = int(asked.removeprefix("bytes=").rstrip("-"))
                     host.ranges.append(begin)
                 self.send_response(206 if begin else 200)
-                self.send_header("ETag", host.etag)
+                if host.etag:
+                    self.send_header("ETag", host.etag)
+                if host.date:
+                    self.send_header("Last-Modified", host.date)
                 self.send_header("Content-Length", str(len(content) - begin))
                 self.end_headers()
                 end = begin + host.break_after if host.break_after else len(content)
@@ -93,6 +96,16 @@ def test_an_interrupted_download_goes_on_where_it_stopped(host: Host, tmp_path: 
     assert fetch(host, tmp_path, "nq")[0] == 0
     assert host.ranges == [stopped]
     assert sorted(path.name for path in (tmp_path / "nq").iterdir()) == ["train.jsonl"]
+    assert (tmp_path / "nq" / "train.jsonl").read_bytes() == ROWS
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"v1"'])
+def test_a_server_without_a_strong_etag_goes_on_by_the_files_date(host: Host, tmp_path: Path, etag: str) -> None:
+    host.etag, host.date, host.break_after = etag, "Sun, 29 Nov 2026 10:00:00 GMT", 50_000
+    assert fetch(host, tmp_path, "nq")[0] == 1
+    host.break_after, host.ranges = 0, []
+    assert fetch(host, tmp_path, "nq")[0] == 0
+    assert host.ranges == [150_000]
     assert (tmp_path / "nq" / "train.jsonl").read_bytes() == ROWS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Mapping, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -174,6 +175,12 @@ def _reason(failure: Exception) -> str:
     return str(getattr(failure, "reason", None) or failure)
 
 
+def _version(headers: Message) -> str | None:
+    """Return a file's version for the header ``If-Range``: its ETag, unless that is weak, else its date; None if the server names none."""
+    etag = headers.get("ETag", "W/")
+    return headers.get("Last-Modified") if etag.startswith("W/") else etag
+
+
 def _receive(url: str, part: Path, progress: Progress) -> None:
     have, tag = (part.stat().st_size if part.is_file() else 0), _tag(part)
     request = Request(url, headers={"User-Agent": "aamc-datasets"})  # noqa: S310  # fetch allows http and https only
@@ -185,8 +192,8 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
         if not resumed:
             have = 0
             tag.unlink(missing_ok=True)
-            if etag := answer.headers.get("ETag"):
-                tag.write_text(etag, encoding="utf-8")
+            if version := _version(answer.headers):
+                tag.write_text(version, encoding="utf-8")
         length = answer.headers.get("Content-Length")
         if length is not None:
             progress.start(f"fetching {part.parent.name}/{part.stem}.jsonl, MiB", -(-int(length) // _PIECE))
