@@ -6,9 +6,11 @@ import json
 import platform
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
 from aamc_sdk import Component, builtin, hookimpl
@@ -212,6 +214,20 @@ def test_a_run_that_is_named_must_be_there(doctor) -> None:
     status, checks, _ = doctor("--run", "missing")
     assert status == 1
     assert checks["run missing"]["advice"].startswith("make one with: aamc run")
+
+
+@pytest.mark.parametrize("damaged", ["routers/favourite/component.json", "estimator/component.json", "candidates.json", "reward.json"])
+def test_a_run_that_cannot_be_served_is_broken(doctor, damaged) -> None:
+    plugins = {"tiny": Tiny(), "experiments": experiments}
+    doctor(**plugins)  # installs them
+    words = ("--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "seer")
+    assert run_command("run", *words, "--out", "trained")[0] == 0
+    assert doctor("--run", "trained", **plugins)[1]["run trained"]["state"] == "router favourite, 4 candidates"
+    file = Path("trained", damaged)
+    file.write_text(file.read_text()[:20])
+    status, checks, _ = doctor("--run", "trained", **plugins)
+    assert (status, checks["run trained"]["status"]) == (1, "broken")
+    assert f"{file} is damaged" in checks["run trained"]["state"]
 
 
 def test_a_disabled_plugin_is_named(doctor, monkeypatch) -> None:

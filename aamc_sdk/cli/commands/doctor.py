@@ -178,20 +178,19 @@ def check_folder() -> list[Diagnosis]:
 
 def _check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
     """Check that a run can be served, and its log read."""
-    from aamc_sdk.serving import Run
+    from aamc_sdk.serving import Run, load_checkpoints
 
     subject = f"run {folder}"
     if not is_needed and not (folder / "run.yaml").is_file():
         yield Diagnosis(subject, "none yet", advice="make one with: aamc run")
         return
     try:
-        run = Run.open(folder)
-        run.router(plugins, run.services(plugins))
+        run, served = Run.open(folder), load_checkpoints(folder, plugins, store="memory:")
     except AamcError as error:
         state, advice = split_advice(" ".join(str(error).split()))
         yield Diagnosis(subject, state, BROKEN if is_needed else WARNING, advice or "train again with: aamc run")
         return
-    yield Diagnosis(subject, f"router {run.router_name}, {quantity(len(run.pool), 'candidate')}")
+    yield Diagnosis(subject, f"router {served.router_name}, {quantity(len(served.pool), 'candidate')}")
     if (run.folder / "log.db").is_file():
         yield _check_store(run.store_url, plugins)
 

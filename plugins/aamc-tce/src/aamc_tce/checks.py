@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Diagnosis
@@ -40,7 +40,9 @@ def check_cache() -> list[Diagnosis]:
     """Check that embeddings can be cached."""
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+    try:
+        TemporaryFile(dir=existing).close()  # permissions do not tell: nobody can write to /proc
+    except OSError:
         state = f"{folder} cannot be written, so texts are embedded again each time"
         return [Diagnosis("embedding cache", state, "warning", "set AAMC_CACHE to a folder that can")]
     size_mb = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
