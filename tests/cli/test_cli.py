@@ -296,12 +296,12 @@ def test_route_refuses_what_is_no_checkpoint(aamc, options, status, words) -> No
 def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None:
     aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
     Path("runs/latest/estimator", OUT_OF_FOLD).unlink()  # tiny's says the same of every candidate: validation rows alone count
-    status, out, err = aamc("calibrate", "--quality-floor", "0.8", "--json")
+    status, out, err = aamc("calibrate", "--quality-floor", "0.75", "--json")
     assert status == 0, err
     found = json.loads(out)
-    assert (found["name"], found["target"]) == ("quality-floor-0.8", {"kind": "quality-floor", "value": 0.8, "confidence": 0.95})
-    assert json.loads(aamc("route", "hello", "--preference", "quality-floor-0.8", "--json")[1])["preference"] == pytest.approx(found["preference"])
-    assert json.loads(aamc("evaluate", "--preference", "quality-floor-0.8", "--json")[1])["data"]["preference"] == pytest.approx(found["preference"])
+    assert (found["name"], found["target"]) == ("quality-floor-0.75", {"kind": "quality-floor", "value": 0.75, "confidence": 0.95})
+    assert json.loads(aamc("route", "hello", "--preference", "quality-floor-0.75", "--json")[1])["preference"] == pytest.approx(found["preference"])
+    assert json.loads(aamc("evaluate", "--preference", "quality-floor-0.75", "--json")[1])["data"]["preference"] == pytest.approx(found["preference"])
     assert "relative_quality" in aamc("calibrate", "--strong-share", "0.5", "--name", "half")[1]
 
 
