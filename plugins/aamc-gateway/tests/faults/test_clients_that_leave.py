@@ -202,19 +202,14 @@ def test_headers_that_are_too_large_are_refused_however_they_arrive(serve: Any, 
         assert client.recv(2**16).startswith(b"HTTP/1.1 200")
 
 
-def test_the_rest_of_a_refused_body_does_not_count_for_the_headers_of_the_next_request(serve: Any) -> None:
+def test_headers_that_are_too_large_are_refused_behind_another_request(serve: Any) -> None:
     gateway = serve({"good": {}})
-    refused, served = head(b"x" * 200_000).replace(b"/v1/chat", b"/v1/no"), b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"
     with connect(gateway.url) as client:
-        client.sendall(refused)
-        time.sleep(0.2)  # the answer's head and body come in two pieces
-        assert client.recv(2**16).startswith(b"HTTP/1.1 404")
-        client.sendall(b"x" * 200_000)
-        time.sleep(0.2)
-        client.sendall(served)  # its headers come in two pieces
+        client.sendall(request + b"\r\n" + request)  # the headers of the second one come in two pieces
         time.sleep(0.2)
         client.sendall(b"x-own: a\r\n\r\n")
         time.sleep(0.2)
-        assert client.recv(2**16).startswith(b"HTTP/1.1 200")
-        client.sendall(served + b"x-own: " + b"a" * 70_000)
+        assert client.recv(2**16).count(b"HTTP/1.1 200") == 2
+        client.sendall(request + b"x-own: " + b"a" * 70_000)
         assert client.recv(2**16).startswith(b"HTTP/1.1 431")

@@ -19,6 +19,7 @@ from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator, 
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer
 from prometheus_client.parser import text_string_to_metric_families
+from server.conftest import key
 
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Orchestrator, Step
@@ -73,6 +74,56 @@ def test_a_client_that_offers_http_2_is_answered_in_http_1(serve: Any, at_once: 
             answer = http.client.HTTPResponse(client)
             answer.begin()
             assert (answer.status, b"In Paris." in answer.read()) == (200, True)
+
+
+def test_an_offer_of_http_2_whose_header_comes_in_pieces_and_behind_another_request_is_answered(serve: Any) -> None:
+    running = serve(good=Script(text="In Paris."))
+    body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "Where?"}]}).encode()
+    offer = b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    request = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s" % (len(body), offer)
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        client.sendall(request + body + request[:-9])
+        time.sleep(0.05)
+        client.sendall(request[-9:] + body)
+        for _ in range(2):
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert (answer.status, b"In Paris." in answer.read()) == (200, True)
+
+
+def test_the_rest_of_a_body_that_was_refused_unread_is_no_further_request(serve: Any) -> None:
+    running = serve(good=Script())
+    owner = key(running, "owner")["authorization"]
+    pieces = [b"\r\nupgrade:" + b"a" * 90] * 40 + [b"\r\n" * 40 + b"GET /v1/arena/zz HTTP/1.1\r\nHost: h\r\nx: "]
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % sum(map(len, pieces)))
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert (answer.status, answer.getheader("connection"), b"error" in answer.read()) == (401, "close", True)
+        for piece in [*pieces, f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: {owner}\r\n\r\n".encode()]:
+            client.sendall(piece)
+            time.sleep(0.005)
+        assert client.recv(1000) == b""
+
+
+def test_a_large_body_that_is_read_keeps_its_connection(serve: Any) -> None:
+    running = serve(good=Script())
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+    body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "\r\nUpgrade: h2c" * 50_000}]})
+    for _ in range(2):
+        connection.request("POST", "/v1/chat/completions", body)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("connection"), bool(answer.read())) == (200, None, True)
+    connection.close()
+
+
+@pytest.mark.parametrize("target", ["h:80", "/v1/models"])
+def test_a_tunnel_is_refused(serve: Any, target: str) -> None:
+    running = serve(good=Script())
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        client.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: h\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        received = b"".join(iter(lambda: client.recv(1000), b""))
+    assert (received[:12], received.count(b"HTTP/1.1")) == (b"HTTP/1.1 400", 1)
 
 
 @pytest.mark.parametrize("stream", [False, True])

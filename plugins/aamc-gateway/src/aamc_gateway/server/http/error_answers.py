@@ -68,8 +68,6 @@ async def send_error(error: BaseException, dialect: str, send: Send, *, decision
         headers.append((b"x-should-retry", b"true"))
     elif not (soon and status in _PASSING) and (isinstance(error, UnservedError) or kind not in _RETRIED):
         headers.append((b"x-should-retry", b"false"))
-    if status == 408:
-        headers.append((b"connection", b"close"))  # closing while a larger body arrives (413) would reset the connection before its answer is read
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send_json(send, message, status, headers)

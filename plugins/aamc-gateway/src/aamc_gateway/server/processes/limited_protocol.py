@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
-from weakref import proxy
 
+import httptools
 import orjson
 from aamc_models.dialects import error_body
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -16,7 +15,6 @@ from aamc_gateway.server.settings import RequestLimits
 
 _CHECKS = 8
 """Number of times that a client which takes no data is checked before its connection ends."""
-_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class _LimitedProtocol(HttpToolsProtocol):
@@ -24,9 +22,9 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
-    _reading = False
-    _size = _received = 0
-    _header_size = 0
+    _reading = _in_body = False
+    _is_last = False
+    _size = _header_size = 0
     _headers_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _unsent = 0
@@ -37,42 +35,67 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._start_headers_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._received = 0
+        if self._is_last:
+            return
         if self._awaits_headers():
-            data = _without_upgrade(data)
-            self._received = len(data)
-            self._size += self._received
-        super().data_received(data)
+            self._size += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+        if self._in_body and "send" not in vars(self.cycle):
+            self.cycle.send = self._last_if_early(self.cycle)  # type: ignore[assignment, method-assign]
         if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
             self._start_headers_timer()
         if self._reading and self._size > self.max_header_bytes and not self.transport.is_closing():
             self._stop_headers_timer()
             self._refuse_headers()
 
+    def _parse(self, data: bytes) -> None:
+        """Parse data; a request that offers another protocol, as Java's client offers HTTP/2, is parsed again without its header ``Upgrade``.
+
+        The parser skips the body of such a request.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+                headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+                self.parser.feed_data(b"\r\n".join([line, *headers, b"\r\n"]))
+
     def _awaits_headers(self) -> bool:
         return self._reading or self.cycle is None or self.cycle.response_complete
 
     def on_message_begin(self) -> None:
-        self._reading, self._header_size, self._size = True, 0, self._received  # without the rest of a body that was refused
+        self._reading, self._header_size = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("this is no proxy")
+            return
         self._reading, self._size = False, 0
         self._header_size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         self._stop_headers_timer()
         if self._header_size > self.max_header_bytes:  # they came at once, with a part of the body perhaps
             raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
         super().on_headers_complete()
-        if not self.cycle.keep_alive:
-            self.cycle.transport = _LastTransport(self.transport, self.cycle)  # type: ignore[assignment]  # a cycle needs no more of it
+        self._in_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        if self.cycle.response_complete and not self.cycle.keep_alive:
-            self.transport.close()
-            self._watch_end()
+        if not self.parser.should_upgrade():
+            self._in_body = False
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         if self._header_size > self.max_header_bytes:
@@ -106,8 +129,28 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._stop_write_timer()
         super().resume_writing()
 
+    def _last_if_early(self, cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        """Return the ``send`` of a request whose body is not complete: an answer that begins before ends the connection.
+
+        The rest of the body is discarded for a while, since a client that still sends it would be reset before it reads the answer.
+        """
+        whole = cycle.send
+
+        async def send(message: Any) -> None:
+            vars(cycle).pop("send", None)  # or the two would wait for the garbage collector
+            if message["type"] == "http.response.start" and cycle.more_body:
+                self._is_last, cycle.keep_alive = True, False
+                await whole(message)
+                cycle.keep_alive = True  # or uvicorn would close at once
+            else:
+                await whole(message)
+
+        return send
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._is_last and not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
         self._watch_end()
 
     def shutdown(self) -> None:
@@ -147,35 +190,9 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
 
-class _LastTransport:
-    """The transport of a connection's last request, which stays open after its answer until the request's body has come.
-
-    Closing while a body arrives resets the connection, and the client never reads why it was refused. The timers of the protocol limit the wait.
-    """
-
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
-        self.write, self.is_closing, self._close = transport.write, transport.is_closing, transport.close
-        self._cycle = proxy(cycle)  # which holds this object: the two would keep each other
-
-    def close(self) -> None:
-        """Close the connection, unless a body still comes."""
-        if not (self._cycle.more_body and self._cycle.response_complete):
-            self._close()
-
-
 def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
     """Return a protocol with these limits, for uvicorn, which takes a class."""
     return type("LimitedProtocol", (_LimitedProtocol,), {"limits": limits, "max_header_bytes": int(limits.header_kb * 1e3)})
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Return the start of a request without the header ``Upgrade``: the parser would skip the body. Clients such as Java's offer HTTP/2 by it.
-
-    A header that comes in two pieces is not found; such a request gets status 400.
-    """
-    end = data.find(b"\r\n\r\n")
-    found = _UPGRADE.search(data, 0, len(data) if end < 0 else end)
-    return data if found is None else data[: found.start()] + b"\r\nx-upgrade:" + data[found.end() :]
 
 
 def _unchunked(cycle: RequestResponseCycle) -> Callable[[Any], Coroutine[Any, Any, None]]:
