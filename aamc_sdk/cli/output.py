@@ -130,7 +130,7 @@ def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) 
     left_out: list[str] = []
     while len(table.columns) > 2 and _minimum_width(table, shown) > shown.width:
         left_out.insert(0, str(table.columns.pop().header))
-    lacking = f"Without {', '.join(left_out)}: the table needs more than {shown.width} columns." if left_out else None
+    lacking = f"Not shown in {shown.width} columns: {', '.join(left_out)}." if left_out else None
     title, caption, table.title, table.caption = table.title, table.caption, None, None  # rich would wrap these at the table's width
     for text, style in ((title, "italic"), (table, None), (caption, "dim"), (lacking, "dim")):
         if text:

@@ -138,7 +138,7 @@ def test_the_command_reads_a_range_and_says_what_it_read(store, tmp_path) -> Non
     assert [report(), report(), report("--again")] == [(8, 4), (0, 4), (8, 4)]
     status, out, _ = run_command("canary", "--store", url)
     assert status == 0
-    assert "The difference is estimated by itself" in out
+    assert "The difference is a separate estimate" in out
     status, _, err = run_command("canary", "--store", url, "--since", "7d", "--until", "2001-09-10")
     assert status == 2
     assert "--since must be before --until" in err

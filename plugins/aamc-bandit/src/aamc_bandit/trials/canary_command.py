@@ -11,7 +11,7 @@ from aamc_sdk.cli import INTERVALS, JSON, RUN, SINCE, STORE, UNTIL, check_range,
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import public_url
 
-SEPARATE = "The difference is estimated by itself, so it need not equal that of the two qualities."
+SEPARATE = "The difference is a separate estimate: it can differ from that of the two qualities."
 
 
 @click.command()
@@ -61,7 +61,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = new_table(("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"), notes=[INTERVALS, SEPARATE])
+    table = new_table(("trial", "verdict", "difference", "compared", "stable", "quality", "challenger", "quality"), notes=[INTERVALS, SEPARATE])
     for column in table.columns:
         if column.header in ("quality", "compared", "difference"):
             column.justify, column.no_wrap = "right", True
@@ -71,12 +71,12 @@ def _show(rows: list[dict[str, Any]]) -> None:
         verdict = f"ended: {row['ended']}" if row["ended"] else row["verdict"] or row["why"]
         table.add_row(
             f"{row['kind']} {row['trial']}".strip(),
+            verdict,
+            difference,
+            str(row["compared"]),
             row["stable"],
             quality["stable"],
             row["candidate"],
             quality["candidate"],
-            str(row["compared"]),
-            difference,
-            verdict,
         )
     print_table(table)

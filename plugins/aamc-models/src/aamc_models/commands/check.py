@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
+from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, printable, write_json_line
 from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError, check_type, split_advice
 
 if TYPE_CHECKING:
@@ -182,15 +182,19 @@ def _advice_on_cost(candidate: ModelSpec, call: Call) -> str:
 
 
 def _show(found: Sequence[Checked]) -> None:
-    table = new_table(("candidate", ""), ("latency (ms)", "first (ms)", "tokens", "cost (USD)"), ["to fix"])
+    table = new_table(("candidate", ""), ("latency (ms)", "first (ms)", "tokens", "cost (USD)"))
     table.columns[1].no_wrap = True
+    to_fix = []
     for row in found:
         tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
         mend = "; ".join(filter(None, (textwrap.shorten(row.error or "", _SHOWN, placeholder=" ..."), row.advice)))
         figures = (_number(row.latency_ms, "{:,.0f}"), _number(row.first_token_ms, "{:,.0f}"), tokens, _number(row.cost_usd, "{:.2g}"))
         name = row.candidate if row.deployment is None else f"{row.candidate}, deployment {row.deployment}"
-        table.add_row(name, "ok" if row.ok else "ERROR", *figures, mend, style=None if row.ok else "bold")
+        table.add_row(name, "ok" if row.ok else "ERROR", *figures, style=None if row.ok else "bold")
+        to_fix += [f"{name}: {mend}"] if mend else []
     print_table(table)
+    for line in to_fix:
+        click.echo(printable(line))
 
 
 def _number(value: float, form: str) -> str:
