@@ -30,6 +30,9 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
 
 def router_notes(routers: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the remarks on the routers of a comparison, its entry ``routers`` in ``metrics.json``, given its entry ``data``."""
+    if "preference" in data and all(row.get("mean_latency_ms") is None for row in routers.values()):
+        quality, cost, _ = data["preference"]
+        yield f"Latency is unknown, so the preference weighs quality and cost alone, by {quality:.3g} and {cost:.3g}."
     if missing := max(row.get("missing") or 0 for row in routers.values()):
         yield f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."
     for name, row in routers.items():
