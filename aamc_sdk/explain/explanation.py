@@ -187,7 +187,7 @@ def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_u
     if explanation.lost_on is None or is_equal:
         return f"Their expected rewards are equal ({rewards})."
     behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]
-    return f"{runner_up.name} is behind most on {explanation.lost_on}, by {behind:.3g} of expected reward ({rewards} in all)."
+    return f"{runner_up.name} loses most on {explanation.lost_on}: {behind:.3g}. Its total expected reward is {shown[1]}, against {shown[0]}."
 
 
 def _flip(explanation: Explanation) -> str:

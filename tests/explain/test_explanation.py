@@ -316,7 +316,7 @@ def test_the_words_say_what_was_seen_weighed_and_lost() -> None:
         "The preference weighed quality 0.5, cost 0.3 and latency 0.2. "
         "small has the maximum utility, 0.75: expected quality 0.500, cost $1 and latency 100 ms. "
         "The runner-up was middle, with the utility 0.675: expected quality 0.800, cost $2 and latency 400 ms. "
-        "middle is behind most on latency, by 0.15 of expected reward (0.75 against 0.675 in all). "
+        "middle loses most on latency: 0.15. Its total expected reward is 0.675, against 0.75. "
         "middle would have won at the preference 0.572,0.3,0.128."
     )
 

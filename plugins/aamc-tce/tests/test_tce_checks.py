@@ -19,7 +19,7 @@ def test_every_named_encoder_is_at_hand_or_says_how_to_get_it() -> None:
     found = {diagnosis.subject: diagnosis for diagnosis in check_encoders()}
     assert list(found) == [f"encoder {name}" for name in ("bundled", "distilbert-base-uncased", "bert-tiny", "mobilebert")]
     assert found["encoder bundled"].status == "ok"
-    assert all(diagnosis.state.startswith("at hand in ") or diagnosis.advice for diagnosis in found.values())
+    assert all(diagnosis.state.startswith("found in ") or diagnosis.advice for diagnosis in found.values())
 
 
 @pytest.mark.parametrize("error", [ImportError("no libtorch"), OSError("no\nlibcuda")])

@@ -140,14 +140,14 @@ def test_the_way_to_the_oracle_is_measured_in_reward() -> None:
     assert verdict["oracle_share"] == pytest.approx(0.5)
     low, high = verdict["ci95"]["oracle_share"]
     assert low < 0.5 < high
-    assert "to the oracle it goes 50%" in gate["why"]
+    assert "it closes 50%" in gate["why"]
 
 
 def test_a_hair_behind_the_best_single_candidate_is_no_negative_zero() -> None:
     picks = np.where(np.arange(1000) < 3, 1, 0)  # loses rows 0 and 2, gains row 1
     verdict = case(np.tile([[1, 0], [0, 1]], (500, 1)), [1, 1], {"router": picks, "oracle": np.tile([0, 1], 500)}).gate()
     assert verdict["routers"]["router"]["oracle_share"] == pytest.approx(-1 / 500)
-    assert "to the oracle it goes 0% (" in verdict["why"]
+    assert "it closes 0% (" in verdict["why"]
     assert "-0%" not in verdict["why"]
 
 

@@ -21,7 +21,7 @@ def check_encoders() -> list[Diagnosis]:
         return [Diagnosis("encoders", state, "warning", "pip install torch transformers, or serve checkpoints of aamc train --export onnx")]
 
     try:
-        found = [Diagnosis(f"encoder {BUNDLED}", f"at hand in {resolve(BUNDLED)}")]
+        found = [Diagnosis(f"encoder {BUNDLED}", f"found in {resolve(BUNDLED)}")]
     except ConfigError as error:
         state, _, advice = str(error).partition(": ")
         found = [Diagnosis(f"encoder {BUNDLED}", state, "broken", advice)]
@@ -32,7 +32,7 @@ def check_encoders() -> list[Diagnosis]:
             advice = f"only for estimator.encoder={name}: connect to the hub once, or give a local folder"
             found.append(Diagnosis(f"encoder {name}", "not downloaded", advice=advice))
         else:
-            found.append(Diagnosis(f"encoder {name}", f"at hand in {Path(kept).parent}"))
+            found.append(Diagnosis(f"encoder {name}", f"found in {Path(kept).parent}"))
     return found
 
 

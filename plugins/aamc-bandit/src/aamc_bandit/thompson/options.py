@@ -78,7 +78,7 @@ class ThompsonOptions(OutcomeOptions):
     session_strength: float = option(5.0, "Outcomes of a session that weigh as much as all others, at a weight of 0.5.", at_least=1)
     max_personal_prior: float = option(100.0, "Maximum number of outcomes that the prior of a user or session counts as.", at_least=1)
     discount: float | None = option(None, discount_help(HALF_LIFE), above=0, at_most=1)
-    window: int = option(0, "Number of latest feedbacks that count at each level and entity; 0 counts all.", at_least=0)
+    window: int = option(0, "Number of latest pieces of feedback that count at each level and entity; 0 counts all.", at_least=0)
     shared_sessions: bool = option(
         False, "A session's evidence counts for every request with its id, as in vLLM Semantic Router; false: only for its tenant and user."
     )

@@ -209,7 +209,7 @@ def _oracle_share(figures: Mapping[str, Any], left: float) -> str:
     if np.isnan(share):
         return "how far that is from the oracle is not known"
     within = "" if bounds is None else f" ({_percent(bounds[0])} to {_percent(bounds[1])})"
-    return f"of the way in reward from the best single candidate to the oracle it goes {_percent(share)}{within}"
+    return f"it closes {_percent(share)}{within} of the gap in reward between the best single candidate and the oracle"
 
 
 def _percent(share: float) -> str:

@@ -185,8 +185,8 @@ def _constant_routers(results: Results) -> list[str]:
     routers = results.decisions.constant_choices()
     if not routers or len(results.decisions.candidates) == 1:
         return []
-    parts = [f"{candidate} by {listed(names)}{', which are one here' if len(names) > 1 else ''}" for candidate, names in routers.items()]
-    return [f"One candidate for every query: {'; '.join(parts)}."]
+    parts = [f"{listed(names)} always choose{'s' if len(names) == 1 else ''} {candidate}" for candidate, names in routers.items()]
+    return [f"{'; '.join(parts)}. Routers that always choose the same candidate have equal rows."]
 
 
 def facts(results: Results) -> dict[str, object]:

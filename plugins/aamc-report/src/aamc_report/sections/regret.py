@@ -24,7 +24,7 @@ NEGLIGIBLE = 0.01
 COLUMNS = (
     Column("Mean", "", "Mean shortfall to the oracle's reward."),
     Column("Median", "", "Half of the queries have less regret."),
-    Column("95%", "", "95% of the queries have less regret."),
+    Column("95th percentile", "", "95% of the queries have less regret."),
     Column("None", "at most 0.01", "Share of queries with negligible regret."),
 )
 CAPTION = (
