@@ -35,6 +35,43 @@ def test_json_gets_the_named_model_in_whatever_form_it_comes(serve: Any, stub: S
     assert running.ask("/v1/images/generations", body, content_type=content_type, **own).status == 403
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"])
+@pytest.mark.parametrize("content_type", [None, "", "application/json; charset=utf-16", "text/plain", "application/octet-stream"])
+def test_json_in_another_encoding_is_refused(serve: Any, stub: StubServer, encoding: str, content_type: str | None) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    given = {} if content_type is None else {"content_type": content_type}
+    answer = running.ask("/v1/images/generations", ' \n{"model": "dear"}'.encode(encoding), x_aamc_model="cheap", **given)
+    assert (answer.status, len(stub.requests)) == (400, 0)
+    assert "not valid JSON" in answer.json["error"]["message"]
+
+
+def test_a_body_without_a_content_type_is_a_json_object(serve: Any, stub: StubServer) -> None:
+    running = serve(cheap=Script())
+    statuses = [running.ask("/v1/audio/x", body, x_aamc_model="cheap").status for body in (b"RIFF", b"[1]", b'{"a": 1}', None)]
+    assert (statuses, [each.raw for each in stub.requests]) == ([400, 400, 200, 200], [b'{"a":1}', b""])
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-7", "text/plain"])
+def test_the_server_gets_the_json_that_was_checked(serve: Any, stub: StubServer, content_type: str) -> None:
+    running = serve(cheap=Script())
+    body = b'{"previous_response_id": "theirs", "input": "caf\xc3\xa9", "previous_response_id": null}'
+    assert running.ask("/v1/responses/compact", body, x_aamc_model="cheap", content_type=content_type).status == 200
+    (sent,) = stub.requests
+    assert (sent.raw, sent.headers["content-type"]) == ('{"previous_response_id":null,"input":"caf\u00e9"}'.encode(), "application/json")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/images/generations"])
+@pytest.mark.parametrize("field", ["Model", "MAX_TOKENS", "Max_Output_Tokens", "N", "\u017ftream", "uSER", "Conversation", "Previous_Response_Id"])
+def test_a_field_that_some_servers_would_take_for_a_checked_one_is_refused(serve: Any, stub: StubServer, path: str, field: str) -> None:
+    running = serve(cheap=Script())
+    body = {"model": "cheap", "messages": CHAT, "input": "hi", "max_tokens": 9, "topK": 1, field: 5}
+    answer = running.ask(path, body)
+    assert (answer.status, len(stub.requests)) == (400, 0)
+    assert f"the field {field!r} as {field.casefold()}" in answer.json["error"]["message"]
+    del body[field]
+    assert (running.ask(path, body).status, len(stub.requests)) == (200, 1)
+
+
 def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServer) -> None:
     running = serve(cheap=Script())
     answer = running.ask("/v1/images/generations", b'{"model": "dear", "seed": NaN}', x_aamc_model="cheap", content_type="application/json")
@@ -210,7 +247,7 @@ def test_an_object_is_looked_up_at_the_server_that_has_it_without_a_model(serve:
     fields = {name: {"apis": ["chat", "responses"], "headers": {"x-whose": name}} for name in ("cheap", "dear")}
     running = serve(fields=fields, cheap=Script(), dear=Script())
     own, other, narrow = key(running, "a", tenant="acme"), key(running, "b", tenant="other"), key(running, "n", tenant="acme", models=["cheap"])
-    assert running.ask("/v1/files?model=dear", b"x", **own).status == 200
+    assert running.ask("/v1/files?model=dear", b"x", content_type="text/plain", **own).status == 200
     asked: tuple[tuple[str, str, Any], ...] = (
         ("GET", "/v1/files/stub-1", None),
         ("GET", "/v1/files/stub-1/content?limit=1", None),
@@ -242,7 +279,7 @@ def test_what_a_tenant_s_key_made_does_not_exist_for_the_keys_of_others(serve: A
     running = serve(good=Script())
     own, sibling, other = key(running, "a", tenant="acme"), key(running, "a2", tenant="acme"), key(running, "b", tenant="other")
     plain, admin = key(running, "plain"), key(running, "root", admin=True)
-    assert running.ask("/v1/files?model=good", b"x", **own).json["id"] == "stub-1"
+    assert running.ask("/v1/files?model=good", b"x", content_type="text/plain", **own).json["id"] == "stub-1"
     calls = len(stub.requests)
     for path, method in (
         ("/v1/files/stub-1", "GET"),
@@ -281,7 +318,7 @@ def test_lists_and_unknown_objects_are_for_admins_once_a_key_has_a_tenant(serve:
 def test_what_keys_without_a_tenant_made_is_for_all_of_them_and_for_no_tenant(serve: Any) -> None:
     running = serve(good=Script())
     plain, other = key(running, "plain"), key(running, "plain2")
-    made = running.ask("/v1/files?model=good", b"x", **plain).json["id"]
+    made = running.ask("/v1/files?model=good", b"x", content_type="text/plain", **plain).json["id"]
     tenant = key(running, "a", tenant="acme")
     running.gateway.access._tenants_checked = -math.inf
     assert [running.ask(f"/v1/files/{made}?model=good", method="GET", **who).status for who in (plain, other, tenant)] == [200, 200, 404]

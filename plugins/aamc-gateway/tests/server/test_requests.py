@@ -547,7 +547,7 @@ def test_the_model_in_a_request_s_header_is_encoded_as_in_an_answer_s(serve: Any
     running = serve(**{"mod\u00e8le %20": Script()})
     named = running.ask("/v1/moderations", {"model": "mod\u00e8le %20", "input": "x"}).headers["x-aamc-model"]
     assert named == "mod%C3%A8le %2520"
-    assert running.ask("/v1/files", b"x", x_aamc_model=named).status == 200
+    assert running.ask("/v1/files", b"x", content_type="text/plain", x_aamc_model=named).status == 200
 
 
 def test_embeddings_are_not_streamed(serve: Any, stub: StubServer) -> None:

@@ -27,7 +27,8 @@ _PATH = re.compile(r"/(?:files|uploads|(?:messages/)?batches|responses|conversat
 """A path with the id of an object, without /v1."""
 _DESCRIBED = re.compile(r"/(files|uploads|responses|conversations|(messages/)?batches)(/[^/?]+)?(\?|$)|/uploads/")
 """The paths whose answers describe objects, not the content of a file."""
-_NAMED = ("previous_response_id", "conversation", "input_file_id")
+OBJECT_FIELDS = ("previous_response_id", "conversation", "input_file_id")
+"""Fields of a body that name an object."""
 _MADE = ("id", "output_file_id", "error_file_id", "file")
 
 
@@ -112,7 +113,7 @@ class ObjectOwners:
 def _named(body: Mapping[str, Any], api: str) -> list[str]:
     """Return the ids of the objects that a request names, in its path or body."""
     found = _PATH.match(api)
-    return _ids([*(found.groups() if found else ()), *map(body.get, _NAMED)])
+    return _ids([*(found.groups() if found else ()), *map(body.get, OBJECT_FIELDS)])
 
 
 def _ids(values: Iterable[Any]) -> list[str]:

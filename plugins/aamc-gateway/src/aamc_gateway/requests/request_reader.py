@@ -11,6 +11,7 @@ from aamc_models.dialects import OUTPUT_LIMITS, Conversation, conversation_of, f
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.media import Media, media_of
+from aamc_gateway.requests.object_owners import OBJECT_FIELDS
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.settings import GatewaySettings
@@ -38,6 +39,10 @@ _REQUIRED = {
 """The fields of an API of which a request has at least one."""
 _LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(("n", "best_of"), (1, 128))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
+_CHECKED = frozenset(
+    (*_LIMITED, *OBJECT_FIELDS, "model", "user", "metadata", "stream", "stream_options", "tools", "background", "service_tier")
+).union(*_REQUIRED.values())
+"""Fields by which a request is allowed, limited or priced."""
 
 
 class RequestReader:
@@ -68,6 +73,7 @@ class RequestReader:
             PreferenceError: The preference cannot be used.
         """
         caller.check_models(self._known)
+        check_spelling(body)
         own, passed = sorted_headers(headers, self._own_headers, PASSED_HEADERS)
         mode, model, in_model = self._model(body.get("model"))
         arguments = routing_arguments(in_model, own.get(_PREFERENCE), body.pop("aamc", None), self._preferences)
@@ -232,6 +238,17 @@ def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
                 return True
             waiting += inner.values()
     return False
+
+
+def check_spelling(body: Mapping[str, Any]) -> None:
+    """Check that no field would be taken for one that the gateway checks by a server that reads names without regard to case, as in Go.
+
+    Raises:
+        Refused: There is such a field.
+    """
+    for name in body:
+        if name not in _CHECKED and (known := name.casefold()) in _CHECKED:
+            raise Refused(f"some servers would read the field {name!r:.80} as {known}; write {known}, or leave it out")
 
 
 def check_fields(api: str, body: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
-from aamc_gateway.requests.request_reader import PASSED_HEADERS, sorted_headers, unknown_model
+from aamc_gateway.requests.request_reader import PASSED_HEADERS, check_spelling, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.model_endpoints import free_reply
 from aamc_sdk.types import Query
@@ -49,7 +49,9 @@ _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
 _MODEL_HEADER = b"x-aamc-model"
 _PASSED_HEADERS = (b"content-type", b"accept", *PASSED_HEADERS)
-"""Headers that are passed on with a body that passes through as it came."""
+"""Headers that are passed on with a form or another body that passes through as it came."""
+_OBJECT = re.compile(rb"[\x00\t\n\r \xef\xbb\xbf\xfe\xff]*\{")
+"""The start of a JSON object in UTF-8, UTF-16 or UTF-32, of which some servers read all, whatever the content type."""
 
 
 async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -63,7 +65,8 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     own, headers = sorted_headers(scope["headers"], [_MODEL_HEADER], _PASSED_HEADERS)
     raw = await read_body(scope, receive, gateway.settings.limits)
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
-    body, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    document, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    body = document or {}
     caller: Caller = scope["caller"]
     api = _api(scope)
     await gateway.owners.check(caller, body, api, scope["method"])
@@ -84,10 +87,10 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
         why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
         raise Refused(why, status=403, kind="permission")
-    has_own_field = "aamc" in body
     user = gateway.reader.user(body or {"user": _value(raw, form.user)}, caller)
-    if has_own_field:
+    if document is not None:  # the server gets what was checked: in the bytes that came, a field may be there twice
         raw = orjson.dumps(body)
+        headers.pop("content-type", None)  # that of JSON in UTF-8 is the default
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=api,
@@ -131,8 +134,8 @@ def _api(scope: Scope) -> str:
     return path.removeprefix("/v1") + (f"?{query}" if query else "")
 
 
-def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any], Form]:
-    """Return a body's JSON object and its form; both are empty for another body, such as a file.
+def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, Any] | None, Form]:
+    """Return a body's JSON object, None for another body, such as a file, and its form.
 
     A body that a server may read as JSON or as a form is read here too, so that it cannot name a model that the gateway does not see.
 
@@ -140,10 +143,13 @@ def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, An
         Refused: It is not a JSON object, or an unusual form.
     """
     if is_form(content_type):
-        return {}, read_form(raw, content_type)
-    if raw.lstrip()[:1] == b"{" or (raw and content_type.partition(";")[0].strip().lower().endswith(("/json", "+json"))):
-        return parse_object(raw, nesting), Form()
-    return {}, Form()
+        return None, read_form(raw, content_type)
+    kind = content_type.partition(";")[0].strip().lower()
+    if raw and (not kind or kind.endswith(("/json", "+json")) or _OBJECT.match(raw)):
+        body = parse_object(raw, nesting)
+        check_spelling(body)
+        return body, Form()
+    return None, Form()
 
 
 def _value(raw: bytes, field: slice | None) -> str | None:
