@@ -6,11 +6,13 @@ import asyncio
 import math
 import socket
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.settings import Limits
+from aamc_gateway.requests.forms import read_form
 from aamc_models.testing import Script, StubServer
 from server.conftest import key
 
@@ -114,6 +116,26 @@ def test_a_body_that_a_server_may_read_otherwise_is_refused(serve: Any, stub: St
     running = serve(cheap=Script(), dear=Script())
     answer = running.ask("/v1/audio/transcriptions", body, x_aamc_model="cheap", content_type=content_type)
     assert (answer.status, len(stub.requests)) == (400, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"--x" * 1_000_000, 400),
+        (b"--x\r\n" + b"\r\n" * 1_000_000 + b"--x--", 400),
+        (b"--x\r\n" + b"a:\r\n" * 1_000_000 + b"\r\nb\r\n--x--", 400),
+        (form('name="prompt"').removesuffix(b"--x--\r\n") * 1001 + b"--x--", 413),
+    ],
+    ids=["boundaries", "empty lines", "header lines", "parts"],
+)
+def test_a_form_of_too_many_pieces_is_refused_without_a_list_of_them(body: bytes, status: int) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused) as refused:
+            read_form(body, "multipart/form-data; boundary=x")
+        assert (refused.value.status, tracemalloc.get_traced_memory()[1] < 1_000_000) == (status, True)
+    finally:
+        tracemalloc.stop()
 
 
 def test_only_the_field_of_a_form_gets_the_name_on_the_server(serve: Any, stub: StubServer) -> None:

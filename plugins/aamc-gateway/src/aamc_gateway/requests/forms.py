@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from aamc_gateway.access.callers import Refused
@@ -14,6 +14,9 @@ _DISPOSITION = re.compile(
     rb'content-disposition: *form-data; *name="([\w\[\].-]+)"(; *filename="[^"\r\n]*")?(; *filename\*=[\w\'%.-]+)?', re.IGNORECASE
 )
 """A part's name in the only spelling that every server reads alike, and the name of its file."""
+_MAX_PARTS = 1000
+_MAX_HEAD = 8000
+"""Maximum size in bytes of a part's header lines."""
 
 
 def is_form(content_type: str) -> bool:
@@ -39,7 +42,7 @@ def read_form(raw: bytes, content_type: str) -> Form:
     """Return the fields and files of a form.
 
     Raises:
-        Refused: A server may read it differently: one of these fields is there twice, or a part has an unusual spelling.
+        Refused: It has too many parts; or a server may read it differently: one of these fields is there twice, or a part has an unusual spelling.
     """
     found: dict[str, slice] = {}
     files = []
@@ -57,24 +60,29 @@ def read_form(raw: bytes, content_type: str) -> Form:
     return Form(found.get("model"), found.get("user"), tuple(files))
 
 
-def _parts(raw: bytes, content_type: str) -> list[tuple[list[bytes], slice]]:
-    """Return the header lines of each part, and the position of its value."""
+def _parts(raw: bytes, content_type: str) -> Iterator[tuple[list[bytes], slice]]:
+    """Yield the header lines of each part, and the position of its value."""
     boundaries = _BOUNDARY.findall(content_type)
     if len(boundaries) != 1:
         raise _unusual()
     mark = b"--" + boundaries[0].encode()
-    places = [found.span() for found in re.finditer(re.escape(mark), raw)]
-    parts = []
-    for (_, begin), (end, _) in pairwise(places):
-        head_end = raw.find(b"\r\n\r\n", begin, end)
-        head = raw[begin + 2 : head_end].split(b"\r\n")
-        is_whole = raw[begin : begin + 2] == b"\r\n" == raw[end - 2 : end] and begin < head_end <= end - 6
-        if not is_whole or not all(map(_HEADER.fullmatch, head)):
-            raise _unusual()
-        parts.append((head, slice(head_end + 4, end - 2)))
-    if not places or places[0][0] != 0 or raw[places[-1][1] :].strip() != b"--":
+    if not raw.startswith(mark):
         raise _unusual()
-    return parts
+    begin = len(mark)
+    for count, found in enumerate(re.compile(re.escape(mark)).finditer(raw, begin)):
+        if count == _MAX_PARTS:
+            raise Refused(f"the form has more than {_MAX_PARTS:,} parts; send fewer", status=413)
+        end = found.start()
+        head_end = raw.find(b"\r\n\r\n", begin, min(begin + _MAX_HEAD, end))
+        if not (raw[begin : begin + 2] == b"\r\n" == raw[end - 2 : end] and begin < head_end <= end - 6):
+            raise _unusual()
+        head = raw[begin + 2 : head_end].split(b"\r\n")
+        if not all(map(_HEADER.fullmatch, head)):
+            raise _unusual()
+        yield head, slice(head_end + 4, end - 2)
+        begin = found.end()
+    if raw[begin:].strip() != b"--":
+        raise _unusual()
 
 
 def _unusual() -> Refused:
