@@ -144,6 +144,11 @@ def test_a_body_of_too_many_objects_is_refused_before_it_is_read(shared: Gateway
     assert (status, "has more than 1,000,000 brackets" in document["error"]["message"]) == (400, True)
 
 
+def test_a_body_of_too_many_values_is_refused_before_it_is_read(shared: GatewayProcess) -> None:
+    status, document = post(shared, "chat/completions", b'{"model": "good", "x": [%s]}' % b",".join([b"1"] * 1_000_001))
+    assert (status, "has more than 1,000,000 commas" in document["error"]["message"]) == (400, True)
+
+
 def test_many_large_bodies_at_once_leave_others_served(serve: Any) -> None:
     gateway = serve({"good": {}})
     bodies = [chat(text="word " * 400_000) if i % 4 == 0 else chat() for i in range(32)]

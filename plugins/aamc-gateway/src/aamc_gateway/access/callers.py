@@ -18,7 +18,8 @@ class Refused(AamcError):
         status: The HTTP status: 400 for a request that must change, 401 without a valid key, 402 over a budget, which clients do not retry by
             themselves, 403 where the key does not allow it, 404 for an unknown path, model or object, 405 for another method, 408 for a body
             that does not come in time, 409 for feedback or a vote that contradicts an earlier one, 413 for a body that is too large, 415 for
-            a compressed one, 429 over a limit, 503 while no candidate, the log or the shared state can be used.
+            a compressed one, 429 over a limit, 503 while no candidate, the log or the shared state can be used, or too many large bodies are in
+            progress.
         kind: ``"authentication"``, ``"budget"``, ``"model_not_found"``, ``"not_found"``, ``"permission"``, ``"rate_limit"``, ``"request"``,
             ``"timeout"`` or ``"unavailable"``.
         retry_after_s: Time in seconds after which the same request may pass; None if that is unknown.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
 from starlette.types import Receive, Scope
 
-from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import RequestLimits
 from aamc_sdk.interfaces import Deadline
 
@@ -20,8 +21,12 @@ SMALL_BODY = 20_000
 """Maximum size in bytes of a key, a vote or feedback, whose names have at most 512 bytes each: even without a key anyone may send one."""
 LARGE_BODY = 1_000_000
 """Size in bytes of a body above which a worker thread reads it, so that other requests do not wait for it."""
-_MAX_OPENED = 1_000_000
-"""Maximum number of opening brackets in a body, in texts too: 32 MB of empty objects would take a gigabyte and a minute."""
+_MAX_VALUES = 1_000_000
+"""Maximum number of opening brackets, and of commas, in a body, in texts too: 32 MB of empty objects would take a gigabyte and a minute."""
+_HELD = "large_body"
+"""The name in a request's scope of the size of its large body that is counted."""
+_RETRY_S = 2.0
+"""Time in seconds after which a refused body is sent again."""
 
 
 class ClientLeft(Exception):
@@ -33,12 +38,61 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
-async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_most: float = math.inf) -> bytes:
+class LargeBodies:
+    """Counts the bytes of the large bodies in progress, of all keys and of each: while they are read, and then as objects until their answer ends."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits = limits
+        self._sizes: Counter[str] = Counter()  # by the id of the key; "" for all
+
+    def take_over(self, earlier: LargeBodies) -> None:
+        """Go on with the counts of the table that this one replaces."""
+        self._sizes = earlier._sizes
+
+    def hold(self, scope: Scope, size: int) -> None:
+        """Count a request's body, which has or will have this size at least, until its release. One is always allowed.
+
+        Raises:
+            Refused: Together with the others in progress it is too large.
+        """
+        held = scope.get(_HELD, 0)
+        if size <= max(held, LARGE_BODY):
+            return
+        caller: Caller = scope["caller"]
+        limits, also = self._limits, "try again when one has ended"
+        if self._exceeds("", held, size, limits.bodies_mb):
+            why = f"the large bodies in progress here would exceed {limits.bodies_mb:g} MB (gateway.limits.bodies_mb); {also}"
+            raise Refused(why, status=503, kind="unavailable", retry_after_s=_RETRY_S)
+        if caller.key_id and self._exceeds(caller.key_id, held, size, limits.key_bodies_mb):
+            why = f"the large bodies in progress of the key {caller.name!r} would exceed {limits.key_bodies_mb:g} MB (gateway.limits.key_bodies_mb)"
+            raise Refused(f"{why}; {also}", status=429, kind="rate_limit", retry_after_s=_RETRY_S)
+        self._add(caller, size - held)
+        scope[_HELD] = size
+
+    def release(self, scope: Scope) -> None:
+        """Count a request's body no longer, if it was large."""
+        if held := scope.pop(_HELD, 0):
+            self._add(scope["caller"], -held)
+
+    def _exceeds(self, key_id: str, held: int, size: int, at_most_mb: float) -> bool:
+        others = self._sizes[key_id] - held
+        return others > 0 and others + size > at_most_mb * 1e6
+
+    def _add(self, caller: Caller, size: int) -> None:
+        for key_id in {"", caller.key_id}:
+            self._sizes[key_id] += size
+            if not self._sizes[key_id]:
+                del self._sizes[key_id]
+
+
+async def read_body(
+    scope: Scope, receive: Receive, limits: RequestLimits, large_bodies: LargeBodies | None = None, at_most: float = math.inf
+) -> bytes:
     """Return a request's body.
 
     Raises:
         ClientLeft: The client has closed the connection.
-        Refused: The body is too large or compressed, or did not come in time.
+        Refused: The body is too large, alone or with others, or compressed, or did not come in time.
     """
     at_most = min(at_most, int(limits.body_mb * 1e6))
     encoding = header(scope["headers"], b"content-encoding")
@@ -47,6 +101,8 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_mo
     length = header(scope["headers"], b"content-length")
     if length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)
+    if large_bodies is not None and length.isdigit():
+        large_bodies.hold(scope, int(length))
     parts, size, more = [], 0, True
     try:
         with Deadline(limits.read_s):
@@ -59,6 +115,8 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits, at_mo
                 size += len(part)
                 if size > at_most:
                     raise _too_large(at_most)
+                if large_bodies is not None:
+                    large_bodies.hold(scope, size)
                 parts.append(part)
     except TimeoutError:
         raise Refused(f"the body did not come within {limits.read_s:g} seconds; send it faster", status=408, kind="timeout") from None
@@ -79,11 +137,12 @@ def parse_object(raw: bytes, nesting: int, example: str = '{"model": ...}') -> d
     """Return a body as a JSON object.
 
     Raises:
-        Refused: It is not JSON, no object, nested too deeply, or has too many objects and lists.
+        Refused: It is not JSON, no object, nested too deeply, or has too many values.
     """
     opened = raw.count(b"{") + raw.count(b"[")
-    if opened > _MAX_OPENED:
-        raise Refused(f"the body has more than {_MAX_OPENED:,} brackets that open an object or a list; send fewer")
+    for count, what in ((opened, "brackets that open an object or a list"), (raw.count(b","), "commas")):
+        if count > _MAX_VALUES:
+            raise Refused(f"the body has more than {_MAX_VALUES:,} {what}; send fewer")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -108,13 +167,18 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 async def read_json(
-    scope: Scope, receive: Receive, limits: RequestLimits, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}'
+    scope: Scope,
+    receive: Receive,
+    limits: RequestLimits,
+    large_bodies: LargeBodies,
+    read: Callable[[dict[str, Any], bytes], T],
+    example: str = '{"model": ...}',
 ) -> T:
     """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
-    raw = await read_body(scope, receive, limits)
+    raw = await read_body(scope, receive, limits, large_bodies)
     return await interpret(len(raw), lambda: read(parse_object(raw, limits.nesting, example), raw))
 
 
 async def read_small_json(scope: Scope, receive: Receive, limits: RequestLimits, example: str) -> dict[str, Any]:
     """Return a request's small body, an object such as the example."""
-    return parse_object(await read_body(scope, receive, limits, SMALL_BODY), limits.nesting, example)
+    return parse_object(await read_body(scope, receive, limits, at_most=SMALL_BODY), limits.nesting, example)

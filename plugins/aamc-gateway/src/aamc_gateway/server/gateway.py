@@ -25,6 +25,7 @@ from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
 from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
+from aamc_gateway.requests.bodies import LargeBodies
 from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
@@ -59,6 +60,7 @@ class Gateway:
         sessions: The candidate that answered each conversation last.
         calls: The same of single tool calls, apart so that a conversation of many calls leaves the others their places.
         owners: The tenants and candidates of files, batches and stored responses.
+        large_bodies: The sizes of large bodies in progress.
         ballots: Answers of the arena that wait for a vote.
         ties: State that keeps a conversation on its candidate.
         own_models: The gateway's own models besides ``aamc/auto``.
@@ -102,6 +104,7 @@ class Gateway:
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
         call_settings = attrs.evolve(settings.sessions, keep_s=min(settings.sessions.keep_s, CALL_KEEP_S))
         self.calls = Sessions(call_settings, self.shared if shares else None)
+        self.large_bodies = LargeBodies(settings.limits)
         self.owners = ObjectOwners(self.shared, self.access)
         self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
@@ -211,13 +214,14 @@ class Gateway:
             raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
     def take_over(self, earlier: Gateway) -> None:
-        """Keep what the replaced gateway remembers: conversations, requests for inferred feedback, and ratios of bytes to tokens.
+        """Keep what the replaced gateway remembers: conversations, requests for inferred feedback, large bodies, and ratios of bytes to tokens.
 
         A candidate with another endpoint loses its ratios, since its tokens may be others.
         """
         self.sessions.take_over(earlier.sessions)
         self.calls.take_over(earlier.calls)
         self.signals.take_over(earlier.signals)
+        self.large_bodies.take_over(earlier.large_bodies)
         before = {name: upstream.candidate.endpoint for name, upstream in earlier.upstreams.items()}
         same = [name for name, upstream in self.upstreams.items() if before.get(name) == upstream.candidate.endpoint]
         self.usage_estimator.take_over(earlier.usage_estimator, same)

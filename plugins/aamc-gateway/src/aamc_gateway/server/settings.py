@@ -25,6 +25,8 @@ class RequestLimits:
     """Limits of one request."""
 
     body_mb: float = option(32.0, "Maximum size of a request's body, in megabytes.", above=0)
+    bodies_mb: float = option(256.0, "Maximum size of the bodies above 1 MB that a worker has in progress, together, in megabytes.", above=0)
+    key_bodies_mb: float = option(128.0, "Maximum size of the bodies above 1 MB that one key has in progress in a worker, in megabytes.", above=0)
     nesting: int = option(100, "Maximum depth of nested objects and lists in a body.", at_least=8, at_most=200)
     header_kb: float = option(64.0, "Maximum size of a request's line and headers, in kilobytes.", above=0)
     header_s: float = option(10.0, "Maximum time until a request's headers are complete, in seconds.", above=0)

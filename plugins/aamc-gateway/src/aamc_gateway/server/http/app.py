@@ -83,6 +83,7 @@ class GatewayApp:
             if not isinstance(error, Exception):  # the server must see a shutdown
                 raise
         finally:
+            gateway.large_bodies.release(scope)
             if route is not None and route.scope == "user" and "request_id" not in scope:
                 gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)
 

@@ -30,7 +30,11 @@ async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, r
     """Return a request; errors as of the functions that read its parts."""
     read = gateway.reader.read
     return await read_json(
-        scope, receive, gateway.settings.limits, lambda body, raw: read(dialect, api, scope["headers"], body, raw, scope["caller"])
+        scope,
+        receive,
+        gateway.settings.limits,
+        gateway.large_bodies,
+        lambda body, raw: read(dialect, api, scope["headers"], body, raw, scope["caller"]),
     )
 
 

@@ -28,7 +28,8 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """
-    request = await read_json(scope, receive, gateway.settings.limits, partial(_client_request, gateway, scope), '{"text": "Hello"}')
+    read = partial(_client_request, gateway, scope)
+    request = await read_json(scope, receive, gateway.settings.limits, gateway.large_bodies, read, '{"text": "Hello"}')
     exchange = _UnansweredExchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
