@@ -1,4 +1,4 @@
-"""How feedback and failed calls count: limits by source, decision and user, and the loss of a failure."""
+"""How feedback and failed calls count: limits by source, decision, user and tenant, and the loss of a failure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, P
 ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
 
 
-def experience(*entries: Attempt | Feedback, user: str | None = None, replaced: Iterable[Feedback] = ()) -> Experience:
+def experience(*entries: Attempt | Feedback, user: str | None = None, tenant: str | None = None, replaced: Iterable[Feedback] = ()) -> Experience:
     """Return entries on decisions of the candidate small, in their order."""
     names = list(dict.fromkeys(entry.decision_id for entry in entries))
     return Experience(
         len(entries),
-        [Query("?", user=user)] * len(names),
+        [Query("?", user=user, tenant=tenant)] * len(names),
         Estimates.unknown(len(names)),
         [Decision(name, "small", 0.5, Preference()) for name in names],
         entries,
@@ -83,9 +83,10 @@ def test_the_pairs_of_a_match_count_in_full() -> None:
     assert [sum(found[name]) for name in "abcd"] == pytest.approx([1] * 4)
 
 
-def day(number: int, user: str | None = "ann", pieces: int = 30) -> Experience:
+def day(number: int, user: str | None = "ann", pieces: int = 30, tenant: str | None = None) -> Experience:
     """Return feedback of weight 1 on a user's decisions at the beginning of a day."""
-    return experience(*(judged(f"{user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(pieces)), user=user)
+    pieces_of_day = [judged(f"{tenant} {user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(pieces)]
+    return experience(*pieces_of_day, user=user, tenant=tenant)
 
 
 def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> None:
@@ -95,6 +96,22 @@ def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> 
     assert counted(day(0, "ann"), day(0, "bob"), day(1, "ann"), max_user_weight=10) == {"small": (30.0, 0.0)}
     assert counted(*map(day, (1, 0, 1, 0)), max_user_weight=10) == {"small": (20.0, 0.0)}
     assert counted(day(0, None), max_user_weight=10) == {"small": (30.0, 0.0)}
+
+
+def test_a_tenant_counts_up_to_a_limit_a_day_under_any_users(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        users = [day(0, user, tenant="acme") for user in (None, "ann", "bob")]
+        assert counted(*users, max_tenant_weight=40) == {"small": (40.0, 0.0)}
+    assert "one tenant's decisions weighs more than max_tenant_weight allows (40)" in caplog.text
+    others = day(0, tenant="other"), day(1, tenant="acme"), day(0, None)
+    assert counted(*users, *others, max_tenant_weight=40) == {"small": (130.0, 0.0)}
+    assert counted(*users, max_user_weight=10, max_tenant_weight=40) == {"small": (40.0, 0.0)}  # 30 without a user, 10 by ann
+
+
+def test_weight_above_the_limit_of_a_tenant_uses_up_no_limit_of_a_user() -> None:
+    first, later = (day(number, "ann", tenant="acme") for number in range(2))
+    bob = day(0, "bob", tenant="acme")
+    assert counted(first, bob, later, max_user_weight=25, max_tenant_weight=30) == {"small": (55.0, 0.0)}
 
 
 def test_feedback_with_a_date_in_the_future_leaves_the_days_before_it_their_limits() -> None:

@@ -1,6 +1,6 @@
 """Converts the entries of the log to outcomes: each candidate's quality and a weight.
 
-Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
+Feedback of a source, on a decision, by a user and by a tenant counts up to a limit. A failed call counts as an outcome of the quality
 ``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback that counts judges that candidate. If a
 revision withdraws that feedback, the failed call counts again.
 """
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 TIE = 0.5
 """The quality of both candidates in a tie. A higher quality is a success."""
 MAX_DECISIONS, MAX_USERS = 10_000, 100_000
-"""Decisions and users whose counted weights are kept, most recently mentioned first."""
+"""Decisions, and users and tenants, whose counted weights are kept, most recently mentioned first."""
 MAX_DAYS = 8
-"""Days of a user whose counted weights are kept, the latest; an earlier one counts as the earliest of them."""
+"""Days of a user or tenant whose counted weights are kept, the latest; an earlier one counts as the earliest of them."""
 MAX_PIECES = 100
 """Maximum number of pieces of feedback on one decision that count."""
 DAY_SECONDS = 24 * 3600
@@ -50,6 +50,7 @@ class OutcomeOptions:
     max_source_weight: float = option(3.0, "Maximum total weight of one source's feedback on a candidate in one decision.", above=0)
     max_decision_weight: float = option(5.0, "Maximum total weight of all feedback on a candidate in one decision.", above=0)
     max_user_weight: float = option(1000.0, "Maximum total weight of feedback on one user's decisions in a day (UTC).", above=0)
+    max_tenant_weight: float = option(500.0, "Maximum total weight of feedback on one tenant's decisions in a day (UTC).", above=0)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -106,11 +107,11 @@ class Counted(NamedTuple):
 
 
 UserDays = dict[int, float]
-"""The weight of the feedback on a user's decisions that counted, by day from the epoch; of the latest ``MAX_DAYS`` days."""
+"""The weight of the feedback on the decisions of a user or tenant that counted, by day from the epoch; of the latest ``MAX_DAYS`` days."""
 
 
 class SavedCounts(msgspec.Struct):
-    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's days."""
+    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and the days of each user and tenant."""
 
     decisions: dict[str, dict[str, Counted]]
     users: dict[str, UserDays]
@@ -124,7 +125,7 @@ class CountedDelta(msgspec.Struct):
 
 
 class OutcomeLedger:
-    """Turns experiences into outcomes, and keeps the counted outcomes by decision and user. Used by one thread.
+    """Turns experiences into outcomes, and keeps the counted outcomes by decision, user and tenant. Used by one thread.
 
     Args:
         options: The weights and limits.
@@ -201,7 +202,7 @@ class OutcomeLedger:
         others = {key: each for key, each in counted.items() if each.source != _FAILURE}
         wanted = self._weight(feedback)
         allowed, held = self._allowed(feedback, wanted, names, others), 0.0 if earlier is None else earlier.held
-        weight = min(allowed, held) + self._within_day(experience.queries[row], feedback.time, max(allowed - held, 0.0))
+        weight = min(allowed, held) + self._within_days(experience.queries[row], feedback.time, max(allowed - held, 0.0))
         if weight > 0 or earlier is not None or (wanted == 0 and len(counted) < MAX_PIECES):
             piece = _revised(earlier or Counted(feedback.source, 0.0, ()), weight, names)
             counted[feedback.id] = piece
@@ -226,23 +227,30 @@ class OutcomeLedger:
             self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
         return max(0.0, min(wanted, room))
 
-    def _within_day(self, query: Query, time: float, weight: float) -> float:
-        """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
-        if query.user is None:
-            return weight
-        name, day = tenant_user(query.user, query.tenant), int(time // DAY_SECONDS)
-        days = dict(self._users.get(name, {}))
-        if len(days) == MAX_DAYS:
-            day = max(day, min(days))  # what counted in an earlier day is not known any more
-        total = days.get(day, 0.0)
-        if total + weight > self._options.max_user_weight:
-            self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
-            weight = max(0.0, self._options.max_user_weight - total)
-        days[day] = total + weight
-        if len(days) > MAX_DAYS:
-            del days[min(days)]
-        self._users.put(name, days)
+    def _within_days(self, query: Query, time: float, weight: float) -> float:
+        """Return the part of a weight within the limits of its user and its tenant in that day, and count it."""
+        limits = {}
+        if query.user is not None:
+            limits[tenant_user(query.user, query.tenant)] = ("max_user_weight", "user")
+        if query.tenant is not None:
+            limits[tenant_user("", query.tenant)] = ("max_tenant_weight", "tenant")
+        counted = [(name, *self._day(name, int(time // DAY_SECONDS))) for name in limits]
+        for name, days, day in counted:
+            limit, whose = limits[name]
+            if (room := getattr(self._options, limit) - days.get(day, 0.0)) < weight:
+                self._report(limit, f"the feedback of a day on one {whose}'s decisions weighs more than {limit} allows")
+                weight = max(0.0, room)
+        for name, days, day in counted:
+            days[day] = days.get(day, 0.0) + weight
+            if len(days) > MAX_DAYS:
+                del days[min(days)]
+            self._users.put(name, days)
         return weight
+
+    def _day(self, name: str, day: int) -> tuple[UserDays, int]:
+        """Return the days of a user or tenant, which may be altered, and the one that a day counts as."""
+        days = dict(self._users.get(name, {}))
+        return days, max(day, min(days)) if len(days) == MAX_DAYS else day  # what counted in an earlier day is not known any more
 
     def _report(self, option: str, what: str) -> None:
         """Log that a limit was reached, once for each option."""
