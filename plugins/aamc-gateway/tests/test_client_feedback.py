@@ -202,6 +202,19 @@ def test_a_candidate_that_the_decision_did_not_have_is_refused(controller):
         add_feedback(controller, {"decision_id": decision.id, "over": decision.candidate}, ANYONE)
 
 
+def test_feedback_is_on_candidates_that_answered(controller):
+    decision, other = controller.route("hello"), controller.route("hi", decision_id="elsewhere")
+    called, idle = sorted(("small", "large"), key=lambda name: name != decision.candidate)
+    controller.log_attempts([Attempt(decision.id, candidate=called), Attempt(decision.id, candidate=idle, error="timeout")])
+    for field, fields in (("candidate", {"candidate": idle, "quality": 1}), ("over", {"over": idle}), ("candidate", {"candidate": idle, "over": called})):
+        with pytest.raises(DataError, match=f"{field} '{idle}' gave no answer for decision .*; answers are of: {called}; leave {field} out"):
+            add_feedback(controller, {"decision_id": decision.id, **fields}, ANYONE)
+    assert add_feedback(controller, {"decision_id": decision.id, "candidate": called, "quality": 1}, ANYONE)["new"]
+    assert add_feedback(controller, {"decision_id": decision.id, "over": idle, "source": "judge"}, Caller(admin=True))["new"]
+    for fields in ({"candidate": idle, "over": called, "latency_ms": 90}, {"candidate": called, "quality": 1, "source": "judge"}):
+        assert add_feedback(controller, {"decision_id": other.id, **fields}, ANYONE)["new"]  # answered elsewhere, as after POST /v1/route
+
+
 def test_a_weight_needs_an_admin_key(controller):
     body = {"decision_id": controller.route("hello").id, "quality": 1, "weight": 2}
     with pytest.raises(Refused, match="admin key") as refused:

@@ -14,8 +14,8 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
-from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, unknown_name
-from aamc_sdk.log import RowStore
+from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, one_of, unknown_name
+from aamc_sdk.log import RowStore, columns_of
 from aamc_sdk.types import Attempt, Query, Record, is_implicit
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     last click counts. Figures count once.
 
     Raises:
-        DataError: A field cannot be used, or names a candidate that the decision did not have; or there are figures, and the log has the call.
+        DataError: A field cannot be used, or names a candidate that the decision did not have or whose call the log lacks; or there are figures, and
+            the log has the call.
         Refused: The log has other feedback of that source, or other figures.
         StoreError: The log cannot be written.
         UnknownDecisionError: It would have to wait for its decision, and not ``may_wait``.
@@ -135,6 +136,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         call["candidate"] = given["candidate"]
     with_feedback = given.get("id", f"{kept_on}/{given.get('source', 'explicit')}")
     new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id, with_feedback)
+    if record is not None and not waits and not caller.admin:
+        _check_answered(controller.store, record, given)
     try:
         if "quality" in given or "over" in given:
             new = controller.feedback(kept_on, **given) or adds_call
@@ -169,6 +172,20 @@ def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: st
     if any(own.fields.get(name) != call.get(name) for name in _FIGURES) or call.get("candidate", own.candidate) != own.candidate:
         raise _other_figures(decision_id)
     return False
+
+
+def _check_answered(store: Store, record: Record, given: Mapping[str, Any]) -> None:
+    """Refuse feedback on a candidate that gave no answer: its router would learn from a claim that nobody paid for.
+
+    A decision without calls of the gateway, as of ``POST /v1/route``, may have been answered elsewhere by any of its candidates.
+    """
+    known = store.attempts([record.decision.id])[record.decision.id] if isinstance(store, RowStore) else ()
+    calls = [row for row in known if "call" in row.fields]  # figures that clients report have no id of a call
+    answered = {row.candidate for row in calls if columns_of(row)["status"] not in ("error", "refused")}
+    for name in ("candidate", "over") if calls else ():
+        if given.get(name) in record.candidates and given[name] not in answered:
+            text = f"{name} {given[name]!r} gave no answer for decision {record.decision.id!r}; answers are of: {one_of(answered)}"
+            raise DataError(f"{text}; leave {name} out, or use an admin key")
 
 
 def _other_figures(decision_id: str) -> Refused:
