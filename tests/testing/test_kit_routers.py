@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk import Scores, option
+from aamc_sdk import Requirements, Scores, option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
+from aamc_sdk.types import Feedback
 
 
 @attrs.frozen(kw_only=True)
@@ -451,6 +452,58 @@ class Unweighted(FairRouter):
                 self.add(replaced.candidate, -replaced.quality, -1)
 
 
+class Unweighing(FairRouter):
+    """Counts each piece of feedback as one, also in a revision."""
+
+    def weight(self, feedback):
+        return 1.0
+
+    def learn(self, experience):
+        for feedback in experience.feedback:
+            if feedback.quality is not None:
+                replaced = experience.replaced_by(feedback)
+                for one, sign in ((feedback, 1), (replaced, -1)):
+                    if one is not None:
+                        self.add(one.candidate, sign * self.weight(one) * one.quality, sign * self.weight(one))
+
+
+class Confident(Unweighing):
+    """Ignores the confidence, not the weight."""
+
+    def weight(self, feedback):
+        return feedback.weight
+
+
+class NeedsUsers(FairRouter):
+    """Reads the users of the log, which it takes for known."""
+
+    def learn(self, experience):
+        for feedback in experience.feedback:
+            experience.queries[experience.rows[feedback.decision_id]].user.lower()
+        super().learn(experience)
+
+
+class CreditsTheLast(FairRouter):
+    """Credits the candidate that its own last scores preferred, in place of the feedback's."""
+
+    last = None
+
+    def score(self, request):
+        scores = super().score(request)
+        if len(request):
+            self.last = request.pool.names[int(scores.utility[-1].argmax())]
+        return scores
+
+    def learn(self, experience):
+        given = [attrs.evolve(one, candidate=self.last or one.candidate) if isinstance(one, Feedback) else one for one in experience.entries]
+        super().learn(attrs.evolve(experience, entries=given))
+
+
+class LearnsNothing(FairRouter):
+    def learn(self, experience):
+        pass
+
+
 class Marking(FairRouter):
     """Marks the decisions that it has learned."""
 
@@ -543,6 +596,57 @@ class Caching(FairRouter):
         scores, key = super().score(request), request.pool.names
         rows = [self.cached.setdefault((query.text, key), row) for query, row in zip(request.queries, scores.utility, strict=True)]
         return Scores(np.array(rows).reshape(scores.utility.shape))
+
+
+class Rotating(FairRouter):
+    """Takes the candidates in turn, a row each: after a batch of any multiple of their number it begins anew."""
+
+    uses_preference = False
+    turn = 0
+
+    def score(self, request):
+        names, rows = sorted(request.pool.names), self.turn + np.arange(len(request))
+        self.turn += len(request)
+        return Scores(np.array([[float(names[row % len(names)] == name) for name in request.pool.names] for row in rows]).reshape(request.mask.shape))
+
+
+class Sticky(FairRouter):
+    """The first request of a user, or of a session, decides for all later ones."""
+
+    requires = Requirements(text=True)
+    key = "user"
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.first = {}
+
+    def score(self, request):
+        utility = super().score(request).utility.copy()
+        for row, query in enumerate(request.queries):
+            key = getattr(query, self.key)
+            if key is not None and self.first.setdefault(key, len(query.text)) % 2:
+                utility[row] *= -1
+        return Scores(utility)
+
+
+class StickySession(Sticky):
+    key = "session"
+
+
+class Fastest(FairRouter):
+    """Takes the fastest candidate; most tables and pools have no latencies."""
+
+    uses_preference = False
+
+    def score(self, request):
+        return Scores(-request.expected.latency_ms)
+
+
+class Cheapest(FairRouter):
+    uses_preference = False
+
+    def score(self, request):
+        return Scores(-request.expected.cost_usd)
 
 
 class Overrated(FairRouter):
@@ -660,6 +764,10 @@ class WholeDeltas(FairRouter):
         (Personal, "learning survives a save"),
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
+        (Unweighing, "feedback of no weight teaches nothing"),
+        (Confident, "feedback of no weight teaches nothing"),
+        (NeedsUsers, "unknown figures do not spread"),
+        (CreditsTheLast, "learning does not depend on batches"),
         (Unweighted, "a revision replaces what it revises"),
         (LastDeltas, "a copy follows the deltas"),
         (TrustingDeltas, "a copy follows the deltas"),
@@ -677,6 +785,11 @@ class WholeDeltas(FairRouter):
         (Raising, "training leaves no global state"),
         (Printing, "scoring leaves no global state"),
         (Caching, "an earlier request changes no scores"),
+        (Rotating, "an earlier request changes no scores"),
+        (Sticky, "an earlier request changes no scores"),
+        (StickySession, "an earlier request changes no scores"),
+        (Fastest, "unknown costs and latencies"),
+        (Cheapest, "unknown costs and latencies"),
         (Overrated, "shapes"),
         (QualitiesOnly, "comparisons do not stop learning"),
         (LinearReward, "it loads"),
@@ -686,6 +799,25 @@ class WholeDeltas(FairRouter):
 def test_a_broken_router_is_caught(offer, target, check):
     with np.errstate():  # one of them changes it
         assert check in failed(offer("router", target), "router")
+
+
+def test_an_online_router_that_learns_nothing_is_told_so(offer):
+    findings = {finding.check: finding for finding in check_component("router", "mine", offer("router", LearnsNothing))}
+    assert findings["learning does not depend on batches"].message == "learning the kit's log of 16 decisions, each with feedback, changes no score"
+
+
+class Shuffled(AllChanges):
+    """Saves what it learned in another order in a copy."""
+
+    def apply_delta(self, delta):
+        super().apply_delta(delta)
+        self.judged = dict(sorted(self.judged.items(), reverse=True))
+
+
+def test_a_copy_that_saves_the_same_values_in_another_order_is_told_so(offer):
+    findings = {finding.check: finding for finding in check_component("router", "mine", offer("router", Shuffled))}
+    message = "a copy that applied the delta saves another state: bonus.json has the same values in another order; save them sorted"
+    assert findings["a copy follows the deltas"].message.startswith(message)
 
 
 def test_a_router_that_passes_on_all_its_changes_passes(offer):

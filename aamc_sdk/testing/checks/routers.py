@@ -21,7 +21,7 @@ from aamc_sdk.testing.checks.components import (
     require_reported,
     require_same,
 )
-from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log
+from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log, users_request
 from aamc_sdk.testing.checks.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
 from aamc_sdk.testing.subject import Subject, equal, watched
@@ -238,6 +238,19 @@ def _without_estimator(subject: Subject) -> RoutingRequest:
     return attrs.evolve(request, estimates=Estimates.unknown(len(request)), expected=expected)
 
 
+def check_unknown_costs_and_latencies(subject: Subject) -> None:
+    """Under a preference for quality alone, a router scores where the cost of a candidate and all latencies are unknown, as in most tables."""
+    request = request_of(subject).with_preference(np.array((1.0, 0.0, 0.0)))
+    cost_usd = np.where(np.arange(len(POOL)) == 0, np.nan, request.expected.cost_usd)
+    expected = attrs.evolve(request.expected, cost_usd=cost_usd, latency_ms=np.full_like(cost_usd, np.nan))
+    unknown = attrs.evolve(request, expected=expected, hindsight=None if request.hindsight is None else expected)
+    try:
+        with may_refuse():
+            require_scores(subject.trained.score(unknown), unknown)
+    except AssertionError as error:
+        raise AssertionError(f"with unknown costs and latencies (NaN), as in most tables and pools: {error}") from error
+
+
 def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
     """A router with ``uses_preference = False`` gives the same scores under every preference."""
     request = request_of(subject)
@@ -246,12 +259,18 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
 
 
 def check_an_earlier_request_changes_no_scores(subject: Subject) -> None:
-    """A router that has scored the same queries under other preferences scores as a new one: its cache keys cover every input."""
+    """A router that has scored other requests, of the same queries, users and sessions too, scores as a new one."""
     request = request_of(subject)
     for corner in np.eye(3)[:2]:
         preferred = request.with_preference(corner)
         alike = same_scores(subject.trained.score(preferred), subject.reloaded(subject.trained).score(preferred))
         require(alike, "the scores depend on the requests before: cache by all that they depend on, such as the preference")
+    used, request = subject.reloaded(subject.trained), users_request(subject)
+    for rows in (slice(None, None, -1), slice(1), slice(5)):  # together no multiple of the number of candidates
+        used.score(request.take(rows))
+    advice = "keep no state in score: learn from the log, and draw by probabilities"
+    alike = same_scores(used.score(request), subject.reloaded(subject.trained).score(request))
+    require(alike, f"the scores depend on the requests before, such as their number or the first one of a user or session: {advice}")
 
 
 def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:
